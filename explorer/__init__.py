@@ -1,0 +1,1 @@
+"""Quant Explorer: the app on top of `quant_engine`."""

@@ -1,0 +1,55 @@
+"""Quantization of neural-network tensors: specs, fitted quantizers, exact error, and whole networks.
+
+>>> import quant_engine as qe
+>>> spec = qe.QuantizerSpec(qe.IntFormat(4), qe.PerChannel(0), clipping=qe.MinMSE())
+>>> qe.quantize([[0.1, -0.3], [2.0, 1.0]], spec).dequantize().shape
+(2, 2)
+"""
+
+from quant_engine.clipping import CLIPPINGS, FixedRange, MinMax, MinMSE, Percentile
+from quant_engine.distribution import Distribution
+from quant_engine.errors import QuantError
+from quant_engine.formats import FORMATS, IntFormat
+from quant_engine.granularity import GRANULARITIES, PerChannel, PerChannelGroup, PerGroup, PerTensor
+from quant_engine.plan import LayerPlan, QuantizationPlan
+from quant_engine.quantizer import (
+    ErrorReport,
+    QuantizedTensor,
+    Quantizer,
+    QuantizerSpec,
+    Storage,
+    dequantize,
+    fake_quantize,
+    fit,
+    measure,
+    quantize,
+)
+
+__all__ = [
+    "CLIPPINGS",
+    "FORMATS",
+    "GRANULARITIES",
+    "Distribution",
+    "ErrorReport",
+    "FixedRange",
+    "IntFormat",
+    "LayerPlan",
+    "MinMSE",
+    "MinMax",
+    "PerChannel",
+    "PerChannelGroup",
+    "PerGroup",
+    "PerTensor",
+    "Percentile",
+    "QuantError",
+    "QuantizationPlan",
+    "QuantizedTensor",
+    "Quantizer",
+    "QuantizerSpec",
+    "Storage",
+    "dequantize",
+    "fake_quantize",
+    "fit",
+    "measure",
+    "quantize",
+]

@@ -1,0 +1,52 @@
+"""One small pool of threads for kernels, made when first needed and made anew after a fork."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+SERIAL_BELOW = 1 << 20  # values; smaller work costs less than waking a thread
+
+_lock = threading.Lock()
+_pools: dict[int, ThreadPoolExecutor] = {}  # by process: a forked child has no threads of its parent's pool
+
+
+def thread_count() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _pool() -> ThreadPoolExecutor:
+    process = os.getpid()
+    with _lock:
+        if process not in _pools:
+            _pools.clear()
+            _pools[process] = ThreadPoolExecutor(thread_count(), thread_name_prefix="quant-engine")
+        return _pools[process]
+
+
+def over_ranges(size: int, work: Callable[[int, int], Result], cost: int | None = None) -> list[Result]:
+    """Run `work(start, stop)` over equal parts of range(size) and return the results in order.
+
+    `cost` is the number of values touched, where that is not `size`; below `SERIAL_BELOW` all is done in one call.
+    `work` must not call `over_ranges` itself.
+    """
+    parts = min(thread_count(), size)
+    if (size if cost is None else cost) < SERIAL_BELOW or parts < 2:
+        return [work(0, size)]
+    edges = [size * i // parts for i in range(parts + 1)]
+    return list(_pool().map(work, edges[:-1], edges[1:]))
+
+
+def _forget_after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,7 @@
+"""Networks: trained weights, their layers, and accuracy under a quantization plan."""
+
+from quant_engine.network.accuracy import Accuracy
+from quant_engine.network.architectures import ARCHITECTURES
+from quant_engine.network.network import LayerInfo, Network, load
+
+__all__ = ["ARCHITECTURES", "Accuracy", "LayerInfo", "Network", "load"]

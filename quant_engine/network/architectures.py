@@ -1,0 +1,180 @@
+"""The built-in architectures as data: a straight run of steps, each of which knows its torch modules.
+
+The steps are readable without torch, so listing a network's layers costs no import of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+NORM_SUFFIX = "_bn"
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution without bias, its BatchNorm and a ReLU; `groups == inputs` makes it depthwise."""
+
+    name: str
+    inputs: int
+    outputs: int
+    kernel: int = 3
+    groups: int = 1
+
+    def modules(self) -> list[tuple[str, nn.Module]]:
+        """Return the step's named torch modules for training, in order."""
+        from torch import nn
+
+        convolution = nn.Conv2d(
+            self.inputs, self.outputs, self.kernel, padding=self.kernel // 2, groups=self.groups, bias=False
+        )
+        return [
+            (self.name, convolution),
+            (self.name + NORM_SUFFIX, nn.BatchNorm2d(self.outputs)),
+            (self.name + "_relu", nn.ReLU()),
+        ]
+
+    def run(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Apply the step with its BatchNorm folded into weight and bias."""
+        from torch.nn import functional
+
+        return functional.relu(
+            functional.conv2d(x, weight, bias, padding=self.kernel // 2, groups=self.groups), inplace=True
+        )
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer with bias, followed by a ReLU unless it gives the logits."""
+
+    name: str
+    inputs: int
+    outputs: int
+    relu: bool = True
+
+    def modules(self) -> list[tuple[str, nn.Module]]:
+        """Return the step's named torch modules for training, in order."""
+        from torch import nn
+
+        steps: list[tuple[str, nn.Module]] = [(self.name, nn.Linear(self.inputs, self.outputs))]
+        return [*steps, (self.name + "_relu", nn.ReLU())] if self.relu else steps
+
+    def run(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Apply the step."""
+        from torch.nn import functional
+
+        outputs = functional.linear(x, weight, bias)
+        return functional.relu(outputs, inplace=True) if self.relu else outputs
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Halve height and width."""
+
+    name: str
+
+    def modules(self) -> list[tuple[str, nn.Module]]:
+        """Return the step's named torch modules for training, in order."""
+        from torch import nn
+
+        return [(self.name, nn.MaxPool2d(2))]
+
+    def run(self, x: Tensor) -> Tensor:
+        """Apply the step."""
+        from torch.nn import functional
+
+        return functional.max_pool2d(x, 2)
+
+
+@dataclass(frozen=True)
+class GlobalPool:
+    """Average every channel over the picture."""
+
+    name: str
+
+    def modules(self) -> list[tuple[str, nn.Module]]:
+        """Return the step's named torch modules for training, in order."""
+        from torch import nn
+
+        return [(self.name, nn.AdaptiveAvgPool2d(1))]
+
+    def run(self, x: Tensor) -> Tensor:
+        """Apply the step."""
+        return x.mean((2, 3), keepdim=True)
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """Turn (channels, height, width) into one axis."""
+
+    name: str
+
+    def modules(self) -> list[tuple[str, nn.Module]]:
+        """Return the step's named torch modules for training, in order."""
+        from torch import nn
+
+        return [(self.name, nn.Flatten())]
+
+    def run(self, x: Tensor) -> Tensor:
+        """Apply the step."""
+        return x.flatten(1)
+
+
+Weighted = Conv | Linear
+Step = Weighted | MaxPool | GlobalPool | Flatten
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network that is a straight run of steps."""
+
+    title: str
+    steps: tuple[Step, ...]
+
+    def build(self) -> nn.Sequential:
+        """Return freshly initialised torch modules, every one a direct, named child."""
+        from collections import OrderedDict
+
+        from torch import nn
+
+        return nn.Sequential(OrderedDict(module for step in self.steps for module in step.modules()))
+
+
+ARCHITECTURES = {
+    "fashion-cnn": Architecture(
+        "Fashion-MNIST CNN",
+        (
+            Conv("conv1", 1, 16),
+            MaxPool("pool1"),
+            Conv("conv2", 16, 32),
+            MaxPool("pool2"),
+            Conv("conv3", 32, 64),
+            MaxPool("pool3"),
+            Flatten("flatten"),
+            Linear("fc1", 576, 96),
+            Linear("fc2", 96, 10, relu=False),
+        ),
+    ),
+    "fashion-depthwise": Architecture(
+        "Fashion-MNIST depthwise CNN",
+        (
+            Conv("stem", 1, 24),
+            MaxPool("pool1"),
+            Conv("dw1", 24, 24, groups=24),
+            Conv("pw1", 24, 48, kernel=1),
+            Conv("dw2", 48, 48, groups=48),
+            Conv("pw2", 48, 96, kernel=1),
+            MaxPool("pool2"),
+            Conv("dw3", 96, 96, groups=96),
+            Conv("pw3", 96, 128, kernel=1),
+            Conv("dw4", 128, 128, groups=128),
+            Conv("pw4", 128, 160, kernel=1),
+            GlobalPool("pool3"),
+            Flatten("flatten"),
+            Linear("fc", 160, 10, relu=False),
+        ),
+    ),
+}

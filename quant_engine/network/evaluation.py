@@ -1,0 +1,88 @@
+"""Running a network with some of its weights replaced, from the first changed layer on."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quant_engine.inputs import Float32Array
+from quant_engine.network.architectures import Architecture, Conv, Linear
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BATCH = 500
+CACHE_BYTES = 256 << 20
+
+Replacement = tuple[str, Float32Array]  # what identifies the weight, and its values
+
+
+class Runner:
+    """Runs one architecture on one set of inputs, keeping the inputs of layers it has computed.
+
+    The input of a layer depends on the weights of the layers before it; it is kept under their keys, the least recently
+    used ones being dropped above `CACHE_BYTES`. Safe to call from several threads.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        parameters: Mapping[str, tuple[Float32Array, Float32Array]],
+        inputs: Float32Array,
+    ) -> None:
+        """Keep references to folded weights and biases, and to the inputs."""
+        import torch
+
+        self._steps = architecture.steps
+        self._parameters = {
+            name: (torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy()))
+            for name, (weight, bias) in parameters.items()
+        }
+        self._inputs = torch.from_numpy(inputs.copy())
+        self._kept: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def logits(self, replaced: Mapping[str, Replacement]) -> Float32Array:
+        """Return the network's outputs, shape (inputs, classes), with the given weights replaced."""
+        import torch
+
+        with torch.inference_mode():
+            start, keys, x = self._resume(replaced)
+            for step in self._steps[start:]:
+                if isinstance(step, Conv | Linear):
+                    self._keep(keys, x)
+                    key, weight = replaced.get(step.name, ("", None))
+                    keys = (*keys, key)
+                    original, bias = self._parameters[step.name]
+                    chosen = original if weight is None else torch.from_numpy(weight)
+                    x = torch.cat([step.run(part, chosen, bias) for part in torch.split(x, BATCH)])
+                else:
+                    x = step.run(x)
+            return np.asarray(x.numpy())
+
+    def _resume(self, replaced: Mapping[str, Replacement]) -> tuple[int, tuple[str, ...], Tensor]:
+        """Return the furthest step whose input is kept, the keys of the weights before it, and that input."""
+        start, found = 0, self._inputs
+        keys: tuple[str, ...] = ()
+        ahead = keys
+        with self._lock:
+            for position, step in enumerate(self._steps):
+                if isinstance(step, Conv | Linear):
+                    if ahead in self._kept:
+                        start, keys, found = position, ahead, self._kept[ahead]
+                        self._kept.move_to_end(ahead)
+                    ahead = (*ahead, replaced.get(step.name, ("", None))[0])
+        return start, keys, found
+
+    def _keep(self, keys: tuple[str, ...], x: Tensor) -> None:
+        if not keys:
+            return  # the inputs themselves
+        with self._lock:
+            self._kept[keys] = x
+            self._kept.move_to_end(keys)
+            while sum(kept.nbytes for kept in self._kept.values()) > CACHE_BYTES and len(self._kept) > 1:
+                self._kept.popitem(last=False)

@@ -1,0 +1,187 @@
+"""A trained network whose tensors can be looked at, quantized and scored."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.errors import QuantError
+from quant_engine.inputs import Float32Array
+from quant_engine.network.accuracy import Accuracy
+from quant_engine.network.architectures import ARCHITECTURES, NORM_SUFFIX, Architecture, Conv, Linear
+from quant_engine.network.evaluation import Replacement, Runner
+from quant_engine.network.folding import fold_batch_norm
+from quant_engine.plan import LayerPlan, QuantizationPlan
+from quant_engine.quantizer import Quantizer, fit
+
+Split = Literal["test", "calibration"]
+SPLITS = ("test", "calibration")
+
+BUILTIN = resources.files("quant_engine.network") / "builtin"
+FASHION_NORMALISATION = (0.2860, 0.3530)  # mean and standard deviation of the training pixels, of 0..1
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """A layer that has a weight: `shape` is the weight's, (out, in) or (out, in/groups, height, width)."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, without the bias."""
+        return math.prod(self.shape)
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """Shape of the view in which the weight is quantized: (out, everything else)."""
+        return self.shape[0], math.prod(self.shape[1:])
+
+
+class Network:
+    """A built-in network: its layers, folded weights, data, and accuracy under a quantization plan.
+
+    Listing layers and reading weights needs no torch; predicting does.
+
+    Example:
+        >>> network = load("fashion-cnn")
+        >>> network.layers()["conv3"].shape
+        (64, 32, 3, 3)
+    """
+
+    def __init__(self, name: str, architecture: Architecture) -> None:
+        """Read the stored weights and fold every BatchNorm."""
+        from safetensors.numpy import load
+
+        self.name = name
+        self.title = architecture.title
+        self._architecture = architecture
+        stored = load((BUILTIN / f"{name}.safetensors").read_bytes())
+        self._parameters: dict[str, tuple[Float32Array, Float32Array]] = {}
+        self._layers: dict[str, LayerInfo] = {}
+        for step in architecture.steps:
+            if isinstance(step, Conv | Linear):
+                weight, bias = _folded(stored, step.name)
+                weight.flags.writeable = bias.flags.writeable = False
+                self._parameters[step.name] = weight, bias
+                self._layers[step.name] = LayerInfo(step.name, _kind(step), weight.shape)
+        self._runners: dict[str, Runner] = {}
+        self._lock = threading.Lock()
+
+    def layers(self) -> MappingProxyType[str, LayerInfo]:
+        """Return the layers that have a weight, in the order in which they run."""
+        return MappingProxyType(self._layers)
+
+    def weight(self, layer: str) -> Float32Array:
+        """Return a layer's weight with BatchNorm folded in, read-only.
+
+        Raises:
+            QuantError: if there is no such layer.
+        """
+        self._check(layer)
+        return self._parameters[layer][0]
+
+    def data(self, split: Split = "test") -> tuple[Float32Array, NDArray[np.int64]]:
+        """Return normalised images (n, 1, 28, 28) and their labels (n,): 2,000 for test, 512 for calibration.
+
+        Raises:
+            QuantError: for another split.
+        """
+        if split not in SPLITS:
+            raise QuantError(f"data={split!r} is unknown; choose one of {', '.join(SPLITS)}")
+        mean, deviation = FASHION_NORMALISATION
+        images = (self._data[f"{split}_images"][:, None].astype(np.float32) / 255 - mean) / deviation
+        return images.astype(np.float32), self._data[f"{split}_labels"].astype(np.int64)
+
+    def freeze(self, plan: QuantizationPlan) -> QuantizationPlan:
+        """Return the plan with every weight's spec fitted to the weight, in the view (out, everything else).
+
+        Raises:
+            QuantError: for layers the network does not have, activations, and weights that the spec does not fit.
+        """
+        frozen: dict[str, LayerPlan] = {}
+        for name, layer in plan.layers.items():
+            self._check(name)
+            if layer.activation is not None:
+                raise QuantError(f"layer {name!r} plans its activation; networks quantize weights only: leave it None")
+            weight = layer.weight
+            if weight is not None and not isinstance(weight, Quantizer):
+                weight = fit(self._matrix(name), weight)
+            frozen[name] = LayerPlan(weight)
+        return QuantizationPlan(frozen)
+
+    def predict(self, plan: QuantizationPlan | None = None, data: Split = "test") -> NDArray[np.int64]:
+        """Return the predicted labels, shape (n,); layers before the first planned one are not run again."""
+        frozen = self.freeze(plan or QuantizationPlan())
+        replaced: dict[str, Replacement] = {}
+        for name, layer in frozen.layers.items():
+            if isinstance(layer.weight, Quantizer):
+                values = layer.weight.fake_quantize(self._matrix(name)).reshape(self._layers[name].shape)
+                replaced[name] = hashlib.sha256(values.tobytes()).hexdigest(), values
+        labels: NDArray[np.int64] = self._runner(data).logits(replaced).argmax(axis=1)
+        return labels
+
+    def evaluate(self, plan: QuantizationPlan | None = None, data: Split = "test") -> Accuracy:
+        """Return how many labels are predicted correctly under a plan, or in floating point without one."""
+        predicted = self.predict(plan, data)
+        _, labels = self.data(data)
+        return Accuracy(int((predicted == labels).sum()), len(labels))
+
+    @cached_property
+    def _data(self) -> dict[str, NDArray[np.uint8]]:
+        with (BUILTIN / "fashion-mnist.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def _check(self, layer: str) -> None:
+        if layer not in self._layers:
+            raise QuantError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self._layers)}")
+
+    def _matrix(self, layer: str) -> Float32Array:
+        return self.weight(layer).reshape(self._layers[layer].matrix_shape)
+
+    def _runner(self, split: Split) -> Runner:
+        with self._lock:
+            if split not in self._runners:
+                self._runners[split] = Runner(self._architecture, self._parameters, self.data(split)[0])
+            return self._runners[split]
+
+
+def load(name: str) -> Network:
+    """Return a built-in network by name.
+
+    Raises:
+        QuantError: for another name.
+    """
+    if name not in ARCHITECTURES:
+        raise QuantError(f"{name!r} is no built-in network; choose one of {', '.join(ARCHITECTURES)}")
+    return Network(name, ARCHITECTURES[name])
+
+
+def _kind(step: Conv | Linear) -> str:
+    if isinstance(step, Linear):
+        return "linear"
+    return "depthwise convolution" if step.groups == step.inputs > 1 else "convolution"
+
+
+def _folded(stored: dict[str, Float32Array], name: str) -> tuple[Float32Array, Float32Array]:
+    norm = name + NORM_SUFFIX
+    if f"{norm}.weight" not in stored:
+        return stored[f"{name}.weight"], stored[f"{name}.bias"]
+    return fold_batch_norm(
+        stored[f"{name}.weight"],
+        stored[f"{norm}.weight"],
+        stored[f"{norm}.bias"],
+        stored[f"{norm}.running_mean"],
+        stored[f"{norm}.running_var"],
+    )

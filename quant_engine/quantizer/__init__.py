@@ -1,0 +1,19 @@
+"""One model of quantization: spec (how) → fit → quantizer (with what numbers) → codes, values, error."""
+
+from quant_engine.quantizer.fitting import dequantize, fake_quantize, fit, quantize
+from quant_engine.quantizer.report import ErrorReport, measure
+from quant_engine.quantizer.results import QuantizedTensor, Quantizer, Storage
+from quant_engine.quantizer.spec import QuantizerSpec
+
+__all__ = [
+    "ErrorReport",
+    "QuantizedTensor",
+    "Quantizer",
+    "QuantizerSpec",
+    "Storage",
+    "dequantize",
+    "fake_quantize",
+    "fit",
+    "measure",
+    "quantize",
+]

@@ -1,0 +1,141 @@
+"""What a reconstruction loses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from quant_engine.errors import QuantError
+from quant_engine.inputs import Float32Array, Float64Array, as_float32, refuse_non_finite
+from quant_engine.kernels import affine
+from quant_engine.kernels.compile import INFINITY_BITS
+from quant_engine.kernels.parallel import over_ranges
+
+
+@dataclass(frozen=True)
+class ErrorReport:
+    """Sums over all values of e = x̂ − x, from which every metric follows.
+
+    A value outside the outermost levels is clipped; its error counts as clipping, all other error as rounding.
+    """
+
+    count: int
+    squared_error: float
+    clipped_squared_error: float
+    clipped: int
+    power_sum: float
+    product_sum: float
+    max_abs: float
+
+    @property
+    def mse(self) -> float:
+        """Mean squared error, Σe²/n (0 for an empty tensor)."""
+        return self.squared_error / self.count if self.count else 0.0
+
+    @property
+    def rmse(self) -> float:
+        """Root of the mean squared error."""
+        return math.sqrt(self.mse)
+
+    @property
+    def clipping_mse(self) -> float:
+        """The part of `mse` from clipped values."""
+        return self.clipped_squared_error / self.count if self.count else 0.0
+
+    @property
+    def rounding_mse(self) -> float:
+        """The part of `mse` from all other values."""
+        return max(self.mse - self.clipping_mse, 0.0)
+
+    @property
+    def clipped_share(self) -> float:
+        """Share of the values that are clipped."""
+        return self.clipped / self.count if self.count else 0.0
+
+    @property
+    def sqnr_db(self) -> float:
+        """Signal to quantization noise, 10·log10(Σx²/Σe²) in dB; infinite without error."""
+        if self.squared_error == 0.0:
+            return math.inf
+        return 10.0 * math.log10(self.power_sum / self.squared_error) if self.power_sum else -math.inf
+
+    @property
+    def cosine(self) -> float:
+        """Cosine of the angle between x and x̂; 1 if both are zero, 0 if one is."""
+        reconstructed = self.power_sum + 2.0 * self.product_sum + self.squared_error
+        if self.power_sum == 0.0 or reconstructed <= 0.0:
+            return 1.0 if self.squared_error == 0.0 else 0.0
+        cosine = (self.power_sum + self.product_sum) / math.sqrt(self.power_sum * reconstructed)
+        return min(max(cosine, -1.0), 1.0)
+
+
+def report_from_totals(parts: list[Float64Array], count: int) -> ErrorReport | None:
+    """Join the totals of a kernel's parts; None where some value was not finite."""
+    totals = np.array(parts)
+    if totals[:, affine.PEAK].max(initial=0.0) >= INFINITY_BITS:
+        return None
+    sums = totals.sum(axis=0)
+    return ErrorReport(
+        count=count,
+        squared_error=float(sums[affine.SQUARED_ERROR]),
+        clipped_squared_error=float(sums[affine.CLIPPED_SQUARED_ERROR]),
+        clipped=int(sums[affine.CLIPPED]),
+        power_sum=float(sums[affine.POWER]),
+        product_sum=float(sums[affine.PRODUCT]),
+        max_abs=float(totals[:, affine.MAX_ERROR].max(initial=0.0)),
+    )
+
+
+def measure(x: Any, x_hat: Any, clip: tuple[ArrayLike, ArrayLike] | None = None) -> ErrorReport:
+    """Compare a reconstruction with its original.
+
+    `clip` = (lo, hi), the outermost levels, splits the error: values outside are clipped. Either may be an array that
+    broadcasts against `x`, one range a channel for example. Without `clip` nothing counts as clipped.
+
+    Raises:
+        QuantError: for shapes that differ, values that are not finite, or a `clip` that does not broadcast.
+
+    Example:
+        >>> report = measure([0.0, 1.0, 4.0], [0.0, 1.5, 3.0], clip=(0.0, 3.0))
+        >>> report.clipped, report.clipping_mse, report.rounding_mse
+        (1, 0.3333333333333333, 0.08333333333333337)
+    """
+    original, reconstructed = as_float32(x), as_float32(x_hat, "x_hat")
+    if original.shape != reconstructed.shape:
+        raise QuantError(f"x has shape {original.shape} and x_hat {reconstructed.shape}; compare equal shapes")
+    low, high = (-np.inf, np.inf) if clip is None else clip
+    lows, highs = np.asarray(low, np.float32), np.asarray(high, np.float32)
+    flat, flat_hat = (np.ascontiguousarray(a).reshape(-1) for a in (original, reconstructed))
+    scalar = lows.ndim == 0 and highs.ndim == 0
+    bounds = (np.float32(lows), np.float32(highs)) if scalar else (np.float32(-np.inf), np.float32(np.inf))
+
+    def work(start: int, stop: int) -> Float64Array:
+        totals = np.zeros(affine.TOTALS)
+        affine.compare(flat, flat_hat, *bounds, start, stop, totals)
+        return totals
+
+    report = report_from_totals(over_ranges(flat.size, work), flat.size)
+    if report is None:
+        for array, name in ((original, "x"), (reconstructed, "x_hat")):
+            if not np.isfinite(array).all():
+                refuse_non_finite(array, name)
+    assert report is not None
+    return report if scalar else _with_clipping(report, original, reconstructed, lows, highs)
+
+
+def _with_clipping(
+    report: ErrorReport, x: Float32Array, x_hat: Float32Array, lows: Float32Array, highs: Float32Array
+) -> ErrorReport:
+    """Return the report with the clipped part counted against arrays of bounds."""
+    try:
+        outside = (x < lows) | (x > highs)
+    except ValueError as error:
+        raise QuantError(f"clip of shapes {lows.shape}, {highs.shape} does not broadcast to {x.shape}") from error
+    errors = x_hat[outside].astype(np.float64) - x[outside]
+    return ErrorReport(
+        **{**report.__dict__, "clipped": int(outside.sum()), "clipped_squared_error": float(np.dot(errors, errors))}
+    )

@@ -1,0 +1,250 @@
+"""Fitted quantizers and quantized tensors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.errors import QuantError
+from quant_engine.granularity import BlockGrid
+from quant_engine.inputs import Float32Array, Float64Array, as_float32, refuse_non_finite
+from quant_engine.kernels import affine
+from quant_engine.kernels.compile import INFINITY_BITS
+from quant_engine.kernels.parallel import over_ranges
+from quant_engine.quantizer.report import ErrorReport, report_from_totals
+from quant_engine.quantizer.spec import QuantizerSpec
+
+SCALE_BITS = 32
+NO_OUTPUT = np.empty(0, np.float32)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """All that is stored of a quantized tensor, in bits."""
+
+    values: int
+    code_bits: int
+    scale_bits: int
+    zero_point_bits: int
+
+    @property
+    def bits(self) -> int:
+        """Everything together."""
+        return self.code_bits + self.scale_bits + self.zero_point_bits
+
+    @property
+    def bits_per_value(self) -> float:
+        """Everything, divided by the number of values (infinite where there are none)."""
+        return self.bits / self.values if self.values else math.inf
+
+    @property
+    def size_bytes(self) -> int:
+        """Whole bytes needed."""
+        return -(-self.bits // 8)
+
+
+def storage_of(spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
+    """Return what a tensor of this shape takes under a spec: codes, 32-bit scales, zero points if asymmetric."""
+    blocks, values = spec.granularity.blocks(shape).count, math.prod(shape)
+    return Storage(
+        values=values,
+        code_bits=values * spec.format.bits,
+        scale_bits=blocks * SCALE_BITS,
+        zero_point_bits=0 if spec.symmetric else blocks * spec.format.bits,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedTensor:
+    """Integer codes with the scales and zero points (of the block grid's shape) that give them meaning."""
+
+    codes: NDArray[Any]
+    scale: Float32Array
+    zero_point: NDArray[np.int32]
+    spec: QuantizerSpec
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor."""
+        return self.codes.shape
+
+    @property
+    def storage(self) -> Storage:
+        """All that is stored."""
+        return storage_of(self.spec, self.shape)
+
+    @property
+    def bits_per_value(self) -> float:
+        """All that is stored, divided by the number of values."""
+        return self.storage.bits_per_value
+
+    def dequantize(self) -> Float32Array:
+        """Return x̂ = scale · (code − zero_point), float32."""
+        return Quantizer(self.spec, self.scale, self.zero_point).decode(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantizer:
+    """A spec with its fitted numbers: `scale` (float32) and `zero_point` (int32), shaped as the block grid.
+
+    code = saturate(rint(x / scale) + zero_point), half to even, in float32 with a true division: ONNX QuantizeLinear
+    bit for bit. x̂ = scale · (code − zero_point).
+
+    Raises:
+        QuantError: for a scale that is not positive, or levels beyond float32.
+    """
+
+    spec: QuantizerSpec
+    scale: Float32Array
+    zero_point: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        """Check and freeze the arrays."""
+        scale = np.array(self.scale, np.float32)
+        zero_point = np.array(self.zero_point, np.int32)
+        if scale.shape != zero_point.shape:
+            raise QuantError(f"scale has shape {scale.shape} and zero_point {zero_point.shape}; they must be equal")
+        if not (scale > 0).all():
+            raise QuantError(f"scale has {int((~(scale > 0)).sum())} values that are not positive; give scales > 0")
+        with np.errstate(over="ignore"):
+            ends = [scale * (np.float32(q) - zero_point) for q in (self.spec.format.qmin, self.spec.format.qmax)]
+        if not np.isfinite(ends).all():
+            raise QuantError(
+                f"a scale of {scale.max():.4g} puts the outermost level beyond float32's largest value; "
+                "scale the tensor down"
+            )
+        scale.flags.writeable = zero_point.flags.writeable = False
+        object.__setattr__(self, "scale", scale)
+        object.__setattr__(self, "zero_point", zero_point)
+
+    def encode(self, x: Any) -> QuantizedTensor:
+        """Return the codes of `x`.
+
+        Raises:
+            QuantError: for another block grid than the fitted one, or values that are not finite.
+        """
+        array = as_float32(x)
+        grid = self._grid(array.shape)
+        flat = grid.flatten(array)
+        codes = np.empty(flat.shape, self.spec.format.dtype)
+        step, zero = self._per_block(grid)
+        ends = np.float32(self.spec.format.qmin), np.float32(self.spec.format.qmax)
+        peaks = over_ranges(
+            flat.size, lambda a, b: affine.encode_blocks(flat, grid.offsets, step, zero, *ends, a, b, codes)
+        )
+        if max(peaks, default=0) >= INFINITY_BITS:
+            refuse_non_finite(array)
+        return QuantizedTensor(grid.restore(codes), self.scale, self.zero_point, self.spec)
+
+    def decode(self, q: QuantizedTensor | NDArray[Any]) -> Float32Array:
+        """Return x̂ of a quantized tensor, or of an array of codes.
+
+        Raises:
+            QuantError: for another block grid than the fitted one.
+        """
+        codes = q.codes if isinstance(q, QuantizedTensor) else np.asarray(q)
+        grid = self._grid(codes.shape)
+        flat = grid.flatten(codes)
+        out = np.empty(flat.shape, np.float32)
+        step, zero = self._per_block(grid)
+        over_ranges(flat.size, lambda a, b: affine.decode_blocks(flat, grid.offsets, step, zero, a, b, out))
+        return grid.restore(out)
+
+    def fake_quantize(self, x: Any) -> Float32Array:
+        """Return decode(encode(x)) in one pass, without the codes."""
+        return self.reconstruct(x)[0]
+
+    def reconstruct(self, x: Any) -> tuple[Float32Array, ErrorReport]:
+        """Return x̂ and what it loses, in one pass.
+
+        Raises:
+            QuantError: as `encode`.
+        """
+        array = as_float32(x)
+        grid = self._grid(array.shape)
+        flat = grid.flatten(array)
+        out = np.empty_like(flat)
+        report = self._pass(array, grid, flat, out)
+        return grid.restore(out), report
+
+    def measure(self, x: Any) -> ErrorReport:
+        """Return what quantizing `x` loses, in one pass that writes nothing.
+
+        Raises:
+            QuantError: as `encode`.
+        """
+        array = as_float32(x)
+        grid = self._grid(array.shape)
+        return self._pass(array, grid, grid.flatten(array), NO_OUTPUT)
+
+    def levels(self, block: int | tuple[int, ...] = 0) -> Float32Array:
+        """Return the codewords of a block (row-major number or grid index), in the order of their codes.
+
+        Raises:
+            QuantError: if there is no such block.
+        """
+        place = self._place(block)
+        codes = self.spec.format.values().astype(np.float32)
+        levels: Float32Array = (codes - np.float32(self.zero_point[place])) * self.scale[place]
+        return levels
+
+    def thresholds(self, block: int | tuple[int, ...] = 0) -> Float32Array:
+        """Return the edges between buckets: for each code but the first, the least float32 that is given it.
+
+        Raises:
+            QuantError: if there is no such block.
+        """
+        place = self._place(block)
+        scale = self.scale[place]
+        reached = self.spec.format.values()[1:].astype(np.float32) - np.float32(self.zero_point[place])
+        edges = ((reached.astype(np.float64) - 0.5) * np.float64(scale)).astype(np.float32)
+        infinity = np.float32(np.inf)
+        while (lower := np.rint(np.nextafter(edges, -infinity) / scale) >= reached).any():
+            edges[lower] = np.nextafter(edges[lower], -infinity)
+        while (short := np.rint(edges / scale) < reached).any():
+            edges[short] = np.nextafter(edges[short], infinity)
+        return edges
+
+    def storage(self, shape: tuple[int, ...]) -> Storage:
+        """Return all that is stored for a tensor of this shape."""
+        return storage_of(self.spec, shape)
+
+    def _grid(self, shape: tuple[int, ...]) -> BlockGrid:
+        grid = self.spec.granularity.blocks(shape)
+        if grid.grid != self.scale.shape:
+            raise QuantError(
+                f"the quantizer was fitted to {self.scale.shape} blocks, but shape {shape} has {grid.grid}; fit it anew"
+            )
+        return grid
+
+    def _per_block(self, grid: BlockGrid) -> tuple[Float32Array, Float32Array]:
+        return grid.from_grid(self.scale), grid.from_grid(self.zero_point).astype(np.float32)
+
+    def _place(self, block: int | tuple[int, ...]) -> tuple[int, ...]:
+        try:
+            if isinstance(block, tuple):
+                self.scale[block].item()
+                return block
+            return tuple(int(i) for i in np.unravel_index(block, self.scale.shape)) if self.scale.shape else ()
+        except (IndexError, ValueError) as error:
+            raise QuantError(f"block {block} does not exist in a grid of shape {self.scale.shape}") from error
+
+    def _pass(self, x: Float32Array, grid: BlockGrid, flat: Float32Array, out: Float32Array) -> ErrorReport:
+        """Run the fused kernel over the flat values."""
+        step, zero = self._per_block(grid)
+        ends = np.float32(self.spec.format.qmin), np.float32(self.spec.format.qmax)
+
+        def work(start: int, stop: int) -> Float64Array:
+            totals = np.zeros(affine.TOTALS)
+            affine.fake_quantize_blocks(flat, grid.offsets, step, zero, *ends, start, stop, out, totals)
+            return totals
+
+        report = report_from_totals(over_ranges(flat.size, work), flat.size)
+        if report is None:
+            refuse_non_finite(x)
+        assert report is not None
+        return report

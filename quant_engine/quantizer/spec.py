@@ -1,0 +1,54 @@
+"""How to quantize: a frozen choice without any numbers from a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quant_engine.clipping import CLIPPINGS, Clipping, MinMax
+from quant_engine.errors import QuantError
+from quant_engine.formats import FORMATS, IntFormat
+from quant_engine.granularity import GRANULARITIES, Granularity, PerTensor
+from quant_engine.records import Record
+
+ROUNDINGS = ("nearest",)
+
+
+@dataclass(frozen=True)
+class QuantizerSpec(Record):
+    """Format, granularity, symmetry and clipping of one quantizer.
+
+    Scales are float32 (`scale_format=None`) and codes round to nearest, half to even.
+
+    Raises:
+        QuantError: for a part of the wrong kind.
+
+    Example:
+        >>> spec = QuantizerSpec(IntFormat(4), symmetric=False)
+        >>> QuantizerSpec.from_json(spec.to_json()) == spec
+        True
+    """
+
+    format: IntFormat
+    granularity: Granularity = PerTensor()
+    symmetric: bool = True
+    clipping: Clipping = MinMax()
+    scale_format: None = None
+    rounding: str = "nearest"
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        for name, table in (("format", FORMATS), ("granularity", GRANULARITIES), ("clipping", CLIPPINGS)):
+            value = getattr(self, name)
+            if not isinstance(value, tuple(table.values())):
+                raise QuantError(f"{name}={value!r} is none of {', '.join(table)}; give an instance of one")
+        if self.scale_format is not None:
+            raise QuantError(f"scale_format={self.scale_format!r} is not available; scales are float32: use None")
+        if self.rounding not in ROUNDINGS:
+            raise QuantError(f"rounding={self.rounding!r} is none of {', '.join(ROUNDINGS)}")
+        if not isinstance(self.symmetric, bool):
+            raise QuantError(f"symmetric={self.symmetric!r} is no truth value; give True or False")
+
+    @property
+    def key(self) -> str:
+        """The canonical text of this spec: equal specs have equal keys, across processes and releases."""
+        return self.to_json()
