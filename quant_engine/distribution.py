@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.errors import QuantError
+from quant_engine.formats import IntFormat
 from quant_engine.inputs import LARGEST_FLOAT32, Float32Array, Float64Array, as_float32, refuse_non_finite
 from quant_engine.kernels import index as kernels
 from quant_engine.kernels.affine import block_extremes
@@ -134,13 +135,32 @@ class Distribution:
             return self._even_errors(ranges / greatest, -greatest, greatest)
         if ranges.ndim != 2 or ranges.shape[1] != 2:
             raise QuantError(f"clips have shape {ranges.shape}; give (n,) clips or (n, 2) ranges")
-        low, high = np.minimum(ranges[:, 0], 0.0), np.maximum(ranges[:, 1], 0.0)
-        if not np.isfinite(ranges).all() or not (ranges[:, 0] < ranges[:, 1]).all():
+        if not (ranges[:, 0] < ranges[:, 1]).all():
             raise QuantError("every range must be finite with lo < hi")
-        top = np.array([2**b - 1 for b in bits])[:, None]
-        steps = (high - low) / top
-        zero = np.clip(np.rint(-low / steps), 0, top).astype(np.int64)
-        return self._even_errors(steps, -zero, top - zero)
+        return np.stack([self.range_errors(IntFormat(b, signed=False), ranges, symmetric=False) for b in bits])
+
+    def range_errors(self, format: UniformFormat, ranges: ArrayLike, symmetric: bool = True) -> Float64Array:
+        """Return the mean squared error of each clipping range under a format, shape (n,), as a spec means them.
+
+        `ranges` (n, 2): symmetric ones have the scale max(−lo, hi)/qmax and zero point 0; asymmetric ones are widened
+        to hold 0, and their zero point is rounded. Scales are not rounded to float32.
+
+        Raises:
+            QuantError: for ranges of another shape, not finite, or without width.
+        """
+        array = np.asarray(ranges, np.float64)
+        if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
+            raise QuantError(f"ranges of shape {array.shape} must be finite, of shape (n, 2)")
+        low, high = np.minimum(array[:, 0], 0.0), np.maximum(array[:, 1], 0.0)
+        if not (low < high).all():
+            raise QuantError("every range must have a width; give lo < hi")
+        if symmetric:
+            steps = np.maximum(-low, high) / format.qmax
+            zero = np.zeros(steps.size, np.int64)
+        else:
+            steps = (high - low) / (format.qmax - format.qmin)
+            zero = np.clip(np.rint(format.qmin - low / steps), format.qmin, format.qmax).astype(np.int64)
+        return self._even_errors(steps, format.qmin - zero, format.qmax - zero)
 
     def best_range(self, format: UniformFormat, symmetric: bool = True) -> tuple[float, float]:
         """Return the clipping range (lo, hi) with the least mean squared error.

@@ -102,6 +102,9 @@ class Granularity(Protocol):
     def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
         """Return the blocks of a tensor of this shape."""
 
+    def to_json(self) -> str:
+        """Return the canonical text."""
+
 
 def _resolve_axis(axis: int, shape: tuple[int, ...]) -> int:
     if not -len(shape) <= axis < len(shape):

@@ -24,8 +24,8 @@ Replacement = tuple[str, Float32Array]  # what identifies the weight, and its va
 class Runner:
     """Runs one architecture on one set of inputs, keeping the inputs of layers it has computed.
 
-    The input of a layer depends on the weights of the layers before it; it is kept under their keys, the least recently
-    used ones being dropped above `CACHE_BYTES`. Safe to call from several threads.
+    The input of a layer depends on the weights of the layers before it and is kept under their keys, up to
+    `CACHE_BYTES` in all. Safe to call from several threads.
     """
 
     def __init__(
@@ -79,10 +79,12 @@ class Runner:
         return start, keys, found
 
     def _keep(self, keys: tuple[str, ...], x: Tensor) -> None:
+        """Keep a layer's input; where room is short, those behind unchanged layers stay longest."""
         if not keys:
             return  # the inputs themselves
         with self._lock:
             self._kept[keys] = x
             self._kept.move_to_end(keys)
             while sum(kept.nbytes for kept in self._kept.values()) > CACHE_BYTES and len(self._kept) > 1:
-                self._kept.popitem(last=False)
+                oldest = next((kept for kept in self._kept if any(kept)), next(iter(self._kept)))
+                del self._kept[oldest]

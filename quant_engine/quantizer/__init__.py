@@ -2,8 +2,9 @@
 
 from quant_engine.quantizer.fitting import dequantize, fake_quantize, fit, quantize
 from quant_engine.quantizer.report import ErrorReport, measure
-from quant_engine.quantizer.results import QuantizedTensor, Quantizer, Storage
+from quant_engine.quantizer.results import QuantizedTensor, Quantizer
 from quant_engine.quantizer.spec import QuantizerSpec
+from quant_engine.quantizer.storage import Storage
 
 __all__ = [
     "ErrorReport",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,45 +16,9 @@ from quant_engine.kernels.compile import INFINITY_BITS
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.quantizer.report import ErrorReport, report_from_totals
 from quant_engine.quantizer.spec import QuantizerSpec
+from quant_engine.quantizer.storage import Storage
 
-SCALE_BITS = 32
 NO_OUTPUT = np.empty(0, np.float32)
-
-
-@dataclass(frozen=True)
-class Storage:
-    """All that is stored of a quantized tensor, in bits."""
-
-    values: int
-    code_bits: int
-    scale_bits: int
-    zero_point_bits: int
-
-    @property
-    def bits(self) -> int:
-        """Everything together."""
-        return self.code_bits + self.scale_bits + self.zero_point_bits
-
-    @property
-    def bits_per_value(self) -> float:
-        """Everything, divided by the number of values (infinite where there are none)."""
-        return self.bits / self.values if self.values else math.inf
-
-    @property
-    def size_bytes(self) -> int:
-        """Whole bytes needed."""
-        return -(-self.bits // 8)
-
-
-def storage_of(spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
-    """Return what a tensor of this shape takes under a spec: codes, 32-bit scales, zero points if asymmetric."""
-    blocks, values = spec.granularity.blocks(shape).count, math.prod(shape)
-    return Storage(
-        values=values,
-        code_bits=values * spec.format.bits,
-        scale_bits=blocks * SCALE_BITS,
-        zero_point_bits=0 if spec.symmetric else blocks * spec.format.bits,
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +38,7 @@ class QuantizedTensor:
     @property
     def storage(self) -> Storage:
         """All that is stored."""
-        return storage_of(self.spec, self.shape)
+        return self.spec.storage(self.shape)
 
     @property
     def bits_per_value(self) -> float:
@@ -211,7 +174,7 @@ class Quantizer:
 
     def storage(self, shape: tuple[int, ...]) -> Storage:
         """Return all that is stored for a tensor of this shape."""
-        return storage_of(self.spec, shape)
+        return self.spec.storage(shape)
 
     def _grid(self, shape: tuple[int, ...]) -> BlockGrid:
         grid = self.spec.granularity.blocks(shape)

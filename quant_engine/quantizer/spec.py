@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from quant_engine.clipping import CLIPPINGS, Clipping, MinMax
 from quant_engine.errors import QuantError
 from quant_engine.formats import FORMATS, IntFormat
 from quant_engine.granularity import GRANULARITIES, Granularity, PerTensor
+from quant_engine.quantizer.storage import SCALE_BITS, Storage
 from quant_engine.records import Record
 
 ROUNDINGS = ("nearest",)
@@ -47,6 +49,25 @@ class QuantizerSpec(Record):
             raise QuantError(f"rounding={self.rounding!r} is none of {', '.join(ROUNDINGS)}")
         if not isinstance(self.symmetric, bool):
             raise QuantError(f"symmetric={self.symmetric!r} is no truth value; give True or False")
+
+    def storage(self, shape: tuple[int, ...]) -> Storage:
+        """Return what a tensor of this shape takes: codes, a 32-bit scale a block, and zero points if asymmetric.
+
+        Raises:
+            QuantError: if the blocks do not fit the shape.
+
+        Example:
+            >>> from quant_engine import PerGroup
+            >>> QuantizerSpec(IntFormat(4), PerGroup(128), symmetric=False).storage((64, 256)).bits_per_value
+            4.28125
+        """
+        blocks, values = self.granularity.blocks(shape).count, math.prod(shape)
+        return Storage(
+            values=values,
+            code_bits=values * self.format.bits,
+            scale_bits=blocks * SCALE_BITS,
+            zero_point_bits=0 if self.symmetric else blocks * self.format.bits,
+        )
 
     @property
     def key(self) -> str:

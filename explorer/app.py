@@ -1,0 +1,37 @@
+"""The app's entry: `streamlit run explorer/app.py`. The page table and the frame that all pages share."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle torch threads must not spin; read when torch is imported
+
+import pathlib
+
+import streamlit as st
+
+from explorer.frame import shared_frame
+from explorer.pages import PAGES
+
+st.set_page_config(page_title="Quant Explorer", page_icon=":material/tune:", layout="wide", initial_sidebar_state=260)
+HERE = pathlib.Path(__file__).resolve().parent
+st.logo(HERE / "assets" / "logo.svg", size="large")
+
+
+def pages_folder() -> pathlib.Path:
+    """Return where the page scripts are: in the package when installed, else beside it."""
+    installed = HERE / "_pages"
+    return installed if installed.is_dir() else HERE.parent / "pages"
+
+
+navigation = st.navigation(
+    {
+        section: [
+            st.Page(pages_folder() / page.script, title=page.title, icon=page.icon, default=page.default)
+            for page in pages
+        ]
+        for section, pages in PAGES.items()
+    }
+)
+shared_frame()
+navigation.run()

@@ -1,0 +1,175 @@
+"""What the pages show, computed by the engine and kept: the one file that caches.
+
+Keys are strings (network, layer, spec key, block number); arrays are never hashed and are read-only.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from explorer.jobs import Jobs
+from explorer.results import BlockView, ClipCurve, Outcome
+from quant_engine import (
+    Distribution,
+    ErrorReport,
+    IntFormat,
+    LayerPlan,
+    MinMax,
+    QuantizationPlan,
+    QuantizerSpec,
+    fit,
+)
+from quant_engine.network import Accuracy, Network, load
+
+EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
+CURVE_POINTS = 160
+CURVE_POINTS_FINE = 40  # above 8 bits
+CURVE_REACH = (0.12, 1.05)  # of the greatest magnitude: where the curve starts and ends
+CURVE_BITS = (2, 3, 4, 5, 6, 8)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def network(name: str) -> Network:
+    """Return a network."""
+    return load(name)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def matrix(model: str, layer: str) -> NDArray[np.float32]:
+    """Return a layer's weight in the view (out, everything else)."""
+    info = network(model).layers()[layer]
+    return network(model).weight(layer).reshape(info.matrix_shape)
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def outcome(model: str, layer: str, key: str, _spec: QuantizerSpec) -> Outcome:
+    """Quantize a layer's weight; `key` is the spec's."""
+    values = matrix(model, layer)
+    quantizer = fit(values, _spec)
+    codes = quantizer.encode(values).codes
+    used = np.unique(codes).size
+    return Outcome(
+        spec=_spec,
+        quantizer=quantizer,
+        report=quantizer.measure(values),
+        storage=quantizer.storage(values.shape),
+        codes_used=int(used),
+        codes_total=_spec.format.qmax - _spec.format.qmin + 1,
+    )
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def distribution(model: str, layer: str, granularity_key: str, block: int, _spec: QuantizerSpec) -> Distribution:
+    """Return the statistics of one block's values, exact where that is quick."""
+    values = block_values(model, layer, _spec, block)
+    return Distribution(values, exact=values.size <= EXACT_UP_TO)
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def block_view(model: str, layer: str, key: str, block: int, _spec: QuantizerSpec) -> BlockView:
+    """Return everything the main figure draws of one block."""
+    result = outcome(model, layer, key, _spec)
+    values = block_values(model, layer, _spec, block)
+    fitted = result.quantizer
+    place = np.unravel_index(block, fitted.scale.shape)
+    levels, thresholds = fitted.levels(block), fitted.thresholds(block)
+    buckets = np.searchsorted(thresholds, values.reshape(-1), side="right")
+    shown = distribution(model, layer, _spec.granularity.to_json(), block, _spec)
+    lowest = float(levels[0]) if not (_spec.symmetric and _spec.format.signed) else -float(levels[-1])
+    return BlockView(
+        distribution=shown,
+        lo=lowest,
+        hi=float(levels[-1]),
+        scale=float(fitted.scale[place]),
+        zero_point=int(fitted.zero_point[place]),
+        first_code=_spec.format.qmin,
+        levels=levels,
+        thresholds=thresholds,
+        counts=np.bincount(buckets, minlength=levels.size),
+        error=shown.error(levels),
+    )
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def clip_curves(model: str, layer: str, key: str, block: int, _spec: QuantizerSpec) -> tuple[ClipCurve, ...]:
+    """Return the error of one block against its clipping value, for several bit widths and the one chosen.
+
+    Symmetric ranges are [−β, β]; asymmetric ones shrink from both ends in proportion.
+    """
+    shown = distribution(model, layer, _spec.granularity.to_json(), block, _spec)
+    if shown.lo == shown.hi == 0.0:
+        return ()
+    curves = []
+    for bits in sorted({*CURVE_BITS, _spec.format.bits}):
+        form = IntFormat(bits, _spec.format.signed, _spec.format.narrow)
+        points = CURVE_POINTS if bits <= max(CURVE_BITS) else CURVE_POINTS_FINE
+        ranges = _shrinking_ranges(shown, _spec.symmetric, _spec.format.signed, points)
+        best = np.array([shown.best_range(form, _spec.symmetric)])
+        errors = shown.range_errors(form, np.concatenate([ranges, best]), _spec.symmetric)
+        curves.append(ClipCurve(bits, ranges[:, 0], ranges[:, 1], errors[:-1], float(best[0, 1]), float(errors[-1])))
+    return tuple(curves)
+
+
+def block_values(model: str, layer: str, spec: QuantizerSpec, block: int) -> NDArray[np.float32]:
+    """Return the values of one block."""
+    values = matrix(model, layer)
+    return values[spec.granularity.blocks(values.shape).slices(block)]
+
+
+def reference_report(model: str, layer: str, spec: QuantizerSpec) -> ErrorReport:
+    """Return the error of the same spec under min–max."""
+    plain = QuantizerSpec(spec.format, spec.granularity, spec.symmetric, MinMax())
+    return outcome(model, layer, plain.key, plain).report
+
+
+def improvement(now: float, best: float) -> str:
+    """Say how much smaller the least error is."""
+    if best <= 0.0 or now / best < 1.005:
+        return "the same"
+    return f"×{now / best:.3g} smaller"
+
+
+def model_bytes(model: str, spec: QuantizerSpec, only: str | None = None) -> tuple[int, int]:
+    """Return the bytes of all weights in float32, and with `only` that layer (or every layer) quantized."""
+    before, after = 0, 0
+    for name, info in network(model).layers().items():
+        plain = info.parameters * 4
+        before += plain
+        after += plain if only not in (None, name) else spec.storage(info.matrix_shape).size_bytes
+    return before, after
+
+
+@st.cache_resource(show_spinner=False)
+def jobs() -> Jobs:
+    """Return the one background worker."""
+    return Jobs()
+
+
+def accuracies(owner: str, model: str, layer: str, spec: QuantizerSpec) -> Future[Any]:
+    """Return the future of (float, this layer quantized, every layer quantized), each an `Accuracy`."""
+    return jobs().submit(owner, f"accuracy|{model}|{layer}|{spec.key}", lambda: _evaluate(model, layer, spec))
+
+
+def _evaluate(model: str, layer: str, spec: QuantizerSpec) -> tuple[Accuracy, Accuracy, Accuracy]:
+    subject = network(model)
+    everywhere = QuantizationPlan({name: LayerPlan(spec) for name in subject.layers()})
+    return (
+        subject.evaluate(),
+        subject.evaluate(QuantizationPlan({layer: LayerPlan(spec)})),
+        subject.evaluate(everywhere),
+    )
+
+
+def _shrinking_ranges(shown: Distribution, symmetric: bool, signed: bool, points: int) -> NDArray[np.float64]:
+    """Return ranges that shrink evenly, in logarithm, from a little beyond the extremes."""
+    low, high = min(shown.lo, 0.0), max(shown.hi, 0.0)
+    if symmetric:
+        high = max(-low, high)
+        low = -high if signed else 0.0
+    shrink = np.geomspace(*CURVE_REACH, points)
+    return np.stack([low * shrink, high * shrink], axis=1)

@@ -1,0 +1,97 @@
+"""Controls from the field table, all bound to the URL, and the check of links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from explorer.state import Choice, Field, Number
+
+COARSE_STEPS = 100  # steps of a number field across its usual width
+
+
+def choice(field: Choice, disabled: bool = False, on_change: Callable[[], None] | None = None) -> str:
+    """Show a row of words, of which one is chosen."""
+    picked = st.segmented_control(
+        field.label,
+        field.options,
+        default=field.default,
+        required=True,
+        key=field.key,
+        help=field.help,
+        on_change=on_change,
+        bind="query-params",
+        disabled=disabled,
+    )
+    return picked or field.default
+
+
+def slider(field: Number) -> int:
+    """Show a slider over whole numbers."""
+    return st.slider(
+        field.label,
+        int(field.least),
+        int(field.greatest),
+        int(field.default or field.least),
+        key=field.key,
+        help=field.help,
+        bind="query-params",
+    )
+
+
+def whole_number(field: Number, greatest: int | None = None) -> int:
+    """Show a number field with buttons to step; `greatest` narrows the range to what is at hand."""
+    return st.number_input(
+        field.label,
+        int(field.least),
+        int(field.greatest if greatest is None else greatest),
+        int(field.default or 0),
+        step=1,
+        key=field.key,
+        help=field.help,
+        bind="query-params",
+    )
+
+
+def real_number(field: Number, width: float = 1.0, placeholder: str | None = None) -> float | None:
+    """Show a field for a real number; `width` is the usual span of its values, which sets the step."""
+    return st.number_input(
+        field.label,
+        field.least,
+        field.greatest,
+        field.default,
+        step=width / COARSE_STEPS if width > 0 else None,
+        format="%.5g",
+        key=field.key,
+        help=field.help,
+        placeholder=placeholder,
+        bind="query-params",
+    )
+
+
+def reset(fields: tuple[Field, ...]) -> None:
+    """Put every field back to its default (a callback)."""
+    for field in fields:
+        st.session_state[field.key] = field.default
+
+
+def assign(values: Mapping[str, Any]) -> None:
+    """Set fields by key (a callback)."""
+    for key, value in values.items():
+        st.session_state[key] = value
+
+
+def link_faults(fields: tuple[Field, ...]) -> list[str]:
+    """Say what in the page's address is not valid; Streamlit drops it and the field falls back to its default."""
+    known = {field.key: field for field in fields}
+    faults = []
+    for key in st.query_params:
+        text = st.query_params[key]
+        if key not in known:
+            faults.append(f"“{key}” is no setting of this version.")
+        elif not known[key].accepts(text):
+            field = known[key]
+            faults.append(f"{field.label}: “{text}” is not {field.expected}; the default is used.")
+    return faults

@@ -1,0 +1,1 @@
+"""Plotly figures from arrays and results; nothing here knows Streamlit."""

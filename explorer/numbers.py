@@ -1,0 +1,142 @@
+"""How numbers are written on screen: three significant figures, units always."""
+
+from __future__ import annotations
+
+import math
+
+MINUS = "−"
+KIB, MIB = 1024, 1024**2
+
+
+def short(value: float, digits: int = 3) -> str:
+    """Write a number with `digits` significant figures, in powers of ten where it is very small or large.
+
+    >>> short(0.0244), short(-1.5), short(6.41e-05), short(0.0), short(123456.0)
+    ('0.0244', '−1.5', '6.41·10⁻⁵', '0', '1.23·10⁵')
+    """
+    if value == 0:
+        return "0"
+    if not math.isfinite(value):
+        return "∞" if value > 0 else MINUS + "∞" if value < 0 else "undefined"
+    exponent = math.floor(math.log10(abs(value)))
+    if -3 <= exponent < max(digits + 1, 5):
+        text = _trimmed(f"{value:.{max(digits - 1 - exponent, 0)}f}")
+    else:
+        mantissa, power = f"{value:.{digits - 1}e}".split("e")
+        text = f"{mantissa}·10{_superscript(int(power))}"
+    return text.replace("-", MINUS)
+
+
+def latex(value: float, digits: int = 4) -> str:
+    r"""Write a number for LaTeX.
+
+    >>> latex(6.41e-05)
+    '6.41 \\cdot 10^{-5}'
+    """
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if -4 <= exponent < 6:
+        return _trimmed(f"{value:.{max(digits - 1 - exponent, 0)}f}")
+    mantissa, power = f"{value:.{digits - 1}e}".split("e")
+    return rf"{_trimmed(mantissa)} \cdot 10^{{{int(power)}}}"
+
+
+def share(value: float) -> str:
+    """Write a share as per cent; small ones never as a bare zero.
+
+    >>> share(0.0126), share(0.5), share(0.0), share(1e-6)
+    ('1.26 %', '50 %', '0 %', '<0.01 %')
+    """
+    percent = 100 * value
+    if 0 < percent < 0.01:
+        return "<0.01 %"
+    return f"{short(percent)} %"
+
+
+def split(part: float, whole: float) -> str:
+    """Write a part as whole per cent of its whole.
+
+    >>> split(0.3, 0.4), split(0.0, 0.0)
+    ('75 %', '0 %')
+    """
+    return f"{100 * part / whole:.0f} %" if whole else "0 %"
+
+
+def ratio(value: float, unit: float) -> str:
+    """Write a multiple of a unit.
+
+    >>> ratio(0.5, 0.2)
+    '×2.5'
+    """
+    return f"×{short(value / unit)}"
+
+
+def decibels(value: float) -> str:
+    """Write decibels with one decimal.
+
+    >>> decibels(18.46), decibels(float("inf"))
+    ('18.5 dB', '∞ dB')
+    """
+    if not math.isfinite(value):
+        return f"{short(value)} dB"
+    return f"{value:.1f} dB".replace("-", MINUS)
+
+
+def size(count: float) -> str:
+    """Write a number of bytes.
+
+    >>> size(73728), size(9220), size(12), size(5 * 1024 * 1024)
+    ('72 KiB', '9 KiB', '12 B', '5 MiB')
+    """
+    if count < KIB:
+        return f"{count:.0f} B"
+    unit, name = (MIB, "MiB") if count >= MIB else (KIB, "KiB")
+    return f"{short(count / unit)} {name}"
+
+
+def accuracy(value: float) -> str:
+    """Write an accuracy in per cent with one decimal.
+
+    >>> accuracy(0.9385)
+    '93.8 %'
+    """
+    return f"{100 * value:.1f} %"
+
+
+def sizes(before: float, after: float) -> str:
+    """Write a change of size, the unit once where it is the same.
+
+    >>> sizes(73728, 9220), sizes(5 * 1024 * 1024, 9220)
+    ('72 → 9 KiB', '5 MiB → 9 KiB')
+    """
+    first, second = size(before), size(after)
+    if first.split()[1] == second.split()[1]:
+        first = first.split()[0]
+    return f"{first} → {second}"
+
+
+def shape(dimensions: tuple[int, ...]) -> str:
+    """Write a shape.
+
+    >>> shape((64, 32, 3, 3))
+    '64×32×3×3'
+    """
+    return "×".join(str(d) for d in dimensions) or "scalar"
+
+
+def count(value: int) -> str:
+    """Write a whole number with thousands apart.
+
+    >>> count(79440)
+    '79,440'
+    """
+    return f"{value:,}"
+
+
+def _trimmed(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _superscript(value: int) -> str:
+    return str(value).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -1,0 +1,63 @@
+"""Accuracy of the whole network: in floating point, with this tensor quantized, with every layer quantized so."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from explorer import compute, numbers
+from quant_engine import QuantError, QuantizerSpec
+
+LABELS = ("Float32", "This tensor so", "Every layer so")
+OWNER_KEY = "accuracy_owner"
+QUICK = 0.15  # seconds in which a result is awaited without a sign
+LOOK = 0.1  # seconds between signs of life; each lets a newer setting interrupt
+
+
+def accuracy_panel(place: DeltaGenerator, model: str, layer: str, spec: QuantizerSpec) -> None:
+    """Fill `place` once the background worker has the answer; until then say that it runs."""
+    owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
+    future = compute.accuracies(owner, model, layer, spec)
+    try:
+        _await(future, place)
+        results = future.result()
+    except CancelledError:
+        place.caption("A newer setting is being evaluated.")
+        return
+    except QuantError as error:
+        place.warning(f"Not every layer can be quantized so: {error}")
+        return
+    with place.container():
+        for column, label, result in zip(st.columns(3), LABELS, results, strict=True):
+            low, high = result.interval
+            column.metric(
+                label,
+                numbers.accuracy(result.value),
+                f"{numbers.accuracy(low)} – {numbers.accuracy(high)}",
+                delta_color="off",
+                delta_arrow="off",
+                help=f"{numbers.count(result.correct)} of {numbers.count(result.total)} test images right.",
+            )
+        total = results[0].total
+        st.caption(
+            f"Accuracy of the network on n = {numbers.count(total)} test images, with 95 % intervals; one image is "
+            f"{numbers.short(100 / total)} points."
+        )
+
+
+def _await(future: Future[Any], place: DeltaGenerator) -> None:
+    """Wait, showing the time taken."""
+    started, wait = time.monotonic(), QUICK
+    while not future.done():
+        try:
+            future.exception(timeout=wait)
+        except TimeoutError:
+            place.caption(
+                f":material/hourglass_top: Running the network on the test images… {time.monotonic() - started:.1f} s"
+            )
+        wait = LOOK

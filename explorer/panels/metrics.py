@@ -1,0 +1,74 @@
+"""The numbers beside the figure."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from explorer import compute, numbers
+from explorer.results import Outcome
+
+Metric = tuple[str, str, str, str]  # label, value, note, explanation
+
+
+def metrics_panel(model: str, layer: str, result: Outcome) -> None:
+    """Draw error, codes, bits and size of the whole tensor, three in a row."""
+    report = result.report
+    for row in (_error(model, layer, result), _storage(model, result)):
+        for column, (label, value, note, explanation) in zip(st.columns(3), row, strict=True):
+            column.metric(label, value, note, delta_color="off", delta_arrow="off", help=explanation)
+    st.caption(
+        f"MSE {numbers.short(report.mse)} = rounding {numbers.short(report.rounding_mse)} + clipping "
+        f"{numbers.short(report.clipping_mse)}. {numbers.share(report.clipped_share)} of the values are clipped."
+    )
+
+
+def _error(model: str, layer: str, result: Outcome) -> tuple[Metric, ...]:
+    report = result.report
+    plain = compute.reference_report(model, layer, result.spec)
+    return (
+        (
+            "SQNR",
+            numbers.decibels(report.sqnr_db),
+            f"min-max {numbers.decibels(plain.sqnr_db)}",
+            "Signal to quantization noise: 10·log₁₀ of signal power over error power; about 6 dB a bit.",
+        ),
+        (
+            "MSE",
+            numbers.short(report.mse),
+            f"{numbers.split(report.clipping_mse, report.mse)} clipping",
+            "Mean squared error. Clipping is the part from values outside the outermost codewords; rounding is the rest.",
+        ),
+        (
+            "Greatest error",
+            numbers.short(report.max_abs),
+            f"{numbers.ratio(report.max_abs, result.largest_scale)} scale",
+            "The largest |r̃ − r| in the tensor. Without clipping it is at most half a scale.",
+        ),
+    )
+
+
+def _storage(model: str, result: Outcome) -> tuple[Metric, ...]:
+    storage, scales = result.storage, result.quantizer.scale.size
+    before, after = compute.model_bytes(model, result.spec)
+    zero_points = "" if result.spec.symmetric else " + zero"
+    return (
+        (
+            "Codes used",
+            f"{numbers.count(result.codes_used)} of {numbers.count(result.codes_total)}",
+            f"{numbers.count(result.codes_total - result.codes_used)} unused",
+            "Codes that at least one value of the tensor is given, of those the format has.",
+        ),
+        (
+            "Bits per value",
+            numbers.short(storage.bits_per_value, 4),
+            f"{numbers.count(scales)} {'scale' if scales == 1 else 'scales'}{zero_points}",
+            "Everything counted: codes, a 32-bit scale a block and, if asymmetric, a zero point of as many bits as a "
+            "code, divided by the number of values.",
+        ),
+        (
+            "Size",
+            numbers.sizes(4 * storage.values, storage.size_bytes),
+            f"model {numbers.sizes(before, after)}",
+            "This tensor in float32 → with codes, scales and zero points; the model with every layer quantized so.",
+        ),
+    )

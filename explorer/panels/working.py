@@ -1,0 +1,35 @@
+"""The working: formulas with the live numbers, and code that reproduces them."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from explorer import compute, controls, formulas, state
+from explorer.numbers import short
+from explorer.results import BlockView
+from explorer.snippets import engine_code, numpy_code
+from quant_engine import QuantizerSpec
+
+
+def formula_panel(spec: QuantizerSpec, view: BlockView) -> None:
+    """Write out S, Z and Q(r) for one value r."""
+    with st.container(border=True):
+        st.latex(formulas.scale_formula(spec, view))
+        st.latex(formulas.zero_point_formula(spec, view))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            with st.container(width=170):
+                r = controls.real_number(state.VALUE, width=view.hi - view.lo, placeholder=short(view.example))
+            st.latex(formulas.code_formula(spec, view, view.example if r is None else r))
+        st.caption(
+            "round takes the nearest integer, half to even; codes saturate at the ends of their range. The literature "
+            "also writes Q = Int(r/S) − Z and r̃ = S(Q + Z): its Z is minus the zero point used here."
+        )
+
+
+def code_panel(model: str, layer: str, spec: QuantizerSpec, block: int, view: BlockView) -> None:
+    """Offer the code behind the picture."""
+    with st.expander("Show the code", icon=":material/code:"):
+        engine, plain = st.tabs(["quant_engine", "numpy"])
+        engine.code(engine_code(model, layer, spec), language="python")
+        slices = spec.granularity.blocks(compute.matrix(model, layer).shape).slices(block)
+        plain.code(numpy_code(model, layer, view, slices), language="python")

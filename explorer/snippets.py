@@ -1,0 +1,76 @@
+"""Code that reproduces what is on screen, ready to run."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+from explorer.results import BlockView
+from quant_engine import QuantizerSpec
+
+
+def engine_code(model: str, layer: str, spec: QuantizerSpec) -> str:
+    """Return the lines of quant_engine that quantize the tensor and score the network."""
+    names = ", ".join(sorted({"LayerPlan", "QuantizationPlan", *_class_names(spec), "fit"}))
+    return f"""\
+from quant_engine import {names}
+from quant_engine.network import load
+
+network = load("{model}")
+weight = network.weight("{layer}")
+x = weight.reshape(len(weight), -1)  # one row an output channel
+
+spec = {_expression(spec)}
+quantizer = fit(x, spec)
+report = quantizer.measure(x)
+print(f"SQNR {{report.sqnr_db:.2f}} dB, MSE {{report.mse:.4g}}, of which clipping {{report.clipping_mse:.4g}}")
+print(f"{{quantizer.storage(x.shape).bits_per_value:.4f}} bits per value")
+
+everywhere = QuantizationPlan({{name: LayerPlan(spec) for name in network.layers()}})
+for plan in (None, QuantizationPlan({{"{layer}": LayerPlan(spec)}}), everywhere):
+    accuracy = network.evaluate(plan)
+    print(f"{{accuracy.correct}} of {{accuracy.total}} right")
+"""
+
+
+def numpy_code(model: str, layer: str, view: BlockView, slices: tuple[slice, ...]) -> str:
+    """Return the lines of numpy that quantize the block shown, with the scale and zero point found."""
+    last_code = view.first_code + view.levels.size - 1
+    place = ", ".join(f"{s.start}:{s.stop}" for s in slices)
+    return f"""\
+import numpy as np
+from quant_engine.network import load
+
+weight = load("{model}").weight("{layer}")
+x = weight.reshape(len(weight), -1)[{place}]
+
+scale, zero_point = np.float32({view.scale!r}), {view.zero_point}
+codes = np.clip(np.rint(x / scale) + np.float32(zero_point), {view.first_code}, {last_code}).astype(int)
+x_hat = scale * (codes - zero_point).astype(np.float32)
+
+mse = np.mean((x_hat.astype(np.float64) - x) ** 2)
+print(f"MSE {{mse:.6g}} with {{np.unique(codes).size}} of {view.levels.size} codes used")
+"""
+
+
+def _class_names(choice: Any) -> set[str]:
+    found = {type(choice).__name__}
+    for field in fields(choice):
+        value = getattr(choice, field.name)
+        if is_dataclass(value) and value != field.default:
+            found |= _class_names(value)
+    return found
+
+
+def _expression(choice: Any) -> str:
+    """Return Python that builds a frozen choice, without what is at its default."""
+    parts = []
+    positional = True
+    for field in fields(choice):
+        value = getattr(choice, field.name)
+        if field.default is not MISSING and value == field.default:
+            positional = False
+            continue
+        text = _expression(value) if is_dataclass(value) else repr(value)
+        parts.append(text if positional else f"{field.name}={text}")
+    return f"{type(choice).__name__}({', '.join(parts)})"

@@ -1,0 +1,222 @@
+"""The state of the playground: one field table, from which controls, the URL and the spec all follow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from quant_engine import (
+    FixedRange,
+    IntFormat,
+    MinMax,
+    MinMSE,
+    Percentile,
+    PerChannel,
+    PerChannelGroup,
+    PerGroup,
+    PerTensor,
+    QuantizerSpec,
+)
+from quant_engine.clipping import Clipping
+from quant_engine.granularity import Granularity
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A field that takes one of a few words."""
+
+    key: str
+    label: str
+    options: tuple[str, ...]
+    default: str
+    help: str
+
+    def accepts(self, text: str) -> bool:
+        """Say whether a URL parameter is valid."""
+        return text in self.options
+
+    @property
+    def expected(self) -> str:
+        """What is valid, in words."""
+        return "one of " + ", ".join(self.options)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A field that takes a number in a range; `default` None means unset."""
+
+    key: str
+    label: str
+    least: float
+    greatest: float
+    default: float | None
+    help: str
+    whole: bool = False
+
+    def accepts(self, text: str) -> bool:
+        """Say whether a URL parameter is valid."""
+        try:
+            value = int(text) if self.whole else float(text)
+        except ValueError:
+            return False
+        return math.isfinite(value) and self.least <= value <= self.greatest
+
+    @property
+    def expected(self) -> str:
+        """What is valid, in words."""
+        return f"a {'whole ' if self.whole else ''}number from {self.least:g} to {self.greatest:g}"
+
+
+Field = Choice | Number
+
+LARGEST = 3.0e38
+
+BITS = Number("play_bits", "Bits", 2, 16, 4, "Width of a code: b bits make 2ᵇ codes.", whole=True)
+CODES = Choice(
+    "play_codes",
+    "Codes",
+    ("signed", "unsigned"),
+    "signed",
+    "Signed codes are centred on 0; unsigned ones start at 0.",
+)
+SYMMETRY = Choice(
+    "play_symmetry",
+    "Range",
+    ("symmetric", "asymmetric"),
+    "symmetric",
+    "Symmetric: α = −β and zero point 0. Asymmetric: α and β are free, and the zero point shifts the codes.",
+)
+LEVELS = Choice(
+    "play_levels",
+    "Code range",
+    ("full", "restricted"),
+    "full",
+    "Restricted leaves out the most negative code, so that the codes are symmetric too. Signed codes only.",
+)
+GRANULARITY = Choice(
+    "play_granularity",
+    "One scale for each",
+    ("layer", "channel group", "channel", "sub-channel"),
+    "layer",
+    "Which values share one scale: the whole tensor, some output channels, one, or a run of values inside one.",
+)
+CHANNELS = Number(
+    "play_channels", "Channels in a group", 1, 65536, 8, "How many output channels share a scale.", whole=True
+)
+GROUP = Number(
+    "play_group",
+    "Values in a group",
+    1,
+    1 << 20,
+    32,
+    "How many values along one output channel share a scale (LLM tools say group size).",
+    whole=True,
+)
+BLOCK = Number(
+    "play_block",
+    "Block shown",
+    0,
+    10**9,
+    0,
+    "Whose histogram and buckets are drawn. The numbers above the figure are for the whole tensor.",
+    whole=True,
+)
+CLIPPING = Choice(
+    "play_clipping",
+    "Clipping",
+    ("min-max", "percentile", "least MSE", "by hand"),
+    "min-max",
+    "How the range [α, β] is chosen: the extremes, a percentile, the least mean squared error, or your own.",
+)
+PERCENTILE = Number(
+    "play_percentile", "Percentile", 50.01, 100.0, 99.9, "Share of the values that stays inside, in per cent."
+)
+LO = Number("play_lo", "α", -LARGEST, LARGEST, None, "The lower end of the range; empty means the least value.")
+HI = Number("play_hi", "β", -LARGEST, LARGEST, None, "The upper end of the range; empty means the greatest value.")
+VALUE = Number("play_r", "r", -LARGEST, LARGEST, None, "The value that is followed through the formula.")
+
+PLAYGROUND_FIELDS: tuple[Field, ...] = (
+    BITS,
+    CODES,
+    SYMMETRY,
+    LEVELS,
+    GRANULARITY,
+    CHANNELS,
+    GROUP,
+    BLOCK,
+    CLIPPING,
+    PERCENTILE,
+    LO,
+    HI,
+    VALUE,
+)
+LEAST_ERROR = MinMSE()
+
+
+@dataclass(frozen=True)
+class PlaygroundState:
+    """What the person has set, field by field."""
+
+    bits: int = 4
+    signed: bool = True
+    symmetric: bool = True
+    narrow: bool = False
+    granularity: str = GRANULARITY.default
+    channels: int = 8
+    group: int = 32
+    clipping: str = CLIPPING.default
+    percentile: float = 99.9
+    lo: float | None = None
+    hi: float | None = None
+
+    @classmethod
+    def from_fields(cls, values: dict[str, Any]) -> PlaygroundState:
+        """Build the state from the values of the controls, by key; fields without a control keep their default."""
+        given: dict[str, Any] = {field.key: values.get(field.key, field.default) for field in PLAYGROUND_FIELDS}
+        signed = given[CODES.key] == "signed"
+        return cls(
+            bits=int(given[BITS.key]),
+            signed=signed,
+            symmetric=given[SYMMETRY.key] == "symmetric",
+            narrow=signed and given[LEVELS.key] == "restricted",
+            granularity=given[GRANULARITY.key],
+            channels=int(given[CHANNELS.key]),
+            group=int(given[GROUP.key]),
+            clipping=given[CLIPPING.key],
+            percentile=float(given[PERCENTILE.key]),
+            lo=given[LO.key],
+            hi=given[HI.key],
+        )
+
+    def spec(self, least: float, greatest: float) -> QuantizerSpec:
+        """Return the quantizer this state asks for; `least` and `greatest` stand in for an empty α and β.
+
+        Raises:
+            QuantError: for a range with lo ≥ hi.
+        """
+        granularities: dict[str, Granularity] = {
+            "layer": PerTensor(),
+            "channel group": PerChannelGroup(self.channels, remainder="short"),
+            "channel": PerChannel(0),
+            "sub-channel": PerGroup(self.group, remainder="short"),
+        }
+        return QuantizerSpec(
+            IntFormat(self.bits, self.signed, self.narrow),
+            granularities[self.granularity],
+            self.symmetric,
+            self._clipping(least, greatest),
+        )
+
+    def _clipping(self, least: float, greatest: float) -> Clipping:
+        if self.clipping == "by hand":
+            hi = greatest if self.hi is None else self.hi
+            if self.symmetric:
+                return FixedRange(-hi if self.signed else 0.0, hi)
+            return FixedRange(least if self.lo is None else self.lo, hi)
+        methods: dict[str, Clipping] = {
+            "min-max": MinMax(),
+            "percentile": Percentile(self.percentile),
+            "least MSE": MinMSE(),
+        }
+        return methods[self.clipping]

@@ -1,0 +1,5 @@
+"""Model card."""
+
+import streamlit as st
+
+st.write("soon")
