@@ -13,9 +13,11 @@ import streamlit as st
 from explorer.frame import shared_frame
 from explorer.pages import PAGES
 
-st.set_page_config(page_title="Quant Explorer", page_icon=":material/tune:", layout="wide", initial_sidebar_state=260)
 HERE = pathlib.Path(__file__).resolve().parent
-st.logo(HERE / "assets" / "logo.svg", size="large")
+ASSETS = HERE / "assets"
+
+st.set_page_config(page_title="Quant Explorer", page_icon=ASSETS / "icon.png", layout="wide", initial_sidebar_state=260)
+st.logo(ASSETS / "logo.svg", size="large")
 
 
 def pages_folder() -> pathlib.Path:

@@ -24,7 +24,7 @@ from quant_engine import (
     QuantizerSpec,
     fit,
 )
-from quant_engine.network import Accuracy, Network, load
+from quant_engine.network import Accuracy, ModelCard, Network, load, model_card
 
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
 CURVE_POINTS = 160
@@ -142,6 +142,12 @@ def model_bytes(model: str, spec: QuantizerSpec, only: str | None = None) -> tup
         before += plain
         after += plain if only not in (None, name) else spec.storage(info.matrix_shape).size_bytes
     return before, after
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def card(model: str) -> ModelCard:
+    """Return the measured accuracies that are committed with a built-in model."""
+    return model_card(model)
 
 
 @st.cache_resource(show_spinner=False)

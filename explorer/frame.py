@@ -23,14 +23,12 @@ def shared_frame() -> None:
     faults = link_faults((*_frame_fields(), *PLAYGROUND_FIELDS))
     with st.sidebar:
         names = models()
-        model = st.selectbox(
-            "Model", names, index=names.index(opening_model()), key=MODEL_KEY, required=True, bind="query-params"
-        )
+        model = st.selectbox("Model", names, index=names.index(opening_model()), key=MODEL_KEY, bind="query-params")
         network = compute.network(model)
         layers = network.layers()
         st.caption(f"{network.title} · {count(sum(info.parameters for info in layers.values()))} weights")
         opening = list(layers).index(OPENING_LAYERS[model])
-        layer = st.selectbox("Tensor", list(layers), index=opening, key=TENSOR_KEY, required=True, bind="query-params")
+        layer = st.selectbox("Tensor", list(layers), index=opening, key=TENSOR_KEY, bind="query-params")
         info, weight = layers[layer], network.weight(layer)
         st.caption(
             f"{shape(info.shape)} · {info.kind} · {count(info.parameters)} weights · "

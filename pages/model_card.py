@@ -1,5 +1,28 @@
-"""Model card."""
+"""Model card: what the built-in networks score, measured once and checked by a test."""
 
 import streamlit as st
 
-st.write("soon")
+from explorer import charts, compute
+from explorer.cards import as_table, by_method
+from explorer.figures.card import card_figure, describe_card
+from explorer.frame import selected
+from explorer.numbers import accuracy, count
+
+model, _ = selected()
+card = compute.card(model)
+rows = by_method(card)
+
+st.header(compute.network(model).title)
+full, plain = card.full, card.plain
+st.markdown(
+    f"Float32: **{accuracy(full.value)}** on all {count(full.total)} test images of Fashion-MNIST "
+    f"({count(full.correct)} right), **{accuracy(plain.value)}** on the {count(plain.total)} that come with the app. "
+    "Below, every layer's weight is quantized to signed symmetric integers of the full range; activations stay in "
+    "float32. Intervals are 95 %."
+)
+charts.show(card_figure(rows, plain, model), "card_figure", describe_card(rows, plain))
+st.table(as_table(rows))
+st.caption(
+    "Measured by tools/write_card.py on the committed weights; a test evaluates every cell again. The playground shows "
+    "the same numbers under “Every layer so”. Data: Fashion-MNIST, © 2017 Zalando SE, MIT License."
+)

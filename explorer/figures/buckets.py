@@ -11,7 +11,7 @@ from explorer.figures import theme
 from explorer.numbers import count, short
 from explorer.results import BlockView
 
-BINS = 160
+BINS = (24, 160)  # fewest and most
 MOST_DRAWN = 64  # levels; more are a grey band
 STAIR_POINTS = 1200
 HISTOGRAM, STAIRCASE, ERROR, CODES = 1, 2, 3, 4
@@ -51,18 +51,19 @@ def describe_buckets(view: BlockView, unit: str) -> str:
 
 
 def _axis_range(view: BlockView) -> list[float]:
-    """Return the data's range, and the clipping range as far as it reaches half a width beyond."""
+    """Return the data's range, and the clipping range as far as it reaches one width beyond."""
     low, high = view.distribution.lo, view.distribution.hi
     width = (high - low) or abs(high) or 1.0
-    low = max(min(low, view.lo), low - width / 2)
-    high = min(max(high, view.hi), high + width / 2)
+    low = max(min(low, view.lo), low - width)
+    high = min(max(high, view.hi), high + width)
     pad = 0.03 * ((high - low) or width)
     return [low - pad, high + pad]
 
 
 def _add_histogram(figure: go.Figure, view: BlockView, unit: str) -> float:
     """Add the bars, those outside the outermost levels hatched; return the highest."""
-    counts, edges = view.distribution.histogram(BINS)
+    bins = min(max(BINS[0], int(4 * view.distribution.size**0.5)), BINS[1])
+    counts, edges = view.distribution.histogram(bins)
     centres, width = (edges[:-1] + edges[1:]) / 2, edges[1] - edges[0]
     clipped = (centres < view.levels[0]) | (centres > view.levels[-1])
     bars = {"width": width, "hovertemplate": f"%{{x:.4g}}: %{{y}} {unit}s<extra></extra>"}

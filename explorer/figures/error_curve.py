@@ -12,6 +12,7 @@ from explorer.numbers import short
 from explorer.results import ClipCurve
 
 HEIGHT = 290
+LABEL_DECADES = 0.25  # labels closer than this would overlap
 
 
 def error_curve_figure(
@@ -20,9 +21,8 @@ def error_curve_figure(
     """Draw all curves, the chosen bit width's in front, with the current setting (✕) and every optimum (○)."""
     figure = go.Figure()
     for curve in sorted(curves, key=lambda c: c.bits == bits):
-        chosen = curve.bits == bits
-        color = theme.QUANTIZED if chosen else theme.NEUTRAL
-        _add_curve(figure, curve, color, chosen)
+        _add_curve(figure, curve, chosen=curve.bits == bits)
+    _add_labels(figure, curves, bits)
     figure.add_trace(
         go.Scatter(
             x=[clip],
@@ -49,7 +49,8 @@ def describe_error_curve(curves: Sequence[ClipCurve], bits: int, clip: float, er
     )
 
 
-def _add_curve(figure: go.Figure, curve: ClipCurve, color: str, chosen: bool) -> None:
+def _add_curve(figure: go.Figure, curve: ClipCurve, chosen: bool) -> None:
+    color = theme.QUANTIZED if chosen else theme.NEUTRAL
     positive = curve.errors > 0
     figure.add_trace(
         go.Scatter(
@@ -71,15 +72,27 @@ def _add_curve(figure: go.Figure, curve: ClipCurve, color: str, chosen: bool) ->
                 hovertemplate=f"{curve.bits} bits, least error: β = %{{x:.4g}}, %{{y:.3g}}<extra></extra>",
             )
         )
-    if positive.any():
+
+
+def _add_labels(figure: go.Figure, curves: Sequence[ClipCurve], bits: int) -> None:
+    """Name every curve at its right end, the chosen one first; one that would cover another stays unnamed."""
+    placed: list[float] = []
+    for curve in sorted(curves, key=lambda c: c.bits != bits):
+        if curve.errors[-1] <= 0:
+            continue
+        height = float(np.log10(curve.errors[-1]))
+        if any(abs(height - other) < LABEL_DECADES for other in placed):
+            continue
+        placed.append(height)
+        chosen = curve.bits == bits
         figure.add_annotation(
-            x=curve.clips[positive][-1],
-            y=float(np.log10(curve.errors[positive][-1])),
+            x=curve.clips[-1],
+            y=height,
             text=f"<b>{curve.bits} bits</b>" if chosen else f"{curve.bits} bits",
             showarrow=False,
             xanchor="left",
             xshift=4,
-            font={"color": color, "size": 12},
+            font={"color": theme.QUANTIZED if chosen else theme.NEUTRAL, "size": 12},
         )
 
 

@@ -23,7 +23,7 @@ IDENTITY_DASH = "dot"
 FONT_SIZE = 13
 MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
 
-CONFIG: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"]}
+CONFIG: dict[str, Any] = {"displayModeBar": False}  # drag zooms, a double click shows all again
 
 
 def finish(figure: go.Figure, height: int, revision: str) -> go.Figure:
@@ -36,7 +36,6 @@ def finish(figure: go.Figure, height: int, revision: str) -> go.Figure:
         showlegend=False,
         hovermode="closest",
         bargap=0,
-        modebar={"orientation": "h"},
     )
     figure.update_xaxes(showline=True, linewidth=1, zeroline=False, showgrid=False, ticks="outside", automargin=True)
     figure.update_yaxes(showline=True, linewidth=1, zeroline=False, showgrid=False, automargin=True)

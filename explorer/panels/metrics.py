@@ -13,12 +13,14 @@ Metric = tuple[str, str, str, str]  # label, value, note, explanation
 def metrics_panel(model: str, layer: str, result: Outcome) -> None:
     """Draw error, codes, bits and size of the whole tensor, three in a row."""
     report = result.report
-    for row in (_error(model, layer, result), _storage(model, result)):
+    before, after = compute.model_bytes(model, result.spec)
+    for row in (_error(model, layer, result), _storage(result)):
         for column, (label, value, note, explanation) in zip(st.columns(3), row, strict=True):
             column.metric(label, value, note, delta_color="off", delta_arrow="off", help=explanation)
     st.caption(
         f"MSE {numbers.short(report.mse)} = rounding {numbers.short(report.rounding_mse)} + clipping "
-        f"{numbers.short(report.clipping_mse)}. {numbers.share(report.clipped_share)} of the values are clipped."
+        f"{numbers.short(report.clipping_mse)}; {numbers.share(report.clipped_share)} of the values are clipped. "
+        f"The whole model, every layer so: {numbers.sizes(before, after)}."
     )
 
 
@@ -36,7 +38,7 @@ def _error(model: str, layer: str, result: Outcome) -> tuple[Metric, ...]:
             "MSE",
             numbers.short(report.mse),
             f"{numbers.split(report.clipping_mse, report.mse)} clipping",
-            "Mean squared error. Clipping is the part from values outside the outermost codewords; rounding is the rest.",
+            "Mean squared error. Clipping is the part from values outside the outermost codewords, rounding the rest.",
         ),
         (
             "Greatest error",
@@ -47,9 +49,8 @@ def _error(model: str, layer: str, result: Outcome) -> tuple[Metric, ...]:
     )
 
 
-def _storage(model: str, result: Outcome) -> tuple[Metric, ...]:
+def _storage(result: Outcome) -> tuple[Metric, ...]:
     storage, scales = result.storage, result.quantizer.scale.size
-    before, after = compute.model_bytes(model, result.spec)
     zero_points = "" if result.spec.symmetric else " + zero"
     return (
         (
@@ -68,7 +69,7 @@ def _storage(model: str, result: Outcome) -> tuple[Metric, ...]:
         (
             "Size",
             numbers.sizes(4 * storage.values, storage.size_bytes),
-            f"model {numbers.sizes(before, after)}",
-            "This tensor in float32 → with codes, scales and zero points; the model with every layer quantized so.",
+            f"÷ {numbers.short(4 * storage.values / storage.size_bytes)}",
+            "This tensor in float32, and with codes, scales and zero points.",
         ),
     )

@@ -45,9 +45,11 @@ def block_field(spec: QuantizerSpec, shape: tuple[int, ...]) -> int:
     blocks = spec.granularity.blocks(shape).count
     if blocks == 1:
         return 0
+    asked = st.query_params.get(state.BLOCK.key, "0")
+    if asked.isdecimal() and int(asked) >= blocks:
+        st.warning(f"Block {asked} does not exist here: there are blocks 0 to {blocks - 1}. Block 0 is shown.")
+        st.session_state[state.BLOCK.key] = 0
     with st.container(width=200):
-        if st.session_state.get(state.BLOCK.key, 0) >= blocks:
-            st.session_state[state.BLOCK.key] = 0
         return controls.whole_number(state.BLOCK, greatest=blocks - 1)
 
 

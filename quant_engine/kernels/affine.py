@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_engine.kernels.compile import MAGNITUDE, add_any_order, bits_of, kernel, ordered, round_even, unordered
+from quant_engine.kernels.compile import (
+    add_product,
+    float_of,
+    helper,
+    kernel,
+    magnitude_bits,
+    ordered,
+    round_even,
+    unordered,
+)
 
 # places in the totals of a fused pass
-SQUARED_ERROR, CLIPPED_SQUARED_ERROR, CLIPPED, POWER, PRODUCT, MAX_ERROR, PEAK = range(7)
-TOTALS = 7
+SQUARED_ERROR, CLIPPED_SQUARED_ERROR, CLIPPED, POWER, PRODUCT, MAX_ERROR = range(6)
+TOTALS = 6
+NO_SUMS = (0.0, 0.0, np.int32(0), 0.0, 0.0, np.int64(0))
 
 
 @kernel
@@ -48,51 +58,71 @@ def block_extremes(x, offsets, start, stop, low, high):
         block += 1
 
 
-@kernel
-def _quantize_run(x, out, keep, scale, zero_point, qmin, qmax, totals):
-    """Quantize and dequantize one run of a block, adding its metrics to `totals`."""
-    lowest = (qmin - zero_point) * scale
-    highest = (qmax - zero_point) * scale
-    squared = 0.0
-    clipped_squared = 0.0
-    power = 0.0
-    product = 0.0
-    clipped = np.int32(0)
-    worst = np.int32(0)
-    peak = np.int32(0)
-    for i in range(x.size):
-        value = x[i]
-        code = round_even(value / scale) + zero_point
-        code = code if code > qmin else qmin
-        code = code if code < qmax else qmax
-        level = (code - zero_point) * scale
-        if keep:
-            out[i] = level
-        error = np.float64(level) - np.float64(value)
-        square = error * error
-        outside = (value < lowest) | (value > highest)
-        squared = add_any_order(squared, square)
-        clipped_squared = add_any_order(clipped_squared, square if outside else 0.0)
-        clipped += np.int32(1) if outside else np.int32(0)
-        power = add_any_order(power, np.float64(value) * np.float64(value))
-        product = add_any_order(product, np.float64(value) * error)
-        worst = max(worst, bits_of(np.float32(level - value)) & MAGNITUDE)
-        peak = max(peak, bits_of(value) & MAGNITUDE)
+@helper
+def _saturate(value, lowest, highest):
+    inside = value if value > lowest else lowest
+    return inside if inside < highest else highest
+
+
+@helper
+def _steps(inside, scale):
+    """Return rint(x / scale), never −0, for a value between the outermost levels.
+
+    Saturating x and saturating its code come to the same: rint is monotone, and a level divided by the scale rounds to
+    its own code.
+    """
+    return round_even(inside / scale) + np.float32(0)
+
+
+@helper
+def _grown(sums, value, reconstructed, outside):
+    """Return the metrics' sums with one more value in them."""
+    squared, clipped_squared, clipped, power, product, worst = sums
+    exact = np.float64(value)
+    error = np.float64(reconstructed) - exact
+    size = magnitude_bits(error)
+    return (
+        add_product(squared, error, error),
+        add_product(clipped_squared, error if outside else 0.0, error),
+        np.int32(clipped + (np.int32(1) if outside else np.int32(0))),
+        add_product(power, exact, exact),
+        add_product(product, exact, error),
+        size if size > worst else worst,
+    )
+
+
+@helper
+def _add(sums, totals):
+    squared, clipped_squared, clipped, power, product, worst = sums
     totals[SQUARED_ERROR] += squared
     totals[CLIPPED_SQUARED_ERROR] += clipped_squared
     totals[CLIPPED] += clipped
     totals[POWER] += power
     totals[PRODUCT] += product
-    totals[MAX_ERROR] = max(totals[MAX_ERROR], np.float64(unordered(worst)))
-    totals[PEAK] = max(totals[PEAK], np.float64(peak))
+    totals[MAX_ERROR] = max(totals[MAX_ERROR], float_of(worst))
+
+
+@kernel
+def _quantize_run(x, out, keep, scale, zero_point, qmin, qmax, totals):
+    """Quantize and dequantize one run of a block, adding its metrics to `totals`."""
+    lowest = (qmin - zero_point) * scale
+    highest = (qmax - zero_point) * scale
+    sums = NO_SUMS
+    for i in range(x.size):
+        inside = _saturate(x[i], lowest, highest)
+        level = _steps(inside, scale) * scale
+        if keep:
+            out[i] = level
+        sums = _grown(sums, x[i], level, inside != x[i])
+    _add(sums, totals)
 
 
 @kernel
 def fake_quantize_blocks(x, offsets, scale, zero_point, qmin, qmax, start, stop, out, totals):
     """Write scale · (code − zero_point) to `out` (unless it is empty) and add the metrics to `totals`.
 
-    code = saturate(rint(x / scale) + zero_point), half to even, in float32 with a true division. `totals[PEAK]` is the
-    largest bit pattern of |x|: from that of infinity on, some value is not finite.
+    code = saturate(rint(x / scale) + zero_point), half to even, in float32 with a true division. `totals[POWER]` is
+    finite exactly if every value is: the square of a float32 is far from float64's limit.
     """
     keep = out.size > 0
     block = _block_at(offsets, start)
@@ -105,24 +135,34 @@ def fake_quantize_blocks(x, offsets, scale, zero_point, qmin, qmax, start, stop,
 
 
 @kernel
+def _encode_run(x, codes, scale, zero_point, qmin, qmax):
+    lowest = (qmin - zero_point) * scale
+    highest = (qmax - zero_point) * scale
+    peak = np.int32(0)
+    for i in range(x.size):
+        codes[i] = np.int32(_steps(_saturate(x[i], lowest, highest), scale) + zero_point)
+        size = magnitude_bits(x[i])
+        peak = size if size > peak else peak
+    return peak
+
+
+@kernel
 def encode_blocks(x, offsets, scale, zero_point, qmin, qmax, start, stop, codes):
-    """Write the codes and return the largest bit pattern of |x|."""
+    """Write the codes and return the largest bit pattern of |x|: from infinity's on, some value is not finite."""
     peak = np.int32(0)
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        step = scale[block]
-        zero = zero_point[block]
-        for i in range(start, end):
-            value = x[i]
-            code = round_even(value / step) + zero
-            code = code if code > qmin else qmin
-            code = code if code < qmax else qmax
-            codes[i] = np.int32(code)
-            peak = max(peak, bits_of(value) & MAGNITUDE)
+        peak = max(peak, _encode_run(x[start:end], codes[start:end], scale[block], zero_point[block], qmin, qmax))
         start = end
         block += 1
     return peak
+
+
+@kernel
+def _decode_run(codes, scale, zero_point, out):
+    for i in range(codes.size):
+        out[i] = (np.float32(codes[i]) - zero_point) * scale
 
 
 @kernel
@@ -131,43 +171,18 @@ def decode_blocks(codes, offsets, scale, zero_point, start, stop, out):
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        step = scale[block]
-        zero = zero_point[block]
-        for i in range(start, end):
-            out[i] = (np.float32(codes[i]) - zero) * step
+        _decode_run(codes[start:end], scale[block], zero_point[block], out[start:end])
         start = end
         block += 1
 
 
 @kernel
-def compare(x, x_hat, low, high, start, stop, totals):
+def compare(x, x_hat, low, high, totals):
     """Add the metrics of a reconstruction to `totals`; values outside [low, high] count as clipped."""
-    squared = 0.0
-    clipped_squared = 0.0
-    power = 0.0
-    product = 0.0
-    clipped = np.int32(0)
-    worst = np.int32(0)
-    peak = np.int32(0)
-    for i in range(start, stop):
-        value = x[i]
-        error = np.float64(x_hat[i]) - np.float64(value)
-        square = error * error
-        outside = (value < low) | (value > high)
-        squared = add_any_order(squared, square)
-        clipped_squared = add_any_order(clipped_squared, square if outside else 0.0)
-        clipped += np.int32(1) if outside else np.int32(0)
-        power = add_any_order(power, np.float64(value) * np.float64(value))
-        product = add_any_order(product, np.float64(value) * error)
-        worst = max(worst, bits_of(np.float32(x_hat[i] - value)) & MAGNITUDE)
-        peak = max(peak, bits_of(value) & MAGNITUDE, bits_of(x_hat[i]) & MAGNITUDE)
-    totals[SQUARED_ERROR] += squared
-    totals[CLIPPED_SQUARED_ERROR] += clipped_squared
-    totals[CLIPPED] += clipped
-    totals[POWER] += power
-    totals[PRODUCT] += product
-    totals[MAX_ERROR] = max(totals[MAX_ERROR], np.float64(unordered(worst)))
-    totals[PEAK] = max(totals[PEAK], np.float64(peak))
+    sums = NO_SUMS
+    for i in range(x.size):
+        sums = _grown(sums, x[i], x_hat[i], _saturate(x[i], low, high) != x[i])
+    _add(sums, totals)
 
 
 @kernel

@@ -34,6 +34,28 @@ def add_any_order(context: Any, a: Any, b: Any) -> Any:
 
 
 @operation
+def add_product(context: Any, total: Any, a: Any, b: Any) -> Any:
+    """Return total + a · b in any order and, where the machine can, rounded once."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        flags = ("reassoc", "contract")
+        return builder.fadd(args[0], builder.fmul(args[1], args[2], flags=flags), flags=flags)
+
+    return total(total, a, b), generate
+
+
+@operation
+def magnitude_bits(context: Any, x: Any) -> Any:
+    """Return the bit pattern of |x|, an integer as wide as x that sorts as |x| does, above infinity's for NaN."""
+    width = x.bitwidth
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.and_(builder.bitcast(args[0], ir.IntType(width)), ir.IntType(width)(2 ** (width - 1) - 1))
+
+    return getattr(types, f"int{width}")(x), generate
+
+
+@operation
 def bits_of(context: Any, x: Any) -> Any:
     """Return the bit pattern of a float32 as int32."""
 
@@ -45,12 +67,13 @@ def bits_of(context: Any, x: Any) -> Any:
 
 @operation
 def float_of(context: Any, bits: Any) -> Any:
-    """Return the float32 with this bit pattern."""
+    """Return the float32 of an int32 bit pattern, or the float64 of an int64."""
+    single = bits.bitwidth == 32
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.FloatType())
+        return builder.bitcast(args[0], ir.FloatType() if single else ir.DoubleType())
 
-    return types.float32(types.int32), generate
+    return (types.float32 if single else types.float64)(bits), generate
 
 
 @operation
@@ -63,7 +86,7 @@ def round_even(context: Any, x: Any) -> Any:
     return x(x), generate
 
 
-MAGNITUDE = np.int32(0x7FFFFFFF)  # every bit of a float32 but the sign; also the largest int32
+MAGNITUDE = np.int32(0x7FFFFFFF)  # every bit of a float32 but the sign
 INFINITY_BITS = np.int32(0x7F800000)
 
 
@@ -71,7 +94,7 @@ INFINITY_BITS = np.int32(0x7F800000)
 def ordered(x):
     """Return an int32 that sorts as the float32 does; beyond ±infinity's for NaN."""
     bits = bits_of(x)
-    return bits ^ ((bits >> np.int32(31)) & MAGNITUDE)
+    return np.int32(bits ^ ((bits >> np.int32(31)) & MAGNITUDE))
 
 
 @kernel

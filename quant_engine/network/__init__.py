@@ -2,6 +2,7 @@
 
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES
+from quant_engine.network.card import ModelCard, model_card
 from quant_engine.network.network import LayerInfo, Network, load
 
-__all__ = ["ARCHITECTURES", "Accuracy", "LayerInfo", "Network", "load"]
+__all__ = ["ARCHITECTURES", "Accuracy", "LayerInfo", "ModelCard", "Network", "load", "model_card"]

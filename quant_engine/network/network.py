@@ -7,7 +7,6 @@ import math
 import threading
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from types import MappingProxyType
 from typing import Literal
 
@@ -19,6 +18,7 @@ from quant_engine.inputs import Float32Array
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES, NORM_SUFFIX, Architecture, Conv, Linear
 from quant_engine.network.evaluation import Replacement, Runner
+from quant_engine.network.files import BUILTIN
 from quant_engine.network.folding import fold_batch_norm
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import Quantizer, fit
@@ -26,7 +26,6 @@ from quant_engine.quantizer import Quantizer, fit
 Split = Literal["test", "calibration"]
 SPLITS = ("test", "calibration")
 
-BUILTIN = resources.files("quant_engine.network") / "builtin"
 FASHION_NORMALISATION = (0.2860, 0.3530)  # mean and standard deviation of the training pixels, of 0..1
 
 
@@ -137,6 +136,10 @@ class Network:
         predicted = self.predict(plan, data)
         _, labels = self.data(data)
         return Accuracy(int((predicted == labels).sum()), len(labels))
+
+    def run(self, inputs: Float32Array) -> Float32Array:
+        """Return the logits (n, classes) of normalised images (n, 1, 28, 28) in floating point."""
+        return Runner(self._architecture, self._parameters, inputs).logits({})
 
     @cached_property
     def _data(self) -> dict[str, NDArray[np.uint8]]:

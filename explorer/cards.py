@@ -1,0 +1,33 @@
+"""The model card arranged for reading: a way of quantizing, then bits."""
+
+from __future__ import annotations
+
+from explorer.numbers import accuracy
+from quant_engine import PerTensor, QuantizerSpec
+from quant_engine.network import Accuracy, ModelCard
+
+CLIPPING_NAMES = {"MinMax": "min-max", "MinMSE": "least MSE"}
+
+
+def by_method(card: ModelCard) -> dict[str, dict[int, Accuracy]]:
+    """Return the accuracies by method and bits."""
+    rows: dict[str, dict[int, Accuracy]] = {}
+    for spec, measured in card.weights_only.items():
+        rows.setdefault(_method(spec), {})[spec.format.bits] = measured
+    return rows
+
+
+def as_table(rows: dict[str, dict[int, Accuracy]]) -> list[dict[str, str]]:
+    """Return one record for each bit width, with the interval in every cell."""
+    widths = sorted({bits for by_bits in rows.values() for bits in by_bits}, reverse=True)
+    return [{"bits": str(bits), **{name: _cell(by_bits[bits]) for name, by_bits in rows.items()}} for bits in widths]
+
+
+def _cell(measured: Accuracy) -> str:
+    low, high = measured.interval
+    return f"{accuracy(measured.value)} ({accuracy(low)} – {accuracy(high)})"
+
+
+def _method(spec: QuantizerSpec) -> str:
+    blocks = "per tensor" if isinstance(spec.granularity, PerTensor) else "per channel"
+    return f"{blocks}, {CLIPPING_NAMES[type(spec.clipping).__name__]}"

@@ -1,0 +1,47 @@
+"""The console script: start the app, on a model if one is named."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+
+from explorer.sources import MODEL_VARIABLE, models
+
+APP = pathlib.Path(__file__).resolve().parent / "app.py"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    ask = argparse.ArgumentParser(
+        prog="quant-explorer", description="An interactive instrument and course about neural-network quantization."
+    )
+    ask.add_argument("model", nargs="?", choices=models(), help="the model to open")
+    ask.add_argument(
+        "--host", default="localhost", help="address to listen on (0.0.0.0 lets others in; default: %(default)s)"
+    )
+    ask.add_argument("--port", type=int, default=8501, help="port to listen on (8501)")
+    ask.add_argument("--headless", action="store_true", help="do not open a browser window")
+    return ask
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line and hand over to Streamlit."""
+    args = parser().parse_args(arguments)
+    if args.model:
+        os.environ[MODEL_VARIABLE] = args.model
+    from streamlit.web import cli
+
+    cli.main(
+        [
+            "run",
+            str(APP),
+            f"--server.address={args.host}",
+            f"--server.port={args.port}",
+            f"--server.headless={'true' if args.headless else 'false'}",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Accuracy against bits, from the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+
+from explorer.figures import theme
+from explorer.numbers import accuracy
+from quant_engine.network import Accuracy
+
+HEIGHT = 380
+STYLES = {
+    "per tensor, min-max": (theme.ORIGINAL, "dot", "circle-open"),
+    "per tensor, least MSE": (theme.ORIGINAL, "solid", "circle"),
+    "per channel, min-max": (theme.QUANTIZED, "dot", "square-open"),
+    "per channel, least MSE": (theme.QUANTIZED, "solid", "square"),
+}
+
+
+def card_figure(rows: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy, revision: str) -> go.Figure:
+    """Draw accuracy with its 95 % interval for each way of quantizing, and floating point as a line."""
+    figure = go.Figure()
+    for name, by_bits in rows.items():
+        color, dash, symbol = STYLES[name]
+        values = list(by_bits.values())
+        figure.add_trace(
+            go.Scatter(
+                x=list(by_bits),
+                y=[100 * v.value for v in values],
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [100 * (v.interval[1] - v.value) for v in values],
+                    "arrayminus": [100 * (v.value - v.interval[0]) for v in values],
+                    "width": 0,
+                },
+                name=name,
+                mode="lines+markers",
+                line={"color": color, "dash": dash, "width": 2},
+                marker={"symbol": symbol, "size": 9},
+                hovertemplate=f"{name}, %{{x}} bits: %{{y:.1f}} %<extra></extra>",
+            )
+        )
+    figure.add_hline(
+        y=100 * plain.value,
+        line={"color": theme.NEUTRAL, "dash": "dash", "width": 1},
+        annotation={"text": f"float32 {accuracy(plain.value)}", "font": {"color": theme.NEUTRAL}},
+        annotation_position="bottom right",
+    )
+    figure.update_xaxes(title_text="bits of every weight", dtick=1)
+    figure.update_yaxes(title_text="accuracy, %", range=[0, 100])
+    figure = theme.finish(figure, HEIGHT, revision)
+    return figure.update_layout(showlegend=True, legend={"x": 0.98, "y": 0.08, "xanchor": "right", "yanchor": "bottom"})
+
+
+def describe_card(rows: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy) -> str:
+    """Say in words what the figure shows."""
+    at_four = "; ".join(f"{name} {accuracy(by_bits[4].value)}" for name, by_bits in rows.items())
+    return f"Accuracy against the bits of every weight; float32 has {accuracy(plain.value)}. At 4 bits: {at_four}."
