@@ -11,7 +11,7 @@ import pathlib
 import streamlit as st
 
 from explorer.frame import shared_frame
-from explorer.pages import PAGES
+from explorer.page_table import PAGES
 
 HERE = pathlib.Path(__file__).resolve().parent
 ASSETS = HERE / "assets"

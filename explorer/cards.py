@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.numbers import accuracy
+from explorer.notation import accuracy
 from quant_engine import PerTensor, QuantizerSpec
 from quant_engine.network import Accuracy, ModelCard
 

@@ -95,24 +95,26 @@ def block_view(model: str, layer: str, key: str, block: int, _spec: QuantizerSpe
     )
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
-def clip_curves(model: str, layer: str, key: str, block: int, _spec: QuantizerSpec) -> tuple[ClipCurve, ...]:
-    """Return the error of one block against its clipping value, for several bit widths and the one chosen.
-
-    Symmetric ranges are [−β, β]; asymmetric ones shrink from both ends in proportion.
-    """
-    shown = distribution(model, layer, _spec.granularity.to_json(), block, _spec)
+def clip_curves(model: str, layer: str, block: int, spec: QuantizerSpec) -> tuple[ClipCurve, ...]:
+    """Return the error of one block against its clipping value, for several bit widths and the one chosen."""
+    shown = distribution(model, layer, spec.granularity.to_json(), block, spec)
     if shown.lo == shown.hi == 0.0:
         return ()
-    curves = []
-    for bits in sorted({*CURVE_BITS, _spec.format.bits}):
-        form = IntFormat(bits, _spec.format.signed, _spec.format.narrow)
-        points = CURVE_POINTS if bits <= max(CURVE_BITS) else CURVE_POINTS_FINE
-        ranges = _shrinking_ranges(shown, _spec.symmetric, _spec.format.signed, points)
-        best = np.array([shown.best_range(form, _spec.symmetric)])
-        errors = shown.range_errors(form, np.concatenate([ranges, best]), _spec.symmetric)
-        curves.append(ClipCurve(bits, ranges[:, 0], ranges[:, 1], errors[:-1], float(best[0, 1]), float(errors[-1])))
-    return tuple(curves)
+    where = f"{model}|{layer}|{spec.granularity.to_json()}|{block}|{spec.symmetric}"
+    formats = [
+        IntFormat(bits, spec.format.signed, spec.format.narrow) for bits in sorted({*CURVE_BITS, spec.format.bits})
+    ]
+    return tuple(_clip_curve(f"{where}|{form.to_json()}", shown, form, spec.symmetric) for form in formats)
+
+
+@st.cache_resource(max_entries=1024, show_spinner=False)
+def _clip_curve(key: str, _shown: Distribution, _format: IntFormat, _symmetric: bool) -> ClipCurve:
+    """Return one curve. Symmetric ranges are [−β, β]; asymmetric ones shrink from both ends in proportion."""
+    points = CURVE_POINTS if _format.bits <= max(CURVE_BITS) else CURVE_POINTS_FINE
+    ranges = _shrinking_ranges(_shown, _symmetric, _format.signed, points)
+    best = np.array([_shown.best_range(_format, _symmetric)])
+    errors = _shown.range_errors(_format, np.concatenate([ranges, best]), _symmetric)
+    return ClipCurve(_format.bits, ranges[:, 0], ranges[:, 1], errors[:-1], float(best[0, 1]), float(errors[-1]))
 
 
 def block_values(model: str, layer: str, spec: QuantizerSpec, block: int) -> NDArray[np.float32]:

@@ -55,7 +55,13 @@ def whole_number(field: Number, greatest: int | None = None) -> int:
     )
 
 
-def real_number(field: Number, width: float = 1.0, placeholder: str | None = None) -> float | None:
+def real_number(
+    field: Number,
+    width: float = 1.0,
+    placeholder: str | None = None,
+    disabled: bool = False,
+    on_change: Callable[[], None] | None = None,
+) -> float | None:
     """Show a field for a real number; `width` is the usual span of its values, which sets the step."""
     return st.number_input(
         field.label,
@@ -67,6 +73,8 @@ def real_number(field: Number, width: float = 1.0, placeholder: str | None = Non
         key=field.key,
         help=field.help,
         placeholder=placeholder,
+        disabled=disabled,
+        on_change=on_change,
         bind="query-params",
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from explorer.numbers import latex
+from explorer.notation import latex
 from explorer.results import BlockView
 from quant_engine import QuantizerSpec
 

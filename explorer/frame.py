@@ -6,7 +6,7 @@ import streamlit as st
 
 from explorer import compute
 from explorer.controls import link_faults
-from explorer.numbers import count, shape, short
+from explorer.notation import count, shape, short
 from explorer.sources import OPENING_LAYERS, models, opening_model
 from explorer.state import PLAYGROUND_FIELDS, Choice, Field
 

@@ -132,8 +132,8 @@ CLIPPING = Choice(
 PERCENTILE = Number(
     "play_percentile", "Percentile", 50.01, 100.0, 99.9, "Share of the values that stays inside, in per cent."
 )
-LO = Number("play_lo", "α", -LARGEST, LARGEST, None, "The lower end of the range; empty means the least value.")
-HI = Number("play_hi", "β", -LARGEST, LARGEST, None, "The upper end of the range; empty means the greatest value.")
+LO = Number("play_lo", "α", -LARGEST, LARGEST, None, "The lower end of the range by hand; empty: the least value.")
+HI = Number("play_hi", "β", -LARGEST, LARGEST, None, "The upper end of the range by hand; empty: the greatest value.")
 VALUE = Number("play_r", "r", -LARGEST, LARGEST, None, "The value that is followed through the formula.")
 
 PLAYGROUND_FIELDS: tuple[Field, ...] = (

@@ -6,7 +6,7 @@ from explorer import charts, compute
 from explorer.cards import as_table, by_method
 from explorer.figures.card import card_figure, describe_card
 from explorer.frame import selected
-from explorer.numbers import accuracy, count
+from explorer.notation import accuracy, count
 
 model, _ = selected()
 card = compute.card(model)

@@ -5,38 +5,39 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
 from explorer.figures import theme
-from explorer.numbers import count, short
+from explorer.figures.theme import Layout, Trace
+from explorer.notation import count, short
 from explorer.results import BlockView
 
+HEIGHT = 640
 BINS = (24, 160)  # fewest and most
-MOST_DRAWN = 64  # levels; more are a grey band
-STAIR_POINTS = 1200
-HISTOGRAM, STAIRCASE, ERROR, CODES = 1, 2, 3, 4
-ROW_HEIGHTS = (0.46, 0.19, 0.15, 0.20)
-HEIGHT = 660
+MOST_DRAWN = 64  # levels; more are a band
+MOST_LABELLED = 16  # codes named above their bars
+STAIR_POINTS = 400
+HISTOGRAM, STAIRCASE, ERROR, CODES = "y", "y2", "y3", "y4"
+DOMAINS = {HISTOGRAM: (0.57, 1.0), STAIRCASE: (0.36, 0.54), ERROR: (0.2, 0.33), CODES: (0.0, 0.17)}
 
 Array = NDArray[np.float64]
 
 
 def bucket_figure(view: BlockView, unit: str, revision: str) -> go.Figure:
     """Draw one block: `unit` names what the values are ("weight")."""
-    figure = make_subplots(rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.025, row_heights=list(ROW_HEIGHTS))
-    axis = _axis_range(view)
-    top = _add_histogram(figure, view, unit)
-    _add_buckets(figure, view, top)
-    _add_range(figure, view, top, axis)
-    _add_staircase(figure, view, axis)
-    _add_codes(figure, view)
-    figure.update_xaxes(range=axis)
-    figure.update_xaxes(title_text=f"{unit} r", row=CODES, col=1)
-    titles = ((HISTOGRAM, f"{unit}s per bin"), (STAIRCASE, "r → r̃"), (ERROR, "r̃ − r"), (CODES, "% in code"))
-    for row, title in titles:
-        figure.update_yaxes(title_text=title, title_standoff=4, row=row, col=1)
-    figure.update_yaxes(range=[-0.07 * top, 1.2 * top], row=HISTOGRAM, col=1)
-    return theme.finish(figure, HEIGHT, revision)
+    sight = _sight(view)
+    bars, top = _histogram(view, unit)
+    codes, highest = _codes(view, sight)
+    return theme.figure(
+        [*bars, *_buckets(view, sight, top), *_staircase(view, sight), codes],
+        HEIGHT,
+        revision,
+        xaxis=theme.axis(f"{unit} r", range=list(sight), anchor=CODES),
+        yaxis=_row(HISTOGRAM, f"{unit}s per bin", range=[-0.07 * top, 1.2 * top]),
+        yaxis2=_row(STAIRCASE, "r → r̃"),
+        yaxis3=_row(ERROR, "r̃ − r"),
+        yaxis4=_row(CODES, "% in code", range=[0, highest]),
+        **_range(view, sight, top),
+    )
 
 
 def describe_buckets(view: BlockView, unit: str) -> str:
@@ -50,139 +51,184 @@ def describe_buckets(view: BlockView, unit: str) -> str:
     )
 
 
-def _axis_range(view: BlockView) -> list[float]:
-    """Return the data's range, and the clipping range as far as it reaches one width beyond."""
+def _row(name: str, title: str, **options: object) -> Layout:
+    return theme.axis(title, domain=list(DOMAINS[name]), nticks=5, **options)
+
+
+def _sight(view: BlockView) -> tuple[float, float]:
+    """Return the span of the axis: the data, and the clipping range as far as it reaches one width beyond."""
     low, high = view.distribution.lo, view.distribution.hi
     width = (high - low) or abs(high) or 1.0
-    low = max(min(low, view.lo), low - width)
-    high = min(max(high, view.hi), high + width)
+    low, high = max(min(low, view.lo), low - width), min(max(high, view.hi), high + width)
     pad = 0.03 * ((high - low) or width)
-    return [low - pad, high + pad]
+    return low - pad, high + pad
 
 
-def _add_histogram(figure: go.Figure, view: BlockView, unit: str) -> float:
-    """Add the bars, those outside the outermost levels hatched; return the highest."""
+def _levels_in(view: BlockView, sight: tuple[float, float]) -> slice:
+    """Return which levels can be seen; others would stretch the figure."""
+    first, last = np.searchsorted(view.levels, sight)
+    return slice(int(first), int(last))
+
+
+def _histogram(view: BlockView, unit: str) -> tuple[list[Trace], float]:
+    """Return the bars, those outside the outermost levels hatched, and the highest."""
     bins = min(max(BINS[0], int(4 * view.distribution.size**0.5)), BINS[1])
     counts, edges = view.distribution.histogram(bins)
-    centres, width = (edges[:-1] + edges[1:]) / 2, edges[1] - edges[0]
+    centres = (edges[:-1] + edges[1:]) / 2
     clipped = (centres < view.levels[0]) | (centres > view.levels[-1])
-    bars = {"width": width, "hovertemplate": f"%{{x:.4g}}: %{{y}} {unit}s<extra></extra>"}
     inside = {"color": theme.ORIGINAL, "line": {"width": 0}}
     outside = {
         "color": theme.CLIPPED_FILL,
         "line": {"width": 1, "color": theme.ORIGINAL},
         "pattern": {"shape": theme.HATCH, "fgcolor": theme.ORIGINAL, "size": 5},
     }
-    for mask, marker, name in ((~clipped, inside, "kept"), (clipped, outside, "clipped")):
-        if mask.any():
-            bar = go.Bar(x=centres[mask], y=counts[mask], marker=marker, name=name, **bars)
-            figure.add_trace(bar, row=HISTOGRAM, col=1)
-    return float(counts.max())
+    bars = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": centres[mask],
+            "y": counts[mask],
+            "yaxis": HISTOGRAM,
+            "width": edges[1] - edges[0],
+            "marker": marker,
+            "hovertemplate": f"%{{x:.4g}}: %{{y}} {unit}s<extra>{name}</extra>",
+        }
+        for mask, marker, name in ((~clipped, inside, "kept"), (clipped & (counts > 0), outside, "clipped"))
+        if mask.any()
+    ]
+    return bars, float(counts.max())
 
 
-def _add_buckets(figure: go.Figure, view: BlockView, top: float) -> None:
-    """Add thresholds as dotted lines and codewords as triangles under the bars; a band where they would merge."""
-    if view.levels.size > MOST_DRAWN:
-        ends = [float(view.levels[0]), float(view.levels[-1])]
-        band = go.Scatter(
-            x=ends,
-            y=[-0.035 * top] * 2,
-            mode="lines",
-            line={"color": theme.QUANTIZED, "width": 6},
-            hovertemplate=f"{view.levels.size} codewords, {short(view.scale)} apart<extra></extra>",
-        )
-        figure.add_trace(band, row=HISTOGRAM, col=1)
-        return
-    edges = np.repeat(view.thresholds.astype(np.float64), 3)
+def _buckets(view: BlockView, sight: tuple[float, float], top: float) -> list[Trace]:
+    """Return thresholds as dotted lines and codewords as triangles under the bars; a band where they would merge."""
+    seen = _levels_in(view, sight)
+    levels, below = view.levels[seen], -0.035 * top
+    if levels.size > MOST_DRAWN:
+        band = {"x": [float(levels[0]), float(levels[-1])], "y": [below, below], "mode": "lines", "yaxis": HISTOGRAM}
+        note = f"{view.levels.size} codewords, {short(view.scale)} apart<extra></extra>"
+        return [{"type": "scatter", **band, "line": {"color": theme.QUANTIZED, "width": 6}, "hovertemplate": note}]
+    thresholds = view.thresholds[(view.thresholds > sight[0]) & (view.thresholds < sight[1])]
+    edges = np.repeat(thresholds.astype(np.float64), 3)
     edges[2::3] = np.nan
-    heights = np.tile([0.0, top, np.nan], view.thresholds.size)
-    lines = go.Scatter(
-        x=edges, y=heights, mode="lines", line={"color": theme.FAINT, "width": 1, "dash": "dot"}, hoverinfo="skip"
-    )
-    codes = np.arange(view.levels.size) + view.first_code
-    words = go.Scatter(
-        x=view.levels,
-        y=np.full(view.levels.size, -0.035 * top),
-        mode="markers",
-        marker={"symbol": "triangle-up", "size": 9, "color": theme.QUANTIZED},
-        customdata=codes,
-        hovertemplate="code %{customdata} ↔ %{x:.4g}<extra>codeword</extra>",
-    )
-    figure.add_traces([lines, words], rows=[HISTOGRAM] * 2, cols=[1] * 2)
+    return [
+        {
+            "type": "scatter",
+            "name": "thresholds",
+            "x": edges,
+            "y": np.tile([0.0, top, np.nan], thresholds.size),
+            "yaxis": HISTOGRAM,
+            "mode": "lines",
+            "line": {"color": theme.FAINT, "width": 1, "dash": "dot"},
+            "hoverinfo": "skip",
+        },
+        {
+            "type": "scatter",
+            "name": "codewords",
+            "x": levels,
+            "y": np.full(levels.size, below),
+            "yaxis": HISTOGRAM,
+            "mode": "markers",
+            "marker": {"symbol": "triangle-up", "size": 9, "color": theme.QUANTIZED},
+            "customdata": (np.arange(view.levels.size) + view.first_code)[seen],
+            "hovertemplate": "code %{customdata} ↔ %{x:.4g}<extra>codeword</extra>",
+        },
+    ]
 
 
-def _add_range(figure: go.Figure, view: BlockView, top: float, axis: list[float]) -> None:
-    """Add α and β as lines, labelled outwards unless that would leave the figure."""
+def _range(view: BlockView, sight: tuple[float, float], top: float) -> Layout:
+    """Return α and β as lines, labelled outwards unless that would leave the figure."""
+    shapes, notes = [], []
     for name, value, outward, inward in (("α", view.lo, "right", "left"), ("β", view.hi, "left", "right")):
+        if not sight[0] <= value <= sight[1]:
+            continue
         line = {"color": theme.QUANTIZED, "width": 2}
         ends = {"x0": value, "x1": value, "y0": 0, "y1": 1.06 * top}
-        figure.add_shape(type="line", line=line, row=HISTOGRAM, col=1, **ends)
-        place = (value - axis[0]) / (axis[1] - axis[0])
-        figure.add_annotation(
-            x=value,
-            y=1.12 * top,
-            text=f"<b>{name}</b> = {short(value)}",
-            showarrow=False,
-            xanchor=outward if 0.14 < place < 0.86 else inward,
-            font={"color": theme.QUANTIZED},
-            row=HISTOGRAM,
-            col=1,
+        shapes.append({"type": "line", "yref": HISTOGRAM, "line": line, **ends})
+        place = (value - sight[0]) / (sight[1] - sight[0])
+        notes.append(
+            {
+                "x": value,
+                "y": 1.12 * top,
+                "yref": HISTOGRAM,
+                "text": f"<b>{name}</b> = {short(value)}",
+                "showarrow": False,
+                "xanchor": outward if 0.16 < place < 0.84 else inward,
+                "font": {"color": theme.QUANTIZED},
+            }
         )
+    return {"shapes": shapes, "annotations": notes}
 
 
-def _add_staircase(figure: go.Figure, view: BlockView, axis: list[float]) -> None:
-    """Add r → r̃ against the identity, and the error below it."""
-    inputs = np.union1d(np.linspace(axis[0], axis[1], STAIR_POINTS), _edges_twice(view, axis))
+def _staircase(view: BlockView, sight: tuple[float, float]) -> list[Trace]:
+    """Return r → r̃ against the identity, and the error."""
+    inputs = np.union1d(np.linspace(sight[0], sight[1], STAIR_POINTS), _edges_twice(view, sight))
     buckets = np.searchsorted(view.thresholds, inputs.astype(np.float32), side="right")
     outputs = view.levels[buckets].astype(np.float64)
-    identity = go.Scatter(
-        x=axis, y=axis, mode="lines", line={"color": theme.NEUTRAL, "width": 1, "dash": theme.IDENTITY_DASH}
-    )
-    identity.hoverinfo = "skip"
-    stairs = go.Scatter(
-        x=inputs,
-        y=outputs,
-        mode="lines",
-        line={"color": theme.QUANTIZED, "width": 2},
-        hovertemplate="r = %{x:.4g} → r̃ = %{y:.4g}<extra></extra>",
-    )
-    error = go.Scatter(
-        x=inputs,
-        y=outputs - inputs,
-        mode="lines",
-        fill="tozeroy",
-        fillcolor=theme.ERROR_FILL,
-        line={"color": theme.ERROR, "width": 1.5},
-        hovertemplate="r = %{x:.4g}: error %{y:.3g}<extra></extra>",
-    )
-    figure.add_traces([identity, stairs, error], rows=[STAIRCASE, STAIRCASE, ERROR], cols=[1, 1, 1])
+    return [
+        {
+            "type": "scatter",
+            "name": "identity",
+            "x": list(sight),
+            "y": list(sight),
+            "yaxis": STAIRCASE,
+            "mode": "lines",
+            "line": {"color": theme.NEUTRAL, "width": 1, "dash": theme.IDENTITY_DASH},
+            "hoverinfo": "skip",
+        },
+        {
+            "type": "scatter",
+            "name": "staircase",
+            "x": inputs,
+            "y": outputs,
+            "yaxis": STAIRCASE,
+            "mode": "lines",
+            "line": {"color": theme.QUANTIZED, "width": 2},
+            "hovertemplate": "r = %{x:.4g} → r̃ = %{y:.4g}<extra></extra>",
+        },
+        {
+            "type": "scatter",
+            "name": "error",
+            "x": inputs,
+            "y": outputs - inputs,
+            "yaxis": ERROR,
+            "mode": "lines",
+            "fill": "tozeroy",
+            "fillcolor": theme.ERROR_FILL,
+            "line": {"color": theme.ERROR, "width": 1.5},
+            "hovertemplate": "r = %{x:.4g}: error %{y:.3g}<extra></extra>",
+        },
+    ]
 
 
-def _edges_twice(view: BlockView, axis: list[float]) -> Array:
+def _edges_twice(view: BlockView, sight: tuple[float, float]) -> Array:
     """Return both sides of every threshold in sight, so that the stairs are upright."""
-    if view.thresholds.size > STAIR_POINTS:
+    edges = view.thresholds[(view.thresholds > sight[0]) & (view.thresholds < sight[1])]
+    if edges.size > STAIR_POINTS:
         return np.empty(0)
-    edges = view.thresholds[(view.thresholds > axis[0]) & (view.thresholds < axis[1])]
     below = np.nextafter(edges, np.float32(-np.inf))
     return np.concatenate([below, edges]).astype(np.float64)
 
 
-def _add_codes(figure: go.Figure, view: BlockView) -> None:
-    """Add how many values each code stands for, at the place of its codeword."""
-    shares = 100.0 * view.counts / max(int(view.counts.sum()), 1)
-    codes = np.arange(view.levels.size) + view.first_code
-    few = view.levels.size <= 16
-    bars = go.Bar(
-        x=view.levels,
-        y=shares,
-        width=view.scale * (0.8 if view.levels.size <= MOST_DRAWN else 1.0),
-        marker={"color": theme.QUANTIZED, "line": {"width": 0}},
-        customdata=codes,
-        text=[str(code) for code in codes] if few else None,
-        textposition="outside" if few else None,
-        textangle=0,
-        cliponaxis=False,
-        hovertemplate="code %{customdata}: %{y:.3g} %<extra></extra>",
-    )
-    figure.add_trace(bars, row=CODES, col=1)
-    figure.update_yaxes(range=[0, (1.35 if few else 1.08) * float(shares.max(initial=1e-9))], row=CODES, col=1)
+def _codes(view: BlockView, sight: tuple[float, float]) -> tuple[Trace, float]:
+    """Return how many values each code stands for, at the place of its codeword, and the end of the axis."""
+    seen = _levels_in(view, sight)
+    shares = (100.0 * view.counts / max(int(view.counts.sum()), 1))[seen]
+    codes = (np.arange(view.levels.size) + view.first_code)[seen]
+    few = codes.size <= MOST_LABELLED
+    used = shares > 0 if not few else np.ones(codes.size, bool)  # thousands of empty bars would cost the browser dear
+    trace = {
+        "type": "bar",
+        "name": "codes",
+        "x": view.levels[seen][used],
+        "y": shares[used],
+        "yaxis": CODES,
+        "width": min(view.scale * (0.8 if codes.size <= MOST_DRAWN else 1.0), sight[1] - sight[0]),
+        "marker": {"color": theme.QUANTIZED, "line": {"width": 0}},
+        "customdata": codes[used],
+        "text": [str(code) for code in codes] if few else None,
+        "textposition": "outside" if few else "none",
+        "textangle": 0,
+        "cliponaxis": False,
+        "hovertemplate": "code %{customdata}: %{y:.3g} %<extra></extra>",
+    }
+    return trace, (1.4 if few else 1.08) * float(shares.max(initial=1e-9))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from explorer.figures import theme
-from explorer.numbers import accuracy
+from explorer.notation import accuracy
 from quant_engine.network import Accuracy
 
 HEIGHT = 380
@@ -21,38 +21,42 @@ STYLES = {
 
 def card_figure(rows: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy, revision: str) -> go.Figure:
     """Draw accuracy with its 95 % interval for each way of quantizing, and floating point as a line."""
-    figure = go.Figure()
-    for name, by_bits in rows.items():
-        color, dash, symbol = STYLES[name]
-        values = list(by_bits.values())
-        figure.add_trace(
-            go.Scatter(
-                x=list(by_bits),
-                y=[100 * v.value for v in values],
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [100 * (v.interval[1] - v.value) for v in values],
-                    "arrayminus": [100 * (v.value - v.interval[0]) for v in values],
-                    "width": 0,
-                },
-                name=name,
-                mode="lines+markers",
-                line={"color": color, "dash": dash, "width": 2},
-                marker={"symbol": symbol, "size": 9},
-                hovertemplate=f"{name}, %{{x}} bits: %{{y:.1f}} %<extra></extra>",
-            )
-        )
-    figure.add_hline(
-        y=100 * plain.value,
-        line={"color": theme.NEUTRAL, "dash": "dash", "width": 1},
-        annotation={"text": f"float32 {accuracy(plain.value)}", "font": {"color": theme.NEUTRAL}},
-        annotation_position="bottom right",
+    level = 100 * plain.value
+    shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
+    note = {"xref": "paper", "x": 1, "xanchor": "right", "y": level, "yanchor": "bottom", "showarrow": False}
+    return theme.figure(
+        [_line(name, by_bits) for name, by_bits in rows.items()],
+        HEIGHT,
+        revision,
+        xaxis=theme.axis("bits of every weight", dtick=1),
+        yaxis=theme.axis("accuracy, %", range=[0, 102]),
+        shapes=[{**shape, "line": {"color": theme.NEUTRAL, "dash": "dash", "width": 1}}],
+        annotations=[{**note, "text": f"float32 {accuracy(plain.value)}", "font": {"color": theme.NEUTRAL}}],
+        showlegend=True,
+        legend={"x": 0.98, "y": 0.08, "xanchor": "right", "yanchor": "bottom"},
     )
-    figure.update_xaxes(title_text="bits of every weight", dtick=1)
-    figure.update_yaxes(title_text="accuracy, %", range=[0, 100])
-    figure = theme.finish(figure, HEIGHT, revision)
-    return figure.update_layout(showlegend=True, legend={"x": 0.98, "y": 0.08, "xanchor": "right", "yanchor": "bottom"})
+
+
+def _line(name: str, by_bits: Mapping[int, Accuracy]) -> theme.Trace:
+    color, dash, symbol = STYLES[name]
+    values = list(by_bits.values())
+    return {
+        "type": "scatter",
+        "name": name,
+        "x": list(by_bits),
+        "y": [100 * v.value for v in values],
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * (v.interval[1] - v.value) for v in values],
+            "arrayminus": [100 * (v.value - v.interval[0]) for v in values],
+            "width": 0,
+        },
+        "mode": "lines+markers",
+        "line": {"color": color, "dash": dash, "width": 2},
+        "marker": {"symbol": symbol, "size": 9},
+        "hovertemplate": f"{name}, %{{x}} bits: %{{y:.1f}} %<extra></extra>",
+    }
 
 
 def describe_card(rows: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy) -> str:

@@ -8,35 +8,37 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.figures import theme
-from explorer.numbers import short
+from explorer.figures.theme import Layout, Trace
+from explorer.notation import short
 from explorer.results import ClipCurve
 
 HEIGHT = 290
 LABEL_DECADES = 0.25  # labels closer than this would overlap
+INVISIBLE_MARKERS = {  # a line alone cannot be clicked
+    "marker": {"opacity": 0, "size": 10},
+    "selected": {"marker": {"opacity": 0}},
+    "unselected": {"marker": {"opacity": 0}},
+}
 
 
 def error_curve_figure(
     curves: Sequence[ClipCurve], bits: int, clip: float, error: float, sigma: float, revision: str
 ) -> go.Figure:
     """Draw all curves, the chosen bit width's in front, with the current setting (✕) and every optimum (○)."""
-    figure = go.Figure()
-    for curve in sorted(curves, key=lambda c: c.bits == bits):
-        _add_curve(figure, curve, chosen=curve.bits == bits)
-    _add_labels(figure, curves, bits)
-    figure.add_trace(
-        go.Scatter(
-            x=[clip],
-            y=[error],
-            mode="markers",
-            marker={"symbol": "x", "size": 12, "color": theme.ORIGINAL, "line": {"width": 1, "color": "white"}},
-            hovertemplate="now: β = %{x:.4g}, error %{y:.3g}<extra></extra>",
-        )
+    reach = 1.02 * max(float(curve.clips[-1]) for curve in curves)
+    ordered = sorted(curves, key=lambda curve: curve.bits == bits)
+    traces = [trace for curve in ordered for trace in _curve(curve, chosen=curve.bits == bits)]
+    if clip <= reach and error > 0:  # a marker far outside would only stretch the axes
+        traces.append(_current(clip, error))
+    return theme.figure(
+        traces,
+        HEIGHT,
+        revision,
+        xaxis=theme.axis("clipping value β", range=[0.0, reach]),
+        yaxis=theme.axis("MSE", type="log", exponentformat="power", dtick=_decade_ticks(curves)),
+        annotations=[*_labels(curves, bits), *_sigma_marks(sigma, reach)],
+        margin={**theme.MARGIN, "r": 52, "t": 24},
     )
-    _add_sigma_axis(figure, sigma)
-    figure.update_yaxes(type="log", title_text="MSE", exponentformat="power", dtick=1)
-    figure.update_xaxes(title_text="clipping value β")
-    figure = theme.finish(figure, HEIGHT, revision)
-    return figure.update_layout(margin={**theme.MARGIN, "r": 52, "t": 24})
 
 
 def describe_error_curve(curves: Sequence[ClipCurve], bits: int, clip: float, error: float) -> str:
@@ -49,34 +51,58 @@ def describe_error_curve(curves: Sequence[ClipCurve], bits: int, clip: float, er
     )
 
 
-def _add_curve(figure: go.Figure, curve: ClipCurve, chosen: bool) -> None:
+def _curve(curve: ClipCurve, chosen: bool) -> list[Trace]:
+    """Return the line of one bit width and its optimum."""
     color = theme.QUANTIZED if chosen else theme.NEUTRAL
     positive = curve.errors > 0
-    figure.add_trace(
-        go.Scatter(
-            x=curve.clips[positive],
-            y=curve.errors[positive],
-            mode="lines",
-            line={"color": color, "width": 3 if chosen else 1.3},
-            customdata=curve.lows[positive],
-            hovertemplate=f"{curve.bits} bits: β = %{{x:.4g}}, error %{{y:.3g}}<extra></extra>",
-        )
-    )
-    if curve.best_error > 0:
-        figure.add_trace(
-            go.Scatter(
-                x=[curve.best_clip],
-                y=[curve.best_error],
-                mode="markers",
-                marker={"symbol": "circle" if chosen else "circle-open", "size": 11 if chosen else 8, "color": color},
-                hovertemplate=f"{curve.bits} bits, least error: β = %{{x:.4g}}, %{{y:.3g}}<extra></extra>",
-            )
-        )
+    line = {
+        "type": "scatter",
+        "name": f"{curve.bits} bits",
+        "x": curve.clips[positive],
+        "y": curve.errors[positive],
+        "mode": "lines+markers",
+        "line": {"color": color, "width": 3 if chosen else 1.3},
+        **INVISIBLE_MARKERS,
+        "customdata": curve.lows[positive],
+        "hovertemplate": "β = %{x:.4g}, error %{y:.3g}",
+    }
+    if curve.best_error <= 0:
+        return [line]
+    optimum = {
+        "type": "scatter",
+        "name": f"{curve.bits} bits, least",
+        "x": [curve.best_clip],
+        "y": [curve.best_error],
+        "mode": "markers",
+        "marker": {"symbol": "circle" if chosen else "circle-open", "size": 11 if chosen else 8, "color": color},
+        "hovertemplate": "β = %{x:.4g}, error %{y:.3g}",
+    }
+    return [line, optimum]
 
 
-def _add_labels(figure: go.Figure, curves: Sequence[ClipCurve], bits: int) -> None:
+def _current(clip: float, error: float) -> Trace:
+    return {
+        "type": "scatter",
+        "name": "now",
+        "x": [clip],
+        "y": [error],
+        "mode": "markers",
+        "marker": {"symbol": "x", "size": 12, "color": theme.ORIGINAL, "line": {"width": 1, "color": "white"}},
+        "hovertemplate": "β = %{x:.4g}, error %{y:.3g}",
+    }
+
+
+def _decade_ticks(curves: Sequence[ClipCurve]) -> int | str:
+    """Return ticks at every decade, or inside it where the curves span little more than one."""
+    errors = np.concatenate([curve.errors for curve in curves])
+    errors = errors[errors > 0]
+    return 1 if errors.size and np.log10(errors.max() / errors.min()) > 1.5 else "D2"
+
+
+def _labels(curves: Sequence[ClipCurve], bits: int) -> list[Layout]:
     """Name every curve at its right end, the chosen one first; one that would cover another stays unnamed."""
     placed: list[float] = []
+    labels = []
     for curve in sorted(curves, key=lambda c: c.bits != bits):
         if curve.errors[-1] <= 0:
             continue
@@ -85,30 +111,34 @@ def _add_labels(figure: go.Figure, curves: Sequence[ClipCurve], bits: int) -> No
             continue
         placed.append(height)
         chosen = curve.bits == bits
-        figure.add_annotation(
-            x=curve.clips[-1],
-            y=height,
-            text=f"<b>{curve.bits} bits</b>" if chosen else f"{curve.bits} bits",
-            showarrow=False,
-            xanchor="left",
-            xshift=4,
-            font={"color": theme.QUANTIZED if chosen else theme.NEUTRAL, "size": 12},
+        labels.append(
+            {
+                "x": curve.clips[-1],
+                "y": height,
+                "text": f"<b>{curve.bits} bits</b>" if chosen else f"{curve.bits} bits",
+                "showarrow": False,
+                "xanchor": "left",
+                "xshift": 4,
+                "font": {"color": theme.QUANTIZED if chosen else theme.NEUTRAL, "size": 12},
+            }
         )
+    return labels
 
 
-def _add_sigma_axis(figure: go.Figure, sigma: float) -> None:
-    """Mark whole multiples of the standard deviation along the top."""
+def _sigma_marks(sigma: float, reach: float) -> list[Layout]:
+    """Return whole multiples of the standard deviation along the top."""
     if sigma <= 0:
-        return
-    reach = max((trace.x[-1] for trace in figure.data if len(trace.x)), default=0.0)
+        return []
     stride = max(1, int(np.ceil(reach / sigma / 8)))
-    for multiple in range(stride, int(reach / sigma) + 1, stride):
-        figure.add_annotation(
-            x=multiple * sigma,
-            y=1.0,
-            yref="paper",
-            yanchor="bottom",
-            text=f"{multiple}σ",
-            showarrow=False,
-            font={"size": 11, "color": theme.NEUTRAL},
-        )
+    return [
+        {
+            "x": multiple * sigma,
+            "y": 1.0,
+            "yref": "paper",
+            "yanchor": "bottom",
+            "text": f"{multiple}σ",
+            "showarrow": False,
+            "font": {"size": 11, "color": theme.NEUTRAL},
+        }
+        for multiple in range(stride, int(reach / sigma) + 1, stride)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from concurrent.futures import CancelledError, Future
@@ -10,7 +11,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer import compute, numbers
+from explorer import compute, notation
 from quant_engine import QuantError, QuantizerSpec
 
 LABELS = ("Float32", "This tensor so", "Every layer so")
@@ -20,7 +21,10 @@ LOOK = 0.1  # seconds between signs of life; each lets a newer setting interrupt
 
 
 def accuracy_panel(place: DeltaGenerator, model: str, layer: str, spec: QuantizerSpec) -> None:
-    """Fill `place` once the background worker has the answer; until then say that it runs."""
+    """Fill `place` once the background worker has the answer; until then say that it runs.
+
+    The container's key names the setting it answers, so that a test can tell a new answer from the one before.
+    """
     owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
     future = compute.accuracies(owner, model, layer, spec)
     try:
@@ -32,21 +36,21 @@ def accuracy_panel(place: DeltaGenerator, model: str, layer: str, spec: Quantize
     except QuantError as error:
         place.warning(f"Not every layer can be quantized so: {error}")
         return
-    with place.container():
+    with place.container(key=f"accuracy_{hashlib.sha256(f'{model}{layer}{spec.key}'.encode()).hexdigest()[:12]}"):
         for column, label, result in zip(st.columns(3), LABELS, results, strict=True):
             low, high = result.interval
             column.metric(
                 label,
-                numbers.accuracy(result.value),
-                f"{numbers.accuracy(low)} – {numbers.accuracy(high)}",
+                notation.accuracy(result.value),
+                f"{notation.accuracy(low)} – {notation.accuracy(high)}",
                 delta_color="off",
                 delta_arrow="off",
-                help=f"{numbers.count(result.correct)} of {numbers.count(result.total)} test images right.",
+                help=f"{notation.count(result.correct)} of {notation.count(result.total)} test images right.",
             )
         total = results[0].total
         st.caption(
-            f"Accuracy of the network on n = {numbers.count(total)} test images, with 95 % intervals; one image is "
-            f"{numbers.short(100 / total)} points."
+            f"Accuracy of the network on n = {notation.count(total)} test images, with 95 % intervals; one image is "
+            f"{notation.short(100 / total)} points."
         )
 
 

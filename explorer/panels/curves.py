@@ -6,7 +6,7 @@ import streamlit as st
 
 from explorer import charts, compute, controls, state
 from explorer.figures.error_curve import describe_error_curve, error_curve_figure
-from explorer.numbers import short
+from explorer.notation import short
 from explorer.results import BlockView
 from quant_engine import QuantizerSpec
 
@@ -15,7 +15,7 @@ CHART_KEY = "play_error_curve"
 
 def clip_panel(model: str, layer: str, spec: QuantizerSpec, block: int, view: BlockView, revision: str) -> None:
     """Draw the curves of the block shown; a click on one sets β, a button goes to the least error."""
-    curves = compute.clip_curves(model, layer, spec.key, block, spec)
+    curves = compute.clip_curves(model, layer, block, spec)
     if not curves:
         st.info("All values are 0: every clipping range gives them back exactly.")
         return
@@ -29,14 +29,18 @@ def clip_panel(model: str, layer: str, spec: QuantizerSpec, block: int, view: Bl
             "Go to the least error",
             icon=":material/my_location:",
             on_click=controls.assign,
-            args=({state.CLIPPING.key: "least MSE"},),
+            args=({state.CLIPPING.key: "least MSE", state.LO.key: None, state.HI.key: None},),
             disabled=spec.clipping == state.LEAST_ERROR,
             help="Sets the clipping to least MSE.",
         )
         st.caption(
             f"✕ now {short(view.error)} at β = {short(view.hi)}; ● least {short(best.best_error)} at "
             f"β = {short(best.best_clip)}, {compute.improvement(view.error, best.best_error)}. "
-            "Click a curve to set β.",
+            + (
+                "Click a curve to set β."
+                if spec.symmetric
+                else "Curves shrink α and β together; ○ and ● have both free."
+            ),
             width="stretch",
         )
 
@@ -45,6 +49,8 @@ def _clip_there() -> None:
     """Take over the clipping range of the point that was clicked (a callback)."""
     points = st.session_state[CHART_KEY].selection.points
     if points and "customdata" in points[0]:
-        low = points[0]["customdata"]
+        low, symmetric = points[0]["customdata"], st.session_state[state.SYMMETRY.key] == "symmetric"
         low = low[0] if isinstance(low, list) else low
-        controls.assign({state.CLIPPING.key: "by hand", state.LO.key: low, state.HI.key: points[0]["x"]})
+        controls.assign(
+            {state.CLIPPING.key: "by hand", state.LO.key: None if symmetric else low, state.HI.key: points[0]["x"]}
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explorer import compute, numbers
+from explorer import compute, notation
 from explorer.results import Outcome
 
 Metric = tuple[str, str, str, str]  # label, value, note, explanation
@@ -18,9 +18,9 @@ def metrics_panel(model: str, layer: str, result: Outcome) -> None:
         for column, (label, value, note, explanation) in zip(st.columns(3), row, strict=True):
             column.metric(label, value, note, delta_color="off", delta_arrow="off", help=explanation)
     st.caption(
-        f"MSE {numbers.short(report.mse)} = rounding {numbers.short(report.rounding_mse)} + clipping "
-        f"{numbers.short(report.clipping_mse)}; {numbers.share(report.clipped_share)} of the values are clipped. "
-        f"The whole model, every layer so: {numbers.sizes(before, after)}."
+        f"MSE {notation.short(report.mse)} = rounding {notation.short(report.rounding_mse)} + clipping "
+        f"{notation.short(report.clipping_mse)}; {notation.share(report.clipped_share)} of the values are clipped. "
+        f"The whole model, every layer so: {notation.sizes(before, after)}."
     )
 
 
@@ -30,20 +30,20 @@ def _error(model: str, layer: str, result: Outcome) -> tuple[Metric, ...]:
     return (
         (
             "SQNR",
-            numbers.decibels(report.sqnr_db),
-            f"min-max {numbers.decibels(plain.sqnr_db)}",
+            notation.decibels(report.sqnr_db),
+            f"min-max {notation.decibels(plain.sqnr_db)}",
             "Signal to quantization noise: 10·log₁₀ of signal power over error power; about 6 dB a bit.",
         ),
         (
             "MSE",
-            numbers.short(report.mse),
-            f"{numbers.split(report.clipping_mse, report.mse)} clipping",
+            notation.short(report.mse),
+            f"{notation.split(report.clipping_mse, report.mse)} clipping",
             "Mean squared error. Clipping is the part from values outside the outermost codewords, rounding the rest.",
         ),
         (
             "Greatest error",
-            numbers.short(report.max_abs),
-            f"{numbers.ratio(report.max_abs, result.largest_scale)} scale",
+            notation.short(report.max_abs),
+            f"{notation.ratio(report.max_abs, result.largest_scale)} scale",
             "The largest |r̃ − r| in the tensor. Without clipping it is at most half a scale.",
         ),
     )
@@ -55,21 +55,21 @@ def _storage(result: Outcome) -> tuple[Metric, ...]:
     return (
         (
             "Codes used",
-            f"{numbers.count(result.codes_used)} of {numbers.count(result.codes_total)}",
-            f"{numbers.count(result.codes_total - result.codes_used)} unused",
+            f"{notation.count(result.codes_used)} of {notation.count(result.codes_total)}",
+            f"{notation.count(result.codes_total - result.codes_used)} unused",
             "Codes that at least one value of the tensor is given, of those the format has.",
         ),
         (
             "Bits per value",
-            numbers.short(storage.bits_per_value, 4),
-            f"{numbers.count(scales)} {'scale' if scales == 1 else 'scales'}{zero_points}",
+            notation.short(storage.bits_per_value, 4),
+            f"{notation.count(scales)} {'scale' if scales == 1 else 'scales'}{zero_points}",
             "Everything counted: codes, a 32-bit scale a block and, if asymmetric, a zero point of as many bits as a "
             "code, divided by the number of values.",
         ),
         (
             "Size",
-            numbers.sizes(4 * storage.values, storage.size_bytes),
-            f"÷ {numbers.short(4 * storage.values / storage.size_bytes)}",
+            notation.sizes(4 * storage.values, storage.size_bytes),
+            f"÷ {notation.short(4 * storage.values / storage.size_bytes)}",
             "This tensor in float32, and with codes, scales and zero points.",
         ),
     )

@@ -5,39 +5,36 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import compute, controls, state
-from explorer.numbers import short
 from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
 
+FIELD_WIDTH = 130
 RANGE_MEMORY = "play_last_range"  # where the range last shown is kept for "by hand" to start from
 
 
 def settings_panel(model: str, layer: str) -> PlaygroundState:
     """Draw the controls and return what they say."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        with st.container(width=220):
+        with st.container(width=200):
             controls.slider(state.BITS)
-        controls.choice(state.SYMMETRY)
+        granularity = controls.choice(state.GRANULARITY)
+        clipping = controls.choice(state.CLIPPING, on_change=_clipping_changed)
+        symmetric = controls.choice(state.SYMMETRY) == "symmetric"
         signed = controls.choice(state.CODES) == "signed"
         controls.choice(state.LEVELS, disabled=not signed)
-        granularity = controls.choice(state.GRANULARITY)
+        _range_fields(model, layer, symmetric)
         if granularity == "channel group":
-            with st.container(width=170):
+            with st.container(width=FIELD_WIDTH):
                 controls.whole_number(state.CHANNELS)
         if granularity == "sub-channel":
-            with st.container(width=170):
+            with st.container(width=FIELD_WIDTH):
                 controls.whole_number(state.GROUP)
-        clipping = controls.choice(state.CLIPPING, on_change=_start_by_hand)
         if clipping == "percentile":
-            with st.container(width=170):
+            with st.container(width=FIELD_WIDTH):
                 controls.real_number(state.PERCENTILE, width=10.0)
-        if clipping == "by hand":
-            _range_fields(model, layer)
         st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, args=(state.PLAYGROUND_FIELDS,))
-    shown = {
-        field.key: st.session_state[field.key] for field in state.PLAYGROUND_FIELDS if field.key in st.session_state
-    }
-    return PlaygroundState.from_fields(shown)
+    keys = [field.key for field in state.PLAYGROUND_FIELDS if field.key in st.session_state]
+    return PlaygroundState.from_fields({key: st.session_state[key] for key in keys})
 
 
 def block_field(spec: QuantizerSpec, shape: tuple[int, ...]) -> int:
@@ -58,19 +55,27 @@ def remember_range(lo: float, hi: float) -> None:
     st.session_state[RANGE_MEMORY] = lo, hi
 
 
-def _range_fields(model: str, layer: str) -> None:
-    """Draw α and β; symmetric ranges have only β."""
+def _range_fields(model: str, layer: str, symmetric: bool) -> None:
+    """Draw α and β; a number typed into one makes the clipping "by hand"."""
     values = compute.matrix(model, layer)
-    low, high = float(values.min()), float(values.max())
-    if st.session_state[state.SYMMETRY.key] == "asymmetric":
-        with st.container(width=170):
-            controls.real_number(state.LO, width=high - low, placeholder=short(low))
-    with st.container(width=170):
-        controls.real_number(state.HI, width=high - low, placeholder=short(high))
+    span = float(values.max() - values.min())
+    with st.container(width=FIELD_WIDTH):
+        controls.real_number(
+            state.LO, span, "−β" if symmetric else "auto", disabled=symmetric, on_change=_range_changed
+        )
+    with st.container(width=FIELD_WIDTH):
+        controls.real_number(state.HI, span, "auto", on_change=_range_changed)
 
 
-def _start_by_hand() -> None:
-    """On the change to "by hand", start from the range that was shown."""
-    remembered = st.session_state.get(RANGE_MEMORY)
-    if st.session_state[state.CLIPPING.key] == "by hand" and remembered is not None:
-        controls.assign(dict(zip((state.LO.key, state.HI.key), remembered, strict=True)))
+def _clipping_changed() -> None:
+    """Start "by hand" from the range that was shown, and let the other methods find their own (a callback)."""
+    by_hand = st.session_state[state.CLIPPING.key] == "by hand"
+    lo, hi = st.session_state.get(RANGE_MEMORY, (None, None)) if by_hand else (None, None)
+    symmetric = st.session_state[state.SYMMETRY.key] == "symmetric"
+    controls.assign({state.LO.key: None if symmetric else lo, state.HI.key: hi})
+
+
+def _range_changed() -> None:
+    """Take a typed range (a callback)."""
+    if any(st.session_state[field.key] is not None for field in (state.LO, state.HI)):
+        controls.assign({state.CLIPPING.key: "by hand"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import compute, controls, formulas, state
-from explorer.numbers import short
+from explorer.notation import short
 from explorer.results import BlockView
 from explorer.snippets import engine_code, numpy_code
 from quant_engine import QuantizerSpec

@@ -1,0 +1,56 @@
+"""What is declared agrees with what is imported, and no module hides another."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import pathlib
+import re
+import sys
+import tomllib
+
+from explorer.cli import parser
+
+ROOT = pathlib.Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+BROUGHT_BY = {"llvmlite": "numba"}  # a dependency's own inseparable dependency
+
+
+def imported(folder: str) -> set[str]:
+    """Return the top-level modules that a folder's sources import, wherever in the file."""
+    found = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            found |= {name.split(".")[0] for name in names}
+    return found
+
+
+def test_every_import_is_a_declared_dependency() -> None:
+    declared = {re.split(r"[<>=!~ ]", line)[0] for line in PROJECT["dependencies"]}
+    outside = set().union(*(imported(folder) for folder in ("quant_engine", "explorer", "pages")))
+    outside -= {*sys.stdlib_module_names, "quant_engine", "explorer"}
+    assert {BROUGHT_BY.get(name, name) for name in outside} <= declared
+    assert outside  # the walk found something
+
+
+def test_torch_has_an_upper_bound() -> None:
+    assert any(line.startswith("torch") and "<" in line for line in PROJECT["dependencies"])
+
+
+def test_no_module_of_the_app_is_named_like_another() -> None:
+    """`streamlit run` puts explorer/ itself on the path, where a module would hide one of the same name."""
+    ours = {path.stem for path in (ROOT / "explorer").glob("*.py")} | {
+        path.name for path in (ROOT / "explorer").iterdir() if path.is_dir()
+    }
+    others = {*sys.stdlib_module_names, *importlib.metadata.packages_distributions()}
+    assert not (ours - {"__init__", "__pycache__", "explorer"}) & others
+
+
+def test_no_folder_named_pages_lies_beside_the_entry() -> None:
+    assert not (ROOT / "explorer" / "pages").exists()
+
+
+def test_the_command_line_knows_the_built_in_models() -> None:
+    assert parser().parse_args(["fashion-depthwise", "--port", "8000", "--headless"]).model == "fashion-depthwise"

@@ -1,0 +1,122 @@
+"""Every page of the table runs, and every control of the playground has an effect (no browser)."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer import state
+from explorer.page_table import PAGES
+
+ROOT = pathlib.Path(__file__).parents[2]
+ENTRY = str(ROOT / "explorer" / "app.py")
+TIMEOUT = 120
+SCRIPTS = [page.script for pages in PAGES.values() for page in pages]
+
+
+def start() -> AppTest:
+    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT).run()
+    assert not at.exception
+    return at
+
+
+def metrics(at: AppTest) -> dict[str, tuple[str, str]]:
+    return {metric.label: (metric.value, metric.delta) for metric in at.metric}
+
+
+def test_every_script_in_pages_is_in_the_table_once() -> None:
+    assert sorted(SCRIPTS) == sorted(path.name for path in (ROOT / "pages").glob("*.py"))
+    assert sum(page.default for pages in PAGES.values() for page in pages) == 1
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_page_runs(script: str) -> None:
+    at = start().switch_page(str(ROOT / "pages" / script)).run()
+    assert not at.exception
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (state.BITS.key, 7),
+        (state.SYMMETRY.key, "asymmetric"),
+        (state.CODES.key, "unsigned"),
+        (state.GRANULARITY.key, "channel"),
+        (state.GRANULARITY.key, "channel group"),
+        (state.GRANULARITY.key, "sub-channel"),
+        (state.CLIPPING.key, "percentile"),
+        (state.CLIPPING.key, "least MSE"),
+        (state.HI.key, 0.05),
+    ],
+)
+def test_every_control_changes_the_numbers(key: str, value: object) -> None:
+    at = start()
+    before = metrics(at)
+    at.session_state[key] = value
+    if key == state.HI.key:
+        at.session_state[state.CLIPPING.key] = "by hand"
+    at.run()
+    assert not at.exception
+    assert metrics(at) != before
+
+
+def test_the_restricted_range_leaves_out_one_code() -> None:
+    at = start()
+    assert metrics(at)["Codes used"][0].endswith("of 16")
+    at.session_state[state.LEVELS.key] = "restricted"
+    at.run()
+    assert metrics(at)["Codes used"][0].endswith("of 15")
+
+
+@pytest.mark.parametrize(
+    ("granularity", "key", "sizes"),
+    [("channel group", state.CHANNELS.key, (4, 16)), ("sub-channel", state.GROUP.key, (16, 64))],
+)
+def test_block_sizes_change_the_number_of_scales(granularity: str, key: str, sizes: tuple[int, int]) -> None:
+    at = start()
+    at.session_state[state.GRANULARITY.key] = granularity
+    shown = []
+    for size in sizes:
+        at.session_state[key] = size
+        at.run()
+        shown.append(metrics(at)["Bits per value"])
+    assert shown[0] != shown[1]
+
+
+@pytest.mark.parametrize("bits", range(2, 17))
+@pytest.mark.parametrize("symmetry", ["symmetric", "asymmetric"])
+def test_every_bit_width_draws(bits: int, symmetry: str) -> None:
+    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT)
+    at.session_state[state.BITS.key] = bits
+    at.session_state[state.SYMMETRY.key] = symmetry
+    at.session_state["tensor"] = "conv1"
+    at.run()
+    assert not at.exception
+    assert metrics(at)["Codes used"][0].endswith(f"of {2**bits:,}")
+
+
+def test_a_range_upside_down_is_an_error_message_not_an_exception() -> None:
+    at = start()
+    for key, value in ((state.SYMMETRY.key, "asymmetric"), (state.CLIPPING.key, "by hand")):
+        at.session_state[key] = value
+    at.session_state[state.LO.key], at.session_state[state.HI.key] = 1.0, -1.0
+    at.run()
+    assert not at.exception
+    assert "lo=1 is not below hi=-1" in at.error[0].value
+    at.session_state[state.HI.key] = 2.0
+    at.run()
+    assert not at.error
+
+
+def test_another_model_opens_on_its_own_layer() -> None:
+    at = start()
+    at.selectbox(key="model").select("fashion-depthwise").run()
+    assert not at.exception
+    assert at.selectbox(key="tensor").value == "dw1"
+
+
+def test_the_model_named_on_the_command_line_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANT_EXPLORER_MODEL", "fashion-depthwise")
+    assert start().selectbox(key="model").value == "fashion-depthwise"

@@ -1,0 +1,59 @@
+"""The code the app shows runs, and gives the numbers the app shows."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+
+import pytest
+
+from explorer import compute
+from explorer.snippets import engine_code, numpy_code
+from quant_engine import (
+    FixedRange,
+    IntFormat,
+    MinMSE,
+    Percentile,
+    PerChannel,
+    PerChannelGroup,
+    PerGroup,
+    QuantizerSpec,
+)
+
+SPECS = [
+    QuantizerSpec(IntFormat(4)),
+    QuantizerSpec(IntFormat(3, narrow=True), PerChannel(0), clipping=MinMSE()),
+    QuantizerSpec(IntFormat(8, signed=False), symmetric=False, clipping=Percentile(99.5)),
+    QuantizerSpec(IntFormat(5), PerGroup(10, remainder="short"), symmetric=False),
+    QuantizerSpec(IntFormat(2), PerChannelGroup(7, remainder="short"), clipping=FixedRange(-0.2, 0.3)),
+]
+
+
+def output_of(code: str) -> str:
+    """Run code as a script of its own and return what it prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, "snippet", "exec"), {"__name__": "__main__"})
+    return printed.getvalue()
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: type(spec.granularity).__name__)
+def test_the_engine_snippet_gives_the_error_and_the_accuracies_on_screen(spec: QuantizerSpec) -> None:
+    result = compute.outcome("fashion-cnn", "conv2", spec.key, spec)
+    printed = output_of(engine_code("fashion-cnn", "conv2", spec))
+    assert f"SQNR {result.report.sqnr_db:.2f} dB" in printed
+    assert f"{result.storage.bits_per_value:.4f} bits per value" in printed
+    accuracies = compute.accuracies("test", "fashion-cnn", "conv2", spec).result(60)
+    assert [int(n) for n in re.findall(r"(\d+) of \d+ right", printed)] == [a.correct for a in accuracies]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: type(spec.granularity).__name__)
+@pytest.mark.parametrize("last", [False, True])
+def test_the_numpy_snippet_gives_the_error_of_the_block_shown(spec: QuantizerSpec, last: bool) -> None:
+    blocks = spec.granularity.blocks(compute.matrix("fashion-cnn", "conv2").shape)
+    block = blocks.count - 1 if last else 0
+    view = compute.block_view("fashion-cnn", "conv2", spec.key, block, spec)
+    printed = output_of(numpy_code("fashion-cnn", "conv2", view, blocks.slices(block)))
+    error, used = re.match(r"MSE (\S+) with (\d+) of", printed).groups()
+    assert float(error) == pytest.approx(view.error, rel=1e-4)
+    assert int(used) == int((view.counts > 0).sum())

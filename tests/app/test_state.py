@@ -1,0 +1,61 @@
+"""The field table, and the spec that follows from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from explorer import state
+from explorer.state import PlaygroundState
+from quant_engine import FixedRange, IntFormat, MinMax, PerGroup, PerTensor, QuantError, QuantizerSpec
+
+
+def test_keys_are_unique_and_carry_the_pages_prefix() -> None:
+    keys = [field.key for field in state.PLAYGROUND_FIELDS]
+    assert len(set(keys)) == len(keys)
+    assert all(key.startswith("play_") for key in keys)
+
+
+def test_without_any_control_the_state_is_the_default() -> None:
+    assert PlaygroundState.from_fields({}) == PlaygroundState()
+    assert PlaygroundState().spec(-1.0, 1.0) == QuantizerSpec(IntFormat(4), PerTensor(), True, MinMax())
+
+
+def test_every_field_accepts_its_default_and_every_option() -> None:
+    for field in state.PLAYGROUND_FIELDS:
+        texts = field.options if isinstance(field, state.Choice) else (f"{field.default:g}",) if field.default else ()
+        assert all(field.accepts(text) for text in texts), field.key
+
+
+@pytest.mark.parametrize("text", ["", "x", "nan", "inf", "1e400", "17", "1", "4.5", "-4"])
+def test_numbers_refuse_what_they_cannot_hold(text: str) -> None:
+    assert not state.BITS.accepts(text)
+
+
+def test_unsigned_codes_have_no_restricted_range() -> None:
+    values = {state.CODES.key: "unsigned", state.LEVELS.key: "restricted"}
+    assert PlaygroundState.from_fields(values).spec(-1.0, 1.0).format == IntFormat(4, signed=False)
+
+
+@pytest.mark.parametrize(
+    ("symmetric", "signed", "expected"),
+    [
+        (True, True, FixedRange(-0.5, 0.5)),
+        (True, False, FixedRange(0.0, 0.5)),
+        (False, True, FixedRange(-2.0, 0.5)),
+    ],
+)
+def test_a_range_by_hand_stands_in_the_tensors_end_where_one_is_empty(
+    symmetric: bool, signed: bool, expected: FixedRange
+) -> None:
+    chosen = PlaygroundState(symmetric=symmetric, signed=signed, clipping="by hand", hi=0.5)
+    assert chosen.spec(-2.0, 3.0).clipping == expected
+
+
+def test_a_range_without_width_is_refused() -> None:
+    with pytest.raises(QuantError, match="lo < hi"):
+        PlaygroundState(clipping="by hand", hi=0.0).spec(-1.0, 1.0)
+
+
+def test_groups_that_do_not_divide_get_a_short_last_block() -> None:
+    spec = PlaygroundState(granularity="sub-channel", group=48).spec(-1.0, 1.0)
+    assert spec.granularity == PerGroup(48, remainder="short")

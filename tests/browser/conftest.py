@@ -1,0 +1,182 @@
+"""A real server and a real browser, shared by all journeys."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = pathlib.Path(__file__).parents[2]
+SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS", ROOT / "screenshots"))
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+]
+FORMS = {
+    "desktop": {"viewport": {"width": 1440, "height": 900}},
+    "dark": {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"},
+    "projector": {"viewport": {"width": 1280, "height": 720}},
+    "phone": {
+        "viewport": {"width": 390, "height": 844},
+        "is_mobile": True,
+        "has_touch": True,
+        "device_scale_factor": 2,
+    },
+}
+
+
+def find_chromium() -> str:
+    """Return the browser's path: $CHROMIUM, or one of the usual names."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    assert found, "no Chromium: install it (Debian: apt-get install chromium) or set CHROMIUM to its path"
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def serve(command: list[str], log: pathlib.Path, **options: object) -> Iterator[str]:
+    """Run a server command (its port is added) until the caller is done; yield its address."""
+    port = free_port()
+    with log.open("w") as out:
+        server = subprocess.Popen([*command, f"--server.port={port}"], stdout=out, stderr=subprocess.STDOUT, **options)
+        try:
+            wait_for(f"http://127.0.0.1:{port}", server, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def wait_for(address: str, server: subprocess.Popen[bytes], log: pathlib.Path, limit: float = 60) -> None:
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        assert server.poll() is None, log.read_text()
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"no answer within {limit} s: {log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("server") / "server.log"
+    entry = str(ROOT / "explorer" / "app.py")
+    yield from serve([sys.executable, "-m", "streamlit", "run", entry, "--server.headless=true"], log, cwd=ROOT)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as tool:
+        chromium = tool.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open an address in a form, and check at the end that nothing was logged as an error."""
+    contexts, faults = [], []
+
+    def log(kind: str, text: str) -> None:
+        if "_stcore" not in text and "404 (Not Found)" not in text:  # Streamlit's own probes on a first load
+            faults.append(f"{kind}: {text}")
+
+    def open_page(address: str, form: str = "desktop") -> Page:
+        context = browser.new_context(**FORMS[form])
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: log("console", message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: log("error", str(error)))
+        page.goto(address)
+        settle(page)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+def settle(page: Page, limit: float = 90) -> None:
+    """Wait until no script runs, no accuracy is awaited and the page has stopped changing."""
+    deadline, still, last = time.monotonic() + limit, 0, None
+    while time.monotonic() < deadline and still < 3:
+        state = page.evaluate(
+            """() => {
+              const main = document.querySelector('[data-testid=stMain]');
+              const app = document.querySelector('[data-testid=stApp]');
+              const busy = app?.getAttribute('data-test-script-state') === 'running' ||
+                document.querySelectorAll('[data-testid=stSkeleton]').length > 0 ||
+                (main?.innerText || '').includes('Running the network');
+              return [busy, main ? main.innerHTML.length : 0];
+            }"""
+        )
+        still = still + 1 if not state[0] and state[1] == last and state[1] > 500 else 0
+        last = state[1]
+        page.wait_for_timeout(150)
+    assert still >= 3, "the page did not settle"
+
+
+def metrics(page: Page) -> dict[str, str]:
+    """Return the numbers on screen by label."""
+    return {
+        box.get_by_test_id("stMetricLabel").inner_text().strip(): box.get_by_test_id("stMetricValue")
+        .inner_text()
+        .strip()
+        for box in page.get_by_test_id("stMetric").all()
+    }
+
+
+def faults_on(page: Page) -> dict[str, object]:
+    """Return what must not be there: exceptions, empty or undescribed plots, anything wider than the window."""
+    return page.evaluate(
+        """() => {
+          const plots = [...document.querySelectorAll('.js-plotly-plot')];
+          return {
+            exceptions: [...document.querySelectorAll('[data-testid=stException]')].map(e => e.innerText),
+            empty: plots.filter(p => !(p.data || []).length).length,
+            undescribed: plots.filter(p => !p.closest('[aria-label], [role=img]')).length,
+            wide: document.documentElement.scrollWidth > innerWidth + 4,
+          };
+        }"""
+    )
+
+
+NO_FAULTS = {"exceptions": [], "empty": 0, "undescribed": 0, "wide": False}
+
+
+def photograph(page: Page, name: str) -> pathlib.Path:
+    """Save the whole page as a picture."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    width = page.viewport_size["width"]
+    height = page.evaluate(
+        "Math.max(innerHeight, ...[...document.querySelectorAll('[data-testid=stMain]')].map(e => e.scrollHeight))"
+    )
+    former = page.viewport_size
+    page.set_viewport_size({"width": width, "height": min(int(height) + 20, 6000)})
+    page.wait_for_timeout(500)
+    target = SCREENSHOTS / f"{name}.png"
+    page.screenshot(path=target)
+    page.set_viewport_size(former)
+    return target

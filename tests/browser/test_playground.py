@@ -1,0 +1,210 @@
+"""What a person does in the playground, in a real browser, against the engine's own numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from explorer import notation
+from quant_engine import (
+    FixedRange,
+    IntFormat,
+    LayerPlan,
+    MinMSE,
+    PerChannel,
+    PerGroup,
+    PerTensor,
+    QuantizationPlan,
+    QuantizerSpec,
+    fit,
+)
+from quant_engine.network import load, model_card
+from tests.browser.conftest import FORMS, NO_FAULTS, faults_on, metrics, photograph, settle
+
+pytestmark = pytest.mark.browser
+Opener = Callable[..., Page]
+
+
+def expected(model: str, layer: str, spec: QuantizerSpec) -> dict[str, str]:
+    """Return what the screen must say, from the engine."""
+    network = load(model)
+    x = network.weight(layer).reshape(len(network.weight(layer)), -1)
+    quantizer = fit(x, spec)
+    report, storage = quantizer.measure(x), quantizer.storage(x.shape)
+    everywhere = QuantizationPlan({name: LayerPlan(spec) for name in network.layers()})
+    return {
+        "SQNR": notation.decibels(report.sqnr_db),
+        "MSE": notation.short(report.mse),
+        "Greatest error": notation.short(report.max_abs),
+        "Bits per value": notation.short(storage.bits_per_value, 4),
+        "Size": notation.sizes(4 * x.size, storage.size_bytes),
+        "Float32": notation.accuracy(network.evaluate().value),
+        "This tensor so": notation.accuracy(network.evaluate(QuantizationPlan({layer: LayerPlan(spec)})).value),
+        "Every layer so": notation.accuracy(network.evaluate(everywhere).value),
+    }
+
+
+def assert_shows(page: Page, model: str, layer: str, spec: QuantizerSpec) -> None:
+    shown = metrics(page)
+    wanted = expected(model, layer, spec)
+    assert {label: shown.get(label) for label in wanted} == wanted
+
+
+def press(page: Page, group: str, option: str) -> None:
+    """Choose a word of a segmented control."""
+    page.get_by_role("radiogroup", name=group).get_by_text(option, exact=True).click()
+    settle(page)
+
+
+def choose_tensor(page: Page, name: str) -> None:
+    box = page.get_by_role("combobox", name="Tensor")
+    box.click()
+    box.fill(name)
+    page.get_by_role("option", name=name, exact=True).click()
+    settle(page)
+
+
+def test_a_newcomer_changes_everything_and_every_number_is_the_engines(app: str, open_page: Opener) -> None:
+    page = open_page(app)
+    assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(4)))
+    page.get_by_role("slider", name="Bits").focus()
+    page.keyboard.press("ArrowLeft")
+    settle(page)
+    assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(3)))
+    press(page, "Clipping", "least MSE")
+    assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(3), clipping=MinMSE()))
+    press(page, "One scale for each", "channel")
+    per_channel = QuantizerSpec(IntFormat(3), PerChannel(0), clipping=MinMSE())
+    assert_shows(page, "fashion-cnn", "conv3", per_channel)
+    choose_tensor(page, "fc1")
+    assert_shows(page, "fashion-cnn", "fc1", per_channel)
+
+    again = open_page(page.url)
+    assert_shows(again, "fashion-cnn", "fc1", per_channel)
+    page.reload()
+    settle(page)
+    assert_shows(page, "fashion-cnn", "fc1", per_channel)
+    assert faults_on(page) == NO_FAULTS
+
+
+def test_one_click_goes_to_the_least_error_and_reset_goes_back(app: str, open_page: Opener) -> None:
+    page = open_page(app)
+    before = metrics(page)
+    page.get_by_role("button", name="Go to the least error").click()
+    settle(page)
+    assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(4), clipping=MinMSE()))
+    assert float(metrics(page)["Every layer so"].split()[0]) > float(before["Every layer so"].split()[0]) + 5
+    page.get_by_role("button", name="Reset").click()
+    settle(page)
+    assert metrics(page) == before
+    assert urlsplit(page.url).query == ""
+
+
+@pytest.mark.parametrize("model", ["fashion-cnn", "fashion-depthwise"])
+@pytest.mark.parametrize(("words", "granularity"), [("layer", PerTensor()), ("channel", PerChannel(0))])
+def test_three_bit_accuracy_is_the_model_cards(
+    app: str, open_page: Opener, model: str, words: str, granularity: PerTensor | PerChannel
+) -> None:
+    page = open_page(f"{app}/?model={model}&play_bits=3&play_granularity={words}")
+    card = model_card(model).weights_only[QuantizerSpec(IntFormat(3), granularity)]
+    assert abs(float(metrics(page)["Every layer so"].split()[0]) - 100 * card.value) <= 0.2
+
+
+def test_a_range_by_hand_starts_from_the_one_shown_and_can_be_typed(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/?play_clipping=least+MSE")
+    least = metrics(page)["MSE"]
+    press(page, "Clipping", "by hand")
+    assert metrics(page)["MSE"] == least
+    beta = page.get_by_role("spinbutton", name="β")
+    beta.fill("0.1")
+    beta.press("Enter")
+    settle(page)
+    assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(4), clipping=FixedRange(-0.1, 0.1)))
+    assert parse_qs(urlsplit(page.url).query)["play_hi"] == ["0.1"]
+
+
+def test_a_click_on_the_curve_sets_the_range(app: str, open_page: Opener) -> None:
+    page = open_page(app)
+    page.locator(".st-key-play_error_curve").scroll_into_view_if_needed()
+    point = page.locator(".st-key-play_error_curve").evaluate(
+        """box => {
+          const plot = box.querySelector('.js-plotly-plot');
+          const line = plot.calcdata.filter(points => points[0].trace.mode === 'lines+markers').at(-1);
+          const middle = line[Math.floor(line.length / 2)];
+          const rect = plot.getBoundingClientRect(), layout = plot._fullLayout;
+          return [rect.left + layout.xaxis._offset + layout.xaxis.c2p(middle.x),
+                  rect.top + layout.yaxis._offset + layout.yaxis.c2p(middle.y)];
+        }"""
+    )
+    page.mouse.move(*point)
+    page.wait_for_timeout(200)
+    page.mouse.click(*point)
+    settle(page)
+    query = parse_qs(urlsplit(page.url).query)
+    assert query["play_clipping"] == ["by hand"]
+    assert 0 < float(query["play_hi"][0]) < 0.69
+
+
+def test_blocks_are_looked_into_one_by_one(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/?model=fashion-depthwise&tensor=pw1&play_granularity=sub-channel&play_group=10")
+    assert_shows(page, "fashion-depthwise", "pw1", QuantizerSpec(IntFormat(4), PerGroup(10, remainder="short")))
+    first = page.locator("[aria-label^='Histogram of']").get_attribute("aria-label")
+    page.get_by_role("spinbutton", name="Block shown").fill("2")
+    page.keyboard.press("Enter")
+    settle(page)
+    third = page.locator("[aria-label^='Histogram of']").get_attribute("aria-label")
+    assert first != third
+    assert "4 weights" in (third or "")  # 24 inputs in tens: the third group is short
+
+
+def test_a_range_upside_down_is_explained_and_nothing_breaks(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/?play_symmetry=asymmetric&play_clipping=by+hand&play_lo=0.5&play_hi=0.2")
+    expect(page.get_by_text(re.compile("lo=0.5 is not below hi=0.2"))).to_be_visible()
+    press(page, "Clipping", "min-max")
+    assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(4), symmetric=False))
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("play_bits=77", "Bits: “77” is not a whole number from 2 to 16"),
+        ("play_bits=four", "Bits: “four” is not"),
+        ("play_clipping=magic", "Clipping: “magic” is not one of min-max"),
+        ("model=resnet", "Model: “resnet” is not one of"),
+        ("tensor=conv9", "Tensor: “conv9” is not one of"),
+        ("play_hi=nan", "β: “nan” is not a number"),
+        ("play_granularity=channel&play_block=64", "Block 64 does not exist here"),
+        ("colour=red", "“colour” is no setting"),
+    ],
+)
+def test_a_broken_link_falls_back_with_a_notice(app: str, open_page: Opener, query: str, says: str) -> None:
+    page = open_page(f"{app}/?{query}")
+    expect(page.get_by_text(says)).to_be_visible()
+    assert metrics(page)["Float32"] == "93.8 %"
+    assert faults_on(page) == NO_FAULTS
+
+
+@pytest.mark.parametrize("extreme", ["1e-30", "2.9e38"])
+def test_absurd_ranges_leave_the_page_whole(app: str, open_page: Opener, extreme: str) -> None:
+    page = open_page(f"{app}/?play_clipping=by+hand&play_hi={extreme}")
+    assert faults_on(page) == NO_FAULTS
+    assert metrics(page)["Bits per value"] == "4.002"
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+@pytest.mark.parametrize("path", ["", "model_card"])
+def test_every_page_is_whole_in_every_form(app: str, open_page: Opener, form: str, path: str) -> None:
+    page = open_page(f"{app}/{path}", form)
+    assert faults_on(page) == NO_FAULTS
+    photograph(page, f"{path or 'playground'}-{form}")
+
+
+def test_the_story_of_granularity_is_photographed(app: str, open_page: Opener) -> None:
+    for words in ("layer", "channel"):
+        page = open_page(f"{app}/?model=fashion-depthwise&play_bits=4&play_granularity={words}&play_clipping=least+MSE")
+        photograph(page, f"depthwise-{words}")
+        assert faults_on(page) == NO_FAULTS

@@ -1,0 +1,189 @@
+"""Measure, in a real browser, how fast the app answers, beside a bare Streamlit page with one Plotly chart.
+
+    python tools/measure_latency.py [--rounds 15] [--json FILE]
+
+Four times, each the app's beside the bare page's in the same run: server start to live; address entered to the first
+plot painted; control released to figure and numbers repainted; control released to the accuracy of the whole network.
+The targets are ratios, since machines differ (and absolute only for the accuracy).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+BARE = """
+import numpy as np, plotly.graph_objects as go, streamlit as st
+bits = st.slider("Bits", 2, 16, 4)
+counts = np.histogram(np.random.default_rng(0).standard_normal(18432), 160)[0]
+st.metric("MSE", f"{1 / 4**bits:.3g}")
+st.plotly_chart(go.Figure(go.Bar(y=counts * bits)), key="chart")
+"""
+NUMBERS = "[...document.querySelectorAll('[data-testid=stMetric]')].map(e => e.innerText).join()"
+STATE = """() => {
+  const text = selector => [...document.querySelectorAll(selector)].map(e => e.innerText).join();
+  return {
+    numbers: text('[data-testid=stMetric]'),
+    figure: [...document.querySelectorAll('.js-plotly-plot .main-svg')].map(e => e.innerHTML).join(),
+    accuracy: [...document.querySelectorAll('[class*=st-key-accuracy_]')].map(e => e.className).join(),
+  };
+}"""
+# resolves with the milliseconds from now until what is watched differs from before and two frames have been painted
+WATCH = """([watched, before]) => new Promise(resolve => {
+  const start = performance.now(), state = STATE;
+  const look = () => {
+    const now = state();
+    const done = watched.every(name => now[name] && now[name] !== before[name]);
+    done || performance.now() - start > 20000
+      ? requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now() - start)))
+      : requestAnimationFrame(look);
+  };
+  look();
+})""".replace("STATE", STATE)
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextmanager
+def server(script: pathlib.Path) -> Iterator[tuple[str, float]]:
+    """Run a Streamlit script; yield its address and the seconds it took to answer."""
+    port = free_port()
+    address, start = f"http://127.0.0.1:{port}", time.perf_counter()
+    command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}", "--server.headless=true"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.02)
+        yield address, time.perf_counter() - start
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def first_plot(browser: Browser, address: str) -> tuple[Page, float]:
+    """Open the page; return it and the seconds until its first plot has bars."""
+    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    start = time.perf_counter()
+    page.goto(address, wait_until="commit")
+    page.wait_for_selector(".js-plotly-plot .barlayer path", state="attached", timeout=120_000)
+    return page, time.perf_counter() - start
+
+
+def responses(page: Page, rounds: int, watched: list[str], settle: Callable[[], None]) -> list[float]:
+    """Press an arrow key on the bits slider `rounds` times; return the milliseconds until all watched have changed."""
+    times = []
+    page.get_by_role("slider", name="Bits").focus()
+    for i in range(rounds + 1):
+        settle()
+        before = page.evaluate(STATE)
+        page.keyboard.press("ArrowRight" if i % 12 < 6 else "ArrowLeft")
+        times.append(page.evaluate(WATCH, [watched, before]))
+    return times[1:]
+
+
+def quiet(page: Page) -> Callable[[], None]:
+    """Return a wait until nothing has changed for a moment."""
+
+    def settle() -> None:
+        last, still = None, 0
+        while still < 3:
+            page.wait_for_timeout(120)
+            now = page.evaluate(NUMBERS)
+            still = still + 1 if now == last and "Running" not in now else 0
+            last = now
+
+    return settle
+
+
+def p95(values: list[float]) -> float:
+    """Return the 95th percentile."""
+    return sorted(values)[min(len(values) - 1, round(0.95 * (len(values) - 1)))]
+
+
+def measure(rounds: int) -> dict[str, dict[str, float]]:
+    """Measure both pages, alternating, and return medians and 95th percentiles."""
+    found: dict[str, list[float]] = {}
+    chromium = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "google-chrome"))))
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as tool:
+        bare_script = pathlib.Path(folder) / "bare.py"
+        bare_script.write_text(BARE, encoding="utf-8")
+        browser = tool.chromium.launch(executable_path=chromium, args=FLAGS)
+        for last in (False, False, True):
+            for name, script in (("bare", bare_script), ("app", ROOT / "explorer" / "app.py")):
+                with server(script) as (address, live):
+                    found.setdefault(f"{name} server live, s", []).append(live)
+                    page, first = first_plot(browser, address)
+                    found.setdefault(f"{name} first plot, s", []).append(first)
+                    if last:
+                        settle = quiet(page)
+                        settle()
+                        found[f"{name} repaint, ms"] = responses(page, rounds, ["numbers", "figure"], settle)
+                    page.context.close()
+        with server(ROOT / "explorer" / "app.py") as (address, _live):
+            for model in ("fashion-cnn", "fashion-depthwise"):
+                page, _first = first_plot(browser, f"{address}/?model={model}&play_clipping=percentile")
+                settle = quiet(page)
+                settle()
+                found[f"{model} accuracy, ms"] = responses(page, rounds, ["accuracy"], settle)
+                page.context.close()
+        browser.close()
+    return {
+        name: {"median": statistics.median(values), "p95": p95(values), "n": len(values)}
+        for name, values in found.items()
+    }
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON if asked."""
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--rounds", type=int, default=20)
+    ask.add_argument("--json", type=pathlib.Path)
+    args = ask.parse_args()
+    table = measure(args.rounds)
+    print("| what | median | p95 | n |\n|---|---|---|---|")
+    for name, row in table.items():
+        print(f"| {name} | {row['median']:.3g} | {row['p95']:.3g} | {row['n']:.0f} |")
+    ratios = {
+        "first plot, app / bare (target 1.4)": table["app first plot, s"]["median"]
+        / table["bare first plot, s"]["median"],
+        "repaint p95, app / bare (target 1.6)": table["app repaint, ms"]["p95"] / table["bare repaint, ms"]["p95"],
+    }
+    for name, ratio in ratios.items():
+        print(f"{name}: {ratio:.2f}")
+    if args.json:
+        args.json.write_text(json.dumps({"times": table, "ratios": ratios}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
