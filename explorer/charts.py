@@ -9,16 +9,14 @@ import streamlit as st
 
 from explorer.figures import theme
 
-TEXT = {"light": "#3B4754", "dark": "#C5CDD8"}  # 9:1 and 11:1 on their backgrounds
-LINE = theme.NEUTRAL
+
+def canvas(revision: str) -> theme.Canvas:
+    """Return what figures of this page are drawn on now; `revision` names what they show."""
+    return theme.Canvas(revision, theme.INK[st.context.theme.type or "light"])
 
 
 def show(figure: go.Figure, key: str, alt: str, on_click: Callable[[], None] | None = None) -> None:
     """Draw a figure under a stable key; `on_click` is called when a point is clicked."""
-    tone = st.context.theme.type or "light"
-    lines = {"linecolor": LINE, "tickcolor": LINE, "tickfont": {"color": TEXT[tone]}}
-    axes = {name: {**lines, "title": {"font": {"color": TEXT[tone]}}} for name in figure.layout if name[1:5] == "axis"}
-    figure.update_layout(font_color=TEXT[tone], **axes)
     if on_click is None:
         st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt)
     else:

@@ -27,7 +27,7 @@ from quant_engine import (
 from quant_engine.network import Accuracy, ModelCard, Network, load, model_card
 
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
-CURVE_POINTS = 160
+CURVE_POINTS = 96
 CURVE_POINTS_FINE = 40  # above 8 bits
 CURVE_REACH = (0.12, 1.05)  # of the greatest magnitude: where the curve starts and ends
 CURVE_BITS = (2, 3, 4, 5, 6, 8)

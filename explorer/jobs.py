@@ -6,6 +6,8 @@ who drags a control waits for the last position, not for all of them.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 MOST_KEPT = 512
+NICENESS = 10
 
 
 class Jobs:
@@ -20,7 +23,7 @@ class Jobs:
 
     def __init__(self) -> None:
         """Start without a thread; the pool makes it for the first job."""
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="quant-explorer-jobs")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="quant-explorer-jobs", initializer=_step_back)
         self._lock = threading.Lock()
         self._futures: OrderedDict[str, Future[Any]] = OrderedDict()
         self._wanted: dict[str, str] = {}
@@ -48,3 +51,9 @@ class Jobs:
         future = self._futures.get(key)
         if future is not None and future.cancel():
             del self._futures[key]
+
+
+def _step_back() -> None:
+    """Let the sessions' own threads and the browser go first, where the system has priorities by thread (Linux)."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -20,7 +20,7 @@ st.markdown(
     "Below, every layer's weight is quantized to signed symmetric integers of the full range; activations stay in "
     "float32. Intervals are 95 %."
 )
-charts.show(card_figure(rows, plain, model), "card_figure", describe_card(rows, plain))
+charts.show(card_figure(rows, plain, charts.canvas(model)), "card_figure", describe_card(rows, plain))
 st.table(as_table(rows))
 st.caption(
     "Measured by tools/write_card.py on the committed weights; a test evaluates every cell again. The playground shows "

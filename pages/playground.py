@@ -26,11 +26,11 @@ def instrument() -> None:
         block = block_field(spec, values.shape)
         view = compute.block_view(model, layer, spec.key, block, spec)
         remember_range(view.lo, view.hi)
-        revision = f"{model} {layer} {block}"
-        charts.show(bucket_figure(view, "weight", revision), "play_buckets", describe_buckets(view, "weight"))
+        canvas = charts.canvas(f"{model} {layer} {block}")
+        charts.show(bucket_figure(view, "weight", canvas), "play_buckets", describe_buckets(view, "weight"))
     with side_column:
         accuracy = st.empty()
-        panels.clip_panel(model, layer, spec, block, view, revision)
+        panels.clip_panel(model, layer, spec, block, view, canvas)
         panels.metrics_panel(model, layer, result)
     panels.formula_panel(spec, view)
     panels.code_panel(model, layer, spec, block, view)

@@ -96,7 +96,7 @@ def first_plot(browser: Browser, address: str) -> tuple[Page, float]:
     page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
     start = time.perf_counter()
     page.goto(address, wait_until="commit")
-    page.wait_for_selector(".js-plotly-plot .barlayer path", state="attached", timeout=120_000)
+    page.wait_for_selector(".js-plotly-plot .trace path", state="attached", timeout=30_000)
     return page, time.perf_counter() - start
 
 

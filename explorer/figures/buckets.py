@@ -7,11 +7,12 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from explorer.figures import theme
-from explorer.figures.theme import Layout, Trace
+from explorer.figures.theme import Canvas, Layout, Trace
 from explorer.notation import count, short
 from explorer.results import BlockView
 
 HEIGHT = 640
+MARGIN = {**theme.MARGIN, "l": 62, "b": 44}
 BINS = (24, 160)  # fewest and most
 MOST_DRAWN = 64  # levels; more are a band
 MOST_LABELLED = 16  # codes named above their bars
@@ -22,7 +23,7 @@ DOMAINS = {HISTOGRAM: (0.57, 1.0), STAIRCASE: (0.36, 0.54), ERROR: (0.2, 0.33), 
 Array = NDArray[np.float64]
 
 
-def bucket_figure(view: BlockView, unit: str, revision: str) -> go.Figure:
+def bucket_figure(view: BlockView, unit: str, canvas: Canvas) -> go.Figure:
     """Draw one block: `unit` names what the values are ("weight")."""
     sight = _sight(view)
     bars, top = _histogram(view, unit)
@@ -30,7 +31,8 @@ def bucket_figure(view: BlockView, unit: str, revision: str) -> go.Figure:
     return theme.figure(
         [*bars, *_buckets(view, sight, top), *_staircase(view, sight), codes],
         HEIGHT,
-        revision,
+        canvas,
+        margin=MARGIN,
         xaxis=theme.axis(f"{unit} r", range=list(sight), anchor=CODES),
         yaxis=_row(HISTOGRAM, f"{unit}s per bin", range=[-0.07 * top, 1.2 * top]),
         yaxis2=_row(STAIRCASE, "r → r̃"),
@@ -71,32 +73,31 @@ def _levels_in(view: BlockView, sight: tuple[float, float]) -> slice:
 
 
 def _histogram(view: BlockView, unit: str) -> tuple[list[Trace], float]:
-    """Return the bars, those outside the outermost levels hatched, and the highest."""
+    """Return the histogram as filled steps, hatched outside the outermost levels, and its highest bin."""
     bins = min(max(BINS[0], int(4 * view.distribution.size**0.5)), BINS[1])
     counts, edges = view.distribution.histogram(bins)
-    centres = (edges[:-1] + edges[1:]) / 2
-    clipped = (centres < view.levels[0]) | (centres > view.levels[-1])
-    inside = {"color": theme.ORIGINAL, "line": {"width": 0}}
-    outside = {
-        "color": theme.CLIPPED_FILL,
-        "line": {"width": 1, "color": theme.ORIGINAL},
-        "pattern": {"shape": theme.HATCH, "fgcolor": theme.ORIGINAL, "size": 5},
+    first, last = np.searchsorted((edges[:-1] + edges[1:]) / 2, [view.levels[0], view.levels[-1]], side="left")
+    parts = (("clipped", 0, first), ("kept", first, last), ("clipped", last, bins))
+    traces = [_steps(edges[a : b + 1], counts[a:b], name, unit) for name, a, b in parts if counts[a:b].any()]
+    return traces, float(counts.max())
+
+
+def _steps(edges: Array, counts: NDArray[np.int64], name: str, unit: str) -> Trace:
+    """Return one run of bins as a single filled outline: a hundred bars would be a hundred elements to draw."""
+    hatched = {"shape": theme.HATCH, "fgcolor": theme.ORIGINAL, "bgcolor": theme.CLIPPED_FILL, "size": 5}
+    filling = {"fillpattern": hatched} if name == "clipped" else {"fillcolor": theme.ORIGINAL}
+    return {
+        "type": "scatter",
+        "name": name,
+        "x": np.repeat(edges, 2),
+        "y": np.concatenate([[0], np.repeat(counts, 2), [0]]),
+        "yaxis": HISTOGRAM,
+        "mode": "lines",
+        "fill": "tozeroy",
+        "line": {"width": 1 if name == "clipped" else 0.5, "color": theme.ORIGINAL},
+        "hovertemplate": f"%{{x:.4g}}: %{{y}} {unit}s<extra>{name}</extra>",
+        **filling,
     }
-    bars = [
-        {
-            "type": "bar",
-            "name": name,
-            "x": centres[mask],
-            "y": counts[mask],
-            "yaxis": HISTOGRAM,
-            "width": edges[1] - edges[0],
-            "marker": marker,
-            "hovertemplate": f"%{{x:.4g}}: %{{y}} {unit}s<extra>{name}</extra>",
-        }
-        for mask, marker, name in ((~clipped, inside, "kept"), (clipped & (counts > 0), outside, "clipped"))
-        if mask.any()
-    ]
-    return bars, float(counts.max())
 
 
 def _buckets(view: BlockView, sight: tuple[float, float], top: float) -> list[Trace]:

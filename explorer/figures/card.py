@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from explorer.figures import theme
+from explorer.figures.theme import Canvas
 from explorer.notation import accuracy
 from quant_engine.network import Accuracy
 
@@ -19,7 +20,7 @@ STYLES = {
 }
 
 
-def card_figure(rows: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy, revision: str) -> go.Figure:
+def card_figure(rows: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy, canvas: Canvas) -> go.Figure:
     """Draw accuracy with its 95 % interval for each way of quantizing, and floating point as a line."""
     level = 100 * plain.value
     shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
@@ -27,11 +28,12 @@ def card_figure(rows: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy, rev
     return theme.figure(
         [_line(name, by_bits) for name, by_bits in rows.items()],
         HEIGHT,
-        revision,
+        canvas,
         xaxis=theme.axis("bits of every weight", dtick=1),
         yaxis=theme.axis("accuracy, %", range=[0, 102]),
         shapes=[{**shape, "line": {"color": theme.NEUTRAL, "dash": "dash", "width": 1}}],
         annotations=[{**note, "text": f"float32 {accuracy(plain.value)}", "font": {"color": theme.NEUTRAL}}],
+        margin={**theme.MARGIN, "l": 62, "b": 44},
         showlegend=True,
         legend={"x": 0.98, "y": 0.08, "xanchor": "right", "yanchor": "bottom"},
     )

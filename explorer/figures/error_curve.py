@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.figures import theme
-from explorer.figures.theme import Layout, Trace
+from explorer.figures.theme import Canvas, Layout, Trace
 from explorer.notation import short
 from explorer.results import ClipCurve
 
@@ -22,7 +22,7 @@ INVISIBLE_MARKERS = {  # a line alone cannot be clicked
 
 
 def error_curve_figure(
-    curves: Sequence[ClipCurve], bits: int, clip: float, error: float, sigma: float, revision: str
+    curves: Sequence[ClipCurve], bits: int, clip: float, error: float, sigma: float, canvas: Canvas
 ) -> go.Figure:
     """Draw all curves, the chosen bit width's in front, with the current setting (✕) and every optimum (○)."""
     reach = 1.02 * max(float(curve.clips[-1]) for curve in curves)
@@ -33,11 +33,11 @@ def error_curve_figure(
     return theme.figure(
         traces,
         HEIGHT,
-        revision,
+        canvas,
         xaxis=theme.axis("clipping value β", range=[0.0, reach]),
         yaxis=theme.axis("MSE", type="log", exponentformat="power", dtick=_decade_ticks(curves)),
         annotations=[*_labels(curves, bits), *_sigma_marks(sigma, reach)],
-        margin={**theme.MARGIN, "r": 52, "t": 24},
+        margin={"l": 58, "r": 52, "t": 24, "b": 44},
     )
 
 
@@ -60,9 +60,9 @@ def _curve(curve: ClipCurve, chosen: bool) -> list[Trace]:
         "name": f"{curve.bits} bits",
         "x": curve.clips[positive],
         "y": curve.errors[positive],
-        "mode": "lines+markers",
+        "mode": "lines+markers" if chosen else "lines",
         "line": {"color": color, "width": 3 if chosen else 1.3},
-        **INVISIBLE_MARKERS,
+        **(INVISIBLE_MARKERS if chosen else {}),
         "customdata": curve.lows[positive],
         "hovertemplate": "β = %{x:.4g}, error %{y:.3g}",
     }

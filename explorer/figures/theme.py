@@ -9,6 +9,7 @@ A figure is built from plain dicts in one go: adding traces one by one costs ten
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
@@ -32,22 +33,36 @@ Trace = dict[str, Any]
 Layout = dict[str, Any]
 
 
+INK = {"light": "#3B4754", "dark": "#C5CDD8"}  # of text: 9:1 and 11:1 on the backgrounds
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What a figure is drawn on: `revision` names what is shown, so that zoom outlives a change of anything else."""
+
+    revision: str
+    ink: str = INK["light"]
+
+
 def axis(title: str, **options: Any) -> Layout:
-    """Return an axis with a line and outside ticks, no grid."""
+    """Return an axis with a line and outside ticks, no grid; figures fix their margins, since finding them is slow."""
     plain = {"showline": True, "linewidth": 1, "zeroline": False, "showgrid": False, "ticks": "outside"}
-    return {**plain, "automargin": True, "title": {"text": title, "standoff": 4}, **options}
+    return {**plain, "title": {"text": title, "standoff": 4}, **options}
 
 
-def figure(traces: Sequence[Trace], height: int, revision: str, **layout: Any) -> go.Figure:
-    """Return a figure with the common layout; `revision` names what is shown, so that zoom outlives other changes."""
+def figure(traces: Sequence[Trace], height: int, canvas: Canvas, **layout: Any) -> go.Figure:
+    """Return a figure with the common layout."""
     common = {
         "height": height,
         "margin": MARGIN,
-        "font": {"size": FONT_SIZE},
-        "uirevision": revision,
+        "font": {"size": FONT_SIZE, "color": canvas.ink},
+        "uirevision": canvas.revision,
         "showlegend": False,
         "hovermode": "closest",
-        "bargap": 0,
-        "barmode": "overlay",
     }
+    for name, options in layout.items():
+        if name[1:5] == "axis":
+            title = {**options["title"], "font": {"color": canvas.ink}}
+            ink = {"tickfont": {"color": canvas.ink}, "linecolor": NEUTRAL, "tickcolor": NEUTRAL}
+            layout[name] = {**options, **ink, "title": title}
     return go.Figure(data=list(traces), layout={**common, **layout})

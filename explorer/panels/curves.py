@@ -6,6 +6,7 @@ import streamlit as st
 
 from explorer import charts, compute, controls, state
 from explorer.figures.error_curve import describe_error_curve, error_curve_figure
+from explorer.figures.theme import Canvas
 from explorer.notation import short
 from explorer.results import BlockView
 from quant_engine import QuantizerSpec
@@ -13,7 +14,7 @@ from quant_engine import QuantizerSpec
 CHART_KEY = "play_error_curve"
 
 
-def clip_panel(model: str, layer: str, spec: QuantizerSpec, block: int, view: BlockView, revision: str) -> None:
+def clip_panel(model: str, layer: str, spec: QuantizerSpec, block: int, view: BlockView, canvas: Canvas) -> None:
     """Draw the curves of the block shown; a click on one sets β, a button goes to the least error."""
     curves = compute.clip_curves(model, layer, block, spec)
     if not curves:
@@ -21,7 +22,7 @@ def clip_panel(model: str, layer: str, spec: QuantizerSpec, block: int, view: Bl
         return
     bits = spec.format.bits
     arguments = curves, bits, view.hi, view.error
-    figure = error_curve_figure(*arguments, view.distribution.sigma, revision)
+    figure = error_curve_figure(*arguments, view.distribution.sigma, canvas)
     charts.show(figure, CHART_KEY, describe_error_curve(*arguments), on_click=_clip_there)
     best = next(curve for curve in curves if curve.bits == bits)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -37,7 +38,7 @@ def clip_panel(model: str, layer: str, spec: QuantizerSpec, block: int, view: Bl
             f"✕ now {short(view.error)} at β = {short(view.hi)}; ● least {short(best.best_error)} at "
             f"β = {short(best.best_clip)}, {compute.improvement(view.error, best.best_error)}. "
             + (
-                "Click a curve to set β."
+                "Click the curve to set β."
                 if spec.symmetric
                 else "Curves shrink α and β together; ○ and ● have both free."
             ),

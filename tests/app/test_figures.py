@@ -8,10 +8,11 @@ import pytest
 from explorer import compute
 from explorer.figures.buckets import bucket_figure, describe_buckets
 from explorer.figures.error_curve import error_curve_figure
-from explorer.figures.theme import ERROR, NEUTRAL, ORIGINAL, QUANTIZED
+from explorer.figures.theme import ERROR, INK, NEUTRAL, ORIGINAL, QUANTIZED, Canvas
 from explorer.results import BlockView
 from quant_engine import FixedRange, IntFormat, MinMSE, PerChannel, QuantizerSpec, fit
 
+CANVAS = Canvas("r")
 MODEL, LAYER = "fashion-cnn", "conv3"
 
 
@@ -25,21 +26,24 @@ def trace(figure: object, name: str) -> object:
 
 def test_the_histogram_holds_every_value_once_and_hatches_the_clipped() -> None:
     spec = QuantizerSpec(IntFormat(4), clipping=FixedRange(-0.1, 0.1))
-    figure = bucket_figure(view_of(spec), "weight", "r")
-    kept, clipped = trace(figure, "kept"), trace(figure, "clipped")
-    assert kept.y.sum() + clipped.y.sum() == 18432
-    assert clipped.marker.pattern.shape == "/"
-    assert (np.abs(clipped.x) > 0.1).all()
+    view = view_of(spec)
+    parts = [t for t in bucket_figure(view, "weight", CANVAS).data if t.name in ("kept", "clipped")]
+    assert sum(part.y[1:-1:2].sum() for part in parts) == 18432
+    assert [part.name for part in parts] == ["clipped", "kept", "clipped"]
+    assert all((part.fillpattern.shape == "/") == (part.name == "clipped") for part in parts)
+    bin_width = np.diff(parts[1].x).max()
+    assert parts[0].x.max() <= view.levels[0] + bin_width
+    assert parts[2].x.min() >= view.levels[-1] - bin_width
 
 
 def test_without_clipping_nothing_is_hatched() -> None:
-    assert trace(bucket_figure(view_of(QuantizerSpec(IntFormat(8))), "weight", "r"), "clipped") is None
+    assert trace(bucket_figure(view_of(QuantizerSpec(IntFormat(8))), "weight", CANVAS), "clipped") is None
 
 
 @pytest.mark.parametrize("spec", [QuantizerSpec(IntFormat(4)), QuantizerSpec(IntFormat(4), symmetric=False)])
 def test_the_staircase_is_the_quantizers_own(spec: QuantizerSpec) -> None:
     view = view_of(spec)
-    figure = bucket_figure(view, "weight", "r")
+    figure = bucket_figure(view, "weight", CANVAS)
     stairs = trace(figure, "staircase")
     quantizer = fit(compute.matrix(MODEL, LAYER), spec)
     inputs = np.asarray(stairs.x, np.float32)[:, None] * np.ones((1, 288), np.float32)
@@ -54,7 +58,7 @@ def test_the_use_of_codes_adds_up_to_all_values() -> None:
 
 
 def test_levels_far_outside_do_not_stretch_the_axis() -> None:
-    figure = bucket_figure(view_of(QuantizerSpec(IntFormat(4), clipping=FixedRange(-1e6, 1e6))), "weight", "r")
+    figure = bucket_figure(view_of(QuantizerSpec(IntFormat(4), clipping=FixedRange(-1e6, 1e6))), "weight", CANVAS)
     low, high = figure.layout.xaxis.range
     assert high - low < 10
 
@@ -81,7 +85,7 @@ def test_the_least_error_of_the_curve_is_what_least_mse_reaches() -> None:
 def test_an_error_curve_survives_a_setting_beyond_its_axis() -> None:
     spec = QuantizerSpec(IntFormat(4))
     curves = compute.clip_curves(MODEL, LAYER, 0, spec)
-    figure = error_curve_figure(curves, 4, 1e30, 1e20, 0.1, "r")
+    figure = error_curve_figure(curves, 4, 1e30, 1e20, 0.1, CANVAS)
     assert figure.layout.xaxis.range[1] < 10
 
 
@@ -102,3 +106,9 @@ def luminance(color: str) -> float:
 def test_colours_have_a_contrast_of_three_to_one_on_both_backgrounds(color: str, background: str) -> None:
     light, dark = sorted((luminance(color), luminance(background)), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= 3.0
+
+
+@pytest.mark.parametrize(("tone", "background"), [("light", "#ffffff"), ("dark", "#11161d")])
+def test_text_in_figures_has_a_contrast_of_four_and_a_half_to_one(tone: str, background: str) -> None:
+    light, dark = sorted((luminance(INK[tone]), luminance(background)), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
