@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import threading
 
 from explorer.sources import MODEL_VARIABLE, models
 
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser().parse_args(arguments)
     if args.model:
         os.environ[MODEL_VARIABLE] = args.model
+    threading.Thread(target=_warm_up, name="quant-explorer-warm-up", daemon=True).start()
     from streamlit.web import cli
 
     cli.main(
@@ -41,6 +43,15 @@ def main(arguments: list[str] | None = None) -> None:
             f"--server.headless={'true' if args.headless else 'false'}",
         ]
     )
+
+
+def _warm_up() -> None:
+    """Import what the first picture needs while the server starts and the browser loads its page."""
+    import plotly.graph_objects  # noqa: F401
+
+    from explorer.warmup import warm_up
+
+    warm_up()
 
 
 if __name__ == "__main__":

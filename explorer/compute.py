@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from explorer.jobs import Jobs
 from explorer.results import BlockView, ClipCurve, Outcome
+from explorer.warmup import warm_up
 from quant_engine import (
     Distribution,
     ErrorReport,
@@ -31,6 +32,12 @@ CURVE_POINTS = 96
 CURVE_POINTS_FINE = 40  # above 8 bits
 CURVE_REACH = (0.12, 1.05)  # of the greatest magnitude: where the curve starts and ends
 CURVE_BITS = (2, 3, 4, 5, 6, 8)
+
+
+@st.cache_resource(show_spinner="Preparing the kernels: the first start after installation takes some seconds…")
+def prepare() -> None:
+    """Make sure that the kernels are at hand."""
+    warm_up()
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

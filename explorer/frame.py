@@ -20,6 +20,7 @@ def selected() -> tuple[str, str]:
 
 def shared_frame() -> None:
     """Draw the sidebar's choice of model and tensor, and say what in a link could not be used."""
+    compute.prepare()
     faults = link_faults((*_frame_fields(), *PLAYGROUND_FIELDS))
     with st.sidebar:
         names = models()

@@ -1,7 +1,8 @@
 """Slow work on a thread of its own, so that a figure never waits for it.
 
-One worker runs one job at a time. A job that has not started when its owner asks for another is dropped, so a person
-who drags a control waits for the last position, not for all of them.
+One worker runs one job at a time, each after a short pause in which the browser paints the figure and a person may
+already ask for something else. A job that nobody waits for any more when its turn comes is dropped, so someone who
+drags a control waits for the last position, not for all of them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,13 +18,19 @@ from typing import Any
 
 MOST_KEPT = 512
 NICENESS = 10
+PAUSE = 0.12  # seconds
+
+
+class SupersededError(Exception):
+    """Nobody waits for this job any more."""
 
 
 class Jobs:
     """Results by key, computed in the background at most once."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float = PAUSE) -> None:
         """Start without a thread; the pool makes it for the first job."""
+        self._pause = pause
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="quant-explorer-jobs", initializer=_step_back)
         self._lock = threading.Lock()
         self._futures: OrderedDict[str, Future[Any]] = OrderedDict()
@@ -31,26 +39,29 @@ class Jobs:
     def submit(self, owner: str, key: str, work: Callable[[], Any]) -> Future[Any]:
         """Return the future of `key`, starting `work` unless it is done or under way.
 
-        `owner` is who waits for it, a browser session for example; what else it was waiting for is dropped unless it
-        has begun.
+        `owner` is who waits for it, a browser session for example; whatever else it was waiting for it no longer wants.
+        A job dropped for that reason raises `SupersededError`.
         """
         with self._lock:
-            former = self._wanted.get(owner)
             self._wanted[owner] = key
-            if former is not None and former != key and former not in self._wanted.values():
-                self._drop_if_waiting(former)
             future = self._futures.get(key)
-            if future is None or future.cancelled() or (future.done() and future.exception() is not None):
-                future = self._futures[key] = self._pool.submit(work)
+            if future is None or (future.done() and future.exception() is not None):
+                future = self._futures[key] = self._pool.submit(self._run, key, work)
             self._futures.move_to_end(key)
             while len(self._futures) > MOST_KEPT and next(iter(self._futures.values())).done():
                 self._futures.popitem(last=False)
             return future
 
-    def _drop_if_waiting(self, key: str) -> None:
-        future = self._futures.get(key)
-        if future is not None and future.cancel():
-            del self._futures[key]
+    def _run(self, key: str, work: Callable[[], Any]) -> Any:
+        if self._is_wanted(key):
+            time.sleep(self._pause)
+        if not self._is_wanted(key):
+            raise SupersededError(key)
+        return work()
+
+    def _is_wanted(self, key: str) -> bool:
+        with self._lock:
+            return key in self._wanted.values()
 
 
 def _step_back() -> None:

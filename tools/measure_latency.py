@@ -34,6 +34,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+APP = ("explorer.cli", "--headless", "--port")
 BARE = """
 import numpy as np, plotly.graph_objects as go, streamlit as st
 bits = st.slider("Bits", 2, 16, 4)
@@ -72,12 +73,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(script: pathlib.Path) -> Iterator[tuple[str, float]]:
-    """Run a Streamlit script; yield its address and the seconds it took to answer."""
+def server(*command: str) -> Iterator[tuple[str, float]]:
+    """Run a command that takes a port; yield the address and the seconds it took to answer."""
     port = free_port()
     address, start = f"http://127.0.0.1:{port}", time.perf_counter()
-    command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}", "--server.headless=true"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command, str(port)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         while True:
             try:
@@ -138,10 +140,11 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as tool:
         bare_script = pathlib.Path(folder) / "bare.py"
         bare_script.write_text(BARE, encoding="utf-8")
+        bare = ("streamlit", "run", str(bare_script), "--server.headless", "true", "--server.port")
         browser = tool.chromium.launch(executable_path=chromium, args=FLAGS)
         for last in (False, False, True):
-            for name, script in (("bare", bare_script), ("app", ROOT / "explorer" / "app.py")):
-                with server(script) as (address, live):
+            for name, command in (("bare", bare), ("app", APP)):
+                with server(*command) as (address, live):
                     found.setdefault(f"{name} server live, s", []).append(live)
                     page, first = first_plot(browser, address)
                     found.setdefault(f"{name} first plot, s", []).append(first)
@@ -150,7 +153,7 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
                         settle()
                         found[f"{name} repaint, ms"] = responses(page, rounds, ["numbers", "figure"], settle)
                     page.context.close()
-        with server(ROOT / "explorer" / "app.py") as (address, _live):
+        with server(*APP) as (address, _live):
             for model in ("fashion-cnn", "fashion-depthwise"):
                 page, _first = first_plot(browser, f"{address}/?model={model}&play_clipping=percentile")
                 settle = quiet(page)

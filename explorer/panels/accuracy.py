@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer import compute, notation
+from explorer.jobs import SupersededError
 from quant_engine import QuantError, QuantizerSpec
 
 LABELS = ("Float32", "This tensor so", "Every layer so")
@@ -30,7 +31,7 @@ def accuracy_panel(place: DeltaGenerator, model: str, layer: str, spec: Quantize
     try:
         _await(future, place)
         results = future.result()
-    except CancelledError:
+    except SupersededError:
         place.caption("A newer setting is being evaluated.")
         return
     except QuantError as error:

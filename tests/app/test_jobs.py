@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from explorer.jobs import Jobs
+from explorer.jobs import Jobs, SupersededError
 
 
 def test_the_same_key_is_computed_once() -> None:
-    jobs, calls = Jobs(), []
+    jobs, calls = Jobs(pause=0.0), []
     first = jobs.submit("a", "key", lambda: calls.append(1) or "done")
     assert first.result(5) == "done"
     assert jobs.submit("b", "key", lambda: calls.append(2)).result(5) == "done"
@@ -18,18 +18,21 @@ def test_the_same_key_is_computed_once() -> None:
 
 
 def test_what_an_owner_no_longer_waits_for_is_dropped_unless_begun() -> None:
-    jobs, release = Jobs(), threading.Event()
-    running = jobs.submit("a", "slow", lambda: release.wait(10))
+    jobs, begun, release = Jobs(pause=0.0), threading.Event(), threading.Event()
+    running = jobs.submit("a", "slow", lambda: begun.set() or release.wait(10))
+    assert begun.wait(5)
     stale = jobs.submit("a", "stale", lambda: "never")
     last = jobs.submit("a", "last", lambda: "now")
     release.set()
     assert last.result(5) == "now"
-    assert stale.cancelled()
+    with pytest.raises(SupersededError):
+        stale.result(5)
     assert running.result(5)
+    assert jobs.submit("a", "stale", lambda: "asked again").result(5) == "asked again"
 
 
 def test_what_another_owner_waits_for_is_kept() -> None:
-    jobs, release = Jobs(), threading.Event()
+    jobs, release = Jobs(pause=0.0), threading.Event()
     jobs.submit("a", "slow", lambda: release.wait(10))
     shared = jobs.submit("a", "shared", lambda: "kept")
     jobs.submit("b", "shared", lambda: "kept")
@@ -39,7 +42,7 @@ def test_what_another_owner_waits_for_is_kept() -> None:
 
 
 def test_a_failure_is_told_and_tried_again_when_asked_again() -> None:
-    jobs = Jobs()
+    jobs = Jobs(pause=0.0)
     with pytest.raises(ZeroDivisionError):
         jobs.submit("a", "key", lambda: 1 / 0).result(5)
     assert jobs.submit("a", "key", lambda: "fine").result(5) == "fine"
