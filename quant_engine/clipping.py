@@ -24,6 +24,7 @@ from quant_engine.records import Record
 
 LARGE_BLOCK = 1 << 18  # values; from here a histogram of the block beats trying candidates on its values
 SEARCH_STEPS = 100  # candidates for each smaller block
+LARGEST_FLOAT64 = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,8 +183,10 @@ class FixedRange(Record):
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value):
-        raise QuantError(f"{name}={value!r} is no finite number")
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise QuantError(f"{name}={value!r} is no number; give a float")
+    if not -LARGEST_FLOAT64 <= value <= LARGEST_FLOAT64:
+        raise QuantError(f"{name}={value!r} is no finite number; give one")
     return float(value) + 0.0  # −0.0 and 0.0 have one key
 
 

@@ -63,6 +63,8 @@ class BlockGrid:
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
         """Where each block starts in the flat array, and the end: `count + 1` positions."""
+        if not any(block and size % block for size, block in zip(self.shape, self.block, strict=True)):
+            return np.arange(self.count + 1) * math.prod(self.block)
         lengths = np.ones(1, np.int64)
         for axis in self.order:
             size, block = self.shape[axis], self.block[axis]
@@ -112,14 +114,20 @@ def _resolve_axis(axis: int, shape: tuple[int, ...]) -> int:
     return axis % len(shape)
 
 
-def _check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise QuantError(f"{name}={value!r} is no block length; give an integer of 1 or more")
+def _set_integer(choice: Record, name: str, least: float, what: str) -> None:
+    """Check a field, and make a numpy integer a plain one, which JSON and keys can hold."""
+    value = getattr(choice, name)
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise QuantError(f"{name}={value!r} is no {what}")
+    object.__setattr__(choice, name, int(value))
 
 
-def _check_axis(axis: int) -> None:
-    if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
-        raise QuantError(f"axis={axis!r} is no axis; give an integer")
+def _set_length(choice: Record, name: str) -> None:
+    _set_integer(choice, name, 1, "block length; give an integer of 1 or more")
+
+
+def _set_axis(choice: Record) -> None:
+    _set_integer(choice, "axis", -math.inf, "axis; give an integer")
 
 
 def _check_remainder(remainder: str) -> None:
@@ -164,7 +172,7 @@ class PerChannel(Record):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        _check_axis(self.axis)
+        _set_axis(self)
 
     def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
         """Return one block an index.
@@ -194,8 +202,8 @@ class PerChannelGroup(Record):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        _check_count("channels", self.channels)
-        _check_axis(self.axis)
+        _set_length(self, "channels")
+        _set_axis(self)
         _check_remainder(self.remainder)
 
     def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
@@ -228,8 +236,8 @@ choose a divisor of 250, or remainder="short" for a shorter last block
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        _check_count("size", self.size)
-        _check_axis(self.axis)
+        _set_length(self, "size")
+        _set_axis(self)
         _check_remainder(self.remainder)
 
     def blocks(self, shape: tuple[int, ...]) -> BlockGrid:

@@ -35,6 +35,8 @@ class LayerPlan:
             value = getattr(self, role)
             if not isinstance(value, QuantizerSpec | Quantizer | None):
                 raise QuantError(f"{role}={value!r} is no QuantizerSpec, Quantizer or None")
+        if not isinstance(self.dynamic, bool):
+            raise QuantError(f"dynamic={self.dynamic!r} is no truth value; give True or False")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +72,16 @@ class QuantizationPlan:
         )
 
     def save(self, path: str | pathlib.Path) -> None:
-        """Write `path` as JSON and, where something is fitted, its arrays beside it as `.safetensors`."""
+        """Write `path` as JSON and, where something is fitted, its arrays beside it as `.safetensors`.
+
+        Raises:
+            QuantError: if the path is that of the arrays.
+        """
         from safetensors.numpy import save_file
 
         target = pathlib.Path(path)
+        if target.suffix == ".safetensors":
+            raise QuantError(f"{target} is where the fitted arrays go; save the plan as {target.with_suffix('.json')}")
         arrays: dict[str, np.ndarray[Any, Any]] = {}
         layers: dict[str, dict[str, Any]] = {}
         for name, plan in self.layers.items():
@@ -94,7 +102,7 @@ class QuantizationPlan:
         """Read what `save` wrote.
 
         Raises:
-            QuantError: if the JSON is not a plan of this schema, or arrays are missing.
+            QuantError: if a file is not readable, the JSON is not a plan of this schema, or arrays are missing.
         """
         source = pathlib.Path(path)
         try:
@@ -110,8 +118,10 @@ class QuantizationPlan:
                 )
                 for name, entry in stored.items()
             }
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise QuantError(f"{source} is not a complete quantization plan: {error!r}") from error
+        except OSError as error:
+            raise QuantError(f"{source} is not readable: {error}") from error
         return cls(layers)
 
 

@@ -43,8 +43,8 @@ class Record:
         """
         try:
             record = json.loads(text)
-        except ValueError as error:
-            raise QuantError(f"{text[:80]!r} is not JSON: {error}") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise QuantError(f"{str(text)[:80]!r} is not JSON: {error}") from error
         if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
             raise QuantError(f"{text[:80]!r} is not of schema {SCHEMA}; write it with to_json() of this version")
         found = from_record(record)
@@ -66,7 +66,8 @@ def to_record(choice: Any) -> dict[str, Any]:
 
 def from_record(record: Any) -> Record:
     """Rebuild what `to_record` wrote."""
-    kind = Record._classes.get(record.get("type", "")) if isinstance(record, Mapping) else None
+    name = record.get("type") if isinstance(record, Mapping) else None
+    kind = Record._classes.get(name) if isinstance(name, str) else None
     if kind is None:
         raise QuantError(f"{record!r} names no type of {', '.join(sorted(Record._classes))}")
     unknown = set(record) - {field.name for field in fields(kind)} - {"type"}  # type: ignore[arg-type]

@@ -23,7 +23,8 @@ class IntFormat(Record):
     unsigned codes from 0 to 2^bits − 1.
 
     Raises:
-        QuantError: for a width outside 2 to 16 bits (1 to 16 unsigned), and for an unsigned restricted range.
+        QuantError: for a width outside 2 to 16 bits (1 to 16 unsigned), for flags that are no truth values, and for an
+            unsigned restricted range.
 
     Example:
         >>> IntFormat(4).qmin, IntFormat(4).qmax, IntFormat(4, narrow=True).qmin
@@ -42,6 +43,9 @@ class IntFormat(Record):
         if isinstance(self.bits, bool) or not isinstance(self.bits, int | np.integer):
             raise QuantError(f"bits={self.bits!r} is no integer; give a width from {fewest} to {MOST_BITS}")
         object.__setattr__(self, "bits", int(self.bits))
+        for name in ("signed", "narrow"):
+            if not isinstance(getattr(self, name), bool):
+                raise QuantError(f"{name}={getattr(self, name)!r} is no truth value; give True or False")
         if not fewest <= self.bits <= MOST_BITS:
             kind = "signed" if self.signed else "unsigned"
             raise QuantError(

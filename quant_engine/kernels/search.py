@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_engine.kernels.compile import add_any_order, helper, kernel, round_even
+from quant_engine.kernels.compile import add_any_order, add_product, helper, kernel, ordered, round_even, unordered
 
 EARLY_EXIT = 512  # values between looks at whether a candidate has already lost
+CLOSER = 4  # steps tried between the best candidate and the next, on either side
 REFINEMENTS = 4  # least-squares steps after the search
 
 
 @helper
-def _partial_error(x, inverse, step, least, greatest):
-    """Return Σ (x − nearest level)² in float32."""
+def _code(scaled, least, greatest):
+    code = round_even(scaled)
+    code = code if code > least else least
+    return code if code < greatest else greatest
+
+
+@kernel
+def _partial_error(x, inverse, least, greatest):
+    """Return Σ (x / step − nearest code)² in float32."""
     error = np.float32(0)
     for i in range(x.size):
-        k = round_even(x[i] * inverse)
-        k = k if k > least else least
-        k = k if k < greatest else greatest
-        difference = k * step - x[i]
-        error = add_any_order(error, difference * difference)
+        scaled = x[i] * inverse
+        difference = scaled - _code(scaled, least, greatest)
+        error = add_product(error, difference, difference)
     return error
 
 
@@ -27,9 +33,12 @@ def _partial_error(x, inverse, step, least, greatest):
 def _run_error(x, step, least, greatest, limit):
     """Return the squared error of the levels step · k, or anything above `limit` once it exceeds that."""
     inverse = np.float32(1) / step
+    square = step * step
+    if x.size <= EARLY_EXIT:
+        return _partial_error(x, inverse, least, greatest) * square
     error = np.float32(0)
     for i in range(0, x.size, EARLY_EXIT):
-        error += _partial_error(x[i : i + EARLY_EXIT], inverse, step, least, greatest)
+        error += _partial_error(x[i : i + EARLY_EXIT], inverse, least, greatest) * square
         if error > limit:
             break
     return error
@@ -39,15 +48,13 @@ def _run_error(x, step, least, greatest, limit):
 def _least_squares_step(x, step, least, greatest):
     """Return Σ k·x / Σ k² for the codes that `step` gives."""
     inverse = np.float32(1) / step
-    product = 0.0
-    power = 0.0
+    product = np.float32(0)
+    power = np.float32(0)
     for i in range(x.size):
-        k = round_even(x[i] * inverse)
-        k = k if k > least else least
-        k = k if k < greatest else greatest
-        product = add_any_order(product, np.float64(k) * np.float64(x[i]))
-        power = add_any_order(power, np.float64(k) * np.float64(k))
-    return np.float32(product / power) if power > 0 and product > 0 else step
+        code = _code(x[i] * inverse, least, greatest)
+        product = add_product(product, code, x[i])
+        power = add_product(power, code, code)
+    return product / power if power > 0 and product > 0 else step
 
 
 @kernel
@@ -63,51 +70,85 @@ def _polished(x, step, least, greatest, error):
     return step, error
 
 
-@helper
-def _shrinkage(unit, candidates):
-    """Return the factor between candidates that reaches from full coverage to a fifth of mean |x| (peak 1)."""
-    total = 0.0
-    for i in range(unit.size):
-        total += abs(unit[i])
-    smallest = min(max(0.2 * total / unit.size, 1e-4), 0.5)
-    return np.float32(smallest ** (1.0 / max(candidates - 1, 1)))
+@kernel
+def _longest(offsets, start, stop):
+    """Return the length of the longest of the blocks `start` to `stop`."""
+    longest = 0
+    for block in range(start, stop):
+        longest = max(longest, offsets[block + 1] - offsets[block])
+    return longest
+
+
+@kernel
+def _ends(x):
+    """Return the least and the greatest value, widened to 0."""
+    low = np.int32(0)
+    high = np.int32(0)
+    for i in range(x.size):
+        key = ordered(x[i])
+        low = key if key < low else low
+        high = key if key > high else high
+    return unordered(low), unordered(high)
+
+
+@kernel
+def _scaled(x, peak, unit):
+    """Write x / peak to `unit` and return the means of its magnitudes and of its values."""
+    magnitudes = np.float32(0)
+    total = np.float32(0)
+    for i in range(x.size):
+        unit[i] = x[i] / peak
+        magnitudes = add_any_order(magnitudes, abs(unit[i]))
+        total = add_any_order(total, unit[i])
+    return magnitudes / np.float32(x.size), total / np.float32(x.size)
+
+
+@kernel
+def _best_of(x, step, factor, count, least, greatest, best, best_error):
+    """Try `count` steps, each the last one times `factor`; return the best of these and `best`, and its error."""
+    for _ in range(count):
+        error = _run_error(x, step, least, greatest, best_error)
+        if error < best_error:
+            best_error = error
+            best = step
+        step *= factor
+    return best, best_error
 
 
 @kernel
 def best_even_steps(x, offsets, candidates, least, greatest, start, stop, steps):
     """Write, for the blocks `start` to `stop`, the best step for the levels step · k, least ≤ k ≤ greatest.
 
-    Candidates fall evenly, in logarithm, from the step that covers the block. A block is scaled by its largest
-    magnitude first, so that tiny and huge values keep float32's precision.
+    Candidates fall evenly, in logarithm, from the step of min-max to the mean magnitude (of the side that has levels)
+    over the largest |k|. No best step is smaller: it is Σ k·x / Σ k² of its own codes, and |k| rises with |x|. A block
+    is scaled by its largest magnitude first, so that tiny and huge values keep float32's precision.
     """
+    room = np.empty(_longest(offsets, start, stop), np.float32)
     for block in range(start, stop):
         values = x[offsets[block] : offsets[block + 1]]
-        peak = np.float32(0)
-        covering = np.float32(0)
-        for i in range(values.size):
-            magnitude = abs(values[i])
-            peak = magnitude if magnitude > peak else peak
-            needed = values[i] / greatest if values[i] > 0 else np.float32(0)
-            if values[i] < 0 and least < 0:
-                needed = values[i] / least
-            covering = needed if needed > covering else covering
+        low, high = _ends(values)
+        peak = max(-low, high)
+        covering = (peak if least < 0 else high) / greatest
         if covering == 0:
             steps[block] = peak / (greatest - least)
             continue
-        unit = values / peak
-        covering = covering / peak
-        best = covering
-        best_error = np.float32(np.inf)
-        factor = _shrinkage(unit, candidates)
-        step = covering
-        for _ in range(candidates):
-            error = _run_error(unit, step, least, greatest, best_error)
-            if error < best_error:
-                best_error = error
-                best = step
-            step *= factor
-        best, best_error = _polished(unit, best, least, greatest, best_error)
+        unit = room[: values.size]
+        magnitude, mean = _scaled(values, peak, unit)
+        smallest = magnitude / max(greatest, -least) if least < 0 else (magnitude + mean) / (2 * greatest)
+        covering /= peak
+        factor = np.float32(min(smallest / covering, 0.5) ** (1.0 / max(candidates - 1, 1)))
+        best, error = _best_of(unit, covering, factor, candidates, least, greatest, covering, np.float32(np.inf))
+        closer = np.float32(factor ** (1.0 / CLOSER))
+        best, error = _best_of(unit, best / factor, closer, 2 * CLOSER + 1, least, greatest, best, error)
+        best, error = _polished(unit, best, least, greatest, error)
         steps[block] = np.float64(best) * np.float64(peak)
+
+
+@helper
+def _shrinkage(mean, candidates):
+    """Return the factor between candidates that reaches from full coverage to a fifth of mean |x| (peak 1)."""
+    smallest = min(max(np.float32(0.2) * mean, np.float32(1e-4)), np.float32(0.5))
+    return np.float32(smallest ** (1.0 / max(candidates - 1, 1)))
 
 
 @kernel
@@ -117,19 +158,17 @@ def best_offset_steps(x, offsets, candidates, span, start, stop, steps, zeros):
     Both ends of the block's range, widened to 0, shrink together; then either end alone, as long as that helps.
     """
     top = np.float32(span)
+    room = np.empty(_longest(offsets, start, stop), np.float32)
     for block in range(start, stop):
         values = x[offsets[block] : offsets[block + 1]]
-        low = np.float32(0)
-        high = np.float32(0)
-        for i in range(values.size):
-            low = values[i] if values[i] < low else low
-            high = values[i] if values[i] > high else high
+        low, high = _ends(values)
         peak = max(-low, high)
         steps[block] = 0.0
         zeros[block] = 0
         if peak == 0:
             continue
-        unit = values / peak
+        unit = room[: values.size]
+        factor = _shrinkage(_scaled(values, peak, unit)[0], candidates)
         low = low / peak
         high = high / peak
         best_error = np.float32(np.inf)
@@ -137,7 +176,6 @@ def best_offset_steps(x, offsets, candidates, span, start, stop, steps, zeros):
         best_zero = np.float32(0)
         share = np.ones(2, np.float32)
         kept = np.ones(2, np.float32)
-        factor = _shrinkage(unit, candidates)
         for turn in range(5):  # both ends, then low, high, low, high
             share[:] = kept
             ratio = np.float32(1) / factor

@@ -85,6 +85,6 @@ class Runner:
         with self._lock:
             self._kept[keys] = x
             self._kept.move_to_end(keys)
-            while sum(kept.nbytes for kept in self._kept.values()) > CACHE_BYTES and len(self._kept) > 1:
+            while self._kept and sum(kept.nbytes for kept in self._kept.values()) > CACHE_BYTES:
                 oldest = next((kept for kept in self._kept if any(kept)), next(iter(self._kept)))
                 del self._kept[oldest]

@@ -131,7 +131,7 @@ def _with_clipping(
 ) -> ErrorReport:
     """Return the report with the clipped part counted against arrays of bounds."""
     try:
-        outside = (x < lows) | (x > highs)
+        outside = (x < np.broadcast_to(lows, x.shape)) | (x > np.broadcast_to(highs, x.shape))
     except ValueError as error:
         raise QuantError(f"clip of shapes {lows.shape}, {highs.shape} does not broadcast to {x.shape}") from error
     errors = x_hat[outside].astype(np.float64) - x[outside]

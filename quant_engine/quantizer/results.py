@@ -73,8 +73,8 @@ class Quantizer:
             raise QuantError(f"scale has shape {scale.shape} and zero_point {zero_point.shape}; they must be equal")
         if not (scale > 0).all():
             raise QuantError(f"scale has {int((~(scale > 0)).sum())} values that are not positive; give scales > 0")
-        with np.errstate(over="ignore"):
-            ends = [scale * (np.float32(q) - zero_point) for q in (self.spec.format.qmin, self.spec.format.qmax)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            ends = [scale * (q - zero_point).astype(np.float32) for q in (self.spec.format.qmin, self.spec.format.qmax)]
         if not np.isfinite(ends).all():
             raise QuantError(
                 f"a scale of {scale.max():.4g} puts the outermost level beyond float32's largest value; "
@@ -135,7 +135,8 @@ class Quantizer:
         flat = grid.flatten(array)
         if out is None:
             written = np.empty_like(flat)
-            return grid.restore(written), self._pass(array, grid, flat, written)
+            report = self._pass(array, grid, flat, written)
+            return grid.restore(written), report
         if out.shape != array.shape or out.dtype != np.float32 or not out.flags.c_contiguous or not out.flags.writeable:
             raise QuantError(
                 f"out has shape {out.shape} and dtype {out.dtype}; give a writeable, contiguous float32 array of shape "

@@ -1,0 +1,76 @@
+"""The command: which cases, at what sizes, and where the table goes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmarks import indexes, memory, passes, searches
+from benchmarks.comparison import Comparison, Row, compare
+from benchmarks.data import QUICK, Sizes
+from benchmarks.report import as_json, as_markdown, as_text
+from quant_engine.kernels.parallel import thread_count
+
+CASES: dict[str, Callable[[Sizes], Comparison]] = {
+    "quantize, dequantize, all metrics": passes.quantize_and_measure,
+    "metrics only": passes.measure,
+    "encode": passes.encode,
+    "per channel, all metrics": passes.channels,
+    "groups of 128, all metrics": passes.groups,
+    "histogram build": indexes.histogram_build,
+    "sorted index build": indexes.sorted_build,
+    "histogram surface": indexes.histogram_surface,
+    "sorted index surface": indexes.sorted_surface,
+    "surface with the build": indexes.surface_from_raw,
+    "best range with the build": indexes.best_range,
+    "clip search, rows": searches.rows,
+    "clip search, groups of 128": searches.groups,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the chosen cases; return 1 if a target is missed at the sizes it holds for."""
+    chosen = _parser().parse_args(arguments)
+    sizes = _sizes(chosen)
+    torch.set_num_threads(thread_count())
+    rows: list[Row] = []
+    for name, setup in CASES.items():
+        if chosen.only in name:
+            print(f"{name} …", file=sys.stderr, flush=True)
+            rows.extend(compare(name, setup(sizes), sizes.repeats, sizes.budget))
+    if chosen.memory:
+        rows.extend(memory.rows(sizes))
+    full = (sizes.rows, sizes.columns, sizes.clips) == (Sizes.rows, Sizes.columns, Sizes.clips)
+    if not full:  # a small tensor fits the cache, where the limits are others
+        rows = [replace(row, met=None) for row in rows]
+        print("Small sizes: the targets are not judged.", file=sys.stderr)
+    print(as_text(rows))
+    for path, text in ((chosen.json, as_json), (chosen.markdown, as_markdown)):
+        if path:
+            path.write_text(text(rows), encoding="utf-8")
+    return int(any(row.met is False for row in rows))
+
+
+def _sizes(chosen: argparse.Namespace) -> Sizes:
+    sizes = QUICK if chosen.quick else Sizes()
+    given = {name: getattr(chosen, name) for name in ("rows", "columns", "clips", "repeats")}
+    return replace(sizes, **{name: value for name, value in given.items() if value is not None})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks", description="The engine's speed beside its peers.")
+    parser.add_argument("--quick", action="store_true", help="small sizes and few rounds, to see that all of it runs")
+    parser.add_argument(
+        "--only", default="", metavar="NAME", help=f"cases whose name has this in it: {'; '.join(CASES)}"
+    )
+    parser.add_argument("--memory", action="store_true", help="also measure peak memory, in processes of their own")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
+    for name in ("rows", "columns", "clips", "repeats"):
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"default {getattr(Sizes, name)}")
+    return parser

@@ -1,0 +1,125 @@
+"""A case of the benchmark: our operation, the peers it runs against, and the target for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Protocol
+
+from benchmarks.timing import interleave
+
+Run = Callable[[], object]
+
+
+class Target(Protocol):
+    """What our time has to be, measured against a peer's."""
+
+    def ratio(self, ours: float, peer: float) -> str:
+        """Say how the times compare."""
+
+    def met(self, ours: float, peer: float) -> bool | None:
+        """Say whether the target is reached; None where nothing is asked."""
+
+
+@dataclass(frozen=True)
+class TimesAsFast:
+    """At least `least` times as fast as the peer; 0 asks nothing."""
+
+    least: float = 0.0
+
+    def __str__(self) -> str:
+        """Return the target as text."""
+        return f"≥ {self.least:g} × as fast" if self.least else ""
+
+    def ratio(self, ours: float, peer: float) -> str:
+        """Return how many times as fast we are."""
+        return f"{peer / ours:.3g} × as fast"
+
+    def met(self, ours: float, peer: float) -> bool | None:
+        """Compare with the least allowed."""
+        return peer / ours >= self.least if self.least else None
+
+
+@dataclass(frozen=True)
+class TimesItsTime:
+    """At most `most` times what the peer takes; for peers that are limits, as copying or reading the tensor is."""
+
+    most: float
+
+    def __str__(self) -> str:
+        """Return the target as text."""
+        return f"≤ {self.most:g} × its time"
+
+    def ratio(self, ours: float, peer: float) -> str:
+        """Return our time in units of the peer's."""
+        return f"{ours / peer:.3g} × its time"
+
+    def met(self, ours: float, peer: float) -> bool | None:
+        """Compare with the most allowed."""
+        return ours / peer <= self.most
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another way to the same result.
+
+    `share` is the part of the work that `run` does; its time is divided by that. Without `run`, `note` says what is
+    missing.
+    """
+
+    name: str
+    run: Run | None
+    target: Target = TimesAsFast()
+    share: float = 1.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Our operation and its peers.
+
+    `limit_ms` is a target for our time alone. `check` raises AssertionError unless our result is as good as it should
+    be, and says how good it is.
+    """
+
+    ours: Run
+    peers: tuple[Peer, ...] = ()
+    limit_ms: float | None = None
+    check: Callable[[], str] = str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the result: an operation alone, or against one peer. `unit` is that of all values."""
+
+    operation: str
+    ours: float
+    ours_least: float
+    peer: str = ""
+    peers: float | None = None
+    ratio: str = ""
+    target: str = ""
+    met: bool | None = None
+    note: str = ""
+    unit: str = "ms"
+
+
+def compare(operation: str, case: Comparison, repeats: int, budget: float) -> Iterator[Row]:
+    """Time a case's operations in turn, check our result, and yield a row for a limit of its own and for each peer."""
+    runs = {"": case.ours, **{peer.name: peer.run for peer in case.peers if peer.run is not None}}
+    times = {name: [second * 1e3 for second in seconds] for name, seconds in interleave(runs, repeats, budget).items()}
+    ours = median(times[""])
+    alone = Row(operation, ours, min(times[""]))
+    checked = case.check()
+    if case.limit_ms is not None:
+        yield replace(alone, target=f"≤ {case.limit_ms:g} ms", met=ours <= case.limit_ms, note=checked)
+        checked = ""
+    for peer in case.peers:
+        notes = [checked, peer.note, f"measured on {peer.share:.3g} of the work and scaled" if peer.share < 1.0 else ""]
+        row = replace(alone, peer=peer.name, target=str(peer.target), note="; ".join(filter(None, notes)))
+        checked = ""
+        if peer.run is not None:
+            theirs = median(times[peer.name]) / peer.share
+            row = replace(row, peers=theirs, ratio=peer.target.ratio(ours, theirs), met=peer.target.met(ours, theirs))
+        yield row

@@ -1,0 +1,6 @@
+"""Statistics of a tensor, taken once, from which the error of any quantizer follows without touching it again."""
+
+from quant_engine.distribution.distribution import Distribution
+from quant_engine.distribution.range_search import UniformFormat
+
+__all__ = ["Distribution", "UniformFormat"]

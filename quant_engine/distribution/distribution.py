@@ -1,0 +1,172 @@
+"""Statistics of a tensor, taken once, from which the error of any quantizer follows without touching it again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quant_engine.distribution.indexed import IndexedValues
+from quant_engine.distribution.range_search import RangeSearch, UniformFormat
+from quant_engine.errors import QuantError
+from quant_engine.formats import IntFormat
+from quant_engine.inputs import Float32Array, Float64Array, as_float32, refuse_non_finite
+from quant_engine.kernels import direct
+from quant_engine.kernels.affine import block_extremes
+from quant_engine.kernels.parallel import over_ranges
+
+
+class Distribution:
+    """Prefix sums over a tensor's values.
+
+    By default a moment histogram (count, Σx, Σx² in about 50,000 bins), built in one pass: errors are within 1e-6
+    relative. With `exact=True`, and for tensors of up to two million values, a sorted index: errors are within 1e-10
+    of direct float64 evaluation (or within 1e-15 of the mean square, where there is next to no error). Questions with
+    more levels than either resolves (512 and 1,024) read the values themselves, and are exact. The tensor is kept by
+    reference and must not be changed.
+
+    Raises:
+        QuantError: for an empty tensor and for NaN or infinite values.
+
+    Example:
+        >>> import numpy as np
+        >>> d = Distribution(np.linspace(-1, 1, 2001, dtype=np.float32), exact=True)
+        >>> round(d.error([-0.5, 0.5]), 6)
+        0.083417
+    """
+
+    def __init__(self, x: Any, exact: bool = False) -> None:
+        """Read the tensor once."""
+        array = as_float32(x)
+        flat = np.ascontiguousarray(array).reshape(-1)
+        if not flat.size:
+            raise QuantError(f"a tensor of shape {array.shape} has no values to describe; give at least one")
+        whole = np.array([0, flat.size])
+
+        def extremes(start: int, stop: int) -> tuple[Float32Array, Float32Array]:
+            low, high = np.full(1, np.inf, np.float32), np.full(1, -np.inf, np.float32)
+            block_extremes(flat, whole, start, stop, low, high)
+            return low, high
+
+        parts = over_ranges(flat.size, extremes)
+        self.lo = float(min(low[0] for low, _ in parts))
+        self.hi = float(max(high[0] for _, high in parts))
+        if not (all(np.isfinite(part).all() for part in parts)):
+            refuse_non_finite(array)
+        self.exact = exact
+        self.size = flat.size
+        self._indexed = IndexedValues.build(flat, max(-self.lo, self.hi), exact)
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation."""
+        return math.sqrt(max(self.power - self.mean**2, 0.0))
+
+    @property
+    def mean(self) -> float:
+        """Mean value."""
+        return self._indexed.sums[1] / self.size
+
+    @property
+    def power(self) -> float:
+        """Mean square."""
+        return self._indexed.sums[2] / self.size
+
+    def error(self, levels: ArrayLike) -> float:
+        """Return the mean squared error of taking each value to its nearest level.
+
+        `levels`: any sorted array of finite numbers, shape (L,).
+
+        Raises:
+            QuantError: if the levels are empty, not one-dimensional, not finite or not sorted.
+        """
+        array = np.asarray(levels, np.float64)
+        if array.ndim != 1 or not array.size or not np.isfinite(array).all() or (np.diff(array) < 0).any():
+            raise QuantError(
+                f"levels of shape {array.shape} are not a sorted, finite, non-empty run of numbers; give numpy.sort(…)"
+            )
+        return self._indexed.levels_error(array)
+
+    def error_surface(self, bits: Sequence[int], clips: ArrayLike) -> Float64Array:
+        """Return the mean squared error of every bit width at every clip, shape (len(bits), len(clips)).
+
+        `clips` of shape (n,) are symmetric: levels k · clip / (2^(b−1) − 1), |k| ≤ 2^(b−1) − 1. Of shape (n, 2) they
+        are asymmetric ranges [lo, hi]: 2^b levels, the range widened to hold 0 and the zero point rounded.
+
+        Raises:
+            QuantError: for bits outside 2 to 16, clips that are not positive and finite, or lo ≥ hi.
+        """
+        ranges = np.asarray(clips, np.float64)
+        if any(not 2 <= b <= 16 for b in bits):
+            raise QuantError(f"bits {list(bits)} must each lie in 2 to 16")
+        if ranges.ndim == 1:
+            if not (np.isfinite(ranges) & (ranges > 0)).all():
+                raise QuantError(f"clips must be positive and finite; got {ranges[~(ranges > 0)][:3]}")
+            greatest = np.array([2 ** (b - 1) - 1 for b in bits])[:, None] + np.zeros(len(ranges), np.int64)
+            return self._indexed.even_errors(ranges / greatest, -greatest, greatest)
+        if ranges.ndim != 2 or ranges.shape[1] != 2:
+            raise QuantError(f"clips have shape {ranges.shape}; give (n,) clips or (n, 2) ranges")
+        if not (ranges[:, 0] < ranges[:, 1]).all():
+            raise QuantError("every range must be finite with lo < hi")
+        return np.stack([self.range_errors(IntFormat(b, signed=False), ranges, symmetric=False) for b in bits])
+
+    def range_errors(self, format: UniformFormat, ranges: ArrayLike, symmetric: bool = True) -> Float64Array:
+        """Return the mean squared error of each clipping range under a format, shape (n,), as a spec means them.
+
+        `ranges` (n, 2): symmetric ones have the scale max(−lo, hi)/qmax and zero point 0; asymmetric ones are widened
+        to hold 0, and their zero point is rounded. Scales are not rounded to float32.
+
+        Raises:
+            QuantError: for ranges of another shape, not finite, or without width.
+        """
+        array = np.asarray(ranges, np.float64)
+        if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
+            raise QuantError(f"ranges of shape {array.shape} must be finite, of shape (n, 2)")
+        low, high = np.minimum(array[:, 0], 0.0), np.maximum(array[:, 1], 0.0)
+        if not (low < high).all():
+            raise QuantError("every range must have a width; give lo < hi")
+        if symmetric:
+            steps = np.maximum(-low, high) / format.qmax
+            zero = np.zeros(steps.size, np.int64)
+        else:
+            steps = (high - low) / (format.qmax - format.qmin)
+            zero = np.clip(np.rint(format.qmin - low / steps), format.qmin, format.qmax).astype(np.int64)
+        return self._indexed.even_errors(steps, format.qmin - zero, format.qmax - zero)
+
+    def best_range(self, format: UniformFormat, symmetric: bool = True) -> tuple[float, float]:
+        """Return the clipping range (lo, hi) with the least mean squared error.
+
+        Symmetric ranges are (−a, a), or (0, a) for unsigned codes; asymmetric ones are the outermost levels, so the
+        zero point is exact.
+        """
+        if self.lo == self.hi == 0.0:
+            return 0.0, 0.0
+        search = RangeSearch(self._indexed, self.lo, self.hi, format.qmax - format.qmin)
+        if symmetric:
+            reach = search.best_step(-format.qmin) * format.qmax
+            return (-reach if format.qmin < 0 else 0.0), reach
+        step, zero = search.best_step_and_zero()
+        return -zero * step, (search.span - zero) * step
+
+    def histogram(self, bins: int = 256) -> tuple[NDArray[np.int64], Float64Array]:
+        """Return exact counts in `bins` equal bins from the least to the greatest value, and their edges.
+
+        A constant tensor gets bins of half a unit to each side, as numpy.histogram has them.
+
+        Raises:
+            QuantError: if `bins` is less than 1.
+        """
+        if bins < 1:
+            raise QuantError(f"bins={bins} must be 1 or more")
+        low, high = (self.lo, self.hi) if self.lo < self.hi else (self.lo - 0.5, self.hi + 0.5)
+        edges = np.linspace(low, high, bins + 1)
+
+        def count(start: int, stop: int) -> NDArray[np.int64]:
+            counts = np.zeros(bins, np.int64)
+            direct.count_bins(self._indexed.values, edges, start, stop, counts)
+            return counts
+
+        return sum(over_ranges(self.size, count), np.zeros(bins, np.int64)), edges

@@ -1,0 +1,162 @@
+"""A tensor's values behind an index of prefix sums that answers for their squared error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.kernels import direct
+from quant_engine.kernels import index as kernels
+from quant_engine.kernels.parallel import over_ranges, thread_count
+
+BINNED_LEVELS = 512  # up to here a histogram bin is much narrower than a bucket
+SORTED_LEVELS = 1024  # up to here prefix sums lose no more than 1e-11 to cancellation
+SORTED_BELOW = 1 << 21  # values; from here on bins hold so many that their sums tell all but 1e-6 of the error
+POLISH_ROUNDS = 50  # at most
+LOOKUP_COST = 16  # of one threshold, in values read
+LARGEST_EXPONENT = 100  # of the histogram's unit, so that no scaled value overflows
+
+NO_UNIT, NO_BINS = np.float32(1), np.int32(0)
+
+
+@dataclass(frozen=True, eq=False)
+class IndexedValues:
+    """Flat values (in order, where the index has them so) and their index."""
+
+    values: Float32Array
+    index: kernels.Index
+
+    @classmethod
+    def build(cls, flat: Float32Array, peak: float, exact: bool) -> Self:
+        """Index values of up to `peak` in magnitude: sorted if asked to, or if that is nearly as quick as binning."""
+        return cls.in_order(flat) if exact or flat.size <= SORTED_BELOW else cls.in_bins(flat, peak)
+
+    @classmethod
+    def in_bins(cls, flat: Float32Array, peak: float) -> Self:
+        """Return values behind a moment histogram."""
+        return cls(flat, _moment_histogram(flat, peak))
+
+    @classmethod
+    def in_order(cls, flat: Float32Array) -> Self:
+        """Return values behind a sorted index."""
+        runs = -(-flat.size // kernels.RUN)
+        filled = np.empty(runs * kernels.RUN, np.float32)
+        filled[: flat.size], filled[flat.size :] = flat, np.inf
+        filled.sort()
+        in_order = filled.reshape(runs, kernels.RUN)
+        sums = np.zeros((runs + 1, 3))
+        over_ranges(runs, lambda a, b: kernels.sum_runs(in_order, a, b, sums[1:]), cost=flat.size)
+        kernels.accumulate(sums)
+        first = np.ascontiguousarray(in_order[:, 0])
+        index = kernels.Index(sums, np.empty((0, 3)), in_order, first, NO_UNIT, NO_UNIT, NO_BINS, NO_BINS)
+        return cls(filled[: flat.size], index)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return self.values.size
+
+    @property
+    def sums(self) -> tuple[float, float, float]:
+        """Count, Σx and Σx² of all values."""
+        count, total, square = self.index.prefix[-1, :3]
+        return float(count), float(total), float(square)
+
+    def is_fine(self, levels: NDArray[np.int64] | int) -> NDArray[np.bool_]:
+        """Say whether the index is too coarse for this many levels."""
+        return np.greater(levels, SORTED_LEVELS if self.index.values.size else BINNED_LEVELS)
+
+    def levels_error(self, levels: Float64Array) -> float:
+        """Return the mean squared error of taking each value to the nearest of the sorted levels."""
+        if not self.is_fine(levels.size):
+            return float(kernels.levels_error(self.index, levels)) / self.size
+        parts = over_ranges(self.size, lambda a, b: direct.levels_error(self.values, levels, a, b))
+        return math.fsum(parts) / self.size
+
+    def even_errors(self, steps: Float64Array, least: NDArray[np.int64], greatest: NDArray[np.int64]) -> Float64Array:
+        """Return the mean squared error of the levels step · k for arrays of configurations of one shape."""
+        shape = steps.shape
+        steps, least, greatest = steps.reshape(-1), least.reshape(-1), greatest.reshape(-1)
+        levels = greatest - least + 1
+        errors = np.empty(steps.size)
+
+        def fill(chosen: NDArray[np.int64], kernel: Callable[..., None], source: Any, cost: int) -> None:
+            found, parts = np.empty(chosen.size), (steps[chosen], least[chosen], greatest[chosen])
+            over_ranges(chosen.size, lambda a, b: kernel(source, *parts, a, b, found), cost=cost)
+            errors[chosen] = found
+
+        few = levels * LOOKUP_COST >= self.size
+        fine = self.is_fine(levels) & ~few
+        quick = np.flatnonzero(~few & ~fine)
+        quick = quick[np.argsort(np.arange(quick.size) % thread_count(), kind="stable")]  # equal work for each thread
+        fill(quick, kernels.even_errors, self.index, int(levels[quick].sum()) * LOOKUP_COST)
+        fill(np.flatnonzero(few), direct.even_errors, self.values, int(few.sum()) * self.size)
+        for i in np.flatnonzero(fine):
+            errors[i] = self._direct(steps[i], least[i], greatest[i])
+        return (errors / self.size).reshape(shape)
+
+    def estimated_errors(
+        self, steps: Float64Array, least: NDArray[np.int64], greatest: NDArray[np.int64]
+    ) -> Float64Array:
+        """Return about what `even_errors` does for very many levels, without reading the values."""
+        errors = np.empty(steps.size)
+        kernels.fine_errors(self.index, steps, least, greatest, errors)
+        return errors / self.size
+
+    def polished(self, step: float, least: int, greatest: int) -> tuple[float, float]:
+        """Alternate codes and least-squares step until the error stops falling; return the step and its mean error."""
+        steps, errors = np.array([step]), np.empty(1)
+        kernels.polish(self.index, least, greatest, POLISH_ROUNDS, steps, errors)
+        return float(steps[0]), float(errors[0] / self.size)
+
+    def sums_below(self, threshold: float) -> Float64Array:
+        """Return count, Σx and Σx² of the values below a threshold."""
+        sums = np.empty((2, 3))
+        kernels.sums_below(self.index, np.array([threshold]), sums)
+        below: Float64Array = sums[0]
+        return below
+
+    def _direct(self, step: float, least: int, greatest: int) -> float:
+        parts = over_ranges(self.size, lambda a, b: direct.even_error(self.values, step, least, greatest, a, b))
+        return math.fsum(parts)
+
+
+def _moment_histogram(flat: Float32Array, peak: float) -> kernels.Index:
+    """Bin by a log-linear key whose offset is the root mean square (of a sample).
+
+    A power of two, `unit`, first brings the values to a magnitude at which float32 has all its bits.
+    """
+    unit = np.float32(2.0 ** min(max(-math.frexp(peak)[1], -LARGEST_EXPONENT), LARGEST_EXPONENT))
+    sample = flat[:: max(1, flat.size >> 14)].astype(np.float64) * float(unit)
+    top = np.float32(peak) * unit
+    smallest = max(float(top) * 2.0**-16, float(np.finfo(np.float32).tiny))
+    offset = np.float32(max(float(np.sqrt(np.mean(np.square(sample)))), smallest))
+    base = np.int32(int(offset.view(np.int32)) >> int(kernels.DROPPED_BITS))
+    half = np.int32((int((top + offset).view(np.int32)) >> int(kernels.DROPPED_BITS)) - base + 1)
+
+    def moments(start: int, stop: int) -> Float64Array:
+        sums = _rows_of_four(2 * int(half) + 1)
+        kernels.add_moments(flat[start:stop], unit, offset, base, half, sums[1:])
+        return sums
+
+    sums, *others = over_ranges(flat.size, moments)
+    for other in others:
+        sums += other
+    spread = np.empty((2 * int(half), 3))
+    kernels.spread_bins(sums[1:], spread)
+    kernels.accumulate(sums)
+    no_values = np.empty((0, kernels.RUN), np.float32)
+    return kernels.Index(sums, spread, no_values, no_values[:, 0], unit, offset, base, half)
+
+
+def _rows_of_four(count: int) -> Float64Array:
+    """Return zeros of shape (count, 4), no row of which crosses a cache line."""
+    room = np.zeros(4 * count + 3)
+    start = -(room.ctypes.data // room.itemsize) % 4
+    return room[start : start + 4 * count].reshape(count, 4)

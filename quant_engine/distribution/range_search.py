@@ -1,0 +1,189 @@
+"""Search of the clipping range with the least mean squared error.
+
+The error of uniform levels falls and rises with their step, but not smoothly: on small tensors, and where values
+repeat, it has many local minima. So the search looks everywhere on a coarse grid, then closely at every step (and zero
+point) that the coarse grid cannot rule out, and improves the best by least squares.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.distribution.indexed import IndexedValues
+from quant_engine.inputs import Float64Array
+
+FIRST_STEPS = 512  # of a symmetric search, from full coverage down
+COARSE_STEPS = 64  # for each zero point, while that is being chosen
+DENSE_STEPS = 256  # among the steps that are not ruled out
+CLOSE_LOOKS = 64  # of those, looked at more closely
+CLOSE_STEPS = 16  # around each
+POLISHED_STEPS = 16  # improved by least squares
+SEARCH_FLOOR = 0.1  # the smallest clip tried, as a share of mean |x|
+MOST_ZERO_POINTS = 32  # tried in the first round
+DENSE_ZERO_POINTS = 64  # whose steps are tried densely, between the first and the last that is not ruled out …
+BEST_ZERO_POINTS = 16  # … and among the best
+SLACK = 0.05  # what exceeds the least error on a coarse grid by more is ruled out, …
+SAMPLING_SLACK = 3.0  # … and this / √n more, as the error of n values is scattered
+DIRECT_SEARCH_VALUES = 1 << 14  # tensors this small are read for every candidate of a fine format
+DIRECT_BUDGET = 1 << 23  # values read in each of the last rounds for a fine format
+
+
+class UniformFormat(Protocol):
+    """What the range search needs of a format: consecutive integer codes."""
+
+    @property
+    def qmin(self) -> int:
+        """The least code."""
+
+    @property
+    def qmax(self) -> int:
+        """The greatest code."""
+
+
+@dataclass(frozen=True, eq=False)
+class RangeSearch:
+    """The search over one tensor for levels step · k, −zero ≤ k ≤ span − zero; `lo` and `hi` are its extremes."""
+
+    indexed: IndexedValues
+    lo: float
+    hi: float
+    span: int
+
+    def best_step(self, zero: int) -> float:
+        """Return the best step for one zero point; the largest one tried makes the last level reach the peak."""
+        greatest = self.span - zero
+        covering = max(-self.lo, self.hi) / greatest
+        if zero <= 0 and self.hi <= 0.0:
+            return covering  # no value lies on the side that has levels
+        grid = self._grid(covering, zero, FIRST_STEPS)
+        low, high = self._not_ruled_out(self._errors(grid, np.full(grid.size, zero)), None)
+        steps = np.geomspace(grid[low], grid[high], max(DENSE_STEPS, 2 * (high - low)))
+        return self._better((covering, zero), self._refined(steps[None], np.array([zero])))[0]
+
+    def best_step_and_zero(self) -> tuple[float, int]:
+        """Return the best step and zero point."""
+        low, high = min(self.lo, 0.0), max(self.hi, 0.0)
+        covering = (high - low) / self.span
+        natural = round(-low / covering)
+        tried = self._try_zero_points(natural)
+        least = min(float(errors.min()) for _, errors in tried.values())
+        return self._better((covering, natural), self._refined(*self._dense_runs(tried, least)))
+
+    def _try_zero_points(self, natural: int) -> dict[int, tuple[Float64Array, Float64Array]]:
+        """Return grids of steps and their errors for zero points all over, closest where the error is least."""
+        tried: dict[int, tuple[Float64Array, Float64Array]] = {}
+        stride = max(1, math.ceil(self.span / MOST_ZERO_POINTS))
+        around = {*range(0, self.span, stride), self.span, natural}
+        while around:
+            zeros = sorted(zero for zero in around if self._covering(zero) > 0.0)
+            if zeros:
+                grids = np.stack([self._grid_and_ends(zero) for zero in zeros])
+                errors = self._errors(grids.reshape(-1), np.repeat(zeros, COARSE_STEPS)).reshape(grids.shape)
+                tried.update({zero: (grids[i], errors[i]) for i, zero in enumerate(zeros)})
+            best = min(tried, key=lambda zero: float(tried[zero][1].min()))
+            stride = max(1, stride // 2)
+            around = {zero for zero in (best - stride, best + stride) if 0 <= zero <= self.span} - tried.keys() - around
+        return tried
+
+    def _dense_runs(
+        self, tried: dict[int, tuple[Float64Array, Float64Array]], least: float
+    ) -> tuple[Float64Array, NDArray[np.int64]]:
+        """Return runs of steps, (zero points, steps), and their zero points, where the tried do not rule them out."""
+        ranked = sorted(tried, key=lambda zero: float(tried[zero][1].min()))
+        kept = sorted(zero for zero in ranked if tried[zero][1].min() <= least * self._slack)
+        first, last = max(kept[0] - 1, 0), min(kept[-1] + 1, self.span)
+        evenly = np.rint(np.linspace(first, last, min(last - first + 1, DENSE_ZERO_POINTS))).astype(int).tolist()
+        zeros = {*evenly, *(zero for zero in ranked[:BEST_ZERO_POINTS] if zero in kept)}
+        runs = {}
+        for zero in sorted(zeros):
+            if (covering := self._covering(zero)) > 0.0:
+                grid, errors = tried[min(kept, key=lambda other: abs(other - zero))]
+                low, high = self._not_ruled_out(errors, least)
+                upper = covering if high == grid.size - 1 else min(float(grid[high]), covering)
+                runs[zero] = np.geomspace(min(float(grid[low]), 0.9 * upper), upper, DENSE_STEPS)
+        return np.stack(list(runs.values())), np.array(list(runs))
+
+    def _refined(self, runs: Float64Array, zeros: NDArray[np.int64]) -> tuple[float, int]:
+        """Look closely around the best candidates of runs of steps (zero points, steps), and improve the best."""
+        gaps = np.repeat(np.log(runs[:, 1] / runs[:, 0]), runs.shape[1])
+        steps, zeros = runs.reshape(-1), np.repeat(zeros, runs.shape[1])
+        errors = self._errors(steps, zeros)
+        best = np.argsort(errors)[:CLOSE_LOOKS]
+        apart = np.linspace(-0.5, 0.5, CLOSE_STEPS, endpoint=False)[:, None] * gaps[best]
+        close_steps = (steps[best] * np.exp(apart)).reshape(-1)
+        close_zeros = np.tile(zeros[best], CLOSE_STEPS)
+        errors = np.concatenate([errors[best], self._errors(close_steps, close_zeros)])
+        steps, zeros = np.concatenate([steps[best], close_steps]), np.concatenate([zeros[best], close_zeros])
+        best = np.argsort(errors)[:POLISHED_STEPS]
+        if self._fine:
+            return self._narrowed(float(steps[best[0]]), int(zeros[best[0]]), 4.0 * float(gaps.max()))
+        candidates = [(float(steps[i]), int(zeros[i])) for i in best]
+        polished = [self.indexed.polished(step, -zero, self.span - zero) for step, zero in candidates]
+        winner = min(range(len(polished)), key=lambda i: polished[i][1])
+        return polished[winner][0], candidates[winner][1]
+
+    def _narrowed(self, step: float, zero: int, reach: float) -> tuple[float, int]:
+        """Evaluate ever finer grids around a step, reading every value, as often as the tensor's size allows."""
+        count = 2 * min(max(DIRECT_BUDGET // self.indexed.size, 4), 64) + 1
+        for _ in range(3):
+            steps = step * np.exp(np.linspace(-reach, reach, count))
+            errors = self.indexed.even_errors(steps, np.full(count, -zero), np.full(count, self.span - zero))
+            step = float(steps[np.argmin(errors)])
+            reach *= 4.0 / count
+        return step, zero
+
+    def _better(self, one: tuple[float, int], other: tuple[float, int]) -> tuple[float, int]:
+        """Return the step and zero point with the smaller error."""
+        steps, zeros = np.array([one[0], other[0]]), np.array([one[1], other[1]])
+        errors = self.indexed.even_errors(steps, -zeros, self.span - zeros)
+        return one if errors[0] <= errors[1] else other
+
+    def _errors(self, steps: Float64Array, zeros: NDArray[np.int64]) -> Float64Array:
+        """Return the errors of candidates (estimates where many values would have to be read for each)."""
+        if self._fine and self.indexed.size > DIRECT_SEARCH_VALUES:
+            return self.indexed.estimated_errors(steps, -zeros, self.span - zeros)
+        return self.indexed.even_errors(steps, -zeros, self.span - zeros)
+
+    def _ends(self, zero: int) -> tuple[float, float]:
+        """Return the steps that put the last level on either side at the last value; 0 where there is none."""
+        above, below = self.span - zero, zero
+        ends = max(self.hi / above if above > 0 else 0.0, 0.0), max(-self.lo / below if below > 0 else 0.0, 0.0)
+        return min(ends), max(ends)
+
+    def _covering(self, zero: int) -> float:
+        """Return the smallest step that clips nothing; 0 where no value lies on a side that has levels."""
+        return self._ends(zero)[1]
+
+    def _grid_and_ends(self, zero: int) -> Float64Array:
+        """Return a coarse grid with the step in it that covers one side alone: best where only an outlier is far."""
+        one, both = self._ends(zero)
+        grid = self._grid(both, zero, COARSE_STEPS - 1)
+        return np.sort(np.append(grid, max(one, float(grid[0]))))
+
+    def _grid(self, covering: float, zero: int, count: int) -> Float64Array:
+        """Return steps evenly spaced in logarithm, from a tenth of mean |x| to full coverage."""
+        floor = SEARCH_FLOOR * self._mean_magnitude / max(self.span - zero, zero)
+        return np.geomspace(min(floor, covering / 4.0), covering, count)
+
+    def _not_ruled_out(self, errors: Float64Array, least: float | None) -> tuple[int, int]:
+        """Return the first and last place whose error may come near the least, and one more to either side."""
+        kept = np.flatnonzero(errors <= (errors.min() if least is None else least) * self._slack)
+        return max(int(kept[0]) - 1, 0), min(int(kept[-1]) + 1, errors.size - 1)
+
+    @cached_property
+    def _mean_magnitude(self) -> float:
+        return (self.indexed.sums[1] - 2.0 * float(self.indexed.sums_below(0.0)[1])) / self.indexed.size
+
+    @property
+    def _slack(self) -> float:
+        return 1.0 + SLACK + SAMPLING_SLACK / math.sqrt(self.indexed.size)
+
+    @property
+    def _fine(self) -> bool:
+        return bool(self.indexed.is_fine(self.span + 1))

@@ -1,0 +1,9 @@
+"""How hypothesis searches: the same examples on every CI run, new ones on every run at a desk."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("desk", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("desk"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")

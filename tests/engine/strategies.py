@@ -1,0 +1,43 @@
+"""What hypothesis draws: specs of every kind the tables list, and tensors for them."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import quant_engine as qe
+
+
+def arrays(shape=None, magnitude=1e30):
+    """Return float32 tensors, of up to three dimensions, with values between −magnitude and magnitude."""
+    bound = float(np.float32(magnitude))
+    shapes = hnp.array_shapes(min_dims=1, max_dims=3, max_side=7) if shape is None else shape
+    return hnp.arrays(np.float32, shapes, elements=st.floats(-bound, bound, width=32))
+
+
+def integer_formats(most_bits=16):
+    signed = st.builds(qe.IntFormat, st.integers(2, most_bits), narrow=st.booleans())
+    return signed | st.builds(qe.IntFormat, st.integers(1, most_bits), signed=st.just(False))
+
+
+axes = st.integers(-1, 0)
+granularities = st.one_of(
+    st.just(qe.PerTensor()),
+    st.builds(qe.PerChannel, axes),
+    st.builds(qe.PerChannelGroup, st.integers(1, 9), axes, st.just("short")),
+    st.builds(qe.PerGroup, st.integers(1, 9), axes, st.just("short")),
+)
+ends = st.floats(1e-3, 1e6)
+clippings = st.one_of(
+    st.just(qe.MinMax()),
+    st.just(qe.MinMSE()),
+    st.builds(qe.Percentile, st.floats(50, 100, exclude_min=True)),
+    st.builds(lambda lo, hi: qe.FixedRange(-lo, hi), ends, ends),
+)
+
+
+def specs(most_bits=16, **parts):
+    """Return specs; `parts` replaces a part's strategy."""
+    drawn = {"granularity": granularities, "symmetric": st.booleans(), "clipping": clippings, **parts}
+    return st.builds(qe.QuantizerSpec, drawn.pop("format", integer_formats(most_bits)), **drawn)

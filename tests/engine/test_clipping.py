@@ -1,0 +1,136 @@
+"""How ranges are chosen: extremes, percentiles, least error, and ranges taken as they are."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import quant_engine as qe
+from tests import reference
+from tests.engine.strategies import arrays, granularities, integer_formats, specs
+
+rng = np.random.default_rng(30)
+SAMPLES = {
+    "Gaussian": rng.standard_normal((24, 48)),
+    "heavy-tailed": rng.standard_t(3, (24, 48)),
+    "one-sided": np.maximum(rng.standard_normal((24, 48)), 0),
+    "all negative": -np.abs(rng.standard_normal((24, 48))) - 0.1,
+    "bimodal": np.where(rng.random((24, 48)) < 0.3, -2, 1) + 0.1 * rng.standard_normal((24, 48)),
+    "of few values": rng.integers(-9, 10, (24, 48)) * 0.05,
+}
+
+
+def ranges_of(x, spec):
+    """Return {grid index: (scale, zero point)} of a fit."""
+    fitted = qe.fit(x, spec)
+    grid = spec.granularity.blocks(x.shape)
+    return {
+        place: (fitted.scale[place], fitted.zero_point[place], values)
+        for place, values in reference.blocks(x, grid.block)
+    }
+
+
+def errors_of(x, spec):
+    """Return the mean squared error of every block of a fit, in float64."""
+    form, found = spec.format, []
+    for scale, zero_point, values in ranges_of(x, spec).values():
+        found += list(reference.even_mse(values, float(scale), form.qmin - zero_point, form.qmax - zero_point))
+    return np.array(found)
+
+
+@given(arrays(), specs(clipping=st.builds(qe.Percentile, st.floats(50, 100, exclude_min=True))))
+def test_percentiles_are_those_of_numpy_for_each_block(x, spec):
+    p, form = spec.clipping.p, spec.format
+    for scale, zero_point, values in ranges_of(x, spec).values():
+        if spec.symmetric:
+            hi = np.percentile(np.abs(values), p)
+            lo = -hi
+        else:
+            lo, hi = np.percentile(values, [100 - p, p])
+        expected = reference.affine_parameters(lo, hi, form.qmin, form.qmax, spec.symmetric)
+        assert (scale, zero_point) == expected
+
+
+@given(arrays(), specs(clipping=st.just(qe.Percentile(100))))
+def test_the_hundredth_percentile_is_minmax(x, spec):
+    minmax = qe.QuantizerSpec(spec.format, spec.granularity, spec.symmetric)
+    np.testing.assert_array_equal(qe.fit(x, spec).scale, qe.fit(x, minmax).scale)
+
+
+@pytest.mark.parametrize("p", [50, 49.9, 0, 100.1, -1])
+def test_a_percentile_out_of_range_is_refused(p):
+    with pytest.raises(qe.QuantError, match=f"p={float(p)} is out of range.* above 50 and up to 100"):
+        qe.Percentile(p)
+
+
+@pytest.mark.parametrize("p", [None, "99", True, np.nan, np.inf, 10**400, 1j])
+def test_a_percentile_that_is_no_finite_number_is_refused(p):
+    with pytest.raises(qe.QuantError, match="p="):
+        qe.Percentile(p)
+
+
+def test_a_fixed_range_is_taken_as_it_is():
+    x = np.float32([-5, 0.1, 5])
+    symmetric = qe.fit(x, qe.QuantizerSpec(qe.IntFormat(8), clipping=qe.FixedRange(-0.5, 1.27)))
+    assert symmetric.scale.item() == np.float32(0.01)
+    asymmetric = qe.fit(
+        x, qe.QuantizerSpec(qe.IntFormat(8, signed=False), symmetric=False, clipping=qe.FixedRange(-1, 1.55))
+    )
+    assert (asymmetric.scale.item(), asymmetric.zero_point.item()) == (np.float32(0.01), 100)
+
+
+@pytest.mark.parametrize(("lo", "hi", "ends"), [(1.0, 2.0, (0.0, 2.0)), (-3.0, -1.0, (-3.0, 0.0))])
+def test_a_fixed_range_is_widened_only_to_hold_zero(lo, hi, ends):
+    spec = qe.QuantizerSpec(qe.IntFormat(8), symmetric=False, clipping=qe.FixedRange(lo, hi))
+    levels = qe.fit(np.float32([0.5]), spec).levels()
+    assert (levels[0], levels[-1]) == pytest.approx(ends, abs=1e-6)
+
+
+@given(granularities, integer_formats(8), st.booleans())
+def test_one_range_a_block_is_given_row_major_in_the_grid(granularity, form, symmetric):
+    x = np.ones((6, 10), np.float32)
+    grid = granularity.blocks(x.shape)
+    hi = 1.0 + np.arange(grid.count)
+    spec = qe.QuantizerSpec(form, granularity, symmetric, qe.FixedRange(tuple(-hi / 2), tuple(hi)))
+    found = list(ranges_of(x, spec).values())
+    for (scale, zero_point, _), top in zip(found, hi, strict=True):
+        assert (scale, zero_point) == reference.affine_parameters(-top / 2, top, form.qmin, form.qmax, symmetric)
+
+
+def test_where_blocks_lie_column_after_column_in_memory_ranges_are_still_given_row_by_row():
+    spec = qe.QuantizerSpec(
+        qe.IntFormat(4), qe.PerGroup(2, axis=0), clipping=qe.FixedRange(-1, (7.0, 14, 21, 28, 35, 42))
+    )
+    assert qe.fit(np.ones((4, 3), np.float32), spec).scale.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_one_bound_may_be_shared_and_the_other_given_for_each_block():
+    by_row = qe.QuantizerSpec(qe.IntFormat(4), qe.PerChannel(0), clipping=qe.FixedRange(-0.7, (0.1, 1.4)))
+    np.testing.assert_allclose(qe.fit(np.ones((2, 3)), by_row).scale, [[0.1], [0.2]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("lo", "hi"), [(1, 1), (2, 1), ((-1, 3), (1, 2)), (-1, (1, -2)), ((0, 5), 1)])
+def test_a_range_without_width_is_refused_with_its_ends(lo, hi):
+    with pytest.raises(qe.QuantError, match=r"lo=\S+ is not below hi=\S+; a clipping range needs lo < hi"):
+        qe.FixedRange(lo, hi)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, None, "1", (0.0, np.nan), [[1.0]], True])
+def test_bounds_that_are_no_finite_numbers_are_refused(value):
+    with pytest.raises(qe.QuantError, match="lo="):
+        qe.FixedRange(value, 9.0)
+
+
+def test_bounds_of_different_lengths_are_refused_with_both():
+    with pytest.raises(qe.QuantError, match="lo has 2 values and hi has 3"):
+        qe.FixedRange((-1, -1), (1, 1, 1))
+
+
+def test_a_wrong_number_of_ranges_is_refused_with_the_number_of_blocks():
+    spec = qe.QuantizerSpec(qe.IntFormat(4), qe.PerChannel(0), clipping=qe.FixedRange((-1, -1), (1, 1)))
+    with pytest.raises(qe.QuantError, match=r"lo has 2 values for 5 blocks.*one value a block"):
+        qe.fit(np.ones((5, 4)), spec)
+
+
+def test_the_clipping_table_is_keyed_by_class_name():
+    assert {name: kind.__name__ for name, kind in qe.CLIPPINGS.items()} == {name: name for name in qe.CLIPPINGS}

@@ -1,0 +1,180 @@
+"""One contract that every format × granularity × clipping × symmetry of the tables keeps, on tensors of every kind."""
+
+import functools
+import itertools
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+
+import quant_engine as qe
+from tests import reference
+
+FORMATS = {
+    "IntFormat": [qe.IntFormat(4), qe.IntFormat(8, signed=False), qe.IntFormat(3, narrow=True), qe.IntFormat(16)],
+}
+GRANULARITIES = {
+    "PerTensor": [qe.PerTensor()],
+    "PerChannel": [qe.PerChannel(0), qe.PerChannel(-1)],
+    "PerChannelGroup": [qe.PerChannelGroup(2, remainder="short")],
+    "PerGroup": [qe.PerGroup(4, remainder="short"), qe.PerGroup(2, axis=0, remainder="short")],
+}
+CLIPPINGS = {
+    "MinMax": [qe.MinMax()],
+    "Percentile": [qe.Percentile(90)],
+    "MinMSE": [qe.MinMSE()],
+    "FixedRange": [qe.FixedRange(-0.75, 1.5)],
+}
+TABLES = {
+    "format": (qe.FORMATS, FORMATS),
+    "granularity": (qe.GRANULARITIES, GRANULARITIES),
+    "clipping": (qe.CLIPPINGS, CLIPPINGS),
+}
+SPECS = [
+    qe.QuantizerSpec(form, granularity, symmetric, clipping)
+    for form, granularity, clipping in itertools.product(
+        *(itertools.chain.from_iterable(examples.values()) for _, examples in TABLES.values())
+    )
+    for symmetric in (True, False)
+]
+
+rng = np.random.default_rng(17)
+normal = rng.standard_normal((6, 10)).astype(np.float32)
+TENSORS = {
+    "a vector": normal.reshape(-1),
+    "a matrix": normal,
+    "a matrix with an odd shape": normal[:5, :7],
+    "of rank 3": normal.reshape(3, 4, 5),
+    "of rank 4": normal.reshape(2, 3, 2, 5),
+    "a transposed view": normal.T,
+    "every other column": normal[:, ::2],
+    "reversed": normal[::-1, ::-1],
+    "in Fortran order": np.asfortranarray(normal),
+    "float16": normal.astype(np.float16),
+    "float64": normal.astype(np.float64),
+    "bfloat16": normal.astype(ml_dtypes.bfloat16),
+    "a torch tensor": torch.from_numpy(normal.copy()),
+    "a torch parameter, transposed": torch.nn.Parameter(torch.from_numpy(normal.copy())).T,
+    "a list of lists": normal.tolist(),
+    "constant": np.full((3, 4), 0.3, np.float32),
+    "constant and negative": np.full((3, 4), -0.3, np.float32),
+    "all zero": np.zeros((3, 4), np.float32),
+    "negative zero": np.full((3, 4), -0.0, np.float32),
+    "with one outlier": np.where(np.arange(60).reshape(6, 10) == 31, np.float32(150), normal),
+    "without negative values": np.maximum(normal, 0),
+    "all negative": -np.abs(normal) - 1,
+    "tiny": normal * np.float32(1e-40),
+    "huge": np.clip(normal * np.float32(5e37), -1e38, 1e38),
+    "one element": np.float32([[0.7]]),
+    "empty": np.empty((0, 4), np.float32),
+}
+cases = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.replace('"', ""))
+
+
+@functools.cache
+def done(spec, name):
+    """Return a tensor as float32, its quantizer, its codes, and its fake-quantized values with their report."""
+    given = TENSORS[name]
+    x = given.detach().float().numpy() if isinstance(given, torch.Tensor) else np.asarray(given).astype(np.float32)
+    fitted = qe.fit(given, spec)
+    return x, fitted, fitted.encode(given), *fitted.reconstruct(given)
+
+
+def on_every_tensor(check):
+    """Make a test over all specs of a check of one tensor; a failure names the tensor."""
+
+    @cases
+    def test(spec):
+        for name in TENSORS:
+            try:
+                check(spec, *done(spec, name))
+            except AssertionError as error:
+                error.add_note(f"on the tensor {name!r}")
+                raise
+
+    return test
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_entry_of_the_tables_has_an_example_of_its_class(table):
+    entries, examples = TABLES[table]
+    assert {name: {type(example) for example in examples.get(name, [])} for name in entries} == {
+        name: {kind} for name, kind in entries.items()
+    }
+
+
+@on_every_tensor
+def test_scales_are_positive_float32_and_zero_points_are_codes(spec, x, fitted, q, x_hat, report):
+    assert fitted.scale.shape == fitted.zero_point.shape == spec.granularity.blocks(x.shape).grid
+    assert fitted.scale.dtype == np.float32
+    assert np.issubdtype(fitted.zero_point.dtype, np.integer)
+    assert (fitted.scale > 0).all()
+    assert ((fitted.zero_point >= spec.format.qmin) & (fitted.zero_point <= spec.format.qmax)).all()
+    assert not (spec.symmetric and fitted.zero_point.any())
+
+
+@on_every_tensor
+def test_codes_and_values_are_those_of_the_reference(spec, x, fitted, q, x_hat, report):
+    block = spec.granularity.blocks(x.shape).block
+    scale, zero_point = (reference.spread(a, x.shape, block) for a in (fitted.scale, fitted.zero_point))
+    codes = reference.encode(x, scale, zero_point, spec.format.qmin, spec.format.qmax)
+    assert (q.codes.dtype, q.shape) == (spec.format.dtype, x.shape)
+    np.testing.assert_array_equal(q.codes, codes)
+    np.testing.assert_array_equal(x_hat, reference.decode(codes, scale, zero_point))
+
+
+@on_every_tensor
+def test_every_way_to_a_value_agrees_to_the_bit(spec, x, fitted, q, x_hat, report):
+    for other in (q.dequantize(), qe.dequantize(q), fitted.decode(q), fitted.decode(q.codes), fitted.fake_quantize(x)):
+        assert other.dtype == np.float32
+        np.testing.assert_array_equal(other.view(np.int32), x_hat.view(np.int32))
+
+
+@on_every_tensor
+def test_quantizing_the_values_again_gives_the_same_codes(spec, x, fitted, q, x_hat, report):
+    np.testing.assert_array_equal(fitted.encode(x_hat).codes, q.codes)
+
+
+@on_every_tensor
+def test_the_error_report_is_that_of_the_values(spec, x, fitted, q, x_hat, report):
+    expected = np.square(x_hat.astype(np.float64) - x).mean() if x.size else 0.0
+    assert report.mse == pytest.approx(expected, rel=1e-9, abs=1e-300)
+    assert report == fitted.measure(x)
+    assert report.count == x.size
+
+
+@on_every_tensor
+def test_fitting_again_gives_the_same_numbers(spec, x, fitted, q, x_hat, report):
+    again = qe.fit(x, spec)
+    np.testing.assert_array_equal(again.scale, fitted.scale)
+    np.testing.assert_array_equal(again.zero_point, fitted.zero_point)
+
+
+@on_every_tensor
+def test_zero_stays_zero(spec, x, fitted, q, x_hat, report):
+    assert not x_hat[x == 0].view(np.int32).any()
+
+
+@on_every_tensor
+def test_the_storage_is_counted_for_the_shape(spec, x, fitted, q, x_hat, report):
+    assert q.storage == fitted.storage(x.shape) == spec.storage(x.shape)
+    assert q.storage.code_bits == x.size * spec.format.bits
+    assert q.storage.scale_bits == fitted.scale.size * 32
+    assert q.storage.zero_point_bits == (0 if spec.symmetric else fitted.scale.size * spec.format.bits)
+
+
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if not isinstance(spec.clipping, qe.FixedRange)], ids=str)
+@pytest.mark.parametrize("name", ["all zero", "negative zero", "empty"])
+def test_where_there_is_no_range_the_scale_is_one(spec, name):
+    assert (done(spec, name)[1].scale == 1.0).all()
+
+
+@cases
+def test_a_scalar_is_one_block_or_has_no_axis(spec):
+    if isinstance(spec.granularity, qe.PerTensor):
+        q = qe.quantize(np.float32(0.5), spec)
+        assert q.codes.shape == q.scale.shape == q.dequantize().shape == ()
+    else:
+        with pytest.raises(qe.QuantError, match=r"shape \(\)"):
+            qe.quantize(np.float32(0.5), spec)

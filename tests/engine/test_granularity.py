@@ -1,0 +1,150 @@
+"""Block shapes: which values share a scale, in which order, and what is refused."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from quant_engine import GRANULARITIES, PerChannel, PerChannelGroup, PerGroup, PerTensor, QuantError
+from tests import reference
+from tests.engine.strategies import granularities
+
+shapes = hnp.array_shapes(min_dims=1, max_dims=4, max_side=6)
+grids = st.builds(lambda granularity, shape: granularity.blocks(shape), granularities, shapes)
+
+
+def numbered(shape):
+    return np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+
+
+@given(grids)
+def test_flatten_and_restore_undo_each_other(grid):
+    x = numbered(grid.shape)
+    np.testing.assert_array_equal(grid.restore(grid.flatten(x)), x)
+
+
+@given(grids)
+def test_to_grid_and_from_grid_undo_each_other(grid):
+    per_block = np.arange(grid.count)
+    np.testing.assert_array_equal(grid.from_grid(grid.to_grid(per_block)), per_block)
+    assert grid.to_grid(per_block).shape == grid.grid
+
+
+@given(grids)
+def test_every_block_is_one_run_of_the_flat_array(grid):
+    x = numbered(grid.shape)
+    number = grid.to_grid(np.arange(grid.count))
+    flat = grid.flatten(x)
+    for place, values in reference.blocks(x, grid.block):
+        run = flat[grid.offsets[number[place]] : grid.offsets[number[place] + 1]]
+        np.testing.assert_array_equal(np.sort(run), np.sort(values.reshape(-1)))
+
+
+@given(grids)
+def test_slices_give_the_blocks_in_row_major_order(grid):
+    x = numbered(grid.shape)
+    for block, (_, values) in enumerate(reference.blocks(x, grid.block)):
+        np.testing.assert_array_equal(x[grid.slices(block)], values)
+
+
+@given(grids)
+def test_offsets_rise_from_nothing_to_everything(grid):
+    assert grid.offsets[0] == 0
+    assert grid.offsets[-1] == math.prod(grid.shape)
+    assert (np.diff(grid.offsets) > 0).all()
+    assert len(grid.offsets) == grid.count + 1
+
+
+def test_the_documented_grids():
+    assert PerTensor().blocks((64, 128)).grid == (1, 1)
+    assert PerChannel(0).blocks((64, 128)).grid == (64, 1)
+    assert PerChannel(-1).blocks((64, 128)).grid == (1, 128)
+    assert PerChannelGroup(16).blocks((64, 128)).grid == (4, 1)
+    assert PerGroup(1).blocks((64, 128)).grid == (64, 128)
+    assert PerGroup(32).blocks((64, 3, 128)).grid == (64, 3, 4)
+
+
+def test_a_short_remainder_is_the_last_block_alone():
+    grid = PerGroup(48, remainder="short").blocks((2, 250))
+    assert np.diff(grid.offsets).tolist() == [48, 48, 48, 48, 48, 10] * 2
+    assert PerChannelGroup(3, remainder="short").blocks((7, 2)).offsets.tolist() == [0, 6, 12, 14]
+
+
+def test_a_block_longer_than_its_axis_is_the_whole_axis_if_short_remainders_are_allowed():
+    assert PerGroup(100, remainder="short").blocks((4, 6)).block == (1, 6)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 3)])
+@pytest.mark.parametrize(
+    "granularity", [PerTensor(), PerChannel(0), PerChannelGroup(2, remainder="short"), PerGroup(2)]
+)
+def test_an_empty_tensor_has_empty_blocks(granularity, shape):
+    if shape[-1] % 2 and isinstance(granularity, PerGroup):
+        granularity = PerGroup(3)
+    grid = granularity.blocks(shape)
+    assert grid.count >= 1
+    assert not grid.offsets.any()
+    assert grid.restore(grid.flatten(np.empty(shape, np.float32))).shape == shape
+
+
+def test_a_group_size_that_does_not_divide_is_refused_with_size_axis_shape_and_remedy():
+    with pytest.raises(QuantError, match=r'group size 48 .* axis 1 of shape \(32, 250\).*divisor of 250.*"short"'):
+        PerGroup(48).blocks((32, 250))
+    with pytest.raises(QuantError, match=r'channel group 5 .* axis 0 of shape \(32, 250\).*divisor of 32.*"short"'):
+        PerChannelGroup(5).blocks((32, 250))
+
+
+@pytest.mark.parametrize("granularity", [PerChannel(2), PerChannelGroup(2, -3), PerGroup(2, axis=5)])
+def test_an_axis_the_tensor_does_not_have_is_refused_with_axis_and_shape(granularity):
+    with pytest.raises(QuantError, match=rf"axis {granularity.axis} .* shape \(4, 6\)"):
+        granularity.blocks((4, 6))
+
+
+@pytest.mark.parametrize("granularity", [PerChannel(), PerChannelGroup(1), PerGroup(1)])
+def test_a_scalar_has_no_axis_to_split(granularity):
+    with pytest.raises(QuantError, match=r"shape \(\).*PerTensor"):
+        granularity.blocks(())
+
+
+@pytest.mark.parametrize("size", [0, -4, 2.0, "8", None, True])
+def test_a_block_length_that_is_no_positive_integer_is_refused(size):
+    with pytest.raises(QuantError, match=f"size={size!r} .* 1 or more"):
+        PerGroup(size)
+    with pytest.raises(QuantError, match=f"channels={size!r} .* 1 or more"):
+        PerChannelGroup(size)
+
+
+@pytest.mark.parametrize("axis", [0.0, "0", None, True])
+@pytest.mark.parametrize("make", [PerChannel, lambda axis: PerGroup(2, axis), lambda axis: PerChannelGroup(2, axis)])
+def test_an_axis_that_is_no_integer_is_refused(make, axis):
+    with pytest.raises(QuantError, match=f"axis={axis!r}"):
+        make(axis)
+
+
+@pytest.mark.parametrize("kind", [PerGroup, PerChannelGroup])
+def test_an_unknown_remainder_is_refused_with_the_choices(kind):
+    with pytest.raises(QuantError, match=r'remainder=\'pad\'.*"refuse" or "short"'):
+        kind(4, remainder="pad")
+
+
+@pytest.mark.parametrize("block", [-1, 6])
+def test_a_block_that_does_not_exist_is_refused_with_the_blocks_there_are(block):
+    with pytest.raises(QuantError, match=rf"block {block} .* shape \(6, 4\) has blocks 0 to 5"):
+        PerChannel(0).blocks((6, 4)).slices(block)
+
+
+def test_numbers_from_numpy_are_the_same_granularity():
+    for made, plain in [
+        (PerGroup(np.int64(4), axis=np.int32(0)), PerGroup(4, axis=0)),
+        (PerChannelGroup(np.int64(4), np.int64(1)), PerChannelGroup(4, 1)),
+        (PerChannel(np.int64(1)), PerChannel(1)),
+    ]:
+        assert made == plain
+        assert made.to_json() == plain.to_json()
+
+
+def test_the_granularity_table_is_keyed_by_class_name():
+    assert {name: kind.__name__ for name, kind in GRANULARITIES.items()} == {name: name for name in GRANULARITIES}

@@ -1,0 +1,230 @@
+"""The built-in networks against torch: folded weights, accuracy under a plan, what is kept and what is imported."""
+
+import copy
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+import quant_engine as qe
+from quant_engine import network as networks
+from quant_engine.network import evaluation
+from tests import reference
+
+ROOT = pathlib.Path(__file__).parents[2]
+BUILTIN = ROOT / "quant_engine" / "network" / "builtin"
+FOUR_BITS = qe.QuantizerSpec(qe.IntFormat(4), qe.PerChannel(0))
+GROUPS = qe.QuantizerSpec(qe.IntFormat(3), qe.PerGroup(32, remainder="short"), symmetric=False, clipping=qe.MinMSE())
+
+
+@pytest.fixture(scope="module", params=networks.ARCHITECTURES)
+def network(request):
+    return networks.load(request.param)
+
+
+@pytest.fixture(scope="module")
+def module(network):
+    """Return the trained torch modules, in evaluation mode, with BatchNorm still in them."""
+    built = networks.ARCHITECTURES[network.name].build()
+    stored = {name: torch.from_numpy(a) for name, a in load_file(BUILTIN / f"{network.name}.safetensors").items()}
+    missing = built.load_state_dict(stored, strict=False)
+    assert not missing.unexpected_keys
+    assert all(key.endswith("num_batches_tracked") for key in missing.missing_keys)
+    return built.eval()
+
+
+def folded(module):
+    """Return a copy with every BatchNorm fused by torch: {layer: module with weight and bias}, and the whole."""
+    children = dict(module.named_children())
+    steps = []
+    for name, child in children.items():
+        if isinstance(child, torch.nn.BatchNorm2d):
+            steps[-1] = steps[-1][0], torch.nn.utils.fusion.fuse_conv_bn_eval(steps[-1][1], child)
+        else:
+            steps.append((name, copy.deepcopy(child)))
+    layers = {name: child for name, child in steps if hasattr(child, "weight")}
+    return layers, torch.nn.Sequential(*(child for _, child in steps))
+
+
+def run(module, images):
+    with torch.inference_mode():
+        return torch.cat([module(part) for part in torch.split(torch.from_numpy(images), 500)]).numpy()
+
+
+def labels_with(module, network, spec, names, data="test"):
+    """Return the labels of an independent copy whose weights are replaced one by one."""
+    layers, whole = folded(module)
+    for name in names:
+        weight = layers[name].weight
+        matrix = torch.from_numpy(network.weight(name).copy()).reshape(weight.shape[0], -1)
+        with torch.no_grad():
+            layers[name].weight = torch.nn.Parameter(
+                torch.from_numpy(qe.fake_quantize(matrix, spec)).reshape(weight.shape), requires_grad=False
+            )
+    return run(whole, network.data(data)[0]).argmax(axis=1)
+
+
+def test_folded_weights_are_those_torch_fuses(network, module):
+    layers, _ = folded(module)
+    assert list(layers) == list(network.layers())
+    for name, layer in layers.items():
+        np.testing.assert_allclose(network.weight(name), layer.weight.detach().numpy(), rtol=2e-6, atol=1e-9)
+
+
+def test_folding_changes_no_output(network, module):
+    images = network.data("calibration")[0]
+    expected = run(module, images)
+    np.testing.assert_allclose(network.run(images), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_layers_are_named_and_shaped_as_in_torch(network, module):
+    for name, info in network.layers().items():
+        weight = dict(module.named_children())[name].weight
+        assert info.shape == tuple(weight.shape) == network.weight(name).shape
+        assert info.parameters == weight.numel()
+        assert info.matrix_shape == (weight.shape[0], weight.numel() // weight.shape[0])
+
+
+def test_only_a_convolution_with_one_channel_a_group_is_depthwise():
+    kinds = {name: info.kind for name, info in networks.load("fashion-depthwise").layers().items()}
+    assert {name for name, kind in kinds.items() if kind == "depthwise convolution"} == {"dw1", "dw2", "dw3", "dw4"}
+    assert kinds["stem"] == "convolution"
+    assert kinds["fc"] == "linear"
+
+
+def test_data_are_what_is_documented(network):
+    for split, count in (("test", 2000), ("calibration", 512)):
+        images, labels = network.data(split)
+        assert (images.shape, images.dtype, labels.shape) == ((count, 1, 28, 28), np.float32, (count,))
+        assert set(labels) == set(range(10))
+        pixels = (images * 0.3530 + 0.2860) * 255
+        np.testing.assert_allclose(pixels, np.rint(pixels), atol=1e-3)
+
+
+def test_without_a_plan_the_labels_are_those_of_the_trained_modules(network, module):
+    np.testing.assert_array_equal(network.predict(), run(module, network.data()[0]).argmax(axis=1))
+
+
+@pytest.mark.parametrize("spec", [FOUR_BITS, GROUPS], ids=["4 bits a channel", "3 bits a group"])
+def test_one_quantized_layer_gives_the_labels_of_an_independent_module(network, module, spec):
+    names = list(network.layers())
+    for name in (names[0], names[len(names) // 2], names[-1]):
+        plan = qe.QuantizationPlan({name: qe.LayerPlan(spec)})
+        np.testing.assert_array_equal(network.predict(plan), labels_with(module, network, spec, [name]))
+
+
+@pytest.mark.parametrize("data", ["test", "calibration"])
+def test_every_layer_quantized_gives_the_accuracy_of_an_independent_module(network, module, data):
+    plan = qe.QuantizationPlan({name: qe.LayerPlan(FOUR_BITS) for name in network.layers()})
+    labels = network.data(data)[1]
+    expected = labels_with(module, network, FOUR_BITS, network.layers(), data)
+    found = network.evaluate(plan, data)
+    assert (found.correct, found.total) == (int((expected == labels).sum()), labels.size)
+
+
+def test_resuming_from_the_changed_layer_gives_the_labels_of_a_fresh_network(network):
+    names = list(network.layers())
+    plans = [
+        {names[-1]: FOUR_BITS},
+        {names[1]: GROUPS, names[-1]: FOUR_BITS},
+        {names[1]: GROUPS},
+        dict.fromkeys(names, FOUR_BITS),
+        {names[0]: FOUR_BITS},
+        {},
+    ]
+    for layers in plans:
+        plan = qe.QuantizationPlan({name: qe.LayerPlan(spec) for name, spec in layers.items()})
+        fresh = networks.load(network.name).predict(plan, "calibration")
+        np.testing.assert_array_equal(network.predict(plan, "calibration"), fresh)
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 20, 20 << 20])
+def test_what_is_kept_stays_within_the_limit(network, monkeypatch, limit):
+    fresh = networks.load(network.name)
+    monkeypatch.setattr(evaluation, "CACHE_BYTES", limit)
+    for name in network.layers():
+        fresh.predict(qe.QuantizationPlan({name: qe.LayerPlan(FOUR_BITS)}), "calibration")
+        assert sum(kept.nbytes for kept in fresh._runner("calibration")._kept.values()) <= limit
+
+
+def test_a_frozen_plan_gives_the_same_labels_before_and_after_it_is_saved(network, tmp_path):
+    plan = qe.QuantizationPlan({name: qe.LayerPlan(GROUPS) for name in network.layers()})
+    frozen = network.freeze(plan)
+    assert frozen.frozen
+    frozen.save(tmp_path / "plan.json")
+    expected = network.predict(plan, "calibration")
+    for other in (frozen, qe.QuantizationPlan.load(tmp_path / "plan.json")):
+        np.testing.assert_array_equal(network.predict(other, "calibration"), expected)
+
+
+def test_weights_cannot_be_written(network):
+    for name in network.layers():
+        with pytest.raises(ValueError, match="read-only"):
+            network.weight(name)[...] = 0
+
+
+def test_an_unknown_layer_is_refused_with_the_layers_there_are(network):
+    plan = qe.QuantizationPlan({"conv9": qe.LayerPlan(FOUR_BITS)})
+    for ask in (lambda: network.weight("conv9"), lambda: network.freeze(plan), lambda: network.evaluate(plan)):
+        with pytest.raises(qe.QuantError, match=rf"'conv9'.*{next(iter(network.layers()))}"):
+            ask()
+
+
+def test_what_a_network_cannot_do_is_refused(network):
+    name = next(iter(network.layers()))
+    with pytest.raises(qe.QuantError, match=f"{name}.*activation"):
+        network.freeze(qe.QuantizationPlan({name: qe.LayerPlan(activation=FOUR_BITS)}))
+    with pytest.raises(qe.QuantError, match=r"'train'.*test, calibration"):
+        network.data("train")
+    with pytest.raises(qe.QuantError, match=r"does not divide axis 1"):
+        network.freeze(qe.QuantizationPlan({name: qe.LayerPlan(qe.QuantizerSpec(qe.IntFormat(4), qe.PerGroup(7)))}))
+    with pytest.raises(qe.QuantError, match="fit it anew"):
+        network.predict(qe.QuantizationPlan({name: qe.LayerPlan(qe.fit(np.ones((3, 3)), FOUR_BITS))}))
+
+
+def test_an_unknown_network_is_refused_with_the_built_in_ones():
+    with pytest.raises(qe.QuantError, match=r"'resnet'.*fashion-cnn, fashion-depthwise"):
+        networks.load("resnet")
+
+
+@pytest.mark.parametrize(("correct", "total"), [(1830, 2000), (0, 20), (20, 20), (1, 3), (999, 2000)])
+def test_the_interval_is_wilsons(correct, total):
+    low, high = networks.Accuracy(correct, total).interval
+    assert (low, high) == pytest.approx(reference.wilson(correct, total), abs=1e-12)
+    assert low <= networks.Accuracy(correct, total).value <= high
+
+
+def test_the_interval_of_ten_in_ten_starts_at_the_published_value():
+    assert networks.Accuracy(10, 10).interval[0] == pytest.approx(0.7225, abs=1e-4)  # Newcombe 1998, method 3
+
+
+def imported(code):
+    told = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in told.stdout.split()}
+
+
+def test_importing_the_engine_imports_neither_torch_nor_a_user_interface():
+    assert not imported("import quant_engine") & {"torch", "streamlit", "plotly", "explorer", "onnx"}
+
+
+def test_quantizing_and_describing_a_tensor_import_no_torch():
+    code = "import quant_engine as q; q.quantize([0.5, 1.0], q.QuantizerSpec(q.IntFormat(4))); q.Distribution([1.0])"
+    assert "torch" not in imported(code)
+
+
+@pytest.mark.parametrize("name", networks.ARCHITECTURES)
+def test_listing_layers_and_reading_weights_imports_no_torch(name):
+    code = (
+        f"from quant_engine.network import load; n = load({name!r}); [n.weight(l) for l in n.layers()]; n.data('test')"
+    )
+    assert "torch" not in imported(code)

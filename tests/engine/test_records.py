@@ -1,0 +1,145 @@
+"""Specs as text: the round trip, keys that stay, and what is refused."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+import quant_engine as qe
+from quant_engine.records import Record
+from tests.engine.strategies import clippings, granularities, integer_formats, specs
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+# Why these texts may never change: caches, links and sweeps outlive a release, and find their results by them. A field
+# that has its default is left out, so that a field added later changes no key.
+GOLDEN = {
+    "IntFormat": (qe.IntFormat(4, narrow=True), '{"bits":4,"narrow":true,"schema":1,"type":"IntFormat"}'),
+    "PerTensor": (qe.PerTensor(), '{"schema":1,"type":"PerTensor"}'),
+    "PerChannel": (qe.PerChannel(1), '{"axis":1,"schema":1,"type":"PerChannel"}'),
+    "PerChannelGroup": (qe.PerChannelGroup(16), '{"channels":16,"schema":1,"type":"PerChannelGroup"}'),
+    "PerGroup": (
+        qe.PerGroup(128, remainder="short"),
+        '{"remainder":"short","schema":1,"size":128,"type":"PerGroup"}',
+    ),
+    "MinMax": (qe.MinMax(), '{"schema":1,"type":"MinMax"}'),
+    "Percentile": (qe.Percentile(99.9), '{"p":99.9,"schema":1,"type":"Percentile"}'),
+    "MinMSE": (qe.MinMSE(), '{"schema":1,"type":"MinMSE"}'),
+    "FixedRange": (qe.FixedRange(-1, (1, 2)), '{"hi":[1.0,2.0],"lo":-1.0,"schema":1,"type":"FixedRange"}'),
+    "QuantizerSpec": (
+        qe.QuantizerSpec(qe.IntFormat(8, signed=False), qe.PerChannel(), False, qe.MinMSE()),
+        '{"clipping":{"type":"MinMSE"},"format":{"bits":8,"signed":false,"type":"IntFormat"},'
+        '"granularity":{"type":"PerChannel"},"schema":1,"symmetric":false,"type":"QuantizerSpec"}',
+    ),
+}
+CHOICES = {**qe.FORMATS, **qe.GRANULARITIES, **qe.CLIPPINGS, "QuantizerSpec": qe.QuantizerSpec}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_every_class_has_a_key_that_stays(name):
+    choice, text = GOLDEN[name]
+    assert type(choice) is CHOICES[name]
+    assert choice.to_json() == text
+    assert Record.from_json(text) == choice
+
+
+@given(specs())
+def test_a_spec_comes_back_from_its_text(spec):
+    back = qe.QuantizerSpec.from_json(spec.to_json())
+    assert (back, hash(back), back.key) == (spec, hash(spec), spec.key)
+
+
+@given(integer_formats() | granularities | clippings)
+def test_a_part_comes_back_from_its_text(part):
+    assert type(part).from_json(part.to_json()) == part
+
+
+@given(specs(), specs())
+def test_keys_are_equal_exactly_where_specs_are(one, other):
+    assert (one.key == other.key) == (one == other)
+
+
+@given(specs())
+def test_the_order_and_spacing_of_a_text_do_not_matter(spec):
+    content = json.loads(spec.to_json())
+    assert qe.QuantizerSpec.from_json(json.dumps(dict(reversed(content.items())), indent=3)) == spec
+
+
+def test_a_field_with_its_default_may_be_written_or_left_out():
+    written, left_out = ('{"schema":1,"type":"PerChannel","axis":0}', '{"schema":1,"type":"PerChannel"}')
+    assert qe.PerChannel.from_json(written).to_json() == qe.PerChannel.from_json(left_out).to_json() == left_out
+
+
+def test_a_key_is_the_same_in_every_process():
+    made = "QuantizerSpec(IntFormat(4), PerGroup(32), clipping=Percentile(99)).key"
+    code = f"from quant_engine import *; print({made})"
+    for seed in "12":
+        told = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert told.stdout.strip() == eval(made, vars(qe))
+
+
+def test_negative_zero_has_no_key_of_its_own():
+    assert qe.FixedRange(-0.0, 1.0).to_json() == qe.FixedRange(0.0, 1.0).to_json()
+
+
+def test_lists_and_arrays_of_bounds_are_tuples():
+    made = [qe.FixedRange([-1, -2], np.float64([1, 2])), qe.FixedRange((-1.0, -2.0), (1.0, 2.0))]
+    assert made[0] == made[1]
+    assert hash(made[0]) == hash(made[1])
+
+
+@given(specs())
+def test_specs_are_frozen_and_hold_no_arrays(spec):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        spec.symmetric = False
+    assert {spec: 1}[qe.QuantizerSpec.from_json(spec.key)] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        (None, "is not JSON"),
+        ("[]", "not of schema 1"),
+        ('{"type":"IntFormat","bits":4}', "not of schema 1"),
+        ('{"schema":2,"type":"IntFormat","bits":4}', "not of schema 1"),
+        ('{"schema":1}', "names no type of .*IntFormat"),
+        ('{"schema":1,"type":"Nothing"}', "names no type"),
+        ('{"schema":1,"type":["IntFormat"]}', "names no type"),
+        ('{"schema":1,"type":"IntFormat"}', "not a complete IntFormat.*bits"),
+        ('{"schema":1,"type":"IntFormat","bits":4,"width":3}', "IntFormat has no field width"),
+        ('{"schema":1,"type":"IntFormat","bits":99}', "bits=99"),
+        ('{"schema":1,"type":"IntFormat","bits":"4"}', "bits='4'"),
+        ('{"schema":1,"type":"IntFormat","bits":4,"signed":"no"}', "signed='no'"),
+        ('{"schema":1,"type":"QuantizerSpec","format":4}', "format=4"),
+        ('{"schema":1,"type":"QuantizerSpec","format":{"type":"MinMax"}}', "format=MinMax"),
+        ('{"schema":1,"type":"QuantizerSpec","format":{"bits":4}}', "names no type"),
+        ('{"schema":1,"type":"Percentile","p":null}', "p=None"),
+        ('{"schema":1,"type":"Percentile","p":NaN}', "p=nan"),
+        ('{"schema":1,"type":"FixedRange","lo":0,"hi":1' + "0" * 400 + "}", "hi=1000"),
+        ('{"schema":1,"type":"FixedRange","lo":[[0]],"hi":1}', "lo="),
+    ],
+)
+def test_a_text_that_describes_nothing_is_refused_with_the_reason(text, reason):
+    with pytest.raises(qe.QuantError, match=reason):
+        Record.from_json(text)
+
+
+def test_a_text_of_another_class_is_refused_with_both_names():
+    with pytest.raises(qe.QuantError, match="describes a MinMax, not a QuantizerSpec"):
+        qe.QuantizerSpec.from_json(qe.MinMax().to_json())

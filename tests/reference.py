@@ -1,0 +1,110 @@
+"""Obvious, slow numpy versions of the engine's algorithms, written from DESIGN.md and not from the code."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+# --- affine ---------------------------------------------------------------------------------------------------------
+
+
+def affine_parameters(lo, hi, qmin, qmax, symmetric):
+    """Return scale (float32) and zero point of one clipping range."""
+    lo, hi = min(float(lo), 0.0), max(float(hi), 0.0)
+    scale = (max(-lo, hi) / qmax if symmetric else (hi - lo) / (qmax - qmin)) or 1.0
+    zero_point = 0 if symmetric else int(np.clip(np.rint(qmin - lo / scale), qmin, qmax))
+    return max(np.float32(scale), np.float32(2.0**-149)), zero_point
+
+
+def encode(x, scale, zero_point, qmin, qmax):
+    """Return saturate(rint(x / scale) + zero_point), half to even, every operation in float32."""
+    with np.errstate(over="ignore"):
+        return np.clip(np.rint(x / scale) + np.asarray(zero_point, np.float32), qmin, qmax).astype(np.int64)
+
+
+def decode(codes, scale, zero_point):
+    """Return scale · (code − zero_point) in float32."""
+    return (codes.astype(np.float32) - np.asarray(zero_point, np.float32)) * scale
+
+
+def spread(per_block, shape, block):
+    """Return one value a block as one value an element: element i of an axis lies in block i // block length."""
+    places = [np.arange(size) // max(length, 1) for size, length in zip(shape, block, strict=True)]
+    return per_block[np.ix_(*places)] if shape else per_block
+
+
+def blocks(x, block):
+    """Yield the grid index and the values of every block."""
+    counts = [max(math.ceil(size / length), 1) if length else 1 for size, length in zip(x.shape, block, strict=True)]
+    for place in itertools.product(*map(range, counts)):
+        yield place, x[tuple(slice(i * length, (i + 1) * length) for i, length in zip(place, block, strict=True))]
+
+
+# --- error ----------------------------------------------------------------------------------------------------------
+
+
+def metrics(x, x_hat, lo, hi):
+    """Return mse, rounding mse, clipping mse, largest |error|, cosine, sqnr_db; [lo, hi] are the outermost levels."""
+    x, x_hat = x.astype(np.float64), x_hat.astype(np.float64)
+    square = (x_hat - x) ** 2
+    clipped = (x < lo) | (x > hi)
+    signal, noise = np.sum(x * x), square.sum()
+    norms = math.sqrt(np.sum(x * x)) * math.sqrt(np.sum(x_hat * x_hat))
+    return {
+        "mse": square.mean(),
+        "clipping_mse": np.where(clipped, square, 0.0).mean(),
+        "rounding_mse": np.where(clipped, 0.0, square).mean(),
+        "max_abs": np.abs(x_hat - x).max(),
+        "clipped": int(clipped.sum()),
+        "cosine": np.sum(x * x_hat) / norms if norms else float(not square.any()),
+        "sqnr_db": 10 * math.log10(signal / noise) if signal and noise else -math.inf if noise else math.inf,
+    }
+
+
+def levels_mse(x, levels):
+    """Return the mean squared error of taking each value to its nearest level, in float64."""
+    x, levels = np.asarray(x, np.float64).reshape(-1), np.asarray(levels, np.float64)
+    nearest = levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, x)]
+    return math.fsum((x - nearest) ** 2) / x.size
+
+
+def even_mse(x, steps, least, greatest):
+    """Return the mean squared error of the levels step · k, least ≤ k ≤ greatest, for each step."""
+    x = np.asarray(x, np.float64).reshape(-1)
+    found = []
+    for step in np.atleast_1d(steps):
+        error = np.clip(np.rint(x / step), least, greatest) * step - x
+        found.append(np.dot(error, error) / x.size)
+    return np.array(found)
+
+
+def offset_mse(x, ranges, span):
+    """Return the mean squared error of asymmetric ranges (n, 2): widened to hold 0, the zero point rounded."""
+    found = []
+    for lo, hi in ranges:
+        lo, hi = min(lo, 0.0), max(hi, 0.0)
+        step = (hi - lo) / span
+        zero = np.rint(-lo / step)
+        found.append(even_mse(x, step, -zero, span - zero)[0])
+    return np.array(found)
+
+
+# --- samples and closed forms ---------------------------------------------------------------------------------------
+
+
+def gaussian_sample(count):
+    """Return the means of `count` equally likely strata of N(0, 1): its moments are right to 1e-6 and better."""
+    import torch
+
+    edges = torch.special.ndtri(torch.linspace(0, 1, count + 1, dtype=torch.float64)).numpy()
+    density = np.exp(-np.square(edges) / 2) / math.sqrt(2 * math.pi)
+    return (density[:-1] - density[1:]) * count
+
+
+def wilson(correct, total, z=1.959963984540054):
+    """Return the score interval as the roots of (p̂ − p)² = z² p (1 − p) / n."""
+    share = correct / total
+    roots = np.roots([1 + z * z / total, -(2 * share + z * z / total), share * share])
+    return tuple(np.sort(roots.real))
