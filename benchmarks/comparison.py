@@ -13,12 +13,12 @@ Run = Callable[[], object]
 
 
 class Target(Protocol):
-    """What our time has to be, measured against a peer's."""
+    """What our time has to be in units of a peer's, which is what the methods take."""
 
-    def ratio(self, ours: float, peer: float) -> str:
+    def ratio(self, units: float) -> str:
         """Say how the times compare."""
 
-    def met(self, ours: float, peer: float) -> bool | None:
+    def met(self, units: float) -> bool | None:
         """Say whether the target is reached; None where nothing is asked."""
 
 
@@ -32,13 +32,13 @@ class TimesAsFast:
         """Return the target as text."""
         return f"≥ {self.least:g} × as fast" if self.least else ""
 
-    def ratio(self, ours: float, peer: float) -> str:
+    def ratio(self, units: float) -> str:
         """Return how many times as fast we are."""
-        return f"{peer / ours:.3g} × as fast"
+        return f"{1.0 / units:,.3g} × as fast"
 
-    def met(self, ours: float, peer: float) -> bool | None:
+    def met(self, units: float) -> bool | None:
         """Compare with the least allowed."""
-        return peer / ours >= self.least if self.least else None
+        return 1.0 / units >= self.least if self.least else None
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class TimesItsTime:
         """Return the target as text."""
         return f"≤ {self.most:g} × its time"
 
-    def ratio(self, ours: float, peer: float) -> str:
+    def ratio(self, units: float) -> str:
         """Return our time in units of the peer's."""
-        return f"{ours / peer:.3g} × its time"
+        return f"{units:.3g} × its time"
 
-    def met(self, ours: float, peer: float) -> bool | None:
+    def met(self, units: float) -> bool | None:
         """Compare with the most allowed."""
-        return ours / peer <= self.most
+        return units <= self.most
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ def compare(operation: str, case: Comparison, repeats: int, budget: float) -> It
         row = replace(alone, peer=peer.name, target=str(peer.target), note="; ".join(filter(None, notes)))
         checked = ""
         if peer.run is not None:
-            theirs = median(times[peer.name]) / peer.share
-            row = replace(row, peers=theirs, ratio=peer.target.ratio(ours, theirs), met=peer.target.met(ours, theirs))
+            theirs = [time / peer.share for time in times[peer.name]]
+            units = median(a / b for a, b in zip(times[""], theirs, strict=True))  # of runs side by side
+            row = replace(row, peers=median(theirs), ratio=peer.target.ratio(units), met=peer.target.met(units))
         yield row

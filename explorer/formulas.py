@@ -30,18 +30,23 @@ def zero_point_formula(spec: QuantizerSpec, view: BlockView) -> str:
 
 
 def code_formula(spec: QuantizerSpec, view: BlockView, r: float) -> str:
-    """Return Q(r) for one value, and what comes back."""
+    """Return Q(r) for one value."""
     form = spec.format
-    bucket = int(np.searchsorted(view.thresholds, np.float32(r), side="right"))
-    code, level = view.first_code + bucket, float(view.levels[bucket])
-    bounds = rf"_{{{form.qmin}}}^{{{form.qmax}}}"
     zero = "" if spec.symmetric else f" + {view.zero_point}" if view.zero_point >= 0 else f" - {-view.zero_point}"
     inner = rf"\mathrm{{round}}\left({latex(r)} / {latex(view.scale)}\right){zero}"
-    back = f"{latex(view.scale)} \\cdot ({code}{_minus(view.zero_point)})"
-    return (
-        rf"Q(r) = \left[{inner}\right]{bounds} = {code}, \qquad "
-        rf"\tilde r = S \, (Q - Z) = {back} = {latex(level)}, \qquad \tilde r - r = {latex(level - r)}"
-    )
+    return rf"Q(r) = \left[{inner}\right]_{{{form.qmin}}}^{{{form.qmax}}} = {view.first_code + _bucket(view, r)}"
+
+
+def value_formula(view: BlockView, r: float) -> str:
+    """Return what comes back for one value, and its error."""
+    bucket = _bucket(view, r)
+    code, level = view.first_code + bucket, float(view.levels[bucket])
+    product = rf"{latex(view.scale)} \cdot ({code}{_minus(view.zero_point)})"
+    return rf"\tilde r = S \, (Q - Z) = {product} = {latex(level)}, \quad \tilde r - r = {latex(level - r)}"
+
+
+def _bucket(view: BlockView, r: float) -> int:
+    return int(np.searchsorted(view.thresholds, np.float32(r), side="right"))
 
 
 def _minus(zero_point: int) -> str:

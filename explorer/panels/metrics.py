@@ -31,7 +31,7 @@ def _error(model: str, layer: str, result: Outcome) -> tuple[Metric, ...]:
         (
             "SQNR",
             notation.decibels(report.sqnr_db),
-            f"min-max {notation.decibels(plain.sqnr_db)}",
+            f"min-max {notation.decibels(plain.sqnr_db).removesuffix(' dB')}",
             "Signal to quantization noise: 10·log₁₀ of signal power over error power; about 6 dB a bit.",
         ),
         (

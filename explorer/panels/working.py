@@ -16,10 +16,11 @@ def formula_panel(spec: QuantizerSpec, view: BlockView) -> None:
     with st.container(border=True):
         st.latex(formulas.scale_formula(spec, view))
         st.latex(formulas.zero_point_formula(spec, view))
-        with st.container(horizontal=True, vertical_alignment="center"):
-            with st.container(width=170):
-                r = controls.real_number(state.VALUE, width=view.hi - view.lo, placeholder=short(view.example))
-            st.latex(formulas.code_formula(spec, view, view.example if r is None else r))
+        with st.container(width=170):
+            typed = controls.real_number(state.VALUE, width=view.hi - view.lo, placeholder=short(view.example))
+        r = view.example if typed is None else typed
+        st.latex(formulas.code_formula(spec, view, r))
+        st.latex(formulas.value_formula(view, r))
         st.caption(
             "round takes the nearest integer, half to even; codes saturate at the ends of their range. The literature "
             "also writes Q = Int(r/S) − Z and r̃ = S(Q + Z): its Z is minus the zero point used here."

@@ -31,7 +31,8 @@ BEST_ZERO_POINTS = 16  # … and among the best
 SLACK = 0.05  # what exceeds the least error on a coarse grid by more is ruled out, …
 SAMPLING_SLACK = 3.0  # … and this / √n more, as the error of n values is scattered
 DIRECT_SEARCH_VALUES = 1 << 14  # tensors this small are read for every candidate of a fine format
-DIRECT_BUDGET = 1 << 23  # values read in each of the last rounds for a fine format
+DIRECT_BUDGET = 1 << 23  # values read on either side of the best step, in each of the last rounds for a fine format
+FINE_REACH = 0.03  # of the first of these rounds, relative to the step
 
 
 class UniformFormat(Protocol):
@@ -122,15 +123,16 @@ class RangeSearch:
         steps, zeros = np.concatenate([steps[best], close_steps]), np.concatenate([zeros[best], close_zeros])
         best = np.argsort(errors)[:POLISHED_STEPS]
         if self._fine:
-            return self._narrowed(float(steps[best[0]]), int(zeros[best[0]]), 4.0 * float(gaps.max()))
+            return self._narrowed(float(steps[best[0]]), int(zeros[best[0]]))
         candidates = [(float(steps[i]), int(zeros[i])) for i in best]
         polished = [self.indexed.polished(step, -zero, self.span - zero) for step, zero in candidates]
         winner = min(range(len(polished)), key=lambda i: polished[i][1])
         return polished[winner][0], candidates[winner][1]
 
-    def _narrowed(self, step: float, zero: int, reach: float) -> tuple[float, int]:
+    def _narrowed(self, step: float, zero: int) -> tuple[float, int]:
         """Evaluate ever finer grids around a step, reading every value, as often as the tensor's size allows."""
-        count = 2 * min(max(DIRECT_BUDGET // self.indexed.size, 4), 64) + 1
+        reach = FINE_REACH
+        count = 2 * min(max(DIRECT_BUDGET // self.indexed.size, 4), 512) + 1
         for _ in range(3):
             steps = step * np.exp(np.linspace(-reach, reach, count))
             errors = self.indexed.even_errors(steps, np.full(count, -zero), np.full(count, self.span - zero))
