@@ -108,3 +108,38 @@ def wilson(correct, total, z=1.959963984540054):
     share = correct / total
     roots = np.roots([1 + z * z / total, -(2 * share + z * z / total), share * share])
     return tuple(np.sort(roots.real))
+
+
+# --- twins of kernels -------------------------------------------------------------------------------------------------
+
+
+def block_extremes(x, offsets):
+    """Return the least and the greatest value of every run of a flat array."""
+    runs = [x[start:stop] for start, stop in itertools.pairwise(offsets)]
+    return np.array([run.min() for run in runs]), np.array([run.max() for run in runs])
+
+
+def moments(x):
+    """Return count, Σx and Σx² in float64."""
+    x = np.asarray(x, np.float64)
+    return np.array([x.size, math.fsum(x), math.fsum(x * x)])
+
+
+def sums_below(x, thresholds):
+    """Return count, Σx and Σx² of the values below each threshold, and of all values."""
+    x = np.asarray(x, np.float64)
+    return np.array([moments(x[x < threshold]) for threshold in thresholds] + [moments(x)])
+
+
+def least_squares_step(x, step, least, greatest):
+    """Return Σ k·x / Σ k² for the codes that a step gives: the step with the least error for these codes."""
+    x = np.asarray(x, np.float64)
+    codes = np.clip(np.rint(x / step), least, greatest)
+    return np.dot(codes, x) / np.dot(codes, codes)
+
+
+def fine_mse(x, step, least, greatest):
+    """Return step²/12 for every value inside the levels and the squared distance for every other, on average."""
+    x = np.asarray(x, np.float64)
+    beyond = x - np.clip(x, least * step, greatest * step)
+    return np.where(beyond != 0, beyond**2, step**2 / 12).mean()

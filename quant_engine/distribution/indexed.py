@@ -15,9 +15,9 @@ from quant_engine.kernels import direct
 from quant_engine.kernels import index as kernels
 from quant_engine.kernels.parallel import over_ranges, thread_count
 
-BINNED_LEVELS = 512  # up to here a histogram bin is much narrower than a bucket
+BINNED_LEVELS = 256  # up to here a histogram bin is so much narrower than a bucket that errors are within 1e-6
 SORTED_LEVELS = 1024  # up to here prefix sums lose no more than 1e-11 to cancellation
-SORTED_BELOW = 1 << 21  # values; from here on bins hold so many that their sums tell all but 1e-6 of the error
+SORTED_BELOW = 1 << 22  # values; from here on bins hold so many that chance evens out in them
 POLISH_ROUNDS = 50  # at most
 LOOKUP_COST = 16  # of one threshold, in values read
 LARGEST_EXPONENT = 100  # of the histogram's unit, so that no scaled value overflows

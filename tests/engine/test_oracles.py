@@ -12,6 +12,7 @@ import quant_engine as qe
 
 rng = np.random.default_rng(20)
 WEIGHT = (rng.standard_t(3, (24, 64)) * 0.1).astype(np.float32)
+MANY = rng.standard_normal(200_000).astype(np.float32)
 ONNX_TYPES = {
     qe.IntFormat(8): TensorProto.INT8,
     qe.IntFormat(8, signed=False): TensorProto.UINT8,
@@ -108,12 +109,11 @@ def assert_equal_but_for_ties(ours, theirs, x, scale):
     "form", [qe.IntFormat(8), qe.IntFormat(4), qe.IntFormat(8, signed=False), qe.IntFormat(3, narrow=True)], ids=str
 )
 def test_values_are_those_of_torch_per_tensor_but_at_ties(form, symmetric):
-    x = rng.standard_normal(200_000).astype(np.float32)
-    q = qe.fit(x, qe.QuantizerSpec(form, symmetric=symmetric, clipping=qe.Percentile(99.5)))
+    q = qe.fit(MANY, qe.QuantizerSpec(form, symmetric=symmetric, clipping=qe.Percentile(99.5)))
     theirs = torch.fake_quantize_per_tensor_affine(
-        torch.from_numpy(x), float(q.scale[0]), int(q.zero_point[0]), form.qmin, form.qmax
+        torch.from_numpy(MANY), float(q.scale[0]), int(q.zero_point[0]), form.qmin, form.qmax
     )
-    assert_equal_but_for_ties(q.fake_quantize(x), theirs.numpy(), x, q.scale)
+    assert_equal_but_for_ties(q.fake_quantize(MANY), theirs.numpy(), MANY, q.scale)
 
 
 @pytest.mark.parametrize("symmetric", [True, False])

@@ -1,0 +1,300 @@
+"""Every kernel against its obvious twin; a kernel without a check here fails the suite."""
+
+import importlib
+import itertools
+import math
+import pkgutil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numba.core.dispatcher import Dispatcher
+
+from quant_engine import kernels
+from quant_engine.distribution.indexed import IndexedValues
+from quant_engine.kernels import affine, compile, direct, index, search
+from tests import reference
+from tests.engine.strategies import arrays
+
+MODULES = [
+    importlib.import_module(f"quant_engine.kernels.{found.name}") for found in pkgutil.iter_modules(kernels.__path__)
+]
+KERNELS = {
+    f"{module.__name__.rpartition('.')[2]}.{name}"
+    for module in MODULES
+    for name, found in vars(module).items()
+    if isinstance(found, Dispatcher) and not name.startswith("_") and found.py_func.__module__ == module.__name__
+}
+INLINED = {"index.key_bin"}  # helpers that exist only inside the kernels
+CHECKS = {}
+
+rng = np.random.default_rng(70)
+X = rng.standard_normal(1000).astype(np.float32)
+CODES = rng.integers(-8, 8, 1000).astype(np.int8)
+OFFSETS = np.array([0, 1, 300, 300 + 64, 999, 1000])
+SCALE = np.float32([0.1, 0.02, 0.3, 0.05, 0.7])
+ZERO_POINT = np.float32([0, 3, -8, 7, 1])
+ENDS = np.float32(-8), np.float32(7)
+LEVELS = np.sort(rng.standard_normal(9))
+EVERY = np.repeat(np.arange(5), np.diff(OFFSETS))  # the block of each value
+PARTS = [(0, 1000), (0, 7), (7, 350), (350, 1000), (299, 301)]
+
+
+def checks(name):
+    def keep(check):
+        CHECKS[name] = check
+        return check
+
+    return keep
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS - INLINED))
+def test_the_kernel_agrees_with_its_twin(name):
+    assert name in CHECKS, f"write a check of {name} against its obvious version in tests/reference.py"
+    CHECKS[name]()
+
+
+def test_no_check_is_left_of_a_kernel_that_is_gone():
+    assert CHECKS.keys() <= KERNELS
+
+
+@checks("affine.block_extremes")
+def block_extremes():
+    low, high = np.full(5, np.inf, np.float32), np.full(5, -np.inf, np.float32)
+    for start, stop in itertools.pairwise([0, 1, 7, 350, 999, 1000]):  # parts that end inside blocks
+        affine.block_extremes(X, OFFSETS, start, stop, low, high)
+    np.testing.assert_array_equal((low, high), reference.block_extremes(X, OFFSETS))
+
+
+@checks("affine.encode_blocks")
+def encode_blocks():
+    expected = reference.encode(X, SCALE[EVERY], ZERO_POINT[EVERY], -8, 7)
+    for start, stop in PARTS:
+        codes = np.full(1000, 99, np.int8)
+        peak = affine.encode_blocks(X, OFFSETS, SCALE, ZERO_POINT, *ENDS, start, stop, codes)
+        np.testing.assert_array_equal(codes[start:stop], expected[start:stop])
+        assert (np.delete(codes, slice(start, stop)) == 99).all()
+        assert np.int32(peak).view(np.float32) == np.abs(X[start:stop]).max()
+
+
+@checks("affine.decode_blocks")
+def decode_blocks():
+    out = np.full(1000, np.nan, np.float32)
+    for start, stop in itertools.pairwise([0, 7, 350, 1000]):
+        affine.decode_blocks(CODES, OFFSETS, SCALE, ZERO_POINT, start, stop, out)
+    np.testing.assert_array_equal(out, reference.decode(CODES, SCALE[EVERY], ZERO_POINT[EVERY]))
+
+
+def assert_totals(totals, x, x_hat, lo, hi):
+    expected = reference.metrics(x, x_hat, lo, hi)
+    x, error = x.astype(np.float64), x_hat.astype(np.float64) - x
+    assert totals[affine.SQUARED_ERROR] == pytest.approx(expected["mse"] * x.size, rel=1e-12)
+    assert totals[affine.CLIPPED_SQUARED_ERROR] == pytest.approx(expected["clipping_mse"] * x.size, rel=1e-12)
+    assert totals[affine.CLIPPED] == expected["clipped"]
+    assert totals[affine.POWER] == pytest.approx(np.dot(x, x), rel=1e-12)
+    assert totals[affine.PRODUCT] == pytest.approx(np.dot(x, error), rel=1e-9)
+    assert totals[affine.MAX_ERROR] == expected["max_abs"]
+
+
+@checks("affine.fake_quantize_blocks")
+def fake_quantize_blocks():
+    scale, zero_point = SCALE[EVERY], ZERO_POINT[EVERY]
+    x_hat = reference.decode(reference.encode(X, scale, zero_point, -8, 7), scale, zero_point)
+    lo, hi = ((end - zero_point) * scale for end in ENDS)
+    for keep, (start, stop) in itertools.product((True, False), PARTS):
+        part = slice(start, stop)
+        out, totals = np.empty(1000 * keep, np.float32), np.zeros(affine.TOTALS)
+        affine.fake_quantize_blocks(X, OFFSETS, SCALE, ZERO_POINT, *ENDS, start, stop, out, totals)
+        assert_totals(totals, X[part], x_hat[part], lo[part], hi[part])
+        if keep:
+            np.testing.assert_array_equal(out[part], x_hat[part])
+
+
+@checks("affine.compare")
+def compare():
+    x_hat, totals = X + np.float32(0.1) * X[::-1], np.zeros(affine.TOTALS)
+    affine.compare(X, x_hat, np.float32(-1), np.float32(2), totals)
+    assert_totals(totals, X, x_hat, -1, 2)
+
+
+@checks("affine.count_codes")
+def count_codes():
+    counts = np.zeros(16, np.int64)
+    affine.count_codes(CODES, -8, counts)
+    np.testing.assert_array_equal(counts, np.bincount(CODES + 8, minlength=16))
+
+
+@checks("compile.ordered")
+def order():
+    values = np.float32([-np.inf, -3e38, -1, -1e-45, -0.0, 0.0, 1e-45, 1, 3e38, np.inf])
+    keys = [compile.ordered(value) for value in values]
+    assert keys == sorted(keys)
+    assert compile.ordered(np.float32(np.nan)) > keys[-1]
+
+
+@checks("compile.unordered")
+def unorder():
+    for value in np.float32([-np.inf, -1e-45, -0.0, 0.0, 2.5, np.inf]):
+        back = np.float32(compile.unordered(np.int32(compile.ordered(value))))
+        assert back.view(np.int32) == value.view(np.int32)
+
+
+@checks("direct.even_error")
+def direct_even_error():
+    found = direct.even_error(X, 0.3, -4, 3, 0, 600) + direct.even_error(X, 0.3, -4, 3, 600, 1000)
+    assert found == pytest.approx(1000 * reference.even_mse(X, 0.3, -4, 3).item(), rel=1e-12)
+
+
+def even_errors_of(kernel, source):
+    steps, least, greatest = np.array([0.3, 0.02, 2.0, 0.3]), np.array([-4, -128, 0, -1]), np.array([3, 127, 15, 0])
+    found = np.full(4, np.nan)
+    kernel(source, steps, least, greatest, 0, 3, found)
+    kernel(source, steps, least, greatest, 3, 4, found)
+    for error, *configuration in zip(found, steps, least, greatest, strict=True):
+        assert error == pytest.approx(1000 * reference.even_mse(X, *configuration).item(), rel=1e-11)
+
+
+@checks("direct.even_errors")
+def direct_even_errors():
+    even_errors_of(direct.even_errors, X)
+
+
+@checks("direct.levels_error")
+def direct_levels_error():
+    found = direct.levels_error(X, LEVELS, 0, 1) + direct.levels_error(X, LEVELS, 1, 1000)
+    assert found == pytest.approx(1000 * reference.levels_mse(X, LEVELS), rel=1e-12)
+
+
+@checks("direct.count_bins")
+def count_bins():
+    expected, edges = np.histogram(X.astype(np.float64), 31)
+    counts = np.zeros(31, np.int64)
+    for start, stop in ((0, 400), (400, 1000)):
+        direct.count_bins(X, edges, start, stop, counts)
+    np.testing.assert_array_equal(counts, expected)
+
+
+def both_indexes():
+    """Return the sorted index, which is exact, and a histogram so fine beside so few values that it nearly is."""
+    return (IndexedValues.in_order(X).index, 1e-12), (IndexedValues.in_bins(X, float(np.abs(X).max())).index, 1e-4)
+
+
+@checks("index.sums_below")
+def sums_below():
+    thresholds = np.array([-1e9, -1.0, 0.0, float(X[5]), 1e-3, 2.0, 1e9])
+    for found, tolerance in both_indexes():
+        sums = np.full((8, 3), np.nan)
+        index.sums_below(found, thresholds, sums)
+        np.testing.assert_allclose(sums, reference.sums_below(X, thresholds), rtol=tolerance, atol=1000 * tolerance)
+
+
+@checks("index.add_moments")
+def add_moments():
+    found = IndexedValues.in_bins(X, float(np.abs(X).max())).index
+    sums = np.zeros((2 * found.half, 4))
+    index.add_moments(X, found.unit, found.offset, found.base, found.half, sums)
+    np.testing.assert_allclose(sums[:, :3].sum(axis=0), reference.moments(X), rtol=1e-12)
+    np.testing.assert_allclose(sums[found.half :, :3].sum(axis=0), reference.moments(X[X >= 0]), rtol=1e-12)
+    means = sums[:, 1][sums[:, 0] > 0] / sums[:, 0][sums[:, 0] > 0]
+    assert (np.diff(means) > 0).all()  # bins follow each other as the values do
+
+
+@checks("index.sum_runs")
+def sum_runs():
+    values = np.concatenate([np.sort(X[:100]), np.full(28, np.inf, np.float32)]).reshape(2, index.RUN)
+    sums = np.zeros((2, 3))
+    index.sum_runs(values, 0, 2, sums)
+    np.testing.assert_allclose(
+        sums, [reference.moments(np.sort(X[:100])[:64]), reference.moments(np.sort(X[:100])[64:])]
+    )
+
+
+@checks("index.accumulate")
+def accumulate():
+    rows = np.stack([X, X * X, 1e-6 * X], axis=1).astype(np.float64)
+    sums = rows.copy()
+    index.accumulate(sums)
+    exact = np.array([[math.fsum(column[: i + 1]) for column in rows.T] for i in range(1000)])
+    assert (np.abs(sums - exact) <= 2.0**-52 * np.cumsum(np.abs(rows), axis=0)).all()  # the bound of Kahan's sum
+
+
+@checks("index.spread_bins")
+def spread_bins():
+    bins = [np.array([1.0, 2.0, 4.0]), np.array([3.0, 3.0]), np.array([])]
+    spread = np.empty((3, 3))
+    index.spread_bins(np.array([reference.moments(values) for values in bins]), spread)
+    low, high, density = spread[0]
+    assert ((low + high) / 2, (high - low) ** 2 / 12) == pytest.approx((bins[0].mean(), bins[0].var()))
+    assert density * (high - low) == pytest.approx(3)
+    assert spread[1].tolist() == [3, 3, 0]
+    assert not spread[2].any()
+
+
+@checks("index.levels_error")
+def levels_error():
+    for found, tolerance in both_indexes():
+        expected = 1000 * reference.levels_mse(X, LEVELS)
+        assert index.levels_error(found, LEVELS) == pytest.approx(expected, rel=max(tolerance, 1e-12))
+
+
+@checks("index.even_errors")
+def even_errors():
+    even_errors_of(index.even_errors, both_indexes()[0][0])
+
+
+@checks("index.polish")
+def polish():
+    steps, errors = np.array([0.5, 0.11, 0.3]), np.empty(3)
+    starts = steps.copy()
+    index.polish(both_indexes()[0][0], -7, 7, 50, steps, errors)
+    for start, step, error in zip(starts, steps, errors, strict=True):
+        assert error == pytest.approx(1000 * reference.even_mse(X, step, -7, 7).item(), rel=1e-10)
+        assert error <= 1000 * reference.even_mse(X, start, -7, 7).item()
+        assert step == pytest.approx(reference.least_squares_step(X, step, -7, 7), rel=1e-6)  # a fixed point
+
+
+@checks("index.fine_errors")
+def fine_errors():
+    steps, least, greatest = np.array([1e-4, 5e-5]), np.array([-32768, -30000]), np.array([32767, 30000])
+    errors = np.empty(2)
+    index.fine_errors(both_indexes()[0][0], steps, least, greatest, errors)
+    expected = [1000 * reference.fine_mse(X, *c) for c in zip(steps, least, greatest, strict=True)]
+    np.testing.assert_allclose(errors, expected, rtol=1e-9)
+
+
+@checks("search.best_even_steps")
+def best_even_steps():
+    steps = np.zeros(4)
+    offsets = np.array([0, 250, 500, 750, 1000])
+    search.best_even_steps(X, offsets, 100, np.float32(-7), np.float32(7), 0, 4, steps)
+    for step, (start, stop) in zip(steps, itertools.pairwise(offsets), strict=True):
+        x = X[start:stop]
+        grid = reference.even_mse(x, np.abs(x).max() / 7 * np.arange(1, 1001) / 1000, -7, 7)
+        assert reference.even_mse(x, step, -7, 7).item() <= 1.01 * grid.min()
+
+
+@checks("search.best_offset_steps")
+def best_offset_steps():
+    x = X + np.float32(1)
+    steps, zeros = np.zeros(2), np.zeros(2, np.int64)
+    search.best_offset_steps(x, np.array([0, 500, 1000]), 100, 15, 0, 2, steps, zeros)
+    for step, zero, part in zip(steps, zeros, (x[:500], x[500:]), strict=True):
+        shares = np.linspace(1 / 32, 1, 32)
+        grid = reference.offset_mse(part, [(part.min() * a, part.max() * b) for a in shares for b in shares], 15)
+        assert reference.even_mse(part, step, -zero, 15 - zero).item() <= 1.03 * grid.min()
+
+
+@given(st.floats(width=32, allow_nan=False), st.floats(width=32, allow_nan=False))
+def test_ordered_bits_compare_as_the_values_do(a, b):
+    keys = compile.ordered(np.float32(a)), compile.ordered(np.float32(b))
+    assert (keys[0] < keys[1]) == (a < b or (a == b == 0 and np.signbit(a) > np.signbit(b)))
+
+
+@given(arrays(magnitude=3e38), st.lists(st.floats(-3e38, 3e38), min_size=1, max_size=5))
+def test_the_sorted_index_counts_what_lies_below_any_threshold(x, thresholds):
+    found = IndexedValues.in_order(x.reshape(-1)).index
+    sums = np.empty((len(thresholds) + 1, 3))
+    index.sums_below(found, np.sort(thresholds), sums)
+    expected = [(x < threshold).sum() for threshold in np.sort(thresholds)]
+    assert sums[:, 0].tolist() == [*expected, x.size]
