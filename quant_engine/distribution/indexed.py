@@ -128,15 +128,16 @@ class IndexedValues:
 
 
 def _moment_histogram(flat: Float32Array, peak: float) -> kernels.Index:
-    """Bin by a log-linear key whose offset is the root mean square (of a sample).
+    """Bin by a log-linear key whose offset is a quarter of the root mean square (of a sample).
 
+    More would make bins of the values that matter wider, and errors larger; less would only add bins around 0.
     A power of two, `unit`, first brings the values to a magnitude at which float32 has all its bits.
     """
     unit = np.float32(2.0 ** min(max(-math.frexp(peak)[1], -LARGEST_EXPONENT), LARGEST_EXPONENT))
     sample = flat[:: max(1, flat.size >> 14)].astype(np.float64) * float(unit)
     top = np.float32(peak) * unit
     smallest = max(float(top) * 2.0**-16, float(np.finfo(np.float32).tiny))
-    offset = np.float32(max(float(np.sqrt(np.mean(np.square(sample)))), smallest))
+    offset = np.float32(max(0.25 * float(np.sqrt(np.mean(np.square(sample)))), smallest))
     base = np.int32(int(offset.view(np.int32)) >> int(kernels.DROPPED_BITS))
     half = np.int32((int((top + offset).view(np.int32)) >> int(kernels.DROPPED_BITS)) - base + 1)
 

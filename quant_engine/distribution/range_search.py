@@ -1,8 +1,9 @@
 """Search of the clipping range with the least mean squared error.
 
 The error of uniform levels falls and rises with their step, but not smoothly: on small tensors, and where values
-repeat, it has many local minima. So the search looks everywhere on a coarse grid, then closely at every step (and zero
-point) that the coarse grid cannot rule out, and improves the best by least squares.
+repeat, it has many local minima. So the search looks everywhere on a coarse grid; where a zero point is to be found,
+then at all steps and zero points that this grid cannot rule out; then closely around the best, which it improves by
+least squares.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from numpy.typing import NDArray
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.inputs import Float64Array
 
-FIRST_STEPS = 512  # of a symmetric search, from full coverage down
 COARSE_STEPS = 64  # for each zero point, while that is being chosen
-DENSE_STEPS = 256  # among the steps that are not ruled out
-CLOSE_LOOKS = 64  # of those, looked at more closely
+DENSE_STEPS = 256, 1024  # for one zero point; the more the fewer values there are, as their error is the more jagged
+DENSE_BUDGET = 1 << 18  # values read for one dense run
+CLOSE_LOOKS = 64  # candidates looked at more closely
 CLOSE_STEPS = 16  # around each
 POLISHED_STEPS = 16  # improved by least squares
 SEARCH_FLOOR = 0.1  # the smallest clip tried, as a share of mean |x|
@@ -29,7 +30,7 @@ MOST_ZERO_POINTS = 32  # tried in the first round
 DENSE_ZERO_POINTS = 64  # whose steps are tried densely, between the first and the last that is not ruled out …
 BEST_ZERO_POINTS = 16  # … and among the best
 SLACK = 0.05  # what exceeds the least error on a coarse grid by more is ruled out, …
-SAMPLING_SLACK = 3.0  # … and this / √n more, as the error of n values is scattered
+SAMPLING_SLACK = 5.0  # … and this / √n more, as the error of n values is scattered
 DIRECT_SEARCH_VALUES = 1 << 14  # tensors this small are read for every candidate of a fine format
 DIRECT_BUDGET = 1 << 23  # values read on either side of the best step, in each of the last rounds for a fine format
 FINE_REACH = 0.03  # of the first of these rounds, relative to the step
@@ -62,10 +63,8 @@ class RangeSearch:
         covering = max(-self.lo, self.hi) / greatest
         if zero <= 0 and self.hi <= 0.0:
             return covering  # no value lies on the side that has levels
-        grid = self._grid(covering, zero, FIRST_STEPS)
-        low, high = self._not_ruled_out(self._errors(grid, np.full(grid.size, zero)), None)
-        steps = np.geomspace(grid[low], grid[high], max(DENSE_STEPS, 2 * (high - low)))
-        return self._better((covering, zero), self._refined(steps[None], np.array([zero])))[0]
+        grid = self._grid(covering, zero, 2 * self._dense_steps)
+        return self._better((covering, zero), self._refined(grid[None], np.array([zero])))[0]
 
     def best_step_and_zero(self) -> tuple[float, int]:
         """Return the best step and zero point."""
@@ -84,7 +83,7 @@ class RangeSearch:
         while around:
             zeros = sorted(zero for zero in around if self._covering(zero) > 0.0)
             if zeros:
-                grids = np.stack([self._grid_and_ends(zero) for zero in zeros])
+                grids = np.stack([self._grid(self._covering(zero), zero, COARSE_STEPS) for zero in zeros])
                 errors = self._errors(grids.reshape(-1), np.repeat(zeros, COARSE_STEPS)).reshape(grids.shape)
                 tried.update({zero: (grids[i], errors[i]) for i, zero in enumerate(zeros)})
             best = min(tried, key=lambda zero: float(tried[zero][1].min()))
@@ -107,7 +106,7 @@ class RangeSearch:
                 grid, errors = tried[min(kept, key=lambda other: abs(other - zero))]
                 low, high = self._not_ruled_out(errors, least)
                 upper = covering if high == grid.size - 1 else min(float(grid[high]), covering)
-                runs[zero] = np.geomspace(min(float(grid[low]), 0.9 * upper), upper, DENSE_STEPS)
+                runs[zero] = np.geomspace(min(float(grid[low]), 0.9 * upper), upper, self._dense_steps)
         return np.stack(list(runs.values())), np.array(list(runs))
 
     def _refined(self, runs: Float64Array, zeros: NDArray[np.int64]) -> tuple[float, int]:
@@ -152,35 +151,29 @@ class RangeSearch:
             return self.indexed.estimated_errors(steps, -zeros, self.span - zeros)
         return self.indexed.even_errors(steps, -zeros, self.span - zeros)
 
-    def _ends(self, zero: int) -> tuple[float, float]:
-        """Return the steps that put the last level on either side at the last value; 0 where there is none."""
-        above, below = self.span - zero, zero
-        ends = max(self.hi / above if above > 0 else 0.0, 0.0), max(-self.lo / below if below > 0 else 0.0, 0.0)
-        return min(ends), max(ends)
-
     def _covering(self, zero: int) -> float:
         """Return the smallest step that clips nothing; 0 where no value lies on a side that has levels."""
-        return self._ends(zero)[1]
-
-    def _grid_and_ends(self, zero: int) -> Float64Array:
-        """Return a coarse grid with the step in it that covers one side alone: best where only an outlier is far."""
-        one, both = self._ends(zero)
-        grid = self._grid(both, zero, COARSE_STEPS - 1)
-        return np.sort(np.append(grid, max(one, float(grid[0]))))
+        above, below = self.span - zero, zero
+        return max(self.hi / above if above > 0 else 0.0, -self.lo / below if below > 0 else 0.0, 0.0)
 
     def _grid(self, covering: float, zero: int, count: int) -> Float64Array:
         """Return steps evenly spaced in logarithm, from a tenth of mean |x| to full coverage."""
         floor = SEARCH_FLOOR * self._mean_magnitude / max(self.span - zero, zero)
         return np.geomspace(min(floor, covering / 4.0), covering, count)
 
-    def _not_ruled_out(self, errors: Float64Array, least: float | None) -> tuple[int, int]:
+    def _not_ruled_out(self, errors: Float64Array, least: float) -> tuple[int, int]:
         """Return the first and last place whose error may come near the least, and one more to either side."""
-        kept = np.flatnonzero(errors <= (errors.min() if least is None else least) * self._slack)
+        kept = np.flatnonzero(errors <= least * self._slack)
         return max(int(kept[0]) - 1, 0), min(int(kept[-1]) + 1, errors.size - 1)
 
     @cached_property
     def _mean_magnitude(self) -> float:
         return (self.indexed.sums[1] - 2.0 * float(self.indexed.sums_below(0.0)[1])) / self.indexed.size
+
+    @property
+    def _dense_steps(self) -> int:
+        fewest, most = DENSE_STEPS
+        return min(max(DENSE_BUDGET // self.indexed.size, fewest), most)
 
     @property
     def _slack(self) -> float:

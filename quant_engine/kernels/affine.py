@@ -66,12 +66,18 @@ def _saturate(value, lowest, highest):
 
 @helper
 def _steps(inside, scale):
-    """Return rint(x / scale), never −0, for a value between the outermost levels.
+    """Return rint(x / scale) for a value between the outermost levels.
 
     Saturating x and saturating its code come to the same: rint is monotone, and a level divided by the scale rounds to
     its own code.
     """
-    return round_even(inside / scale) + np.float32(0)
+    return round_even(inside / scale)
+
+
+@helper
+def _level(inside, scale):
+    """Return the level of a value between the outermost ones; adding 0 makes −0, which no code stands for, 0."""
+    return add_product(np.float32(0), _steps(inside, scale), scale)
 
 
 @helper
@@ -109,11 +115,12 @@ def _quantize_run(x, out, keep, scale, zero_point, qmin, qmax, totals):
     highest = (qmax - zero_point) * scale
     sums = NO_SUMS
     for i in range(x.size):
-        inside = _saturate(x[i], lowest, highest)
-        level = _steps(inside, scale) * scale
+        value = x[i]  # before `out`, which may be the same memory, is written
+        inside = _saturate(value, lowest, highest)
+        level = _level(inside, scale)
         if keep:
             out[i] = level
-        sums = _grown(sums, x[i], level, inside != x[i])
+        sums = _grown(sums, value, level, inside != value)
     _add(sums, totals)
 
 

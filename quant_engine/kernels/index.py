@@ -27,7 +27,7 @@ from quant_engine.kernels.compile import (
 
 RUN = 64  # sorted values a prefix sum
 BATCH = 4096  # values whose bins are found before any is counted
-MANTISSA_BITS = 13  # of the key: 8,192 bins for each doubling
+MANTISSA_BITS = 12  # of the key: 4,096 bins for each doubling
 DROPPED_BITS = np.int32(23 - MANTISSA_BITS)
 LARGEST = float(np.finfo(np.float32).max)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import pairwise
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -40,7 +41,12 @@ def over_ranges(size: int, work: Callable[[int, int], Result], cost: int | None 
     if (size if cost is None else cost) < SERIAL_BELOW or parts < 2:
         return [work(0, size)]
     edges = [size * i // parts for i in range(parts + 1)]
-    return list(_pool().map(work, edges[:-1], edges[1:]))
+    others = [_pool().submit(work, start, stop) for start, stop in pairwise(edges[1:])]
+    try:
+        first = work(0, edges[1])  # here, where a core is awake: workers woken together may land on the same one
+    finally:
+        wait(others)  # none may still write when the caller goes on
+    return [first, *(other.result() for other in others)]
 
 
 def _forget_after_fork() -> None:

@@ -155,6 +155,12 @@ def test_the_histogram_of_many_values_is_that_of_numpy(name):
     np.testing.assert_array_equal(edges, expected_edges)
 
 
+@pytest.mark.parametrize("width", range(1, 100))
+def test_a_value_on_an_edge_is_counted_as_numpy_counts_it(width):
+    x = np.arange(50, dtype=np.float64) * width  # dividing by the width of a bin rounds some of these to either side
+    np.testing.assert_array_equal(qe.Distribution(x).histogram(49)[0], np.histogram(x, 49)[0])
+
+
 def test_a_constant_tensor_has_bins_of_half_a_unit_to_each_side():
     counts, edges = qe.Distribution(np.full(7, 0.25)).histogram(4)
     expected, expected_edges = np.histogram(np.full(7, 0.25), 4)

@@ -18,7 +18,7 @@ def assert_report(report, x, x_hat, lo, hi):
     slack = {
         "sqnr_db": 1e-9,
         "rounding_mse": 1e-12 * expected["mse"],  # the rest of the whole
-        "cosine": 1e-15 * power / kept if kept else 0.0,  # from Σx², Σxe and Σe², so an x̂ ≪ x costs it digits
+        "cosine": 1e-15 * (1 + power / kept) if kept else 0.0,  # from Σx², Σxe and Σe²: an x̂ ≪ x costs it digits
     }
     for name, value in expected.items():
         assert getattr(report, name) == pytest.approx(value, rel=1e-9, abs=slack.get(name, 1e-300)), name
@@ -101,7 +101,7 @@ def test_shapes_that_differ_are_refused_with_both():
         qe.measure(np.ones((2, 3)), np.ones((3, 2)))
 
 
-@pytest.mark.parametrize("clip", [(np.zeros(3), 1.0), (0.0, np.ones((2, 2, 2)))])
+@pytest.mark.parametrize("clip", [(np.zeros(3), 1.0), (0.0, np.ones((2, 2, 2))), (np.zeros((2, 2, 2)), 5.0)])
 def test_a_clip_that_does_not_broadcast_is_refused_with_the_shapes(clip):
     with pytest.raises(qe.QuantError, match=r"clip of shapes .* \(2, 2\)"):
         qe.measure(np.ones((2, 2)), np.ones((2, 2)), clip=clip)
