@@ -47,15 +47,3 @@ class BlockView:
         """A value of the block's own size to follow through the formulas: its standard deviation, two figures long."""
         sigma = self.distribution.sigma or abs(self.distribution.hi)
         return float(f"{sigma:.2g}")
-
-
-@dataclass(frozen=True)
-class ClipCurve:
-    """Mean squared error against the clipping value β, for one bit width; `lows` are the α that go with each β."""
-
-    bits: int
-    lows: NDArray[np.float64]
-    clips: NDArray[np.float64]
-    errors: NDArray[np.float64]
-    best_clip: float
-    best_error: float
