@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from quant_engine.inputs import Float32Array
-from quant_engine.network.architectures import Architecture, Conv, Linear
+from quant_engine.network.architectures import Architecture, Weighted
+from quant_engine.network.layers import Parameters
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,17 +32,14 @@ class Runner:
     def __init__(
         self,
         architecture: Architecture,
-        parameters: Mapping[str, tuple[Float32Array, Float32Array]],
+        parameters: Parameters,
         inputs: Float32Array,
     ) -> None:
-        """Keep references to folded weights and biases, and to the inputs."""
+        """Keep copies of folded weights and biases, and of the inputs."""
         import torch
 
         self._steps = architecture.steps
-        self._parameters = {
-            name: (torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy()))
-            for name, (weight, bias) in parameters.items()
-        }
+        self._parameters = _tensors(parameters)
         self._inputs = torch.from_numpy(inputs.copy())
         self._kept: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
         self._lock = threading.Lock()
@@ -53,7 +51,7 @@ class Runner:
         with torch.inference_mode():
             start, keys, x = self._resume(replaced)
             for step in self._steps[start:]:
-                if isinstance(step, Conv | Linear):
+                if isinstance(step, Weighted):
                     self._keep(keys, x)
                     key, weight = replaced.get(step.name, ("", None))
                     keys = (*keys, key)
@@ -71,7 +69,7 @@ class Runner:
         ahead = keys
         with self._lock:
             for position, step in enumerate(self._steps):
-                if isinstance(step, Conv | Linear):
+                if isinstance(step, Weighted):
                     if ahead in self._kept:
                         start, keys, found = position, ahead, self._kept[ahead]
                         self._kept.move_to_end(ahead)
@@ -88,3 +86,36 @@ class Runner:
             while self._kept and sum(kept.nbytes for kept in self._kept.values()) > CACHE_BYTES:
                 oldest = next((kept for kept in self._kept if any(kept)), next(iter(self._kept)))
                 del self._kept[oldest]
+
+
+def layer_inputs(
+    architecture: Architecture, parameters: Parameters, inputs: Float32Array, layers: Collection[str]
+) -> dict[str, Float32Array]:
+    """Return the input of each named layer in floating point, shape (inputs, …), read-only."""
+    import torch
+
+    found: dict[str, Float32Array] = {}
+    tensors = _tensors(parameters)
+    with torch.inference_mode():
+        x = torch.from_numpy(inputs.copy())
+        for step in architecture.steps:
+            if isinstance(step, Weighted):
+                if step.name in layers:
+                    found[step.name] = np.asarray(x.numpy())
+                    found[step.name].flags.writeable = False
+                x = torch.cat([step.run(part, *tensors[step.name]) for part in torch.split(x, BATCH)])
+            else:
+                x = step.run(x)
+            if len(found) == len(set(layers)):
+                break
+    return found
+
+
+def _tensors(parameters: Parameters) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return weights and biases as torch tensors of their own."""
+    import torch
+
+    return {
+        name: (torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy()))
+        for name, (weight, bias) in parameters.items()
+    }

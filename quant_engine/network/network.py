@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.network.accuracy import Accuracy
-from quant_engine.network.architectures import ARCHITECTURES, NORM_SUFFIX, Architecture, Conv, Linear
-from quant_engine.network.evaluation import Replacement, Runner
+from quant_engine.network.architectures import ARCHITECTURES, Architecture
+from quant_engine.network.evaluation import Replacement, Runner, layer_inputs
 from quant_engine.network.files import BUILTIN
-from quant_engine.network.folding import fold_batch_norm
+from quant_engine.network.layers import LayerInfo, read_layers
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import Quantizer, fit
 
@@ -27,25 +26,6 @@ Split = Literal["test", "calibration"]
 SPLITS = ("test", "calibration")
 
 FASHION_NORMALISATION = (0.2860, 0.3530)  # mean and standard deviation of the training pixels, of 0..1
-
-
-@dataclass(frozen=True)
-class LayerInfo:
-    """A layer that has a weight: `shape` is the weight's, (out, in) or (out, in/groups, height, width)."""
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights, without the bias."""
-        return math.prod(self.shape)
-
-    @property
-    def matrix_shape(self) -> tuple[int, int]:
-        """Shape of the view in which the weight is quantized: (out, everything else)."""
-        return self.shape[0], math.prod(self.shape[1:])
 
 
 class Network:
@@ -67,14 +47,7 @@ class Network:
         self.title = architecture.title
         self._architecture = architecture
         stored = load((BUILTIN / f"{name}.safetensors").read_bytes())
-        self._parameters: dict[str, tuple[Float32Array, Float32Array]] = {}
-        self._layers: dict[str, LayerInfo] = {}
-        for step in architecture.steps:
-            if isinstance(step, Conv | Linear):
-                weight, bias = _folded(stored, step.name)
-                weight.flags.writeable = bias.flags.writeable = False
-                self._parameters[step.name] = weight, bias
-                self._layers[step.name] = LayerInfo(step.name, _kind(step), weight.shape)
+        self._layers, self._parameters = read_layers(architecture, stored)
         self._runners: dict[str, Runner] = {}
         self._lock = threading.Lock()
 
@@ -102,6 +75,31 @@ class Network:
         mean, deviation = FASHION_NORMALISATION
         images = (self._data[f"{split}_images"][:, None].astype(np.float32) / 255 - mean) / deviation
         return images.astype(np.float32), self._data[f"{split}_labels"].astype(np.int64)
+
+    def activations(
+        self, layers: Iterable[str] | None = None, split: Split = "calibration", start: int = 0, stop: int | None = None
+    ) -> dict[str, Float32Array]:
+        """Return the input of each layer in floating point, for the images `start` to `stop` of a split, read-only.
+
+        All layers by default. Shapes are (images, *LayerInfo.input_shape); the first layer's input are the normalised
+        pixels. The logits are `run(images)`.
+
+        Raises:
+            QuantError: for a layer or split there is not, and where no image lies between `start` and `stop`.
+
+        Example:
+            >>> load("fashion-cnn").activations(["fc2"], stop=3)["fc2"].shape
+            (3, 96)
+        """
+        wanted = tuple(self._layers if layers is None else layers)
+        for name in wanted:
+            self._check(name)
+        images = self.data(split)[0][start:stop]
+        if not len(images):
+            raise QuantError(
+                f"no image lies in [{start}:{stop}] of the {len(self.data(split)[0])} of {split!r}; widen the range"
+            )
+        return layer_inputs(self._architecture, self._parameters, images, wanted)
 
     def freeze(self, plan: QuantizationPlan) -> QuantizationPlan:
         """Return the plan with every weight's spec fitted to the weight, in the view (out, everything else).
@@ -169,22 +167,3 @@ def load(name: str) -> Network:
     if name not in ARCHITECTURES:
         raise QuantError(f"{name!r} is no built-in network; choose one of {', '.join(ARCHITECTURES)}")
     return Network(name, ARCHITECTURES[name])
-
-
-def _kind(step: Conv | Linear) -> str:
-    if isinstance(step, Linear):
-        return "linear"
-    return "depthwise convolution" if step.groups == step.inputs > 1 else "convolution"
-
-
-def _folded(stored: dict[str, Float32Array], name: str) -> tuple[Float32Array, Float32Array]:
-    norm = name + NORM_SUFFIX
-    if f"{norm}.weight" not in stored:
-        return stored[f"{name}.weight"], stored[f"{name}.bias"]
-    return fold_batch_norm(
-        stored[f"{name}.weight"],
-        stored[f"{norm}.weight"],
-        stored[f"{norm}.bias"],
-        stored[f"{norm}.running_mean"],
-        stored[f"{norm}.running_var"],
-    )
