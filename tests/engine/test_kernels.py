@@ -160,6 +160,27 @@ def direct_even_errors():
     even_errors_of(direct.even_errors, X)
 
 
+COUNTS = rng.integers(1, 5, 1000).astype(np.float64)
+REPEATED = np.repeat(X, COUNTS.astype(int))
+
+
+@checks("direct.counted_even_error")
+def direct_counted_even_error():
+    parts = [direct.counted_even_error((X, COUNTS), 0.3, -4, 3, *part) for part in ((0, 600), (600, 1000))]
+    expected = REPEATED.size * reference.even_mse(REPEATED, 0.3, -4, 3).item()
+    assert sum(parts) == pytest.approx(expected, rel=1e-12)
+
+
+@checks("direct.counted_even_errors")
+def direct_counted_even_errors():
+    steps, least, greatest, found = np.array([0.3, 0.02]), np.array([-4, 0]), np.array([3, 255]), np.empty(2)
+    direct.counted_even_errors((X, COUNTS), steps, least, greatest, 0, 1, found)
+    direct.counted_even_errors((X, COUNTS), steps, least, greatest, 1, 2, found)
+    for error, *configuration in zip(found, steps, least, greatest, strict=True):
+        expected = REPEATED.size * reference.even_mse(REPEATED, *configuration).item()
+        assert error == pytest.approx(expected, rel=1e-12)
+
+
 @checks("direct.levels_error")
 def direct_levels_error():
     found = direct.levels_error(X, LEVELS, 0, 1) + direct.levels_error(X, LEVELS, 1, 1000)
