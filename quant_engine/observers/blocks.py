@@ -50,7 +50,7 @@ class BlockObservers:
         refuse_unless_static(spec.granularity, sample)
         self.spec, self.sample = spec, sample
         count = spec.granularity.blocks((1, *sample)).count
-        self.observers = [observer_for(spec.clipping, spec.format) for _ in range(count)]
+        self.observers = [observer_for(spec.clipping, spec.format.bits) for _ in range(count)]
 
     def update(self, batch: Any) -> None:
         """Show each observer its block of a batch (n, *sample).

@@ -13,7 +13,7 @@ from quant_engine.distribution import WeightedValues
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float64Array
 from quant_engine.kernels.observe import count_aligned
-from quant_engine.observers.base import Arrays, finite_batch, refuse_nothing
+from quant_engine.observers.base import Arrays, finite_batch
 from quant_engine.observers.extremes import MinMaxObserver, numbers
 from quant_engine.quantizer import QuantizerSpec
 
@@ -36,7 +36,7 @@ class HistogramObserver:
         >>> observer.update([0.1, 0.2, 0.9]); observer.counts.tolist(), observer.edges.tolist()
         ([2, 0, 0, 1], [0.0, 0.25, 0.5, 0.75, 1.0])
         >>> observer.update([-1.5]); observer.counts.tolist(), observer.edges.tolist()
-        ([1, 0, 0, 3], [-2.0, -1.5, -1.0, -0.5, 0.0])
+        ([1, 0, 3], [-2.0, -1.0, 0.0, 1.0])
     """
 
     def __init__(self, bins: int = 2048) -> None:
@@ -75,7 +75,7 @@ class HistogramObserver:
             QuantError: if it has another number of bins.
         """
         if self.bins != other.bins:
-            raise QuantError(f"histograms of {self.bins} and {other.bins} bins cannot be merged; use one number of bins")
+            raise QuantError(f"histograms of {self.bins} and {other.bins} bins cannot be merged; use equal bins")
         if other.seen.lo <= other.seen.hi:
             self._cover(other.seen.lo, other.seen.hi)
             self._add(other.counts, other.first, other.exponent)

@@ -13,7 +13,7 @@ from numba.core.dispatcher import Dispatcher
 
 from quant_engine import kernels
 from quant_engine.distribution.indexed import IndexedValues
-from quant_engine.kernels import affine, compile, direct, index, search
+from quant_engine.kernels import affine, compile, direct, index, observe, search
 from tests import reference
 from tests.engine.strategies import arrays
 
@@ -123,6 +123,13 @@ def count_codes():
     counts = np.zeros(16, np.int64)
     affine.count_codes(CODES, -8, counts)
     np.testing.assert_array_equal(counts, np.bincount(CODES + 8, minlength=16))
+
+
+@checks("observe.count_aligned")
+def count_aligned():
+    counts = np.ones(64, np.int64)
+    observe.count_aligned(X, 8.0, -32, counts)
+    np.testing.assert_array_equal(counts - 1, reference.aligned_counts(X, 1 / 8, -32, 64))
 
 
 @checks("compile.ordered")
