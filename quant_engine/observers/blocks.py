@@ -52,6 +52,13 @@ class BlockObservers:
         count = spec.granularity.blocks((1, *sample)).count
         self.observers = [observer_for(spec.clipping, spec.format.bits) for _ in range(count)]
 
+    @property
+    def kind(self) -> str:
+        """What tells apart observers that keep other statistics: equal kinds, shown the same, keep the same."""
+        fresh = observer_for(self.spec.clipping, self.spec.format.bits)
+        state = {name: array.tolist() for name, array in fresh.to_arrays().items()}
+        return f"{self.spec.granularity.to_json()} {type(fresh).__name__} {state}"
+
     def update(self, batch: Any) -> None:
         """Show each observer its block of a batch (n, *sample).
 
