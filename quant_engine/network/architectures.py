@@ -5,13 +5,18 @@ The steps are readable without torch, so listing a network's layers costs no imp
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor, nn
 
 NORM_SUFFIX = "_bn"
+
+Shape = tuple[int, ...]  # of one image's values, without the batch
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,14 @@ class Conv:
     outputs: int
     kernel: int = 3
     groups: int = 1
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of one image behind the step."""
+        return self.outputs, *shape[1:]
+
+    def one_sided(self, before: bool) -> bool:
+        """Return whether the step's outputs hold no negative value: a ReLU ends it."""
+        return True
 
     def modules(self) -> list[tuple[str, nn.Module]]:
         """Return the step's named torch modules for training, in order."""
@@ -55,6 +68,14 @@ class Linear:
     outputs: int
     relu: bool = True
 
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of one image behind the step."""
+        return (self.outputs,)
+
+    def one_sided(self, before: bool) -> bool:
+        """Return whether the step's outputs hold no negative value."""
+        return self.relu
+
     def modules(self) -> list[tuple[str, nn.Module]]:
         """Return the step's named torch modules for training, in order."""
         from torch import nn
@@ -76,6 +97,15 @@ class MaxPool:
 
     name: str
 
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of one image behind the step."""
+        channels, height, width = shape
+        return channels, height // 2, width // 2
+
+    def one_sided(self, before: bool) -> bool:
+        """Return whether the step's outputs hold no negative value: they do if its inputs do."""
+        return before
+
     def modules(self) -> list[tuple[str, nn.Module]]:
         """Return the step's named torch modules for training, in order."""
         from torch import nn
@@ -95,6 +125,14 @@ class GlobalPool:
 
     name: str
 
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of one image behind the step."""
+        return shape[0], 1, 1
+
+    def one_sided(self, before: bool) -> bool:
+        """Return whether the step's outputs hold no negative value: they do if its inputs do."""
+        return before
+
     def modules(self) -> list[tuple[str, nn.Module]]:
         """Return the step's named torch modules for training, in order."""
         from torch import nn
@@ -111,6 +149,14 @@ class Flatten:
     """Turn (channels, height, width) into one axis."""
 
     name: str
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of one image behind the step."""
+        return (math.prod(shape),)
+
+    def one_sided(self, before: bool) -> bool:
+        """Return whether the step's outputs hold no negative value: they do if its inputs do."""
+        return before
 
     def modules(self) -> list[tuple[str, nn.Module]]:
         """Return the step's named torch modules for training, in order."""
@@ -133,6 +179,15 @@ class Architecture:
 
     title: str
     steps: tuple[Step, ...]
+    input_shape: Shape = (1, 28, 28)
+
+    def layer_inputs(self) -> Iterator[tuple[Weighted, Shape, bool]]:
+        """Yield every step that has a weight, the shape of its input, and whether that holds no negative value."""
+        shape, one_sided = self.input_shape, False
+        for step in self.steps:
+            if isinstance(step, Weighted):
+                yield step, shape, one_sided
+            shape, one_sided = step.output_shape(shape), step.one_sided(one_sided)
 
     def build(self) -> nn.Sequential:
         """Return freshly initialised torch modules, every one a direct, named child."""

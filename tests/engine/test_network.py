@@ -1,6 +1,5 @@
 """The built-in networks against torch: folded weights, accuracy under a plan, what is kept and what is imported."""
 
-import copy
 import pathlib
 import subprocess
 import sys
@@ -8,15 +7,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
 
 import quant_engine as qe
 from quant_engine import network as networks
 from quant_engine.network import evaluation
 from tests import reference
+from tests.engine.trained import folded, run, trained_module
 
 ROOT = pathlib.Path(__file__).parents[2]
-BUILTIN = ROOT / "quant_engine" / "network" / "builtin"
 FOUR_BITS = qe.QuantizerSpec(qe.IntFormat(4), qe.PerChannel(0))
 GROUPS = qe.QuantizerSpec(qe.IntFormat(3), qe.PerGroup(32, remainder="short"), symmetric=False, clipping=qe.MinMSE())
 
@@ -28,31 +26,7 @@ def network(request):
 
 @pytest.fixture(scope="module")
 def module(network):
-    """Return the trained torch modules, in evaluation mode, with BatchNorm still in them."""
-    built = networks.ARCHITECTURES[network.name].build()
-    stored = {name: torch.from_numpy(a) for name, a in load_file(BUILTIN / f"{network.name}.safetensors").items()}
-    missing = built.load_state_dict(stored, strict=False)
-    assert not missing.unexpected_keys
-    assert all(key.endswith("num_batches_tracked") for key in missing.missing_keys)
-    return built.eval()
-
-
-def folded(module):
-    """Return a copy with every BatchNorm fused by torch: {layer: module with weight and bias}, and the whole."""
-    children = dict(module.named_children())
-    steps = []
-    for name, child in children.items():
-        if isinstance(child, torch.nn.BatchNorm2d):
-            steps[-1] = steps[-1][0], torch.nn.utils.fusion.fuse_conv_bn_eval(steps[-1][1], child)
-        else:
-            steps.append((name, copy.deepcopy(child)))
-    layers = {name: child for name, child in steps if hasattr(child, "weight")}
-    return layers, torch.nn.Sequential(*(child for _, child in steps))
-
-
-def run(module, images):
-    with torch.inference_mode():
-        return torch.cat([module(part) for part in torch.split(torch.from_numpy(images), 500)]).numpy()
+    return trained_module(network.name)
 
 
 def labels_with(module, network, spec, names, data="test"):
@@ -176,8 +150,6 @@ def test_an_unknown_layer_is_refused_with_the_layers_there_are(network):
 
 def test_what_a_network_cannot_do_is_refused(network):
     name = next(iter(network.layers()))
-    with pytest.raises(qe.QuantError, match=f"{name}.*activation"):
-        network.freeze(qe.QuantizationPlan({name: qe.LayerPlan(activation=FOUR_BITS)}))
     with pytest.raises(qe.QuantError, match=r"'train'.*test, calibration"):
         network.data("train")
     with pytest.raises(qe.QuantError, match=r"does not divide axis 1"):

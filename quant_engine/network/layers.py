@@ -1,0 +1,72 @@
+"""The layers of a network that have a weight, and their parameters with BatchNorm folded in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from quant_engine.inputs import Float32Array
+from quant_engine.network.architectures import NORM_SUFFIX, Architecture, Linear, Shape, Weighted
+from quant_engine.network.folding import fold_batch_norm
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """A layer that has a weight: `shape` is the weight's, (out, in) or (out, in/groups, height, width).
+
+    `input_shape` is the shape of its input for one image. `one_sided` says that this input holds no negative value,
+    because it comes from a ReLU, directly or through pooling and flattening.
+    """
+
+    name: str
+    kind: str
+    shape: Shape
+    input_shape: Shape
+    one_sided: bool
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, without the bias."""
+        return math.prod(self.shape)
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """Shape of the view in which the weight is quantized: (out, everything else)."""
+        return self.shape[0], math.prod(self.shape[1:])
+
+
+Parameters = Mapping[str, tuple[Float32Array, Float32Array]]  # each layer's folded weight and bias
+
+
+def read_layers(
+    architecture: Architecture, stored: Mapping[str, Float32Array]
+) -> tuple[dict[str, LayerInfo], Parameters]:
+    """Return every layer and its folded parameters (read-only), in the order in which the layers run."""
+    layers: dict[str, LayerInfo] = {}
+    parameters: dict[str, tuple[Float32Array, Float32Array]] = {}
+    for step, input_shape, one_sided in architecture.layer_inputs():
+        weight, bias = _folded(stored, step.name)
+        weight.flags.writeable = bias.flags.writeable = False
+        parameters[step.name] = weight, bias
+        layers[step.name] = LayerInfo(step.name, _kind(step), weight.shape, input_shape, one_sided)
+    return layers, parameters
+
+
+def _kind(step: Weighted) -> str:
+    if isinstance(step, Linear):
+        return "linear"
+    return "depthwise convolution" if step.groups == step.inputs > 1 else "convolution"
+
+
+def _folded(stored: Mapping[str, Float32Array], name: str) -> tuple[Float32Array, Float32Array]:
+    norm = name + NORM_SUFFIX
+    if f"{norm}.weight" not in stored:
+        return stored[f"{name}.weight"], stored[f"{name}.bias"]
+    return fold_batch_norm(
+        stored[f"{name}.weight"],
+        stored[f"{norm}.weight"],
+        stored[f"{norm}.bias"],
+        stored[f"{norm}.running_mean"],
+        stored[f"{norm}.running_var"],
+    )
