@@ -5,6 +5,7 @@ Keys are strings (network, layer, spec key, block number); arrays are never hash
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -13,7 +14,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer.jobs import Jobs
-from explorer.results import BlockView, ClipCurve, Outcome
+from explorer.results import BlockView, ClipCurve, Outcome, outcome_of, view_of
 from explorer.warmup import warm_up
 from quant_engine import (
     Distribution,
@@ -23,7 +24,6 @@ from quant_engine import (
     MinMax,
     QuantizationPlan,
     QuantizerSpec,
-    fit,
 )
 from quant_engine.network import Accuracy, ModelCard, Network, load, model_card
 
@@ -38,6 +38,12 @@ CURVE_BITS = (2, 3, 4, 5, 6, 8)
 def prepare() -> None:
     """Make sure that the kernels are at hand."""
     warm_up()
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def kept(key: str, _work: Callable[[], Any]) -> Any:
+    """Return what `_work` computes, at most once for a key; the key names everything that it depends on."""
+    return _work()
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -56,18 +62,7 @@ def matrix(model: str, layer: str) -> NDArray[np.float32]:
 @st.cache_resource(max_entries=512, show_spinner=False)
 def outcome(model: str, layer: str, key: str, _spec: QuantizerSpec) -> Outcome:
     """Quantize a layer's weight; `key` is the spec's."""
-    values = matrix(model, layer)
-    quantizer = fit(values, _spec)
-    codes = quantizer.encode(values).codes
-    used = np.unique(codes).size
-    return Outcome(
-        spec=_spec,
-        quantizer=quantizer,
-        report=quantizer.measure(values),
-        storage=quantizer.storage(values.shape),
-        codes_used=int(used),
-        codes_total=_spec.format.qmax - _spec.format.qmin + 1,
-    )
+    return outcome_of(matrix(model, layer), _spec)
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
@@ -82,24 +77,8 @@ def block_view(model: str, layer: str, key: str, block: int, _spec: QuantizerSpe
     """Return everything the main figure draws of one block."""
     result = outcome(model, layer, key, _spec)
     values = block_values(model, layer, _spec, block)
-    fitted = result.quantizer
-    place = np.unravel_index(block, fitted.scale.shape)
-    levels, thresholds = fitted.levels(block), fitted.thresholds(block)
-    buckets = np.searchsorted(thresholds, values.reshape(-1), side="right")
     shown = distribution(model, layer, _spec.granularity.to_json(), block, _spec)
-    lowest = float(levels[0]) if not (_spec.symmetric and _spec.format.signed) else -float(levels[-1])
-    return BlockView(
-        distribution=shown,
-        lo=lowest,
-        hi=float(levels[-1]),
-        scale=float(fitted.scale[place]),
-        zero_point=int(fitted.zero_point[place]),
-        first_code=_spec.format.qmin,
-        levels=levels,
-        thresholds=thresholds,
-        counts=np.bincount(buckets, minlength=levels.size),
-        error=shown.error(levels),
-    )
+    return view_of(values, result.quantizer, shown, block)
 
 
 def clip_curves(model: str, layer: str, block: int, spec: QuantizerSpec) -> tuple[ClipCurve, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine import Distribution, ErrorReport, Quantizer, QuantizerSpec, Storage
+from quant_engine import Distribution, ErrorReport, Quantizer, QuantizerSpec, Storage, fit
 
 
 @dataclass(frozen=True)
@@ -59,3 +59,37 @@ class ClipCurve:
     errors: NDArray[np.float64]
     best_clip: float
     best_error: float
+
+
+def outcome_of(values: NDArray[np.float32], spec: QuantizerSpec) -> Outcome:
+    """Quantize a tensor and say what that does."""
+    quantizer = fit(values, spec)
+    codes = quantizer.encode(values).codes
+    return Outcome(
+        spec=spec,
+        quantizer=quantizer,
+        report=quantizer.measure(values),
+        storage=quantizer.storage(values.shape),
+        codes_used=int(np.unique(codes).size),
+        codes_total=spec.format.qmax - spec.format.qmin + 1,
+    )
+
+
+def view_of(values: NDArray[np.float32], quantizer: Quantizer, statistics: Distribution, block: int = 0) -> BlockView:
+    """Return everything that is drawn of one block, whose `values` and `statistics` are given."""
+    spec, place = quantizer.spec, np.unravel_index(block, quantizer.scale.shape)
+    levels, thresholds = quantizer.levels(block), quantizer.thresholds(block)
+    buckets = np.searchsorted(thresholds, values.reshape(-1), side="right")
+    lowest = float(levels[0]) if not (spec.symmetric and spec.format.signed) else -float(levels[-1])
+    return BlockView(
+        distribution=statistics,
+        lo=lowest,
+        hi=float(levels[-1]),
+        scale=float(quantizer.scale[place]),
+        zero_point=int(quantizer.zero_point[place]),
+        first_code=spec.format.qmin,
+        levels=levels,
+        thresholds=thresholds,
+        counts=np.bincount(buckets, minlength=levels.size),
+        error=statistics.error(levels),
+    )
