@@ -28,6 +28,7 @@ PAGES: dict[str, tuple[PageEntry, ...]] = {
         PageEntry("lesson_bits.py", "1 Bit width and codebooks"),
         PageEntry("lesson_uniform.py", "3 Uniform quantization"),
         PageEntry("lesson_symmetry.py", "4 Symmetric and asymmetric"),
+        PageEntry("lesson_clipping.py", "5 Clipping and calibration"),
     ),
 }
 

@@ -13,12 +13,15 @@ from explorer.notation import share, short
 from explorer.results import BlockView
 
 ROW_HEIGHT = 150
-GAP = 0.09
+GAP = 0.09  # of the figure, for a row's title
+FLOOR = 0.02
 MOST_MARKED = 256
 
 
-def ranges_figure(rows: Mapping[str, BlockView], chosen: str, unit: str, canvas: Canvas) -> go.Figure:
-    """Draw every row over one axis; the chosen one's name is bold."""
+def ranges_figure(
+    rows: Mapping[str, BlockView], chosen: str, unit: str, canvas: Canvas, numbers: bool = True
+) -> go.Figure:
+    """Draw every row over one axis; the chosen one's name is bold. Without `numbers` the codes must be counted."""
     views = list(rows.values())
     ends = parts.span(views[0].distribution, *(float(v.levels[i]) for v in views for i in (0, -1)))
     traces, notes, axes = [], [], {}
@@ -28,11 +31,11 @@ def ranges_figure(rows: Mapping[str, BlockView], chosen: str, unit: str, canvas:
         traces += [*bars, *_codewords(view, axis, -0.16 * top)]
         height = 1 / len(rows)
         ceiling = 1 - number * height
-        domain = [ceiling - height + (GAP if number < len(rows) - 1 else 0.0), ceiling - GAP]
+        domain = [ceiling - height + FLOOR, ceiling - GAP]
         axes[f"yaxis{number + 1 if number else ''}"] = theme.axis(
             "", domain=domain, range=[-0.32 * top, 1.05 * top], showticklabels=False, ticks="", showline=False
         )
-        notes += [*peak, _title(name, view, name == chosen, ceiling - GAP, canvas)]
+        notes += [*peak, _title(_named(name, view, numbers), name == chosen, ceiling - GAP, canvas)]
     return theme.figure(
         traces,
         ROW_HEIGHT * len(rows),
@@ -58,8 +61,11 @@ def _idle(view: BlockView) -> float:
     return float((view.counts == 0).mean())
 
 
-def _title(name: str, view: BlockView, chosen: bool, y: float, canvas: Canvas) -> theme.Layout:
-    text = f"{name} · {share(_idle(view))} of codes idle · MSE {short(view.error)}"
+def _named(name: str, view: BlockView, numbers: bool) -> str:
+    return f"{name} · {share(_idle(view))} of codes idle · MSE {short(view.error)}" if numbers else name
+
+
+def _title(text: str, chosen: bool, y: float, canvas: Canvas) -> theme.Layout:
     place = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
     return parts.note(f"<b>▸ {text}</b>" if chosen else text, 0, y, canvas.ink, **place)
 

@@ -41,7 +41,7 @@ def laboratory(bench: Bench) -> Scene:
         charts.show(codebook_figure(shown, bench.canvas), f"{SLUG}_chart_codebook", describe_codebook(shown))
     with numbers:
         st.metric("Codes", count(result.codes_total), f"2^{bits} = {2**bits}", delta_color="off", delta_arrow="off")
-        st.metric("Codes used", count(result.codes_used) if bench.predicted else "?")
+        st.metric("Codes used", count(result.codes_used) if bench.telling else "?")
         st.metric("Scale S", short(view.scale))
         st.metric(
             f"r = {short(scene.r)} → code {scene.code}",

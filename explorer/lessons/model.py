@@ -59,8 +59,12 @@ def choices(right: float, wrong: Mapping[str, float], write: Callable[[float], s
 
 @dataclass(frozen=True)
 class Place:
-    """A question answered by a place on an axis, scored by what the place costs beside the best one."""
+    """A question answered by a place on an axis, scored by what the place costs beside the best one.
 
+    `key` names what is asked about: an answer holds as long as that stays the same.
+    """
+
+    key: str
     least: float
     greatest: float
     best: float
@@ -82,12 +86,19 @@ Question = Choices | Place
 
 @dataclass(frozen=True)
 class Bench:
-    """What a laboratory is given: the tensor, a row for its controls, what to draw on, and whether results may show."""
+    """What a laboratory is given: the tensor, a row for its controls, what to draw on, and what may show already."""
 
     subject: Subject
     controls: DeltaGenerator
     canvas: Canvas
     predicted: bool
+    asking: bool  # the question is on display
+    guesses: Mapping[str, float]  # answers to `Place` questions, by their keys
+
+    @property
+    def telling(self) -> bool:
+        """Whether numbers that are predicted or asked for may be shown."""
+        return self.predicted and not self.asking
 
 
 @dataclass(frozen=True)

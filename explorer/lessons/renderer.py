@@ -56,8 +56,16 @@ def _laboratory(lesson: Lesson) -> Scene:
             with st.container(width=200):
                 outlier = controls.slider(outlier_field)  # type: ignore[arg-type]
     subject = tensors.subject(source, model, layer, outlier)
-    predicted = _prediction(lesson) is not None or _shown_anyway(lesson)
-    return lesson.laboratory(Bench(subject, row, charts.canvas(subject.key), predicted))
+    return lesson.laboratory(
+        Bench(
+            subject,
+            row,
+            charts.canvas(subject.key),
+            predicted=_prediction(lesson) is not None or _shown_anyway(lesson),
+            asking=st.session_state.get(lesson.beat.key) == BEATS[-1],
+            guesses=_guesses(lesson),
+        )
+    )
 
 
 def _predict(lesson: Lesson, scene: Scene, facts: Facts) -> None:
@@ -125,18 +133,20 @@ def _ask_choices(lesson: Lesson, asked: Choices, scene: Scene, facts: Facts) -> 
 
 
 def _ask_place(lesson: Lesson, asked: Place, scene: Scene, facts: Facts) -> None:
-    with st.form(_answer_key(lesson, scene), border=False):
-        width = asked.greatest - asked.least
-        guess = st.slider(
+    key = f"{lesson.slug}_answer_{_digest(asked.key)}"
+    with st.form(f"{key}_form", border=False):
+        st.slider(
             lesson.prose.question.format_map(facts),
             asked.least,
             asked.greatest,
             asked.greatest,
-            step=width / STEPS_OF_PLACE,
+            step=(asked.greatest - asked.least) / STEPS_OF_PLACE,
             format="%.4g",
+            key=key,
         )
-        given = st.form_submit_button(words()["this_place"])
-    if given:
+        st.form_submit_button(words()["this_place"], on_click=_note_guess, args=(lesson, asked.key, key))
+    if asked.key in _guesses(lesson):
+        guess = _guesses(lesson)[asked.key]
         key, ratio = asked.verdict(guess)
         _feedback(lesson, key, {**facts, "ratio": f"×{short(ratio)}", "best": short(asked.best), "guess": short(guess)})
 
@@ -155,16 +165,16 @@ def _feedback(lesson: Lesson, key: str, facts: Facts) -> None:
 def _footer(lesson: Lesson, scene: Scene, beat: str) -> None:
     """Offer the next beat, and the playground as it would look with this state."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        following = BEATS[min(BEATS.index(beat) + 1, len(BEATS) - 1)]
-        st.button(
-            f"{words()['continue']}: {following}",
-            key=f"{lesson.slug}_continue",
-            type="primary",
-            icon=":material/arrow_forward:",
-            on_click=controls.assign,
-            args=({lesson.beat.key: following},),
-            disabled=beat == BEATS[-1],
-        )
+        if beat != BEATS[-1]:
+            following = BEATS[BEATS.index(beat) + 1]
+            st.button(
+                f"{words()['continue']}: {following}",
+                key=f"{lesson.slug}_continue",
+                type="primary",
+                icon=":material/arrow_forward:",
+                on_click=controls.assign,
+                args=({lesson.beat.key: following},),
+            )
         model, layer = frame.selected()
         st.page_link(
             pages_folder() / PLAYGROUND,
@@ -193,4 +203,19 @@ def _shown_anyway(lesson: Lesson) -> bool:
 
 def _answer_key(lesson: Lesson, scene: Scene) -> str:
     """Return a key that ends with what was asked: another state asks another question."""
-    return f"{lesson.slug}_answer_{hashlib.sha256(scene.key.encode()).hexdigest()[:12]}"
+    return f"{lesson.slug}_answer_{_digest(scene.key)}"
+
+
+def _guesses(lesson: Lesson) -> dict[str, float]:
+    """Return the answers to `Place` questions that were given in this session."""
+    found: dict[str, float] = st.session_state.setdefault(f"{lesson.slug}_guesses", {})
+    return found
+
+
+def _note_guess(lesson: Lesson, asked: str, key: str) -> None:
+    """Keep an answer (a callback)."""
+    _guesses(lesson)[asked] = st.session_state[key]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -47,7 +47,7 @@ def laboratory(bench: Bench) -> Scene:
     scene = rows[kind]
     views = {name: row.view for name, row in rows.items() if bench.predicted or name == kind}
     # the instrument may take this figure's place
-    figure = ranges_figure(views, kind, bench.subject.unit, bench.canvas)
+    figure = ranges_figure(views, kind, bench.subject.unit, bench.canvas, bench.telling)
     charts.show(figure, f"{SLUG}_chart_ranges", describe_ranges(views))
     result = scene.outcome
     with st.container(horizontal=True, gap="medium"):
@@ -55,7 +55,7 @@ def laboratory(bench: Bench) -> Scene:
         st.metric("Greatest value", short(bench.subject.statistics.hi))
         st.metric("Scale S", short(scene.view.scale))
         st.metric("Zero point", str(scene.view.zero_point))
-        st.metric("Codes used", f"{count(result.codes_used)} of {count(result.codes_total)}")
+        st.metric("Codes used", f"{count(result.codes_used)} of {count(result.codes_total)}" if bench.telling else "?")
         st.metric("MSE", short(scene.mse))
     return scene
 

@@ -41,7 +41,7 @@ def laboratory(bench: Bench) -> Scene:
     with numbers:
         st.metric("Scale S", short(scene.view.scale))
         st.metric("Zero point", str(scene.view.zero_point))
-        st.metric("Code of r", str(scene.code))
+        st.metric("Code of r", "?" if bench.asking else str(scene.code))
         st.metric("Error, S/2", f"{short(scene.r_hat - scene.r)}, {short(scene.view.scale / 2)}")
         if bench.predicted:
             measured = {width: scene.under(_of_bits(scene, width)).outcome.report.sqnr_db for width in WIDTHS}
