@@ -10,7 +10,15 @@ from quant_engine.clipping import CLIPPINGS, FixedRange, MinMax, MinMSE, Percent
 from quant_engine.distribution import Distribution
 from quant_engine.errors import QuantError
 from quant_engine.formats import FORMATS, IntFormat
-from quant_engine.granularity import GRANULARITIES, PerChannel, PerChannelGroup, PerGroup, PerTensor
+from quant_engine.granularity import (
+    GRANULARITIES,
+    PerChannel,
+    PerChannelGroup,
+    PerGroup,
+    PerSample,
+    PerTensor,
+    PerToken,
+)
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import (
     ErrorReport,
@@ -39,7 +47,9 @@ __all__ = [
     "PerChannel",
     "PerChannelGroup",
     "PerGroup",
+    "PerSample",
     "PerTensor",
+    "PerToken",
     "Percentile",
     "QuantError",
     "QuantizationPlan",

@@ -247,9 +247,59 @@ choose a divisor of 250, or remainder="short" for a shorter last block
         return BlockGrid(shape, tuple(length if i == axis else min(1, n) for i, n in enumerate(shape)))
 
 
+@dataclass(frozen=True)
+class PerToken(Record):
+    """One scale for each row of the last axis: for activations, one a token (in a picture, one a row of pixels).
+
+    A block shape like any other, so on a matrix of weights it is one scale a row. Activations take it in dynamic plans
+    only, as the rows of an input that has not been seen have no scales yet.
+
+    Example:
+        >>> PerToken().blocks((8, 77, 512)).grid
+        (8, 77, 1)
+    """
+
+    def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
+        """Return one block a row.
+
+        Raises:
+            QuantError: if the tensor is a scalar.
+        """
+        last = _resolve_axis(-1, shape)
+        return BlockGrid(shape, tuple(n if i == last else min(1, n) for i, n in enumerate(shape)))
+
+
+@dataclass(frozen=True)
+class PerSample(Record):
+    """The blocks of `inner`, anew in each index of axis 0: what dynamic quantization makes of a batch.
+
+    Example:
+        >>> PerSample().blocks((8, 16, 14, 14)).grid, PerSample(PerChannel(1)).blocks((8, 16, 14, 14)).grid
+        ((8, 1, 1, 1), (8, 16, 1, 1))
+    """
+
+    inner: Granularity = PerTensor()
+
+    def __post_init__(self) -> None:
+        """Check the field."""
+        if not isinstance(self.inner, tuple(GRANULARITIES.values())):
+            raise QuantError(f"inner={self.inner!r} is none of {', '.join(GRANULARITIES)}; give an instance of one")
+
+    def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
+        """Return the blocks of every sample.
+
+        Raises:
+            QuantError: if the tensor is a scalar, or `inner` does not fit one sample (whose shape keeps axis 0, as 1).
+        """
+        _resolve_axis(0, shape)
+        return BlockGrid(shape, (min(1, shape[0]), *self.inner.blocks((1, *shape[1:])).block[1:]))
+
+
 GRANULARITIES: dict[str, type] = {
     "PerTensor": PerTensor,
     "PerChannel": PerChannel,
     "PerChannelGroup": PerChannelGroup,
     "PerGroup": PerGroup,
+    "PerToken": PerToken,
+    "PerSample": PerSample,
 }

@@ -22,7 +22,12 @@ ROLES = ("weight", "activation")
 class LayerPlan:
     """The quantizers of one layer's weight and of its input activation: a spec, a fitted quantizer, or none.
 
-    `dynamic` finds the activation's range on each input instead of fixing it beforehand.
+    Static activations (the default) have ranges fixed beforehand, on calibration data. `dynamic` ones stay a spec, and
+    their ranges are found on each image alone: `PerTensor()` is then one scale an image, `PerToken()` one a row of the
+    last axis of each image's input. Axis 0 of an activation are the images, so a convolution's channels are axis 1.
+
+    Raises:
+        QuantError: for what is no quantizer, and a fitted activation that should be dynamic.
     """
 
     weight: QuantizerSpec | Quantizer | None = None
@@ -37,6 +42,11 @@ class LayerPlan:
                 raise QuantError(f"{role}={value!r} is no QuantizerSpec, Quantizer or None")
         if not isinstance(self.dynamic, bool):
             raise QuantError(f"dynamic={self.dynamic!r} is no truth value; give True or False")
+        if self.dynamic and isinstance(self.activation, Quantizer):
+            raise QuantError(
+                f"the activation is fitted to {self.activation.scale.shape} blocks, but dynamic=True finds ranges on "
+                "each input; give its spec, or dynamic=False"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -119,6 +119,13 @@ def block_extremes(x, offsets):
     return np.array([run.min() for run in runs]), np.array([run.max() for run in runs])
 
 
+def aligned_counts(x, width, first, bins):
+    """Return how many values lie in [k · width, (k + 1) · width) for k = first, first + 1, …"""
+    edges = width * np.arange(first, first + bins + 1)
+    x = np.asarray(x, np.float64)
+    return np.array([np.count_nonzero((x >= low) & (x < high)) for low, high in itertools.pairwise(edges)])
+
+
 def moments(x):
     """Return count, Σx and Σx² in float64."""
     x = np.asarray(x, np.float64)

@@ -2,5 +2,6 @@
 
 from quant_engine.distribution.distribution import Distribution
 from quant_engine.distribution.range_search import UniformFormat
+from quant_engine.distribution.weighted import WeightedValues
 
-__all__ = ["Distribution", "UniformFormat"]
+__all__ = ["Distribution", "UniformFormat", "WeightedValues"]

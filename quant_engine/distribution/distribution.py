@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.distribution.indexed import IndexedValues
-from quant_engine.distribution.range_search import RangeSearch, UniformFormat
+from quant_engine.distribution.range_search import UniformFormat, best_range, range_errors
 from quant_engine.errors import QuantError
 from quant_engine.formats import IntFormat
 from quant_engine.inputs import Float32Array, Float64Array, as_float32, refuse_non_finite
@@ -123,21 +123,7 @@ class Distribution:
         Raises:
             QuantError: for ranges of another shape, not finite, or without width.
         """
-        array = np.asarray(ranges, np.float64)
-        if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
-            raise QuantError(f"ranges of shape {array.shape} must be finite, of shape (n, 2)")
-        low, high = np.minimum(array[:, 0], 0.0), np.maximum(array[:, 1], 0.0)
-        if not (low < high).all():
-            raise QuantError(
-                f"every range must have a width; {array[~(low < high)][:3].tolist()} have none: give lo < hi"
-            )
-        if symmetric:
-            steps = np.maximum(-low, high) / format.qmax
-            zero = np.zeros(steps.size, np.int64)
-        else:
-            steps = (high - low) / (format.qmax - format.qmin)
-            zero = np.clip(np.rint(format.qmin - low / steps), format.qmin, format.qmax).astype(np.int64)
-        return self._indexed.even_errors(steps, format.qmin - zero, format.qmax - zero)
+        return range_errors(self._indexed, format, ranges, symmetric)
 
     def best_range(self, format: UniformFormat, symmetric: bool = True) -> tuple[float, float]:
         """Return the clipping range (lo, hi) with the least mean squared error.
@@ -145,14 +131,7 @@ class Distribution:
         Symmetric ranges are (−a, a), or (0, a) for unsigned codes; asymmetric ones are the outermost levels, so the
         zero point is exact.
         """
-        if self.lo == self.hi == 0.0:
-            return 0.0, 0.0
-        search = RangeSearch(self._indexed, self.lo, self.hi, format.qmax - format.qmin)
-        if symmetric:
-            reach = search.best_step(-format.qmin) * format.qmax
-            return (-reach if format.qmin < 0 else 0.0), reach
-        step, zero = search.best_step_and_zero()
-        return -zero * step, (search.span - zero) * step
+        return best_range(self._indexed, self.lo, self.hi, format, symmetric)
 
     def histogram(self, bins: int = 256) -> tuple[NDArray[np.int64], Float64Array]:
         """Return exact counts in `bins` equal bins from the least to the greatest value, and their edges.

@@ -27,10 +27,11 @@ NO_UNIT, NO_BINS = np.float32(1), np.int32(0)
 
 @dataclass(frozen=True, eq=False)
 class IndexedValues:
-    """Flat values (in order, where the index has them so) and their index."""
+    """Flat values (in order, where the index has them so) and their index; `counts`, if any, say how often each is."""
 
     values: Float32Array
     index: kernels.Index
+    counts: Float64Array | None = None
 
     @classmethod
     def build(cls, flat: Float32Array, peak: float, exact: bool) -> Self:
@@ -57,9 +58,16 @@ class IndexedValues:
         index = kernels.Index(sums, np.empty((0, 3)), in_order, first, NO_UNIT, NO_UNIT, NO_BINS, NO_BINS)
         return cls(filled[: flat.size], index)
 
+    @classmethod
+    def counted(cls, in_order: Float64Array, counts: Float64Array, prefix: Float64Array) -> Self:
+        """Return ascending values that occur `counts` times, behind the sums before each of them, (n + 1, 3)."""
+        values, no_runs = in_order.astype(np.float32), np.empty((0, kernels.RUN), np.float32)
+        index = kernels.Index(prefix, np.empty((0, 3)), no_runs, values, NO_UNIT, NO_UNIT, NO_BINS, NO_BINS)
+        return cls(values, index, counts)
+
     @property
     def size(self) -> int:
-        """Number of values."""
+        """Number of values held."""
         return self.values.size
 
     @property
@@ -70,7 +78,7 @@ class IndexedValues:
 
     def is_fine(self, levels: NDArray[np.int64] | int) -> NDArray[np.bool_]:
         """Say whether the index is too coarse for this many levels."""
-        return np.greater(levels, SORTED_LEVELS if self.index.values.size else BINNED_LEVELS)
+        return np.greater(levels, SORTED_LEVELS if self.index.first.size else BINNED_LEVELS)
 
     def levels_error(self, levels: Float64Array) -> float:
         """Return the mean squared error of taking each value to the nearest of the sorted levels."""
@@ -96,10 +104,10 @@ class IndexedValues:
         quick = np.flatnonzero(~few & ~fine)
         quick = quick[np.argsort(np.arange(quick.size) % thread_count(), kind="stable")]  # equal work for each thread
         fill(quick, kernels.even_errors, self.index, int(levels[quick].sum()) * LOOKUP_COST)
-        fill(np.flatnonzero(few), direct.even_errors, self.values, int(few.sum()) * self.size)
+        fill(np.flatnonzero(few), *self._reading, int(few.sum()) * self.size)
         for i in np.flatnonzero(fine):
             errors[i] = self._direct(steps[i], least[i], greatest[i])
-        return (errors / self.size).reshape(shape)
+        return (errors / self.sums[0]).reshape(shape)
 
     def estimated_errors(
         self, steps: Float64Array, least: NDArray[np.int64], greatest: NDArray[np.int64]
@@ -107,13 +115,13 @@ class IndexedValues:
         """Return about what `even_errors` does for very many levels, without reading the values."""
         errors = np.empty(steps.size)
         kernels.fine_errors(self.index, steps, least, greatest, errors)
-        return errors / self.size
+        return errors / self.sums[0]
 
     def polished(self, step: float, least: int, greatest: int) -> tuple[float, float]:
         """Alternate codes and least-squares step until the error stops falling; return the step and its mean error."""
         steps, errors = np.array([step]), np.empty(1)
         kernels.polish(self.index, least, greatest, POLISH_ROUNDS, steps, errors)
-        return float(steps[0]), float(errors[0] / self.size)
+        return float(steps[0]), float(errors[0] / self.sums[0])
 
     def sums_below(self, threshold: float) -> Float64Array:
         """Return count, Σx and Σx² of the values below a threshold."""
@@ -122,8 +130,19 @@ class IndexedValues:
         below: Float64Array = sums[0]
         return below
 
+    @property
+    def _reading(self) -> tuple[Callable[..., None], Any]:
+        """Return the kernel that reads every value, and what it reads."""
+        if self.counts is None:
+            return direct.even_errors, self.values
+        return direct.counted_even_errors, (self.values, self.counts)
+
     def _direct(self, step: float, least: int, greatest: int) -> float:
-        parts = over_ranges(self.size, lambda a, b: direct.even_error(self.values, step, least, greatest, a, b))
+        if self.counts is not None:
+            whole = (self.values, self.counts)
+            parts = over_ranges(self.size, lambda a, b: direct.counted_even_error(whole, step, least, greatest, a, b))
+        else:
+            parts = over_ranges(self.size, lambda a, b: direct.even_error(self.values, step, least, greatest, a, b))
         return math.fsum(parts)
 
 

@@ -14,9 +14,10 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.distribution.indexed import IndexedValues
+from quant_engine.errors import QuantError
 from quant_engine.inputs import Float64Array
 
 COARSE_STEPS = 64  # for each zero point, while that is being chosen
@@ -46,6 +47,41 @@ class UniformFormat(Protocol):
     @property
     def qmax(self) -> int:
         """The greatest code."""
+
+
+def range_errors(indexed: IndexedValues, format: UniformFormat, ranges: ArrayLike, symmetric: bool) -> Float64Array:
+    """Return the mean squared error of each clipping range (n, 2), as `Distribution.range_errors` has it.
+
+    Raises:
+        QuantError: for ranges of another shape, not finite, or without width.
+    """
+    array = np.asarray(ranges, np.float64)
+    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
+        raise QuantError(f"ranges of shape {array.shape} must be finite, of shape (n, 2)")
+    low, high = np.minimum(array[:, 0], 0.0), np.maximum(array[:, 1], 0.0)
+    if not (low < high).all():
+        raise QuantError(f"every range must have a width; {array[~(low < high)][:3].tolist()} have none: give lo < hi")
+    if symmetric:
+        steps = np.maximum(-low, high) / format.qmax
+        zero = np.zeros(steps.size, np.int64)
+    else:
+        steps = (high - low) / (format.qmax - format.qmin)
+        zero = np.clip(np.rint(format.qmin - low / steps), format.qmin, format.qmax).astype(np.int64)
+    return indexed.even_errors(steps, format.qmin - zero, format.qmax - zero)
+
+
+def best_range(
+    indexed: IndexedValues, lo: float, hi: float, format: UniformFormat, symmetric: bool
+) -> tuple[float, float]:
+    """Return the range with the least mean squared error of values from `lo` to `hi`; (0, 0) where all are 0."""
+    if lo == hi == 0.0:
+        return 0.0, 0.0
+    search = RangeSearch(indexed, lo, hi, format.qmax - format.qmin)
+    if symmetric:
+        reach = search.best_step(-format.qmin) * format.qmax
+        return (-reach if format.qmin < 0 else 0.0), reach
+    step, zero = search.best_step_and_zero()
+    return -zero * step, (search.span - zero) * step
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +204,7 @@ class RangeSearch:
 
     @cached_property
     def _mean_magnitude(self) -> float:
-        return (self.indexed.sums[1] - 2.0 * float(self.indexed.sums_below(0.0)[1])) / self.indexed.size
+        return (self.indexed.sums[1] - 2.0 * float(self.indexed.sums_below(0.0)[1])) / self.indexed.sums[0]
 
     @property
     def _dense_steps(self) -> int:

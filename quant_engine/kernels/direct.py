@@ -31,6 +31,30 @@ def even_errors(x, steps, least, greatest, start, stop, errors):
 
 
 @kernel
+def counted_even_error(counted, step, least, greatest, start, stop):
+    """Return Σ count · (x − nearest level)² for the levels step · k; `counted` are values and counts."""
+    x, counts = counted
+    low = np.float64(least)
+    high = np.float64(greatest)
+    error = 0.0
+    for i in range(start, stop):
+        value = np.float64(x[i])
+        k = round_even(value / step)
+        k = k if k > low else low
+        k = k if k < high else high
+        difference = value - k * step
+        error = add_any_order(error, counts[i] * difference * difference)
+    return error
+
+
+@kernel
+def counted_even_errors(counted, steps, least, greatest, start, stop, errors):
+    """Write `counted_even_error` of all values for the configurations `start` to `stop`."""
+    for i in range(start, stop):
+        errors[i] = counted_even_error(counted, steps[i], least[i], greatest[i], 0, counted[0].size)
+
+
+@kernel
 def levels_error(x, levels, start, stop):
     """Return Σ (x − nearest level)² for ascending levels by reading every value."""
     error = 0.0

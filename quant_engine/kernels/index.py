@@ -1,8 +1,9 @@
 """Prefix sums of (count, Σx, Σx²) over a tensor's values, and the squared error of any levels from them.
 
-Two indexes answer alike. The *moment histogram* bins by a log-linear key, the leading bits of
+Three indexes answer alike. The *moment histogram* bins by a log-linear key, the leading bits of
 float32(|x| · unit + offset): even bins up to about `offset`, then bins that widen with |x|. The *sorted index* holds
-all values in order and sums of runs of `RUN`. `Index` carries either: `values` is empty for the histogram.
+all values in order and sums of runs of `RUN`. The *counted index* holds values in order and the sums before each.
+`Index` carries any: `values` is empty but for the sorted one, `first` for the histogram.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ LARGEST = float(np.finfo(np.float32).max)
 class Index(NamedTuple):
     """What the kernels below look things up in.
 
-    prefix: (bins + 1, 3) sums of count, x, x² before each bin or run; spread: (bins, 3), where the values of a bin are
-    taken to lie, from low to high, and how many a unit. values: (runs, RUN), all values in order, the last row filled
-    up with infinity, or no rows; first: the first value of each run. unit, offset, base, half: the histogram's key,
-    bins `half` and up hold x ≥ 0.
+    prefix: (bins + 1, 3) sums of count, x, x² before each bin, run or value; spread: (bins, 3), where the values of a
+    bin are taken to lie, from low to high, and how many a unit. values: (runs, RUN), all values in order, the last row
+    filled up with infinity, or no rows; first: the first value of each run, or every counted value. unit, offset, base,
+    half: the histogram's key, bins `half` and up hold x ≥ 0.
     """
 
     prefix: Float64Array
@@ -200,10 +201,21 @@ def _below_binned(index, thresholds, sums):
 
 
 @kernel
+def _below_counted(index, thresholds, sums):
+    """Write the sums below every threshold: those before the first value that is not."""
+    for i in range(thresholds.size):
+        row = np.searchsorted(index.first, _least_float32(thresholds[i]))
+        for column in range(3):
+            sums[i, column] = index.prefix[row, column]
+
+
+@kernel
 def sums_below(index, thresholds, sums):
     """Write (count, Σx, Σx²) of the values below each threshold, and of all values to one more row."""
     if index.values.size > 0:
         _below_sorted(index, thresholds, sums)
+    elif index.first.size > 0:
+        _below_counted(index, thresholds, sums)
     else:
         _below_binned(index, thresholds, sums)
     for column in range(3):

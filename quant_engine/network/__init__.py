@@ -1,9 +1,22 @@
-"""Networks: trained weights, their layers, and accuracy under a quantization plan."""
+"""Networks: trained weights, their layers, what these receive, and accuracy under a quantization plan."""
 
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES
 from quant_engine.network.card import ModelCard, model_card
+from quant_engine.network.cost import ActivationCost
 from quant_engine.network.layers import LayerInfo
 from quant_engine.network.network import Network, load
+from quant_engine.network.study import CalibrationPoint, calibration_study
 
-__all__ = ["ARCHITECTURES", "Accuracy", "LayerInfo", "ModelCard", "Network", "load", "model_card"]
+__all__ = [
+    "ARCHITECTURES",
+    "Accuracy",
+    "ActivationCost",
+    "CalibrationPoint",
+    "LayerInfo",
+    "ModelCard",
+    "Network",
+    "calibration_study",
+    "load",
+    "model_card",
+]

@@ -1,4 +1,4 @@
-"""Running a network with some of its weights replaced, from the first changed layer on."""
+"""Running a network with some of its weights replaced and inputs quantized, from the first changed layer on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quant_engine.inputs import Float32Array
-from quant_engine.network.architectures import Architecture, Weighted
+from quant_engine.network.activations import LayerChange, refuse_broken
+from quant_engine.network.architectures import Architecture, Step, Weighted
 from quant_engine.network.layers import Parameters
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 BATCH = 500
 CACHE_BYTES = 256 << 20
 
-Replacement = tuple[str, Float32Array]  # what identifies the weight, and its values
+UNCHANGED = LayerChange()
 
 
 class Runner:
     """Runs one architecture on one set of inputs, keeping the inputs of layers it has computed.
 
-    The input of a layer depends on the weights of the layers before it and is kept under their keys, up to
-    `CACHE_BYTES` in all. Safe to call from several threads.
+    The input of a layer, before it is quantized, depends on the changes of the layers before it and is kept under their
+    keys, up to `CACHE_BYTES` in all. Safe to call from several threads.
     """
 
     def __init__(
@@ -44,26 +45,51 @@ class Runner:
         self._kept: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
         self._lock = threading.Lock()
 
-    def logits(self, replaced: Mapping[str, Replacement]) -> Float32Array:
-        """Return the network's outputs, shape (inputs, classes), with the given weights replaced."""
+    def logits(self, changes: Mapping[str, LayerChange]) -> Float32Array:
+        """Return the network's outputs, shape (inputs, classes), with layers changed.
+
+        Raises:
+            QuantError: if the network computes NaN or infinity, with the first layer that receives it.
+        """
         import torch
 
         with torch.inference_mode():
-            start, keys, x = self._resume(replaced)
+            start, keys, x = self._resume(changes)
             for step in self._steps[start:]:
                 if isinstance(step, Weighted):
                     self._keep(keys, x)
-                    key, weight = replaced.get(step.name, ("", None))
-                    keys = (*keys, key)
-                    original, bias = self._parameters[step.name]
-                    chosen = original if weight is None else torch.from_numpy(weight)
-                    x = torch.cat([step.run(part, chosen, bias) for part in torch.split(x, BATCH)])
-                else:
-                    x = step.run(x)
-            return np.asarray(x.numpy())
+                    keys = (*keys, changes.get(step.name, UNCHANGED).key)
+                x = self._run(step, x, changes)
+            outputs = np.asarray(x.numpy())
+            if not np.isfinite(outputs).all():
+                self._refuse_first_broken(changes)
+                refuse_broken("the network gives", outputs)
+            return outputs
 
-    def _resume(self, replaced: Mapping[str, Replacement]) -> tuple[int, tuple[str, ...], Tensor]:
-        """Return the furthest step whose input is kept, the keys of the weights before it, and that input."""
+    def _run(self, step: Step, x: Tensor, changes: Mapping[str, LayerChange]) -> Tensor:
+        """Return the outputs of one step."""
+        import torch
+
+        if not isinstance(step, Weighted):
+            return step.run(x)
+        change, (weight, bias) = changes.get(step.name, UNCHANGED), self._parameters[step.name]
+        chosen = weight if change.weight is None else torch.from_numpy(change.weight)
+
+        def seen(part: Tensor) -> Tensor:
+            return part if change.quantize is None else torch.from_numpy(change.of_input(step.name, part.numpy()))
+
+        return torch.cat([step.run(seen(part), chosen, bias) for part in torch.split(x, BATCH)])
+
+    def _refuse_first_broken(self, changes: Mapping[str, LayerChange]) -> None:
+        """Run again from the start and refuse the first layer's input that is not finite."""
+        x = self._inputs
+        for step in self._steps:
+            if isinstance(step, Weighted):
+                refuse_broken(f"layer {step.name!r} receives", x.numpy())
+            x = self._run(step, x, changes)
+
+    def _resume(self, changes: Mapping[str, LayerChange]) -> tuple[int, tuple[str, ...], Tensor]:
+        """Return the furthest step whose input is kept, the keys of the changes before it, and that input."""
         start, found = 0, self._inputs
         keys: tuple[str, ...] = ()
         ahead = keys
@@ -73,7 +99,7 @@ class Runner:
                     if ahead in self._kept:
                         start, keys, found = position, ahead, self._kept[ahead]
                         self._kept.move_to_end(ahead)
-                    ahead = (*ahead, replaced.get(step.name, ("", None))[0])
+                    ahead = (*ahead, changes.get(step.name, UNCHANGED).key)
         return start, keys, found
 
     def _keep(self, keys: tuple[str, ...], x: Tensor) -> None:

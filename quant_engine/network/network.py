@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.network.accuracy import Accuracy
+from quant_engine.network.activations import each_image, layer_change
 from quant_engine.network.architectures import ARCHITECTURES, Architecture
-from quant_engine.network.evaluation import Replacement, Runner, layer_inputs
+from quant_engine.network.calibration import Calibration
+from quant_engine.network.cost import MEASURED_IMAGES, ActivationCost, measure_cost
+from quant_engine.network.evaluation import Runner, layer_inputs
 from quant_engine.network.files import BUILTIN
 from quant_engine.network.layers import LayerInfo, read_layers
 from quant_engine.plan import LayerPlan, QuantizationPlan
-from quant_engine.quantizer import Quantizer, fit
+from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
 
 Split = Literal["test", "calibration"]
 SPLITS = ("test", "calibration")
@@ -101,32 +104,53 @@ class Network:
             )
         return layer_inputs(self._architecture, self._parameters, images, wanted)
 
-    def freeze(self, plan: QuantizationPlan) -> QuantizationPlan:
-        """Return the plan with every weight's spec fitted to the weight, in the view (out, everything else).
+    def freeze(self, plan: QuantizationPlan, images: int | None = None) -> QuantizationPlan:
+        """Return the plan with everything fitted that can be fixed.
+
+        Every weight's spec is fitted to the weight, in the view (out, everything else). Every static activation's spec
+        is fitted to what its layer receives in the floating-point network for the first `images` calibration images
+        (all 512 by default), observed in batches of 32; other layers' plans do not change that. Dynamic activations
+        stay specs.
 
         Raises:
-            QuantError: for layers the network does not have, activations, and weights that the spec does not fit.
+            QuantError: for layers the network does not have, specs that do not fit, a granularity that cannot be static
+                (`PerToken()` needs dynamic=True), and a network that computes NaN or infinity.
+
+        Example:
+            >>> from quant_engine import IntFormat, QuantizerSpec
+            >>> spec = QuantizerSpec(IntFormat(8, signed=False), symmetric=False)
+            >>> frozen = load("fashion-cnn").freeze(QuantizationPlan({"fc2": LayerPlan(activation=spec)}))
+            >>> frozen.frozen, frozen["fc2"].activation.zero_point.tolist()
+            (True, [[0]])
         """
-        frozen: dict[str, LayerPlan] = {}
-        for name, layer in plan.layers.items():
+        for name in plan.layers:
             self._check(name)
-            if layer.activation is not None:
-                raise QuantError(f"layer {name!r} plans its activation; networks quantize weights only: leave it None")
-            weight = layer.weight
-            if weight is not None and not isinstance(weight, Quantizer):
-                weight = fit(self._matrix(name), weight)
-            frozen[name] = LayerPlan(weight)
-        return QuantizationPlan(frozen)
+        static: dict[str, QuantizerSpec] = {}
+        for name, layer in plan.layers.items():
+            if isinstance(layer.activation, QuantizerSpec):
+                if layer.dynamic:
+                    self._check_dynamic(name, layer.activation)
+                else:
+                    static[name] = layer.activation
+        fitted = self._calibration.quantizers(static, images) if static else {}
+        return QuantizationPlan(
+            {
+                name: replace(
+                    layer, weight=self._fit_weight(name, layer.weight), activation=fitted.get(name, layer.activation)
+                )
+                for name, layer in plan.layers.items()
+            }
+        )
 
     def predict(self, plan: QuantizationPlan | None = None, data: Split = "test") -> NDArray[np.int64]:
-        """Return the predicted labels, shape (n,); layers before the first planned one are not run again."""
+        """Return the predicted labels, shape (n,); layers before the first planned one are not run again.
+
+        Raises:
+            QuantError: as `freeze`.
+        """
         frozen = self.freeze(plan or QuantizationPlan())
-        replaced: dict[str, Replacement] = {}
-        for name, layer in frozen.layers.items():
-            if isinstance(layer.weight, Quantizer):
-                values = layer.weight.fake_quantize(self._matrix(name)).reshape(self._layers[name].shape)
-                replaced[name] = hashlib.sha256(values.tobytes()).hexdigest(), values
-        labels: NDArray[np.int64] = self._runner(data).logits(replaced).argmax(axis=1)
+        changes = {name: layer_change(layer, self._values(name, layer)) for name, layer in frozen.layers.items()}
+        labels: NDArray[np.int64] = self._runner(data).logits(changes).argmax(axis=1)
         return labels
 
     def evaluate(self, plan: QuantizationPlan | None = None, data: Split = "test") -> Accuracy:
@@ -139,6 +163,17 @@ class Network:
         """Return the logits (n, classes) of normalised images (n, 1, 28, 28) in floating point."""
         return Runner(self._architecture, self._parameters, inputs).logits({})
 
+    def activation_cost(self, plan: QuantizationPlan) -> dict[str, ActivationCost]:
+        """Measure what dynamic quantization costs against static, for each layer whose activation is planned.
+
+        Raises:
+            QuantError: as `freeze`.
+        """
+        self.freeze(plan)
+        planned = {name: layer.activation for name, layer in plan.layers.items() if layer.activation is not None}
+        inputs = self.activations(planned, "test", stop=MEASURED_IMAGES)
+        return {name: measure_cost(inputs[name], activation) for name, activation in planned.items()}
+
     @cached_property
     def _data(self) -> dict[str, NDArray[np.uint8]]:
         with (BUILTIN / "fashion-mnist.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -147,6 +182,26 @@ class Network:
     def _check(self, layer: str) -> None:
         if layer not in self._layers:
             raise QuantError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self._layers)}")
+
+    def _check_dynamic(self, layer: str, spec: QuantizerSpec) -> None:
+        """Check that a dynamic activation's blocks fit the layer's input."""
+        try:
+            each_image(spec).granularity.blocks((1, *self._layers[layer].input_shape))
+        except QuantError as error:
+            raise QuantError(f"the activation of layer {layer!r}: {error}") from error
+
+    def _fit_weight(self, layer: str, weight: QuantizerSpec | Quantizer | None) -> Quantizer | None:
+        return fit(self._matrix(layer), weight) if isinstance(weight, QuantizerSpec) else weight
+
+    def _values(self, layer: str, plan: LayerPlan) -> Float32Array | None:
+        """Return the weight that a frozen plan gives a layer, or None for its own."""
+        if not isinstance(plan.weight, Quantizer):
+            return None
+        return plan.weight.fake_quantize(self._matrix(layer)).reshape(self._layers[layer].shape)
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        return Calibration(self._architecture, self._layers, self._parameters, self.data("calibration")[0])
 
     def _matrix(self, layer: str) -> Float32Array:
         return self.weight(layer).reshape(self._layers[layer].matrix_shape)

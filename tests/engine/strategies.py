@@ -22,12 +22,14 @@ def integer_formats(most_bits=16):
 
 
 axes = st.integers(-1, 0)
-granularities = st.one_of(
+flat_granularities = st.one_of(
     st.just(qe.PerTensor()),
     st.builds(qe.PerChannel, axes),
     st.builds(qe.PerChannelGroup, st.integers(1, 9), axes, st.just("short")),
     st.builds(qe.PerGroup, st.integers(1, 9), axes, st.just("short")),
+    st.just(qe.PerToken()),
 )
+granularities = flat_granularities | st.builds(qe.PerSample, flat_granularities)
 ends = st.floats(1e-3, 1e6)
 clippings = st.one_of(
     st.just(qe.MinMax()),

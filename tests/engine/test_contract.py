@@ -19,6 +19,8 @@ GRANULARITIES = {
     "PerChannel": [qe.PerChannel(0), qe.PerChannel(-1)],
     "PerChannelGroup": [qe.PerChannelGroup(2, remainder="short")],
     "PerGroup": [qe.PerGroup(4, remainder="short"), qe.PerGroup(2, axis=0, remainder="short")],
+    "PerToken": [qe.PerToken()],
+    "PerSample": [qe.PerSample(), qe.PerSample(qe.PerGroup(2, remainder="short"))],
 }
 CLIPPINGS = {
     "MinMax": [qe.MinMax()],

@@ -8,9 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from quant_engine import GRANULARITIES, PerChannel, PerChannelGroup, PerGroup, PerTensor, QuantError
+from quant_engine import (
+    GRANULARITIES,
+    PerChannel,
+    PerChannelGroup,
+    PerGroup,
+    PerSample,
+    PerTensor,
+    PerToken,
+    QuantError,
+)
+from quant_engine.granularity import BlockGrid
 from tests import reference
-from tests.engine.strategies import granularities
+from tests.engine.strategies import flat_granularities, granularities
 
 shapes = hnp.array_shapes(min_dims=1, max_dims=4, max_side=6)
 grids = st.builds(lambda granularity, shape: granularity.blocks(shape), granularities, shapes)
@@ -148,3 +158,22 @@ def test_numbers_from_numpy_are_the_same_granularity():
 
 def test_the_granularity_table_is_keyed_by_class_name():
     assert {name: kind.__name__ for name, kind in GRANULARITIES.items()} == {name: name for name in GRANULARITIES}
+
+
+@given(shapes)
+def test_a_token_is_a_row_of_the_last_axis(shape):
+    assert PerToken().blocks(shape) == BlockGrid(shape, (*[1] * (len(shape) - 1), shape[-1]))
+
+
+@given(flat_granularities, shapes)
+def test_each_sample_has_the_blocks_it_has_alone(granularity, shape):
+    alone, batch = granularity.blocks((1, *shape[1:])), PerSample(granularity).blocks(shape)
+    assert batch.grid == (shape[0], *alone.grid[1:])
+    assert batch.block[1:] == alone.block[1:]
+
+
+def test_a_sample_is_divided_by_a_granularity():
+    with pytest.raises(QuantError, match=r"inner=4 is none of PerTensor, .*give an instance"):
+        PerSample(4)
+    with pytest.raises(QuantError, match=r"group size 7 does not divide axis 2 of shape \(1, 3, 8\)"):
+        PerSample(PerGroup(7)).blocks((5, 3, 8))

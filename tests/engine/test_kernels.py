@@ -13,7 +13,7 @@ from numba.core.dispatcher import Dispatcher
 
 from quant_engine import kernels
 from quant_engine.distribution.indexed import IndexedValues
-from quant_engine.kernels import affine, compile, direct, index, search
+from quant_engine.kernels import affine, compile, direct, index, observe, search
 from tests import reference
 from tests.engine.strategies import arrays
 
@@ -125,6 +125,13 @@ def count_codes():
     np.testing.assert_array_equal(counts, np.bincount(CODES + 8, minlength=16))
 
 
+@checks("observe.count_aligned")
+def count_aligned():
+    counts = np.ones(64, np.int64)
+    observe.count_aligned(X, 8.0, -32, counts)
+    np.testing.assert_array_equal(counts - 1, reference.aligned_counts(X, 1 / 8, -32, 64))
+
+
 @checks("compile.ordered")
 def order():
     values = np.float32([-np.inf, -3e38, -1, -1e-45, -0.0, 0.0, 1e-45, 1, 3e38, np.inf])
@@ -158,6 +165,27 @@ def even_errors_of(kernel, source):
 @checks("direct.even_errors")
 def direct_even_errors():
     even_errors_of(direct.even_errors, X)
+
+
+COUNTS = rng.integers(1, 5, 1000).astype(np.float64)
+REPEATED = np.repeat(X, COUNTS.astype(int))
+
+
+@checks("direct.counted_even_error")
+def direct_counted_even_error():
+    parts = [direct.counted_even_error((X, COUNTS), 0.3, -4, 3, *part) for part in ((0, 600), (600, 1000))]
+    expected = REPEATED.size * reference.even_mse(REPEATED, 0.3, -4, 3).item()
+    assert sum(parts) == pytest.approx(expected, rel=1e-12)
+
+
+@checks("direct.counted_even_errors")
+def direct_counted_even_errors():
+    steps, least, greatest, found = np.array([0.3, 0.02]), np.array([-4, 0]), np.array([3, 255]), np.empty(2)
+    direct.counted_even_errors((X, COUNTS), steps, least, greatest, 0, 1, found)
+    direct.counted_even_errors((X, COUNTS), steps, least, greatest, 1, 2, found)
+    for error, *configuration in zip(found, steps, least, greatest, strict=True):
+        expected = REPEATED.size * reference.even_mse(REPEATED, *configuration).item()
+        assert error == pytest.approx(expected, rel=1e-12)
 
 
 @checks("direct.levels_error")

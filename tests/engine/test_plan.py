@@ -37,7 +37,9 @@ def fitted_or_not(spec, x, fitted):
 
 
 quantizers = st.builds(fitted_or_not, specs(), arrays((3, 4)), st.booleans()) | st.none()
-layer_plans = st.builds(qe.LayerPlan, quantizers, quantizers, st.booleans())
+layer_plans = st.builds(qe.LayerPlan, quantizers, quantizers) | st.builds(
+    qe.LayerPlan, quantizers, specs() | st.none(), st.just(True)
+)
 
 
 @settings(max_examples=20)
@@ -75,6 +77,11 @@ def test_a_plan_does_not_follow_the_mapping_it_was_made_from():
     assert list(plan.layers) == ["a"]
     with pytest.raises(TypeError):
         plan.layers["b"] = qe.LayerPlan()
+
+
+def test_a_range_is_either_fixed_or_found_on_each_input():
+    with pytest.raises(qe.QuantError, match=r"fitted to \(6, 1\) blocks, but dynamic=True.*give its spec"):
+        qe.LayerPlan(activation=qe.fit(WEIGHT, SPEC), dynamic=True)
 
 
 @pytest.mark.parametrize("role", ["weight", "activation"])

@@ -28,6 +28,11 @@ GOLDEN = {
         qe.PerGroup(128, remainder="short"),
         '{"remainder":"short","schema":1,"size":128,"type":"PerGroup"}',
     ),
+    "PerToken": (qe.PerToken(), '{"schema":1,"type":"PerToken"}'),
+    "PerSample": (
+        qe.PerSample(qe.PerChannel(1)),
+        '{"inner":{"axis":1,"type":"PerChannel"},"schema":1,"type":"PerSample"}',
+    ),
     "MinMax": (qe.MinMax(), '{"schema":1,"type":"MinMax"}'),
     "Percentile": (qe.Percentile(99.9), '{"p":99.9,"schema":1,"type":"Percentile"}'),
     "MinMSE": (qe.MinMSE(), '{"schema":1,"type":"MinMSE"}'),

@@ -1,0 +1,49 @@
+"""The range with the least mean squared error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from quant_engine.clipping.base import Blocks
+from quant_engine.distribution import Distribution, UniformFormat, WeightedValues
+from quant_engine.inputs import Float64Array
+from quant_engine.kernels import search
+from quant_engine.kernels.parallel import over_ranges
+from quant_engine.records import Record
+
+LARGE_BLOCK = 1 << 18  # values; from here a histogram of the block beats trying candidates on its values
+SEARCH_STEPS = 100  # candidates for each smaller block
+
+
+@dataclass(frozen=True)
+class MinMSE(Record):
+    """The range with the least mean squared error of the quantized block."""
+
+    def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
+        """Search every block: large ones through their histogram, small ones by trying candidates on the values."""
+        lengths = np.diff(blocks.offsets)
+        if lengths.max() >= LARGE_BLOCK:
+            return np.array([Distribution(block).best_range(format, symmetric) for block in blocks.each()])
+        offsets, steps = blocks.offsets, np.zeros(blocks.count)
+        if symmetric:
+            least, greatest = np.float32(format.qmin), np.float32(format.qmax)
+
+            def scale_only(start: int, stop: int) -> None:
+                search.best_even_steps(blocks.values, offsets, SEARCH_STEPS, least, greatest, start, stop, steps)
+
+            over_ranges(blocks.count, scale_only, cost=blocks.values.size)
+            reach = steps * format.qmax
+            return np.stack([-reach if format.qmin < 0 else 0.0 * reach, reach], axis=1)
+        span, zeros = format.qmax - format.qmin, np.zeros(blocks.count, np.int64)
+
+        def scale_and_zero(start: int, stop: int) -> None:
+            search.best_offset_steps(blocks.values, offsets, SEARCH_STEPS, span, start, stop, steps, zeros)
+
+        over_ranges(blocks.count, scale_and_zero, cost=blocks.values.size)
+        return np.stack([-zeros * steps, (span - zeros) * steps], axis=1)
+
+    def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
+        """Search through prefix sums of the values."""
+        return values.best_range(format, symmetric)

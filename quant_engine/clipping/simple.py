@@ -1,0 +1,121 @@
+"""Ranges read off the values: extremes, percentiles, and ranges taken as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from quant_engine.clipping.base import Blocks, finite_number
+from quant_engine.distribution import UniformFormat, WeightedValues
+from quant_engine.errors import QuantError
+from quant_engine.inputs import Float64Array
+from quant_engine.records import Record
+
+
+@dataclass(frozen=True)
+class MinMax(Record):
+    """The least and the greatest value."""
+
+    def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
+        """Return (min, max) of every block."""
+        return blocks.extremes
+
+    def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
+        """Return the extremes."""
+        return values.lo, values.hi
+
+
+@dataclass(frozen=True)
+class Percentile(Record):
+    """A percentile of |x| if symmetric, else [100 − p, p] of x, interpolated linearly.
+
+    Raises:
+        QuantError: unless 50 < p ≤ 100.
+    """
+
+    p: float
+
+    def __post_init__(self) -> None:
+        """Check the field."""
+        object.__setattr__(self, "p", finite_number("p", self.p))
+        if not 50.0 < self.p <= 100.0:
+            raise QuantError(f"p={self.p} is out of range; a percentile of clipping lies above 50 and up to 100")
+
+    def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
+        """Return the percentiles of every block."""
+        lengths = np.diff(blocks.offsets)
+        found = np.empty((blocks.count, 2))
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length)
+            values = blocks.values[blocks.offsets[rows][:, None] + np.arange(length)]
+            if symmetric:
+                reach = np.percentile(np.abs(values), self.p, axis=1)
+                found[rows, 0], found[rows, 1] = -reach, reach
+            else:
+                found[rows] = np.percentile(values, [100.0 - self.p, self.p], axis=1).T
+        return found
+
+    def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
+        """Return the weighted percentiles."""
+        if symmetric:
+            reach = values.magnitudes.percentile(self.p)
+            return -reach, reach
+        return values.percentile(100.0 - self.p), values.percentile(self.p)
+
+
+@dataclass(frozen=True)
+class FixedRange(Record):
+    """A range taken as it is; floats for every block, or tuples with one value a block (row-major in the grid).
+
+    Raises:
+        QuantError: for values that are not finite, lo ≥ hi, or tuples that do not match the blocks.
+    """
+
+    lo: float | tuple[float, ...]
+    hi: float | tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        for name in ("lo", "hi"):
+            value = getattr(self, name)
+            many = isinstance(value, tuple | list | np.ndarray)
+            object.__setattr__(
+                self, name, tuple(finite_number(name, v) for v in value) if many else finite_number(name, value)
+            )
+        lo, hi = np.atleast_1d(self.lo), np.atleast_1d(self.hi)
+        if lo.size != hi.size and 1 not in (lo.size, hi.size):
+            raise QuantError(f"lo has {lo.size} values and hi has {hi.size}; give one a block in both")
+        if not (lo < hi).all():
+            worst = int(np.argmin(np.broadcast_to(lo < hi, max(lo.shape, hi.shape))))
+            raise QuantError(
+                f"lo={lo[min(worst, lo.size - 1)]:g} is not below hi={hi[min(worst, hi.size - 1)]:g}; "
+                "a clipping range needs lo < hi"
+            )
+
+    def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
+        """Return the fixed values.
+
+        Raises:
+            QuantError: if there are tuples of another length than the number of blocks.
+        """
+        columns = []
+        for name, value in (("lo", self.lo), ("hi", self.hi)):
+            column = np.atleast_1d(np.asarray(value, np.float64))
+            if column.size not in (1, blocks.count):
+                raise QuantError(
+                    f"{name} has {column.size} values for {blocks.count} blocks; give one float, or one value a block"
+                )
+            columns.append(blocks.grid.from_grid(np.broadcast_to(column, blocks.count).reshape(blocks.grid.grid)))
+        return np.stack(columns, axis=1)
+
+    def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
+        """Return the fixed values.
+
+        Raises:
+            QuantError: if there are tuples of several values, as these are one block.
+        """
+        lo, hi = np.atleast_1d(self.lo), np.atleast_1d(self.hi)
+        if max(lo.size, hi.size) > 1:
+            raise QuantError(f"the range has {max(lo.size, hi.size)} values for 1 block; give one float for lo and hi")
+        return float(lo[0]), float(hi[0])

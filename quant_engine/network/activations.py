@@ -1,0 +1,83 @@
+"""How a layer's input is quantized while the network runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.errors import QuantError
+from quant_engine.granularity import PerSample
+from quant_engine.inputs import Float32Array
+from quant_engine.plan import LayerPlan
+from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """A layer's other weight and its input's quantization, where there are any; `key` tells such changes apart."""
+
+    key: str = ""
+    weight: Float32Array | None = None
+    quantize: Callable[[Float32Array], Float32Array] | None = None
+
+    def of_input(self, layer: str, x: Float32Array) -> Float32Array:
+        """Return the layer's input as the layer sees it.
+
+        Raises:
+            QuantError: naming the layer, if some of the values are not finite.
+        """
+        if self.quantize is None:
+            return x
+        try:
+            return self.quantize(x)
+        except QuantError:
+            refuse_broken(f"layer {layer!r} receives", x)
+            raise
+
+
+def layer_change(plan: LayerPlan, weight: Float32Array | None) -> LayerChange:
+    """Return what a frozen plan and the weight it gives change."""
+    parts, quantize = [], None
+    if weight is not None:
+        parts.append(_digest(weight))
+    if isinstance(plan.activation, Quantizer):
+        quantize = plan.activation.fake_quantize
+        parts += [plan.activation.spec.key, _digest(plan.activation.scale), _digest(plan.activation.zero_point)]
+    elif plan.activation is not None:
+        spec = each_image(plan.activation)
+        parts.append(spec.key)
+
+        def quantize(x: Float32Array) -> Float32Array:
+            return fit(x, spec).fake_quantize(x)
+
+    return LayerChange(" ".join(parts), weight, quantize)
+
+
+def each_image(spec: QuantizerSpec) -> QuantizerSpec:
+    """Return the spec that finds the blocks of a spec anew in each image, so that batches change no result."""
+    return replace(spec, granularity=PerSample(spec.granularity))
+
+
+def refuse_broken(what: str, values: Float32Array) -> None:
+    """Check what a network has computed; `what` says it, with its verb.
+
+    Raises:
+        QuantError: for values that are not finite, with how many there are and the first image.
+    """
+    finite = np.isfinite(values)
+    if not finite.all():
+        nan = int(np.isnan(values).sum())
+        image = int(np.argmin(finite.reshape(len(values), -1).all(axis=1)))
+        raise QuantError(
+            f"{what} {nan} NaN and {int((~finite).sum()) - nan} infinite values, the first in image {image}: the model "
+            "is broken there or before; check the images and the weights of the layers up to there"
+        )
+
+
+def _digest(array: NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

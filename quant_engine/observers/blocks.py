@@ -1,0 +1,87 @@
+"""One observer for each block of a tensor that arrives in batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from quant_engine.clipping import Blocks, FixedRange
+from quant_engine.errors import QuantError
+from quant_engine.granularity import Granularity
+from quant_engine.inputs import as_float32
+from quant_engine.observers.choice import observer_for
+from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
+from quant_engine.quantizer.fitting import affine_parameters
+
+MANY = 1 << 40  # more samples than any batch holds
+
+
+def refuse_unless_static(granularity: Granularity, sample: tuple[int, ...]) -> None:
+    """Check that a granularity has the same blocks however many samples of this shape a batch holds.
+
+    Raises:
+        QuantError: if a block does not hold all samples, or the blocks do not fit the sample's shape.
+    """
+    granularity.blocks((1, *sample))
+    if granularity.blocks((MANY, *sample)).grid[0] != 1:
+        raise QuantError(
+            f"{granularity} has scales of their own for each sample of shape {sample}, and those of samples not seen "
+            "yet cannot be fixed; give dynamic=True, or a granularity within a sample: PerTensor(), PerChannel(1)"
+        )
+
+
+class BlockObservers:
+    """Observers of the blocks of a tensor (batch, …) under one spec.
+
+    Raises:
+        QuantError: for a granularity that has other blocks for other batches.
+
+    Example:
+        >>> from quant_engine import IntFormat, PerChannel
+        >>> seen = BlockObservers(QuantizerSpec(IntFormat(8), PerChannel(1)), (2,))
+        >>> seen.update([[1.27, 12.7]]); seen.update([[0.5, 0.5], [-0.1, 0.0]])
+        >>> seen.quantizer().scale.round(3).tolist()
+        [[0.009999999776482582, 0.10000000149011612]]
+    """
+
+    def __init__(self, spec: QuantizerSpec, sample: tuple[int, ...]) -> None:
+        """Start with nothing seen of samples of the shape `sample`."""
+        refuse_unless_static(spec.granularity, sample)
+        self.spec, self.sample = spec, sample
+        count = spec.granularity.blocks((1, *sample)).count
+        self.observers = [observer_for(spec.clipping, spec.format.bits) for _ in range(count)]
+
+    @property
+    def kind(self) -> str:
+        """What tells apart observers that keep other statistics: equal kinds, shown the same, keep the same."""
+        fresh = observer_for(self.spec.clipping, self.spec.format.bits)
+        state = {name: array.tolist() for name, array in fresh.to_arrays().items()}
+        return f"{self.spec.granularity.to_json()} {type(fresh).__name__} {state}"
+
+    def update(self, batch: Any) -> None:
+        """Show each observer its block of a batch (n, *sample).
+
+        Raises:
+            QuantError: for another shape, and for values that are not finite real numbers.
+        """
+        array = as_float32(batch, "the batch")
+        if array.shape[1:] != self.sample:
+            raise QuantError(f"the batch has shape {array.shape}; give (n, {', '.join(map(str, self.sample))})")
+        grid = self.spec.granularity.blocks(array.shape)
+        for observer, block in zip(self.observers, Blocks(grid.flatten(array), grid).each(), strict=True):
+            observer.update(block)
+
+    def quantizer(self, spec: QuantizerSpec | None = None) -> Quantizer:
+        """Return the quantizer fitted to what was seen, by the spec or another that observes the same.
+
+        Raises:
+            QuantError: if nothing has been observed.
+        """
+        chosen = spec or self.spec
+        if isinstance(chosen.clipping, FixedRange):
+            return fit(np.zeros((1, *self.sample), np.float32), chosen)  # needs no data
+        ranges = np.array([observer.range(chosen) for observer in self.observers])
+        grid = chosen.granularity.blocks((1, *self.sample))
+        scale, zero_point = affine_parameters(ranges[:, 0], ranges[:, 1], chosen.format, chosen.symmetric)
+        return Quantizer(chosen, grid.to_grid(scale), grid.to_grid(zero_point))

@@ -1,0 +1,144 @@
+"""An observer that counts values in bins, and widens the bins when values lie outside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.distribution import WeightedValues
+from quant_engine.errors import QuantError
+from quant_engine.inputs import Float64Array
+from quant_engine.kernels.observe import count_aligned
+from quant_engine.observers.base import Arrays, finite_batch
+from quant_engine.observers.extremes import MinMaxObserver, numbers
+from quant_engine.quantizer import QuantizerSpec
+
+LEAST_EXPONENT = -149  # of float32's smallest step: narrower bins tell nothing apart
+WIDEST_SHIFT = 63  # bits of an index
+
+
+class HistogramObserver:
+    """Counts in bins [k, k + 1) · 2^e, with whole k and the least e at which at most `bins` hold 0 and all values.
+
+    The bins so depend on the extremes alone. When these grow, e grows, and whole bins become halves of wider ones: no
+    value is lost or counted twice, whatever the growth, and the order and division into batches do not matter. Between
+    `bins` / 2 and `bins` bins cover the range from the least value, or 0, to the greatest, or 0.
+
+    Raises:
+        QuantError: for fewer than 2 bins.
+
+    Example:
+        >>> observer = HistogramObserver(bins=4)
+        >>> observer.update([0.1, 0.2, 0.9]); observer.counts.tolist(), observer.edges.tolist()
+        ([2, 0, 0, 1], [0.0, 0.25, 0.5, 0.75, 1.0])
+        >>> observer.update([-1.5]); observer.counts.tolist(), observer.edges.tolist()
+        ([1, 0, 3], [-2.0, -1.0, 0.0, 1.0])
+    """
+
+    def __init__(self, bins: int = 2048) -> None:
+        """Start with nothing seen."""
+        if isinstance(bins, bool) or not isinstance(bins, int | np.integer) or bins < 2:
+            raise QuantError(f"bins={bins!r} is no number of bins; give an integer of 2 or more")
+        self.bins = int(bins)
+        self.exponent = LEAST_EXPONENT
+        self.first = 0  # k of the first bin
+        self.counts = np.zeros(1, np.int64)
+        self.seen = MinMaxObserver()
+
+    @property
+    def edges(self) -> Float64Array:
+        """The edges of the bins, shape (len(counts) + 1,)."""
+        whole = np.arange(self.first, self.first + self.counts.size + 1, dtype=np.float64)
+        return np.ldexp(whole, self.exponent)
+
+    def update(self, batch: Any) -> None:
+        """Count a batch, widening the bins first if need be.
+
+        Raises:
+            QuantError: for values that are not finite real numbers.
+        """
+        array, lo, hi = finite_batch(batch)
+        if array.size:
+            self._cover(lo, hi)
+            count_aligned(
+                np.ascontiguousarray(array).reshape(-1), math.ldexp(1.0, -self.exponent), self.first, self.counts
+            )
+
+    def merge(self, other: Self) -> None:
+        """Add the counts of another observer.
+
+        Raises:
+            QuantError: if it has another number of bins.
+        """
+        if self.bins != other.bins:
+            raise QuantError(f"histograms of {self.bins} and {other.bins} bins cannot be merged; use equal bins")
+        if other.seen.lo <= other.seen.hi:
+            self._cover(other.seen.lo, other.seen.hi)
+            self._add(other.counts, other.first, other.exponent)
+
+    def range(self, spec: QuantizerSpec) -> tuple[float, float]:
+        """Return the range that the spec's clipping method finds for the counts.
+
+        Raises:
+            QuantError: if nothing has been observed.
+        """
+        lo, hi = self.seen.range()
+        if lo == hi == 0.0:
+            return lo, hi
+        return spec.clipping.range_of(self.weighted_values(), spec.format, spec.symmetric)
+
+    def weighted_values(self) -> WeightedValues:
+        """Return the bins' centres and counts, and the exact extremes.
+
+        Raises:
+            QuantError: if nothing has been observed.
+        """
+        lo, hi = self.seen.range()
+        return WeightedValues.from_histogram(self.counts, self.edges, lo, hi)
+
+    def to_arrays(self) -> Arrays:
+        """Return the state."""
+        numbers = {name: np.array(getattr(self, name)) for name in ("bins", "exponent", "first")}
+        return {**numbers, "counts": self.counts.copy(), **self.seen.to_arrays()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Rebuild the state.
+
+        Raises:
+            QuantError: if an array is missing, or the counts are none of this many bins.
+        """
+        bins, exponent, first = numbers(arrays, "bins", "exponent", "first")
+        observer, counts = cls(int(bins)), arrays.get("counts", np.empty(0))
+        if counts.ndim != 1 or not 0 < counts.size <= observer.bins or (counts < 0).any():
+            raise QuantError(f"counts of shape {counts.shape} are no histogram of up to {observer.bins} bins")
+        observer.exponent, observer.first, observer.counts = int(exponent), int(first), counts.astype(np.int64)
+        observer.seen = MinMaxObserver.from_arrays(arrays)
+        return observer
+
+    def _cover(self, lo: float, hi: float) -> None:
+        """Widen the bins until they hold the range [lo, hi] too."""
+        old = self.counts, self.first, self.exponent
+        self.seen.lo, self.seen.hi = min(self.seen.lo, lo), max(self.seen.hi, hi)
+        low, high = min(self.seen.lo, 0.0), max(self.seen.hi, 0.0)
+        exponent = self.exponent
+        if high > low:
+            exponent = max(exponent, math.frexp((high - low) / self.bins)[1] - 2)  # no larger than what is needed
+        while _bin(high, exponent) - _bin(low, exponent) >= self.bins:
+            exponent += 1
+        self.exponent, self.first = exponent, _bin(low, exponent)
+        self.counts = np.zeros(_bin(high, exponent) - self.first + 1, np.int64)
+        self._add(*old)
+
+    def _add(self, counts: NDArray[np.int64], first: int, exponent: int) -> None:
+        """Add counts of bins that are as wide or narrower."""
+        shift = min(self.exponent - exponent, WIDEST_SHIFT)
+        np.add.at(self.counts, (np.arange(first, first + counts.size) >> shift) - self.first, counts)
+
+
+def _bin(value: float, exponent: int) -> int:
+    return math.floor(math.ldexp(value, -exponent))

@@ -1,0 +1,241 @@
+"""Observers: what they keep of batches, in whatever order these come."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+from torch.ao.quantization import MovingAverageMinMaxObserver
+
+import quant_engine as qe
+from quant_engine.observers import (
+    OBSERVERS,
+    BlockObservers,
+    HistogramObserver,
+    MinMaxObserver,
+    MovingAverageObserver,
+    load_observers,
+    observer_for,
+    save_observers,
+)
+
+EIGHT_BITS = qe.IntFormat(8)
+values = st.lists(st.floats(-(2.0**100), 2.0**100, width=32) | st.floats(-2, 2, width=32), max_size=30)
+batches = st.lists(values, min_size=1, max_size=5)
+merging = pytest.mark.parametrize("kind", [MinMaxObserver, lambda: HistogramObserver(16)], ids=["extremes", "counts"])
+
+
+def shown(observer, parts):
+    for part in parts:
+        observer.update(np.float32(part))
+    return observer
+
+
+def assert_same_state(one, other):
+    one, other = one.to_arrays(), other.to_arrays()
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
+@merging
+@given(parts=batches, order=st.randoms(use_true_random=False))
+def test_order_and_division_into_batches_do_not_matter(kind, parts, order):
+    whole = [value for part in parts for value in part]
+    shuffled = list(parts)
+    order.shuffle(shuffled)
+    assert_same_state(shown(kind(), shuffled), shown(kind(), [whole]))
+
+
+@merging
+@given(parts=batches, order=st.randoms(use_true_random=False))
+def test_merging_in_any_order_is_seeing_everything(kind, parts, order):
+    observers = [shown(kind(), [part]) for part in parts]
+    order.shuffle(observers)
+    while len(observers) > 1:
+        first = observers.pop(order.randrange(len(observers)))
+        observers[order.randrange(len(observers))].merge(first)
+    assert_same_state(observers[0], shown(kind(), parts))
+
+
+@given(batches, st.integers(2, 40))
+def test_the_counts_are_those_numpy_finds_between_the_edges(parts, bins):
+    observer = shown(HistogramObserver(bins), parts)
+    whole = np.array([value for part in parts for value in part], np.float32).astype(np.float64)
+    edges = observer.edges
+    expected = [np.count_nonzero((whole >= low) & (whole < high)) for low, high in itertools.pairwise(edges)]
+    np.testing.assert_array_equal(observer.counts, expected)
+    assert observer.counts.sum() == whole.size
+
+
+@given(batches, st.integers(2, 40))
+def test_bins_are_as_narrow_as_a_power_of_two_can_be(parts, bins):
+    observer = shown(HistogramObserver(bins), parts)
+    assert observer.counts.size <= bins
+    width = np.diff(observer.edges)
+    assert (width == width[0]).all()
+    assert math.frexp(width[0])[0] == 0.5
+    if observer.exponent > -149:
+        lo, hi = observer.seen.range()
+        half = width[0] / 2
+        assert math.floor(max(hi, 0) / half) - math.floor(min(lo, 0) / half) + 1 > bins
+
+
+def test_growth_by_a_thousandfold_loses_no_value():
+    rng = np.random.default_rng(5)
+    observer = HistogramObserver()
+    for power in range(5):
+        observer.update((1000.0**power * rng.standard_normal(500)).astype(np.float32))
+        assert observer.counts.sum() == 500 * (power + 1)
+    whole = observer.weighted_values()
+    assert whole.total == pytest.approx(2500)
+    assert observer.counts.size > 1024
+
+
+def test_the_exact_extremes_are_kept():
+    observer = shown(HistogramObserver(8), [[0.1, 0.77], [-0.3]])
+    found = observer.range(qe.QuantizerSpec(EIGHT_BITS, symmetric=False, clipping=qe.Percentile(100)))
+    assert found == pytest.approx((np.float32(-0.3), np.float32(0.77)))
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_histograms_range_loses_no_more_than_the_whole_tensors(symmetric, bits):
+    x = np.maximum(np.random.default_rng(6).standard_normal(20_000), 0).astype(np.float32)
+    spec = qe.QuantizerSpec(qe.IntFormat(bits, signed=False), symmetric=symmetric, clipping=qe.MinMSE())
+    observer = shown(HistogramObserver(), np.split(x, 10))
+    lo, hi = observer.range(spec)
+    fixed = qe.QuantizerSpec(spec.format, symmetric=symmetric, clipping=qe.FixedRange(lo, hi))
+    assert qe.fit(x, fixed).measure(x).mse <= 1.01 * qe.fit(x, spec).measure(x).mse
+
+
+@given(st.lists(values.filter(len), min_size=1, max_size=6), st.floats(0.0625, 1))
+def test_the_moving_average_is_torchs(parts, constant):
+    theirs = MovingAverageMinMaxObserver(averaging_constant=constant)
+    for part in parts:
+        theirs(torch.tensor(part, dtype=torch.float32))
+    lo, hi = shown(MovingAverageObserver(constant), parts).range()
+    np.testing.assert_allclose(
+        [lo, hi],
+        [theirs.min_val.item(), theirs.max_val.item()],
+        rtol=1e-4,
+        atol=1e-4 * np.abs(np.concatenate(parts)).max(),
+    )
+
+
+def test_two_moving_averages_have_no_common_order():
+    one, other, empty = (shown(MovingAverageObserver(0.1), parts) for parts in ([[1.0]], [[2.0], [3.0]], []))
+    with pytest.raises(qe.QuantError, match=r"1 and 2 batches cannot be merged.*order"):
+        one.merge(other)
+    with pytest.raises(qe.QuantError, match=r"constants 0\.1 and 0\.2"):
+        one.merge(MovingAverageObserver(0.2))
+    one.merge(empty)
+    empty.merge(other)
+    assert one.range() == (1.0, 1.0)
+    assert_same_state(empty, other)
+
+
+def test_histograms_of_other_bins_are_not_merged():
+    with pytest.raises(qe.QuantError, match="8 and 16 bins"):
+        HistogramObserver(8).merge(HistogramObserver(16))
+
+
+@pytest.mark.parametrize("kind", OBSERVERS.values())
+class TestEveryObserver:
+    def test_nothing_seen_is_no_range(self, kind):
+        observer = kind()
+        observer.update(np.empty((0, 3), np.float32))
+        with pytest.raises(qe.QuantError, match="nothing has been observed"):
+            observer.range(qe.QuantizerSpec(EIGHT_BITS))
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+    def test_a_batch_that_is_not_finite_is_refused_and_leaves_no_trace(self, kind, bad):
+        observer = shown(kind(), [[1.0, 2.0]])
+        before = observer.to_arrays()
+        with pytest.raises(qe.QuantError, match=r"the batch of shape \(2, 2\) has .* the first .* at \(1, 0\)"):
+            observer.update(np.float32([[0, 5], [bad, 1]]))
+        for name, array in observer.to_arrays().items():
+            np.testing.assert_array_equal(array, before[name])
+
+    def test_all_zero_is_a_range_of_no_width(self, kind):
+        for clipping in (qe.MinMax(), qe.MinMSE(), qe.Percentile(99)):
+            spec = qe.QuantizerSpec(EIGHT_BITS, clipping=clipping)
+            assert shown(kind(), [np.zeros(5), -np.zeros(5)]).range(spec) == (0.0, 0.0)
+
+    def test_the_state_comes_back_from_a_file_and_goes_on(self, kind, tmp_path):
+        observers = {"a/b": shown(kind(), [[-1.0, 3.0]]), "empty": kind()}
+        save_observers(tmp_path / "seen.safetensors", observers)
+        back = load_observers(tmp_path / "seen.safetensors")
+        assert list(back) == list(observers)
+        for name, observer in observers.items():
+            assert_same_state(observer, back[name])
+            assert_same_state(shown(observer, [[5e3, 0.25]]), shown(back[name], [[5e3, 0.25]]))
+
+    def test_a_state_with_a_part_missing_is_refused(self, kind):
+        arrays = kind().to_arrays()
+        for name in arrays:
+            with pytest.raises(qe.QuantError, match="no"):
+                kind.from_arrays({part: a for part, a in arrays.items() if part != name})
+
+
+def test_a_file_without_observers_is_refused(tmp_path):
+    (tmp_path / "text").write_text("hello")
+    save_file({"a": np.zeros(3)}, tmp_path / "arrays")
+    for name in ("text", "arrays", "nothing"):
+        with pytest.raises(qe.QuantError, match=f"{name} holds no observers"):
+            load_observers(tmp_path / name)
+
+
+@pytest.mark.parametrize("constant", [0, -1, 1.5, "a", True])
+def test_a_weight_of_a_batch_lies_between_0_and_1(constant):
+    with pytest.raises(qe.QuantError, match="no weight of a batch"):
+        MovingAverageObserver(constant)
+
+
+@pytest.mark.parametrize("bins", [1, 2.5, True, "many"])
+def test_a_histogram_has_two_bins_or_more(bins):
+    with pytest.raises(qe.QuantError, match="no number of bins"):
+        HistogramObserver(bins)
+
+
+def test_finer_formats_get_more_bins():
+    assert observer_for(qe.MinMSE(), 4).bins == observer_for(qe.MinMSE()).bins == 2048
+    assert observer_for(qe.MinMSE(), 12).bins == 8 * 4096
+    assert isinstance(observer_for(qe.MinMax()), MinMaxObserver)
+
+
+@pytest.mark.parametrize("granularity", [qe.PerTensor(), qe.PerChannel(1), qe.PerChannelGroup(2, 1, "short")], ids=str)
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_observing_batches_under_min_max_is_fitting_to_everything(granularity, symmetric):
+    x = np.random.default_rng(8).standard_normal((20, 5, 3, 4)).astype(np.float32)
+    spec = qe.QuantizerSpec(EIGHT_BITS, granularity, symmetric)
+    seen = BlockObservers(spec, (5, 3, 4))
+    for part in np.array_split(x, 7):
+        seen.update(part)
+    expected = qe.fit(x, spec)
+    np.testing.assert_array_equal(seen.quantizer().scale, expected.scale)
+    np.testing.assert_array_equal(seen.quantizer().zero_point, expected.zero_point)
+
+
+def test_a_fixed_range_needs_no_batch():
+    spec = qe.QuantizerSpec(EIGHT_BITS, qe.PerChannel(1), clipping=qe.FixedRange((-1, -2), (1, 2)))
+    np.testing.assert_allclose(BlockObservers(spec, (2,)).quantizer().scale, [[1 / 127, 2 / 127]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "granularity",
+    [qe.PerToken(), qe.PerSample(), qe.PerChannel(0), qe.PerGroup(2), qe.PerChannelGroup(512, 0, "short")],
+    ids=str,
+)
+def test_scales_that_belong_to_a_sample_cannot_be_static(granularity):
+    with pytest.raises(qe.QuantError, match=r"\(3, 4\).*dynamic=True"):
+        BlockObservers(qe.QuantizerSpec(EIGHT_BITS, granularity), (3, 4))
+
+
+def test_a_batch_of_another_shape_is_refused():
+    with pytest.raises(qe.QuantError, match=r"shape \(2, 5\); give \(n, 4\)"):
+        BlockObservers(qe.QuantizerSpec(EIGHT_BITS), (4,)).update(np.ones((2, 5), np.float32))
