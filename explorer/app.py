@@ -11,19 +11,13 @@ import pathlib
 import streamlit as st
 
 from explorer.frame import shared_frame
-from explorer.page_table import PAGES
+from explorer.page_table import PAGES, pages_folder
 
 HERE = pathlib.Path(__file__).resolve().parent
 ASSETS = HERE / "assets"
 
 st.set_page_config(page_title="Quant Explorer", page_icon=ASSETS / "icon.png", layout="wide", initial_sidebar_state=260)
 st.logo(ASSETS / "logo.svg", size="large")
-
-
-def pages_folder() -> pathlib.Path:
-    """Return where the page scripts are: in the package when installed, else beside it."""
-    installed = HERE / "_pages"
-    return installed if installed.is_dir() else HERE.parent / "pages"
 
 
 navigation = st.navigation(

@@ -5,7 +5,7 @@ Keys are strings (network, layer, spec key, block number); arrays are never hash
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from explorer.instrument import Mark, Statistics, statistics
 from explorer.jobs import Jobs
-from explorer.results import BlockView, Outcome
+from explorer.results import BlockView, Outcome, ends, outcome_of, view_of
 from explorer.warmup import warm_up
 from quant_engine import (
     Distribution,
@@ -41,6 +41,12 @@ def prepare() -> None:
     warm_up()
 
 
+@st.cache_resource(max_entries=512, show_spinner=False)
+def kept(key: str, _work: Callable[[], Any]) -> Any:
+    """Return what `_work` computes, at most once for a key; the key names everything that it depends on."""
+    return _work()
+
+
 @st.cache_resource(max_entries=8, show_spinner=False)
 def network(name: str) -> Network:
     """Return a network."""
@@ -57,18 +63,7 @@ def matrix(model: str, layer: str) -> NDArray[np.float32]:
 @st.cache_resource(max_entries=512, show_spinner=False)
 def outcome(model: str, layer: str, key: str, _spec: QuantizerSpec) -> Outcome:
     """Quantize a layer's weight; `key` is the spec's."""
-    values = matrix(model, layer)
-    quantizer = fitted(model, layer, key, _spec)
-    codes = quantizer.encode(values).codes
-    used = np.unique(codes).size
-    return Outcome(
-        spec=_spec,
-        quantizer=quantizer,
-        report=quantizer.measure(values),
-        storage=quantizer.storage(values.shape),
-        codes_used=int(used),
-        codes_total=_spec.format.qmax - _spec.format.qmin + 1,
-    )
+    return outcome_of(matrix(model, layer), fitted(model, layer, key, _spec))
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
@@ -83,24 +78,8 @@ def block_view(model: str, layer: str, key: str, block: int, _spec: QuantizerSpe
     """Return everything the main figure draws of one block."""
     result = outcome(model, layer, key, _spec)
     values = block_values(model, layer, _spec, block)
-    quantizer = result.quantizer
-    place = np.unravel_index(block, quantizer.scale.shape)
-    levels, thresholds = quantizer.levels(block), quantizer.thresholds(block)
-    buckets = np.searchsorted(thresholds, values.reshape(-1), side="right")
     shown = distribution(model, layer, _spec.granularity.to_json(), block, _spec)
-    lo, hi = ends(quantizer, block)
-    return BlockView(
-        distribution=shown,
-        lo=lo,
-        hi=hi,
-        scale=float(quantizer.scale[place]),
-        zero_point=int(quantizer.zero_point[place]),
-        first_code=_spec.format.qmin,
-        levels=levels,
-        thresholds=thresholds,
-        counts=np.bincount(buckets, minlength=levels.size),
-        error=shown.error(levels),
-    )
+    return view_of(values, result.quantizer, shown, block)
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
@@ -124,13 +103,6 @@ def marks(model: str, layer: str, block: int, spec: QuantizerSpec, methods: Mapp
         lo, hi = ends(fitted(model, layer, other.key, other), block)
         found.append(Mark(name, lo, hi, name))
     return found
-
-
-def ends(quantizer: Quantizer, block: int) -> tuple[float, float]:
-    """Return the range that a block's levels stand for: symmetric ones of signed codes are [−β, β]."""
-    spec, levels = quantizer.spec, quantizer.levels(block)
-    highest = float(levels[-1])
-    return (-highest if spec.symmetric and spec.format.signed else float(levels[0])), highest
 
 
 def least_error(model: str, layer: str, block: int, spec: QuantizerSpec) -> float:

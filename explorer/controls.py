@@ -28,6 +28,18 @@ def choice(field: Choice, disabled: bool = False, on_change: Callable[[], None] 
     return picked or field.default
 
 
+def menu(field: Choice) -> str:
+    """Show a drop-down list of words, of which one is chosen."""
+    return st.selectbox(
+        field.label,
+        field.options,
+        index=field.options.index(field.default),
+        key=field.key,
+        help=field.help,
+        bind="query-params",
+    )
+
+
 def slider(field: Number) -> int:
     """Show a slider over whole numbers."""
     return st.slider(

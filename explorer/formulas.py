@@ -1,12 +1,43 @@
-"""Scale, zero point and code written out with the live numbers, as LaTeX."""
+"""Scale, zero point and code written out with the live numbers, as LaTeX, in either convention.
+
+Tools (ONNX, PyTorch) write Q = round(r/S) + zp and r̃ = S(Q − zp); the literature writes Q = Int(r/S) − Z and
+r̃ = S(Q + Z). Codes and values are the same: Z = −zp.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from explorer.notation import latex
 from explorer.results import BlockView
 from quant_engine import QuantizerSpec
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How one school writes rounding and zero point; `sign` is that of its zero point beside ours."""
+
+    rounding: str
+    symbol: str
+    sign: int
+    sentence: str
+
+
+TOOLS = Convention(
+    r"\mathrm{round}",
+    r"\mathrm{zp}",
+    1,
+    "Tools write Q = round(r/S) + zp and r̃ = S(Q − zp), as here; the literature's Z is −zp.",
+)
+ARTICLE = Convention(
+    r"\mathrm{Int}",
+    "Z",
+    -1,
+    "The literature writes Q = Int(r/S) − Z and r̃ = S(Q + Z), as here; the tools' zero point is −Z.",
+)
+CONVENTIONS = {"tools": TOOLS, "article": ARTICLE}
 
 
 def scale_formula(spec: QuantizerSpec, view: BlockView) -> str:
@@ -20,34 +51,55 @@ def scale_formula(spec: QuantizerSpec, view: BlockView) -> str:
     return rf"S = \frac{{\beta - \alpha}}{{{steps}}} = \frac{{{difference}}}{{{form.qmax - form.qmin}}} = {scale}"
 
 
-def zero_point_formula(spec: QuantizerSpec, view: BlockView) -> str:
-    """Return Z, the code of real 0."""
+def zero_point_formula(spec: QuantizerSpec, view: BlockView, convention: Convention = TOOLS) -> str:
+    """Return the zero point: the code of real 0, or minus that in the literature's convention."""
+    name, rounding = convention.symbol, convention.rounding
     if spec.symmetric:
-        return r"Z = 0 \quad \text{(symmetric)}"
-    rule = r"Z = \mathrm{round}\left(q_{\min} - \frac{\alpha}{S}\right)"
-    numbers = rf"\mathrm{{round}}\left({spec.format.qmin} - \frac{{{latex(view.lo)}}}{{{latex(view.scale)}}}\right)"
-    return f"{rule} = {numbers} = {view.zero_point}"
+        return rf"{name} = 0 \quad \text{{(symmetric)}}"
+    least, ratio = spec.format.qmin, rf"\frac{{{latex(view.lo)}}}{{{latex(view.scale)}}}"
+    if convention.sign > 0:
+        rule, numbers = r"q_{\min} - \frac{\alpha}{S}", f"{least} - {ratio}"
+    else:
+        rule, numbers = r"\frac{\alpha}{S} - q_{\min}", f"{ratio}{_plus(-least)}"
+    return (
+        rf"{name} = {rounding}\left({rule}\right) = {rounding}\left({numbers}\right) "
+        f"= {convention.sign * view.zero_point}"
+    )
 
 
-def code_formula(spec: QuantizerSpec, view: BlockView, r: float) -> str:
-    """Return Q(r) for one value."""
+def code_formula(spec: QuantizerSpec, view: BlockView, r: float, convention: Convention = TOOLS) -> str:
+    """Return Q(r) for one value; the code is the same in both conventions."""
     form = spec.format
-    zero = "" if spec.symmetric else f" + {view.zero_point}" if view.zero_point >= 0 else f" - {-view.zero_point}"
-    inner = rf"\mathrm{{round}}\left({latex(r)} / {latex(view.scale)}\right){zero}"
+    inner = rf"{convention.rounding}\left({latex(r)} / {latex(view.scale)}\right)"
+    if not spec.symmetric:
+        inner += _offset(convention, view.zero_point)
     return rf"Q(r) = \left[{inner}\right]_{{{form.qmin}}}^{{{form.qmax}}} = {view.first_code + _bucket(view, r)}"
 
 
-def value_formula(view: BlockView, r: float) -> str:
+def value_formula(view: BlockView, r: float, convention: Convention = TOOLS) -> str:
     """Return what comes back for one value, and its error."""
     bucket = _bucket(view, r)
     code, level = view.first_code + bucket, float(view.levels[bucket])
-    product = rf"{latex(view.scale)} \cdot ({code}{_minus(view.zero_point)})"
-    return rf"\tilde r = S \, (Q - Z) = {product} = {latex(level)}, \quad \tilde r - r = {latex(level - r)}"
+    shift = _offset(convention, view.zero_point, undo=True) if view.zero_point else ""
+    product = rf"{latex(view.scale)} \cdot ({code}{shift})" if shift else rf"{latex(view.scale)} \cdot ({code})"
+    sign = "-" if convention.sign > 0 else "+"
+    return (
+        rf"\tilde r = S \, (Q {sign} {convention.symbol}) = {product} = {latex(level)}, "
+        rf"\quad \tilde r - r = {latex(level - r)}"
+    )
 
 
 def _bucket(view: BlockView, r: float) -> int:
     return int(np.searchsorted(view.thresholds, np.float32(r), side="right"))
 
 
-def _minus(zero_point: int) -> str:
-    return f" - {zero_point}" if zero_point > 0 else f" + {-zero_point}" if zero_point < 0 else ""
+def _offset(convention: Convention, zero_point: int, undo: bool = False) -> str:
+    """Write what is added to r/S, or taken off a code, with the convention's sign and number (+ zp, − Z)."""
+    adds = (convention.sign > 0) != undo
+    number = convention.sign * zero_point
+    shown = f"({number})" if number < 0 else str(number)
+    return f" {'+' if adds else '-'} {shown}"
+
+
+def _plus(number: int) -> str:
+    return f" + {number}" if number > 0 else f" - {-number}" if number < 0 else ""

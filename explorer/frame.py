@@ -1,16 +1,25 @@
-"""The frame around every page: which model, which tensor, and notices about the link."""
+"""The frame around every page: which model, which tensor, how formulas are written, and notices about the link."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from explorer import compute
-from explorer.controls import link_faults
+from explorer import compute, controls
+from explorer.formulas import CONVENTIONS, Convention
+from explorer.lessons import LESSONS
 from explorer.notation import count, shape, short
 from explorer.sources import OPENING_LAYERS, models, opening_model
 from explorer.state import PLAYGROUND_FIELDS, Choice, Field
 
 MODEL_KEY, TENSOR_KEY = "model", "tensor"
+CONVENTION = Choice(
+    "convention",
+    "Formulas as in",
+    tuple(CONVENTIONS),
+    "tools",
+    "Tools (ONNX, PyTorch): Q = round(r/S) + zp, r̃ = S(Q − zp). Articles: Q = Int(r/S) − Z, r̃ = S(Q + Z). "
+    "The codes are the same: Z = −zp.",
+)
 
 
 def selected() -> tuple[str, str]:
@@ -18,10 +27,16 @@ def selected() -> tuple[str, str]:
     return st.session_state[MODEL_KEY], st.session_state[TENSOR_KEY]
 
 
+def convention() -> Convention:
+    """Return how formulas are to be written; the frame has drawn its control."""
+    return CONVENTIONS[st.session_state.get(CONVENTION.key) or CONVENTION.default]
+
+
 def shared_frame() -> None:
     """Draw the sidebar's choice of model and tensor, and say what in a link could not be used."""
     compute.prepare()
-    faults = link_faults((*_frame_fields(), *PLAYGROUND_FIELDS))
+    lesson_fields = (field for lesson in LESSONS.values() for field in lesson.all_fields)
+    faults = controls.link_faults((*_frame_fields(), *PLAYGROUND_FIELDS, *lesson_fields))
     with st.sidebar:
         names = models()
         model = st.selectbox("Model", names, index=names.index(opening_model()), key=MODEL_KEY, bind="query-params")
@@ -35,6 +50,7 @@ def shared_frame() -> None:
             f"{shape(info.shape)} · {info.kind} · {count(info.parameters)} weights · "
             f"{short(float(weight.min()))} … {short(float(weight.max()))}"
         )
+        controls.choice(CONVENTION)
     for fault in faults:
         st.warning(fault, icon=":material/link_off:")
 
@@ -47,4 +63,5 @@ def _frame_fields() -> tuple[Field, ...]:
     return (
         Choice(MODEL_KEY, "Model", names, opening_model(), "The network whose tensors are shown."),
         Choice(TENSOR_KEY, "Tensor", layers, layers[0], "The layer whose weight is shown."),
+        CONVENTION,
     )

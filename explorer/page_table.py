@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pathlib
 from dataclasses import dataclass
+
+HERE = pathlib.Path(__file__).resolve().parent
+PLAYGROUND = "playground.py"
 
 
 @dataclass(frozen=True)
@@ -11,13 +15,25 @@ class PageEntry:
 
     script: str
     title: str
-    icon: str
+    icon: str | None = None
     default: bool = False
 
 
 PAGES: dict[str, tuple[PageEntry, ...]] = {
     "Explore": (
-        PageEntry("playground.py", "Playground", ":material/tune:", default=True),
+        PageEntry(PLAYGROUND, "Playground", ":material/tune:", default=True),
         PageEntry("model_card.py", "Model card", ":material/table_chart:"),
     ),
+    "Learn": (
+        PageEntry("lesson_bits.py", "1 Bit width and codebooks"),
+        PageEntry("lesson_uniform.py", "3 Uniform quantization"),
+        PageEntry("lesson_symmetry.py", "4 Symmetric and asymmetric"),
+        PageEntry("lesson_clipping.py", "5 Clipping and calibration"),
+    ),
 }
+
+
+def pages_folder() -> pathlib.Path:
+    """Return where the page scripts are: in the package when installed, else beside it."""
+    installed = HERE / "_pages"
+    return installed if installed.is_dir() else HERE.parent / "pages"

@@ -47,3 +47,44 @@ class BlockView:
         """A value of the block's own size to follow through the formulas: its standard deviation, two figures long."""
         sigma = self.distribution.sigma or abs(self.distribution.hi)
         return float(f"{sigma:.2g}")
+
+
+def outcome_of(values: NDArray[np.float32], quantizer: Quantizer) -> Outcome:
+    """Quantize a tensor and say what that does."""
+    spec = quantizer.spec
+    codes = quantizer.encode(values).codes
+    return Outcome(
+        spec=spec,
+        quantizer=quantizer,
+        report=quantizer.measure(values),
+        storage=quantizer.storage(values.shape),
+        codes_used=int(np.unique(codes).size),
+        codes_total=spec.format.qmax - spec.format.qmin + 1,
+    )
+
+
+def ends(quantizer: Quantizer, block: int = 0) -> tuple[float, float]:
+    """Return the range that a block's levels stand for: symmetric ones of signed codes are [−β, β]."""
+    spec, levels = quantizer.spec, quantizer.levels(block)
+    highest = float(levels[-1])
+    return (-highest if spec.symmetric and spec.format.signed else float(levels[0])), highest
+
+
+def view_of(values: NDArray[np.float32], quantizer: Quantizer, statistics: Distribution, block: int = 0) -> BlockView:
+    """Return everything that is drawn of one block, whose `values` and `statistics` are given."""
+    spec, place = quantizer.spec, np.unravel_index(block, quantizer.scale.shape)
+    levels, thresholds = quantizer.levels(block), quantizer.thresholds(block)
+    buckets = np.searchsorted(thresholds, values.reshape(-1), side="right")
+    lo, hi = ends(quantizer, block)
+    return BlockView(
+        distribution=statistics,
+        lo=lo,
+        hi=hi,
+        scale=float(quantizer.scale[place]),
+        zero_point=int(quantizer.zero_point[place]),
+        first_code=spec.format.qmin,
+        levels=levels,
+        thresholds=thresholds,
+        counts=np.bincount(buckets, minlength=levels.size),
+        error=statistics.error(levels),
+    )

@@ -1,0 +1,128 @@
+"""Values snap to codewords: a histogram cut into cells, real values on their way, and how often each code is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from explorer.figures import parts, theme
+from explorer.figures.theme import Canvas, Trace
+from explorer.notation import count, short
+from explorer.results import BlockView
+
+HEIGHT = 470
+HISTOGRAM, SNAP, CODES = "y", "y2", "y3"
+MOST_LABELLED = 16
+LONGEST_PATTERN = 3  # bits of a pattern that fits over its bar
+
+
+@dataclass(frozen=True)
+class Snapping:
+    """What the figure shows: the tensor's view, a sample of its values, and the code that is picked out."""
+
+    view: BlockView
+    sample: NDArray[np.float32]
+    code: int
+    unit: str
+
+
+def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
+    """Draw the three rows over one axis of real values."""
+    view, ends = shown.view, parts.sight(shown.view)
+    bars, top, notes = parts.outline(view.distribution, (view.levels[0], view.levels[-1]), HISTOGRAM, shown.unit)
+    chosen = shown.code - view.first_code
+    use, highest = _use(shown)
+    shades = [band for row in (HISTOGRAM, SNAP) for band in parts.cells(view, ends, row, chosen)]
+    return theme.figure(
+        [*bars, *_paths(shown), parts.codewords(view, ends, SNAP, 0.0), use],
+        HEIGHT,
+        canvas,
+        margin={**theme.MARGIN, "l": 62, "b": 44},
+        xaxis=theme.axis(f"{shown.unit} r", range=list(ends), anchor=CODES),
+        yaxis=theme.axis(f"{shown.unit}s per bin", domain=[0.56, 1.0], nticks=5, range=[0, 1.05 * top]),
+        yaxis2=theme.axis("", domain=[0.31, 0.52], tickvals=[0, 1], ticktext=["r̃", "r"], range=[-0.25, 1.15]),
+        yaxis3=theme.axis("% in code", domain=[0.0, 0.25], nticks=4, range=[0, highest]),
+        shapes=shades,
+        annotations=notes,
+    )
+
+
+def describe_codebook(shown: Snapping) -> str:
+    """Say in words what the figure shows."""
+    view = shown.view
+    used = int((view.counts > 0).sum())
+    return (
+        f"{count(view.distribution.size)} {shown.unit}s in {view.levels.size} cells around codewords "
+        f"{short(view.scale)} apart, from {short(float(view.levels[0]))} to {short(float(view.levels[-1]))}. "
+        f"{shown.sample.size} of them are drawn on their way from r to the codeword r̃ of their cell. "
+        f"{used} codes are used; code {shown.code} is "
+        "picked out."
+    )
+
+
+def _paths(shown: Snapping) -> list[Trace]:
+    """Return a sample of values, each joined to its codeword."""
+    view = shown.view
+    buckets = np.searchsorted(view.thresholds, shown.sample, side="right")
+    ends = np.full(3 * shown.sample.size, np.nan)
+    ends[0::3], ends[1::3] = shown.sample, view.levels[buckets]
+    return [
+        {
+            "type": "scatter",
+            "x": ends,
+            "y": np.tile([1.0, 0.0, np.nan], shown.sample.size),
+            "yaxis": SNAP,
+            "mode": "lines",
+            "line": {"color": theme.FAINT, "width": 1},
+            "hoverinfo": "skip",
+        },
+        {
+            "type": "scatter",
+            "name": "values",
+            "x": shown.sample,
+            "y": np.ones(shown.sample.size),
+            "yaxis": SNAP,
+            "mode": "markers",
+            "marker": {"color": theme.ORIGINAL, "size": 5},
+            "customdata": view.levels[buckets],
+            "hovertemplate": "r = %{x:.4g} → r̃ = %{customdata:.4g}<extra></extra>",
+        },
+    ]
+
+
+def _use(shown: Snapping) -> tuple[Trace, float]:
+    """Return the share of values in each code, named by its bits where they fit, and the end of the axis."""
+    view = shown.view
+    shares = 100.0 * view.counts / view.counts.sum()
+    codes = np.arange(view.levels.size) + view.first_code
+    few = codes.size <= MOST_LABELLED
+    bits = (view.levels.size - 1).bit_length()
+    names = [pattern(int(code), bits) if bits <= LONGEST_PATTERN else str(code) for code in codes] if few else None
+    colors = [theme.ORIGINAL if code == shown.code else theme.QUANTIZED for code in codes]
+    trace = {
+        "type": "bar",
+        "x": view.levels,
+        "y": shares,
+        "yaxis": CODES,
+        "width": 0.85 * view.scale,
+        "marker": {"color": colors, "line": {"width": 0}},
+        "customdata": codes,
+        "text": names,
+        "textposition": "outside" if few else "none",
+        "textangle": 0,
+        "cliponaxis": False,
+        "hovertemplate": "code %{customdata}: %{y:.3g} %<extra></extra>",
+    }
+    return trace, (1.45 if few else 1.08) * float(shares.max())
+
+
+def pattern(code: int, bits: int) -> str:
+    """Return the bits of a code as they are stored: two's complement where it is negative.
+
+    >>> pattern(-3, 4), pattern(5, 4)
+    ('1101', '0101')
+    """
+    return format(code & ((1 << bits) - 1), f"0{bits}b")

@@ -1,0 +1,98 @@
+"""The same values under several ranges: one row each, with codewords that are used and codewords that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+
+from explorer.figures import parts, theme
+from explorer.figures.theme import Canvas, Trace
+from explorer.notation import share, short
+from explorer.results import BlockView
+
+ROW_HEIGHT = 150
+GAP = 0.09  # of the figure, for a row's title
+FLOOR = 0.02
+MOST_MARKED = 256
+
+
+def ranges_figure(
+    rows: Mapping[str, BlockView], chosen: str, unit: str, canvas: Canvas, numbers: bool = True
+) -> go.Figure:
+    """Draw every row over one axis; the chosen one's name is bold. Without `numbers` the codes must be counted."""
+    views = list(rows.values())
+    ends = parts.span(views[0].distribution, *(float(v.levels[i]) for v in views for i in (0, -1)))
+    traces, notes, axes = [], [], {}
+    for number, (name, view) in enumerate(rows.items()):
+        axis = f"y{number + 1 if number else ''}"
+        bars, top, peak = parts.outline(view.distribution, (view.levels[0], view.levels[-1]), axis, unit)
+        traces += [*bars, *_codewords(view, axis, -0.16 * top)]
+        height = 1 / len(rows)
+        ceiling = 1 - number * height
+        domain = [ceiling - height + FLOOR, ceiling - GAP]
+        axes[f"yaxis{number + 1 if number else ''}"] = theme.axis(
+            "", domain=domain, range=[-0.32 * top, 1.05 * top], showticklabels=False, ticks="", showline=False
+        )
+        notes += [*peak, _title(_named(name, view, numbers), name == chosen, ceiling - GAP, canvas)]
+    return theme.figure(
+        traces,
+        ROW_HEIGHT * len(rows),
+        canvas,
+        margin={"l": 8, "r": 8, "t": 8, "b": 44},
+        xaxis=theme.axis(f"{unit} r", range=list(ends), anchor=f"y{len(rows)}"),
+        annotations=notes,
+        **axes,
+    )
+
+
+def describe_ranges(rows: Mapping[str, BlockView]) -> str:
+    """Say in words what the figure shows."""
+    said = (
+        f"{name}: codewords from {short(float(view.levels[0]))} to {short(float(view.levels[-1]))}, "
+        f"{share(_idle(view))} of them never used, mean squared error {short(view.error)}"
+        for name, view in rows.items()
+    )
+    return "The same values under several ranges. " + "; ".join(said) + "."
+
+
+def _idle(view: BlockView) -> float:
+    return float((view.counts == 0).mean())
+
+
+def _named(name: str, view: BlockView, numbers: bool) -> str:
+    return f"{name} · {share(_idle(view))} of codes idle · MSE {short(view.error)}" if numbers else name
+
+
+def _title(text: str, chosen: bool, y: float, canvas: Canvas) -> theme.Layout:
+    place = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
+    return parts.note(f"<b>▸ {text}</b>" if chosen else text, 0, y, canvas.ink, **place)
+
+
+def _codewords(view: BlockView, axis: str, height: float) -> list[Trace]:
+    """Return used codewords filled and idle ones hollow; a line where they would merge."""
+    if view.levels.size > MOST_MARKED:
+        return [{"type": "scatter", "x": view.levels[[0, -1]], "y": [height] * 2, "yaxis": axis, "mode": "lines"}]
+    codes = np.arange(view.levels.size) + view.first_code
+    marks = []
+    for name, symbol, chosen in (("used", "triangle-up", view.counts > 0), ("idle", "x-thin-open", view.counts == 0)):
+        marks.append(
+            {
+                "type": "scatter",
+                "name": name,
+                "x": view.levels[chosen],
+                "y": np.full(int(chosen.sum()), height),
+                "yaxis": axis,
+                "mode": "markers",
+                "marker": {
+                    "symbol": symbol,
+                    "size": 9 if view.levels.size <= parts.MOST_CELLS else 6,
+                    "color": theme.QUANTIZED if name == "used" else theme.NEUTRAL,
+                    "line": {"color": theme.QUANTIZED if name == "used" else theme.NEUTRAL, "width": 1.5},
+                },
+                "customdata": codes[chosen],
+                "hovertemplate": f"code %{{customdata}} ↔ %{{x:.4g}}<extra>{name}</extra>",
+            }
+        )
+    return marks

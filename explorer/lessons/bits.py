@@ -1,0 +1,109 @@
+"""Lesson 1: bit width, codewords, codebooks and buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from explorer import charts, controls, formulas
+from explorer.figures.codebook import Snapping, codebook_figure, describe_codebook, pattern
+from explorer.formulas import Convention
+from explorer.lessons import fields
+from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
+from explorer.lessons.parts import SLIDER_WIDTH, figures_of
+from explorer.lessons.scene import Scene
+from explorer.notation import count, share, short
+from quant_engine import IntFormat, QuantizerSpec
+
+SLUG = "bits"
+BITS, CODES = fields.bits_field(SLUG, 3), fields.codes_field(SLUG)
+LEVELS, PLACE = fields.levels_field(SLUG), fields.place_field(SLUG)
+SAMPLE = 160
+PREDICTED_BITS = 8
+SHARES = {"most": 0.75, "half": 0.5, "few": 0.0}  # of the codes; "all" is every one
+
+
+def laboratory(bench: Bench) -> Scene:
+    """Draw cells, snapping values and the use of codes."""
+    with bench.controls:
+        with st.container(width=SLIDER_WIDTH):
+            bits = controls.slider(BITS)
+        signed = controls.choice(CODES) == "signed"
+        narrow = controls.choice(LEVELS, disabled=not signed) == "restricted" and signed
+        with st.container(width=SLIDER_WIDTH):
+            place = controls.slider(PLACE)
+    scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits, signed, narrow)), place)
+    view, result = scene.view, scene.outcome
+    shown = Snapping(view, scene.sample(SAMPLE), scene.code, bench.subject.unit)
+    figure, numbers = figures_of()
+    with figure:  # the instrument may take this figure's place
+        charts.show(codebook_figure(shown, bench.canvas), f"{SLUG}_chart_codebook", describe_codebook(shown))
+    with numbers:
+        st.metric("Codes", count(result.codes_total), f"2^{bits} = {2**bits}", delta_color="off", delta_arrow="off")
+        st.metric("Codes used", count(result.codes_used) if bench.telling else "?")
+        st.metric("Scale S", short(view.scale))
+        st.metric(
+            f"r = {short(scene.r)} → code {scene.code}",
+            pattern(scene.code, bits),
+            f"r̃ = {short(scene.r_hat)}",
+            delta_color="off",
+            delta_arrow="off",
+        )
+    return scene
+
+
+def prediction(scene: Scene) -> str:
+    """Say how many of the 256 codes the tensor uses."""
+    result = scene.under(_wide(scene)).outcome
+    used = result.codes_used / result.codes_total
+    return "all" if used == 1.0 else next(key for key, least in SHARES.items() if used >= least)
+
+
+def facts(scene: Scene) -> Facts:
+    """Return the numbers that the prose quotes."""
+    result, wide = scene.outcome, scene.under(_wide(scene)).outcome
+    two, three = (scene.under(_of_bits(scene, bits)) for bits in (2, 3))
+    four, eight = (scene.under(_of_bits(scene, bits)) for bits in (4, 8))
+    return {
+        "bits": str(scene.spec.format.bits),
+        "n": count(scene.subject.values.size),
+        "used": count(result.codes_used),
+        "total": count(result.codes_total),
+        "wide_used": count(wide.codes_used),
+        "wide_total": count(wide.codes_total),
+        "wide_idle": share(1 - wide.codes_used / wide.codes_total),
+        "scale": short(scene.view.scale),
+        "two": short(two.view.scale),
+        "three": short(three.view.scale),
+        "shrink": f"÷ {short(two.view.scale / three.view.scale)}",
+        "quality": f"×{short(four.mse / eight.mse)}" if eight.mse > 0 else "∞",
+    }
+
+
+def written(scene: Scene, convention: Convention) -> Sequence[str]:
+    """Write out the number of codes and the scale."""
+    form = scene.spec.format
+    lost = " - 1" if form.narrow else ""
+    codes = rf"2^b{lost} = 2^{{{form.bits}}}{lost} = {form.qmax - form.qmin + 1}"
+    ends = rf"Q \in \{{ {form.qmin}, \ldots, {form.qmax} \}}"
+    return rf"{codes} \text{{ codes}}, \quad {ends}", formulas.scale_formula(scene.spec, scene.view)
+
+
+def question(scene: Scene) -> Choices:
+    """Ask how many distinct values are left."""
+    bits, result = scene.spec.format.bits, scene.outcome
+    wrong = {"all_codes": 2**bits, "steps": 2**bits - 1, "linear": 2 * bits, "sign": 2 ** (bits - 1)}
+    return choices(result.codes_used, wrong, lambda value: count(int(value)))
+
+
+def _of_bits(scene: Scene, bits: int) -> QuantizerSpec:
+    form = scene.spec.format
+    return QuantizerSpec(IntFormat(bits, form.signed, form.narrow))
+
+
+def _wide(scene: Scene) -> QuantizerSpec:
+    return QuantizerSpec(IntFormat(PREDICTED_BITS))
+
+
+LESSON = Lesson(1, SLUG, (BITS, CODES, LEVELS, PLACE), laboratory, prediction, facts, written, question)

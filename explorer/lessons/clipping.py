@@ -1,0 +1,166 @@
+"""Lesson 5: clipping and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+
+from explorer import charts, compute, controls, formulas
+from explorer.figures.clipping import Pick, Split, cut_figure, describe_cut, describe_split, split_figure
+from explorer.formulas import Convention
+from explorer.lessons import fields
+from explorer.lessons.model import Bench, Facts, Lesson, Place
+from explorer.lessons.parts import SLIDER_WIDTH, figures_of
+from explorer.lessons.prose import words
+from explorer.lessons.scene import Scene
+from explorer.notation import latex, ratio, share, short
+from explorer.state import Number
+from quant_engine import FixedRange, IntFormat, MinMax, MinMSE, Percentile, QuantizerSpec, fit
+from quant_engine.clipping import Clipping
+
+SLUG = "clipping"
+BITS = fields.bits_field(SLUG)
+BETA = Number(
+    f"{SLUG}_beta",
+    "β, % of the greatest",
+    1,
+    100,
+    100,
+    "The clipping value, in per cent of the greatest magnitude. The range is [−β, β]; [0, β] if no value is negative.",
+    whole=True,
+)
+CALIBRATORS: dict[str, Clipping] = {
+    "min–max": MinMax(),
+    "99.9 %": Percentile(99.9),
+    "99 %": Percentile(99.0),
+    "least MSE": MinMSE(),
+}
+POINTS = 56
+REACH = (0.01, 1.0)  # of the greatest magnitude
+PREDICTED_BITS = 4
+SAME = 1.1  # a ratio of errors nearer to 1 is "about the same"
+
+
+def laboratory(bench: Bench) -> Scene:
+    """Draw what β cuts off, and both parts of the error."""
+    with bench.controls:
+        with st.container(width=SLIDER_WIDTH):
+            bits = controls.slider(BITS)
+        with st.container(width=SLIDER_WIDTH):
+            beta = controls.slider(BETA)
+    scene = _scene(bench, bits, beta)
+    report, view = scene.outcome.report, scene.view
+    asked = bench.asking and question(scene).key not in bench.guesses
+    telling = bench.predicted and not asked
+    figure, numbers = figures_of(0.56)
+    with figure:  # the instrument may take these figures' place
+        if telling:
+            split, picked, now = _split(scene), _picks(scene), Pick(view.hi, scene.mse)
+            charts.show(
+                split_figure(split, now, picked, bench.canvas),
+                f"{SLUG}_chart_split",
+                describe_split(split, now, picked),
+            )
+        else:
+            st.info(words()["curve_after_question" if asked else "curve_after_prediction"], icon=":material/lock:")
+    with numbers:
+        chart = cut_figure(view, bench.subject.unit, bench.canvas)
+        charts.show(chart, f"{SLUG}_chart_cut", describe_cut(view, report.clipped_share))
+        st.metric("β", short(view.hi))
+        st.metric("Clipped", share(report.clipped_share))
+        st.metric("Rounding error", short(report.rounding_mse) if telling else "?")
+        st.metric("Clipping error", short(report.clipping_mse) if telling else "?")
+        if telling:
+            st.table([{"calibrator": name, "β": short(p.clip), "MSE": short(p.error)} for name, p in picked.items()])
+    return scene
+
+
+def prediction(scene: Scene) -> str:
+    """Say what clipping one per cent does at four bits."""
+    gain = _gain(scene)
+    return "falls" if gain > SAME else "rises" if gain < 1 / SAME else "same"
+
+
+def facts(scene: Scene) -> Facts:
+    """Return the numbers that the prose quotes."""
+    report, picked = scene.outcome.report, _picks(scene)
+    best, widest = picked["least MSE"], picked["min–max"]
+    gain = _gain(scene)
+    return {
+        "bits": str(scene.spec.format.bits),
+        "beta": short(scene.view.hi),
+        "clipped": share(report.clipped_share),
+        "rounding": short(report.rounding_mse),
+        "clipping": short(report.clipping_mse),
+        "verdict": f"falls, {ratio(gain, 1)}" if gain >= 1 else f"rises, {ratio(1, gain)}",
+        "best_beta": short(best.clip),
+        "best_gain": ratio(widest.error, best.error) if best.error else "×1",
+        "least": share(best.clip / widest.clip) if widest.clip else "100 %",
+    }
+
+
+def written(scene: Scene, convention: Convention) -> Sequence[str]:
+    """Write out the scale and the two parts of the error."""
+    report = scene.outcome.report
+    parts = rf"{latex(report.rounding_mse)} + {latex(report.clipping_mse)} = {latex(report.mse)}"
+    sums = r"\underbrace{\textstyle\sum_{\text{inside}} (\tilde r - r)^2 / n}_{\text{rounding}} + "
+    sums += r"\underbrace{\textstyle\sum_{\text{outside}} (\tilde r - r)^2 / n}_{\text{clipping}}"
+    return formulas.scale_formula(scene.spec, scene.view), rf"\mathrm{{MSE}} = {sums}", rf"\mathrm{{MSE}} = {parts}"
+
+
+def question(scene: Scene) -> Place:
+    """Ask for the best β; a guess is scored by what it costs."""
+    form, shown = scene.spec.format, scene.subject.statistics
+    greatest = max(-shown.lo, shown.hi) or 1.0
+    best = shown.best_range(form)[1] or greatest
+
+    def cost(beta: float) -> float:
+        ends = [[-beta if form.signed else 0.0, max(beta, REACH[0] * greatest)]]
+        return float(shown.range_errors(form, ends)[0])
+
+    return Place(f"{scene.subject.key}|{form.bits}", REACH[0] * greatest, greatest, best, cost)
+
+
+def _scene(bench: Bench, bits: int, percent: int) -> Scene:
+    shown = bench.subject.statistics
+    greatest = max(-shown.lo, shown.hi) or 1.0
+    form = IntFormat(bits, signed=shown.lo < 0)
+    beta = greatest * percent / 100
+    return Scene(bench.subject, QuantizerSpec(form, clipping=FixedRange(-beta if form.signed else 0.0, beta)))
+
+
+def _split(scene: Scene) -> Split:
+    """Return both parts of the error over a grid of β, measured on the values."""
+    form, shown = scene.spec.format, scene.subject.statistics
+
+    def measured() -> Split:
+        clips = np.geomspace(*REACH, POINTS) * (max(-shown.lo, shown.hi) or 1.0)
+        specs = [QuantizerSpec(form, clipping=FixedRange(-b if form.signed else 0.0, b)) for b in clips]
+        reports = [fit(scene.subject.values, spec).measure(scene.subject.values) for spec in specs]
+        rounding, clipping = ([getattr(r, name) for r in reports] for name in ("rounding_mse", "clipping_mse"))
+        return Split(clips, np.array(rounding), np.array(clipping))
+
+    found: Split = compute.kept(f"split|{scene.subject.key}|{form.to_json()}", measured)
+    return found
+
+
+def _picks(scene: Scene) -> dict[str, Pick]:
+    """Return what every calibrator picks for this tensor and format."""
+    picked = {}
+    for name, clipping in CALIBRATORS.items():
+        other = scene.under(QuantizerSpec(scene.spec.format, clipping=clipping))
+        picked[name] = Pick(other.view.hi, other.mse)
+    return picked
+
+
+def _gain(scene: Scene) -> float:
+    form = IntFormat(PREDICTED_BITS, scene.spec.format.signed)
+    plain, clipped = (
+        scene.under(QuantizerSpec(form, clipping=clipping)).mse for clipping in (MinMax(), Percentile(99.0))
+    )
+    return plain / clipped if clipped else 1.0
+
+
+LESSON = Lesson(5, SLUG, (BITS, BETA), laboratory, prediction, facts, written, question)

@@ -1,0 +1,141 @@
+"""What a lesson is: a laboratory, and for each of the five beats a function from what is on display to what is said.
+
+The words are in `prose/`, one file a lesson; this package computes everything that the words leave open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from streamlit.delta_generator import DeltaGenerator
+
+from explorer.figures.theme import Canvas
+from explorer.formulas import Convention
+from explorer.lessons.prose import Prose, read_prose
+from explorer.lessons.scene import Scene
+from explorer.state import Choice, Field
+from explorer.tensors import Subject, tensor_fields
+
+Facts = Mapping[str, str]  # live numbers by name, as the prose quotes them
+
+BEATS = ("Predict", "Act", "Reveal", "Formula", "Question")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One answer: `key` names its feedback in the prose, `label` is what is shown."""
+
+    key: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A question with one right answer among options; the wrong ones are misconceptions worked out."""
+
+    options: tuple[Option, ...]
+    right: str
+
+    def option(self, key: str) -> Option:
+        """Return an option by key."""
+        return next(option for option in self.options if option.key == key)
+
+
+def choices(right: float, wrong: Mapping[str, float], write: Callable[[float], str]) -> Choices:
+    """Return options sorted by value, so that the place of the right one says nothing.
+
+    Misconceptions that lead to the same text as the right answer, or as one before them, are left out.
+
+    >>> choices(5.0, {"double": 10.0, "same": 5.0}, str).options
+    (Option(key='right', label='5.0'), Option(key='double', label='10.0'))
+    """
+    taken: dict[str, tuple[float, str]] = {write(right): (right, "right")}
+    for key, value in wrong.items():
+        taken.setdefault(write(value), (value, key))
+    ordered = sorted((value, label, key) for label, (value, key) in taken.items())
+    return Choices(tuple(Option(key, label) for _, label, key in ordered), "right")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A question answered by a place on an axis, scored by what the place costs beside the best one.
+
+    `key` names what is asked about: an answer holds as long as that stays the same.
+    """
+
+    key: str
+    least: float
+    greatest: float
+    best: float
+    cost: Callable[[float], float]
+
+    NEAR = 1.05  # times the least cost
+
+    def verdict(self, place: float) -> tuple[str, float]:
+        """Return the key of the feedback, and the cost in multiples of the least one."""
+        lowest = self.cost(self.best)
+        ratio = self.cost(place) / lowest if lowest > 0 else 1.0
+        if ratio <= self.NEAR:
+            return "right", ratio
+        return ("too_wide" if place > self.best else "too_narrow"), ratio
+
+
+Question = Choices | Place
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a laboratory is given: the tensor, a row for its controls, what to draw on, and what may show already."""
+
+    subject: Subject
+    controls: DeltaGenerator
+    canvas: Canvas
+    predicted: bool
+    asking: bool  # the question is on display
+    guesses: Mapping[str, float]  # answers to `Place` questions, by their keys
+
+    @property
+    def telling(self) -> bool:
+        """Whether numbers that are predicted or asked for may be shown."""
+        return self.predicted and not self.asking
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One concept. `slug` prefixes its settings in the URL and names its prose; `source` is the tensor it opens on."""
+
+    number: int
+    slug: str
+    fields: tuple[Field, ...]
+    laboratory: Callable[[Bench], Scene]
+    prediction: Callable[[Scene], str]  # the key of the right option
+    facts: Callable[[Scene], Facts]
+    formulas: Callable[[Scene, Convention], Sequence[str]]
+    question: Callable[[Scene], Question]
+    source: str = "weights"
+
+    @property
+    def prose(self) -> Prose:
+        """The lesson's words."""
+        return read_prose(self.slug)
+
+    @property
+    def beat(self) -> Choice:
+        """The field of the beat on display."""
+        return Choice(f"{self.slug}_beat", "Step", BEATS, BEATS[0], "The five steps of the lesson, at your own pace.")
+
+    @property
+    def tensor(self) -> tuple[Field, ...]:
+        """The fields of the tensor on display."""
+        return tensor_fields(self.slug, self.source)
+
+    @property
+    def all_fields(self) -> tuple[Field, ...]:
+        """Everything that a link to this lesson may set."""
+        return (self.beat, *self.tensor, *self.fields)
+
+    def predicted(self, scene: Scene) -> Choices:
+        """Return the prediction's options, whose right one the tensor decides."""
+        labels = self.prose.predictions
+        return Choices(tuple(Option(key, label) for key, label in labels.items()), self.prediction(scene))

@@ -1,0 +1,14 @@
+"""How a laboratory is laid out: its figure, and the numbers beside it."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+SLIDER_WIDTH = 150
+
+
+def figures_of(share: float = 0.8) -> tuple[DeltaGenerator, DeltaGenerator]:
+    """Return a wide place for figures and a narrow one for numbers; on a phone they follow each other."""
+    figure, numbers = st.columns([share, 1.0 - share], gap="medium")
+    return figure, numbers.container(horizontal=True, gap="medium")

@@ -1,0 +1,66 @@
+"""The words of a lesson, read from its file: nothing but text, so that a translation is another folder."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+FOLDER = pathlib.Path(__file__).parent / "prose"
+LANGUAGE = "en"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A button of the second beat: settings by field name, without the lesson's prefix."""
+
+    label: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Prose:
+    """All text of one lesson; {names} in braces are filled with live numbers."""
+
+    title: str
+    lead: str
+    predict: str
+    predictions: Mapping[str, str]
+    act: str
+    presets: tuple[Preset, ...]
+    reveal: str
+    formula: str
+    question: str
+    feedback: Mapping[str, str]
+
+
+@functools.cache
+def read_prose(slug: str) -> Prose:
+    """Return a lesson's words."""
+    content = _read(slug)
+    return Prose(
+        title=content["title"],
+        lead=content["lead"],
+        predict=content["predict"]["prompt"],
+        predictions=MappingProxyType(content["predict"]["options"]),
+        act=content["act"]["task"],
+        presets=tuple(Preset(entry["label"], MappingProxyType(entry["set"])) for entry in content["act"]["presets"]),
+        reveal=content["reveal"]["text"],
+        formula=content["formula"]["text"],
+        question=content["question"]["prompt"],
+        feedback=MappingProxyType(content["question"]["feedback"]),
+    )
+
+
+@functools.cache
+def words() -> Mapping[str, str]:
+    """Return the words that all lessons share."""
+    return MappingProxyType(_read("shared"))
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads((FOLDER / LANGUAGE / f"{name}.toml").read_text(encoding="utf-8"))

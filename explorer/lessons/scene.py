@@ -1,0 +1,97 @@
+"""What a laboratory has on display: one tensor under one spec, with the value that is followed through it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer import compute
+from explorer.results import BlockView, Outcome, outcome_of, view_of
+from explorer.tensors import Subject
+from quant_engine import QuantizerSpec, fit
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A tensor quantized as a whole; `place` says which value is followed, in per cent of the tensor's span."""
+
+    subject: Subject
+    spec: QuantizerSpec
+    place: int = 50
+
+    @property
+    def key(self) -> str:
+        """What is on display, for caches and for answers that must not outlive it."""
+        return f"{self.subject.key}|{self.spec.key}|{self.place}"
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the spec does to the tensor."""
+        found: Outcome = compute.kept(
+            f"outcome|{self.subject.key}|{self.spec.key}",
+            lambda: outcome_of(self.subject.values, fit(self.subject.values, self.spec)),
+        )
+        return found
+
+    @property
+    def view(self) -> BlockView:
+        """What is drawn."""
+        found: BlockView = compute.kept(
+            f"view|{self.subject.key}|{self.spec.key}",
+            lambda: view_of(self.subject.values, self.outcome.quantizer, self.subject.statistics),
+        )
+        return found
+
+    @property
+    def mse(self) -> float:
+        """Mean squared error."""
+        return self.outcome.report.mse
+
+    @property
+    def r(self) -> float:
+        """The value that is followed, four figures long."""
+        low, high = self.subject.statistics.lo, self.subject.statistics.hi
+        return float(np.float32(f"{low + (high - low) * self.place / 100:.4g}"))
+
+    @property
+    def code(self) -> int:
+        """The code of the value that is followed."""
+        return int(self.outcome.quantizer.encode(np.array([self.r], np.float32)).codes[0])
+
+    @property
+    def r_hat(self) -> float:
+        """What comes back for the value that is followed."""
+        return self.value_of(self.code)
+
+    def value_of(self, code: int) -> float:
+        """Return the value a code stands for, saturated at the ends of the codes."""
+        form = self.spec.format
+        return float(self.view.levels[min(max(code, form.qmin), form.qmax) - form.qmin])
+
+    def under(self, spec: QuantizerSpec) -> Scene:
+        """Return the same tensor and value under another spec."""
+        return Scene(self.subject, spec, self.place)
+
+    def sample(self, size: int) -> NDArray[np.float32]:
+        """Return values of the tensor at even ranks, the least and the greatest among them."""
+        found: NDArray[np.float32] = compute.kept(f"sample|{self.subject.key}|{size}", lambda: self._sample(size))
+        return found
+
+    def _sample(self, size: int) -> NDArray[np.float32]:
+        ordered = np.sort(self.subject.values)
+        chosen: NDArray[np.float32] = ordered[np.linspace(0, ordered.size - 1, min(size, ordered.size)).astype(int)]
+        return chosen
+
+
+def nearest_step(ratio: float, steps: dict[str, float]) -> str:
+    """Return the name of the step that a ratio is nearest to, on a logarithmic scale.
+
+    >>> nearest_step(4.6, {"same": 1, "double": 2, "four": 4, "sixteen": 16})
+    'four'
+    """
+    if not 0 < ratio < math.inf:
+        return max(steps, key=lambda name: steps[name]) if ratio else min(steps, key=lambda name: steps[name])
+    return min(steps, key=lambda name: abs(math.log(ratio / steps[name])))

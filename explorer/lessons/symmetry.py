@@ -1,0 +1,127 @@
+"""Lesson 4: symmetric and asymmetric ranges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import streamlit as st
+
+from explorer import charts, controls, formulas
+from explorer.figures.ranges import describe_ranges, ranges_figure
+from explorer.formulas import Convention
+from explorer.lessons import fields
+from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
+from explorer.lessons.parts import SLIDER_WIDTH
+from explorer.lessons.scene import Scene, nearest_step
+from explorer.notation import count, ratio, share, short
+from explorer.state import Choice
+from quant_engine import IntFormat, QuantizerSpec
+
+SLUG = "symmetry"
+BITS = fields.bits_field(SLUG)
+KINDS = {
+    "signed symmetric": (True, True),  # signed codes, symmetric range
+    "unsigned symmetric": (False, True),
+    "asymmetric": (False, False),
+}
+KIND = Choice(
+    f"{SLUG}_range",
+    "Range",
+    tuple(KINDS),
+    "signed symmetric",
+    "Signed symmetric: codes to both sides of 0. Unsigned symmetric: codes from 0 up. Asymmetric: from the least to "
+    "the greatest value, with a zero point.",
+)
+COST = {"same": 1.0, "double": 2.0, "four": 4.0, "sixteen": 16.0}  # error of signed symmetric, in that of asymmetric
+FOUR_BITS = 4
+
+
+def laboratory(bench: Bench) -> Scene:
+    """Draw the tensor under the three kinds of range."""
+    with bench.controls:
+        with st.container(width=SLIDER_WIDTH):
+            bits = controls.slider(BITS)
+        kind = controls.choice(KIND)
+    rows = {name: Scene(bench.subject, _spec(name, bits)) for name in KINDS}
+    scene = rows[kind]
+    views = {name: row.view for name, row in rows.items() if bench.predicted or name == kind}
+    # the instrument may take this figure's place
+    figure = ranges_figure(views, kind, bench.subject.unit, bench.canvas, bench.telling)
+    charts.show(figure, f"{SLUG}_chart_ranges", describe_ranges(views))
+    result = scene.outcome
+    with st.container(horizontal=True, gap="medium"):
+        st.metric("Least value", short(bench.subject.statistics.lo))
+        st.metric("Greatest value", short(bench.subject.statistics.hi))
+        st.metric("Scale S", short(scene.view.scale))
+        st.metric("Zero point", str(scene.view.zero_point))
+        st.metric("Codes used", f"{count(result.codes_used)} of {count(result.codes_total)}" if bench.telling else "?")
+        st.metric("MSE", short(scene.mse))
+    return scene
+
+
+def prediction(scene: Scene) -> str:
+    """Say what signed symmetric costs beside asymmetric at four bits."""
+    return nearest_step(_cost(scene), COST)
+
+
+def facts(scene: Scene) -> Facts:
+    """Return the numbers that the prose quotes."""
+    result, form = scene.outcome, scene.spec.format
+    signed, wide = (scene.under(_spec(name, FOUR_BITS)) for name in ("signed symmetric", "asymmetric"))
+    low, high = scene.subject.statistics.lo, scene.subject.statistics.hi
+    return {
+        "bits": str(form.bits),
+        "low": short(low),
+        "high": short(high),
+        "cost": ratio(signed.mse, wide.mse) if wide.mse else "×1",
+        "scales": ratio(signed.view.scale, wide.view.scale),
+        "squared": ratio(signed.view.scale**2, wide.view.scale**2),
+        "signed_idle": _idle_text(signed),
+        "wide_idle": _idle_text(wide),
+        "used": count(result.codes_used),
+        "total": count(result.codes_total),
+        "idle": share(_idle(scene)),
+        "range": next(name for name, flags in KINDS.items() if flags == (form.signed, scene.spec.symmetric)),
+        "stored": str(2 ** (form.bits - 1)),
+        "lowest": short(-(2 ** (form.bits - 1))),
+    }
+
+
+def written(scene: Scene, convention: Convention) -> Sequence[str]:
+    """Write out scale and zero point of the range chosen."""
+    return (
+        formulas.scale_formula(scene.spec, scene.view),
+        formulas.zero_point_formula(scene.spec, scene.view, convention),
+    )
+
+
+def question(scene: Scene) -> Choices:
+    """Ask which share of the codes is wasted."""
+    form, result = scene.spec.format, scene.outcome
+    total = result.codes_total
+    wrong = {"none": 0.0, "half": 0.5, "lowest_counts": (total - result.codes_used - 1) / total, "quarter": 0.25}
+    if not (scene.spec.symmetric and form.signed and scene.view.counts[0] == 0):
+        del wrong["lowest_counts"]
+    return choices(_idle(scene), wrong, share)
+
+
+def _spec(kind: str, bits: int) -> QuantizerSpec:
+    signed, symmetric = KINDS[kind]
+    return QuantizerSpec(IntFormat(bits, signed), symmetric=symmetric)
+
+
+def _cost(scene: Scene) -> float:
+    signed, wide = (scene.under(_spec(name, FOUR_BITS)).mse for name in ("signed symmetric", "asymmetric"))
+    return signed / wide if wide else math.inf if signed else 1.0
+
+
+def _idle(scene: Scene) -> float:
+    return 1 - scene.outcome.codes_used / scene.outcome.codes_total
+
+
+def _idle_text(scene: Scene) -> str:
+    return share(_idle(scene))
+
+
+LESSON = Lesson(4, SLUG, (BITS, KIND), laboratory, prediction, facts, written, question, source="layer inputs")

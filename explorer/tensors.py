@@ -1,0 +1,132 @@
+"""Where the tensor of a page comes from: a real one of the chosen network, or a synthetic one that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer import compute
+from explorer.state import Choice, Field, Number
+from quant_engine import Distribution
+
+SEED = 0
+SAMPLES = 10_000
+IMAGES = 64  # of the calibration images, for activations
+MOST_SIGMAS = 60
+
+Float32Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A tensor on display: `key` names its content for caches, `title` and `unit` (of one value) name it on screen."""
+
+    key: str
+    title: str
+    unit: str
+    values: Float32Array
+
+    @property
+    def statistics(self) -> Distribution:
+        """The tensor's statistics, kept."""
+        exact = self.values.size <= compute.EXACT_UP_TO
+        found: Distribution = compute.kept(f"distribution|{self.key}", lambda: Distribution(self.values, exact=exact))
+        return found
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether the playground can show it."""
+        return self.unit == "weight"
+
+
+def _weights(model: str, layer: str) -> Subject:
+    return Subject(f"weights|{model}|{layer}", f"the weights of {layer}", "weight", compute.matrix(model, layer))
+
+
+def _layer_inputs(model: str, layer: str) -> Subject:
+    network = compute.network(model)
+    values = network.activations([layer], stop=IMAGES)[layer]
+    after = ", after ReLU" if network.layers()[layer].one_sided else ""
+    return Subject(f"inputs|{model}|{layer}", f"the inputs of {layer}{after}", "activation", values)
+
+
+def _logits(model: str, layer: str) -> Subject:
+    network = compute.network(model)
+    values = network.run(network.data("calibration")[0][:IMAGES])
+    return Subject(f"logits|{model}", f"the logits of {model}", "logit", values)
+
+
+def _pixels(model: str, layer: str) -> Subject:
+    values = compute.network(model).data("calibration")[0][:IMAGES]
+    return Subject(f"pixels|{model}", "the normalised pixels of the images", "pixel", values)
+
+
+REAL: dict[str, Callable[[str, str], Subject]] = {
+    "weights": _weights,
+    "layer inputs": _layer_inputs,
+    "logits": _logits,
+    "input pixels": _pixels,
+}
+SYNTHETIC: dict[str, Callable[[np.random.Generator], NDArray[np.float64]]] = {  # each of unit deviation
+    "synthetic Gaussian": lambda rng: rng.standard_normal(SAMPLES),
+    "synthetic Laplace": lambda rng: rng.laplace(scale=0.5**0.5, size=SAMPLES),
+    "synthetic uniform": lambda rng: rng.uniform(-(3**0.5), 3**0.5, SAMPLES),
+    "synthetic two humps": lambda rng: 0.3 * rng.standard_normal(SAMPLES) + 0.91**0.5 * rng.choice([-1, 1], SAMPLES),
+}
+
+
+def source_field(prefix: str, default: str = "weights") -> Choice:
+    """Return the field that chooses where a page's tensor comes from."""
+    return Choice(
+        f"{prefix}_tensor",
+        "Values of",
+        (*REAL, *SYNTHETIC),
+        default,
+        "Real: the layer chosen in the sidebar, or what flows through the network on calibration images. Synthetic: "
+        f"{SAMPLES:,} values drawn once from a fixed seed, with deviation 1.",
+    )
+
+
+def outlier_field(prefix: str) -> Number:
+    """Return the field that places an outlier among synthetic values."""
+    return Number(
+        f"{prefix}_outlier",
+        "Outlier, in σ",
+        0,
+        MOST_SIGMAS,
+        0,
+        "Replaces one synthetic value by one this many standard deviations above the mean; 0: none.",
+        whole=True,
+    )
+
+
+def subject(source: str, model: str, layer: str, outlier: int = 0) -> Subject:
+    """Return the tensor of a source, kept and read-only; `outlier` counts for synthetic ones."""
+    key = f"subject|{source}|{outlier}" if source in SYNTHETIC else f"subject|{source}|{model}|{layer}"
+    found: Subject = compute.kept(key, lambda: _read_only(_make(source, model, layer, outlier)))
+    return found
+
+
+def _make(source: str, model: str, layer: str, outlier: int) -> Subject:
+    if source in REAL:
+        return REAL[source](model, layer)
+    values = SYNTHETIC[source](np.random.default_rng(SEED)).astype(np.float32)
+    if outlier:
+        values[0] = outlier
+    title = f"{SAMPLES:,} values of a {source.removeprefix('synthetic ')} distribution (synthetic)"
+    return Subject(f"{source}|{outlier}", title, "value", values)
+
+
+def _read_only(made: Subject) -> Subject:
+    values = np.ascontiguousarray(made.values).reshape(-1)
+    if values.flags.writeable:
+        values.flags.writeable = False
+    return Subject(made.key, made.title, made.unit, values)
+
+
+def tensor_fields(prefix: str, default: str = "weights") -> tuple[Field, ...]:
+    """Return both fields of a page's tensor."""
+    return source_field(prefix, default), outlier_field(prefix)

@@ -1,0 +1,426 @@
+"""Every lesson runs, answers its controls, and knows the right answer and each misconception (no browser).
+
+What is right is worked out again here, with numpy and from the tensor alone.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import string
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer import state, tensors
+from explorer.formulas import ARTICLE, CONVENTIONS, TOOLS, code_formula, value_formula, zero_point_formula
+from explorer.lessons import LESSONS
+from explorer.lessons.links import playground_link
+from explorer.lessons.model import BEATS, Choices, Lesson, Place
+from explorer.lessons.prose import words
+from explorer.lessons.scene import Scene
+from explorer.page_table import PAGES
+from explorer.state import Choice, Number, PlaygroundState
+from quant_engine import FixedRange, IntFormat, QuantizerSpec
+from quant_engine.network import load
+
+ROOT = pathlib.Path(__file__).parents[2]
+ENTRY = str(ROOT / "explorer" / "app.py")
+TIMEOUT = 120
+SLUGS = list(LESSONS)
+
+
+def open_lesson(slug: str, **settings: object) -> AppTest:
+    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT).run()
+    at.switch_page(str(ROOT / "pages" / f"lesson_{slug}.py"))
+    return change(at, slug, **settings)
+
+
+def change(at: AppTest, slug: str, **settings: object) -> AppTest:
+    for name, value in settings.items():
+        at.session_state[f"{slug}_{name}"] = value
+    at.run()
+    assert not at.exception
+    return at
+
+
+def everything_on(at: AppTest) -> list[str]:
+    texts = [element.value for kind in (at.metric, at.markdown, at.latex, at.caption) for element in kind]
+    return [*texts, *(radio.label + str(radio.options) for radio in at.radio)]
+
+
+def option_labels(at: AppTest) -> list[str]:
+    return [str(option) for option in at.radio[0].options]
+
+
+def weights() -> np.ndarray:
+    return load("fashion-cnn").weight("conv3").reshape(-1)
+
+
+def quantized(x: np.ndarray, bits: int, lo: float, hi: float, symmetric: bool, signed: bool) -> np.ndarray:
+    """The obvious slow way, in numpy: codes of x."""
+    qmin, qmax = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    scale = np.float32(max(-lo, hi) / qmax if symmetric else (hi - lo) / (qmax - qmin))
+    zero = 0 if symmetric else int(np.clip(np.rint(qmin - lo / ((hi - lo) / (qmax - qmin))), qmin, qmax))
+    return np.clip(np.rint(x / scale) + zero, qmin, qmax).astype(int)
+
+
+# --- every lesson -----------------------------------------------------------------------------------------------------
+
+
+def test_every_lesson_has_a_page_named_after_it() -> None:
+    titles = {page.script: page.title for page in PAGES["Learn"]}
+    assert titles == {f"lesson_{slug}.py": f"{lesson.number} {lesson.prose.title}" for slug, lesson in LESSONS.items()}
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_settings_carry_the_lessons_prefix(slug: str) -> None:
+    keys = [field.key for field in LESSONS[slug].all_fields]
+    assert len(set(keys)) == len(keys)
+    assert all(key.startswith(f"{slug}_") for key in keys)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_the_result_is_hidden_until_a_prediction_is_made(slug: str) -> None:
+    at = open_lesson(slug, beat="Reveal")
+    assert any(words()["predict_first"] in info.value for info in at.info)
+    change(at, slug, beat="Predict")
+    at.radio(key=f"{slug}_prediction").set_value(next(iter(LESSONS[slug].prose.predictions)))
+    at.run()
+    change(at, slug, beat="Reveal")
+    assert not any(words()["predict_first"] in info.value for info in at.info)
+    assert any(words()["you_predicted"] in text.value for text in at.markdown)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_a_prediction_outlives_a_visit_to_another_page(slug: str) -> None:
+    at = open_lesson(slug)
+    chosen = next(iter(LESSONS[slug].prose.predictions))
+    at.radio(key=f"{slug}_prediction").set_value(chosen)
+    at.run()
+    at.switch_page(str(ROOT / "pages" / "playground.py")).run()
+    at.switch_page(str(ROOT / "pages" / f"lesson_{slug}.py")).run()
+    assert at.radio(key=f"{slug}_prediction").value == chosen
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_teachers_can_show_the_result_without_a_prediction(slug: str) -> None:
+    at = open_lesson(slug, beat="Reveal")
+    at.toggle[0].set_value(True)
+    at.run()
+    assert not at.exception
+    assert any(words()["none"] in text.value for text in at.markdown)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_continue_leads_through_all_beats(slug: str) -> None:
+    at = open_lesson(slug)
+    seen = [at.session_state[f"{slug}_beat"]]
+    while any(button.key == f"{slug}_continue" for button in at.button):
+        at.button(key=f"{slug}_continue").click()
+        at.run()
+        assert not at.exception
+        seen.append(at.session_state[f"{slug}_beat"])
+    assert seen == list(BEATS)
+
+
+def other_values(lesson: Lesson) -> Iterator[tuple[str, object]]:
+    for field in lesson.fields:
+        if isinstance(field, Choice):
+            yield from ((field.key, option) for option in field.options if option != field.default)
+        elif isinstance(field, Number):
+            yield field.key, int(field.least)
+            yield field.key, int(field.greatest) if field.greatest != field.default else int(field.greatest) // 2
+
+
+@pytest.mark.parametrize(
+    ("slug", "key", "value"), [(slug, key, value) for slug in SLUGS for key, value in other_values(LESSONS[slug])]
+)
+def test_every_control_changes_what_is_shown(slug: str, key: str, value: object) -> None:
+    at = open_lesson(slug, beat="Formula", show_anyway=True)
+    before = everything_on(at)
+    at.session_state[key] = value
+    at.run()
+    assert not at.exception
+    assert everything_on(at) != before
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+@pytest.mark.parametrize("source", [*tensors.REAL, *tensors.SYNTHETIC])
+def test_every_lesson_takes_every_tensor(slug: str, source: str) -> None:
+    at = open_lesson(slug, tensor=source, show_anyway=True)
+    for beat in BEATS:
+        change(at, slug, beat=beat)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_presets_are_settings_of_the_lesson(slug: str) -> None:
+    lesson = LESSONS[slug]
+    fields = {field.key: field for field in lesson.all_fields}
+    for preset in lesson.prose.presets:
+        for name, value in preset.settings.items():
+            assert fields[f"{slug}_{name}"].accepts(str(value)), preset.label
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_every_preset_can_be_pressed(slug: str) -> None:
+    at = open_lesson(slug, beat="Act")
+    for number in range(len(LESSONS[slug].prose.presets)):
+        at.button(key=f"{slug}_preset_{number}").click()
+        at.run()
+        assert not at.exception
+
+
+# --- questions --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slug", [slug for slug in SLUGS if slug != "clipping"])
+def test_the_right_option_is_accepted_and_every_wrong_one_is_answered_in_its_own_words(slug: str) -> None:
+    at = open_lesson(slug, beat="Question")
+    said: dict[str, str] = {}
+    for number in range(len(at.radio[0].options)):
+        at.radio[0].set_value(option_keys(at)[number])
+        at.run()
+        assert not at.exception
+        boxes = [*at.success, *at.warning]
+        assert len(boxes) == 1
+        said[option_keys(at)[number]] = boxes[0].value
+        assert bool(at.success) == (option_keys(at)[number] == "right")
+    assert len(said) >= 3
+    assert len(set(said.values())) == len(said)
+
+
+def option_keys(at: AppTest) -> list[str]:
+    """The values behind the labels, in order: AppTest lists the labels only."""
+    slug = at.radio[0].key.split("_")[0]
+    lesson = LESSONS[slug]
+    asked = lesson.question(current_scene(at, slug))
+    assert isinstance(asked, Choices)
+    assert [option.label for option in asked.options] == option_labels(at)
+    return [option.key for option in asked.options]
+
+
+def current_scene(at: AppTest, slug: str) -> Scene:
+    """The scene on display, built anew from the controls."""
+    values = {field.key.removeprefix(f"{slug}_"): at.session_state[field.key] for field in LESSONS[slug].fields}
+    subject = tensors.subject(at.session_state[f"{slug}_tensor"], "fashion-cnn", "conv3")
+    return Scene(subject, SPECS[slug](values), values.get("place", 50))
+
+
+SPECS: dict[str, Callable[[dict[str, object]], QuantizerSpec]] = {
+    "bits": lambda v: QuantizerSpec(IntFormat(v["bits"], v["codes"] == "signed", v["levels"] == "restricted")),
+    "uniform": lambda v: QuantizerSpec(
+        IntFormat(v["bits"], v["codes"] == "signed"), symmetric=v["range"] == "symmetric"
+    ),
+    "symmetry": lambda v: QuantizerSpec(
+        IntFormat(v["bits"], "signed" in v["range"].split()), symmetric="asymm" not in v["range"]
+    ),
+}
+
+
+def right_label(at: AppTest) -> str:
+    return option_labels(at)[option_keys(at).index("right")]
+
+
+def test_the_number_of_distinct_values_is_numpys() -> None:
+    at = open_lesson("bits", beat="Question")
+    x = weights()
+    for bits in (3, 4, 6, 8):
+        change(at, "bits", bits=bits)
+        reach = float(np.abs(x).max())
+        codes = quantized(x, bits, -reach, reach, symmetric=True, signed=True)
+        assert right_label(at) == f"{np.unique(codes).size:,}"
+
+
+@pytest.mark.parametrize("range_", ["symmetric", "asymmetric"])
+@pytest.mark.parametrize("place", [0, 37, 62, 100])
+def test_the_code_of_a_value_is_numpys(range_: str, place: int) -> None:
+    at = open_lesson("uniform", beat="Question", range=range_, place=place, codes="signed")
+    x = weights()
+    lo, hi = float(x.min()), float(x.max())
+    r = np.float32(f"{lo + (hi - lo) * place / 100:.4g}")
+    for bits in (3, 5):
+        change(at, "uniform", bits=bits)
+        codes = quantized(np.array([r]), bits, lo, hi, symmetric=range_ == "symmetric", signed=True)
+        assert right_label(at) == str(codes[0])
+
+
+@pytest.mark.parametrize(("kind", "signed"), [("signed symmetric", True), ("unsigned symmetric", False)])
+def test_the_share_of_idle_codes_is_numpys(kind: str, signed: bool) -> None:
+    x = load("fashion-cnn").activations(["conv3"], stop=tensors.IMAGES)["conv3"].reshape(-1)
+    at = open_lesson("symmetry", beat="Question", range=kind)
+    for bits in (2, 4):
+        change(at, "symmetry", bits=bits)
+        codes = quantized(x, bits, 0.0, float(x.max()), symmetric=True, signed=signed)
+        idle = 100 * (1 - np.unique(codes).size / 2**bits)
+        assert float(right_label(at).split()[0]) == pytest.approx(idle, abs=0.06)
+
+
+def test_a_new_state_asks_a_new_question() -> None:
+    at = open_lesson("bits", beat="Question")
+    at.radio[0].set_value("right")
+    at.run()
+    assert at.success
+    change(at, "bits", bits=6)
+    assert at.radio[0].value is None
+    assert not at.success
+
+
+def test_the_best_clipping_value_is_scored_by_what_it_costs() -> None:
+    x = weights().astype(np.float64)
+    at = open_lesson("clipping", beat="Question")
+
+    def mse(beta: float) -> float:
+        step = beta / 7
+        return float(np.mean((np.clip(np.rint(x / step), -8, 7) * step - x) ** 2))
+
+    grid = np.linspace(0.02, 1.0, 400) * np.abs(x).max()
+    best = grid[np.argmin([mse(beta) for beta in grid])]
+    for guess, key in ((best, "right"), (1.8 * best, "too_wide"), (0.5 * best, "too_narrow")):
+        at.slider[-1 if not at.slider[0].key.startswith("clipping_answer") else 0].set_value(float(guess))
+        next(button for button in at.button if button.label == words()["this_place"]).click()
+        at.run()
+        assert not at.exception
+        said = [*at.success, *at.warning][0].value
+        assert said.startswith(LESSONS["clipping"].prose.feedback[key].split("{")[0])
+        if key != "right":
+            factor = float(said.split("×")[1].split()[0])
+            assert factor == pytest.approx(mse(guess) / mse(best), rel=0.03)
+
+
+def test_the_error_curve_is_hidden_while_the_best_place_is_looked_for() -> None:
+    at = open_lesson("clipping", beat="Question", show_anyway=True)
+    assert any(words()["curve_after_question"] in info.value for info in at.info)
+    change(at, "clipping", beat="Act")
+    assert not at.info
+
+
+def test_a_place_is_judged_on_both_sides() -> None:
+    place = Place("k", 0.0, 10.0, 4.0, lambda x: 1.0 + (x - 4.0) ** 2)
+    assert [place.verdict(x)[0] for x in (1.0, 4.1, 9.0)] == ["too_narrow", "right", "too_wide"]
+
+
+# --- predictions ------------------------------------------------------------------------------------------------------
+
+
+def gaussian_scene(spec: QuantizerSpec) -> Scene:
+    return Scene(tensors.subject("synthetic Gaussian", "fashion-cnn", "conv3"), spec)
+
+
+def test_predictions_are_decided_by_the_tensor() -> None:
+    gaussian = gaussian_scene(QuantizerSpec(IntFormat(4)))
+    assert LESSONS["clipping"].prediction(gaussian) == "falls"
+    assert LESSONS["uniform"].prediction(gaussian_scene(QuantizerSpec(IntFormat(4), symmetric=False))) == "quarter"
+    assert LESSONS["symmetry"].prediction(gaussian) == "same"
+    inputs = Scene(tensors.subject("layer inputs", "fashion-cnn", "conv3"), QuantizerSpec(IntFormat(4)))
+    assert LESSONS["symmetry"].prediction(inputs) == "four"
+    x = gaussian.subject.values
+    used = np.unique(np.rint(x / (np.abs(x).max() / 127))).size / 256
+    expected = "all" if used == 1 else "most" if used >= 0.75 else "half" if used >= 0.5 else "few"
+    assert LESSONS["bits"].prediction(gaussian) == expected
+
+
+# --- tensors ----------------------------------------------------------------------------------------------------------
+
+
+def test_synthetic_values_never_change_and_say_what_they_are() -> None:
+    for source, draw in tensors.SYNTHETIC.items():
+        found = tensors.subject(source, "fashion-cnn", "conv3")
+        np.testing.assert_array_equal(found.values, draw(np.random.default_rng(tensors.SEED)).astype(np.float32))
+        assert "synthetic" in found.title
+        assert found.values.std() == pytest.approx(1.0, abs=0.05)
+        assert not found.values.flags.writeable
+
+
+def test_an_outlier_replaces_one_value() -> None:
+    plain, pulled = (tensors.subject("synthetic Laplace", "fashion-cnn", "conv3", outlier) for outlier in (0, 40))
+    assert (plain.values != pulled.values).sum() == 1
+    assert pulled.values.max() == 40
+
+
+def test_real_tensors_are_the_networks() -> None:
+    network = load("fashion-depthwise")
+    images = network.data("calibration")[0][: tensors.IMAGES]
+    expected = {
+        "weights": network.weight("pw1"),
+        "layer inputs": network.activations(["pw1"], stop=tensors.IMAGES)["pw1"],
+        "logits": network.run(images),
+        "input pixels": images,
+    }
+    for source, values in expected.items():
+        found = tensors.subject(source, "fashion-depthwise", "pw1")
+        np.testing.assert_array_equal(found.values, values.reshape(-1))
+
+
+# --- the convention ---------------------------------------------------------------------------------------------------
+
+
+def test_both_conventions_write_the_same_code_and_opposite_zero_points() -> None:
+    spec = QuantizerSpec(IntFormat(3, signed=False), symmetric=False)
+    view = gaussian_scene(spec).view
+    tools, article = (zero_point_formula(spec, view, convention) for convention in (TOOLS, ARTICLE))
+    assert tools.endswith(f"= {view.zero_point}")
+    assert article.endswith(f"= {-view.zero_point}")
+    for convention in CONVENTIONS.values():
+        assert code_formula(spec, view, 0.5, convention).endswith(code_formula(spec, view, 0.5)[-3:])
+    assert f"+ {view.zero_point}" in code_formula(spec, view, 0.5)
+    assert f"- ({-view.zero_point})" in code_formula(spec, view, 0.5, ARTICLE)
+    assert f"- {view.zero_point})" in value_formula(view, 0.5)
+    assert f"+ ({-view.zero_point}))" in value_formula(view, 0.5, ARTICLE)
+
+
+def test_the_switch_rewrites_the_formulas_of_a_lesson() -> None:
+    at = open_lesson("uniform", beat="Formula")
+    tools = [formula.value for formula in at.latex]
+    at.session_state["convention"] = "article"
+    at.run()
+    article = [formula.value for formula in at.latex]
+    assert any(r"\mathrm{zp}" in text for text in tools)
+    assert any(r"\mathrm{Int}" in text for text in article)
+    assert not any(r"\mathrm{zp}" in text for text in article)
+
+
+# --- links and words --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        QuantizerSpec(IntFormat(4)),
+        QuantizerSpec(IntFormat(3, narrow=True)),
+        QuantizerSpec(IntFormat(5, signed=False), symmetric=False),
+        QuantizerSpec(IntFormat(6), clipping=FixedRange(-0.25, 0.25)),
+    ],
+)
+def test_the_playground_link_means_the_same_spec(spec: QuantizerSpec) -> None:
+    scene = Scene(tensors.subject("weights", "fashion-cnn", "conv3"), spec, 62)
+    link = playground_link("fashion-cnn", "conv3", scene)
+    fields = {field.key: field for field in state.PLAYGROUND_FIELDS}
+    values: dict[str, object] = {}
+    for key, text in link.items():
+        if key in fields:
+            assert fields[key].accepts(text)
+            values[key] = text if isinstance(fields[key], Choice) else float(text)
+    found = PlaygroundState.from_fields(values).spec(*np.percentile(scene.subject.values, [0, 100]).tolist())
+    assert found.format == spec.format
+    assert found.symmetric == spec.symmetric
+    assert Scene(scene.subject, found).view.levels == pytest.approx(scene.view.levels, rel=1e-6)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_prose_names_only_numbers_that_the_lesson_computes(slug: str) -> None:
+    prose, scene = LESSONS[slug].prose, gaussian_scene(QuantizerSpec(IntFormat(4)))
+    known = {*LESSONS[slug].facts(scene), "tensor", "Tensor", "best", "guess", "ratio"}
+    texts = [prose.predict, *prose.predictions.values(), prose.act, prose.reveal, prose.formula, prose.question]
+    for text in [*texts, *prose.feedback.values()]:
+        assert {name for _, name, _, _ in string.Formatter().parse(text) if name} <= known
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_a_broken_setting_in_a_link_is_said_and_the_default_used(slug: str) -> None:
+    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT)
+    at.query_params[f"{slug}_bits"] = "77"
+    at.run()
+    assert not at.exception
+    assert any("77" in warning.value for warning in at.warning)
