@@ -6,7 +6,7 @@ r̃ = S(Q + Z). Codes and values are the same: Z = −zp.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,11 @@ ARTICLE = Convention(
     "The literature writes Q = Int(r/S) − Z and r̃ = S(Q + Z), as here; the tools' zero point is −Z.",
 )
 CONVENTIONS = {"tools": TOOLS, "article": ARTICLE}
+
+
+def with_rounding(convention: Convention, mode: str) -> Convention:
+    """Return the convention with another rounding than to the nearest, by its name."""
+    return convention if mode == "nearest" else replace(convention, rounding=rf"\mathrm{{{mode}}}")
 
 
 def scale_formula(spec: QuantizerSpec, view: BlockView) -> str:

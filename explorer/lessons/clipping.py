@@ -11,6 +11,7 @@ from explorer import charts, compute, controls, formulas
 from explorer.figures.clipping import Pick, Split, cut_figure, describe_cut, describe_split, split_figure
 from explorer.formulas import Convention
 from explorer.lessons import fields
+from explorer.lessons.calibration import calibration_section
 from explorer.lessons.model import Bench, Facts, Lesson, Place
 from explorer.lessons.parts import SLIDER_WIDTH, figures_of
 from explorer.lessons.prose import words
@@ -74,6 +75,8 @@ def laboratory(bench: Bench) -> Scene:
         st.metric("Clipping error", short(report.clipping_mse) if telling else "?")
         if telling:
             st.table([{"calibrator": name, "β": short(p.clip), "MSE": short(p.error)} for name, p in picked.items()])
+    if bench.subject.unit == "activation":
+        calibration_section(bench.model, bench.layer, bits)
     return scene
 
 

@@ -94,6 +94,8 @@ class Bench:
     predicted: bool
     asking: bool  # the question is on display
     guesses: Mapping[str, float]  # answers to `Place` questions, by their keys
+    model: str
+    layer: str
 
     @property
     def telling(self) -> bool:

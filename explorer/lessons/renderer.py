@@ -62,7 +62,9 @@ def _laboratory(lesson: Lesson) -> Scene:
             row,
             charts.canvas(subject.key),
             predicted=_prediction(lesson) is not None or _shown_anyway(lesson),
-            asking=st.session_state.get(lesson.beat.key) == BEATS[-1],
+            asking=_beat_to_come(lesson) == BEATS[-1],
+            model=model,
+            layer=layer,
             guesses=_guesses(lesson),
         )
     )
@@ -183,6 +185,11 @@ def _footer(lesson: Lesson, scene: Scene, beat: str) -> None:
             query_params=playground_link(model, layer, scene),
             help=None if scene.subject.is_weight else words()["playground_shows_weights"],
         )
+
+
+def _beat_to_come(lesson: Lesson) -> str:
+    """Return the beat that will be drawn: its control, still to come in this run, may be set by the URL only."""
+    return str(st.session_state.get(lesson.beat.key) or st.query_params.get(lesson.beat.key) or lesson.beat.default)
 
 
 def _prediction_key(lesson: Lesson) -> str:

@@ -1,0 +1,161 @@
+"""The second laboratory of lesson 5: activations batch by batch, static and dynamic, and how many images it takes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+from explorer import charts, compute
+from explorer.figures.calibration import Seen, describe_seen, describe_study, seen_figure, study_figure
+from explorer.lessons.prose import words
+from explorer.notation import accuracy, count, share, short
+from quant_engine import IntFormat, LayerPlan, MinMax, MinMSE, Percentile, QuantizationPlan, QuantizerSpec
+from quant_engine.clipping import Clipping
+from quant_engine.network import Accuracy, calibration_study
+from quant_engine.observers import observer_for
+
+BATCHES = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # each batch ends where the next one starts
+PAUSE = 0.2  # seconds between points
+SIZES = (1, 4, 16, 64, 256, 512)
+OBSERVED: dict[str, Clipping] = {"min–max": MinMax(), "99.9 %": Percentile(99.9), "least MSE": MinMSE()}
+DYNAMIC = "dynamic"  # the point without calibration
+STUDY_KEY = "clipping_study"
+
+
+@dataclass
+class Study:
+    """A study under way: what is to come, and what has been found, by calibrator and number of images."""
+
+    key: str
+    pending: Iterator[tuple[str, int, Accuracy]]
+    points: dict[str, dict[int, Accuracy]] = field(default_factory=dict)
+    running: bool = True
+
+    @property
+    def done(self) -> int:
+        """Number of points found."""
+        return sum(len(found) for found in self.points.values())
+
+    def step(self) -> None:
+        """Find the next point."""
+        try:
+            name, images, found = next(self.pending)
+        except StopIteration:
+            self.running = False
+            return
+        self.points.setdefault(name, {})[images] = found
+
+
+def calibration_section(model: str, layer: str, bits: int) -> None:
+    """Draw ranges against images seen, what dynamic ranges cost, and the study."""
+    st.subheader(words()["calibration_title"])
+    st.markdown(words()["calibration_lead"].format(layer=layer, bits=bits))
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _batches(model, layer, bits)
+    with right:
+        _study(model, bits)
+
+
+def _batches(model: str, layer: str, bits: int) -> None:
+    plan = QuantizationPlan({layer: LayerPlan(activation=activation_spec(bits, MinMax()))})
+    seen: Seen = compute.kept(f"seen|{model}|{layer}|{bits}", lambda: _seen(model, layer, bits))
+    canvas = charts.canvas(f"{model} {layer} {bits}")
+    charts.show(seen_figure(seen, canvas), "clipping_chart_seen", describe_seen(seen))
+    cost = compute.kept(f"cost|{model}|{layer}|{bits}", lambda: compute.network(model).activation_cost(plan)[layer])
+    st.caption(words()["dynamic_cost"].format(values=count(cost.values), ratio=f"×{short(cost.ratio)}"))
+
+
+def _seen(model: str, layer: str, bits: int) -> Seen:
+    """Feed one layer's inputs to an observer of each kind, batch by batch."""
+    values = compute.network(model).activations([layer], stop=BATCHES[-1])[layer]
+    specs = {name: activation_spec(bits, clipping) for name, clipping in OBSERVED.items()}
+    observers = {name: observer_for(spec.clipping, bits) for name, spec in specs.items()}
+    betas: dict[str, list[float]] = {name: [] for name in observers}
+    own = []
+    for start, stop in itertools.pairwise(BATCHES):
+        batch = values[start:stop]
+        own.append(float(batch.max()))
+        for name, observer in observers.items():
+            observer.update(batch)
+            betas[name].append(observer.range(specs[name])[1])
+    return Seen(BATCHES[1:], betas, own)
+
+
+def _study(model: str, bits: int) -> None:
+    """Draw the study in a part of the page that reruns by itself, a point at a time, while it is running."""
+    study: Study | None = st.session_state.get(STUDY_KEY)
+    ticking = study is not None and study.running and study.key == _key(model, bits)
+    st.fragment(_study_body, run_every=PAUSE if ticking else None)(model, bits, ticking)
+
+
+def _study_body(model: str, bits: int, ticking: bool) -> None:
+    study: Study | None = st.session_state.get(STUDY_KEY)
+    if study is None or study.key != _key(model, bits):
+        label = words()["study_run"].format(bits=bits)
+        st.button(label, icon=":material/play_arrow:", on_click=_start, args=(model, bits))
+        return
+    if study.running:
+        study.step()
+    if study.running:
+        total = len(SIZES) * len(OBSERVED) + 1
+        st.progress(study.done / total, words()["study_progress"].format(done=study.done, total=total))
+        st.button(words()["study_stop"], icon=":material/stop:", on_click=_stop)
+    _study_results(model, bits, study)
+    if ticking != study.running:
+        st.rerun()  # the clock of this part starts and stops with the page
+
+
+def _study_results(model: str, bits: int, study: Study) -> None:
+    """Draw what has been found so far."""
+    plain: Accuracy = compute.kept(f"plain|{model}", compute.network(model).evaluate)
+    lines = {name: found for name, found in study.points.items() if name != DYNAMIC}
+    if lines:
+        figure = study_figure(lines, plain, charts.canvas(study.key))
+        charts.show(figure, "clipping_chart_study", describe_study(lines))
+    if DYNAMIC in study.points:
+        found = study.points[DYNAMIC][0]
+        st.caption(
+            words()["study_dynamic"].format(
+                bits=bits,
+                dynamic=accuracy(found.value),
+                plain=accuracy(plain.value),
+                n=count(plain.total),
+                one=share(1 / plain.total),
+            )
+        )
+
+
+def _key(model: str, bits: int) -> str:
+    return f"{model}|{bits}"
+
+
+def _start(model: str, bits: int) -> None:
+    """Begin a study (a callback)."""
+    st.session_state[STUDY_KEY] = Study(_key(model, bits), _points(model, bits))
+
+
+def _stop() -> None:
+    """End the study where it is (a callback)."""
+    st.session_state[STUDY_KEY].running = False
+
+
+def _points(model: str, bits: int) -> Iterator[tuple[str, int, Accuracy]]:
+    """Yield the accuracy with dynamic ranges, then with each calibrator after each number of images."""
+    network = compute.network(model)
+    spec = activation_spec(bits, MinMax())
+    dynamic = QuantizationPlan({name: LayerPlan(activation=spec, dynamic=True) for name in network.layers()})
+    yield DYNAMIC, 0, network.evaluate(dynamic)
+    for name, clipping in OBSERVED.items():
+        static = activation_spec(bits, clipping)
+        plan = QuantizationPlan({layer: LayerPlan(activation=static) for layer in network.layers()})
+        for point in calibration_study(network, plan, SIZES):
+            yield name, point.images, point.accuracy
+
+
+def activation_spec(bits: int, clipping: Clipping) -> QuantizerSpec:
+    """Return how activations are quantized here: asymmetric, so that inputs after a ReLU use all codes."""
+    return QuantizerSpec(IntFormat(bits, signed=False), symmetric=False, clipping=clipping)
