@@ -5,25 +5,28 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import compute, controls, formulas, state
+from explorer.formulas import Convention
 from explorer.notation import short
 from explorer.results import BlockView
 from explorer.snippets import engine_code, numpy_code
 from quant_engine import QuantizerSpec
 
 
-def formula_panel(spec: QuantizerSpec, view: BlockView) -> None:
+def formula_panel(spec: QuantizerSpec, view: BlockView, convention: Convention) -> None:
     """Write out S, Z and Q(r) for one value r."""
     with st.container(border=True):
-        st.latex(formulas.scale_formula(spec, view))
-        st.latex(formulas.zero_point_formula(spec, view))
+        left, right = st.columns(2, vertical_alignment="center")
+        left.latex(formulas.scale_formula(spec, view))
+        right.latex(formulas.zero_point_formula(spec, view, convention))
         with st.container(width=170):
             typed = controls.real_number(state.VALUE, width=view.hi - view.lo, placeholder=short(view.example))
         r = view.example if typed is None else typed
-        st.latex(formulas.code_formula(spec, view, r))
-        st.latex(formulas.value_formula(view, r))
+        left, right = st.columns(2, vertical_alignment="center")
+        left.latex(formulas.code_formula(spec, view, r, convention))
+        right.latex(formulas.value_formula(view, r, convention))
         st.caption(
-            "round takes the nearest integer, half to even; codes saturate at the ends of their range. The literature "
-            "also writes Q = Int(r/S) − Z and r̃ = S(Q + Z): its Z is minus the zero point used here."
+            "Rounding takes the nearest integer, half to even; codes saturate at the ends of their range. "
+            + convention.sentence
         )
 
 
