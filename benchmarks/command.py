@@ -30,6 +30,7 @@ CASES: dict[str, Callable[[Sizes], Comparison]] = {
     "best range with the build": indexes.best_range,
     "clip search, rows": searches.rows,
     "clip search, groups of 128": searches.groups,
+    "entropy calibration, 2,048 bins": searches.entropy,
 }
 
 

@@ -1,4 +1,4 @@
-"""What others offer for the same work, in torch and torchao, written as their users would."""
+"""What others offer for the same work, in torch, torchao and onnxruntime, written as their users would."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from benchmarks.data import Sizes
 warnings.filterwarnings("ignore", message="torch.quantize_per_tensor", category=UserWarning)  # deprecated, still fast
 
 Array = NDArray[np.float32]
+NO_ONNXRUNTIME = "not installed: pip install onnxruntime"
+QUANTIZED_BINS = 128  # onnxruntime's default
 NO_TORCHAO = "not installed: pip install torchao"
 
 
@@ -125,3 +127,19 @@ def torchao_groups(x: Array, scale: Array, low: int, high: int) -> Peer:
         return torch.mean((x_hat - source) ** 2)
 
     return Peer(name, run, TimesAsFast())
+
+
+def entropy(counts: NDArray[np.int64], edges: NDArray[Any], x: Array) -> Run | None:
+    """Return onnxruntime's search of the entropy threshold in a histogram, or None without onnxruntime."""
+    if find_spec("onnxruntime") is None:
+        return None
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    collector = HistogramCollector("entropy", False, counts.size, QUANTIZED_BINS, 99.99, "same")
+    histogram = counts, edges, x.min(), x.max()
+    return lambda: collector.get_entropy_threshold(histogram, QUANTIZED_BINS)
+
+
+def entropy_peer(run: Run | None) -> Peer:
+    """Return onnxruntime as a peer."""
+    return Peer("onnxruntime", run, TimesAsFast(40), note="" if run else NO_ONNXRUNTIME)

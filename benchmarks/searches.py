@@ -9,12 +9,15 @@ import quant_engine as qe
 from benchmarks import peers
 from benchmarks.comparison import Comparison, Peer, Target, TimesAsFast
 from benchmarks.data import Sizes, weights
+from quant_engine.distribution import WeightedValues
 
 FORMAT = qe.IntFormat(4)
 SHARES = np.linspace(0.3, 1.0, 100)  # of the peak: a peer's clips
 MEASURED = 5  # of those
 CHECKED_ROWS = 64
 GROUP = 128
+BINS = 2048
+WHOLE_SHARES = 720_720  # counts of so many that runs of up to 16 bins divide them: a peer truncates shares
 
 
 def rows(sizes: Sizes) -> Comparison:
@@ -55,3 +58,26 @@ def _search(
         ),
         check=check,
     )
+
+
+def entropy(sizes: Sizes) -> Comparison:
+    """Search the range with the least divergence of one histogram."""
+    x = weights(sizes.rows, sizes.columns)
+    peak = float(np.abs(x).max())
+    counts, edges = np.histogram(x, BINS, range=(-peak, peak))
+    values = WeightedValues.from_histogram(counts * WHOLE_SHARES, edges, float(x.min()), float(x.max()))
+    method, form = qe.MinKL(BINS, peers.QUANTIZED_BINS), qe.IntFormat(8)
+    run = peers.entropy(counts * WHOLE_SHARES, edges, x)
+
+    def ours() -> tuple[float, float]:
+        return method.range_of(values, form, True)
+
+    def check() -> str:
+        if run is None:
+            return "no peer to compare with"
+        expected = tuple(float(end) for end in run())
+        off = np.abs(np.subtract(ours(), expected)).max()
+        assert off <= 1e-6 * peak, f"the threshold is {ours()}, the peer's {expected}"
+        return f"threshold {ours()[1]:.5g}, the peer's {expected[1]:.5g}"
+
+    return Comparison(ours, (peers.entropy_peer(run),), check=check)

@@ -6,7 +6,7 @@
 (2, 2)
 """
 
-from quant_engine.clipping import CLIPPINGS, FixedRange, MinMax, MinMSE, Percentile
+from quant_engine.clipping import ACIQ, CLIPPINGS, FixedRange, MinKL, MinMax, MinMSE, MovingAverage, Percentile
 from quant_engine.distribution import Distribution
 from quant_engine.errors import QuantError
 from quant_engine.formats import FORMATS, IntFormat
@@ -34,6 +34,7 @@ from quant_engine.quantizer import (
 )
 
 __all__ = [
+    "ACIQ",
     "CLIPPINGS",
     "FORMATS",
     "GRANULARITIES",
@@ -42,8 +43,10 @@ __all__ = [
     "FixedRange",
     "IntFormat",
     "LayerPlan",
+    "MinKL",
     "MinMSE",
     "MinMax",
+    "MovingAverage",
     "PerChannel",
     "PerChannelGroup",
     "PerGroup",

@@ -150,3 +150,48 @@ def fine_mse(x, step, least, greatest):
     x = np.asarray(x, np.float64)
     beyond = x - np.clip(x, least * step, greatest * step)
     return np.where(beyond != 0, beyond**2, step**2 / 12).mean()
+
+
+# --- calibration ------------------------------------------------------------------------------------------------------
+
+
+def smoothed(counts, eps=1e-4):
+    """Return counts in which every empty bin holds eps, taken evenly off the others (none falls below eps)."""
+    empty = counts == 0
+    taken = eps * empty.sum() / max((~empty).sum(), 1)
+    return np.where(empty, eps, np.maximum(counts - taken, eps))
+
+
+def divergence(counts, start, stop, levels):
+    """Return KL(P ‖ Q) of the bins `start` to `stop`; Q has one share for each of `levels` runs of bins."""
+    inside = counts[start:stop].astype(np.float64)
+    p = inside.copy()
+    p[0] += counts[:start].sum()
+    p[-1] += counts[stop:].sum()
+    run = p.size // levels
+    q = np.zeros_like(p)
+    for k in range(levels):
+        held = inside[k * run :] if k == levels - 1 else inside[k * run : (k + 1) * run]
+        part = slice(k * run, (k + 1) * run)
+        filled = np.count_nonzero(p[part])
+        q[part] = held.sum() / filled if filled else 0.0
+    if not q.any():
+        return np.inf
+    p, q = smoothed(p), smoothed(q)
+    p, q = p / p.sum(), q / q.sum()
+    return np.sum(p * np.log(p / q))
+
+
+def divergences(counts, zero, levels):
+    """Return the ends and KL of every candidate: bin `zero` and i bins to either side, as far as there are any."""
+    ends = [(max(zero - i, 0), min(zero + i + 1, counts.size)) for i in range(max(zero, counts.size - 1 - zero) + 1)]
+    wide = [(start, stop) for start, stop in ends if stop - start >= levels]
+    return wide, np.array([divergence(counts, start, stop, levels) for start, stop in wide])
+
+
+def integral(function, start, stop, count=200_001):
+    """Return Simpson's integral of a function."""
+    x = np.linspace(start, stop, count)
+    weights = np.where(np.arange(count) % 2, 4.0, 2.0)
+    weights[[0, -1]] = 1.0
+    return np.dot(weights, function(x)) * (x[1] - x[0]) / 3.0

@@ -5,15 +5,32 @@ as observers collect them, and returns their range. The quantizer turns a range 
 asymmetric ranges to hold 0 and takes max(−lo, hi) of symmetric ones.
 """
 
-from quant_engine.clipping.base import Blocks, Clipping
+from quant_engine.clipping.analytic import ACIQ
+from quant_engine.clipping.base import Blocks, Clipping, Objective
+from quant_engine.clipping.entropy import MinKL
 from quant_engine.clipping.least_error import MinMSE
-from quant_engine.clipping.simple import FixedRange, MinMax, Percentile
+from quant_engine.clipping.simple import FixedRange, MinMax, MovingAverage, Percentile
 
 CLIPPINGS: dict[str, type] = {
     "MinMax": MinMax,
     "Percentile": Percentile,
     "MinMSE": MinMSE,
+    "MinKL": MinKL,
+    "ACIQ": ACIQ,
+    "MovingAverage": MovingAverage,
     "FixedRange": FixedRange,
 }
 
-__all__ = ["CLIPPINGS", "Blocks", "Clipping", "FixedRange", "MinMSE", "MinMax", "Percentile"]
+__all__ = [
+    "ACIQ",
+    "CLIPPINGS",
+    "Blocks",
+    "Clipping",
+    "FixedRange",
+    "MinKL",
+    "MinMSE",
+    "MinMax",
+    "MovingAverage",
+    "Objective",
+    "Percentile",
+]

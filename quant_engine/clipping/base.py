@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.distribution import UniformFormat, WeightedValues
 from quant_engine.errors import QuantError
@@ -56,6 +56,15 @@ class Blocks:
         return np.stack([np.min(lows, axis=0), np.max(highs, axis=0)], axis=1).astype(np.float64)
 
 
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """What a method minimises, at each of n clipping ranges: `values` (n,) of a quantity with a `name` and a `unit`."""
+
+    name: str
+    unit: str
+    values: Float64Array
+
+
 class Clipping(Protocol):
     """A frozen, hashable choice of how ranges are found."""
 
@@ -64,6 +73,25 @@ class Clipping(Protocol):
 
     def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
         """Return (lo, hi) of one block of weighted values."""
+
+    def objective(self, values: WeightedValues, format: UniformFormat, symmetric: bool, ranges: ArrayLike) -> Objective:
+        """Return what the method minimises at each clipping range, (n, 2); it is least at that of `range_of`."""
+
+
+def covered(ranges: ArrayLike, format: UniformFormat, symmetric: bool) -> Float64Array:
+    """Return ranges (n, 2) as quantizers take them: symmetric about 0 (from 0, for unsigned codes), or holding 0.
+
+    Raises:
+        QuantError: for another shape, or values that are not finite.
+    """
+    array = np.asarray(ranges, np.float64)
+    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
+        raise QuantError(f"ranges of shape {array.shape} must be finite, of shape (n, 2)")
+    low, high = np.minimum(array[:, 0], 0.0), np.maximum(array[:, 1], 0.0)
+    if symmetric:
+        high = np.maximum(-low, high)
+        low = -high if format.qmin < 0 else np.zeros_like(high)
+    return np.stack([low, high], axis=1)
 
 
 def finite_number(name: str, value: Any) -> float:

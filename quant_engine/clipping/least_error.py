@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from quant_engine.clipping.base import Blocks
+from quant_engine.clipping.base import Blocks, Objective
 from quant_engine.distribution import Distribution, UniformFormat, WeightedValues
 from quant_engine.inputs import Float64Array
 from quant_engine.kernels import search
@@ -47,3 +48,7 @@ class MinMSE(Record):
     def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
         """Search through prefix sums of the values."""
         return values.best_range(format, symmetric)
+
+    def objective(self, values: WeightedValues, format: UniformFormat, symmetric: bool, ranges: ArrayLike) -> Objective:
+        """Return the mean squared error."""
+        return Objective("mean squared error", "", values.range_errors(format, ranges, symmetric))

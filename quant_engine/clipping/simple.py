@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from quant_engine.clipping.base import Blocks, finite_number
+from quant_engine.clipping.base import Blocks, Objective, covered, finite_number
 from quant_engine.distribution import UniformFormat, WeightedValues
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float64Array
@@ -24,6 +25,43 @@ class MinMax(Record):
     def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
         """Return the extremes."""
         return values.lo, values.hi
+
+    def objective(self, values: WeightedValues, format: UniformFormat, symmetric: bool, ranges: ArrayLike) -> Objective:
+        """Return the share of the values that is clipped."""
+        return Objective("clipped share", "", values.share_outside(covered(ranges, format, symmetric)))
+
+
+@dataclass(frozen=True)
+class MovingAverage(Record):
+    """The moving average of the extremes of batches, as observers take it: new = old + constant · (batch − old).
+
+    One tensor is one batch: there it equals `MinMax`.
+
+    Raises:
+        QuantError: unless 0 < constant ≤ 1.
+    """
+
+    constant: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the field."""
+        object.__setattr__(self, "constant", finite_number("constant", self.constant))
+        if not 0.0 < self.constant <= 1.0:
+            raise QuantError(
+                f"constant={self.constant} is out of range; the weight of a batch lies above 0 and up to 1"
+            )
+
+    def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
+        """Return (min, max) of every block."""
+        return blocks.extremes
+
+    def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
+        """Return the extremes."""
+        return values.lo, values.hi
+
+    def objective(self, values: WeightedValues, format: UniformFormat, symmetric: bool, ranges: ArrayLike) -> Objective:
+        """Return what `MinMax` does."""
+        return MinMax().objective(values, format, symmetric, ranges)
 
 
 @dataclass(frozen=True)
@@ -62,6 +100,21 @@ class Percentile(Record):
             reach = values.magnitudes.percentile(self.p)
             return -reach, reach
         return values.percentile(100.0 - self.p), values.percentile(self.p)
+
+    def objective(self, values: WeightedValues, format: UniformFormat, symmetric: bool, ranges: ArrayLike) -> Objective:
+        """Return how far the clipped share is from (100 − p) %: that of |x| if symmetric, else on both ends, summed."""
+        wanted = 1.0 - self.p / 100.0
+        reach = covered(ranges, format, symmetric)
+        if symmetric:
+            off = values.magnitudes.share_outside(np.stack([0.0 * reach[:, 1], reach[:, 1]], axis=1)) - wanted
+            return Objective("distance from the share to clip", "", np.abs(off))
+        given = np.asarray(ranges, np.float64)
+        ends = (
+            np.stack([given[:, 0], np.full(len(given), np.inf)], 1),
+            np.stack([np.full(len(given), -np.inf), given[:, 1]], 1),
+        )
+        apart = [np.abs(values.share_outside(end) - wanted) for end in ends]
+        return Objective("distance from the share to clip", "", apart[0] + apart[1])
 
 
 @dataclass(frozen=True)
@@ -119,3 +172,10 @@ class FixedRange(Record):
         if max(lo.size, hi.size) > 1:
             raise QuantError(f"the range has {max(lo.size, hi.size)} values for 1 block; give one float for lo and hi")
         return float(lo[0]), float(hi[0])
+
+    def objective(self, values: WeightedValues, format: UniformFormat, symmetric: bool, ranges: ArrayLike) -> Objective:
+        """Return how far the farther end is from the fixed one: nothing is minimised, but this is least there."""
+        fixed = np.array(self.range_of(values, format, symmetric))
+        return Objective(
+            "distance from the fixed range", "", np.abs(np.asarray(ranges, np.float64) - fixed).max(axis=1)
+        )

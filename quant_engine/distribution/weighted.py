@@ -32,6 +32,7 @@ class WeightedValues:
 
     values: Float64Array
     counts: Float64Array
+    source: tuple[Float64Array, ...] | None = None  # counts and edges of a histogram; values known exactly, and theirs
 
     def __post_init__(self) -> None:
         """Check and freeze the arrays."""
@@ -64,17 +65,23 @@ class WeightedValues:
 
     @classmethod
     def from_histogram(
-        cls, counts: ArrayLike, edges: ArrayLike, lo: float | None = None, hi: float | None = None
+        cls,
+        counts: ArrayLike,
+        edges: ArrayLike,
+        lo: float | None = None,
+        hi: float | None = None,
+        zeros: float = 0.0,
     ) -> Self:
         """Return the centres of a histogram's bins with their counts; empty bins are left out.
 
         `lo` and `hi`, where given, are the exact extremes: of the first and of the last bin's count, one value (half of
-        the count, if it is less than two) lies there.
+        the count, if it is less than two) lies there. `zeros` of the counts, in the bin that holds 0, are exactly 0.
 
         Raises:
-            QuantError: for shapes that do not match, edges that do not ascend, negative counts, or none at all.
+            QuantError: for shapes that do not match, edges that do not ascend, negative counts, or none at all, and for
+                more zeros than the bin that holds 0 has counts.
         """
-        held, ends = np.asarray(counts, np.float64), np.asarray(edges, np.float64)
+        held, ends = np.array(counts, np.float64), np.asarray(edges, np.float64)
         if held.ndim != 1 or ends.shape != (held.size + 1,) or not (np.diff(ends) > 0).all():
             raise QuantError(
                 f"counts of shape {held.shape} and edges of shape {ends.shape} are no histogram; "
@@ -82,18 +89,27 @@ class WeightedValues:
             )
         if not (held >= 0).all() or not held.any():
             raise QuantError(f"a histogram of {held.size} bins needs counts that are not negative, and some above 0")
+        centres, low, high = 0.5 * (ends[:-1] + ends[1:]), lo, hi
         full = np.flatnonzero(held)
-        values, kept = 0.5 * (ends[:-1] + ends[1:])[full], held[full]
-        low = values[0] if lo is None else lo
-        high = values[-1] if hi is None else hi
-        values = np.clip(values, low, high)
-        for place, extreme, known in ((0, low, lo is not None), (-1, high, hi is not None)):
-            if known:
-                share = min(1.0, 0.5 * kept[place])
-                kept[place] -= share
-                at = 0 if place == 0 else values.size
-                values, kept = np.insert(values, at, extreme), np.insert(kept, at, share)
-        return cls(values, kept)
+        apart = []  # values known exactly, and their counts
+        if zeros > 0.0:
+            row = min(int(np.searchsorted(ends, 0.0, side="right")) - 1, held.size - 1)
+            if row < 0 or not ends[row] <= 0.0 <= ends[row + 1] or zeros > held[row]:
+                raise QuantError(f"zeros={zeros:g} are more than the bin that holds 0 counts; count them there too")
+            held[row] -= zeros
+            apart.append((0.0, float(zeros)))
+        for place, extreme in ((full[0], low), (full[-1], high)):
+            if extreme is not None and held[place] > 0.0:
+                share = min(1.0, 0.5 * held[place])
+                held[place] -= share
+                apart.append((extreme, share))
+        rest = held > 0.0
+        bounds = (-np.inf if low is None else low), (np.inf if high is None else high)
+        values = np.append(np.clip(centres[rest], *bounds), [value for value, _ in apart])
+        order = np.argsort(values, kind="stable")
+        exact = np.array(apart).reshape(-1, 2).T
+        source = held, np.clip(ends, *bounds), exact[0], exact[1]
+        return cls(values[order], np.append(held[rest], exact[1])[order], source)
 
     @property
     def lo(self) -> float:
@@ -156,6 +172,21 @@ class WeightedValues:
         below = sums[np.searchsorted(self.values, array[:, 0])]
         above = sums[-1] - sums[np.searchsorted(self.values, array[:, 1], side="right")]
         return np.asarray((below + above) / self.total)
+
+    def histogram(self, bins: int, low: float, high: float) -> Float64Array:
+        """Return the counts in `bins` equal bins from `low` to `high`; values outside count to the outermost.
+
+        What came from a histogram is spread evenly over its bins, so that bins of another width hold no steps.
+        """
+        edges = np.linspace(low, high, bins + 1)
+        values, counts = (self.values, self.counts) if self.source is None else self.source[2:]
+        found = np.histogram(np.clip(values, low, high), edges, weights=counts)[0].astype(np.float64)
+        if self.source is None:
+            return found
+        held, ends = self.source[:2]
+        below = np.interp(edges, ends, np.append(0.0, np.cumsum(held)))
+        below[0], below[-1] = 0.0, held.sum()
+        return np.asarray(found + np.diff(below))
 
     def best_range(self, format: UniformFormat, symmetric: bool = True) -> tuple[float, float]:
         """Return the clipping range (lo, hi) with the least mean squared error, as `Distribution.best_range` does."""

@@ -34,6 +34,9 @@ ends = st.floats(1e-3, 1e6)
 clippings = st.one_of(
     st.just(qe.MinMax()),
     st.just(qe.MinMSE()),
+    st.builds(qe.MinKL, st.integers(2, 60)),
+    st.builds(qe.ACIQ, st.sampled_from(["gaussian", "laplace", "fit"])),
+    st.builds(qe.MovingAverage, st.floats(0, 1, exclude_min=True)),
     st.builds(qe.Percentile, st.floats(50, 100, exclude_min=True)),
     st.builds(lambda lo, hi: qe.FixedRange(-lo, hi), ends, ends),
 )

@@ -26,6 +26,9 @@ CLIPPINGS = {
     "MinMax": [qe.MinMax()],
     "Percentile": [qe.Percentile(90)],
     "MinMSE": [qe.MinMSE()],
+    "MinKL": [qe.MinKL(bins=40)],
+    "ACIQ": [qe.ACIQ("gaussian"), qe.ACIQ("laplace"), qe.ACIQ("fit")],
+    "MovingAverage": [qe.MovingAverage()],
     "FixedRange": [qe.FixedRange(-0.75, 1.5)],
 }
 TABLES = {

@@ -13,7 +13,7 @@ from numba.core.dispatcher import Dispatcher
 
 from quant_engine import kernels
 from quant_engine.distribution.indexed import IndexedValues
-from quant_engine.kernels import affine, compile, direct, index, observe, search
+from quant_engine.kernels import affine, compile, direct, entropy, index, moments, observe, search
 from tests import reference
 from tests.engine.strategies import arrays
 
@@ -289,6 +289,31 @@ def fine_errors():
     index.fine_errors(both_indexes()[0][0], steps, least, greatest, errors)
     expected = [1000 * reference.fine_mse(X, *c) for c in zip(steps, least, greatest, strict=True)]
     np.testing.assert_allclose(errors, expected, rtol=1e-9)
+
+
+@checks("entropy.divergences")
+def divergences():
+    for bins, zero, levels in ((40, 20, 4), (41, 20, 7), (40, 0, 6), (40, 39, 6), (40, 11, 40), (9, 4, 2)):
+        counts = np.histogram(X, bins)[0] * (rng.random(bins) < 0.8)
+        counts[: bins // 8] = 0
+        ends, expected = reference.divergences(counts, zero, levels)
+        first = max(zero - ends[0][0], ends[0][1] - zero - 1)
+        found = np.full(expected.size, np.nan)
+        for start, stop in ((0, 1), (1, expected.size)):
+            entropy.divergences(counts.astype(np.float64), zero, levels, 1e-4, first, start, stop, found)
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-13)
+
+
+@checks("moments.spreads")
+def spreads():
+    found = np.full((5, moments.SPREADS), np.nan)
+    moments.spreads(X, OFFSETS, 0, 2, found)
+    moments.spreads(X, OFFSETS, 2, 5, found)
+    for row, (start, stop) in zip(found, itertools.pairwise(OFFSETS), strict=True):
+        x = X[start:stop].astype(np.float64)
+        side = x[x > 0]
+        mean = [np.square(side).mean(), side.mean()] if side.size else [0.0, 0.0]
+        np.testing.assert_allclose(row, [x.mean(), x.var(), np.abs(x - x.mean()).mean(), *mean], rtol=1e-12, atol=1e-15)
 
 
 @checks("search.best_even_steps")

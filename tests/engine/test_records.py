@@ -36,6 +36,9 @@ GOLDEN = {
     "MinMax": (qe.MinMax(), '{"schema":1,"type":"MinMax"}'),
     "Percentile": (qe.Percentile(99.9), '{"p":99.9,"schema":1,"type":"Percentile"}'),
     "MinMSE": (qe.MinMSE(), '{"schema":1,"type":"MinMSE"}'),
+    "MinKL": (qe.MinKL(512), '{"bins":512,"schema":1,"type":"MinKL"}'),
+    "ACIQ": (qe.ACIQ("laplace"), '{"distribution":"laplace","schema":1,"type":"ACIQ"}'),
+    "MovingAverage": (qe.MovingAverage(0.1), '{"constant":0.1,"schema":1,"type":"MovingAverage"}'),
     "FixedRange": (qe.FixedRange(-1, (1, 2)), '{"hi":[1.0,2.0],"lo":-1.0,"schema":1,"type":"FixedRange"}'),
     "QuantizerSpec": (
         qe.QuantizerSpec(qe.IntFormat(8, signed=False), qe.PerChannel(), False, qe.MinMSE()),
