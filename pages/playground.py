@@ -29,8 +29,9 @@ def playground() -> None:
     panels.instrument_panel(model, layer, settings, spec, block, view)
     panels.tensor_panel(model, layer, result)
     panels.formula_panel(spec, view, convention())
-    panels.code_panel(model, layer, spec, block, view)
-    panels.accuracy_panel(accuracy.empty(), model, layer, settings.layer_plan(spec))
+    plan = settings.layer_plan(spec)
+    panels.code_panel(model, layer, spec, plan, block, view)
+    panels.accuracy_panel(accuracy.empty(), model, layer, plan)
 
 
 playground()

@@ -9,7 +9,7 @@ from explorer.formulas import Convention
 from explorer.notation import short
 from explorer.results import BlockView
 from explorer.snippets import engine_code, numpy_code
-from quant_engine import QuantizerSpec
+from quant_engine import LayerPlan, QuantizerSpec
 
 
 def formula_panel(spec: QuantizerSpec, view: BlockView, convention: Convention) -> None:
@@ -30,10 +30,10 @@ def formula_panel(spec: QuantizerSpec, view: BlockView, convention: Convention) 
         )
 
 
-def code_panel(model: str, layer: str, spec: QuantizerSpec, block: int, view: BlockView) -> None:
+def code_panel(model: str, layer: str, spec: QuantizerSpec, plan: LayerPlan, block: int, view: BlockView) -> None:
     """Offer the code behind the picture."""
     with st.expander("Show the code", icon=":material/code:"):
         engine, plain = st.tabs(["quant_engine", "numpy"])
-        engine.code(engine_code(model, layer, spec), language="python")
+        engine.code(engine_code(model, layer, spec, plan), language="python")
         slices = spec.granularity.blocks(compute.matrix(model, layer).shape).slices(block)
         plain.code(numpy_code(model, layer, view, slices), language="python")
