@@ -213,6 +213,7 @@ SPECS: dict[str, Callable[[dict[str, object]], QuantizerSpec]] = {
     "uniform": lambda v: QuantizerSpec(
         IntFormat(v["bits"], v["codes"] == "signed"), symmetric=v["range"] == "symmetric"
     ),
+    "rounding": lambda v: QuantizerSpec(IntFormat(v["bits"]), symmetric=v["range"] == "symmetric", rounding=v["mode"]),
     "symmetry": lambda v: QuantizerSpec(
         IntFormat(v["bits"], "signed" in v["range"].split()), symmetric="asymm" not in v["range"]
     ),
