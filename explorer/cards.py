@@ -6,7 +6,7 @@ from explorer.notation import accuracy
 from quant_engine import PerTensor, QuantizerSpec
 from quant_engine.network import Accuracy, ModelCard
 
-CLIPPING_NAMES = {"MinMax": "min-max", "MinMSE": "least MSE"}
+CLIPPING_NAMES = {"MinMax": "min-max", "Percentile": "99.99th percentile", "MinMSE": "least MSE"}
 
 
 def by_method(card: ModelCard) -> dict[str, dict[int, Accuracy]]:
@@ -21,6 +21,16 @@ def as_table(rows: dict[str, dict[int, Accuracy]]) -> list[dict[str, str]]:
     """Return one record for each bit width, with the interval in every cell."""
     widths = sorted({bits for by_bits in rows.values() for bits in by_bits}, reverse=True)
     return [{"bits": str(bits), **{name: _cell(by_bits[bits]) for name, by_bits in rows.items()}} for bits in widths]
+
+
+def activations_table(card: ModelCard) -> list[dict[str, str]]:
+    """Return one record for each pair of widths, with a cell for each calibrator of the activations."""
+    records: dict[str, dict[str, str]] = {}
+    for (weight, activation), measured in card.static_activations.items():
+        bits = f"W{weight.format.bits}A{activation.format.bits}"
+        cell = {CLIPPING_NAMES[type(activation.clipping).__name__]: _cell(measured)}
+        records.setdefault(bits, {"bits": bits}).update(cell)
+    return list(records.values())
 
 
 def _cell(measured: Accuracy) -> str:

@@ -10,9 +10,14 @@ import streamlit as st
 from explorer.figures import theme
 
 
+def ink() -> str:
+    """Return the colour of text on the theme at hand."""
+    return theme.INK[st.context.theme.type or "light"]
+
+
 def canvas(revision: str) -> theme.Canvas:
     """Return what figures of this page are drawn on now; `revision` names what they show."""
-    return theme.Canvas(revision, theme.INK[st.context.theme.type or "light"])
+    return theme.Canvas(revision, ink())
 
 
 def show(figure: go.Figure, key: str, alt: str, on_click: Callable[[], None] | None = None) -> None:

@@ -5,33 +5,34 @@ Keys are strings (network, layer, spec key, block number); arrays are never hash
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from explorer.instrument import Mark, Statistics, statistics
 from explorer.jobs import Jobs
-from explorer.results import BlockView, ClipCurve, Outcome, outcome_of, view_of
+from explorer.results import BlockView, Outcome, ends, outcome_of, view_of
 from explorer.warmup import warm_up
 from quant_engine import (
     Distribution,
     ErrorReport,
-    IntFormat,
     LayerPlan,
     MinMax,
+    MinMSE,
     QuantizationPlan,
+    Quantizer,
     QuantizerSpec,
+    fit,
 )
+from quant_engine.clipping import Clipping
 from quant_engine.network import Accuracy, ModelCard, Network, load, model_card
 
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
-CURVE_POINTS = 96
-CURVE_POINTS_FINE = 40  # above 8 bits
-CURVE_REACH = (0.12, 1.05)  # of the greatest magnitude: where the curve starts and ends
-CURVE_BITS = (2, 3, 4, 5, 6, 8)
 
 
 @st.cache_resource(show_spinner="Preparing the kernels: the first start after installation takes some seconds…")
@@ -62,7 +63,7 @@ def matrix(model: str, layer: str) -> NDArray[np.float32]:
 @st.cache_resource(max_entries=512, show_spinner=False)
 def outcome(model: str, layer: str, key: str, _spec: QuantizerSpec) -> Outcome:
     """Quantize a layer's weight; `key` is the spec's."""
-    return outcome_of(matrix(model, layer), _spec)
+    return outcome_of(matrix(model, layer), fitted(model, layer, key, _spec))
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
@@ -81,26 +82,34 @@ def block_view(model: str, layer: str, key: str, block: int, _spec: QuantizerSpe
     return view_of(values, result.quantizer, shown, block)
 
 
-def clip_curves(model: str, layer: str, block: int, spec: QuantizerSpec) -> tuple[ClipCurve, ...]:
-    """Return the error of one block against its clipping value, for several bit widths and the one chosen."""
+@st.cache_resource(max_entries=256, show_spinner=False)
+def packed_statistics(model: str, layer: str, granularity_key: str, block: int, _spec: QuantizerSpec) -> Statistics:
+    """Return what the instrument needs to know of one block's values."""
+    shown = distribution(model, layer, granularity_key, block, _spec)
+    return statistics(block_values(model, layer, _spec, block), shown)
+
+
+@st.cache_resource(max_entries=2048, show_spinner=False)
+def fitted(model: str, layer: str, key: str, _spec: QuantizerSpec) -> Quantizer:
+    """Return the fitted quantizer of a layer's weight."""
+    return fit(matrix(model, layer), _spec)
+
+
+def marks(model: str, layer: str, block: int, spec: QuantizerSpec, methods: Mapping[str, Clipping]) -> list[Mark]:
+    """Return the range that every clipping method chooses for one block, as its outermost levels."""
+    found = []
+    for name, clipping in methods.items():
+        other = replace(spec, clipping=clipping)
+        lo, hi = ends(fitted(model, layer, other.key, other), block)
+        found.append(Mark(name, lo, hi, name))
+    return found
+
+
+def least_error(model: str, layer: str, block: int, spec: QuantizerSpec) -> float:
+    """Return the least mean squared error that any range gives one block."""
     shown = distribution(model, layer, spec.granularity.to_json(), block, spec)
-    if shown.lo == shown.hi == 0.0:
-        return ()
-    where = f"{model}|{layer}|{spec.granularity.to_json()}|{block}|{spec.symmetric}"
-    formats = [
-        IntFormat(bits, spec.format.signed, spec.format.narrow) for bits in sorted({*CURVE_BITS, spec.format.bits})
-    ]
-    return tuple(_clip_curve(f"{where}|{form.to_json()}", shown, form, spec.symmetric) for form in formats)
-
-
-@st.cache_resource(max_entries=1024, show_spinner=False)
-def _clip_curve(key: str, _shown: Distribution, _format: IntFormat, _symmetric: bool) -> ClipCurve:
-    """Return one curve. Symmetric ranges are [−β, β]; asymmetric ones shrink from both ends in proportion."""
-    points = CURVE_POINTS if _format.bits <= max(CURVE_BITS) else CURVE_POINTS_FINE
-    ranges = _shrinking_ranges(_shown, _symmetric, _format.signed, points)
-    best = np.array([_shown.best_range(_format, _symmetric)])
-    errors = _shown.range_errors(_format, np.concatenate([ranges, best]), _symmetric)
-    return ClipCurve(_format.bits, ranges[:, 0], ranges[:, 1], errors[:-1], float(best[0, 1]), float(errors[-1]))
+    best = replace(spec, clipping=MinMSE())
+    return shown.error(fitted(model, layer, best.key, best).levels(block))
 
 
 def block_values(model: str, layer: str, spec: QuantizerSpec, block: int) -> NDArray[np.float32]:
@@ -157,13 +166,3 @@ def _evaluate(model: str, layer: str, spec: QuantizerSpec) -> tuple[Accuracy, Ac
         subject.evaluate(QuantizationPlan({layer: LayerPlan(spec)})),
         subject.evaluate(everywhere),
     )
-
-
-def _shrinking_ranges(shown: Distribution, symmetric: bool, signed: bool, points: int) -> NDArray[np.float64]:
-    """Return ranges that shrink evenly, in logarithm, from a little beyond the extremes."""
-    low, high = min(shown.lo, 0.0), max(shown.hi, 0.0)
-    if symmetric:
-        high = max(-low, high)
-        low = -high if signed else 0.0
-    shrink = np.geomspace(*CURVE_REACH, points)
-    return np.stack([low * shrink, high * shrink], axis=1)

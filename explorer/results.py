@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine import Distribution, ErrorReport, Quantizer, QuantizerSpec, Storage, fit
+from quant_engine import Distribution, ErrorReport, Quantizer, QuantizerSpec, Storage
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,9 @@ class BlockView:
         return float(f"{sigma:.2g}")
 
 
-@dataclass(frozen=True)
-class ClipCurve:
-    """Mean squared error against the clipping value β, for one bit width; `lows` are the α that go with each β."""
-
-    bits: int
-    lows: NDArray[np.float64]
-    clips: NDArray[np.float64]
-    errors: NDArray[np.float64]
-    best_clip: float
-    best_error: float
-
-
-def outcome_of(values: NDArray[np.float32], spec: QuantizerSpec) -> Outcome:
+def outcome_of(values: NDArray[np.float32], quantizer: Quantizer) -> Outcome:
     """Quantize a tensor and say what that does."""
-    quantizer = fit(values, spec)
+    spec = quantizer.spec
     codes = quantizer.encode(values).codes
     return Outcome(
         spec=spec,
@@ -75,16 +63,23 @@ def outcome_of(values: NDArray[np.float32], spec: QuantizerSpec) -> Outcome:
     )
 
 
+def ends(quantizer: Quantizer, block: int = 0) -> tuple[float, float]:
+    """Return the range that a block's levels stand for: symmetric ones of signed codes are [−β, β]."""
+    spec, levels = quantizer.spec, quantizer.levels(block)
+    highest = float(levels[-1])
+    return (-highest if spec.symmetric and spec.format.signed else float(levels[0])), highest
+
+
 def view_of(values: NDArray[np.float32], quantizer: Quantizer, statistics: Distribution, block: int = 0) -> BlockView:
     """Return everything that is drawn of one block, whose `values` and `statistics` are given."""
     spec, place = quantizer.spec, np.unravel_index(block, quantizer.scale.shape)
     levels, thresholds = quantizer.levels(block), quantizer.thresholds(block)
     buckets = np.searchsorted(thresholds, values.reshape(-1), side="right")
-    lowest = float(levels[0]) if not (spec.symmetric and spec.format.signed) else -float(levels[-1])
+    lo, hi = ends(quantizer, block)
     return BlockView(
         distribution=statistics,
-        lo=lowest,
-        hi=float(levels[-1]),
+        lo=lo,
+        hi=hi,
         scale=float(quantizer.scale[place]),
         zero_point=int(quantizer.zero_point[place]),
         first_code=spec.format.qmin,

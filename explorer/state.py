@@ -208,15 +208,29 @@ class PlaygroundState:
             self._clipping(least, greatest),
         )
 
+    def asked_range(self, spec: QuantizerSpec) -> tuple[float, float] | None:
+        """Return the range set by hand, as it was set; None where a method finds it."""
+        clipping = spec.clipping
+        if not isinstance(clipping, FixedRange):
+            return None
+        assert isinstance(clipping.lo, float)
+        assert isinstance(clipping.hi, float)
+        return clipping.lo, clipping.hi
+
     def _clipping(self, least: float, greatest: float) -> Clipping:
         if self.clipping == "by hand":
             hi = greatest if self.hi is None else self.hi
             if self.symmetric:
                 return FixedRange(-hi if self.signed else 0.0, hi)
             return FixedRange(least if self.lo is None else self.lo, hi)
-        methods: dict[str, Clipping] = {
-            "min-max": MinMax(),
-            "percentile": Percentile(self.percentile),
-            "least MSE": MinMSE(),
-        }
-        return methods[self.clipping]
+        return self.methods[self.clipping]
+
+    @property
+    def methods(self) -> dict[str, Clipping]:
+        """The clipping methods that find a range by themselves."""
+        return {"min-max": MinMax(), "percentile": Percentile(self.percentile), "least MSE": LEAST_ERROR}
+
+
+def found_by(method: str) -> dict[str, object]:
+    """Return the fields of a range that a clipping method finds, by key."""
+    return {CLIPPING.key: method, LO.key: None, HI.key: None}

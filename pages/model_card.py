@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer import charts, compute
-from explorer.cards import as_table, by_method
+from explorer.cards import activations_table, as_table, by_method
 from explorer.figures.card import card_figure, describe_card
 from explorer.frame import selected
 from explorer.notation import accuracy, count
@@ -22,6 +22,13 @@ st.markdown(
 )
 charts.show(card_figure(rows, plain, charts.canvas(model)), "card_figure", describe_card(rows, plain))
 st.table(as_table(rows))
+st.subheader("Weights and activations")
+st.markdown(
+    "W8A2: weights of 8 bits (per channel, symmetric, least MSE) and the input of every layer, the pixels too, of "
+    "2 bits (per tensor, unsigned and asymmetric). The inputs' ranges are static: fixed on the 512 calibration images by the "
+    "method that heads the column."
+)
+st.table(activations_table(card))
 st.caption(
     "Measured by tools/write_card.py on the committed weights; a test evaluates every cell again. The playground shows "
     "the same numbers under “Every layer so”. Data: Fashion-MNIST, © 2017 Zalando SE, MIT License."

@@ -43,14 +43,17 @@ st.metric("MSE", f"{1 / 4**bits:.3g}")
 st.plotly_chart(go.Figure(go.Bar(y=counts * bits)), key="chart")
 """
 NUMBERS = "[...document.querySelectorAll('[data-testid=stMetric]')].map(e => e.innerText).join()"
+DRAWN = """() => [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')]
+  .map(e => e.shadowRoot?.querySelector('canvas[data-shows]')?.dataset.shows ?? '').join()"""
 STATE = """() => {
+  const drawn = DRAWN;
   const text = selector => [...document.querySelectorAll(selector)].map(e => e.innerText).join();
   return {
     numbers: text('[data-testid=stMetric]'),
-    figure: [...document.querySelectorAll('.js-plotly-plot .main-svg')].map(e => e.innerHTML).join(),
+    figure: [...document.querySelectorAll('.js-plotly-plot .main-svg')].map(e => e.innerHTML).join() + drawn(),
     accuracy: [...document.querySelectorAll('[class*=st-key-accuracy_]')].map(e => e.className).join(),
   };
-}"""
+}""".replace("DRAWN", DRAWN)
 # resolves with the milliseconds from now until what is watched differs from before and two frames have been painted
 WATCH = """([watched, before]) => new Promise(resolve => {
   const start = performance.now(), state = STATE;
@@ -94,11 +97,11 @@ def server(*command: str) -> Iterator[tuple[str, float]]:
 
 
 def first_plot(browser: Browser, address: str) -> tuple[Page, float]:
-    """Open the page; return it and the seconds until its first plot has bars."""
+    """Open the page; return it and the seconds until its first plot has bars, or its canvas is drawn."""
     page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
     start = time.perf_counter()
     page.goto(address, wait_until="commit")
-    page.wait_for_selector(".js-plotly-plot .trace path", state="attached", timeout=30_000)
+    page.wait_for_selector(".js-plotly-plot .trace path, canvas[data-shows]", state="attached", timeout=30_000)
     return page, time.perf_counter() - start
 
 

@@ -3,7 +3,7 @@
     python tools/write_card.py --data /usr/share/datasets/fashion-mnist
 
 Accuracy in floating point is measured on all 10,000 test images and on the 2,000 committed ones; quantized accuracy on
-the latter, weights only, every layer by the same spec.
+the latter, weights only and with static activations, every layer by the same specs.
 """
 
 from __future__ import annotations
@@ -11,11 +11,22 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 from fashion import NORMALISATION, read_split
 
-from quant_engine import IntFormat, LayerPlan, MinMax, MinMSE, PerChannel, PerTensor, QuantizationPlan, QuantizerSpec
+from quant_engine import (
+    IntFormat,
+    LayerPlan,
+    MinMax,
+    MinMSE,
+    Percentile,
+    PerChannel,
+    PerTensor,
+    QuantizationPlan,
+    QuantizerSpec,
+)
 from quant_engine.network import ARCHITECTURES, Accuracy, Network, load
 
 BUILTIN = pathlib.Path(__file__).parents[1] / "quant_engine" / "network" / "builtin"
@@ -26,6 +37,8 @@ COLUMNS = {
     "per channel, min-max": (PerChannel(0), MinMax()),
     "per channel, least MSE": (PerChannel(0), MinMSE()),
 }
+WIDTHS = ((8, 8), (4, 4), (8, 2))  # bits of weights and of activations
+CALIBRATORS = {"min-max": MinMax(), "99.99th percentile": Percentile(99.99), "least MSE": MinMSE()}
 
 
 def full_accuracy(network: Network, folder: pathlib.Path) -> Accuracy:
@@ -39,13 +52,35 @@ def full_accuracy(network: Network, folder: pathlib.Path) -> Accuracy:
 
 def measure(network: Network, folder: pathlib.Path) -> dict[str, object]:
     """Return the card's entry for one network."""
-    plain, rows = network.evaluate(), []
-    for bits in BITS:
-        for granularity, clipping in COLUMNS.values():
-            spec = QuantizerSpec(IntFormat(bits), granularity, clipping=clipping)
-            accuracy = network.evaluate(QuantizationPlan({name: LayerPlan(spec) for name in network.layers()}))
-            rows.append({"spec": spec.key, "correct": accuracy.correct})
-    return {"full": vars(full_accuracy(network, folder)), "plain": vars(plain), "weights_only": rows}
+    return {
+        "full": vars(full_accuracy(network, folder)),
+        "plain": vars(network.evaluate()),
+        "weights_only": [
+            {"spec": spec.key, "correct": _correct(network, LayerPlan(spec))}
+            for bits in BITS
+            for spec in (QuantizerSpec(IntFormat(bits), blocks, clipping=way) for blocks, way in COLUMNS.values())
+        ],
+        "static_activations": [
+            {
+                "weight": plan.weight.key,
+                "activation": plan.activation.key,
+                "correct": _correct(network, plan),
+            }
+            for widths in WIDTHS
+            for plan in (_static_plan(*widths, calibrator) for calibrator in CALIBRATORS.values())
+        ],
+    }
+
+
+def _static_plan(weight_bits: int, activation_bits: int, calibrator: object) -> LayerPlan:
+    return LayerPlan(
+        QuantizerSpec(IntFormat(weight_bits), PerChannel(0), clipping=MinMSE()),
+        QuantizerSpec(IntFormat(activation_bits, signed=False), symmetric=False, clipping=calibrator),
+    )
+
+
+def _correct(network: Network, plan: LayerPlan) -> int:
+    return network.evaluate(QuantizationPlan(dict.fromkeys(network.layers(), plan))).correct
 
 
 def markdown(cards: dict[str, dict]) -> str:
@@ -62,13 +97,19 @@ def markdown(cards: dict[str, dict]) -> str:
             f"{card['full']['total']:,} test images ({card['full']['correct'] / card['full']['total']:.4f}); "
             f"{card['plain']['correct']:,} of the {total:,} committed ones ({card['plain']['correct'] / total:.4f}).",
             "",
-            "| bits | " + " | ".join(COLUMNS) + " |",
-            "|---|" + "---|" * len(COLUMNS),
+            *_table("bits", BITS, COLUMNS, card["weights_only"], total),
+            "Weights and activations, by the calibrator of the activations:",
+            "",
+            *_table("bits", [f"W{w}A{a}" for w, a in WIDTHS], CALIBRATORS, card["static_activations"], total),
         ]
-        shares = iter(row["correct"] / total for row in card["weights_only"])
-        lines += [f"| {bits} | " + " | ".join(f"{next(shares):.4f}" for _ in COLUMNS) + " |" for bits in BITS]
-        lines.append("")
     return "\n".join(lines)
+
+
+def _table(corner: str, names: Iterable[object], columns: Iterable[str], cells: list[dict], total: int) -> list[str]:
+    """Return the lines of a table of accuracies, whose cells come row by row, and an empty line."""
+    columns, shares = list(columns), iter(cell["correct"] / total for cell in cells)
+    head = [f"| {corner} | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    return [*head, *(f"| {name} | " + " | ".join(f"{next(shares):.4f}" for _ in columns) + " |" for name in names), ""]
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from explorer import compute
 from explorer.results import BlockView, Outcome, outcome_of, view_of
 from explorer.tensors import Subject
-from quant_engine import Quantizer, QuantizerSpec
+from quant_engine import Quantizer, QuantizerSpec, fit
 
 STOCHASTIC = "stochastic"
 
@@ -33,7 +33,8 @@ class Scene:
     def outcome(self) -> Outcome:
         """What the spec does to the tensor."""
         found: Outcome = compute.kept(
-            f"outcome|{self.subject.key}|{self.spec.key}", lambda: outcome_of(self.subject.values, self.spec)
+            f"outcome|{self.subject.key}|{self.spec.key}",
+            lambda: outcome_of(self.subject.values, fit(self.subject.values, self.spec)),
         )
         return found
 

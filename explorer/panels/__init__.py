@@ -1,9 +1,17 @@
 """The parts that pages are made of."""
 
 from explorer.panels.accuracy import accuracy_panel
-from explorer.panels.curves import clip_panel
-from explorer.panels.metrics import metrics_panel
+from explorer.panels.instrument import instrument_panel
+from explorer.panels.metrics import metrics_panel, tensor_panel
 from explorer.panels.settings import settings_panel
 from explorer.panels.working import code_panel, formula_panel
 
-__all__ = ["accuracy_panel", "clip_panel", "code_panel", "formula_panel", "metrics_panel", "settings_panel"]
+__all__ = [
+    "accuracy_panel",
+    "code_panel",
+    "formula_panel",
+    "instrument_panel",
+    "metrics_panel",
+    "settings_panel",
+    "tensor_panel",
+]

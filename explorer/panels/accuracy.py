@@ -18,6 +18,7 @@ from quant_engine import QuantError, QuantizerSpec
 LABELS = ("Float32", "This tensor so", "Every layer so")
 OWNER_KEY = "accuracy_owner"
 QUICK = 0.15  # seconds in which a result is awaited without a sign
+METRIC_WIDTH = 130
 LOOK = 0.1  # seconds between signs of life; each lets a newer setting interrupt
 
 
@@ -37,22 +38,25 @@ def accuracy_panel(place: DeltaGenerator, model: str, layer: str, spec: Quantize
     except QuantError as error:
         place.warning(f"Not every layer can be quantized so: {error}")
         return
-    with place.container(key=f"accuracy_{hashlib.sha256(f'{model}{layer}{spec.key}'.encode()).hexdigest()[:12]}"):
-        for column, label, result in zip(st.columns(3), LABELS, results, strict=True):
+    total = results[0].total
+    with place.container(
+        key=f"accuracy_{hashlib.sha256(f'{model}{layer}{spec.key}'.encode()).hexdigest()[:12]}",
+        horizontal=True,
+        gap="medium",
+        width="content",
+    ):
+        for label, result in zip(LABELS, results, strict=True):
             low, high = result.interval
-            column.metric(
+            st.metric(
                 label,
                 notation.accuracy(result.value),
                 f"{notation.accuracy(low)} – {notation.accuracy(high)}",
                 delta_color="off",
                 delta_arrow="off",
-                help=f"{notation.count(result.correct)} of {notation.count(result.total)} test images right.",
+                width=METRIC_WIDTH,
+                help=f"Accuracy: {notation.count(result.correct)} of {notation.count(total)} test images "
+                f"right, with the 95 % interval; one image is {notation.short(100 / total)} points.",
             )
-        total = results[0].total
-        st.caption(
-            f"Accuracy of the network on n = {notation.count(total)} test images, with 95 % intervals; one image is "
-            f"{notation.short(100 / total)} points."
-        )
 
 
 def _await(future: Future[Any], place: DeltaGenerator) -> None:

@@ -1,4 +1,4 @@
-"""The numbers beside the figure."""
+"""The numbers of the whole tensor, exact."""
 
 from __future__ import annotations
 
@@ -7,58 +7,15 @@ import streamlit as st
 from explorer import compute, notation
 from explorer.results import Outcome
 
-Metric = tuple[str, str, str, str]  # label, value, note, explanation
+METRIC_WIDTH = 130
 
 
-def metrics_panel(model: str, layer: str, result: Outcome) -> None:
-    """Draw error, codes, bits and size of the whole tensor, three in a row."""
-    report = result.report
-    before, after = compute.model_bytes(model, result.spec)
-    for row in (_error(model, layer, result), _storage(result)):
-        for column, (label, value, note, explanation) in zip(st.columns(3), row, strict=True):
-            column.metric(label, value, note, delta_color="off", delta_arrow="off", help=explanation)
-    st.caption(
-        f"MSE {notation.short(report.mse)} = rounding {notation.short(report.rounding_mse)} + clipping "
-        f"{notation.short(report.clipping_mse)}; {notation.share(report.clipped_share)} of the values are clipped. "
-        f"The whole model, every layer so: {notation.sizes(before, after)}."
-    )
-
-
-def _error(model: str, layer: str, result: Outcome) -> tuple[Metric, ...]:
-    report = result.report
-    plain = compute.reference_report(model, layer, result.spec)
-    return (
-        (
-            "SQNR",
-            notation.decibels(report.sqnr_db),
-            f"min-max {notation.decibels(plain.sqnr_db).removesuffix(' dB')}",
-            "Signal to quantization noise: 10·log₁₀ of signal power over error power; about 6 dB a bit.",
-        ),
-        (
-            "MSE",
-            notation.short(report.mse),
-            f"{notation.split(report.clipping_mse, report.mse)} clipping",
-            "Mean squared error. Clipping is the part from values outside the outermost codewords, rounding the rest.",
-        ),
-        (
-            "Greatest error",
-            notation.short(report.max_abs),
-            f"{notation.ratio(report.max_abs, result.largest_scale)} scale",
-            "The largest |r̃ − r| in the tensor. Without clipping it is at most half a scale.",
-        ),
-    )
-
-
-def _storage(result: Outcome) -> tuple[Metric, ...]:
-    storage, scales = result.storage, result.quantizer.scale.size
+def metrics_panel(result: Outcome) -> None:
+    """Draw what quantizing costs and saves; call it where metrics may stand in a row."""
+    report, storage = result.report, result.storage
+    scales = result.quantizer.scale.size
     zero_points = "" if result.spec.symmetric else " + zero"
-    return (
-        (
-            "Codes used",
-            f"{notation.count(result.codes_used)} of {notation.count(result.codes_total)}",
-            f"{notation.count(result.codes_total - result.codes_used)} unused",
-            "Codes that at least one value of the tensor is given, of those the format has.",
-        ),
+    for label, value, note, explanation in (
         (
             "Bits per value",
             notation.short(storage.bits_per_value, 4),
@@ -72,4 +29,26 @@ def _storage(result: Outcome) -> tuple[Metric, ...]:
             f"÷ {notation.short(4 * storage.values / storage.size_bytes)}",
             "This tensor in float32, and with codes, scales and zero points.",
         ),
+        (
+            "Greatest error",
+            notation.short(report.max_abs),
+            f"{notation.ratio(report.max_abs, result.largest_scale)} scale",
+            "The largest |r̃ − r| in the tensor. Without clipping it is at most half a scale.",
+        ),
+    ):
+        st.metric(label, value, note, delta_color="off", delta_arrow="off", help=explanation, width=METRIC_WIDTH)
+
+
+def tensor_panel(model: str, layer: str, result: Outcome) -> None:
+    """Say what the whole tensor loses, beside min–max and with the size of the whole model."""
+    report = result.report
+    plain = compute.reference_report(model, layer, result.spec)
+    before, after = compute.model_bytes(model, result.spec)
+    st.caption(
+        f"Whole tensor, exact: SQNR {notation.decibels(report.sqnr_db)} (min-max "
+        f"{notation.decibels(plain.sqnr_db)}); MSE {notation.short(report.mse)} = rounding "
+        f"{notation.short(report.rounding_mse)} + clipping {notation.short(report.clipping_mse)}; "
+        f"{notation.share(report.clipped_share)} of the values are clipped; "
+        f"{notation.count(result.codes_used)} of {notation.count(result.codes_total)} codes are used. "
+        f"The whole model, every layer so: {notation.sizes(before, after)}."
     )

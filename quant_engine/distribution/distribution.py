@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.distribution.range_search import UniformFormat, best_range, range_errors
+from quant_engine.distribution.runs import Runs, join
 from quant_engine.errors import QuantError
 from quant_engine.formats import IntFormat
 from quant_engine.inputs import Float32Array, Float64Array, as_float32, refuse_non_finite
@@ -152,3 +153,21 @@ class Distribution:
             return counts
 
         return sum(over_ranges(self.size, count), np.zeros(bins, np.int64)), edges
+
+    def runs(self, most: int) -> Runs:
+        """Return the tensor as at most `most` runs of neighbouring values, with count, mean and variance of each.
+
+        Half of the runs share out the count equally and half the sum of squares, so that outliers stay by themselves.
+        Up to `most` values, every value is a run.
+
+        Raises:
+            QuantError: if `most` is less than 1.
+
+        Example:
+            >>> runs = Distribution([0.0, 0.1, 0.2, 8.0]).runs(2)
+            >>> runs.counts.tolist(), runs.means.round(3).tolist()
+            ([3, 1], [0.1, 8.0])
+        """
+        if most < 1:
+            raise QuantError(f"most={most} must be 1 or more")
+        return join(self._indexed.rows(), most)

@@ -76,6 +76,14 @@ class IndexedValues:
         count, total, square = self.index.prefix[-1, :3]
         return float(count), float(total), float(square)
 
+    def rows(self) -> Float64Array:
+        """Return (count, Σx, Σx²) of the finest parts at hand, in ascending order: single values, or bins."""
+        if not self.index.values.size:
+            binned: Float64Array = np.diff(self.index.prefix[:, :3], axis=0)
+            return binned
+        values = self.values.astype(np.float64)
+        return np.stack([np.ones(values.size), values, np.square(values)], axis=1)
+
     def is_fine(self, levels: NDArray[np.int64] | int) -> NDArray[np.bool_]:
         """Say whether the index is too coarse for this many levels."""
         return np.greater(levels, SORTED_LEVELS if self.index.first.size else BINNED_LEVELS)

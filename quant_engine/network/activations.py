@@ -46,7 +46,11 @@ def layer_change(plan: LayerPlan, weight: Float32Array | None) -> LayerChange:
     if weight is not None:
         parts.append(_digest(weight))
     if isinstance(plan.activation, Quantizer):
-        quantize = plan.activation.fake_quantize
+        fitted = plan.activation
+
+        def quantize(x: Float32Array) -> Float32Array:
+            return fitted.fake_quantize(x)
+
         parts += [plan.activation.spec.key, _digest(plan.activation.scale), _digest(plan.activation.zero_point)]
     elif plan.activation is not None:
         spec = each_image(plan.activation)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from quant_engine.errors import QuantError
 from quant_engine.network.accuracy import Accuracy
@@ -16,12 +18,15 @@ from quant_engine.quantizer import QuantizerSpec
 class ModelCard:
     """Accuracies of one built-in network; `weights_only` has every layer's weight quantized by one spec.
 
-    `full` is on all 10,000 test images of Fashion-MNIST, the others on the 2,000 that are committed.
+    `static_activations` has every layer's weight and input quantized by one pair of specs, (weight, activation), the
+    input's range fixed on all calibration images. `full` is on all 10,000 test images of Fashion-MNIST, the others on
+    the 2,000 that are committed.
     """
 
     full: Accuracy
     plain: Accuracy
     weights_only: dict[QuantizerSpec, Accuracy]
+    static_activations: dict[tuple[QuantizerSpec, QuantizerSpec], Accuracy]
 
 
 def model_card(name: str) -> ModelCard:
@@ -41,7 +46,13 @@ def model_card(name: str) -> ModelCard:
     return ModelCard(
         full=Accuracy(**stored["full"]),
         plain=Accuracy(**stored["plain"]),
-        weights_only={
-            QuantizerSpec.from_json(row["spec"]): Accuracy(row["correct"], total) for row in stored["weights_only"]
+        weights_only={_spec(row, "spec"): Accuracy(row["correct"], total) for row in stored["weights_only"]},
+        static_activations={
+            (_spec(row, "weight"), _spec(row, "activation")): Accuracy(row["correct"], total)
+            for row in stored["static_activations"]
         },
     )
+
+
+def _spec(row: Mapping[str, Any], name: str) -> QuantizerSpec:
+    return QuantizerSpec.from_json(row[name])

@@ -153,11 +153,17 @@ def faults_on(page: Page) -> dict[str, object]:
     return page.evaluate(
         """() => {
           const plots = [...document.querySelectorAll('.js-plotly-plot')];
+          const hosts = [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')];
+          const canvases = hosts.flatMap(host => [...host.shadowRoot.querySelectorAll('canvas')]);
+          const blank = canvas => !new Uint32Array(
+            canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer).some(pixel => pixel);
           return {
             exceptions: [...document.querySelectorAll('[data-testid=stException]')].map(e => e.innerText),
-            empty: plots.filter(p => !(p.data || []).length).length,
-            undescribed: plots.filter(p => !p.closest('[aria-label], [role=img]')).length,
-            wide: document.documentElement.scrollWidth > innerWidth + 4,
+            empty: plots.filter(p => !(p.data || []).length).length + canvases.filter(blank).length,
+            undescribed: plots.filter(p => !p.closest('[aria-label], [role=img]')).length +
+              canvases.filter(canvas => !canvas.getAttribute('aria-label')).length,
+            wide: document.documentElement.scrollWidth > innerWidth + 4 ||
+              hosts.some(host => host.shadowRoot.querySelector('.instrument')?.scrollWidth > host.clientWidth + 1),
           };
         }"""
     )

@@ -1,0 +1,386 @@
+// The hand on the figure: handles, snapping, bits, zoom, keyboard. Everything answers in the browser; letting go tells
+// the server, which confirms with exact numbers.
+
+const SNAP = 7; // pixels
+const MARK_ROWS = 3;
+const MARK_HEIGHT = 18;
+const LEAST_CLIP = 1e-3; // of the greatest magnitude
+const FINE = 0.1; // with shift
+const KEY_STEP = 1 / 200; // of the axis
+const LETTING_GO = 350; // milliseconds without a key
+const CONFIRMATION = 4000; // milliseconds in which older answers of the server are passed over
+const BITS = [2, 16];
+
+/** One mounted instrument. */
+class Instrument {
+  constructor(root) {
+    this.root = root.querySelector(".instrument");
+    this.canvas = root.querySelector("canvas.values");
+    this.curve = root.querySelector("canvas.curve");
+    this.marks = root.querySelector(".marks");
+    this.handles = Object.fromEntries([...root.querySelectorAll(".handle")].map((h) => [h.dataset.end, h]));
+    this.announcement = root.querySelector(".announce");
+    this.readout = root.querySelector(".readout");
+    this.numbers = Object.fromEntries([...root.querySelectorAll("[data-number]")].map((e) => [e.dataset.number, e]));
+    this.observer = new ResizeObserver(() => this.redraw());
+    this.observer.observe(this.canvas);
+    this.listen();
+  }
+
+  /** Take what the server says; while a hand is on a handle, or its last move is unanswered, the setting is the hand's. */
+  receive(bytes, send) {
+    this.send = send;
+    const { header, payload } = unpack(bytes);
+    if (this.header?.digest !== header.digest) {
+      this.stats = statistics(payload, header.values);
+      this.curves = null;
+      this.zoom = null;
+      this.pending = null;
+      this.drag = null;
+    }
+    this.header = header;
+    const asked = header.setting;
+    const late = performance.now() > this.pending?.until;
+    if (this.pending && (late || same(this.pending.asked, asked))) this.pending = null;
+    if (!this.drag && !this.pending) this.setting = { ...asked };
+    else this.setting = { ...asked, lo: this.setting.lo, hi: this.setting.hi, bits: this.setting.bits };
+    this.canvas.setAttribute("aria-label", header.alt);
+    this.curve.setAttribute("aria-label", header.curve_alt);
+    this.root.querySelector(".hint").textContent = header.hint;
+    this.root.querySelector(".under").textContent = header.note;
+    for (const [name, color] of Object.entries(header.palette)) {
+      this.root.style.setProperty(`--${name.toLowerCase()}`, color);
+    }
+    this.draw();
+    this.canvas.dataset.shows = JSON.stringify(asked);
+  }
+
+  release() {
+    this.observer.disconnect();
+    cancelAnimationFrame(this.requested);
+    clearTimeout(this.waiting);
+  }
+
+  redraw() {
+    cancelAnimationFrame(this.requested);
+    this.requested = requestAnimationFrame(() => this.draw());
+  }
+
+  draw() {
+    if (!this.stats || !this.canvas.clientWidth) return;
+    const { setting, stats, header } = this;
+    const quantizer = affine(setting);
+    const result = evaluate(stats, quantizer);
+    const scene = { stats, setting, quantizer, result, unit: header.unit };
+    const sight = this.zoom ?? (this.drag ? this.frame.sight : wholeSight(stats, quantizer.lowest, quantizer.highest));
+    const g = pen(this.canvas, header.palette);
+    this.frame = frameOf(g.width, g.height, sight);
+    this.quantizer = quantizer;
+    this.result = result;
+    drawFigure(g, this.frame, scene);
+    this.placeMarks(g);
+    this.placeHandles();
+    this.showNumbers();
+    this.drawCurve(scene);
+    this.root.querySelector(".bits").textContent = `${setting.bits} bits`;
+    for (const button of this.root.querySelectorAll("[data-bits]")) {
+      const next = setting.bits + Number(button.dataset.bits);
+      button.toggleAttribute("disabled", next < BITS[0] || next > BITS[1]);
+    }
+  }
+
+  drawCurve(scene) {
+    const { symmetric, signed, narrow, bits } = this.setting;
+    const key = [symmetric, signed, narrow, bits].join();
+    if (!this.curves || this.curves.key !== key) {
+      this.curves = { key, all: errorCurves(this.stats, this.setting, this.header.widths) };
+    }
+    this.curveFrame = drawCurves(pen(this.curve, this.header.palette), this.curves.all, scene);
+  }
+
+  showNumbers() {
+    const { result, quantizer, numbers } = this;
+    const levels = quantizer.qmax - quantizer.qmin + 1;
+    const clipping = result.mse > 0 ? result.clipping / result.mse : 0;
+    const say = {
+      mse: short(result.mse),
+      split: `${(100 * (1 - clipping)).toFixed(0)} % rounding, ${(100 * clipping).toFixed(0)} % clipping`,
+      sqnr: Number.isFinite(result.sqnr) ? `${result.sqnr.toFixed(1).replace("-", "−")} dB` : "∞ dB",
+      clipped: `${share(result.clippedShare)} clipped`,
+      used: `${whole(result.used)} of ${whole(levels)}`,
+      step: `S = ${short(quantizer.scale)}`,
+    };
+    for (const [name, words] of Object.entries(say)) numbers[name].textContent = words;
+    const [rounding, clipped] = this.root.querySelectorAll(".split i");
+    rounding.style.width = `${100 * (1 - clipping)}%`;
+    clipped.style.width = `${100 * clipping}%`;
+  }
+
+  /** Name every calibrator above its β, in as many rows as keep the names apart. */
+  placeMarks(g) {
+    const { header, frame } = this;
+    const ends = Array(MARK_ROWS).fill(-Infinity);
+    this.marks.replaceChildren();
+    const inSight = header.marks.filter((mark) => mark.hi > frame.sight[0] && mark.hi < frame.sight[1]);
+    for (const mark of inSight.sort((a, b) => a.hi - b.hi)) {
+      const x = frame.x(mark.hi);
+      const wide = g.wide(mark.name) + 10;
+      const left = Math.min(Math.max(x - wide / 2, 0), g.width - wide);
+      const row = ends.findIndex((end) => left > end);
+      if (row < 0) continue;
+      ends[row] = left + wide;
+      const top = (MARK_ROWS - 1 - row) * MARK_HEIGHT;
+      for (const at of new Set([mark.hi, mark.lo])) {
+        const place = frame.x(at);
+        if (place < frame.left) continue;
+        g.line([[place, at === mark.hi ? top + MARK_HEIGHT : frame.top - 10], [place, frame.top]], g.palette.neutral, 1);
+      }
+      const button = document.createElement("button");
+      button.textContent = mark.name;
+      button.style.left = `${left}px`;
+      button.style.top = `${top}px`;
+      button.setAttribute("aria-pressed", mark.lo === this.setting.lo && mark.hi === this.setting.hi);
+      button.setAttribute("aria-label", `Clip by ${mark.name}: β = ${short(mark.hi)}`);
+      button.onclick = () => {
+        Object.assign(this.setting, { lo: mark.lo, hi: mark.hi });
+        this.commit(mark.method);
+      };
+      this.marks.append(button);
+    }
+  }
+
+  placeHandles() {
+    const { frame, setting, header, result } = this;
+    for (const [end, handle] of Object.entries(this.handles)) {
+      const value = setting[end];
+      const x = frame.x(value);
+      const seen = x >= frame.left - 1 && x <= frame.right + 1 && !(end === "lo" && setting.symmetric && !setting.signed);
+      handle.style.display = seen ? "" : "none";
+      handle.style.left = `${x}px`;
+      handle.style.height = `${frame.panel("values")[1] - 56}px`;
+      const part = (x - frame.left) / (frame.right - frame.left);
+      const outward = end === "lo" ? "left" : "right";
+      const inward = end === "lo" ? "right" : "left";
+      handle.dataset.out = part > 0.2 && part < 0.8 ? outward : inward;
+      handle.firstElementChild.textContent = `${end === "lo" ? "α" : "β"} = ${short(value)}`;
+      handle.setAttribute("aria-valuemin", String(Math.min(this.stats.least, 0)));
+      handle.setAttribute("aria-valuemax", String(Math.max(this.stats.greatest, 0)));
+      handle.setAttribute("aria-valuenow", String(value));
+      handle.setAttribute("aria-valuetext", `${short(value)}, mean squared error ${short(result.mse)}`);
+    }
+  }
+
+  /** Move one end of the range, both if symmetric, to a value or to the calibrator it comes near. */
+  move(end, value, snap) {
+    const { setting, stats, frame, header } = this;
+    const least = LEAST_CLIP * Math.max(-stats.least, stats.greatest) || LEAST_CLIP;
+    const x = frame.x(value);
+    const near = snap && header.marks.find((mark) => Math.abs(frame.x(mark[end]) - x) < SNAP);
+    if (near) value = near[end];
+    if (setting.symmetric) {
+      const clip = Math.max(end === "lo" ? -value : value, least);
+      setting.hi = clip;
+      setting.lo = setting.signed ? -clip : 0;
+    } else if (end === "lo") {
+      setting.lo = Math.min(value, 0, setting.hi - least);
+    } else {
+      setting.hi = Math.max(value, 0, setting.lo + least);
+    }
+    this.redraw();
+  }
+
+  /** Tell the server the range that is set now, and whose it is if a calibrator's. */
+  commit(method) {
+    const { lo, hi, bits } = this.setting;
+    const snapped = this.header.marks.find((mark) => mark.lo === lo && mark.hi === hi);
+    this.drag = null;
+    this.expect({ lo, hi, bits });
+    this.redraw();
+    this.tell({ bits, range: [lo, hi], method: method ?? snapped?.method ?? null });
+  }
+
+  /** Remember what the server is to confirm; until it does, its older answers do not move the handles. */
+  expect(asked) {
+    this.pending = { asked, until: performance.now() + CONFIRMATION };
+  }
+
+  tell(move) {
+    const { bits, lo, hi } = this.setting;
+    const { mse } = evaluate(this.stats, affine(this.setting));
+    this.announcement.textContent = `${bits} bits, from ${short(lo)} to ${short(hi)}: mean squared error ${short(mse)}`;
+    this.send("commit", move);
+  }
+
+  listen() {
+    for (const [end, handle] of Object.entries(this.handles)) {
+      handle.onpointerdown = (event) => {
+        handle.setPointerCapture(event.pointerId);
+        this.drag = { end, before: { ...this.setting }, off: event.clientX - this.clientX(this.setting[end]) };
+      };
+      handle.onpointermove = (event) => {
+        if (this.drag?.end === end) this.move(end, this.valueAt(event.clientX - this.drag.off), !event.altKey);
+      };
+      handle.onpointerup = () => this.drag && this.letGo();
+      handle.onpointercancel = () => this.cancel();
+      handle.onkeydown = (event) => this.key(event, end);
+      handle.onblur = () => this.waiting && this.letGo();
+    }
+    for (const button of this.root.querySelectorAll("[data-bits]")) {
+      button.onclick = () => {
+        this.setting.bits = Math.min(Math.max(this.setting.bits + Number(button.dataset.bits), BITS[0]), BITS[1]);
+        this.expect({ bits: this.setting.bits });
+        this.wait(() => this.tell({ bits: this.setting.bits, range: null, method: null }));
+        this.redraw();
+      };
+    }
+    for (const button of this.root.querySelectorAll("[data-zoom]")) {
+      button.onclick = () => this.zoomBy(Number(button.dataset.zoom));
+    }
+    this.listenToFigure();
+    this.listenToCurve();
+  }
+
+  listenToFigure() {
+    this.canvas.onwheel = (event) => {
+      if (!event.ctrlKey && !event.metaKey) return;
+      event.preventDefault();
+      this.zoomBy(2 ** (-event.deltaY / 200), this.valueAt(event.clientX));
+    };
+    this.canvas.ondblclick = () => this.zoomBy(0);
+    this.canvas.onpointerdown = (event) => {
+      if (this.zoom) this.pan = { x: event.clientX, zoom: this.zoom };
+    };
+    this.canvas.onpointermove = (event) => {
+      if (this.pan && event.buttons) {
+        const [from, to] = this.pan.zoom;
+        const shift = ((this.pan.x - event.clientX) * (to - from)) / (this.frame.right - this.frame.left);
+        this.zoom = [from + shift, to + shift];
+        this.redraw();
+      }
+      this.read(this.valueAt(event.clientX));
+    };
+    this.canvas.onpointerup = () => (this.pan = null);
+    this.canvas.onpointerleave = () => (this.readout.textContent = "");
+  }
+
+  listenToCurve() {
+    const follow = (event) => {
+      if (!this.curveFrame) return;
+      const clip = this.curveFrame.clip(event.clientX - this.curve.getBoundingClientRect().left);
+      const [lo, hi] = shrinking(this.stats, this.setting).range(clip);
+      Object.assign(this.setting, { lo, hi });
+      this.redraw();
+    };
+    this.curve.onpointerdown = (event) => {
+      this.curve.setPointerCapture(event.pointerId);
+      this.drag = { end: "curve", before: { ...this.setting } };
+      follow(event);
+    };
+    this.curve.onpointermove = (event) => this.drag?.end === "curve" && follow(event);
+    this.curve.onpointerup = () => this.drag && this.letGo();
+    this.curve.onpointercancel = () => this.cancel();
+  }
+
+  /** Move a handle by the keys of a slider; escape takes the last moves back. */
+  key(event, end) {
+    const { frame, setting, stats } = this;
+    const step = (frame.sight[1] - frame.sight[0]) * KEY_STEP * (event.shiftKey ? FINE : 1);
+    const extreme = end === "lo" ? Math.min(stats.least, 0) : Math.max(stats.greatest, 0);
+    const moves = {
+      ArrowLeft: -step, ArrowDown: -step, ArrowRight: step, ArrowUp: step,
+      PageDown: -10 * step, PageUp: 10 * step,
+    };
+    if (event.key === "Escape" && this.drag) {
+      event.preventDefault();
+      this.cancel();
+    } else if (event.key in moves || event.key === "Home" || event.key === "End") {
+      event.preventDefault();
+      this.drag ??= { end, before: { ...setting } };
+      const inward = event.key === (end === "lo" ? "End" : "Home");
+      this.move(end, event.key in moves ? setting[end] + moves[event.key] : inward ? 0 : extreme, false);
+      this.wait(() => this.letGo());
+    } else if (event.key === "Enter" && this.drag) {
+      this.letGo();
+    }
+  }
+
+  wait(then) {
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(then, LETTING_GO);
+  }
+
+  letGo() {
+    clearTimeout(this.waiting);
+    this.waiting = null;
+    const { before } = this.drag ?? {};
+    if (before && same(before, this.setting)) {
+      this.drag = null;
+      this.redraw();
+    } else {
+      this.commit();
+    }
+  }
+
+  cancel() {
+    clearTimeout(this.waiting);
+    this.waiting = null;
+    if (this.drag) this.setting = this.drag.before;
+    this.drag = null;
+    this.redraw();
+  }
+
+  /** Zoom by a factor about a value, or to the middle of the range; 0 shows all. */
+  zoomBy(factor, about) {
+    const { lowest, highest } = this.quantizer;
+    const all = wholeSight(this.stats, lowest, highest);
+    const [from, to] = this.frame.sight;
+    const width = (to - from) / factor;
+    if (factor === 0 || width >= all[1] - all[0]) {
+      this.zoom = null;
+    } else {
+      const left = about === undefined ? (lowest + highest - width) / 2 : about - (about - from) / factor;
+      this.zoom = [left, left + width];
+    }
+    this.redraw();
+  }
+
+  /** Say what happens to the value under the pointer. */
+  read(value) {
+    const { quantizer } = this;
+    if (value < this.frame.sight[0] || value > this.frame.sight[1]) return;
+    const { qmin, qmax, scale, zero } = quantizer;
+    const code = Math.min(Math.max(roundEven(value / scale) + zero, qmin), qmax);
+    const level = (code - zero) * scale;
+    this.readout.textContent =
+      `r = ${short(value)} → code ${short(code)} → r̃ = ${short(level)}, error ${short(level - value)}`;
+  }
+
+  clientX(value) {
+    return this.canvas.getBoundingClientRect().left + this.frame.x(value);
+  }
+
+  valueAt(clientX) {
+    return this.frame.value(clientX - this.canvas.getBoundingClientRect().left);
+  }
+}
+
+/** Say whether a setting is what was asked for, up to how numbers travel. */
+function same(asked, setting) {
+  return Object.entries(asked).every(([name, value]) => {
+    const other = setting[name];
+    return value === other || Math.abs(value - other) <= 1e-6 * Math.max(Math.abs(value), Math.abs(other));
+  });
+}
+
+const mounted = new WeakMap();
+
+export default function (component) {
+  const { parentElement, data, setTriggerValue } = component;
+  if (!mounted.has(parentElement)) mounted.set(parentElement, new Instrument(parentElement));
+  const instrument = mounted.get(parentElement);
+  instrument.receive(data, setTriggerValue);
+  return () => {
+    instrument.release();
+    mounted.delete(parentElement);
+  };
+}

@@ -1,0 +1,88 @@
+"""Mounting the instrument on a page, and what it tells the page."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from explorer.figures import theme
+from explorer.instrument.packing import Mark, Setting, Statistics, pack
+
+HERE = pathlib.Path(__file__).resolve().parent
+SCRIPTS = ("notation.js", "statistics.js", "pen.js", "figure.js", "curve.js", "instrument.js")
+CURVE_BITS = (2, 3, 4, 5, 6, 8)
+PALETTE = {
+    "original": theme.ORIGINAL,
+    "quantized": theme.QUANTIZED,
+    "error": theme.ERROR,
+    "errorFill": theme.ERROR_FILL,
+    "clippedFill": theme.CLIPPED_FILL,
+    "neutral": theme.NEUTRAL,
+    "faint": theme.FAINT,
+}
+
+
+@dataclass(frozen=True)
+class Move:
+    """What a hand has set: bits, and where it moved it the range; `method` is the calibrator it let go on, if any."""
+
+    bits: int
+    range: tuple[float, float] | None
+    method: str | None
+
+
+def script() -> str:
+    """Return the component's JavaScript, all files as one module."""
+    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+
+
+_component = st.components.v2.component(
+    "quant_explorer_instrument",
+    html=(HERE / "instrument.html").read_text(encoding="utf-8"),
+    css=(HERE / "instrument.css").read_text(encoding="utf-8"),
+    js=script(),
+)
+
+
+def instrument(
+    key: str,
+    source: Statistics,
+    setting: Setting,
+    marks: Sequence[Mark],
+    on_move: Callable[[Move], None],
+    *,
+    unit: str,
+    alt: str,
+    curve_alt: str,
+    note: str,
+    ink: str,
+) -> None:
+    """Draw the instrument; `on_move` is called (as a callback, before the page runs) when a hand lets go.
+
+    `unit` names what the values are ("weight"); `alt` and `curve_alt` describe the figures; `note` stands under the
+    curve.
+    """
+
+    def moved() -> None:
+        if (commit := st.session_state[key].get("commit")) is not None:
+            on_move(Move(commit["bits"], commit["range"] and tuple(commit["range"]), commit["method"]))
+
+    _component(
+        key=key,
+        data=pack(
+            source,
+            setting,
+            marks,
+            unit=unit,
+            alt=alt,
+            curve_alt=curve_alt,
+            note=note,
+            hint="Drag α or β, or press a calibrator to go there" if marks else "Drag α or β",
+            widths=CURVE_BITS,
+            palette={**PALETTE, "ink": ink},
+        ),
+        on_commit_change=moved,
+    )

@@ -1,0 +1,44 @@
+// How numbers are written: as explorer/notation.py does.
+
+const SUPERSCRIPTS = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
+
+/** Write a power of ten's exponent. */
+function superscript(exponent) {
+  return [...String(exponent)].map((digit) => SUPERSCRIPTS[digit]).join("");
+}
+
+/** Write a number with three significant figures. */
+function short(value, digits = 3) {
+  if (value === 0) return "0";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : value < 0 ? "−∞" : "undefined";
+  const exponent = Math.floor(Math.log10(Math.abs(value)));
+  let text;
+  if (exponent >= -3 && exponent < Math.max(digits + 1, 5)) {
+    text = value.toFixed(Math.max(digits - 1 - exponent, 0));
+    if (text.includes(".")) text = text.replace(/\.?0+$/, "");
+  } else {
+    const [mantissa, power] = value.toExponential(digits - 1).split("e");
+    text = `${mantissa}·10${superscript(Number(power))}`;
+  }
+  return text.replace("-", "−");
+}
+
+/** Write a share as per cent; small ones never as a bare zero. */
+function share(value) {
+  return value > 0 && value < 1e-4 ? "<0.01 %" : `${short(100 * value)} %`;
+}
+
+/** Write a whole number with its thousands apart. */
+function whole(value) {
+  return Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** Return round numbers from `from` to `to`, about `wanted` of them. */
+function ticks(from, to, wanted) {
+  const rough = (to - from) / Math.max(wanted, 1);
+  const unit = 10 ** Math.floor(Math.log10(rough));
+  const step = unit * ([1, 2, 5, 10].find((multiple) => multiple * unit >= rough) ?? 10);
+  const found = [];
+  for (let k = Math.ceil(from / step - 1e-9); k * step <= to + 1e-9 * step; k++) found.push(k * step || 0);
+  return found;
+}

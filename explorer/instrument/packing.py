@@ -1,0 +1,82 @@
+"""A tensor's statistics and a setting as the bytes that the instrument in the browser reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine import Distribution
+
+MOST_VALUES = 24_000  # sent one by one, 4 bytes each
+MOST_RUNS = 8_000  # of larger tensors, 12 bytes each
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The payload: float32 values in order, or uint32 counts, float32 means and float32 variances of runs."""
+
+    payload: bytes
+    values: bool
+    digest: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A calibrator's range, to which a handle snaps; `method` is what the page calls it."""
+
+    name: str
+    lo: float
+    hi: float
+    method: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the handles and the stepper set."""
+
+    bits: int
+    signed: bool
+    narrow: bool
+    symmetric: bool
+    lo: float
+    hi: float
+
+
+def statistics(values: NDArray[np.float32], distribution: Distribution) -> Statistics:
+    """Pack a tensor: value by value if it is small, so that the browser is exact, else as runs."""
+    if values.size <= MOST_VALUES:
+        payload = np.sort(values, axis=None).astype("<f4").tobytes()
+        return Statistics(payload, True, _digest(payload))
+    runs = distribution.runs(MOST_RUNS)
+    payload = b"".join(
+        (
+            runs.counts.astype("<u4").tobytes(),
+            runs.means.astype("<f4").tobytes(),
+            runs.variances.astype("<f4").tobytes(),
+        )
+    )
+    return Statistics(payload, False, _digest(payload))
+
+
+def pack(source: Statistics, setting: Setting, marks: Sequence[Mark], **words: Any) -> bytes:
+    """Return header length, header and payload; `words` are further entries of the header."""
+    content = {
+        "digest": source.digest,
+        "values": source.values,
+        "setting": asdict(setting),
+        "marks": [asdict(mark) for mark in marks],
+        **words,
+    }
+    header = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    padded = header + b" " * (-(4 + len(header)) % 4)
+    return len(padded).to_bytes(4, "little") + padded + source.payload
+
+
+def _digest(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()[:16]
