@@ -16,6 +16,7 @@ from explorer.notation import short
 HEIGHT = 290
 SMALLEST = 1e-6  # of the greatest value: what counts as least if that is 0
 TICKS = (1, 2, 5, 10, 20)
+TICK_NAMES = [f"×{tick}" for tick in TICKS]
 DASHES = ("solid", "dash", "dot", "dashdot")
 COLORS = (theme.QUANTIZED, theme.ORIGINAL, theme.ERROR, theme.NEUTRAL)
 
@@ -60,9 +61,7 @@ def objectives_figure(
         canvas,
         margin={"l": 66, "r": 8, "t": 8, "b": 84},
         xaxis=theme.axis("clipping value β", range=[0, 1.02 * reach]),
-        yaxis=theme.axis(
-            "in its least", type="log", tickvals=TICKS, ticktext=[f"×{t}" for t in TICKS], range=[-0.06, 1.4]
-        ),
+        yaxis=theme.axis("times its least", type="log", tickvals=TICKS, ticktext=TICK_NAMES, range=[-0.06, 1.4]),
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"},
     )
