@@ -72,19 +72,21 @@ def zero_point_formula(spec: QuantizerSpec, view: BlockView, convention: Convent
     )
 
 
-def code_formula(spec: QuantizerSpec, view: BlockView, r: float, convention: Convention = TOOLS) -> str:
-    """Return Q(r) for one value; the code is the same in both conventions."""
+def code_formula(
+    spec: QuantizerSpec, view: BlockView, r: float, convention: Convention = TOOLS, code: int | None = None
+) -> str:
+    """Return Q(r) for one value; the code is the same in both conventions. Give a `code` that was drawn by chance."""
     form = spec.format
     inner = rf"{convention.rounding}\left({latex(r)} / {latex(view.scale)}\right)"
     if not spec.symmetric:
         inner += _offset(convention, view.zero_point)
-    return rf"Q(r) = \left[{inner}\right]_{{{form.qmin}}}^{{{form.qmax}}} = {view.first_code + _bucket(view, r)}"
+    return rf"Q(r) = \left[{inner}\right]_{{{form.qmin}}}^{{{form.qmax}}} = {_code(view, r, code)}"
 
 
-def value_formula(view: BlockView, r: float, convention: Convention = TOOLS) -> str:
+def value_formula(view: BlockView, r: float, convention: Convention = TOOLS, code: int | None = None) -> str:
     """Return what comes back for one value, and its error."""
-    bucket = _bucket(view, r)
-    code, level = view.first_code + bucket, float(view.levels[bucket])
+    code = _code(view, r, code)
+    level = float(view.levels[code - view.first_code])
     shift = _offset(convention, view.zero_point, undo=True) if view.zero_point else ""
     product = rf"{latex(view.scale)} \cdot ({code}{shift})" if shift else rf"{latex(view.scale)} \cdot ({code})"
     sign = "-" if convention.sign > 0 else "+"
@@ -94,8 +96,10 @@ def value_formula(view: BlockView, r: float, convention: Convention = TOOLS) -> 
     )
 
 
-def _bucket(view: BlockView, r: float) -> int:
-    return int(np.searchsorted(view.thresholds, np.float32(r), side="right"))
+def _code(view: BlockView, r: float, known: int | None) -> int:
+    if known is not None:
+        return known
+    return view.first_code + int(np.searchsorted(view.thresholds, np.float32(r), side="right"))
 
 
 def _offset(convention: Convention, zero_point: int, undo: bool = False) -> str:

@@ -29,6 +29,7 @@ PAGES: dict[str, tuple[PageEntry, ...]] = {
         PageEntry("lesson_uniform.py", "3 Uniform quantization"),
         PageEntry("lesson_symmetry.py", "4 Symmetric and asymmetric"),
         PageEntry("lesson_clipping.py", "5 Clipping and calibration"),
+        PageEntry("lesson_rounding.py", "6 Dequantization and rounding"),
     ),
 }
 

@@ -11,7 +11,7 @@ from explorer.figures.codebook import Snapping, codebook_figure, describe_codebo
 from explorer.formulas import Convention
 from explorer.lessons import fields
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
-from explorer.lessons.parts import SLIDER_WIDTH, figures_of
+from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
 from explorer.lessons.scene import Scene
 from explorer.notation import count, share, short
 from quant_engine import IntFormat, QuantizerSpec
@@ -36,10 +36,10 @@ def laboratory(bench: Bench) -> Scene:
     scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits, signed, narrow)), place)
     view, result = scene.view, scene.outcome
     shown = Snapping(view, scene.sample(SAMPLE), scene.code, bench.subject.unit)
-    figure, numbers = figures_of()
+    figure, beside = figures_of()
     with figure:  # the instrument may take this figure's place
         charts.show(codebook_figure(shown, bench.canvas), f"{SLUG}_chart_codebook", describe_codebook(shown))
-    with numbers:
+    with beside, numbers():
         st.metric("Codes", count(result.codes_total), f"2^{bits} = {2**bits}", delta_color="off", delta_arrow="off")
         st.metric("Codes used", count(result.codes_used) if bench.telling else "?")
         st.metric("Scale S", short(view.scale))

@@ -62,14 +62,14 @@ def calibration_section(model: str, layer: str, bits: int) -> None:
 
 def _batches(model: str, layer: str, bits: int) -> None:
     plan = QuantizationPlan({layer: LayerPlan(activation=activation_spec(bits, MinMax()))})
-    seen: Seen = compute.kept(f"seen|{model}|{layer}|{bits}", lambda: _seen(model, layer, bits))
+    seen: Seen = compute.kept(f"seen|{model}|{layer}|{bits}", lambda: ranges_seen(model, layer, bits))
     canvas = charts.canvas(f"{model} {layer} {bits}")
     charts.show(seen_figure(seen, canvas), "clipping_chart_seen", describe_seen(seen))
     cost = compute.kept(f"cost|{model}|{layer}|{bits}", lambda: compute.network(model).activation_cost(plan)[layer])
     st.caption(words()["dynamic_cost"].format(values=count(cost.values), ratio=f"×{short(cost.ratio)}"))
 
 
-def _seen(model: str, layer: str, bits: int) -> Seen:
+def ranges_seen(model: str, layer: str, bits: int) -> Seen:
     """Feed one layer's inputs to an observer of each kind, batch by batch."""
     values = compute.network(model).activations([layer], stop=BATCHES[-1])[layer]
     specs = {name: activation_spec(bits, clipping) for name, clipping in OBSERVED.items()}

@@ -6,20 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from explorer import charts, compute, controls, formulas
 from explorer.figures.clipping import Pick, Split, cut_figure, describe_cut, describe_split, split_figure
+from explorer.figures.objectives import describe_objectives, objectives_figure
 from explorer.formulas import Convention
 from explorer.lessons import fields
 from explorer.lessons.calibration import calibration_section
 from explorer.lessons.model import Bench, Facts, Lesson, Place
-from explorer.lessons.parts import SLIDER_WIDTH, figures_of
+from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
 from explorer.lessons.prose import words
 from explorer.lessons.scene import Scene
 from explorer.notation import latex, ratio, share, short
 from explorer.state import Number
 from quant_engine import FixedRange, IntFormat, MinMax, MinMSE, Percentile, QuantizerSpec, fit
-from quant_engine.clipping import Clipping
+from quant_engine.clipping import ACIQ, Clipping, MinKL
+from quant_engine.distribution import WeightedValues
 
 SLUG = "clipping"
 BITS = fields.bits_field(SLUG)
@@ -37,7 +40,10 @@ CALIBRATORS: dict[str, Clipping] = {
     "99.9 %": Percentile(99.9),
     "99 %": Percentile(99.0),
     "least MSE": MinMSE(),
+    "least KL": MinKL(),
+    "ACIQ": ACIQ("fit"),
 }
+SEARCHING = ("least MSE", "least KL", "ACIQ")  # what they minimise is worth a curve
 POINTS = 56
 REACH = (0.01, 1.0)  # of the greatest magnitude
 PREDICTED_BITS = 4
@@ -55,7 +61,7 @@ def laboratory(bench: Bench) -> Scene:
     report, view = scene.outcome.report, scene.view
     asked = bench.asking and question(scene).key not in bench.guesses
     telling = bench.predicted and not asked
-    figure, numbers = figures_of(0.56)
+    figure, beside = figures_of(0.56)
     with figure:  # the instrument may take these figures' place
         if telling:
             split, picked, now = _split(scene), _picks(scene), Pick(view.hi, scene.mse)
@@ -64,16 +70,24 @@ def laboratory(bench: Bench) -> Scene:
                 f"{SLUG}_chart_split",
                 describe_split(split, now, picked),
             )
+            objectives = _objectives(scene, split.clips)
+            charts.show(
+                objectives_figure(split.clips, objectives, picked, bench.canvas),
+                f"{SLUG}_chart_objectives",
+                describe_objectives(objectives, picked),
+            )
         else:
             st.info(words()["curve_after_question" if asked else "curve_after_prediction"], icon=":material/lock:")
-    with numbers:
+    with beside:
         chart = cut_figure(view, bench.subject.unit, bench.canvas)
         charts.show(chart, f"{SLUG}_chart_cut", describe_cut(view, report.clipped_share))
+    with beside, numbers():
         st.metric("β", short(view.hi))
         st.metric("Clipped", share(report.clipped_share))
         st.metric("Rounding error", short(report.rounding_mse) if telling else "?")
         st.metric("Clipping error", short(report.clipping_mse) if telling else "?")
-        if telling:
+    if telling:
+        with beside:
             st.table([{"calibrator": name, "β": short(p.clip), "MSE": short(p.error)} for name, p in picked.items()])
     if bench.subject.unit == "activation":
         calibration_section(bench.model, bench.layer, bits)
@@ -146,6 +160,19 @@ def _split(scene: Scene) -> Split:
         return Split(clips, np.array(rounding), np.array(clipping))
 
     found: Split = compute.kept(f"split|{scene.subject.key}|{form.to_json()}", measured)
+    return found
+
+
+def _objectives(scene: Scene, clips: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Return what each searching calibrator minimises, over the same grid of β."""
+    form = scene.spec.format
+
+    def evaluated() -> dict[str, NDArray[np.float64]]:
+        values = WeightedValues.from_array(scene.subject.values)
+        ranges = np.stack([-clips if form.signed else np.zeros_like(clips), clips], axis=1)
+        return {name: CALIBRATORS[name].objective(values, form, True, ranges).values for name in SEARCHING}
+
+    found: dict[str, NDArray[np.float64]] = compute.kept(f"aims|{scene.subject.key}|{form.to_json()}", evaluated)
     return found
 
 

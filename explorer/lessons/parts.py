@@ -9,6 +9,11 @@ SLIDER_WIDTH = 150
 
 
 def figures_of(share: float = 0.8) -> tuple[DeltaGenerator, DeltaGenerator]:
-    """Return a wide place for figures and a narrow one for numbers; on a phone they follow each other."""
-    figure, numbers = st.columns([share, 1.0 - share], gap="medium")
-    return figure, numbers.container(horizontal=True, gap="medium")
+    """Return a wide place for figures and a narrow one beside it; on a phone they follow each other."""
+    figure, beside = st.columns([share, 1.0 - share], gap="medium")
+    return figure, beside
+
+
+def numbers() -> DeltaGenerator:
+    """Return a row for numbers."""
+    return st.container(horizontal=True, gap="medium")

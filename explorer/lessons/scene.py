@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from explorer import compute
 from explorer.results import BlockView, Outcome, outcome_of, view_of
 from explorer.tensors import Subject
-from quant_engine import QuantizerSpec, fit
+from quant_engine import Quantizer, QuantizerSpec, fit
+
+STOCHASTIC = "stochastic"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +43,17 @@ class Scene:
         """What is drawn."""
         found: BlockView = compute.kept(
             f"view|{self.subject.key}|{self.spec.key}",
-            lambda: view_of(self.subject.values, self.outcome.quantizer, self.subject.statistics),
+            lambda: view_of(self.subject.values, self._drawn, self.subject.statistics),
         )
         return found
+
+    @property
+    def _drawn(self) -> Quantizer:
+        """The quantizer whose buckets are drawn: those of stochastic rounding have no edges, so the nearest ones."""
+        found = self.outcome.quantizer
+        if self.spec.rounding != STOCHASTIC:
+            return found
+        return Quantizer(replace(self.spec, rounding="nearest"), found.scale, found.zero_point)
 
     @property
     def mse(self) -> float:

@@ -12,7 +12,7 @@ from explorer.figures.stairs import Step, bits_figure, describe_bits, describe_s
 from explorer.formulas import Convention
 from explorer.lessons import fields
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
-from explorer.lessons.parts import SLIDER_WIDTH, figures_of
+from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
 from explorer.lessons.scene import Scene, nearest_step
 from explorer.notation import decibels, ratio, short
 from quant_engine import IntFormat, QuantizerSpec
@@ -35,15 +35,16 @@ def laboratory(bench: Bench) -> Scene:
             place = controls.slider(PLACE)
     scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits, signed), symmetric=symmetric), place)
     step = Step(scene.view, scene.r, scene.r_hat, bench.subject.unit)
-    figure, numbers = figures_of(0.6)
+    figure, beside = figures_of(0.6)
     with figure:  # the instrument may take this figure's place
         charts.show(stairs_figure(step, bench.canvas), f"{SLUG}_chart_stairs", describe_stairs(step))
-    with numbers:
+    with beside, numbers():
         st.metric("Scale S", short(scene.view.scale))
         st.metric("Zero point", str(scene.view.zero_point))
         st.metric("Code of r", "?" if bench.asking else str(scene.code))
         st.metric("Error, S/2", f"{short(scene.r_hat - scene.r)}, {short(scene.view.scale / 2)}")
-        if bench.predicted:
+    if bench.predicted:
+        with beside:
             measured = {width: scene.under(_of_bits(scene, width)).outcome.report.sqnr_db for width in WIDTHS}
             theory = {width: _ideal(scene.under(_of_bits(scene, width))) for width in WIDTHS}
             charts.show(

@@ -15,14 +15,15 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import state, tensors
 from explorer.formulas import ARTICLE, CONVENTIONS, TOOLS, code_formula, value_formula, zero_point_formula
-from explorer.lessons import LESSONS
+from explorer.lessons import LESSONS, calibration
 from explorer.lessons.links import playground_link
 from explorer.lessons.model import BEATS, Choices, Lesson, Place
 from explorer.lessons.prose import words
 from explorer.lessons.scene import Scene
+from explorer.notation import short
 from explorer.page_table import PAGES
 from explorer.state import Choice, Number, PlaygroundState
-from quant_engine import FixedRange, IntFormat, QuantizerSpec
+from quant_engine import FixedRange, IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
 from quant_engine.network import load
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -213,6 +214,7 @@ SPECS: dict[str, Callable[[dict[str, object]], QuantizerSpec]] = {
     "uniform": lambda v: QuantizerSpec(
         IntFormat(v["bits"], v["codes"] == "signed"), symmetric=v["range"] == "symmetric"
     ),
+    "rounding": lambda v: QuantizerSpec(IntFormat(v["bits"]), symmetric=v["range"] == "symmetric", rounding=v["mode"]),
     "symmetry": lambda v: QuantizerSpec(
         IntFormat(v["bits"], "signed" in v["range"].split()), symmetric="asymm" not in v["range"]
     ),
@@ -424,3 +426,72 @@ def test_a_broken_setting_in_a_link_is_said_and_the_default_used(slug: str) -> N
     at.run()
     assert not at.exception
     assert any("77" in warning.value for warning in at.warning)
+
+
+# --- activations ------------------------------------------------------------------------------------------------------
+
+
+def test_the_calibration_study_runs_point_by_point_and_finds_the_networks_accuracy() -> None:
+    at = open_lesson("clipping", tensor="layer inputs", bits=4)
+    next(button for button in at.button if button.label.startswith("Run the study")).click()
+    for _ in range(3):
+        at.run()
+        assert not at.exception
+    assert any(button.label == words()["study_stop"] for button in at.button)
+    study = at.session_state[calibration.STUDY_KEY]
+    network = load("fashion-cnn")
+    spec = QuantizerSpec(IntFormat(4, signed=False), symmetric=False)
+    dynamic = QuantizationPlan({name: LayerPlan(activation=spec, dynamic=True) for name in network.layers()})
+    assert study.points[calibration.DYNAMIC][0] == network.evaluate(dynamic)
+    static = network.freeze(QuantizationPlan({name: LayerPlan(activation=spec) for name in network.layers()}), 1)
+    assert study.points["min–max"][1] == network.evaluate(static)
+
+
+def test_the_calibration_study_can_be_stopped_and_keeps_what_it_found() -> None:
+    at = open_lesson("clipping", tensor="layer inputs", bits=3)
+    next(button for button in at.button if button.label.startswith("Run the study")).click()
+    at.run()
+    next(button for button in at.button if button.label == words()["study_stop"]).click()
+    at.run()
+    found = at.session_state[calibration.STUDY_KEY].done
+    at.run()
+    assert found >= 1
+    assert at.session_state[calibration.STUDY_KEY].done == found
+    assert not any(button.label == words()["study_stop"] for button in at.button)
+
+
+def test_min_max_only_grows_with_images_and_ends_at_the_greatest_value() -> None:
+    seen = calibration.ranges_seen("fashion-cnn", "conv3", 4)
+    values = load("fashion-cnn").activations(["conv3"])["conv3"]
+    assert list(seen.betas["min–max"]) == sorted(seen.betas["min–max"])
+    assert seen.betas["min–max"][-1] == pytest.approx(float(values.max()), rel=1e-3)
+    assert max(seen.batches) == pytest.approx(float(values.max()), rel=1e-6)
+
+
+# --- rounding ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "function"), [("nearest", np.rint), ("floor", np.floor), ("ceil", np.ceil), ("zero", np.trunc)]
+)
+def test_what_comes_back_is_numpys_for_every_rounding(mode: str, function: Callable[[float], float]) -> None:
+    at = open_lesson("rounding", beat="Question", mode=mode)
+    x = weights()
+    scale = np.float32(np.abs(x).max() / 7)
+    for place in (20, 58, 77):
+        change(at, "rounding", place=place)
+        r = np.float32(f"{float(x.min()) + float(x.max() - x.min()) * place / 100:.4g}")
+        back = float(np.clip(function(r / scale), -8, 7) * scale)
+        verdict = "within" if abs(back - r) <= scale / 2 * (1 + 1e-6) else "more than"
+        assert right_label(at) == f"{short(back, 4)}; the error is {verdict} S/2"
+
+
+def test_rounding_down_costs_four_times_the_error() -> None:
+    assert LESSONS["rounding"].prediction(gaussian_scene(QuantizerSpec(IntFormat(8)))) == "four"
+
+
+def test_a_range_without_zero_brings_everything_back_as_one_value() -> None:
+    at = open_lesson("rounding")
+    table = at.table[0].value
+    assert set(table["range [1, 2]"]) == {"1"}
+    assert table["range [0, 2]"].tolist() != table["range [1, 2]"].tolist()

@@ -1,0 +1,164 @@
+"""Lesson 6: dequantization and rounding error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from explorer import charts, compute, controls, formulas
+from explorer.figures import way_back
+from explorer.figures.way_back import Errors, Way
+from explorer.formulas import Convention
+from explorer.lessons import fields
+from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
+from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
+from explorer.lessons.prose import words
+from explorer.lessons.scene import Scene, nearest_step
+from explorer.notation import count, latex, ratio, short
+from explorer.state import Choice
+from quant_engine import IntFormat, Quantizer, QuantizerSpec, fit
+from quant_engine.quantizer.rounding import ROUNDINGS
+
+SLUG = "rounding"
+BITS, RANGE = fields.bits_field(SLUG), fields.range_field(SLUG)
+PLACE = fields.place_field(SLUG, 58)
+ROUNDING = Choice(
+    f"{SLUG}_mode",
+    "Int rounds",
+    tuple(ROUNDINGS),
+    "nearest",
+    "Nearest: half to even. Floor: down. Ceil: up. Zero: towards 0. Stochastic: up or down by chance, so that the mean "
+    "is right.",
+)
+PREDICTED_BITS = 8
+COST = {"same": 1.0, "double": 2.0, "four": 4.0, "sixteen": 16.0}
+WITHOUT_ZERO = (1.0, 1.25, 1.5, 2.0)
+
+
+def laboratory(bench: Bench) -> Scene:
+    """Draw the way of one value, and the errors of all."""
+    with bench.controls:
+        with st.container(width=SLIDER_WIDTH):
+            bits = controls.slider(BITS)
+        symmetric = controls.choice(RANGE) == "symmetric"
+        rounding = controls.choice(ROUNDING)
+        with st.container(width=SLIDER_WIDTH):
+            place = controls.slider(PLACE)
+    scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits), symmetric=symmetric, rounding=rounding), place)
+    way, found = Way(scene.view, scene.r, scene.code, scene.r_hat), _errors(scene)
+    figure, beside = figures_of(0.56)
+    with figure:  # the instrument may take this figure's place
+        if bench.asking:
+            st.info(words()["way_after_question"], icon=":material/lock:")
+        else:
+            chart = way_back.way_figure(way, bench.subject.unit, bench.canvas)
+            charts.show(chart, f"{SLUG}_chart_way", way_back.describe_way(way))
+        _break_it()
+    with beside:
+        charts.show(
+            way_back.errors_figure(found, bench.canvas),
+            f"{SLUG}_chart_errors",
+            way_back.describe_errors(found, rounding),
+        )
+    with beside, numbers():
+        st.metric("Code of r", str(scene.code))
+        st.metric("Scale S", short(scene.view.scale))
+        st.metric("Bias", f"{short(found.bias)} S")
+        st.metric("MSE", short(scene.mse) if bench.predicted else "?")
+    return scene
+
+
+def prediction(scene: Scene) -> str:
+    """Say what rounding down costs beside rounding to the nearest."""
+    return nearest_step(_cost(scene), COST)
+
+
+def facts(scene: Scene) -> Facts:
+    """Return the numbers that the prose quotes."""
+    down = scene.under(_spec("floor"))
+    return {
+        "bits": str(scene.spec.format.bits),
+        "mode": scene.spec.rounding,
+        "r": short(scene.r, 4),
+        "code": str(scene.code),
+        "r_hat": short(scene.r_hat, 4),
+        "error": short(scene.r_hat - scene.r),
+        "half": short(scene.view.scale / 2),
+        "cost": ratio(_cost(scene), 1.0),
+        "bias": short(_errors(down).bias),
+        "n": count(np.unique(scene.subject.values).size),
+        "used": count(scene.outcome.codes_used),
+    }
+
+
+def written(scene: Scene, convention: Convention) -> Sequence[str]:
+    """Write out the way there and back."""
+    rounding = formulas.with_rounding(convention, scene.spec.rounding)
+    return (
+        formulas.code_formula(scene.spec, scene.view, scene.r, rounding, scene.code),
+        formulas.value_formula(scene.view, scene.r, convention, scene.code),
+        rf"\left|\tilde r - r\right| = {latex(abs(scene.r_hat - scene.r))}, \quad "
+        rf"\frac{{S}}{{2}} = {latex(scene.view.scale / 2)}",
+    )
+
+
+def question(scene: Scene) -> Choices:
+    """Ask what comes back for r, and whether the error is within S/2."""
+    step, r = scene.view.scale, scene.r
+    away = -1 if scene.r_hat >= r else 1
+    wrong = {
+        "restores": r,
+        "no_zero": step * scene.code,
+        "neighbour": scene.value_of(scene.code - away),
+        "code": float(scene.code),
+    }
+
+    def write(value: float) -> str:
+        within = abs(value - r) <= step / 2 * (1 + 1e-6)
+        return f"{short(value, 4)}; the error is {'within' if within else 'more than'} S/2"
+
+    return choices(scene.r_hat, wrong, write)
+
+
+def _break_it() -> None:
+    """Show a range that excludes 0: taken as it is, the zero point saturates and everything comes back as one value."""
+    x = np.array(WITHOUT_ZERO, np.float32)
+    spec = QuantizerSpec(IntFormat(8, signed=False), symmetric=False)
+    steps = spec.format.qmax - spec.format.qmin
+    naive = Quantizer(spec, np.array([(x.max() - x.min()) / steps], np.float32), np.array([spec.format.qmin], np.int32))
+    columns = {
+        words()["value"]: x.tolist(),
+        words()["range_as_is"]: naive.fake_quantize(x).tolist(),
+        words()["range_with_zero"]: fit(x, spec).fake_quantize(x).tolist(),
+    }
+    st.caption(words()["without_zero"])
+    st.table(way_back.as_records(columns))
+
+
+def _errors(scene: Scene) -> Errors:
+    x = scene.subject.values
+    found: Errors = compute.kept(
+        f"errors|{scene.subject.key}|{scene.spec.key}",
+        lambda: _distribution_of(scene.outcome.quantizer.fake_quantize(x).astype(np.float64) - x, scene.view.scale),
+    )
+    return found
+
+
+def _distribution_of(errors: NDArray[np.float64], step: float) -> Errors:
+    counts, edges = np.histogram(errors / step, bins=way_back.BINS, range=(-1.0, 1.0))
+    return Errors(counts / errors.size, edges, float(errors.mean() / step))
+
+
+def _cost(scene: Scene) -> float:
+    nearest, down = (scene.under(_spec(rounding)).mse for rounding in ("nearest", "floor"))
+    return down / nearest if nearest else 1.0
+
+
+def _spec(rounding: str) -> QuantizerSpec:
+    return QuantizerSpec(IntFormat(PREDICTED_BITS), symmetric=False, rounding=rounding)
+
+
+LESSON = Lesson(6, SLUG, (BITS, RANGE, ROUNDING, PLACE), laboratory, prediction, facts, written, question)

@@ -1,0 +1,92 @@
+"""A lesson as a student does it, in a real browser; and every lesson photographed in every form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from explorer import notation
+from explorer.lessons import LESSONS
+from quant_engine import IntFormat, QuantizerSpec, fit
+from quant_engine.network import load
+from tests.browser.conftest import FORMS, NO_FAULTS, faults_on, metrics, photograph, settle
+
+pytestmark = pytest.mark.browser
+Opener = Callable[..., Page]
+
+
+def step(page: Page, beat: str) -> None:
+    page.get_by_role("radiogroup", name="Step").get_by_text(beat, exact=True).click()
+    settle(page)
+
+
+def choose(page: Page, label: str) -> None:
+    page.get_by_test_id("stRadio").get_by_text(label, exact=True).click()
+    settle(page)
+
+
+def test_a_student_predicts_acts_sees_answers_and_goes_on_in_the_playground(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/lesson_bits")
+    assert metrics(page)["Codes used"] == "?"
+    choose(page, "All 256")
+    page.get_by_role("button", name=re.compile("Continue: Act")).click()
+    settle(page)
+    page.get_by_role("button", name="8 bits").click()
+    settle(page)
+    x = load("fashion-cnn").weight("conv3")
+    used = np.unique(np.rint(x / np.float32(np.abs(x).max() / 127))).size
+    assert metrics(page)["Codes used"] == str(used)
+    page.get_by_role("button", name=re.compile("Continue: Reveal")).click()
+    settle(page)
+    expect(page.get_by_text("You predicted")).to_contain_text("All 256")
+    expect(page.get_by_text(f"{used} of 256")).to_be_visible()
+    step(page, "Question")
+    choose(page, "256")
+    expect(page.get_by_text("Not all of them have a value in their cell")).to_be_visible()
+    choose(page, str(used))
+    expect(page.get_by_text(f"as many as codes are used, {used} of 256")).to_be_visible()
+    page.get_by_role("link", name="Open in the playground").click()
+    expect(page.get_by_role("slider", name="Bits")).to_have_value("8")
+    settle(page)
+    assert metrics(page)["Greatest error"] == notation.short(fit(x, QuantizerSpec(IntFormat(8))).measure(x).max_abs)
+    assert parse_qs(urlsplit(page.url).query)["play_bits"] == ["8"]
+
+
+def test_the_state_of_a_lesson_is_in_its_address(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/lesson_uniform")
+    step(page, "Formula")
+    page.get_by_role("slider", name="Bits").focus()
+    page.keyboard.press("ArrowRight")
+    settle(page)
+    page.get_by_text("article", exact=True).click()
+    settle(page)
+    shown = page.locator(".katex").all_inner_texts()
+    again = open_page(page.url)
+    assert again.locator(".katex").all_inner_texts() == shown
+    assert "Int" in "".join(shown)
+
+
+def test_a_guess_is_scored_and_the_curve_appears(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/lesson_clipping?clipping_beat=Question")
+    expect(page.get_by_text("The error curve is hidden")).to_be_visible()
+    page.get_by_role("button", name="This is my place").click()
+    settle(page)
+    expect(page.get_by_text("Too wide")).to_be_visible()
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+@pytest.mark.parametrize("slug", list(LESSONS))
+def test_every_lesson_is_whole_in_every_form(app: str, open_page: Opener, slug: str, form: str) -> None:
+    page = open_page(f"{app}/lesson_{slug}", form)
+    assert faults_on(page) == NO_FAULTS
+    page.get_by_test_id("stRadio").locator("label").nth(1).click()
+    settle(page)
+    for beat in ("Reveal", "Formula"):
+        step(page, beat)
+        assert faults_on(page) == NO_FAULTS
+        photograph(page, f"lesson-{slug}-{beat.lower()}-{form}")
