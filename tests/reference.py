@@ -18,10 +18,10 @@ def affine_parameters(lo, hi, qmin, qmax, symmetric):
     return max(np.float32(scale), np.float32(2.0**-149)), zero_point
 
 
-def encode(x, scale, zero_point, qmin, qmax):
+def encode(x, scale, zero_point, qmin, qmax, whole=np.rint):
     """Return saturate(rint(x / scale) + zero_point), half to even, every operation in float32."""
     with np.errstate(over="ignore"):
-        return np.clip(np.rint(x / scale) + np.asarray(zero_point, np.float32), qmin, qmax).astype(np.int64)
+        return np.clip(whole(x / scale) + np.asarray(zero_point, np.float32), qmin, qmax).astype(np.int64)
 
 
 def decode(codes, scale, zero_point):

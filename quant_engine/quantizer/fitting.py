@@ -19,7 +19,7 @@ SMALLEST_SCALE = np.finfo(np.float32).smallest_subnormal
 def fit(x: Any, spec: QuantizerSpec, rng: np.random.Generator | None = None) -> Quantizer:
     """Choose the clipping range of every block of `x` and derive scale and zero point from it.
 
-    `rng` is for methods that draw at random; those at hand do not.
+    `rng` is for methods that draw at random; those at hand do not (stochastic rounding draws when it encodes).
 
     Raises:
         QuantError: for values that are not finite real numbers, or blocks that do not fit the shape.
@@ -68,7 +68,7 @@ def quantize(x: Any, spec: QuantizerSpec, rng: np.random.Generator | None = None
         >>> quantize([-1.0, 0.1, 0.7], QuantizerSpec(IntFormat(3))).codes.tolist()
         [-3, 0, 2]
     """
-    return fit(x, spec, rng).encode(x)
+    return fit(x, spec, rng).encode(x, rng)
 
 
 def dequantize(q: QuantizedTensor) -> Float32Array:
@@ -78,4 +78,4 @@ def dequantize(q: QuantizedTensor) -> Float32Array:
 
 def fake_quantize(x: Any, spec: QuantizerSpec, rng: np.random.Generator | None = None) -> Float32Array:
     """Return dequantize(quantize(x, spec)) without making the codes."""
-    return fit(x, spec, rng).fake_quantize(x)
+    return fit(x, spec, rng).fake_quantize(x, rng)

@@ -15,6 +15,7 @@ from quant_engine.kernels import affine
 from quant_engine.kernels.compile import INFINITY_BITS
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.quantizer.report import ErrorReport, report_from_totals
+from quant_engine.quantizer.rounding import ROUNDINGS
 from quant_engine.quantizer.spec import QuantizerSpec
 from quant_engine.quantizer.storage import Storage
 
@@ -55,7 +56,9 @@ class Quantizer:
     """A spec with its fitted numbers: `scale` (float32) and `zero_point` (int32), shaped as the block grid.
 
     code = saturate(rint(x / scale) + zero_point), half to even, in float32 with a true division: ONNX QuantizeLinear
-    bit for bit. x̂ = scale · (code − zero_point).
+    bit for bit; other roundings of the spec take the place of rint. x̂ = scale · (code − zero_point).
+
+    `rng` is for stochastic rounding alone; None means seed 0, so that the same values get the same codes.
 
     Raises:
         QuantError: for a scale that is not positive, or levels beyond float32.
@@ -84,11 +87,12 @@ class Quantizer:
         object.__setattr__(self, "scale", scale)
         object.__setattr__(self, "zero_point", zero_point)
 
-    def encode(self, x: Any) -> QuantizedTensor:
+    def encode(self, x: Any, rng: np.random.Generator | None = None) -> QuantizedTensor:
         """Return the codes of `x`.
 
         Raises:
-            QuantError: for another block grid than the fitted one, or values that are not finite.
+            QuantError: for another block grid than the fitted one, values that are not finite, or an `rng` that is no
+                generator.
         """
         array = as_float32(x)
         grid = self._grid(array.shape)
@@ -96,8 +100,10 @@ class Quantizer:
         codes = np.empty(flat.shape, self.spec.format.dtype)
         step, zero = self._per_block(grid)
         ends = np.float32(self.spec.format.qmin), np.float32(self.spec.format.qmax)
+        how = ROUNDINGS[self.spec.rounding]
+        rest = how.arguments(array.shape, grid, rng)
         peaks = over_ranges(
-            flat.size, lambda a, b: affine.encode_blocks(flat, grid.offsets, step, zero, *ends, a, b, codes)
+            flat.size, lambda a, b: how.encode(flat, grid.offsets, step, zero, *ends, a, b, codes, *rest)
         )
         if max(peaks, default=0) >= INFINITY_BITS:
             refuse_non_finite(array)
@@ -117,11 +123,13 @@ class Quantizer:
         over_ranges(flat.size, lambda a, b: affine.decode_blocks(flat, grid.offsets, step, zero, a, b, out))
         return grid.restore(out)
 
-    def fake_quantize(self, x: Any) -> Float32Array:
+    def fake_quantize(self, x: Any, rng: np.random.Generator | None = None) -> Float32Array:
         """Return decode(encode(x)) in one pass, without the codes."""
-        return self.reconstruct(x)[0]
+        return self.reconstruct(x, rng=rng)[0]
 
-    def reconstruct(self, x: Any, out: Float32Array | None = None) -> tuple[Float32Array, ErrorReport]:
+    def reconstruct(
+        self, x: Any, out: Float32Array | None = None, rng: np.random.Generator | None = None
+    ) -> tuple[Float32Array, ErrorReport]:
         """Return x̂ and what it loses, in one pass.
 
         x̂ is written to `out` if that is given, a contiguous float32 array of the shape of `x`: memory that is used
@@ -135,7 +143,7 @@ class Quantizer:
         flat = grid.flatten(array)
         if out is None:
             written = np.empty_like(flat)
-            report = self._pass(array, grid, flat, written)
+            report = self._pass(array, grid, flat, written, rng)
             return grid.restore(written), report
         if out.shape != array.shape or out.dtype != np.float32 or not out.flags.c_contiguous or not out.flags.writeable:
             raise QuantError(
@@ -143,12 +151,12 @@ class Quantizer:
                 f"{array.shape}"
             )
         written = grid.flatten(out)
-        report = self._pass(array, grid, flat, written)
+        report = self._pass(array, grid, flat, written, rng)
         if not np.shares_memory(written, out):
             out[...] = grid.restore(written)
         return out, report
 
-    def measure(self, x: Any) -> ErrorReport:
+    def measure(self, x: Any, rng: np.random.Generator | None = None) -> ErrorReport:
         """Return what quantizing `x` loses, in one pass that writes nothing.
 
         Raises:
@@ -156,7 +164,7 @@ class Quantizer:
         """
         array = as_float32(x)
         grid = self._grid(array.shape)
-        return self._pass(array, grid, grid.flatten(array), NO_OUTPUT)
+        return self._pass(array, grid, grid.flatten(array), NO_OUTPUT, rng)
 
     def levels(self, block: int | tuple[int, ...] = 0) -> Float32Array:
         """Return the codewords of a block (row-major number or grid index), in the order of their codes.
@@ -173,18 +181,11 @@ class Quantizer:
         """Return the edges between buckets: for each code but the first, the least float32 that is given it.
 
         Raises:
-            QuantError: if there is no such block.
+            QuantError: if there is no such block, or rounding is stochastic.
         """
         place = self._place(block)
-        scale = self.scale[place]
         reached = self.spec.format.values()[1:].astype(np.float32) - np.float32(self.zero_point[place])
-        edges = ((reached.astype(np.float64) - 0.5) * np.float64(scale)).astype(np.float32)
-        infinity = np.float32(np.inf)
-        while (lower := np.rint(np.nextafter(edges, -infinity) / scale) >= reached).any():
-            edges[lower] = np.nextafter(edges[lower], -infinity)
-        while (short := np.rint(edges / scale) < reached).any():
-            edges[short] = np.nextafter(edges[short], infinity)
-        return edges
+        return ROUNDINGS[self.spec.rounding].thresholds(reached, self.scale[place])
 
     def storage(self, shape: tuple[int, ...]) -> Storage:
         """Return all that is stored for a tensor of this shape."""
@@ -210,14 +211,23 @@ class Quantizer:
         except (IndexError, ValueError) as error:
             raise QuantError(f"block {block} does not exist in a grid of shape {self.scale.shape}") from error
 
-    def _pass(self, x: Float32Array, grid: BlockGrid, flat: Float32Array, out: Float32Array) -> ErrorReport:
+    def _pass(
+        self,
+        x: Float32Array,
+        grid: BlockGrid,
+        flat: Float32Array,
+        out: Float32Array,
+        rng: np.random.Generator | None,
+    ) -> ErrorReport:
         """Run the fused kernel over the flat values."""
         step, zero = self._per_block(grid)
         ends = np.float32(self.spec.format.qmin), np.float32(self.spec.format.qmax)
+        how = ROUNDINGS[self.spec.rounding]
+        rest = how.arguments(x.shape, grid, rng)
 
         def work(start: int, stop: int) -> Float64Array:
             totals = np.zeros(affine.TOTALS)
-            affine.fake_quantize_blocks(flat, grid.offsets, step, zero, *ends, start, stop, out, totals)
+            how.fake_quantize(flat, grid.offsets, step, zero, *ends, start, stop, out, totals, *rest)
             return totals
 
         report = report_from_totals(over_ranges(flat.size, work), flat.size)

@@ -9,17 +9,18 @@ from quant_engine.clipping import CLIPPINGS, Clipping, MinMax
 from quant_engine.errors import QuantError
 from quant_engine.formats import FORMATS, IntFormat
 from quant_engine.granularity import GRANULARITIES, Granularity, PerTensor
+from quant_engine.quantizer.rounding import ROUNDINGS
 from quant_engine.quantizer.storage import SCALE_BITS, Storage
 from quant_engine.records import Record
-
-ROUNDINGS = ("nearest",)
 
 
 @dataclass(frozen=True)
 class QuantizerSpec(Record):
     """Format, granularity, symmetry and clipping of one quantizer.
 
-    Scales are float32 (`scale_format=None`) and codes round to nearest, half to even.
+    Scales are float32 (`scale_format=None`). Codes round to "nearest" (half to even), down ("floor"), up ("ceil"),
+    toward "zero", or at random to either neighbour, so that they are right on average ("stochastic"). Clipping that
+    looks for the least error takes rounding to nearest for granted.
 
     Raises:
         QuantError: for a part of the wrong kind.
@@ -45,7 +46,7 @@ class QuantizerSpec(Record):
                 raise QuantError(f"{name}={value!r} is none of {', '.join(table)}; give an instance of one")
         if self.scale_format is not None:
             raise QuantError(f"scale_format={self.scale_format!r} is not available; scales are float32: use None")
-        if self.rounding not in ROUNDINGS:
+        if self.rounding not in tuple(ROUNDINGS):
             raise QuantError(f"rounding={self.rounding!r} is none of {', '.join(ROUNDINGS)}")
         if not isinstance(self.symmetric, bool):
             raise QuantError(f"symmetric={self.symmetric!r} is no truth value; give True or False")

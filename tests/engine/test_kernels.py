@@ -13,7 +13,7 @@ from numba.core.dispatcher import Dispatcher
 
 from quant_engine import kernels
 from quant_engine.distribution.indexed import IndexedValues
-from quant_engine.kernels import affine, compile, direct, entropy, index, moments, observe, search
+from quant_engine.kernels import affine, compile, direct, entropy, index, moments, observe, rounding, search
 from tests import reference
 from tests.engine.strategies import arrays
 
@@ -106,6 +106,41 @@ def fake_quantize_blocks():
         part = slice(start, stop)
         out, totals = np.empty(1000 * keep, np.float32), np.zeros(affine.TOTALS)
         affine.fake_quantize_blocks(X, OFFSETS, SCALE, ZERO_POINT, *ENDS, start, stop, out, totals)
+        assert_totals(totals, X[part], x_hat[part], lo[part], hi[part])
+        if keep:
+            np.testing.assert_array_equal(out[part], x_hat[part])
+
+
+NOISE = rng.random(1000, np.float32)
+WHOLE = {
+    rounding.FLOOR: np.floor,
+    rounding.CEIL: np.ceil,
+    rounding.ZERO: np.trunc,
+    rounding.STOCHASTIC: lambda steps: np.floor(steps) + (steps - np.floor(steps) > NOISE),
+}
+
+
+@checks("rounding.encode_blocks")
+def round_codes():
+    for (mode, whole), (start, stop) in itertools.product(WHOLE.items(), PARTS):
+        expected, codes = reference.encode(X, SCALE[EVERY], ZERO_POINT[EVERY], -8, 7, whole), np.zeros(1000, np.int8)
+        peak = rounding.encode_blocks(X, OFFSETS, SCALE, ZERO_POINT, *ENDS, start, stop, codes, mode, NOISE)
+        np.testing.assert_array_equal(codes[start:stop], expected[start:stop])
+        assert not np.delete(codes, slice(start, stop)).any()
+        assert np.int32(peak).view(np.float32) == np.abs(X[start:stop]).max()
+
+
+@checks("rounding.fake_quantize_blocks")
+def round_values():
+    scale, zero_point = SCALE[EVERY], ZERO_POINT[EVERY]
+    lo, hi = ((end - zero_point) * scale for end in ENDS)
+    for (mode, whole), keep, (start, stop) in itertools.product(WHOLE.items(), (True, False), PARTS):
+        x_hat, part = (
+            reference.decode(reference.encode(X, scale, zero_point, -8, 7, whole), scale, zero_point),
+            slice(start, stop),
+        )
+        out, totals = np.empty(1000 * keep, np.float32), np.zeros(affine.TOTALS)
+        rounding.fake_quantize_blocks(X, OFFSETS, SCALE, ZERO_POINT, *ENDS, start, stop, out, totals, mode, NOISE)
         assert_totals(totals, X[part], x_hat[part], lo[part], hi[part])
         if keep:
             np.testing.assert_array_equal(out[part], x_hat[part])
