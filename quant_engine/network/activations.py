@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,8 @@ class LayerChange:
 
 def layer_change(plan: LayerPlan, weight: Float32Array | None) -> LayerChange:
     """Return what a frozen plan and the weight it gives change."""
-    parts, quantize = [], None
+    parts: list[str] = []
+    quantize: Callable[[Float32Array], Float32Array] | None = None
     if weight is not None:
         parts.append(_digest(weight))
     if isinstance(plan.activation, Quantizer):
@@ -54,12 +56,13 @@ def layer_change(plan: LayerPlan, weight: Float32Array | None) -> LayerChange:
         parts += [plan.activation.spec.key, _digest(plan.activation.scale), _digest(plan.activation.zero_point)]
     elif plan.activation is not None:
         spec = each_image(plan.activation)
+        quantize = partial(_fit_and_quantize, spec=spec)
         parts.append(spec.key)
-
-        def quantize(x: Float32Array) -> Float32Array:
-            return fit(x, spec).fake_quantize(x)
-
     return LayerChange(" ".join(parts), weight, quantize)
+
+
+def _fit_and_quantize(x: Float32Array, spec: QuantizerSpec) -> Float32Array:
+    return fit(x, spec).fake_quantize(x)
 
 
 def each_image(spec: QuantizerSpec) -> QuantizerSpec:
