@@ -6,7 +6,7 @@ from explorer.notation import accuracy
 from quant_engine import PerTensor, QuantizerSpec
 from quant_engine.network import Accuracy, ModelCard
 
-CLIPPING_NAMES = {"MinMax": "min-max", "Percentile": "99.99th percentile", "MinMSE": "least MSE"}
+CLIPPING_NAMES = {"MinMax": "min-max", "Percentile": "99.99th percentile", "MinMSE": "least MSE", "MinKL": "least KL"}
 
 
 def by_method(card: ModelCard) -> dict[str, dict[int, Accuracy]]:

@@ -24,6 +24,7 @@ from quant_engine import (
     LayerPlan,
     MinMax,
     MinMSE,
+    PerTensor,
     QuantizationPlan,
     Quantizer,
     QuantizerSpec,
@@ -41,7 +42,7 @@ def prepare() -> None:
     warm_up()
 
 
-@st.cache_resource(max_entries=512, show_spinner=False)
+@st.cache_resource(max_entries=4096, show_spinner=False)
 def kept(key: str, _work: Callable[[], Any]) -> Any:
     """Return what `_work` computes, at most once for a key; the key names everything that it depends on."""
     return _work()
@@ -97,19 +98,24 @@ def fitted(model: str, layer: str, key: str, _spec: QuantizerSpec) -> Quantizer:
 
 def marks(model: str, layer: str, block: int, spec: QuantizerSpec, methods: Mapping[str, Clipping]) -> list[Mark]:
     """Return the range that every clipping method chooses for one block, as its outermost levels."""
-    found = []
-    for name, clipping in methods.items():
-        other = replace(spec, clipping=clipping)
-        lo, hi = ends(fitted(model, layer, other.key, other), block)
-        found.append(Mark(name, lo, hi, name))
-    return found
+    return [
+        Mark(name, *ends(_block_fitted(model, layer, block, replace(spec, clipping=clipping))), name)
+        for name, clipping in methods.items()
+    ]
 
 
 def least_error(model: str, layer: str, block: int, spec: QuantizerSpec) -> float:
     """Return the least mean squared error that any range gives one block."""
     shown = distribution(model, layer, spec.granularity.to_json(), block, spec)
-    best = replace(spec, clipping=MinMSE())
-    return shown.error(fitted(model, layer, best.key, best).levels(block))
+    return shown.error(_block_fitted(model, layer, block, replace(spec, clipping=MinMSE())).levels())
+
+
+def _block_fitted(model: str, layer: str, block: int, spec: QuantizerSpec) -> Quantizer:
+    """Return a quantizer of one block alone."""
+    alone = replace(spec, granularity=PerTensor())
+    key = f"block|{model}|{layer}|{block}|{spec.key}"
+    found: Quantizer = kept(key, lambda: fit(block_values(model, layer, spec, block), alone))
+    return found
 
 
 def block_values(model: str, layer: str, spec: QuantizerSpec, block: int) -> NDArray[np.float32]:
@@ -153,16 +159,14 @@ def jobs() -> Jobs:
     return Jobs()
 
 
-def accuracies(owner: str, model: str, layer: str, spec: QuantizerSpec) -> Future[Any]:
-    """Return the future of (float, this layer quantized, every layer quantized), each an `Accuracy`."""
-    return jobs().submit(owner, f"accuracy|{model}|{layer}|{spec.key}", lambda: _evaluate(model, layer, spec))
+def accuracies(owner: str, model: str, layer: str, plan: LayerPlan) -> Future[Any]:
+    """Return the future of (float, this layer under the plan, every layer so), each an `Accuracy`."""
+    key = "|".join(str(part.key) for part in (plan.weight, plan.activation) if isinstance(part, QuantizerSpec))
+    key = f"accuracy|{model}|{layer}|{key}|{plan.dynamic}"
+    return jobs().submit(owner, key, lambda: _evaluate(model, layer, plan))
 
 
-def _evaluate(model: str, layer: str, spec: QuantizerSpec) -> tuple[Accuracy, Accuracy, Accuracy]:
+def _evaluate(model: str, layer: str, plan: LayerPlan) -> tuple[Accuracy, Accuracy, Accuracy]:
     subject = network(model)
-    everywhere = QuantizationPlan({name: LayerPlan(spec) for name in subject.layers()})
-    return (
-        subject.evaluate(),
-        subject.evaluate(QuantizationPlan({layer: LayerPlan(spec)})),
-        subject.evaluate(everywhere),
-    )
+    everywhere = QuantizationPlan(dict.fromkeys(subject.layers(), plan))
+    return subject.evaluate(), subject.evaluate(QuantizationPlan({layer: plan})), subject.evaluate(everywhere)

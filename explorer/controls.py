@@ -28,7 +28,7 @@ def choice(field: Choice, disabled: bool = False, on_change: Callable[[], None] 
     return picked or field.default
 
 
-def menu(field: Choice) -> str:
+def menu(field: Choice, disabled: bool = False) -> str:
     """Show a drop-down list of words, of which one is chosen."""
     return st.selectbox(
         field.label,
@@ -37,6 +37,7 @@ def menu(field: Choice) -> str:
         key=field.key,
         help=field.help,
         bind="query-params",
+        disabled=disabled,
     )
 
 

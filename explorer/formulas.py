@@ -91,8 +91,8 @@ def value_formula(view: BlockView, r: float, convention: Convention = TOOLS, cod
     product = rf"{latex(view.scale)} \cdot ({code}{shift})" if shift else rf"{latex(view.scale)} \cdot ({code})"
     sign = "-" if convention.sign > 0 else "+"
     return (
-        rf"\tilde r = S \, (Q {sign} {convention.symbol}) = {product} = {latex(level)}, "
-        rf"\quad \tilde r - r = {latex(level - r)}"
+        rf"\begin{{aligned}} \tilde r &= S \, (Q {sign} {convention.symbol}) = {product} = {latex(level)} \\ "
+        rf"\tilde r - r &= {latex(level - r)} \end{{aligned}}"
     )
 
 

@@ -6,12 +6,14 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from explorer.results import BlockView
-from quant_engine import QuantizerSpec
+from quant_engine import LayerPlan, QuantizerSpec
 
 
-def engine_code(model: str, layer: str, spec: QuantizerSpec) -> str:
-    """Return the lines of quant_engine that quantize the tensor and score the network."""
-    names = ", ".join(sorted({"LayerPlan", "QuantizationPlan", *_class_names(spec), "fit"}))
+def engine_code(model: str, layer: str, spec: QuantizerSpec, plan: LayerPlan) -> str:
+    """Return the lines of quant_engine that quantize the tensor and score the network with layers under the plan."""
+    parts = [part for part in (spec, plan.activation) if isinstance(part, QuantizerSpec)]
+    names = ", ".join(sorted({"LayerPlan", "QuantizationPlan", *set().union(*map(_class_names, parts)), "fit"}))
+    activation = "".join(f", {_expression(part)}" for part in parts[1:]) + (", dynamic=True" if plan.dynamic else "")
     return f"""\
 from quant_engine import {names}
 from quant_engine.network import load
@@ -26,8 +28,9 @@ report = quantizer.measure(x)
 print(f"SQNR {{report.sqnr_db:.2f}} dB, MSE {{report.mse:.4g}}, of which clipping {{report.clipping_mse:.4g}}")
 print(f"{{quantizer.storage(x.shape).bits_per_value:.4f}} bits per value")
 
-everywhere = QuantizationPlan({{name: LayerPlan(spec) for name in network.layers()}})
-for plan in (None, QuantizationPlan({{"{layer}": LayerPlan(spec)}}), everywhere):
+so = LayerPlan(spec{activation})
+everywhere = QuantizationPlan({{name: so for name in network.layers()}})
+for plan in (None, QuantizationPlan({{"{layer}": so}}), everywhere):
     accuracy = network.evaluate(plan)
     print(f"{{accuracy.correct}} of {{accuracy.total}} right")
 """

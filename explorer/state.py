@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from quant_engine import (
+    ACIQ,
     FixedRange,
     IntFormat,
+    LayerPlan,
+    MinKL,
     MinMax,
     MinMSE,
     Percentile,
@@ -16,6 +19,7 @@ from quant_engine import (
     PerChannelGroup,
     PerGroup,
     PerTensor,
+    PerToken,
     QuantizerSpec,
 )
 from quant_engine.clipping import Clipping
@@ -125,15 +129,31 @@ BLOCK = Number(
 CLIPPING = Choice(
     "play_clipping",
     "Clipping",
-    ("min-max", "percentile", "least MSE", "by hand"),
+    ("min-max", "percentile", "least MSE", "KL", "ACIQ", "by hand"),
     "min-max",
-    "How the range [α, β] is chosen: the extremes, a percentile, the least mean squared error, or your own.",
+    "How the range [α, β] is chosen: the extremes, a percentile, the least mean squared error, the least divergence of "
+    "histograms (entropy calibration), the optimum of a fitted Gaussian or Laplace distribution, or your own.",
 )
 PERCENTILE = Number(
     "play_percentile", "Percentile", 50.01, 100.0, 99.9, "Share of the values that stays inside, in per cent."
 )
 LO = Number("play_lo", "α", -LARGEST, LARGEST, None, "The lower end of the range by hand; empty: the least value.")
 HI = Number("play_hi", "β", -LARGEST, LARGEST, None, "The upper end of the range by hand; empty: the greatest value.")
+ACTIVATIONS = Choice(
+    "play_activations",
+    "Activations",
+    ("float32", "8 bits", "6 bits", "4 bits", "2 bits"),
+    "float32",
+    "What flows into the layers while accuracy is measured: left alone, or quantized per tensor to unsigned codes.",
+)
+CALIBRATION = Choice(
+    "play_calibration",
+    "Their range",
+    ("min-max", "percentile", "least MSE", "KL", "dynamic", "per token"),
+    "min-max",
+    "Static: observed on the 512 calibration images by one of four methods, then fixed. Dynamic: the extremes of each "
+    "image as it comes. Per token: of each row of each image.",
+)
 VALUE = Number("play_r", "r", -LARGEST, LARGEST, None, "The value that is followed through the formula.")
 
 PLAYGROUND_FIELDS: tuple[Field, ...] = (
@@ -149,9 +169,18 @@ PLAYGROUND_FIELDS: tuple[Field, ...] = (
     PERCENTILE,
     LO,
     HI,
+    ACTIVATIONS,
+    CALIBRATION,
     VALUE,
 )
 LEAST_ERROR = MinMSE()
+SMALL_BLOCK_BINS = 256  # of the histogram for KL where blocks are parts of a tensor: few values need no more
+ACTIVATION_METHODS: dict[str, Clipping] = {
+    "min-max": MinMax(),
+    "percentile": Percentile(99.99),
+    "least MSE": LEAST_ERROR,
+    "KL": MinKL(),
+}
 
 
 @dataclass(frozen=True)
@@ -169,6 +198,8 @@ class PlaygroundState:
     percentile: float = 99.9
     lo: float | None = None
     hi: float | None = None
+    activations: str = ACTIVATIONS.default
+    calibration: str = CALIBRATION.default
 
     @classmethod
     def from_fields(cls, values: dict[str, Any]) -> PlaygroundState:
@@ -187,6 +218,8 @@ class PlaygroundState:
             percentile=float(given[PERCENTILE.key]),
             lo=given[LO.key],
             hi=given[HI.key],
+            activations=given[ACTIVATIONS.key],
+            calibration=given[CALIBRATION.key],
         )
 
     def spec(self, least: float, greatest: float) -> QuantizerSpec:
@@ -228,7 +261,24 @@ class PlaygroundState:
     @property
     def methods(self) -> dict[str, Clipping]:
         """The clipping methods that find a range by themselves."""
-        return {"min-max": MinMax(), "percentile": Percentile(self.percentile), "least MSE": LEAST_ERROR}
+        return {
+            "min-max": MinMax(),
+            "percentile": Percentile(self.percentile),
+            "least MSE": LEAST_ERROR,
+            "KL": MinKL() if self.granularity == GRANULARITY.default else MinKL(SMALL_BLOCK_BINS),
+            "ACIQ": ACIQ("fit"),
+        }
+
+    def layer_plan(self, weight: QuantizerSpec) -> LayerPlan:
+        """Return what a layer does: its weight by this spec, its input as the state says."""
+        if self.activations == ACTIVATIONS.default:
+            return LayerPlan(weight)
+        form = IntFormat(int(self.activations.split()[0]), signed=False)
+        if self.calibration in ("dynamic", "per token"):
+            granularity: Granularity = PerTensor() if self.calibration == "dynamic" else PerToken()
+            return LayerPlan(weight, QuantizerSpec(form, granularity, symmetric=False), dynamic=True)
+        clipping = ACTIVATION_METHODS[self.calibration]
+        return LayerPlan(weight, QuantizerSpec(form, symmetric=False, clipping=clipping))
 
 
 def found_by(method: str) -> dict[str, object]:

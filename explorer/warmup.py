@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from quant_engine import Distribution, IntFormat, MinMSE, PerChannel, QuantizerSpec, fit
+from quant_engine import ACIQ, Distribution, IntFormat, MinKL, MinMax, MinMSE, PerChannel, QuantizerSpec, fit
 
 _lock = threading.Lock()
 _done = threading.Event()
@@ -18,9 +18,11 @@ def warm_up() -> None:
         if _done.is_set():
             return
         x = np.linspace(-1.0, 1.0, 64, dtype=np.float32).reshape(8, 8)
-        for spec in (QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE()), QuantizerSpec(IntFormat(4))):
-            fit(x, spec).encode(x)
-            fit(x, spec).measure(x)
+        fit(x, QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE()))
+        for clipping in (MinMax(), MinKL(), ACIQ("fit")):
+            quantizer = fit(x, QuantizerSpec(IntFormat(4), clipping=clipping))
+            quantizer.encode(x)
+            quantizer.measure(x)
         statistics = Distribution(x, exact=True)
         statistics.histogram(8)
         statistics.error([-0.5, 0.5])

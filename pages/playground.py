@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer import compute, panels
-from explorer.frame import selected
+from explorer.frame import convention, selected
 from explorer.panels.settings import block_field, remember_range
 from quant_engine import QuantError
 
@@ -28,9 +28,10 @@ def playground() -> None:
     remember_range(view.lo, view.hi)
     panels.instrument_panel(model, layer, settings, spec, block, view)
     panels.tensor_panel(model, layer, result)
-    panels.formula_panel(spec, view)
-    panels.code_panel(model, layer, spec, block, view)
-    panels.accuracy_panel(accuracy.empty(), model, layer, spec)
+    panels.formula_panel(spec, view, convention())
+    plan = settings.layer_plan(spec)
+    panels.code_panel(model, layer, spec, plan, block, view)
+    panels.accuracy_panel(accuracy.empty(), model, layer, plan)
 
 
 playground()

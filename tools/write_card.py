@@ -19,6 +19,7 @@ from fashion import NORMALISATION, read_split
 from quant_engine import (
     IntFormat,
     LayerPlan,
+    MinKL,
     MinMax,
     MinMSE,
     Percentile,
@@ -38,7 +39,7 @@ COLUMNS = {
     "per channel, least MSE": (PerChannel(0), MinMSE()),
 }
 WIDTHS = ((8, 8), (4, 4), (8, 2))  # bits of weights and of activations
-CALIBRATORS = {"min-max": MinMax(), "99.99th percentile": Percentile(99.99), "least MSE": MinMSE()}
+CALIBRATORS = {"min-max": MinMax(), "99.99th percentile": Percentile(99.99), "least MSE": MinMSE(), "least KL": MinKL()}
 
 
 def full_accuracy(network: Network, folder: pathlib.Path) -> Accuracy:

@@ -13,22 +13,22 @@ from streamlit.delta_generator import DeltaGenerator
 
 from explorer import compute, notation
 from explorer.jobs import SupersededError
-from quant_engine import QuantError, QuantizerSpec
+from quant_engine import LayerPlan, QuantError
 
-LABELS = ("Float32", "This tensor so", "Every layer so")
+LABELS = ("Float32", "This layer so", "Every layer so")
 OWNER_KEY = "accuracy_owner"
 QUICK = 0.15  # seconds in which a result is awaited without a sign
 METRIC_WIDTH = 130
 LOOK = 0.1  # seconds between signs of life; each lets a newer setting interrupt
 
 
-def accuracy_panel(place: DeltaGenerator, model: str, layer: str, spec: QuantizerSpec) -> None:
+def accuracy_panel(place: DeltaGenerator, model: str, layer: str, plan: LayerPlan) -> None:
     """Fill `place` once the background worker has the answer; until then say that it runs.
 
     The container's key names the setting it answers, so that a test can tell a new answer from the one before.
     """
     owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
-    future = compute.accuracies(owner, model, layer, spec)
+    future = compute.accuracies(owner, model, layer, plan)
     try:
         _await(future, place)
         results = future.result()
@@ -40,7 +40,7 @@ def accuracy_panel(place: DeltaGenerator, model: str, layer: str, spec: Quantize
         return
     total = results[0].total
     with place.container(
-        key=f"accuracy_{hashlib.sha256(f'{model}{layer}{spec.key}'.encode()).hexdigest()[:12]}",
+        key=f"accuracy_{hashlib.sha256(f'{model}{layer}{plan}'.encode()).hexdigest()[:12]}",
         horizontal=True,
         gap="medium",
         width="content",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import compute, controls, state
-from explorer.state import PlaygroundState
+from explorer.state import Choice, PlaygroundState
 from quant_engine import QuantizerSpec
 
 FIELD_WIDTH = 130
@@ -18,20 +18,14 @@ def settings_panel(model: str, layer: str) -> PlaygroundState:
         with st.container(width=200):
             controls.slider(state.BITS)
         granularity = controls.choice(state.GRANULARITY)
-        clipping = controls.choice(state.CLIPPING, on_change=_clipping_changed)
         symmetric = controls.choice(state.SYMMETRY) == "symmetric"
-        signed = controls.choice(state.CODES) == "signed"
-        controls.choice(state.LEVELS, disabled=not signed)
+        clipping = controls.choice(state.CLIPPING, on_change=_clipping_changed)
+        _more(granularity, clipping)
+        signed = _menu(state.CODES) == "signed"
+        _menu(state.LEVELS, disabled=not signed)
         _range_fields(model, layer, symmetric)
-        if granularity == "channel group":
-            with st.container(width=FIELD_WIDTH):
-                controls.whole_number(state.CHANNELS)
-        if granularity == "sub-channel":
-            with st.container(width=FIELD_WIDTH):
-                controls.whole_number(state.GROUP)
-        if clipping == "percentile":
-            with st.container(width=FIELD_WIDTH):
-                controls.real_number(state.PERCENTILE, width=10.0)
+        if _menu(state.ACTIVATIONS) != state.ACTIVATIONS.default:
+            _menu(state.CALIBRATION)
         st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, args=(state.PLAYGROUND_FIELDS,))
     keys = [field.key for field in state.PLAYGROUND_FIELDS if field.key in st.session_state]
     return PlaygroundState.from_fields({key: st.session_state[key] for key in keys})
@@ -53,6 +47,22 @@ def block_field(spec: QuantizerSpec, shape: tuple[int, ...]) -> int:
 def remember_range(lo: float, hi: float) -> None:
     """Keep the range that is shown, for "by hand" to start from."""
     st.session_state[RANGE_MEMORY] = lo, hi
+
+
+def _menu(field: Choice, disabled: bool = False) -> str:
+    with st.container(width=FIELD_WIDTH):
+        return controls.menu(field, disabled)
+
+
+def _more(granularity: str, clipping: str) -> None:
+    """Draw the number that goes with a choice."""
+    number = {"channel group": state.CHANNELS, "sub-channel": state.GROUP}.get(granularity)
+    if number is not None:
+        with st.container(width=FIELD_WIDTH):
+            controls.whole_number(number)
+    if clipping == "percentile":
+        with st.container(width=FIELD_WIDTH):
+            controls.real_number(state.PERCENTILE, width=10.0)
 
 
 def _range_fields(model: str, layer: str, symmetric: bool) -> None:

@@ -31,27 +31,30 @@ def _relative_code(value, scale, zero_point, qmin, qmax, mode, noise, i):
 
 
 @kernel
+def _round_run(x, out, scale, zero_point, qmin, qmax, totals, mode, noise):
+    lowest = (qmin - zero_point) * scale
+    highest = (qmax - zero_point) * scale
+    sums = NO_SUMS
+    for i in range(x.size):
+        value = x[i]  # before `out`, which may be the same memory, is written
+        code = _relative_code(value, scale, zero_point, qmin, qmax, mode, noise, i)
+        out[i] = add_product(np.float32(0), code, scale)
+        sums = _grown(sums, value, out[i], _saturate(value, lowest, highest) != value)
+    _add(sums, totals)
+
+
+@kernel
 def fake_quantize_blocks(x, offsets, scale, zero_point, qmin, qmax, start, stop, out, totals, mode, noise):
     """Do what `affine.fake_quantize_blocks` does; `noise`, one uniform number a value, decides if `mode` is at random.
 
-    Clipped are, as there, values outside the outermost levels.
+    Clipped are, as there, values outside the outermost levels. Where no values are asked for, they are written to
+    memory of its own: the sums are the same to the bit.
     """
-    keep = out.size > 0
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        step, zero = scale[block], zero_point[block]
-        lowest = (qmin - zero) * step
-        highest = (qmax - zero) * step
-        sums = NO_SUMS
-        for i in range(start, end):
-            value = x[i]  # before `out`, which may be the same memory, is written
-            code = _relative_code(value, step, zero, qmin, qmax, mode, noise, i)
-            level = add_product(np.float32(0), code, step)
-            if keep:
-                out[i] = level
-            sums = _grown(sums, value, level, _saturate(value, lowest, highest) != value)
-        _add(sums, totals)
+        target = out[start:end] if out.size > 0 else np.empty(end - start, np.float32)
+        _round_run(x[start:end], target, scale[block], zero_point[block], qmin, qmax, totals, mode, noise[start:end])
         start = end
         block += 1
 

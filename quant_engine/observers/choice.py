@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from quant_engine.clipping import Clipping
 from quant_engine.observers.base import Observer
-from quant_engine.observers.extremes import MinMaxObserver
+from quant_engine.observers.extremes import MinMaxObserver, MovingAverageObserver
 from quant_engine.observers.histogram import HistogramObserver
 
 FEWEST_BINS = 2048
 BINS_A_CODE = 8  # bins this much narrower than the codes' steps leave the error of a range where it was
+BINS_A_BIN = 16  # that another histogram is to be made from; fewer would give its bins very unequal shares
 
 
 def observer_for(clipping: Clipping, bits: int = 8) -> Observer:
     """Return a new observer that keeps what a clipping method needs: extremes, their average, or a histogram.
 
-    The histogram has 2,048 bins, or 8 for each code of formats wider than 8 `bits`.
+    The histogram has 2,048 bins, or 8 for each code of formats wider than 8 `bits`; for `MinKL`, which makes one of its
+    own from it, 16 for each bin of that.
 
     Example:
         >>> from quant_engine import MinMSE
@@ -30,7 +33,9 @@ def _histogram(clipping: Clipping, bits: int) -> Observer:
     return HistogramObserver(max(FEWEST_BINS, BINS_A_CODE << bits))
 
 
-CHOICES: dict[str, Callable[[Clipping, int], Observer]] = {
+CHOICES: dict[str, Callable[[Any, int], Observer]] = {
     "MinMax": lambda clipping, bits: MinMaxObserver(),
+    "MovingAverage": lambda clipping, bits: MovingAverageObserver(clipping.constant),
+    "MinKL": lambda clipping, bits: HistogramObserver(BINS_A_BIN * clipping.bins),
     "FixedRange": lambda clipping, bits: MinMaxObserver(),  # it needs nothing
 }

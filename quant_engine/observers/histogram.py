@@ -26,7 +26,8 @@ class HistogramObserver:
 
     The bins so depend on the extremes alone. When these grow, e grows, and whole bins become halves of wider ones: no
     value is lost or counted twice, whatever the growth, and the order and division into batches do not matter. Between
-    `bins` / 2 and `bins` bins cover the range from the least value, or 0, to the greatest, or 0.
+    `bins` / 2 and `bins` bins cover the range from the least value, or 0, to the greatest, or 0. How many of the values
+    are exactly 0, as many are behind a ReLU, is known apart.
 
     Raises:
         QuantError: for fewer than 2 bins.
@@ -47,6 +48,7 @@ class HistogramObserver:
         self.exponent = LEAST_EXPONENT
         self.first = 0  # k of the first bin
         self.counts = np.zeros(1, np.int64)
+        self.zeros = 0  # among the counts
         self.seen = MinMaxObserver()
 
     @property
@@ -64,6 +66,7 @@ class HistogramObserver:
         array, lo, hi = finite_batch(batch)
         if array.size:
             self._cover(lo, hi)
+            self.zeros += array.size - int(np.count_nonzero(array))
             count_aligned(
                 np.ascontiguousarray(array).reshape(-1), math.ldexp(1.0, -self.exponent), self.first, self.counts
             )
@@ -79,6 +82,7 @@ class HistogramObserver:
         if other.seen.lo <= other.seen.hi:
             self._cover(other.seen.lo, other.seen.hi)
             self._add(other.counts, other.first, other.exponent)
+            self.zeros += other.zeros
 
     def range(self, spec: QuantizerSpec) -> tuple[float, float]:
         """Return the range that the spec's clipping method finds for the counts.
@@ -92,17 +96,25 @@ class HistogramObserver:
         return spec.clipping.range_of(self.weighted_values(), spec.format, spec.symmetric)
 
     def weighted_values(self) -> WeightedValues:
-        """Return the bins' centres and counts, and the exact extremes.
+        """Return the bins' centres and counts, the zeros, and the exact extremes.
 
         Raises:
             QuantError: if nothing has been observed.
         """
         lo, hi = self.seen.range()
-        return WeightedValues.from_histogram(self.counts, self.edges, lo, hi)
+        if not self.zeros:
+            return WeightedValues.from_histogram(self.counts, self.edges, lo, hi)
+        if lo == hi:
+            return WeightedValues(np.zeros(1), np.array([float(self.zeros)]))
+        others = self.counts.copy()
+        others[-self.first] -= self.zeros
+        found = WeightedValues.from_histogram(others, self.edges, lo or None, hi or None)
+        place = int(np.searchsorted(found.values, 0.0))
+        return WeightedValues(np.insert(found.values, place, 0.0), np.insert(found.counts, place, self.zeros))
 
     def to_arrays(self) -> Arrays:
         """Return the state."""
-        numbers = {name: np.array(getattr(self, name)) for name in ("bins", "exponent", "first")}
+        numbers = {name: np.array(getattr(self, name)) for name in ("bins", "exponent", "first", "zeros")}
         return {**numbers, "counts": self.counts.copy(), **self.seen.to_arrays()}
 
     @classmethod
@@ -112,11 +124,12 @@ class HistogramObserver:
         Raises:
             QuantError: if an array is missing, or the counts are none of this many bins.
         """
-        bins, exponent, first = numbers(arrays, "bins", "exponent", "first")
+        bins, exponent, first, zeros = numbers(arrays, "bins", "exponent", "first", "zeros")
         observer, counts = cls(int(bins)), arrays.get("counts", np.empty(0))
         if counts.ndim != 1 or not 0 < counts.size <= observer.bins or (counts < 0).any():
             raise QuantError(f"counts of shape {counts.shape} are no histogram of up to {observer.bins} bins")
         observer.exponent, observer.first, observer.counts = int(exponent), int(first), counts.astype(np.int64)
+        observer.zeros = int(zeros)
         observer.seen = MinMaxObserver.from_arrays(arrays)
         return observer
 

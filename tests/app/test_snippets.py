@@ -13,11 +13,14 @@ from explorer.snippets import engine_code, numpy_code
 from quant_engine import (
     FixedRange,
     IntFormat,
+    LayerPlan,
+    MinKL,
     MinMSE,
     Percentile,
     PerChannel,
     PerChannelGroup,
     PerGroup,
+    PerToken,
     QuantizerSpec,
 )
 
@@ -28,6 +31,12 @@ SPECS = [
     QuantizerSpec(IntFormat(5), PerGroup(10, remainder="short"), symmetric=False),
     QuantizerSpec(IntFormat(2), PerChannelGroup(7, remainder="short"), clipping=FixedRange(-0.2, 0.3)),
 ]
+UNSIGNED = IntFormat(4, signed=False)
+PLANS = [
+    *(LayerPlan(spec) for spec in SPECS),
+    LayerPlan(SPECS[0], QuantizerSpec(UNSIGNED, symmetric=False, clipping=MinKL())),
+    LayerPlan(SPECS[1], QuantizerSpec(UNSIGNED, PerToken(), symmetric=False), dynamic=True),
+]
 
 
 def output_of(code: str) -> str:
@@ -37,13 +46,14 @@ def output_of(code: str) -> str:
     return printed.getvalue()
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: type(spec.granularity).__name__)
-def test_the_engine_snippet_gives_the_error_and_the_accuracies_on_screen(spec: QuantizerSpec) -> None:
+@pytest.mark.parametrize("plan", PLANS)
+def test_the_engine_snippet_gives_the_error_and_the_accuracies_on_screen(plan: LayerPlan) -> None:
+    spec = plan.weight
     result = compute.outcome("fashion-cnn", "conv2", spec.key, spec)
-    printed = output_of(engine_code("fashion-cnn", "conv2", spec))
+    printed = output_of(engine_code("fashion-cnn", "conv2", spec, plan))
     assert f"SQNR {result.report.sqnr_db:.2f} dB" in printed
     assert f"{result.storage.bits_per_value:.4f} bits per value" in printed
-    accuracies = compute.accuracies("test", "fashion-cnn", "conv2", spec).result(60)
+    accuracies = compute.accuracies("test", "fashion-cnn", "conv2", plan).result(60)
     assert [int(n) for n in re.findall(r"(\d+) of \d+ right", printed)] == [a.correct for a in accuracies]
 
 

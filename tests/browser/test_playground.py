@@ -43,7 +43,7 @@ def expected(model: str, layer: str, spec: QuantizerSpec) -> dict[str, str]:
         "Bits per value": notation.short(storage.bits_per_value, 4),
         "Size": notation.sizes(4 * x.size, storage.size_bytes),
         "Float32": notation.accuracy(network.evaluate().value),
-        "This tensor so": notation.accuracy(network.evaluate(QuantizationPlan({layer: LayerPlan(spec)})).value),
+        "This layer so": notation.accuracy(network.evaluate(QuantizationPlan({layer: LayerPlan(spec)})).value),
         "Every layer so": notation.accuracy(network.evaluate(everywhere).value),
     }
 

@@ -176,6 +176,16 @@ def test_a_frozen_plan_gives_the_same_labels_before_and_after_it_is_saved(networ
         np.testing.assert_array_equal(network.predict(other, "calibration"), network.predict(plan, "calibration"))
 
 
+def test_the_moving_average_sees_batches_of_32_in_their_order(network):
+    last = list(network.layers())[-1]
+    spec = qe.QuantizerSpec(qe.IntFormat(8, signed=False), clipping=qe.MovingAverage(0.5))
+    found = network.freeze(qe.QuantizationPlan({last: qe.LayerPlan(activation=spec)}))[last].activation
+    high = None
+    for part in np.split(network.activations([last])[last], 512 // 32):
+        high = part.max() if high is None else high + 0.5 * (part.max() - high)
+    assert found.scale.item() == pytest.approx(high / 255, rel=1e-4)
+
+
 # --- calibration ------------------------------------------------------------------------------------------------------
 
 
@@ -267,7 +277,7 @@ def with_first_layer(network, weight, bias):
     return changed
 
 
-@pytest.mark.parametrize("clipping", [qe.MinMax(), qe.MinMSE(), qe.Percentile(99)], ids=str)
+@pytest.mark.parametrize("clipping", [qe.MinMax(), qe.MinMSE(), qe.Percentile(99), qe.MinKL(), qe.ACIQ()], ids=str)
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_a_dead_layers_zeros_stay_zeros(network, clipping, dynamic):
     dead = with_first_layer(network, 0, -1)

@@ -96,10 +96,33 @@ def test_growth_by_a_thousandfold_loses_no_value():
     assert observer.counts.size > 1024
 
 
+@given(batches, st.integers(0, 9))
+def test_zeros_are_known_apart_from_their_bin(parts, zeros):
+    whole = np.float32([value for part in parts for value in part] + [0.0] * zeros + [-0.0])
+    observer = shown(HistogramObserver(16), [*parts, [0.0] * zeros, [-0.0]])
+    found = observer.weighted_values()
+    assert found.counts[found.values == 0].sum() >= np.count_nonzero(whole == 0)
+    assert found.total == pytest.approx(whole.size)
+    assert (found.lo, found.hi) == pytest.approx((whole.min(), whole.max()), abs=np.diff(observer.edges)[0])
+
+
 def test_the_exact_extremes_are_kept():
     observer = shown(HistogramObserver(8), [[0.1, 0.77], [-0.3]])
     found = observer.range(qe.QuantizerSpec(EIGHT_BITS, symmetric=False, clipping=qe.Percentile(100)))
     assert found == pytest.approx((np.float32(-0.3), np.float32(0.77)))
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize(
+    "clipping", [qe.MinKL(), qe.MinKL(512), qe.ACIQ(), qe.ACIQ("laplace"), qe.ACIQ("fit")], ids=str
+)
+def test_calibrators_find_in_batches_nearly_what_they_find_in_the_whole_tensor(clipping, signed):
+    x = np.maximum(np.random.default_rng(7).standard_normal(50_000), 0).astype(np.float32)
+    spec = qe.QuantizerSpec(qe.IntFormat(4, signed), symmetric=False, clipping=clipping)
+    seen = BlockObservers(spec, ())
+    for part in np.split(x, 10):
+        seen.update(part)
+    assert seen.quantizer().scale.item() == pytest.approx(qe.fit(x, spec).scale.item(), rel=0.03)
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -162,7 +185,7 @@ class TestEveryObserver:
             np.testing.assert_array_equal(array, before[name])
 
     def test_all_zero_is_a_range_of_no_width(self, kind):
-        for clipping in (qe.MinMax(), qe.MinMSE(), qe.Percentile(99)):
+        for clipping in (qe.MinMax(), qe.MinMSE(), qe.Percentile(99), qe.MinKL(), qe.ACIQ(), qe.MovingAverage()):
             spec = qe.QuantizerSpec(EIGHT_BITS, clipping=clipping)
             assert shown(kind(), [np.zeros(5), -np.zeros(5)]).range(spec) == (0.0, 0.0)
 
@@ -205,7 +228,9 @@ def test_a_histogram_has_two_bins_or_more(bins):
 def test_finer_formats_get_more_bins():
     assert observer_for(qe.MinMSE(), 4).bins == observer_for(qe.MinMSE()).bins == 2048
     assert observer_for(qe.MinMSE(), 12).bins == 8 * 4096
+    assert observer_for(qe.MinKL(512)).bins == 16 * 512
     assert isinstance(observer_for(qe.MinMax()), MinMaxObserver)
+    assert observer_for(qe.MovingAverage(0.25)).constant == 0.25
 
 
 @pytest.mark.parametrize("granularity", [qe.PerTensor(), qe.PerChannel(1), qe.PerChannelGroup(2, 1, "short")], ids=str)

@@ -49,6 +49,14 @@ def test_every_way_to_a_value_agrees_and_the_same_seed_gives_the_same_codes(x, s
 
 
 @every_mode
+@pytest.mark.parametrize("size", [1, 16, 27, 60, 68, 5000])
+def test_the_report_is_the_same_to_the_bit_with_values_and_without(size, mode):
+    x = np.random.default_rng(size).standard_normal(size).astype(np.float32)
+    fitted = qe.fit(x, qe.QuantizerSpec(qe.IntFormat(4), clipping=qe.Percentile(90), rounding=mode))
+    assert fitted.reconstruct(x)[1] == fitted.measure(x)
+
+
+@every_mode
 def test_clipped_is_what_lies_outside_the_outermost_levels(mode):
     report = ruler(mode).measure(np.float32([-1.01, -1, -0.93, 0, 0.875, 0.876, 2]))
     assert report.clipped == 3
