@@ -96,6 +96,15 @@ def value_formula(view: BlockView, r: float, convention: Convention = TOOLS, cod
     )
 
 
+def flowing(formula: str) -> str:
+    r"""Return Markdown for a formula that breaks at its relations where the window is narrow, as displayed ones do not.
+
+    >>> flowing(r"S = \frac{a}{b}")
+    '$S = \\dfrac{a}{b}$'
+    """
+    return "$" + formula.replace(r"\frac", r"\dfrac") + "$"
+
+
 def _code(view: BlockView, r: float, known: int | None) -> int:
     if known is not None:
         return known

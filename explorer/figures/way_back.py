@@ -66,7 +66,15 @@ def way_figure(way: Way, unit: str, canvas: Canvas) -> go.Figure:
         yaxis=theme.axis("", tickvals=list(ROWS.values()), ticktext=list(ROWS), range=[-0.55, 2.35], showline=False),
         annotations=[
             note(f"r = {short(way.r, 4)}", way.r, 2.0, theme.ORIGINAL, yanchor="bottom", yshift=6),
-            note(f"error {short(way.r_hat - way.r)}", (way.r + way.r_hat) / 2, 0.0, theme.ERROR, yshift=14),
+            note(
+                f"error {short(way.r_hat - way.r)}",
+                max(way.r, way.r_hat),
+                0.0,
+                theme.ERROR,
+                xanchor="left",
+                xshift=8,
+                yshift=14,
+            ),
         ],
     )
 

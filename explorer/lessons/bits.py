@@ -40,7 +40,7 @@ def laboratory(bench: Bench) -> Scene:
     with figure:  # the instrument may take this figure's place
         charts.show(codebook_figure(shown, bench.canvas), f"{SLUG}_chart_codebook", describe_codebook(shown))
     with beside, numbers():
-        st.metric("Codes", count(result.codes_total), f"2^{bits} = {2**bits}", delta_color="off", delta_arrow="off")
+        st.metric("Codes", count(result.codes_total))
         st.metric("Codes used", count(result.codes_used) if bench.telling else "?")
         st.metric("Scale S", short(view.scale))
         st.metric(

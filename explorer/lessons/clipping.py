@@ -76,6 +76,7 @@ def laboratory(bench: Bench) -> Scene:
                 f"{SLUG}_chart_objectives",
                 describe_objectives(objectives, picked),
             )
+            st.caption(words()["objectives"])
         else:
             st.info(words()["curve_after_question" if asked else "curve_after_prediction"], icon=":material/lock:")
     with beside:

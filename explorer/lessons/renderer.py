@@ -7,7 +7,7 @@ import hashlib
 import streamlit as st
 
 from explorer import charts, controls, frame, tensors
-from explorer.formulas import Convention
+from explorer.formulas import Convention, flowing
 from explorer.lessons.links import playground_link
 from explorer.lessons.model import BEATS, Bench, Choices, Facts, Lesson, Place
 from explorer.lessons.prose import words
@@ -110,7 +110,7 @@ def _reveal(lesson: Lesson, scene: Scene, facts: Facts) -> None:
 def _formula(lesson: Lesson, scene: Scene, facts: Facts) -> None:
     convention: Convention = frame.convention()
     for line in lesson.formulas(scene, convention):
-        st.latex(line)
+        st.markdown(flowing(line), text_alignment="center")
     st.caption(f"{lesson.prose.formula.format_map(facts)} {convention.sentence}")
 
 
