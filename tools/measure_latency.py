@@ -42,27 +42,30 @@ counts = np.histogram(np.random.default_rng(0).standard_normal(18432), 160)[0]
 st.metric("MSE", f"{1 / 4**bits:.3g}")
 st.plotly_chart(go.Figure(go.Bar(y=counts * bits)), key="chart")
 """
+ACCURACY = "[class*=st-key-accuracy_]"
 NUMBERS = "[...document.querySelectorAll('[data-testid=stMetric]')].map(e => e.innerText).join()"
 DRAWN = """() => [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')]
   .map(e => e.shadowRoot?.querySelector('canvas[data-shows]')?.dataset.shows ?? '').join()"""
-STATE = """() => {
+STATE = """(() => {
   const drawn = DRAWN;
-  const text = selector => [...document.querySelectorAll(selector)].map(e => e.innerText).join();
+  const text = selector => [...document.querySelectorAll(selector)].map(e => e.textContent).join();
   return {
-    numbers: text('[data-testid=stMetric]'),
-    figure: [...document.querySelectorAll('.js-plotly-plot .main-svg')].map(e => e.innerHTML).join() + drawn(),
-    accuracy: [...document.querySelectorAll('[class*=st-key-accuracy_]')].map(e => e.className).join(),
+    numbers: () => text('[data-testid=stMetric]:not([class*=accuracy] *)'),
+    figure: () => [...document.querySelectorAll('.js-plotly-plot .main-svg')].map(e => e.innerHTML).join() + drawn(),
+    accuracy: () => [...document.querySelectorAll('[class*=st-key-accuracy_]')].map(e => e.className).join(),
   };
-}""".replace("DRAWN", DRAWN)
-# resolves with the milliseconds from now until what is watched differs from before and two frames have been painted
+})()""".replace("DRAWN", DRAWN)
+BEFORE = "watched => Object.fromEntries(watched.map(name => [name, STATE[name]()]))".replace("STATE", STATE)
+# resolves with the milliseconds from now until what is watched differs from before and two frames have been painted;
+# looks every 5 ms rather than in every frame, since a browser without a graphics card draws frames with the processor
 WATCH = """([watched, before]) => new Promise(resolve => {
   const start = performance.now(), state = STATE;
   const look = () => {
-    const now = state();
+    const now = Object.fromEntries(watched.map(name => [name, state[name]()]));
     const done = watched.every(name => now[name] && now[name] !== before[name]);
     done || performance.now() - start > 20000
       ? requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now() - start)))
-      : requestAnimationFrame(look);
+      : setTimeout(look, 5);
   };
   look();
 })""".replace("STATE", STATE)
@@ -76,12 +79,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(*command: str) -> Iterator[tuple[str, float]]:
+def server(*command: str, cwd: pathlib.Path = ROOT) -> Iterator[tuple[str, float]]:
     """Run a command that takes a port; yield the address and the seconds it took to answer."""
     port = free_port()
     address, start = f"http://127.0.0.1:{port}", time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", *command, str(port)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", *command, str(port)], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         while True:
@@ -111,7 +114,7 @@ def responses(page: Page, rounds: int, watched: list[str], settle: Callable[[], 
     page.get_by_role("slider", name="Bits").focus()
     for i in range(rounds + 1):
         settle()
-        before = page.evaluate(STATE)
+        before = page.evaluate(BEFORE, watched)
         page.keyboard.press("ArrowRight" if i % 12 < 6 else "ArrowLeft")
         times.append(page.evaluate(WATCH, [watched, before]))
     return times[1:]
@@ -125,7 +128,7 @@ def quiet(page: Page) -> Callable[[], None]:
         while still < 3:
             page.wait_for_timeout(120)
             now = page.evaluate(NUMBERS)
-            still = still + 1 if now == last and "Running" not in now else 0
+            still = still + 1 if now == last and "running" not in now else 0
             last = now
 
     return settle
@@ -146,12 +149,14 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
         bare = ("streamlit", "run", str(bare_script), "--server.headless", "true", "--server.port")
         browser = tool.chromium.launch(executable_path=chromium, args=FLAGS)
         for last in (False, False, True):
-            for name, command in (("bare", bare), ("app", APP)):
-                with server(*command) as (address, live):
+            for name, command, cwd in (("bare", bare, pathlib.Path(folder)), ("app", APP, ROOT)):
+                with server(*command, cwd=cwd) as (address, live):
                     found.setdefault(f"{name} server live, s", []).append(live)
                     page, first = first_plot(browser, address)
                     found.setdefault(f"{name} first plot, s", []).append(first)
                     if last:
+                        if name == "app":
+                            page.wait_for_selector(ACCURACY, state="attached", timeout=30_000)
                         settle = quiet(page)
                         settle()
                         found[f"{name} repaint, ms"] = responses(page, rounds, ["numbers", "figure"], settle)
@@ -159,6 +164,7 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
         with server(*APP) as (address, _live):
             for model in ("fashion-cnn", "fashion-depthwise"):
                 page, _first = first_plot(browser, f"{address}/?model={model}&play_clipping=percentile")
+                page.wait_for_selector(ACCURACY, state="attached", timeout=30_000)
                 settle = quiet(page)
                 settle()
                 found[f"{model} accuracy, ms"] = responses(page, rounds, ["accuracy"], settle)

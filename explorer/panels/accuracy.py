@@ -1,10 +1,12 @@
-"""Accuracy of the whole network: in floating point, with this tensor quantized, with every layer quantized so."""
+"""Accuracy of the whole network: in floating point, with this layer quantized, with every layer quantized so."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -14,12 +16,14 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer import compute, notation
 from explorer.jobs import SupersededError
 from quant_engine import LayerPlan, QuantError
+from quant_engine.network import Accuracy
 
 LABELS = ("Float32", "This layer so", "Every layer so")
 OWNER_KEY = "accuracy_owner"
-QUICK = 0.15  # seconds in which a result is awaited without a sign
 METRIC_WIDTH = 130
-LOOK = 0.1  # seconds between signs of life; each lets a newer setting interrupt
+LOOK = 0.02  # seconds after which a newer setting may interrupt
+SIGN_OF_LIFE = 0.3  # seconds
+PENDING = "…"
 
 
 def accuracy_panel(place: DeltaGenerator, model: str, layer: str, plan: LayerPlan) -> None:
@@ -30,43 +34,49 @@ def accuracy_panel(place: DeltaGenerator, model: str, layer: str, plan: LayerPla
     owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
     future = compute.accuracies(owner, model, layer, plan)
     try:
-        _await(future, place)
+        _await(future, lambda: place.container(key="awaiting_accuracy", horizontal=True, gap="medium", width="content"))
         results = future.result()
     except SupersededError:
-        place.caption("A newer setting is being evaluated.")
-        return
+        return  # a newer setting of this session is being evaluated, and draws itself
     except QuantError as error:
         place.warning(f"Not every layer can be quantized so: {error}")
         return
-    total = results[0].total
-    with place.container(
-        key=f"accuracy_{hashlib.sha256(f'{model}{layer}{plan}'.encode()).hexdigest()[:12]}",
-        horizontal=True,
-        gap="medium",
-        width="content",
-    ):
+    key = f"accuracy_{hashlib.sha256(f'{model}{layer}{plan}'.encode()).hexdigest()[:12]}"
+    with place.container(key=key, horizontal=True, gap="medium", width="content"):
         for label, result in zip(LABELS, results, strict=True):
-            low, high = result.interval
-            st.metric(
-                label,
-                notation.accuracy(result.value),
-                f"{notation.accuracy(low)} – {notation.accuracy(high)}",
-                delta_color="off",
-                delta_arrow="off",
-                width=METRIC_WIDTH,
-                help=f"Accuracy: {notation.count(result.correct)} of {notation.count(total)} test images "
-                f"right, with the 95 % interval; one image is {notation.short(100 / total)} points.",
-            )
+            _metric(label, result)
 
 
-def _await(future: Future[Any], place: DeltaGenerator) -> None:
-    """Wait, showing the time taken."""
-    started, wait = time.monotonic(), QUICK
+def _metric(label: str, result: Accuracy) -> None:
+    low, high = result.interval
+    _draw(
+        label,
+        notation.accuracy(result.value),
+        f"{notation.accuracy(low)} – {notation.accuracy(high)}",
+        f"Accuracy: {notation.count(result.correct)} of {notation.count(result.total)} test images right, with the "
+        f"95 % interval; one image is {notation.short(100 / result.total)} points.",
+    )
+
+
+def _draw(label: str, value: str, note: str, explanation: str | None = None) -> None:
+    st.metric(label, value, note, delta_color="off", delta_arrow="off", width=METRIC_WIDTH, help=explanation)
+
+
+def _await(future: Future[Any], row: Callable[[], DeltaGenerator]) -> None:
+    """Wait, with the time taken in the place of a number, so that nothing else on the page moves."""
+    if future.done():
+        return
+    started, shown = time.monotonic(), -SIGN_OF_LIFE
+    with row():
+        for label in LABELS[:-1]:
+            _draw(label, PENDING, "running")
+        clock = st.empty()
     while not future.done():
-        try:
-            future.exception(timeout=wait)
-        except TimeoutError:
-            place.caption(
-                f":material/hourglass_top: Running the network on the test images… {time.monotonic() - started:.1f} s"
-            )
-        wait = LOOK
+        waited = time.monotonic() - started
+        if waited - shown >= SIGN_OF_LIFE:
+            shown = waited
+            with clock:
+                _draw(LABELS[-1], PENDING, f"running {waited:.1f} s")
+        with contextlib.suppress(TimeoutError):
+            future.exception(timeout=LOOK)
+        st.session_state.get(OWNER_KEY)  # where Streamlit stops this run if a newer setting has come

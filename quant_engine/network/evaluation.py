@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
@@ -11,14 +12,15 @@ import numpy as np
 
 from quant_engine.inputs import Float32Array
 from quant_engine.network.activations import LayerChange, refuse_broken
-from quant_engine.network.architectures import Architecture, Step, Weighted
+from quant_engine.network.architectures import Architecture, Shape, Step, Weighted
 from quant_engine.network.layers import Parameters
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-BATCH = 500
-CACHE_BYTES = 256 << 20
+BATCH = 200  # images whose values stay in the processor's caches from layer to layer
+CACHE_BYTES = 512 << 20
+CHANGED_BYTES = 64 << 20  # of one run, behind changed layers: filling fresh memory takes as long as computing it
 
 UNCHANGED = LayerChange()
 
@@ -39,6 +41,7 @@ class Runner:
         """Keep copies of folded weights and biases, and of the inputs."""
         import torch
 
+        self._architecture = architecture
         self._steps = architecture.steps
         self._parameters = _tensors(parameters)
         self._inputs = torch.from_numpy(inputs.copy())
@@ -55,16 +58,46 @@ class Runner:
 
         with torch.inference_mode():
             start, keys, x = self._resume(changes)
-            for step in self._steps[start:]:
-                if isinstance(step, Weighted):
-                    self._keep(keys, x)
-                    keys = (*keys, changes.get(step.name, UNCHANGED).key)
-                x = self._run(step, x, changes)
-            outputs = np.asarray(x.numpy())
+            kept = {prefix: x.new_empty((len(x), *shape)) for prefix, shape in self._worth_keeping(changes, start)}
+            parts = []
+            for first in range(0, len(x), BATCH):
+                part, ahead = x[first : first + BATCH], keys
+                for step in self._steps[start:]:
+                    if isinstance(step, Weighted):
+                        if ahead in kept:
+                            kept[ahead][first : first + BATCH] = part
+                        ahead = (*ahead, changes.get(step.name, UNCHANGED).key)
+                    part = self._run(step, part, changes)
+                parts.append(part)
+            outputs = np.asarray(torch.cat(parts).numpy())
             if not np.isfinite(outputs).all():
                 self._refuse_first_broken(changes)
                 refuse_broken("the network gives", outputs)
+            for prefix, values in kept.items():
+                self._keep(prefix, values)
             return outputs
+
+    def _worth_keeping(self, changes: Mapping[str, LayerChange], start: int) -> list[tuple[tuple[str, ...], Shape]]:
+        """Return which inputs of layers from step `start` on to keep: the keys of the layers before, and the shape.
+
+        These are all behind unchanged layers and, from the end of the network on, what there is room for behind others.
+        """
+        found: list[tuple[tuple[str, ...], Shape]] = []
+        ahead: tuple[str, ...] = ()
+        for step, shape, _one_sided in self._architecture.layer_inputs():
+            if ahead and self._steps.index(step) >= start:
+                found.append((ahead, shape))
+            ahead = (*ahead, changes.get(step.name, UNCHANGED).key)
+        room = CHANGED_BYTES
+        worth = []
+        for prefix, shape in reversed(found):
+            size = 4 * len(self._inputs) * math.prod(shape)
+            if any(prefix):
+                if size > room:
+                    continue
+                room -= size
+            worth.append((prefix, shape))
+        return worth
 
     def _run(self, step: Step, x: Tensor, changes: Mapping[str, LayerChange]) -> Tensor:
         """Return the outputs of one step."""
@@ -73,12 +106,9 @@ class Runner:
         if not isinstance(step, Weighted):
             return step.run(x)
         change, (weight, bias) = changes.get(step.name, UNCHANGED), self._parameters[step.name]
-        chosen = weight if change.weight is None else torch.from_numpy(change.weight)
-
-        def seen(part: Tensor) -> Tensor:
-            return part if change.quantize is None else torch.from_numpy(change.of_input(step.name, part.numpy()))
-
-        return torch.cat([step.run(seen(part), chosen, bias) for part in torch.split(x, BATCH)])
+        if change.quantize is not None:
+            x = torch.from_numpy(change.of_input(step.name, x.numpy()))
+        return step.run(x, weight if change.weight is None else torch.from_numpy(change.weight), bias)
 
     def _refuse_first_broken(self, changes: Mapping[str, LayerChange]) -> None:
         """Run again from the start and refuse the first layer's input that is not finite."""
@@ -104,8 +134,6 @@ class Runner:
 
     def _keep(self, keys: tuple[str, ...], x: Tensor) -> None:
         """Keep a layer's input; where room is short, those behind unchanged layers stay longest."""
-        if not keys:
-            return  # the inputs themselves
         with self._lock:
             self._kept[keys] = x
             self._kept.move_to_end(keys)

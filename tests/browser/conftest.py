@@ -128,7 +128,7 @@ def settle(page: Page, limit: float = 90) -> None:
               const app = document.querySelector('[data-testid=stApp]');
               const busy = app?.getAttribute('data-test-script-state') === 'running' ||
                 document.querySelectorAll('[data-testid=stSkeleton]').length > 0 ||
-                (main?.innerText || '').includes('Running the network');
+                /running \\d/.test(main?.innerText || '');
               return [busy, main ? main.innerHTML.length : 0];
             }"""
         )
