@@ -54,6 +54,21 @@ def slider(field: Number) -> int:
     )
 
 
+def fine_slider(field: Number) -> float:
+    """Show a slider in steps of a tenth."""
+    return st.slider(
+        field.label,
+        float(field.least),
+        float(field.greatest),
+        float(field.default or field.least),
+        step=0.1,
+        format="%.1f",
+        key=field.key,
+        help=field.help,
+        bind="query-params",
+    )
+
+
 def whole_number(field: Number, greatest: int | None = None) -> int:
     """Show a number field with buttons to step; `greatest` narrows the range to what is at hand."""
     return st.number_input(

@@ -1,4 +1,4 @@
-"""The trade of clipping: rounding and clipping error against β, and what β cuts off the histogram."""
+"""The trade of clipping: rounding and clipping error against β."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from explorer.figures import parts, theme
+from explorer.figures import theme
 from explorer.figures.theme import Canvas, Trace
-from explorer.notation import share, short
-from explorer.results import BlockView
+from explorer.notation import short
 
 CURVE_HEIGHT = 430
-CUT_HEIGHT = 240
 DECADES = 4.5  # below the greatest error; less is not drawn
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "hexagon", "star")
 ROUNDING_COLOR, CLIPPING_COLOR = theme.QUANTIZED, theme.ORIGINAL
@@ -80,36 +78,6 @@ def describe_split(split: Split, now: Pick, picks: Mapping[str, Pick]) -> str:
     return (
         f"Mean squared error against β from {short(float(split.clips[0]))} to {short(float(split.clips[-1]))}: "
         f"rounding rises with β, clipping falls. Now β = {short(now.clip)}, error {short(now.error)}. {said}."
-    )
-
-
-def cut_figure(view: BlockView, unit: str, canvas: Canvas) -> go.Figure:
-    """Draw the histogram with what the range cuts off."""
-    ends = parts.span(view.distribution, view.lo, view.hi)
-    kept = (float(view.levels[0]), float(view.levels[-1]))
-    bars, top, notes = parts.outline(view.distribution, kept, "y", unit)
-    below = view.lo < 0
-    marks = [parts.line(value, "y", theme.QUANTIZED) for value in ((view.lo, view.hi) if below else (view.hi,))]
-    anchor = "right" if view.hi > sum(ends) / 2 else "left"
-    place = {"yref": "paper", "yanchor": "bottom", "xanchor": anchor}
-    label = parts.note(parts.named("β", view.hi), view.hi, 1, theme.QUANTIZED, **place)
-    return theme.figure(
-        [*bars, parts.codewords(view, ends, "y", -0.06 * top)],
-        CUT_HEIGHT,
-        canvas,
-        margin={"l": 62, "r": 8, "t": 26, "b": 44},
-        xaxis=theme.axis(f"{unit} r", range=list(ends)),
-        yaxis=theme.axis("count", nticks=4, range=[-0.12 * top, 1.05 * top]),
-        shapes=marks,
-        annotations=[*notes, label],
-    )
-
-
-def describe_cut(view: BlockView, clipped: float) -> str:
-    """Say in words what the figure shows."""
-    return (
-        f"Histogram from {short(view.distribution.lo)} to {short(view.distribution.hi)}, clipped to "
-        f"[{short(view.lo)}, {short(view.hi)}]: {share(clipped)} of the values lie outside."
     )
 
 

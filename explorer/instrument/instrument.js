@@ -9,7 +9,6 @@ const FINE = 0.1; // with shift
 const KEY_STEP = 1 / 200; // of the axis
 const LETTING_GO = 350; // milliseconds without a key
 const CONFIRMATION = 4000; // milliseconds in which older answers of the server are passed over
-const BITS = [2, 16];
 
 /** One mounted instrument. */
 class Instrument {
@@ -40,14 +39,14 @@ class Instrument {
     }
     this.header = header;
     const asked = header.setting;
-    const late = performance.now() > this.pending?.until;
-    if (this.pending && (late || same(this.pending.asked, asked))) this.pending = null;
+    if (header.answered === this.pending?.id || performance.now() > this.pending?.until) this.pending = null;
     if (!this.drag && !this.pending) this.setting = { ...asked };
     else this.setting = { ...asked, lo: this.setting.lo, hi: this.setting.hi, bits: this.setting.bits };
     this.canvas.setAttribute("aria-label", header.alt);
     this.curve.setAttribute("aria-label", header.curve_alt);
     this.root.querySelector(".hint").textContent = header.hint;
     this.root.querySelector(".under").textContent = header.note;
+    this.root.classList.toggle("veiled", header.veiled);
     for (const [name, color] of Object.entries(header.palette)) {
       this.root.style.setProperty(`--${name.toLowerCase()}`, color);
     }
@@ -85,11 +84,12 @@ class Instrument {
     this.root.querySelector(".bits").textContent = `${setting.bits} bits`;
     for (const button of this.root.querySelectorAll("[data-bits]")) {
       const next = setting.bits + Number(button.dataset.bits);
-      button.toggleAttribute("disabled", next < BITS[0] || next > BITS[1]);
+      button.toggleAttribute("disabled", next < this.header.bits[0] || next > this.header.bits[1]);
     }
   }
 
   drawCurve(scene) {
+    if (this.header.veiled) return;
     const { symmetric, signed, narrow, bits } = this.setting;
     const key = [symmetric, signed, narrow, bits].join();
     if (!this.curves || this.curves.key !== key) {
@@ -110,7 +110,10 @@ class Instrument {
       used: `${whole(result.used)} of ${whole(levels)}`,
       step: `S = ${short(quantizer.scale)}`,
     };
-    for (const [name, words] of Object.entries(say)) numbers[name].textContent = words;
+    const veiled = ["mse", "split", "sqnr"];
+    for (const [name, words] of Object.entries(say)) {
+      numbers[name].textContent = this.header.veiled && veiled.includes(name) ? "?" : words;
+    }
     const [rounding, clipped] = this.root.querySelectorAll(".split i");
     rounding.style.width = `${100 * (1 - clipping)}%`;
     clipped.style.width = `${100 * clipping}%`;
@@ -166,7 +169,8 @@ class Instrument {
       handle.setAttribute("aria-valuemin", String(Math.min(this.stats.least, 0)));
       handle.setAttribute("aria-valuemax", String(Math.max(this.stats.greatest, 0)));
       handle.setAttribute("aria-valuenow", String(value));
-      handle.setAttribute("aria-valuetext", `${short(value)}, mean squared error ${short(result.mse)}`);
+      const error = header.veiled ? "" : `, mean squared error ${short(result.mse)}`;
+      handle.setAttribute("aria-valuetext", short(value) + error);
     }
   }
 
@@ -194,21 +198,22 @@ class Instrument {
     const { lo, hi, bits } = this.setting;
     const snapped = this.header.marks.find((mark) => mark.lo === lo && mark.hi === hi);
     this.drag = null;
-    this.expect({ lo, hi, bits });
+    this.expect();
     this.redraw();
     this.tell({ bits, range: [lo, hi], method: method ?? snapped?.method ?? null });
   }
 
-  /** Remember what the server is to confirm; until it does, its older answers do not move the handles. */
-  expect(asked) {
-    this.pending = { asked, until: performance.now() + CONFIRMATION };
+  /** Expect the server's answer; until it comes, its older ones do not move the handles. */
+  expect() {
+    this.pending = { id: performance.timeOrigin + performance.now(), until: performance.now() + CONFIRMATION };
   }
 
   tell(move) {
     const { bits, lo, hi } = this.setting;
     const { mse } = evaluate(this.stats, affine(this.setting));
-    this.announcement.textContent = `${bits} bits, from ${short(lo)} to ${short(hi)}: mean squared error ${short(mse)}`;
-    this.send("commit", move);
+    const error = this.header.veiled ? "" : `: mean squared error ${short(mse)}`;
+    this.announcement.textContent = `${bits} bits, from ${short(lo)} to ${short(hi)}${error}`;
+    this.send("commit", { id: this.pending?.id ?? 0, ...move });
   }
 
   listen() {
@@ -227,8 +232,8 @@ class Instrument {
     }
     for (const button of this.root.querySelectorAll("[data-bits]")) {
       button.onclick = () => {
-        this.setting.bits = Math.min(Math.max(this.setting.bits + Number(button.dataset.bits), BITS[0]), BITS[1]);
-        this.expect({ bits: this.setting.bits });
+        this.setting.bits = Math.min(Math.max(this.setting.bits + Number(button.dataset.bits), this.header.bits[0]), this.header.bits[1]);
+        this.expect();
         this.wait(() => this.tell({ bits: this.setting.bits, range: null, method: null }));
         this.redraw();
       };

@@ -59,15 +59,20 @@ def instrument(
     curve_alt: str,
     note: str,
     ink: str,
+    bits: tuple[int, int] = (2, 16),
+    veiled: bool = False,
 ) -> None:
     """Draw the instrument; `on_move` is called (as a callback, before the page runs) when a hand lets go.
 
     `unit` names what the values are ("weight"); `alt` and `curve_alt` describe the figures; `note` stands under the
-    curve.
+    curve; `bits` are the fewest and most of the stepper. While `veiled`, error and curve are not shown: a question may
+    ask for them.
     """
+    answered = f"{key}_answered"
 
     def moved() -> None:
         if (commit := st.session_state[key].get("commit")) is not None:
+            st.session_state[answered] = commit["id"]
             on_move(Move(commit["bits"], commit["range"] and tuple(commit["range"]), commit["method"]))
 
     _component(
@@ -82,6 +87,9 @@ def instrument(
             note=note,
             hint="Drag α or β, or press a calibrator to go there" if marks else "Drag α or β",
             widths=CURVE_BITS,
+            bits=bits,
+            veiled=veiled,
+            answered=st.session_state.get(answered),
             palette={**PALETTE, "ink": ink},
         ),
         on_commit_change=moved,

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
 from explorer import charts, compute, controls, formulas
-from explorer.figures.clipping import Pick, Split, cut_figure, describe_cut, describe_split, split_figure
+from explorer.figures.clipping import Pick, Split, describe_split, split_figure
 from explorer.figures.objectives import describe_objectives, objectives_figure
 from explorer.formulas import Convention
+from explorer.instrument import Move
 from explorer.lessons import fields
 from explorer.lessons.calibration import calibration_section
+from explorer.lessons.hand import hand
 from explorer.lessons.model import Bench, Facts, Lesson, Place
 from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
 from explorer.lessons.prose import words
 from explorer.lessons.scene import Scene
 from explorer.notation import latex, ratio, share, short
 from explorer.state import Number
-from quant_engine import FixedRange, IntFormat, MinMax, MinMSE, Percentile, QuantizerSpec, fit
+from quant_engine import Distribution, FixedRange, IntFormat, MinMax, MinMSE, Percentile, QuantizerSpec, fit
 from quant_engine.clipping import ACIQ, Clipping, MinKL
 from quant_engine.distribution import WeightedValues
 
@@ -33,7 +35,6 @@ BETA = Number(
     100,
     100,
     "The clipping value, in per cent of the greatest magnitude. The range is [−β, β]; [0, β] if no value is negative.",
-    whole=True,
 )
 CALIBRATORS: dict[str, Clipping] = {
     "min–max": MinMax(),
@@ -56,43 +57,53 @@ def laboratory(bench: Bench) -> Scene:
         with st.container(width=SLIDER_WIDTH):
             bits = controls.slider(BITS)
         with st.container(width=SLIDER_WIDTH):
-            beta = controls.slider(BETA)
+            beta = controls.fine_slider(BETA)
     scene = _scene(bench, bits, beta)
-    report, view = scene.outcome.report, scene.view
+    report = scene.outcome.report
     asked = bench.asking and question(scene).key not in bench.guesses
-    telling = bench.predicted and not asked
-    figure, beside = figures_of(0.56)
-    with figure:  # the instrument may take these figures' place
-        if telling:
-            split, picked, now = _split(scene), _picks(scene), Pick(view.hi, scene.mse)
-            charts.show(
-                split_figure(split, now, picked, bench.canvas),
-                f"{SLUG}_chart_split",
-                describe_split(split, now, picked),
-            )
-            objectives = _objectives(scene, split.clips)
-            charts.show(
-                objectives_figure(split.clips, objectives, picked, bench.canvas),
-                f"{SLUG}_chart_objectives",
-                describe_objectives(objectives, picked),
-            )
-            st.caption(words()["objectives"])
-        else:
-            st.info(words()["curve_after_question" if asked else "curve_after_prediction"], icon=":material/lock:")
-    with beside:
-        chart = cut_figure(view, bench.subject.unit, bench.canvas)
-        charts.show(chart, f"{SLUG}_chart_cut", describe_cut(view, report.clipped_share))
-    with beside, numbers():
-        st.metric("β", short(view.hi))
+    picked = _picks(scene) if bench.predicted and not asked else None
+    locked = words()["curve_after_question" if asked else "curve_after_prediction"]
+    hand(scene, f"{SLUG}_instrument", BITS, picked, _moved(bench), words()["draw_beta"] if picked else locked)
+    if picked is not None:
+        _errors(bench, scene, picked)
+    else:
+        st.info(locked, icon=":material/lock:")
+    with numbers():
+        st.metric("β", short(scene.view.hi))
         st.metric("Clipped", share(report.clipped_share))
-        st.metric("Rounding error", short(report.rounding_mse) if telling else "?")
-        st.metric("Clipping error", short(report.clipping_mse) if telling else "?")
-    if telling:
-        with beside:
-            st.table([{"calibrator": name, "β": short(p.clip), "MSE": short(p.error)} for name, p in picked.items()])
+        st.metric("Rounding error", short(report.rounding_mse) if picked else "?")
+        st.metric("Clipping error", short(report.clipping_mse) if picked else "?")
     if bench.subject.unit == "activation":
         calibration_section(bench.model, bench.layer, bits)
     return scene
+
+
+def _errors(bench: Bench, scene: Scene, picked: dict[str, Pick]) -> None:
+    """Draw both parts of the error, what each calibrator minimises, and what it picks."""
+    split, now = _split(scene), Pick(scene.view.hi, scene.mse)
+    left, right = figures_of(0.5)
+    with left:
+        chart = split_figure(split, now, picked, bench.canvas)
+        charts.show(chart, f"{SLUG}_chart_split", describe_split(split, now, picked))
+    with right:
+        objectives = _objectives(scene, split.clips)
+        chart = objectives_figure(split.clips, objectives, picked, bench.canvas)
+        charts.show(chart, f"{SLUG}_chart_objectives", describe_objectives(objectives, picked))
+        st.caption(words()["objectives"])
+    st.table([{"calibrator": name, "β": short(p.clip), "MSE": short(p.error)} for name, p in picked.items()])
+
+
+def _moved(bench: Bench) -> Callable[[Move], None]:
+    """Return what takes over a drag (a callback)."""
+    greatest = _greatest(bench.subject.statistics)
+
+    def moved(move: Move) -> None:
+        values: dict[str, object] = {BITS.key: move.bits}
+        if move.range is not None:
+            values[BETA.key] = min(max(round(100 * move.range[1] / greatest, 1), BETA.least), BETA.greatest)
+        controls.assign(values)
+
+    return moved
 
 
 def prediction(scene: Scene) -> str:
@@ -131,7 +142,7 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
 def question(scene: Scene) -> Place:
     """Ask for the best β; a guess is scored by what it costs."""
     form, shown = scene.spec.format, scene.subject.statistics
-    greatest = max(-shown.lo, shown.hi) or 1.0
+    greatest = _greatest(shown)
     best = shown.best_range(form)[1] or greatest
 
     def cost(beta: float) -> float:
@@ -141,9 +152,13 @@ def question(scene: Scene) -> Place:
     return Place(f"{scene.subject.key}|{form.bits}", REACH[0] * greatest, greatest, best, cost)
 
 
-def _scene(bench: Bench, bits: int, percent: int) -> Scene:
+def _greatest(shown: Distribution) -> float:
+    return max(-shown.lo, shown.hi) or 1.0
+
+
+def _scene(bench: Bench, bits: int, percent: float) -> Scene:
     shown = bench.subject.statistics
-    greatest = max(-shown.lo, shown.hi) or 1.0
+    greatest = _greatest(shown)
     form = IntFormat(bits, signed=shown.lo < 0)
     beta = greatest * percent / 100
     return Scene(bench.subject, QuantizerSpec(form, clipping=FixedRange(-beta if form.signed else 0.0, beta)))
@@ -154,7 +169,7 @@ def _split(scene: Scene) -> Split:
     form, shown = scene.spec.format, scene.subject.statistics
 
     def measured() -> Split:
-        clips = np.geomspace(*REACH, POINTS) * (max(-shown.lo, shown.hi) or 1.0)
+        clips = np.geomspace(*REACH, POINTS) * (_greatest(shown))
         specs = [QuantizerSpec(form, clipping=FixedRange(-b if form.signed else 0.0, b)) for b in clips]
         reports = [fit(scene.subject.values, spec).measure(scene.subject.values) for spec in specs]
         rounding, clipping = ([getattr(r, name) for r in reports] for name in ("rounding_mse", "clipping_mse"))

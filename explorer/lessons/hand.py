@@ -1,0 +1,39 @@
+"""The instrument in a laboratory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from explorer import charts, compute
+from explorer.figures.clipping import Pick
+from explorer.instrument import Mark, Move, Setting, Statistics, instrument, statistics
+from explorer.instrument.words import describe_curve, describe_values
+from explorer.lessons.scene import Scene
+from explorer.state import Number
+
+
+def hand(
+    scene: Scene, key: str, bits: Number, picked: Mapping[str, Pick] | None, on_move: Callable[[Move], None], note: str
+) -> None:
+    """Draw the instrument for a laboratory's scene; without what the calibrators picked, errors stay veiled."""
+    subject, spec, view = scene.subject, scene.spec, scene.view
+    packed: Statistics = compute.kept(f"packed|{subject.key}", lambda: statistics(subject.values, subject.statistics))
+    marks = [
+        Mark(name, -pick.clip if spec.symmetric and spec.format.signed else min(view.lo, 0.0), pick.clip, name)
+        for name, pick in (picked or {}).items()
+    ]
+    best = min((pick.error for pick in (picked or {}).values()), default=view.error)
+    instrument(
+        key,
+        packed,
+        Setting(spec.format.bits, spec.format.signed, spec.format.narrow, spec.symmetric, view.lo, view.hi),
+        marks,
+        on_move,
+        unit=subject.unit,
+        alt=describe_values(view, subject.unit),
+        curve_alt=describe_curve(spec.format.bits, view, best) if picked else note,
+        note=note,
+        ink=charts.ink(),
+        bits=(int(bits.least), int(bits.greatest)),
+        veiled=picked is None,
+    )
