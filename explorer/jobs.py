@@ -18,7 +18,7 @@ from typing import Any
 
 MOST_KEPT = 512
 NICENESS = 10
-PAUSE = 0.05  # seconds
+PAUSE = 0.02  # seconds
 
 
 class SupersededError(Exception):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BATCH = 200  # images whose values stay in the processor's caches from layer to layer
 CACHE_BYTES = 512 << 20
-CHANGED_BYTES = 64 << 20  # of one run, behind changed layers: filling fresh memory takes as long as computing it
+CHANGED_BYTES = 32 << 20  # of one run, behind changed layers: filling fresh memory takes as long as computing it
 
 UNCHANGED = LayerChange()
 
