@@ -4,6 +4,7 @@
 // tensors arrive value by value, and every answer for them is exact.
 
 const COLUMNS = 3; // count, sum, sum of squares
+const ROUNDING = 2 ** -22; // of a level that was a float32 twice: a value this little beyond the last level is on it
 
 /** Read what packing.py wrote: the length of a JSON header, the header, and the runs. */
 function unpack(bytes) {
@@ -126,9 +127,9 @@ function squaredError(sums, from, to, level) {
 /** Return the thresholds between the levels of a quantizer, with its outermost levels in front and behind. */
 function limitsOf({ qmin, qmax, scale, zero, lowest, highest }) {
   const limits = new Float64Array(qmax - qmin + 2);
-  limits[0] = lowest;
+  limits[0] = lowest - Math.abs(lowest) * ROUNDING;
   for (let k = 1; k <= qmax - qmin; k++) limits[k] = (qmin - zero + k - 0.5) * scale;
-  limits[qmax - qmin + 1] = highest + Math.abs(highest) * 2 ** -25; // a value on the last level is not beyond it
+  limits[qmax - qmin + 1] = highest + Math.abs(highest) * ROUNDING;
   return limits;
 }
 

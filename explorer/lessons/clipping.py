@@ -66,8 +66,6 @@ def laboratory(bench: Bench) -> Scene:
     hand(scene, f"{SLUG}_instrument", BITS, picked, _moved(bench), words()["draw_beta"] if picked else locked)
     if picked is not None:
         _errors(bench, scene, picked)
-    else:
-        st.info(locked, icon=":material/lock:")
     with numbers():
         st.metric("β", short(scene.view.hi))
         st.metric("Clipped", share(report.clipped_share))

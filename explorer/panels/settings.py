@@ -8,25 +8,26 @@ from explorer import compute, controls, state
 from explorer.state import Choice, PlaygroundState
 from quant_engine import QuantizerSpec
 
-FIELD_WIDTH = 130
+BITS_WIDTH = 150
+FIELD_WIDTH = 116
 RANGE_MEMORY = "play_last_range"  # where the range last shown is kept for "by hand" to start from
 
 
 def settings_panel(model: str, layer: str) -> PlaygroundState:
     """Draw the controls and return what they say."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        with st.container(width=200):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        with st.container(width=BITS_WIDTH):
             controls.slider(state.BITS)
         granularity = controls.choice(state.GRANULARITY)
         symmetric = controls.choice(state.SYMMETRY) == "symmetric"
+        if _menu(state.ACTIVATIONS) != state.ACTIVATIONS.default:
+            _menu(state.CALIBRATION)
+        st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, args=(state.PLAYGROUND_FIELDS,))
         clipping = controls.choice(state.CLIPPING, on_change=_clipping_changed)
         _more(granularity, clipping)
         signed = _menu(state.CODES) == "signed"
         _menu(state.LEVELS, disabled=not signed)
         _range_fields(model, layer, symmetric)
-        if _menu(state.ACTIVATIONS) != state.ACTIVATIONS.default:
-            _menu(state.CALIBRATION)
-        st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, args=(state.PLAYGROUND_FIELDS,))
     keys = [field.key for field in state.PLAYGROUND_FIELDS if field.key in st.session_state]
     return PlaygroundState.from_fields({key: st.session_state[key] for key in keys})
 

@@ -154,7 +154,8 @@ def faults_on(page: Page) -> dict[str, object]:
         """() => {
           const plots = [...document.querySelectorAll('.js-plotly-plot')];
           const hosts = [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')];
-          const canvases = hosts.flatMap(host => [...host.shadowRoot.querySelectorAll('canvas')]);
+          const canvases = hosts.flatMap(host => [...host.shadowRoot.querySelectorAll('canvas')])
+            .filter(canvas => canvas.clientHeight);
           const blank = canvas => !new Uint32Array(
             canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer).some(pixel => pixel);
           return {

@@ -90,3 +90,25 @@ def test_every_lesson_is_whole_in_every_form(app: str, open_page: Opener, slug: 
         step(page, beat)
         assert faults_on(page) == NO_FAULTS
         photograph(page, f"lesson-{slug}-{beat.lower()}-{form}")
+
+
+def test_all_calibrators_stand_on_one_post_relu_activation(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/lesson_clipping?clipping_tensor=layer+inputs")
+    page.get_by_test_id("stRadio").locator("label").nth(1).click()
+    settle(page)
+    step(page, "Reveal")
+    marks = page.locator(".marks button").all_inner_texts()
+    assert {"min–max", "99.9 %", "99 %", "least MSE", "least KL", "ACIQ"} == set(marks)
+    assert page.locator(".handle[data-end=lo]").is_hidden()  # no value is negative, and no code is spent there
+    assert faults_on(page) == NO_FAULTS
+    photograph(page, "calibrators-post-relu")
+
+
+def test_a_drag_in_a_lesson_moves_its_own_setting(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/lesson_clipping")
+    page.get_by_role("slider", name="β, the upper end").focus()
+    for _ in range(4):
+        page.keyboard.press("PageDown")
+    page.wait_for_function("location.search.includes('clipping_beta=')")
+    settle(page)
+    assert "play_" not in page.url
