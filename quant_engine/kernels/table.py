@@ -22,7 +22,7 @@ def _place(u, thresholds):
     place = np.int64(0)
     stride = np.int64(thresholds.size + 1) >> 1
     while stride > 0:
-        place += stride if u >= thresholds[place + stride - 1] else np.int64(0)
+        place += np.int64(u >= thresholds[place + stride - 1]) * stride  # no branch: which way is a toss-up
         stride >>= 1
     return place
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
 from quant_engine.formats import FixedPointFormat, FloatFormat, Format, IntFormat
+from quant_engine.formats.base import MOST_LISTED_BITS, checked_codes
 from quant_engine.granularity import BlockGrid
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.kernels import affine, floating, table
@@ -154,6 +155,22 @@ class FloatCoding(TableCoding):
     """Floating point, whose rounding needs no table."""
 
     format: FloatFormat
+
+    @cached_property
+    def listed(self) -> Float32Array:
+        """The value of every code."""
+        return self.format.decode(np.arange(1 << self.format.bits))
+
+    def decode(self, codes: NDArray[Any], flat: Flat, out: Float32Array) -> Pass:
+        """Return what writes values of codes, looked up where a list of all is short."""
+        if self.format.bits > MOST_LISTED_BITS:
+            return super().decode(codes, flat, out)
+
+        def work(start: int, stop: int) -> None:
+            out[start:stop] = self.listed[checked_codes(codes[start:stop], 0, self.listed.size - 1, self.format)]
+            table.scale_blocks(out, flat.grid.offsets, flat.scale, start, stop)
+
+        return work
 
     @property
     def shape(self) -> tuple[int, int, float, np.float32]:
