@@ -9,7 +9,25 @@
 from quant_engine.clipping import ACIQ, CLIPPINGS, FixedRange, MinKL, MinMax, MinMSE, MovingAverage, Percentile
 from quant_engine.distribution import Distribution
 from quant_engine.errors import QuantError
-from quant_engine.formats import FORMATS, IntFormat
+from quant_engine.formats import (
+    BF16,
+    E2M1,
+    E2M3,
+    E3M2,
+    E4M3,
+    E5M2,
+    E8M0,
+    FORMATS,
+    FP16,
+    FP32,
+    NF4,
+    TF32,
+    Codebook,
+    FixedPointFormat,
+    FloatFormat,
+    IntFormat,
+    power_of_two,
+)
 from quant_engine.granularity import (
     GRANULARITIES,
     PerChannel,
@@ -35,12 +53,26 @@ from quant_engine.quantizer import (
 
 __all__ = [
     "ACIQ",
+    "BF16",
     "CLIPPINGS",
+    "E2M1",
+    "E2M3",
+    "E3M2",
+    "E4M3",
+    "E5M2",
+    "E8M0",
     "FORMATS",
+    "FP16",
+    "FP32",
     "GRANULARITIES",
+    "NF4",
+    "TF32",
+    "Codebook",
     "Distribution",
     "ErrorReport",
+    "FixedPointFormat",
     "FixedRange",
+    "FloatFormat",
     "IntFormat",
     "LayerPlan",
     "MinKL",
@@ -64,5 +96,6 @@ __all__ = [
     "fake_quantize",
     "fit",
     "measure",
+    "power_of_two",
     "quantize",
 ]

@@ -42,6 +42,16 @@ def blocks(x, block):
         yield place, x[tuple(slice(i * length, (i + 1) * length) for i, length in zip(place, block, strict=True))]
 
 
+def nearest_levels(u, values):
+    """Return the number of the nearest of ascending values to each u, of two the lower one; float64 is exact here."""
+    return np.abs(np.asarray(u, np.float64)[:, None] - np.asarray(values, np.float64)).argmin(axis=1)
+
+
+def best_scale_mse(x, values, scales):
+    """Return the least mean squared error of the levels scale · value over the scales."""
+    return min(levels_mse(x, np.asarray(values) * scale) for scale in scales)
+
+
 # --- error ----------------------------------------------------------------------------------------------------------
 
 

@@ -21,9 +21,12 @@ CLIPPINGS: dict[str, type] = {
     "FixedRange": FixedRange,
 }
 
+EVEN_ONLY = (MinKL, ACIQ)  # what they reckon with are codes of equal steps
+
 __all__ = [
     "ACIQ",
     "CLIPPINGS",
+    "EVEN_ONLY",
     "Blocks",
     "Clipping",
     "FixedRange",

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quant_engine.distribution import UniformFormat, WeightedValues
+from quant_engine.distribution import WeightedValues
 from quant_engine.errors import QuantError
 from quant_engine.granularity import BlockGrid
 from quant_engine.inputs import Float32Array, Float64Array
@@ -66,19 +66,19 @@ class Objective:
 
 
 class Clipping(Protocol):
-    """A frozen, hashable choice of how ranges are found."""
+    """A frozen, hashable choice of how ranges are found; a spec has checked that it can take the `format`."""
 
-    def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
+    def ranges(self, blocks: Blocks, format: Any, symmetric: bool) -> Float64Array:
         """Return (lo, hi) of every block, shape (blocks, 2); all values are finite."""
 
-    def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
+    def range_of(self, values: WeightedValues, format: Any, symmetric: bool) -> tuple[float, float]:
         """Return (lo, hi) of one block of weighted values."""
 
-    def objective(self, values: WeightedValues, format: UniformFormat, symmetric: bool, ranges: ArrayLike) -> Objective:
+    def objective(self, values: WeightedValues, format: Any, symmetric: bool, ranges: ArrayLike) -> Objective:
         """Return what the method minimises at each clipping range, (n, 2); it is least at that of `range_of`."""
 
 
-def covered(ranges: ArrayLike, format: UniformFormat, symmetric: bool) -> Float64Array:
+def covered(ranges: ArrayLike, format: Any, symmetric: bool) -> Float64Array:
     """Return ranges (n, 2) as quantizers take them: symmetric about 0 (from 0, for unsigned codes), or holding 0.
 
     Raises:
@@ -90,7 +90,7 @@ def covered(ranges: ArrayLike, format: UniformFormat, symmetric: bool) -> Float6
     low, high = np.minimum(array[:, 0], 0.0), np.maximum(array[:, 1], 0.0)
     if symmetric:
         high = np.maximum(-low, high)
-        low = -high if format.qmin < 0 else np.zeros_like(high)
+        low = -high if format.lowest < 0 else np.zeros_like(high)
     return np.stack([low, high], axis=1)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from quant_engine.clipping.base import Blocks, Objective
-from quant_engine.distribution import Distribution, UniformFormat, WeightedValues
+from quant_engine.distribution import MOST_REACH, Distribution, WeightedValues
+from quant_engine.formats import Format
 from quant_engine.inputs import Float64Array
-from quant_engine.kernels import search
+from quant_engine.kernels import search, table
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.records import Record
 
@@ -22,12 +24,14 @@ SEARCH_STEPS = 100  # candidates for each smaller block
 class MinMSE(Record):
     """The range with the least mean squared error of the quantized block."""
 
-    def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
+    def ranges(self, blocks: Blocks, format: Any, symmetric: bool) -> Float64Array:
         """Search every block: large ones through their histogram, small ones by trying candidates on the values."""
         lengths = np.diff(blocks.offsets)
         if lengths.max() >= LARGE_BLOCK:
             return np.array([Distribution(block).best_range(format, symmetric) for block in blocks.each()])
         offsets, steps = blocks.offsets, np.zeros(blocks.count)
+        if not format.even:
+            return _ranges_of_levels(blocks, format)
         if symmetric:
             least, greatest = np.float32(format.qmin), np.float32(format.qmax)
 
@@ -45,10 +49,22 @@ class MinMSE(Record):
         over_ranges(blocks.count, scale_and_zero, cost=blocks.values.size)
         return np.stack([-zeros * steps, (span - zeros) * steps], axis=1)
 
-    def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
+    def range_of(self, values: WeightedValues, format: Format, symmetric: bool) -> tuple[float, float]:
         """Search through prefix sums of the values."""
         return values.best_range(format, symmetric)
 
-    def objective(self, values: WeightedValues, format: UniformFormat, symmetric: bool, ranges: ArrayLike) -> Objective:
+    def objective(self, values: WeightedValues, format: Format, symmetric: bool, ranges: ArrayLike) -> Objective:
         """Return the mean squared error."""
         return Objective("mean squared error", "", values.range_errors(format, ranges, symmetric))
+
+
+def _ranges_of_levels(blocks: Blocks, format: Format) -> Float64Array:
+    """Return the best range of every small block, of a format whose values are not evenly spaced."""
+    given, scales = (blocks.values, blocks.offsets, format.values(), format.peak), np.zeros(blocks.count)
+
+    def scale_only(start: int, stop: int) -> None:
+        table.best_scales(*given, SEARCH_STEPS, start, stop, scales)
+
+    over_ranges(blocks.count, scale_only, cost=blocks.values.size)
+    reach = np.minimum(scales * format.peak, MOST_REACH)
+    return np.stack([-reach if format.lowest < 0.0 else 0.0 * reach, reach], axis=1)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quant_engine.clipping.base import Blocks, Objective, covered, finite_number
-from quant_engine.distribution import UniformFormat, WeightedValues
+from quant_engine.distribution import WeightedValues
 from quant_engine.errors import QuantError
+from quant_engine.formats import Format
 from quant_engine.inputs import Float64Array
 from quant_engine.records import Record
 
@@ -18,15 +19,15 @@ from quant_engine.records import Record
 class MinMax(Record):
     """The least and the greatest value."""
 
-    def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
+    def ranges(self, blocks: Blocks, format: Format, symmetric: bool) -> Float64Array:
         """Return (min, max) of every block."""
         return blocks.extremes
 
-    def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
+    def range_of(self, values: WeightedValues, format: Format, symmetric: bool) -> tuple[float, float]:
         """Return the extremes."""
         return values.lo, values.hi
 
-    def objective(self, values: WeightedValues, format: UniformFormat, symmetric: bool, ranges: ArrayLike) -> Objective:
+    def objective(self, values: WeightedValues, format: Format, symmetric: bool, ranges: ArrayLike) -> Objective:
         """Return the share of the values that is clipped."""
         return Objective("clipped share", "", values.share_outside(covered(ranges, format, symmetric)))
 
@@ -51,15 +52,15 @@ class MovingAverage(Record):
                 f"constant={self.constant} is out of range; the weight of a batch lies above 0 and up to 1"
             )
 
-    def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
+    def ranges(self, blocks: Blocks, format: Format, symmetric: bool) -> Float64Array:
         """Return (min, max) of every block."""
         return blocks.extremes
 
-    def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
+    def range_of(self, values: WeightedValues, format: Format, symmetric: bool) -> tuple[float, float]:
         """Return the extremes."""
         return values.lo, values.hi
 
-    def objective(self, values: WeightedValues, format: UniformFormat, symmetric: bool, ranges: ArrayLike) -> Objective:
+    def objective(self, values: WeightedValues, format: Format, symmetric: bool, ranges: ArrayLike) -> Objective:
         """Return what `MinMax` does."""
         return MinMax().objective(values, format, symmetric, ranges)
 
@@ -80,7 +81,7 @@ class Percentile(Record):
         if not 50.0 < self.p <= 100.0:
             raise QuantError(f"p={self.p} is out of range; a percentile of clipping lies above 50 and up to 100")
 
-    def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
+    def ranges(self, blocks: Blocks, format: Format, symmetric: bool) -> Float64Array:
         """Return the percentiles of every block."""
         lengths = np.diff(blocks.offsets)
         found = np.empty((blocks.count, 2))
@@ -94,14 +95,14 @@ class Percentile(Record):
                 found[rows] = np.percentile(values, [100.0 - self.p, self.p], axis=1).T
         return found
 
-    def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
+    def range_of(self, values: WeightedValues, format: Format, symmetric: bool) -> tuple[float, float]:
         """Return the weighted percentiles."""
         if symmetric:
             reach = values.magnitudes.percentile(self.p)
             return -reach, reach
         return values.percentile(100.0 - self.p), values.percentile(self.p)
 
-    def objective(self, values: WeightedValues, format: UniformFormat, symmetric: bool, ranges: ArrayLike) -> Objective:
+    def objective(self, values: WeightedValues, format: Format, symmetric: bool, ranges: ArrayLike) -> Objective:
         """Return how far the clipped share is from (100 − p) %: that of |x| if symmetric, else on both ends, summed."""
         wanted = 1.0 - self.p / 100.0
         reach = covered(ranges, format, symmetric)
@@ -146,7 +147,7 @@ class FixedRange(Record):
                 "a clipping range needs lo < hi"
             )
 
-    def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
+    def ranges(self, blocks: Blocks, format: Format, symmetric: bool) -> Float64Array:
         """Return the fixed values.
 
         Raises:
@@ -162,7 +163,7 @@ class FixedRange(Record):
             columns.append(blocks.grid.from_grid(np.broadcast_to(column, blocks.count).reshape(blocks.grid.grid)))
         return np.stack(columns, axis=1)
 
-    def range_of(self, values: WeightedValues, format: UniformFormat, symmetric: bool) -> tuple[float, float]:
+    def range_of(self, values: WeightedValues, format: Format, symmetric: bool) -> tuple[float, float]:
         """Return the fixed values.
 
         Raises:
@@ -173,7 +174,7 @@ class FixedRange(Record):
             raise QuantError(f"the range has {max(lo.size, hi.size)} values for 1 block; give one float for lo and hi")
         return float(lo[0]), float(hi[0])
 
-    def objective(self, values: WeightedValues, format: UniformFormat, symmetric: bool, ranges: ArrayLike) -> Objective:
+    def objective(self, values: WeightedValues, format: Format, symmetric: bool, ranges: ArrayLike) -> Objective:
         """Return how far the farther end is from the fixed one: nothing is minimised, but this is least there."""
         fixed = np.array(self.range_of(values, format, symmetric))
         return Objective(

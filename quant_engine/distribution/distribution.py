@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.distribution.indexed import IndexedValues
-from quant_engine.distribution.range_search import UniformFormat, best_range, range_errors
+from quant_engine.distribution.range_search import best_range, range_errors
 from quant_engine.distribution.runs import Runs, join
 from quant_engine.errors import QuantError
-from quant_engine.formats import IntFormat
+from quant_engine.formats import Format, IntFormat
 from quant_engine.inputs import Float32Array, Float64Array, as_float32, refuse_non_finite
 from quant_engine.kernels import direct
 from quant_engine.kernels.affine import block_extremes
@@ -115,10 +115,10 @@ class Distribution:
         rows = [self.range_errors(IntFormat(int(b), signed=False), ranges, symmetric=False) for b in bits]
         return np.array(rows).reshape(len(rows), len(ranges))
 
-    def range_errors(self, format: UniformFormat, ranges: ArrayLike, symmetric: bool = True) -> Float64Array:
+    def range_errors(self, format: Format, ranges: ArrayLike, symmetric: bool = True) -> Float64Array:
         """Return the mean squared error of each clipping range under a format, shape (n,), as a spec means them.
 
-        `ranges` (n, 2): symmetric ones have the scale max(−lo, hi)/qmax and zero point 0; asymmetric ones are widened
+        `ranges` (n, 2): symmetric ones have the scale max(−lo, hi)/peak and zero point 0; asymmetric ones are widened
         to hold 0, and their zero point is rounded. Scales are not rounded to float32.
 
         Raises:
@@ -126,7 +126,7 @@ class Distribution:
         """
         return range_errors(self._indexed, format, ranges, symmetric)
 
-    def best_range(self, format: UniformFormat, symmetric: bool = True) -> tuple[float, float]:
+    def best_range(self, format: Format, symmetric: bool = True) -> tuple[float, float]:
         """Return the clipping range (lo, hi) with the least mean squared error.
 
         Symmetric ranges are (−a, a), or (0, a) for unsigned codes; asymmetric ones are the outermost levels, so the

@@ -76,6 +76,11 @@ class IndexedValues:
         count, total, square = self.index.prefix[-1, :3]
         return float(count), float(total), float(square)
 
+    @property
+    def mean_magnitude(self) -> float:
+        """Mean |x|."""
+        return (self.sums[1] - 2.0 * float(self.sums_below(0.0)[1])) / self.sums[0]
+
     def rows(self) -> Float64Array:
         """Return (count, Σx, Σx²) of the finest parts at hand, in ascending order: single values, or bins."""
         if not self.index.values.size:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.distribution.indexed import IndexedValues
+from quant_engine.distribution.scale_search import MOST_REACH, best_scale, level_errors
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float64Array
 
@@ -37,19 +38,7 @@ DIRECT_BUDGET = 1 << 23  # values read on either side of the best step, in each 
 FINE_REACH = 0.03  # of the first of these rounds, relative to the step
 
 
-class UniformFormat(Protocol):
-    """What the range search needs of a format: consecutive integer codes."""
-
-    @property
-    def qmin(self) -> int:
-        """The least code."""
-
-    @property
-    def qmax(self) -> int:
-        """The greatest code."""
-
-
-def range_errors(indexed: IndexedValues, format: UniformFormat, ranges: ArrayLike, symmetric: bool) -> Float64Array:
+def range_errors(indexed: IndexedValues, format: Any, ranges: ArrayLike, symmetric: bool) -> Float64Array:
     """Return the mean squared error of each clipping range (n, 2), as `Distribution.range_errors` has it.
 
     Raises:
@@ -61,6 +50,8 @@ def range_errors(indexed: IndexedValues, format: UniformFormat, ranges: ArrayLik
     low, high = np.minimum(array[:, 0], 0.0), np.maximum(array[:, 1], 0.0)
     if not (low < high).all():
         raise QuantError(f"every range must have a width; {array[~(low < high)][:3].tolist()} have none: give lo < hi")
+    if not format.even:
+        return level_errors(indexed, format, np.maximum(-low, high) / format.peak)
     if symmetric:
         steps = np.maximum(-low, high) / format.qmax
         zero = np.zeros(steps.size, np.int64)
@@ -70,12 +61,13 @@ def range_errors(indexed: IndexedValues, format: UniformFormat, ranges: ArrayLik
     return indexed.even_errors(steps, format.qmin - zero, format.qmax - zero)
 
 
-def best_range(
-    indexed: IndexedValues, lo: float, hi: float, format: UniformFormat, symmetric: bool
-) -> tuple[float, float]:
+def best_range(indexed: IndexedValues, lo: float, hi: float, format: Any, symmetric: bool) -> tuple[float, float]:
     """Return the range with the least mean squared error of values from `lo` to `hi`; (0, 0) where all are 0."""
     if lo == hi == 0.0:
         return 0.0, 0.0
+    if not format.even:
+        reach = min(best_scale(indexed, max(-lo, hi) / format.peak, format) * format.peak, MOST_REACH)
+        return (-reach if format.lowest < 0.0 else 0.0), reach
     search = RangeSearch(indexed, lo, hi, format.qmax - format.qmin)
     if symmetric:
         reach = search.best_step(-format.qmin) * format.qmax
@@ -204,7 +196,7 @@ class RangeSearch:
 
     @cached_property
     def _mean_magnitude(self) -> float:
-        return (self.indexed.sums[1] - 2.0 * float(self.indexed.sums_below(0.0)[1])) / self.indexed.sums[0]
+        return self.indexed.mean_magnitude
 
     @property
     def _dense_steps(self) -> int:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quant_engine.distribution.indexed import IndexedValues
-from quant_engine.distribution.range_search import UniformFormat, best_range, range_errors
+from quant_engine.distribution.range_search import best_range, range_errors
 from quant_engine.errors import QuantError
+from quant_engine.formats import Format
 from quant_engine.inputs import LARGEST_FLOAT32, Float64Array, as_float32, refuse_non_finite
 
 
@@ -188,11 +189,11 @@ class WeightedValues:
         below[0], below[-1] = 0.0, held.sum()
         return np.asarray(found + np.diff(below))
 
-    def best_range(self, format: UniformFormat, symmetric: bool = True) -> tuple[float, float]:
+    def best_range(self, format: Format, symmetric: bool = True) -> tuple[float, float]:
         """Return the clipping range (lo, hi) with the least mean squared error, as `Distribution.best_range` does."""
         return best_range(self._indexed, self.lo, self.hi, format, symmetric)
 
-    def range_errors(self, format: UniformFormat, ranges: ArrayLike, symmetric: bool = True) -> Float64Array:
+    def range_errors(self, format: Format, ranges: ArrayLike, symmetric: bool = True) -> Float64Array:
         """Return the mean squared error of each clipping range, as `Distribution.range_errors` does.
 
         Raises:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, Float64Array
+
+MOST_LISTED_BITS = 16  # beyond, a list of all values serves nobody
 
 
 class Format(Protocol):
@@ -16,6 +20,30 @@ class Format(Protocol):
     def bits(self) -> int:
         """Width of a code."""
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The numpy type of the codes."""
+
+    @property
+    def even(self) -> bool:
+        """Whether codes are consecutive integers of equal steps, as zero points and models of even steps need them."""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether values are scaled to each block's range, or stand for themselves."""
+
+    @property
+    def lowest(self) -> float:
+        """The least finite value."""
+
+    @property
+    def highest(self) -> float:
+        """The greatest finite value."""
+
+    @property
+    def peak(self) -> float:
+        """The value that a symmetric range's clipping value a is given: scale = a / peak."""
+
     def values(self) -> Float64Array:
         """Return the finite, sorted, distinct values of all codes."""
 
@@ -24,3 +52,78 @@ class Format(Protocol):
 
     def decode(self, codes: ArrayLike) -> Float32Array:
         """Return the value of each code, in the scaled domain."""
+
+
+class CommonFormat:
+    """What formats are unless they say otherwise: scaled, not even, and with the outermost of their values."""
+
+    @property
+    def even(self) -> bool:
+        """Whether codes are consecutive integers of equal steps."""
+        return False
+
+    @property
+    def scaled(self) -> bool:
+        """Whether values are scaled to each block's range."""
+        return True
+
+    @property
+    def dtype(self: Format) -> np.dtype[Any]:
+        """The smallest unsigned numpy type that holds the codes."""
+        return np.dtype(np.uint8 if self.bits <= 8 else np.uint16 if self.bits <= 16 else np.uint32)
+
+    @property
+    def lowest(self: Format) -> float:
+        """The least value."""
+        return float(self.values()[0])
+
+    @property
+    def highest(self: Format) -> float:
+        """The greatest value."""
+        return float(self.values()[-1])
+
+    @property
+    def peak(self: Format) -> float:
+        """The greatest magnitude of a value."""
+        return max(-self.lowest, self.highest)
+
+
+def refuse_long_list(format: Any, bits: int) -> None:
+    """Check that a format's values are few enough to list.
+
+    Raises:
+        QuantError: for more than 16 bits.
+    """
+    if bits > MOST_LISTED_BITS:
+        raise QuantError(
+            f"{format} has {bits} bits, and a list of 2^{bits} values is refused: only formats of up to "
+            f"{MOST_LISTED_BITS} bits list theirs; use encode() and decode()"
+        )
+
+
+def checked_codes(codes: ArrayLike, least: int, greatest: int, what: object) -> Any:
+    """Return codes as an array.
+
+    Raises:
+        QuantError: for numbers that are no codes of the format.
+    """
+    array = np.asarray(codes)
+    if array.dtype.kind not in "iu":
+        raise QuantError(f"codes have dtype {array.dtype} and shape {array.shape}; give integers")
+    if array.size and not (least <= array.min() and array.max() <= greatest):
+        raise QuantError(
+            f"codes from {array.min()} to {array.max()} in shape {array.shape} are not all codes of {what}, which run "
+            f"from {least} to {greatest}"
+        )
+    return array
+
+
+def checked_width(owner: str, name: str, value: Any, least: int, greatest: int) -> int:
+    """Return a number of bits as a plain integer.
+
+    Raises:
+        QuantError: for what is no integer from `least` to `greatest`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= greatest:
+        raise QuantError(f"{name}={value!r} of {owner} is out of range; give an integer from {least} to {greatest}")
+    return int(value)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.errors import QuantError
+from quant_engine.formats.base import CommonFormat
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.records import Record
 
@@ -16,7 +17,7 @@ MOST_BITS = 16
 
 
 @dataclass(frozen=True)
-class IntFormat(Record):
+class IntFormat(CommonFormat, Record):
     """Consecutive integers, the codes of uniform quantization.
 
     Signed codes run from −2^(bits−1), or −2^(bits−1) + 1 in the restricted (narrow) range, to 2^(bits−1) − 1;
@@ -66,6 +67,31 @@ class IntFormat(Record):
     def qmax(self) -> int:
         """The greatest code."""
         return (1 << self.bits - 1) - 1 if self.signed else (1 << self.bits) - 1
+
+    @property
+    def even(self) -> bool:
+        """Codes are consecutive integers of equal steps."""
+        return True
+
+    @property
+    def step(self) -> float:
+        """The value of the code 1 before scaling."""
+        return 1.0
+
+    @property
+    def lowest(self) -> float:
+        """The least code, as a value."""
+        return float(self.qmin)
+
+    @property
+    def highest(self) -> float:
+        """The greatest code, as a value."""
+        return float(self.qmax)
+
+    @property
+    def peak(self) -> float:
+        """The greatest code, in the full range too, whose one extra code lies beyond the clipping range."""
+        return float(self.qmax)
 
     @property
     def dtype(self) -> np.dtype[Any]:

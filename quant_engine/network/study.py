@@ -69,5 +69,5 @@ def _points(
 def outermost_levels(quantizer: Quantizer) -> tuple[float, float]:
     """Return the least and the greatest level of all blocks."""
     form, zero_point = quantizer.spec.format, quantizer.zero_point
-    low, high = ((code - zero_point) * quantizer.scale for code in (form.qmin, form.qmax))
+    low, high = ((code - zero_point) * quantizer.scale for code in (form.lowest, form.highest))
     return float(np.min(low)), float(np.max(high))

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
+from quant_engine.formats.base import refuse_long_list
 from quant_engine.granularity import BlockGrid
-from quant_engine.inputs import Float32Array, Float64Array, as_float32, refuse_non_finite
-from quant_engine.kernels import affine
+from quant_engine.inputs import Float32Array, as_float32, refuse_non_finite
 from quant_engine.kernels.compile import INFINITY_BITS
 from quant_engine.kernels.parallel import over_ranges
+from quant_engine.quantizer.coding import Coding, Flat, coding_of
 from quant_engine.quantizer.report import ErrorReport, report_from_totals
-from quant_engine.quantizer.rounding import ROUNDINGS
+from quant_engine.quantizer.rounding import refuse_no_generator
 from quant_engine.quantizer.spec import QuantizerSpec
 from quant_engine.quantizer.storage import Storage
 
@@ -24,7 +25,7 @@ NO_OUTPUT = np.empty(0, np.float32)
 
 @dataclass(frozen=True, eq=False)
 class QuantizedTensor:
-    """Integer codes with the scales and zero points (of the block grid's shape) that give them meaning."""
+    """Codes with the scales and zero points (of the block grid's shape) that give them meaning."""
 
     codes: NDArray[Any]
     scale: Float32Array
@@ -58,6 +59,9 @@ class Quantizer:
     code = saturate(rint(x / scale) + zero_point), half to even, in float32 with a true division: ONNX QuantizeLinear
     bit for bit; other roundings of the spec take the place of rint. x̂ = scale · (code − zero_point).
 
+    Formats that are not integers have zero point 0 and code = encode(x / scale), saturated: of fixed point, integers;
+    of floats, bit patterns; of codebooks, numbers of the values. x̂ = scale · decode(code).
+
     `rng` is for stochastic rounding alone; None means seed 0, so that the same values get the same codes.
 
     Raises:
@@ -77,7 +81,10 @@ class Quantizer:
         if not (scale > 0).all():
             raise QuantError(f"scale has {int((~(scale > 0)).sum())} values that are not positive; give scales > 0")
         with np.errstate(over="ignore", invalid="ignore"):
-            ends = [scale * (q - zero_point).astype(np.float32) for q in (self.spec.format.qmin, self.spec.format.qmax)]
+            ends = [
+                scale * (end - zero_point).astype(np.float32)
+                for end in (self.spec.format.lowest, self.spec.format.highest)
+            ]
         if not np.isfinite(ends).all():
             raise QuantError(
                 f"a scale of {scale.max():.4g} puts the outermost level beyond float32's largest value; "
@@ -98,13 +105,7 @@ class Quantizer:
         grid = self._grid(array.shape)
         flat = grid.flatten(array)
         codes = np.empty(flat.shape, self.spec.format.dtype)
-        step, zero = self._per_block(grid)
-        ends = np.float32(self.spec.format.qmin), np.float32(self.spec.format.qmax)
-        how = ROUNDINGS[self.spec.rounding]
-        rest = how.arguments(array.shape, grid, rng)
-        peaks = over_ranges(
-            flat.size, lambda a, b: how.encode(flat, grid.offsets, step, zero, *ends, a, b, codes, *rest)
-        )
+        peaks = over_ranges(flat.size, self._coding.encode(flat, self._flat(array.shape, grid, rng), codes))
         if max(peaks, default=0) >= INFINITY_BITS:
             refuse_non_finite(array)
         return QuantizedTensor(grid.restore(codes), self.scale, self.zero_point, self.spec)
@@ -113,14 +114,14 @@ class Quantizer:
         """Return x̂ of a quantized tensor, or of an array of codes.
 
         Raises:
-            QuantError: for another block grid than the fitted one.
+            QuantError: for another block grid than the fitted one, and numbers that are no codes of a float format or a
+                codebook.
         """
         codes = q.codes if isinstance(q, QuantizedTensor) else np.asarray(q)
         grid = self._grid(codes.shape)
         flat = grid.flatten(codes)
         out = np.empty(flat.shape, np.float32)
-        step, zero = self._per_block(grid)
-        over_ranges(flat.size, lambda a, b: affine.decode_blocks(flat, grid.offsets, step, zero, a, b, out))
+        over_ranges(flat.size, self._coding.decode(flat, self._flat(codes.shape, grid), out))
         return grid.restore(out)
 
     def fake_quantize(self, x: Any, rng: np.random.Generator | None = None) -> Float32Array:
@@ -167,10 +168,12 @@ class Quantizer:
         return self._pass(array, grid, grid.flatten(array), NO_OUTPUT, rng)
 
     def levels(self, block: int | tuple[int, ...] = 0) -> Float32Array:
-        """Return the codewords of a block (row-major number or grid index), in the order of their codes.
+        """Return the codewords of a block (row-major number or grid index), ascending.
+
+        That is the order of integer codes and of a codebook's. ±0 of a float format are one.
 
         Raises:
-            QuantError: if there is no such block.
+            QuantError: if there is no such block, or for a format of more than 16 bits.
         """
         place = self._place(block)
         codes = self.spec.format.values().astype(np.float32)
@@ -178,14 +181,14 @@ class Quantizer:
         return levels
 
     def thresholds(self, block: int | tuple[int, ...] = 0) -> Float32Array:
-        """Return the edges between buckets: for each code but the first, the least float32 that is given it.
+        """Return the edges between buckets: for each level but the first, the least float32 that is given it.
 
         Raises:
-            QuantError: if there is no such block, or rounding is stochastic.
+            QuantError: if there is no such block, rounding is stochastic, or the format has more than 16 bits.
         """
         place = self._place(block)
-        reached = self.spec.format.values()[1:].astype(np.float32) - np.float32(self.zero_point[place])
-        return ROUNDINGS[self.spec.rounding].thresholds(reached, self.scale[place])
+        refuse_long_list(self.spec.format, self.spec.format.bits)
+        return self._coding.thresholds(self.scale[place], np.float32(self.zero_point[place]))
 
     def storage(self, shape: tuple[int, ...]) -> Storage:
         """Return all that is stored for a tensor of this shape."""
@@ -199,8 +202,14 @@ class Quantizer:
             )
         return grid
 
-    def _per_block(self, grid: BlockGrid) -> tuple[Float32Array, Float32Array]:
-        return grid.from_grid(self.scale), grid.from_grid(self.zero_point).astype(np.float32)
+    @property
+    def _coding(self) -> Coding:
+        return coding_of(self.spec.format, self.spec.rounding)
+
+    def _flat(self, shape: tuple[int, ...], grid: BlockGrid, rng: np.random.Generator | None = None) -> Flat:
+        refuse_no_generator(rng)
+        zero_point = grid.from_grid(self.zero_point).astype(np.float32)
+        return Flat(shape, grid, grid.from_grid(self.scale), zero_point, rng)
 
     def _place(self, block: int | tuple[int, ...]) -> tuple[int, ...]:
         try:
@@ -220,16 +229,7 @@ class Quantizer:
         rng: np.random.Generator | None,
     ) -> ErrorReport:
         """Run the fused kernel over the flat values."""
-        step, zero = self._per_block(grid)
-        ends = np.float32(self.spec.format.qmin), np.float32(self.spec.format.qmax)
-        how = ROUNDINGS[self.spec.rounding]
-        rest = how.arguments(x.shape, grid, rng)
-
-        def work(start: int, stop: int) -> Float64Array:
-            totals = np.zeros(affine.TOTALS)
-            how.fake_quantize(flat, grid.offsets, step, zero, *ends, start, stop, out, totals, *rest)
-            return totals
-
+        work = self._coding.fake_quantize(flat, self._flat(x.shape, grid, rng), out)
         report = report_from_totals(over_ranges(flat.size, work), flat.size)
         if report is None:
             refuse_non_finite(x)

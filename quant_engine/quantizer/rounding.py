@@ -41,12 +41,7 @@ class Rounding:
         """Return what these kernels take beyond those of rounding to nearest: the mode, and one random number a value.
 
         The numbers are drawn in the order of the tensor's elements, whatever its blocks; `rng=None` means seed 0.
-
-        Raises:
-            QuantError: for an `rng` that is no generator.
         """
-        if rng is not None and not isinstance(rng, np.random.Generator):
-            raise QuantError(f"rng={rng!r} is no numpy.random.Generator; give numpy.random.default_rng(seed)")
         if self.mode is None:
             return ()
         if self.function is not None:
@@ -62,14 +57,29 @@ class Rounding:
         """
         if self.function is None:
             raise QuantError('rounding="stochastic" has no thresholds: values between two levels go to either')
-        low = np.full(reached.shape, -LARGEST_KEY, np.int64)
-        high = -low
-        while (high - low > 1).any():  # float32 numbers in order, by their number
-            middle = (low + high) // 2
-            with np.errstate(over="ignore"):
-                enough = self.function(_numbered(middle) / scale) >= reached
-            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-        return _numbered(high)
+        return least_reaching(self.function, reached, scale)
+
+
+def refuse_no_generator(rng: object) -> None:
+    """Check that random numbers can be drawn, if they are to be.
+
+    Raises:
+        QuantError: for what is neither None nor a generator.
+    """
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise QuantError(f"rng={rng!r} is no numpy.random.Generator; give numpy.random.default_rng(seed)")
+
+
+def least_reaching(function: Callable[..., Any], reached: Float32Array, scale: np.float32) -> Float32Array:
+    """Return, for each number, the least float32 x with function(x / scale) at that number or above."""
+    low = np.full(reached.shape, -LARGEST_KEY, np.int64)
+    high = -low
+    while (high - low > 1).any():  # float32 numbers in order, by their number
+        middle = (low + high) // 2
+        with np.errstate(over="ignore"):
+            enough = function(_numbered(middle) / scale) >= reached
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    return _numbered(high)
 
 
 def _numbered(keys: NDArray[np.int64]) -> Float32Array:

@@ -13,6 +13,9 @@ from tests import reference
 
 FORMATS = {
     "IntFormat": [qe.IntFormat(4), qe.IntFormat(8, signed=False), qe.IntFormat(3, narrow=True), qe.IntFormat(16)],
+    "FixedPointFormat": [qe.FixedPointFormat(2, 5), qe.FixedPointFormat(4, 12, signed=False)],
+    "FloatFormat": [qe.E2M1, qe.E4M3, qe.FloatFormat(4, 3, bias=8, specials="fnuz"), qe.FP16, qe.TF32, qe.FP32],
+    "Codebook": [qe.NF4, qe.power_of_two(3), qe.Codebook((-1.0, 0.0, 0.25, 0.7, 3.0))],
 }
 GRANULARITIES = {
     "PerTensor": [qe.PerTensor()],
@@ -36,13 +39,29 @@ TABLES = {
     "granularity": (qe.GRANULARITIES, GRANULARITIES),
     "clipping": (qe.CLIPPINGS, CLIPPINGS),
 }
-SPECS = [
-    qe.QuantizerSpec(form, granularity, symmetric, clipping)
+CHOICES = [
+    (form, granularity, symmetric, clipping)
     for form, granularity, clipping in itertools.product(
         *(itertools.chain.from_iterable(examples.values()) for _, examples in TABLES.values())
     )
     for symmetric in (True, False)
 ]
+
+
+def stands_for_itself(form):
+    """Say whether values are not scaled, as DESIGN has it: fixed point, and floats of more than 8 bits."""
+    return isinstance(form, qe.FixedPointFormat) or (isinstance(form, qe.FloatFormat) and form.bits > 8)
+
+
+def is_meaningful(form, granularity, symmetric, clipping):
+    """Say whether the parts go together: anything with integers; of the others, what needs no even steps."""
+    if isinstance(form, qe.IntFormat):
+        return True
+    searched = isinstance(clipping, qe.MinKL | qe.ACIQ)
+    return symmetric and not searched and (isinstance(clipping, qe.MinMax) or not stands_for_itself(form))
+
+
+SPECS = [qe.QuantizerSpec(*choice) for choice in CHOICES if is_meaningful(*choice)]
 
 rng = np.random.default_rng(17)
 normal = rng.standard_normal((6, 10)).astype(np.float32)
@@ -109,13 +128,19 @@ def test_every_entry_of_the_tables_has_an_example_of_its_class(table):
     }
 
 
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if not is_meaningful(*choice)], ids=str)
+def test_parts_that_do_not_go_together_are_refused_with_the_remedy(choice):
+    with pytest.raises(qe.QuantError, match=r"use (symmetric=True|MinMax\(\)|MinMSE\(\))"):
+        qe.QuantizerSpec(*choice)
+
+
 @on_every_tensor
 def test_scales_are_positive_float32_and_zero_points_are_codes(spec, x, fitted, q, x_hat, report):
     assert fitted.scale.shape == fitted.zero_point.shape == spec.granularity.blocks(x.shape).grid
     assert fitted.scale.dtype == np.float32
     assert np.issubdtype(fitted.zero_point.dtype, np.integer)
     assert (fitted.scale > 0).all()
-    assert ((fitted.zero_point >= spec.format.qmin) & (fitted.zero_point <= spec.format.qmax)).all()
+    assert ((fitted.zero_point >= spec.format.lowest) & (fitted.zero_point <= spec.format.highest)).all()
     assert not (spec.symmetric and fitted.zero_point.any())
 
 
@@ -123,10 +148,16 @@ def test_scales_are_positive_float32_and_zero_points_are_codes(spec, x, fitted, 
 def test_codes_and_values_are_those_of_the_reference(spec, x, fitted, q, x_hat, report):
     block = spec.granularity.blocks(x.shape).block
     scale, zero_point = (reference.spread(a, x.shape, block) for a in (fitted.scale, fitted.zero_point))
-    codes = reference.encode(x, scale, zero_point, spec.format.qmin, spec.format.qmax)
     assert (q.codes.dtype, q.shape) == (spec.format.dtype, x.shape)
-    np.testing.assert_array_equal(q.codes, codes)
-    np.testing.assert_array_equal(x_hat, reference.decode(codes, scale, zero_point))
+    if isinstance(spec.format, qe.IntFormat):
+        codes = reference.encode(x, scale, zero_point, spec.format.qmin, spec.format.qmax)
+        np.testing.assert_array_equal(q.codes, codes)
+        np.testing.assert_array_equal(x_hat, reference.decode(codes, scale, zero_point))
+    else:  # the format alone has its oracles elsewhere; it may overflow where a quantizer saturates
+        with np.errstate(over="ignore"):
+            u = np.clip(x / scale, np.float32(spec.format.lowest), np.float32(spec.format.highest))
+        np.testing.assert_array_equal(q.codes, spec.format.encode(u))
+        np.testing.assert_array_equal(x_hat, spec.format.decode(q.codes) * scale)
 
 
 @on_every_tensor
@@ -138,6 +169,8 @@ def test_every_way_to_a_value_agrees_to_the_bit(spec, x, fitted, q, x_hat, repor
 
 @on_every_tensor
 def test_quantizing_the_values_again_gives_the_same_codes(spec, x, fitted, q, x_hat, report):
+    if not isinstance(spec.format, qe.IntFormat) and (fitted.scale < 1e-37).any():
+        return  # products with scales of so few bits are rounded by more than the levels are apart
     np.testing.assert_array_equal(fitted.encode(x_hat).codes, q.codes)
 
 
@@ -158,14 +191,16 @@ def test_fitting_again_gives_the_same_numbers(spec, x, fitted, q, x_hat, report)
 
 @on_every_tensor
 def test_zero_stays_zero(spec, x, fitted, q, x_hat, report):
-    assert not x_hat[x == 0].view(np.int32).any()
+    assert not x_hat[x == 0].any()
+    if not isinstance(spec.format, qe.FloatFormat):  # whose codes tell −0 from 0
+        assert not x_hat[x == 0].view(np.int32).any()
 
 
 @on_every_tensor
 def test_the_storage_is_counted_for_the_shape(spec, x, fitted, q, x_hat, report):
     assert q.storage == fitted.storage(x.shape) == spec.storage(x.shape)
     assert q.storage.code_bits == x.size * spec.format.bits
-    assert q.storage.scale_bits == fitted.scale.size * 32
+    assert q.storage.scale_bits == (0 if stands_for_itself(spec.format) else fitted.scale.size * 32)
     assert q.storage.zero_point_bits == (0 if spec.symmetric else fitted.scale.size * spec.format.bits)
 
 

@@ -13,7 +13,19 @@ from numba.core.dispatcher import Dispatcher
 
 from quant_engine import kernels
 from quant_engine.distribution.indexed import IndexedValues
-from quant_engine.kernels import affine, compile, direct, entropy, index, moments, observe, rounding, search
+from quant_engine.kernels import (
+    affine,
+    compile,
+    direct,
+    entropy,
+    floating,
+    index,
+    moments,
+    observe,
+    rounding,
+    search,
+    table,
+)
 from tests import reference
 from tests.engine.strategies import arrays
 
@@ -144,6 +156,82 @@ def round_values():
         assert_totals(totals, X[part], x_hat[part], lo[part], hi[part])
         if keep:
             np.testing.assert_array_equal(out[part], x_hat[part])
+
+
+TABLE = np.float32([-2.0, -0.75, -0.1, 0.0, 0.3, 4.0])
+TABLE_CODES = np.uint8([9, 8, 7, 6, 5, 4])
+TABLE_EDGES = np.append(np.nextafter(0.5 * (TABLE[1:] + TABLE[:-1]), np.float32(np.inf)), np.float32([np.nan] * 2))
+TABLE_PLACES = reference.nearest_levels(X / SCALE[EVERY], TABLE)
+MINIFLOAT = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])  # one bit of mantissa, least exponent 0: the code is the place
+MINIFLOAT_SHAPE = 1, 0, 6.0, np.float32(-0.0)
+
+
+def assert_quantizes(kernel, given, x_hat, lo, hi):
+    for keep, (start, stop) in itertools.product((True, False), PARTS):
+        part = slice(start, stop)
+        out, totals = np.empty(1000 * keep, np.float32), np.zeros(affine.TOTALS)
+        kernel(X, OFFSETS, SCALE, *given, start, stop, out, totals)
+        assert_totals(totals, X[part], x_hat[part], lo[part], hi[part])
+        if keep:
+            np.testing.assert_array_equal(out[part], x_hat[part])
+
+
+def assert_encodes(kernel, given, expected):
+    for start, stop in PARTS:
+        codes = np.full(1000, 99, np.uint8)
+        peak = kernel(X, OFFSETS, SCALE, *given, start, stop, codes)
+        np.testing.assert_array_equal(codes[start:stop], expected[start:stop])
+        assert (np.delete(codes, slice(start, stop)) == 99).all()
+        assert np.int32(peak).view(np.float32) == np.abs(X[start:stop]).max()
+
+
+@checks("table.fake_quantize_blocks")
+def table_values():
+    scale = SCALE[EVERY]
+    given = TABLE, TABLE_EDGES
+    assert_quantizes(
+        table.fake_quantize_blocks, given, TABLE[TABLE_PLACES] * scale, TABLE[0] * scale, TABLE[-1] * scale
+    )
+
+
+@checks("table.encode_blocks")
+def table_codes():
+    assert_encodes(table.encode_blocks, (TABLE_CODES, TABLE_EDGES), TABLE_CODES[TABLE_PLACES])
+
+
+@checks("table.scale_blocks")
+def scale_blocks():
+    values = X.copy()
+    for start, stop in itertools.pairwise([0, 7, 350, 1000]):
+        table.scale_blocks(values, OFFSETS, SCALE, start, stop)
+    np.testing.assert_array_equal(values, X * SCALE[EVERY])
+
+
+@checks("table.best_scales")
+def best_scales():
+    values, offsets = np.array([-1.0, -0.3, 0.0, 0.2, 1.0]), np.array([0, 250, 500, 1000])
+    scales = np.zeros(3)
+    for start, stop in ((0, 1), (1, 3)):
+        table.best_scales(X, offsets, values, 1.0, 100, start, stop, scales)
+    for scale, (start, stop) in zip(scales, itertools.pairwise(offsets), strict=True):
+        x = X[start:stop]
+        grid = np.linspace(0.0, 2.0 * np.abs(x).max(), 1001)[1:]
+        assert reference.levels_mse(x, values * scale) <= 1.001 * reference.best_scale_mse(x, values, grid)
+
+
+@checks("floating.fake_quantize_blocks")
+def float_values():
+    scale = SCALE[EVERY]
+    place = reference.nearest_levels(np.abs(X / scale), MINIFLOAT)  # no value of X lies half-way
+    x_hat = np.copysign(MINIFLOAT[place], X).astype(np.float32) * scale
+    ends = np.float32(6) * scale
+    assert_quantizes(floating.fake_quantize_blocks, (MINIFLOAT_SHAPE,), x_hat, -ends, ends)
+
+
+@checks("floating.encode_blocks")
+def float_codes():
+    place = reference.nearest_levels(np.abs(X / SCALE[EVERY]), MINIFLOAT)
+    assert_encodes(floating.encode_blocks, (MINIFLOAT_SHAPE, 8), place + 8 * (X < 0))
 
 
 @checks("affine.compare")

@@ -21,6 +21,16 @@ ROOT = pathlib.Path(__file__).parents[2]
 # that has its default is left out, so that a field added later changes no key.
 GOLDEN = {
     "IntFormat": (qe.IntFormat(4, narrow=True), '{"bits":4,"narrow":true,"schema":1,"type":"IntFormat"}'),
+    "FixedPointFormat": (
+        qe.FixedPointFormat(2, 5),
+        '{"fraction_bits":5,"integer_bits":2,"schema":1,"type":"FixedPointFormat"}',
+    ),
+    "FloatFormat": (
+        qe.E4M3,
+        '{"bias":7,"exponent_bits":4,"mantissa_bits":3,"saturate":true,"schema":1,"specials":"nan",'
+        '"type":"FloatFormat"}',
+    ),
+    "Codebook": (qe.Codebook((-1, 0, 0.5)), '{"entries":[-1.0,0.0,0.5],"schema":1,"type":"Codebook"}'),
     "PerTensor": (qe.PerTensor(), '{"schema":1,"type":"PerTensor"}'),
     "PerChannel": (qe.PerChannel(1), '{"axis":1,"schema":1,"type":"PerChannel"}'),
     "PerChannelGroup": (qe.PerChannelGroup(16), '{"channels":16,"schema":1,"type":"PerChannelGroup"}'),

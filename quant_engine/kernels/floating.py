@@ -1,0 +1,91 @@
+"""Floating-point values and bit patterns, by rounding at the place that the exponent tells.
+
+In float64 a number plus 1.5 · 2^(52 + p) is rounded to a multiple of 2^p, half to even; taking that away again leaves
+the multiple. `shape` is (mantissa bits, least exponent, greatest value, sign of zero): the last is −0 where −0 has a
+code, which adding it keeps, and 0 where it has none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _grown, _saturate
+from quant_engine.kernels.compile import bits_of, float_of, helper, kernel, magnitude_bits
+
+BIAS = np.int64(1023)
+FRACTION = np.int64(52)
+HALF = np.int64(1 << 51)
+SIGN = np.int32(-(1 << 31))
+
+
+@helper
+def _exponent(size, least):
+    """Return the exponent of a float64 of no sign, as a format with a least exponent has it."""
+    exponent = (magnitude_bits(size) >> FRACTION) - BIAS
+    return exponent if exponent > least else least
+
+
+@helper
+def _nearest(u, shape):
+    """Return the nearest value of the format, saturating."""
+    mantissa, least, greatest, zero = shape
+    size = np.float64(np.abs(u))
+    size = size if size < greatest else greatest
+    power = _exponent(size, np.int64(least)) - np.int64(mantissa)
+    anchor = float_of(np.int64((power + FRACTION + BIAS) << FRACTION) | HALF)
+    rounded = np.float32((size + anchor) - anchor)
+    return float_of(np.int32(bits_of(rounded) | (bits_of(u) & SIGN))) + zero
+
+
+@helper
+def _code(value, shape, sign):
+    """Return the bit pattern of a value of the format; `sign` is its highest bit."""
+    mantissa, least, _greatest, _zero = shape
+    size = np.float64(np.abs(value))
+    exponent = _exponent(size, np.int64(least))
+    steps = size * float_of(np.int64((np.int64(mantissa) - exponent + BIAS) << FRACTION))
+    code = ((exponent - np.int64(least)) << np.int64(mantissa)) + np.int64(steps)
+    return code | np.int64(sign) if bits_of(value) < np.int32(0) else code
+
+
+@kernel
+def _quantize_run(x, out, keep, scale, shape, totals):
+    highest = np.float32(shape[2]) * scale
+    sums = NO_SUMS
+    for i in range(x.size):
+        value = x[i]  # before `out`, which may be the same memory, is written
+        level = _nearest(value / scale, shape) * scale
+        if keep:
+            out[i] = level
+        sums = _grown(sums, value, level, _saturate(value, -highest, highest) != value)
+    _add(sums, totals)
+
+
+@kernel
+def fake_quantize_blocks(x, offsets, scale, shape, start, stop, out, totals):
+    """Write scale · nearest(x / scale) to `out` (unless it is empty) and add the metrics to `totals`."""
+    keep = out.size > 0
+    block = _block_at(offsets, start)
+    while start < stop:
+        end = min(offsets[block + 1], stop)
+        target = out[start:end] if keep else out
+        _quantize_run(x[start:end], target, keep, scale[block], shape, totals)
+        start = end
+        block += 1
+
+
+@kernel
+def encode_blocks(x, offsets, scale, shape, sign, start, stop, codes):
+    """Write the bit patterns and return the largest of |x|: from infinity's on, some value is not finite."""
+    peak = np.int32(0)
+    block = _block_at(offsets, start)
+    while start < stop:
+        end = min(offsets[block + 1], stop)
+        step = scale[block]
+        for i in range(start, end):
+            codes[i] = _code(_nearest(x[i] / step, shape), shape, sign)
+            size = magnitude_bits(x[i])
+            peak = size if size > peak else peak
+        start = end
+        block += 1
+    return peak

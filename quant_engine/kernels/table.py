@@ -1,0 +1,171 @@
+"""Codes and values of any table of levels, found among its thresholds.
+
+`thresholds` holds, for each level but the first, the least float32 that goes to it or above, filled up with NaN (which
+nothing reaches) to one less than a power of two, so that the search for a place takes the same steps everywhere.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _grown, _saturate
+from quant_engine.kernels.compile import helper, kernel, magnitude_bits
+
+FLOOR = 0.5  # the smallest clipping value tried, as a share of mean |x|
+LOOKS = 6  # candidates looked at more closely …
+CLOSE = 4  # … by this many steps to either side
+
+
+@helper
+def _place(u, thresholds):
+    """Return how many thresholds `u` has reached."""
+    place = np.int64(0)
+    stride = np.int64(thresholds.size + 1) >> 1
+    while stride > 0:
+        place += np.int64(u >= thresholds[place + stride - 1]) * stride  # no branch: which way is a toss-up
+        stride >>= 1
+    return place
+
+
+@kernel
+def _quantize_run(x, out, keep, scale, levels, thresholds, totals):
+    lowest = levels[0] * scale
+    highest = levels[levels.size - 1] * scale
+    sums = NO_SUMS
+    for i in range(x.size):
+        value = x[i]  # before `out`, which may be the same memory, is written
+        level = levels[_place(value / scale, thresholds)] * scale
+        if keep:
+            out[i] = level
+        sums = _grown(sums, value, level, _saturate(value, lowest, highest) != value)
+    _add(sums, totals)
+
+
+@kernel
+def fake_quantize_blocks(x, offsets, scale, levels, thresholds, start, stop, out, totals):
+    """Write scale · level(x / scale) to `out` (unless it is empty) and add the metrics to `totals`."""
+    keep = out.size > 0
+    block = _block_at(offsets, start)
+    while start < stop:
+        end = min(offsets[block + 1], stop)
+        target = out[start:end] if keep else out
+        _quantize_run(x[start:end], target, keep, scale[block], levels, thresholds, totals)
+        start = end
+        block += 1
+
+
+@kernel
+def encode_blocks(x, offsets, scale, code_of, thresholds, start, stop, codes):
+    """Write the codes, `code_of` each level, and return the largest bit pattern of |x|, as `affine.encode_blocks`."""
+    peak = np.int32(0)
+    block = _block_at(offsets, start)
+    while start < stop:
+        end = min(offsets[block + 1], stop)
+        step = scale[block]
+        for i in range(start, end):
+            codes[i] = code_of[_place(x[i] / step, thresholds)]
+            size = magnitude_bits(x[i])
+            peak = size if size > peak else peak
+        start = end
+        block += 1
+    return peak
+
+
+@kernel
+def scale_blocks(values, offsets, scale, start, stop):
+    """Multiply every value by the scale of its block, in place."""
+    block = _block_at(offsets, start)
+    while start < stop:
+        end = min(offsets[block + 1], stop)
+        for i in range(start, end):
+            values[i] *= scale[block]
+        start = end
+        block += 1
+
+
+@helper
+def _first_at(ordered, first, value):
+    """Return the first place from `first` on whose value is not below `value`."""
+    last = ordered.size
+    while first < last:
+        middle = (first + last) >> 1
+        if ordered[middle] < value:
+            first = middle + 1
+        else:
+            last = middle
+    return first
+
+
+@kernel
+def _at_scale(ordered, sums, levels, scale):
+    """Return Σ (x − scale · level)² without Σx², and Σ x · level / Σ level²: the scale that suits these levels best."""
+    along = 0.0
+    power = 0.0
+    first = np.int64(0)
+    for k in range(levels.size):
+        last = np.int64(ordered.size)
+        if k < levels.size - 1:
+            last = _first_at(ordered, first, 0.5 * (levels[k] + levels[k + 1]) * scale)
+        along += levels[k] * (sums[last] - sums[first])
+        power += levels[k] * levels[k] * (last - first)
+        first = last
+    return scale * (scale * power - 2.0 * along), along / power if power > 0.0 else scale
+
+
+@kernel
+def _improved(ordered, sums, levels, scale, best, least_error):
+    """Return the best scale and its error, once `scale` and its least-squares improvement have been tried too."""
+    error, better = _at_scale(ordered, sums, levels, scale)
+    if error < least_error:
+        best = scale
+        least_error = error
+    if better > 0.0:
+        error = _at_scale(ordered, sums, levels, better)[0]
+        if error < least_error:
+            best = better
+            least_error = error
+    return best, least_error
+
+
+@kernel
+def _best_of_ordered(ordered, sums, levels, ends, candidates):
+    """Return the best scale: of a grid even in logarithm, and of closer ones around the best of it."""
+    least, most = ends
+    gap = (2.0 * most / least) ** (1.0 / (candidates - 1))
+    errors = np.empty(candidates)
+    best, least_error = _improved(ordered, sums, levels, most, most, np.inf)
+    for i in range(candidates):
+        errors[i] = _at_scale(ordered, sums, levels, least * gap**i)[0]
+    for _ in range(LOOKS):
+        place = np.argmin(errors)
+        errors[place] = np.inf
+        for j in range(-CLOSE, CLOSE + 1):
+            scale = least * gap ** (place + j / (2 * CLOSE + 1))
+            best, least_error = _improved(ordered, sums, levels, scale, best, least_error)
+    return best
+
+
+@kernel
+def _best_scale(x, levels, peak, candidates):
+    ordered = np.sort(x)
+    sums = np.zeros(x.size + 1)
+    size = 0.0
+    for i in range(x.size):
+        sums[i + 1] = sums[i] + np.float64(ordered[i])
+        size += np.abs(np.float64(ordered[i]))
+    most = max(np.abs(np.float64(ordered[0])), np.abs(np.float64(ordered[x.size - 1]))) / peak
+    if most == 0.0:
+        return 0.0
+    least = min(FLOOR * size / x.size / peak, 0.25 * most)
+    return _best_of_ordered(ordered, sums, levels, (least, most), candidates)
+
+
+@kernel
+def best_scales(x, offsets, levels, peak, candidates, start, stop, scales):
+    """Write, for the blocks `start` to `stop`, the scale with the least squared error of the levels scale · level.
+
+    Tried are `candidates` from half of mean |x| to twice the greatest |x|, as the value at `peak`, and closer ones
+    around the best of them, which least squares improves. A block of zeros gets 0.
+    """
+    for block in range(start, stop):
+        scales[block] = _best_scale(x[offsets[block] : offsets[block + 1]], levels, peak, candidates)
