@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -20,9 +18,6 @@ def canvas(revision: str) -> theme.Canvas:
     return theme.Canvas(revision, ink())
 
 
-def show(figure: go.Figure, key: str, alt: str, on_click: Callable[[], None] | None = None) -> None:
-    """Draw a figure under a stable key; `on_click` is called when a point is clicked."""
-    if on_click is None:
-        st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt)
-    else:
-        st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt, on_select=on_click, selection_mode="points")
+def show(figure: go.Figure, key: str, alt: str) -> None:
+    """Draw a figure under a stable key."""
+    st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt)

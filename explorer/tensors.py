@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer import compute
-from explorer.state import Choice, Field, Number
+from explorer.state import Choice, Number
 from quant_engine import Distribution
 
 SEED = 0
@@ -127,6 +127,6 @@ def _read_only(made: Subject) -> Subject:
     return Subject(made.key, made.title, made.unit, values)
 
 
-def tensor_fields(prefix: str, default: str = "weights") -> tuple[Field, ...]:
+def tensor_fields(prefix: str, default: str = "weights") -> tuple[Choice, Number]:
     """Return both fields of a page's tensor."""
     return source_field(prefix, default), outlier_field(prefix)

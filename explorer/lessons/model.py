@@ -14,7 +14,7 @@ from explorer.figures.theme import Canvas
 from explorer.formulas import Convention
 from explorer.lessons.prose import Prose, read_prose
 from explorer.lessons.scene import Scene
-from explorer.state import Choice, Field
+from explorer.state import Choice, Field, Number
 from explorer.tensors import Subject, tensor_fields
 
 Facts = Mapping[str, str]  # live numbers by name, as the prose quotes them
@@ -128,7 +128,7 @@ class Lesson:
         return Choice(f"{self.slug}_beat", "Step", BEATS, BEATS[0], "The five steps of the lesson, at your own pace.")
 
     @property
-    def tensor(self) -> tuple[Field, ...]:
+    def tensor(self) -> tuple[Choice, Number]:
         """The fields of the tensor on display."""
         return tensor_fields(self.slug, self.source)
 

@@ -50,12 +50,13 @@ def _laboratory(lesson: Lesson) -> Scene:
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     with row:
         with st.container(width=220):
-            source = controls.menu(source_field)  # type: ignore[arg-type]
+            source = controls.menu(source_field)
         outlier = 0
         if source in tensors.SYNTHETIC:
             with st.container(width=200):
-                outlier = controls.slider(outlier_field)  # type: ignore[arg-type]
-    subject = tensors.subject(source, model, layer, outlier)
+                outlier = controls.slider(outlier_field)
+    with st.spinner(words()["reading"]):
+        subject = tensors.subject(source, model, layer, outlier)
     return lesson.laboratory(
         Bench(
             subject,

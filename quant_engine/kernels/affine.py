@@ -190,10 +190,3 @@ def compare(x, x_hat, low, high, totals):
     for i in range(x.size):
         sums = _grown(sums, x[i], x_hat[i], _saturate(x[i], low, high) != x[i])
     _add(sums, totals)
-
-
-@kernel
-def count_codes(codes, least, counts):
-    """Add to `counts[code − least]` for every code."""
-    for i in range(codes.size):
-        counts[np.int64(codes[i]) - least] += 1

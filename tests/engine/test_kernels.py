@@ -241,13 +241,6 @@ def compare():
     assert_totals(totals, X, x_hat, -1, 2)
 
 
-@checks("affine.count_codes")
-def count_codes():
-    counts = np.zeros(16, np.int64)
-    affine.count_codes(CODES, -8, counts)
-    np.testing.assert_array_equal(counts, np.bincount(CODES + 8, minlength=16))
-
-
 @checks("observe.count_aligned")
 def count_aligned():
     counts = np.ones(64, np.int64)
