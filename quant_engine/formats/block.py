@@ -73,6 +73,11 @@ class BlockFormat(CommonFormat, Record):
         return LAYOUTS[self.name].minimum
 
     @property
+    def signed(self) -> bool:
+        """Whether codes are signed."""
+        return LAYOUTS[self.name].signed
+
+    @property
     def parameter_bits(self) -> int:
         """Bits of a block's scale and minimum."""
         return PARAMETER_BITS * (1 + self.has_minimum)
@@ -85,12 +90,12 @@ class BlockFormat(CommonFormat, Record):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The numpy type of the codes."""
-        return np.dtype(np.int8 if LAYOUTS[self.name].signed else np.uint8)
+        return np.dtype(np.int8 if self.signed else np.uint8)
 
     @property
     def qmin(self) -> int:
         """The least code."""
-        return -(1 << self.bits - 1) if LAYOUTS[self.name].signed else 0
+        return -(1 << self.bits - 1) if self.signed else 0
 
     @property
     def qmax(self) -> int:
@@ -103,14 +108,13 @@ class BlockFormat(CommonFormat, Record):
 
     def encode(self, u: ArrayLike) -> NDArray[Any]:
         """Return saturate(round(u + offset)), in float32; a half goes up, or away from zero in Q8_0."""
-        steps = np.asarray(u, np.float32)
-        if LAYOUTS[self.name].signed:
-            size = np.abs(steps)
-            whole = np.copysign(np.floor(size) + (size - np.floor(size) >= 0.5), steps)
+        inside = np.clip(np.asarray(u, np.float32), self.qmin - self.offset, self.qmax - self.offset)
+        if self.signed:
+            size = np.abs(inside)
+            whole = np.copysign(np.floor(size) + (size % 1 >= 0.5), inside)
         else:
-            whole = np.floor(steps + np.float32(self.offset + 0.5))
-        codes: NDArray[Any] = np.clip(whole, self.qmin, self.qmax).astype(self.dtype)
-        return codes
+            whole = np.floor(inside + np.float32(self.offset + 0.5))
+        return np.asarray(whole).astype(self.dtype)
 
     def decode(self, codes: ArrayLike) -> Float32Array:
         """Return code − offset.
