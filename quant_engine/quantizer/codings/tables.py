@@ -61,7 +61,7 @@ class TableCoding(BlockwiseCoding):
 
     def encode_pass(self, x: Float32Array, flat: Flat, codes: NDArray[Any]) -> Pass:
         """Return what writes codes."""
-        code_of, given = self.format.encode(self.format.values()), (x, flat.grid.offsets, flat.scale)
+        code_of, given = self.format.encode(self.format.values()), (x, flat.grid.offsets, flat.divisor)
         return lambda start, stop: table.encode_blocks(*given, code_of, self.padded_edges, start, stop, codes)
 
     def quantize_pass(self, x: Float32Array, flat: Flat, out: Float32Array) -> Pass:
