@@ -37,7 +37,7 @@ class Flat:
     @property
     def divisor(self) -> Float32Array:
         """What values are divided by for their codes: a scale of 0 leaves nothing of them."""
-        return np.where(self.scale > 0, self.scale, np.float32(np.inf))
+        return np.where(self.scale != 0, self.scale, np.float32(np.inf))
 
 
 class Pass(Protocol):
