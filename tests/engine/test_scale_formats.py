@@ -102,6 +102,8 @@ def test_a_scale_that_rounds_to_zero_gives_zeros():
         np.testing.assert_array_equal(fitted.encode(x).dequantize(), x_hat)
         assert report.mse == pytest.approx(np.square(x_hat.astype(np.float64) - x).mean())
         assert not fitted.levels(1).any()
+        with np.errstate(all="raise"):
+            assert fitted.thresholds(1).size == fitted.levels(1).size - 1
     with pytest.raises(qe.QuantError, match="positive"):
         qe.Quantizer(qe.QuantizerSpec(qe.E2M1, qe.PerGroup(16)), np.float32([1, 0, 1]), np.zeros(3, int))
 
