@@ -31,6 +31,7 @@ GOLDEN = {
         '"type":"FloatFormat"}',
     ),
     "Codebook": (qe.Codebook((-1, 0, 0.5)), '{"entries":[-1.0,0.0,0.5],"schema":1,"type":"Codebook"}'),
+    "BlockFormat": (qe.BlockFormat("Q4_0"), '{"name":"Q4_0","schema":1,"type":"BlockFormat"}'),
     "PerTensor": (qe.PerTensor(), '{"schema":1,"type":"PerTensor"}'),
     "PerChannel": (qe.PerChannel(1), '{"axis":1,"schema":1,"type":"PerChannel"}'),
     "PerChannelGroup": (qe.PerChannelGroup(16), '{"channels":16,"schema":1,"type":"PerChannelGroup"}'),
