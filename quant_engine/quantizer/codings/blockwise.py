@@ -1,0 +1,113 @@
+"""Codings with a scale and a zero point for each block, whose kernels see one flat array, block after block."""
+
+from __future__ import annotations
+
+import abc
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quant_engine.clipping import EVEN_ONLY, Blocks, MinMax
+from quant_engine.errors import QuantError
+from quant_engine.formats.base import refuse_long_list
+from quant_engine.granularity import Granularity
+from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
+from quant_engine.quantizer.codings.base import Fitted, Parameters
+from quant_engine.quantizer.codings.flat import FlatCoding
+from quant_engine.quantizer.scales import block_parameters, refuse_scale_format, scale_bits
+from quant_engine.quantizer.storage import Storage
+
+if TYPE_CHECKING:
+    from quant_engine.quantizer.spec import QuantizerSpec
+
+
+@dataclass(frozen=True)
+class BlockwiseCoding(FlatCoding):
+    """Formats whose values are known beforehand: a clipping range of every block gives its scale and zero point."""
+
+    @abc.abstractmethod
+    def edges(self, scale: np.float32, zero_point: np.float32) -> Float32Array:
+        """Return, for each level of a block but the first, the least float32 that is given it or one above."""
+
+    def granularity(self, chosen: Granularity) -> Granularity:
+        """Return the blocks chosen."""
+        return chosen
+
+    def refuse(self, spec: QuantizerSpec) -> None:
+        """Check that range, scale and format go together."""
+        kind = type(spec.clipping).__name__
+        refuse_scale_format(spec)
+        if not self.format.scaled and not isinstance(spec.clipping, MinMax):
+            raise QuantError(
+                f"{kind} with {self.format}: its values stand for themselves, so its range is not chosen; use MinMax()"
+            )
+        if self.format.even and self.format.scaled:
+            return
+        if not spec.symmetric:
+            raise QuantError(
+                f"symmetric=False with {self.format}: a zero point is an integer code, so it is for IntFormat; use "
+                "symmetric=True"
+            )
+        if isinstance(spec.clipping, EVEN_ONLY):
+            raise QuantError(
+                f"{kind} with {self.format}: it reckons with codes of equal steps; use MinMSE(), which measures the "
+                "error of the values themselves"
+            )
+
+    def refuse_parameters(self, fitted: Fitted) -> None:
+        """Check that scales are positive (or 0, where they were rounded) and levels within float32."""
+        scale = fitted.scale
+        good = scale > 0 if fitted.spec.scale_format is None else scale >= 0
+        if not good.all():
+            raise QuantError(f"scale has {int((~good).sum())} values that are not positive; give scales > 0")
+        with np.errstate(over="ignore", invalid="ignore"):
+            ends = [
+                scale * (end - fitted.zero_point).astype(np.float32)
+                for end in (self.format.lowest, self.format.highest)
+            ]
+        if not np.isfinite(ends).all():
+            raise QuantError(
+                f"a scale of {scale.max():.4g} puts the outermost level beyond float32's largest value; "
+                "scale the tensor down"
+            )
+
+    def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
+        """Return codes, scales (of formats that have them) and zero points; fixed tables are free."""
+        grid, values = spec.granularity.blocks(shape), math.prod(shape)
+        return Storage(
+            values=values,
+            code_bits=values * self.format.bits,
+            scale_bits=scale_bits(spec, grid),
+            zero_point_bits=0 if spec.symmetric else grid.count * self.format.bits,
+        )
+
+    def fit(
+        self, x: Float32Array, spec: QuantizerSpec, rng: np.random.Generator, importance: Float32Array | None
+    ) -> Parameters:
+        """Choose the clipping range of every block and derive scale and zero point from it."""
+        if importance is not None:
+            raise QuantError(
+                f"importance with {self.format}: a range is chosen for all values alike; use a learned codebook such "
+                "as KMeans, or importance=None"
+            )
+        grid = spec.granularity.blocks(x.shape)
+        ranges: Float64Array = np.zeros((grid.count, 2))
+        if x.size:
+            blocks = Blocks(grid.flatten(x), grid)
+            if not np.isfinite(blocks.extremes).all():
+                refuse_non_finite(x)
+            ranges = spec.clipping.ranges(blocks, self.format, spec.symmetric)
+        return Parameters(*block_parameters(ranges, grid, spec))
+
+    def levels(self, fitted: Fitted, place: tuple[int, ...]) -> Float32Array:
+        """Return scale · (value − zero point); ±0 of a float format are one."""
+        values = self.format.values().astype(np.float32)
+        levels: Float32Array = (values - np.float32(fitted.zero_point[place])) * fitted.scale[place]
+        return levels
+
+    def thresholds(self, fitted: Fitted, place: tuple[int, ...]) -> Float32Array:
+        """Return the edges of the block's buckets."""
+        refuse_long_list(self.format, self.format.bits)
+        return self.edges(fitted.scale[place] or np.float32(np.inf), np.float32(fitted.zero_point[place]))
