@@ -15,6 +15,7 @@ from quant_engine import kernels
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.kernels import (
     affine,
+    codebooks,
     compile,
     direct,
     entropy,
@@ -500,6 +501,63 @@ def best_offset_steps():
         shares = np.linspace(1 / 32, 1, 32)
         grid = reference.offset_mse(part, [(part.min() * a, part.max() * b) for a in shares for b in shares], 15)
         assert reference.even_mse(part, step, -zero, 15 - zero).item() <= 1.03 * grid.min()
+
+
+CODEBOOKS = np.sort(rng.standard_normal((5, 6)).astype(np.float32), axis=1)
+CODEBOOKS[1, 4:] = CODEBOOKS[3, 1:] = np.nan
+FILLED = np.array([6, 4, 6, 1, 6])
+
+
+def codebook_thresholds():
+    """Return the least float32 above the middle of each two codewords, filled up with NaN to 2^3 − 1."""
+    found = np.full((5, 7), np.nan, np.float32)
+    for row, count in enumerate(FILLED):
+        middle = 0.5 * (CODEBOOKS[row, : count - 1].astype(np.float64) + CODEBOOKS[row, 1:count])
+        near = middle.astype(np.float32)
+        found[row, : count - 1] = np.where(near <= middle, np.nextafter(near, np.float32(np.inf)), near)
+    return found
+
+
+def nearest_codewords():
+    blocks = itertools.pairwise(OFFSETS)
+    codes = [
+        reference.nearest_levels(X[start:stop], CODEBOOKS[row, : FILLED[row]])
+        for row, (start, stop) in enumerate(blocks)
+    ]
+    return np.concatenate(codes)
+
+
+@checks("codebooks.encode_blocks")
+def codebooks_encode_blocks():
+    for start, stop in PARTS:
+        codes = np.full(1000, 99, np.uint8)
+        peak = codebooks.encode_blocks(X, OFFSETS, codebook_thresholds(), start, stop, codes)
+        np.testing.assert_array_equal(codes[start:stop], nearest_codewords()[start:stop])
+        assert (np.delete(codes, slice(start, stop)) == 99).all()
+        assert np.int32(peak).view(np.float32) == np.abs(X[start:stop]).max()
+
+
+@checks("codebooks.fake_quantize_blocks")
+def codebooks_fake_quantize_blocks():
+    x_hat = CODEBOOKS[EVERY, nearest_codewords()]
+    low, high = CODEBOOKS[EVERY, 0], CODEBOOKS[EVERY, FILLED[EVERY] - 1]
+    for (start, stop), keep in itertools.product(PARTS, (True, False)):
+        out, totals = np.full(1000 if keep else 0, np.nan, np.float32), np.zeros(affine.TOTALS)
+        given = X, OFFSETS, CODEBOOKS, FILLED, codebook_thresholds()
+        codebooks.fake_quantize_blocks(*given, start, stop, out, totals)
+        part = slice(start, stop)
+        assert_totals(totals, X[part], x_hat[part], low[part], high[part])
+        if keep:
+            np.testing.assert_array_equal(out[part], x_hat[part])
+            assert np.isnan(np.delete(out, part)).all()
+
+
+@checks("codebooks.decode_blocks")
+def codebooks_decode_blocks():
+    out, codes = np.full(1000, 9, np.float32), rng.integers(0, 6, 1000).astype(np.uint8)
+    for start, stop in itertools.pairwise([0, 7, 350, 1000]):
+        codebooks.decode_blocks(codes, OFFSETS, CODEBOOKS, start, stop, out)
+    np.testing.assert_array_equal(out, CODEBOOKS[EVERY, codes])
 
 
 def prefix_sums(x, weights):

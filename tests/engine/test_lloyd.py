@@ -1,5 +1,6 @@
 """Lloyd's iteration step by step: error that never rises, fixed points that are optimal for themselves, and starts."""
 
+import itertools
 import math
 
 import numpy as np
@@ -30,14 +31,14 @@ def test_the_error_never_rises_and_is_that_of_the_nearest_centroid(x, start):
     steps = list(lloyd_steps(x, start))
     direct = [reference.levels_mse(x, step.centroids) for step in steps]
     np.testing.assert_allclose([step.mse for step in steps], direct, rtol=1e-9, atol=1e-14 * power)
-    assert all(after <= before + 1e-14 * power for before, after in zip(direct, direct[1:], strict=False))
+    assert all(after <= before + 1e-14 * power for before, after in itertools.pairwise(direct))
 
 
 @given(arrays(magnitude=1e6), starts)
 def test_each_centroid_moves_to_the_mean_of_its_bucket_and_an_empty_one_to_where_it_is_needed(x, start):
     steps = list(lloyd_steps(x, start))
     flat = x.astype(np.float64).reshape(-1)
-    for step, following in zip(steps, steps[1:], strict=False):
+    for step, following in itertools.pairwise(steps):
         bucket = reference.nearest_levels(flat, step.centroids)
         means = [flat[bucket == k].mean() for k in range(step.centroids.size) if (bucket == k).any()]
         kept = [np.abs(following.centroids - mean).min() <= 1e-9 * np.abs(flat).max() for mean in means]
