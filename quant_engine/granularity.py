@@ -23,10 +23,14 @@ Remainder = Literal["refuse", "short"]
 
 @dataclass(frozen=True)
 class BlockGrid:
-    """The blocks of one tensor: `block` is the shape of each, `shape` that of the tensor."""
+    """The blocks of one tensor: `block` is the shape of each, `shape` that of the tensor.
+
+    `apart` says that every index of axis 0 is a tensor of its own, which shares nothing with the others.
+    """
 
     shape: tuple[int, ...]
     block: tuple[int, ...]
+    apart: bool = False
 
     @cached_property
     def grid(self) -> tuple[int, ...]:
@@ -292,7 +296,7 @@ class PerSample(Record):
             QuantError: if the tensor is a scalar, or `inner` does not fit one sample (whose shape keeps axis 0, as 1).
         """
         _resolve_axis(0, shape)
-        return BlockGrid(shape, (min(1, shape[0]), *self.inner.blocks((1, *shape[1:])).block[1:]))
+        return BlockGrid(shape, (min(1, shape[0]), *self.inner.blocks((1, *shape[1:])).block[1:]), apart=True)
 
 
 GRANULARITIES: dict[str, type] = {

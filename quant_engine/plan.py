@@ -16,6 +16,7 @@ from quant_engine.quantizer import Quantizer, QuantizerSpec
 from quant_engine.records import SCHEMA, from_record, to_record
 
 ROLES = ("weight", "activation")
+PARAMETERS = ("scale", "zero_point", "learned")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +101,8 @@ class QuantizationPlan:
                 spec = quantizer.spec if isinstance(quantizer, Quantizer) else quantizer
                 entry[role] = {"spec": to_record(spec), "fitted": isinstance(quantizer, Quantizer)}
                 if isinstance(quantizer, Quantizer):
-                    arrays[f"{name}/{role}/scale"] = np.array(quantizer.scale)
-                    arrays[f"{name}/{role}/zero_point"] = np.array(quantizer.zero_point)
+                    found = {part: getattr(quantizer, part) for part in PARAMETERS}
+                    arrays |= {f"{name}/{role}/{part}": np.array(a) for part, a in found.items() if a is not None}
             layers[name] = entry
         target.write_text(json.dumps({"schema": SCHEMA, "layers": layers}, indent=2), encoding="utf-8")
         if arrays:
@@ -159,4 +160,4 @@ def _restore(entry: dict[str, Any], arrays: dict[str, Any], name: str) -> Quanti
         raise QuantError(f"{name} holds a {type(spec).__name__}; a plan takes a QuantizerSpec")
     if not entry["fitted"]:
         return spec
-    return Quantizer(spec, arrays[f"{name}/scale"], arrays[f"{name}/zero_point"])
+    return Quantizer(spec, arrays[f"{name}/scale"], arrays[f"{name}/zero_point"], arrays.get(f"{name}/learned"))

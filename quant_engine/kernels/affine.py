@@ -65,19 +65,25 @@ def _saturate(value, lowest, highest):
 
 
 @helper
-def _steps(inside, scale):
+def _divisor(scale):
+    """Return what values are divided by: a scale of 0 leaves nothing of them."""
+    return scale if scale != np.float32(0) else np.float32(np.inf)
+
+
+@helper
+def _steps(inside, divisor):
     """Return rint(x / scale) for a value between the outermost levels.
 
     Saturating x and saturating its code come to the same: rint is monotone, and a level divided by the scale rounds to
     its own code.
     """
-    return round_even(inside / scale)
+    return round_even(inside / divisor)
 
 
 @helper
-def _level(inside, scale):
+def _level(inside, scale, divisor):
     """Return the level of a value between the outermost ones; adding 0 makes −0, which no code stands for, 0."""
-    return add_product(np.float32(0), _steps(inside, scale), scale)
+    return add_product(np.float32(0), _steps(inside, divisor), scale)
 
 
 @helper
@@ -113,11 +119,12 @@ def _quantize_run(x, out, keep, scale, zero_point, qmin, qmax, totals):
     """Quantize and dequantize one run of a block, adding its metrics to `totals`."""
     lowest = (qmin - zero_point) * scale
     highest = (qmax - zero_point) * scale
+    divisor = _divisor(scale)
     sums = NO_SUMS
     for i in range(x.size):
         value = x[i]  # before `out`, which may be the same memory, is written
         inside = _saturate(value, lowest, highest)
-        level = _level(inside, scale)
+        level = _level(inside, scale, divisor)
         if keep:
             out[i] = level
         sums = _grown(sums, value, level, inside != value)
@@ -145,9 +152,10 @@ def fake_quantize_blocks(x, offsets, scale, zero_point, qmin, qmax, start, stop,
 def _encode_run(x, codes, scale, zero_point, qmin, qmax):
     lowest = (qmin - zero_point) * scale
     highest = (qmax - zero_point) * scale
+    divisor = _divisor(scale)
     peak = np.int32(0)
     for i in range(x.size):
-        codes[i] = np.int32(_steps(_saturate(x[i], lowest, highest), scale) + zero_point)
+        codes[i] = np.int32(_steps(_saturate(x[i], lowest, highest), divisor) + zero_point)
         size = magnitude_bits(x[i])
         peak = size if size > peak else peak
     return peak

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _grown, _saturate
+from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _divisor, _grown, _saturate
 from quant_engine.kernels.compile import bits_of, float_of, helper, kernel, magnitude_bits
 
 BIAS = np.int64(1023)
@@ -54,7 +54,7 @@ def _quantize_run(x, out, keep, scale, shape, totals):
     sums = NO_SUMS
     for i in range(x.size):
         value = x[i]  # before `out`, which may be the same memory, is written
-        level = _nearest(value / scale, shape) * scale
+        level = _nearest(value / _divisor(scale), shape) * scale
         if keep:
             out[i] = level
         sums = _grown(sums, value, level, _saturate(value, -highest, highest) != value)
@@ -81,9 +81,9 @@ def encode_blocks(x, offsets, scale, shape, sign, start, stop, codes):
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        step = scale[block]
+        divisor = _divisor(scale[block])
         for i in range(start, end):
-            codes[i] = _code(_nearest(x[i] / step, shape), shape, sign)
+            codes[i] = _code(_nearest(x[i] / divisor, shape), shape, sign)
             size = magnitude_bits(x[i])
             peak = size if size > peak else peak
         start = end

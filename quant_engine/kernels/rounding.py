@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _grown, _saturate
+from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _divisor, _grown, _saturate
 from quant_engine.kernels.compile import add_product, helper, kernel, magnitude_bits
 
 FLOOR, CEIL, ZERO, STOCHASTIC = range(4)
@@ -27,7 +27,7 @@ def _whole(steps, mode, noise, i):
 @helper
 def _relative_code(value, scale, zero_point, qmin, qmax, mode, noise, i):
     """Return code − zero point, saturated."""
-    return _saturate(_whole(value / scale, mode, noise, i), qmin - zero_point, qmax - zero_point)
+    return _saturate(_whole(value / _divisor(scale), mode, noise, i), qmin - zero_point, qmax - zero_point)
 
 
 @kernel

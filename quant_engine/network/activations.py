@@ -53,7 +53,8 @@ def layer_change(plan: LayerPlan, weight: Float32Array | None) -> LayerChange:
         def quantize(x: Float32Array) -> Float32Array:
             return fitted.fake_quantize(x)
 
-        parts += [plan.activation.spec.key, _digest(plan.activation.scale), _digest(plan.activation.zero_point)]
+        numbers = (fitted.scale, fitted.zero_point, fitted.learned)
+        parts += [fitted.spec.key, *(_digest(array) for array in numbers if array is not None)]
     elif plan.activation is not None:
         spec = each_image(plan.activation)
         quantize = partial(_fit_and_quantize, spec=spec)

@@ -12,7 +12,7 @@ from quant_engine.granularity import Granularity
 from quant_engine.inputs import as_float32
 from quant_engine.observers.choice import observer_for
 from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
-from quant_engine.quantizer.fitting import affine_parameters
+from quant_engine.quantizer.scales import block_parameters
 
 MANY = 1 << 40  # more samples than any batch holds
 
@@ -83,5 +83,4 @@ class BlockObservers:
             return fit(np.zeros((1, *self.sample), np.float32), chosen)  # needs no data
         ranges = np.array([observer.range(chosen) for observer in self.observers])
         grid = chosen.granularity.blocks((1, *self.sample))
-        scale, zero_point = affine_parameters(ranges[:, 0], ranges[:, 1], chosen.format, chosen.symmetric)
-        return Quantizer(chosen, grid.to_grid(scale), grid.to_grid(zero_point))
+        return Quantizer(chosen, *block_parameters(ranges, grid, chosen))

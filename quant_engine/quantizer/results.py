@@ -9,18 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import refuse_long_list
-from quant_engine.granularity import BlockGrid
-from quant_engine.inputs import Float32Array, as_float32, refuse_non_finite
-from quant_engine.kernels.compile import INFINITY_BITS
-from quant_engine.kernels.parallel import over_ranges
-from quant_engine.quantizer.coding import Coding, Flat, coding_of
-from quant_engine.quantizer.report import ErrorReport, report_from_totals
+from quant_engine.inputs import Float32Array, as_float32
+from quant_engine.quantizer.report import ErrorReport
 from quant_engine.quantizer.rounding import refuse_no_generator
 from quant_engine.quantizer.spec import QuantizerSpec
 from quant_engine.quantizer.storage import Storage
-
-NO_OUTPUT = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +24,12 @@ class QuantizedTensor:
     scale: Float32Array
     zero_point: NDArray[np.int32]
     spec: QuantizerSpec
+    learned: Float32Array | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the tensor."""
-        return self.codes.shape
+        return self.spec.coding.shape_of(self.codes.shape)
 
     @property
     def storage(self) -> Storage:
@@ -49,7 +43,7 @@ class QuantizedTensor:
 
     def dequantize(self) -> Float32Array:
         """Return x̂ = scale · (code − zero_point), float32."""
-        return Quantizer(self.spec, self.scale, self.zero_point).decode(self)
+        return Quantizer(self.spec, self.scale, self.zero_point, self.learned).decode(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +56,8 @@ class Quantizer:
     Formats that are not integers have zero point 0 and code = encode(x / scale), saturated: of fixed point, integers;
     of floats, bit patterns; of codebooks, numbers of the values. x̂ = scale · decode(code).
 
+    `learned` is what else a format finds in a tensor (codebooks, say); None for formats that learn nothing.
+
     `rng` is for stochastic rounding alone; None means seed 0, so that the same values get the same codes.
 
     Raises:
@@ -71,6 +67,7 @@ class Quantizer:
     spec: QuantizerSpec
     scale: Float32Array
     zero_point: NDArray[np.int32]
+    learned: Float32Array | None = None
 
     def __post_init__(self) -> None:
         """Check and freeze the arrays."""
@@ -78,21 +75,12 @@ class Quantizer:
         zero_point = np.array(self.zero_point, np.int32)
         if scale.shape != zero_point.shape:
             raise QuantError(f"scale has shape {scale.shape} and zero_point {zero_point.shape}; they must be equal")
-        if not (scale > 0).all():
-            raise QuantError(f"scale has {int((~(scale > 0)).sum())} values that are not positive; give scales > 0")
-        with np.errstate(over="ignore", invalid="ignore"):
-            ends = [
-                scale * (end - zero_point).astype(np.float32)
-                for end in (self.spec.format.lowest, self.spec.format.highest)
-            ]
-        if not np.isfinite(ends).all():
-            raise QuantError(
-                f"a scale of {scale.max():.4g} puts the outermost level beyond float32's largest value; "
-                "scale the tensor down"
-            )
-        scale.flags.writeable = zero_point.flags.writeable = False
-        object.__setattr__(self, "scale", scale)
-        object.__setattr__(self, "zero_point", zero_point)
+        learned = None if self.learned is None else np.array(self.learned, np.float32)
+        for name, array in (("scale", scale), ("zero_point", zero_point), ("learned", learned)):
+            if array is not None:
+                array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        self.spec.coding.refuse_parameters(self)
 
     def encode(self, x: Any, rng: np.random.Generator | None = None) -> QuantizedTensor:
         """Return the codes of `x`.
@@ -101,14 +89,9 @@ class Quantizer:
             QuantError: for another block grid than the fitted one, values that are not finite, or an `rng` that is no
                 generator.
         """
-        array = as_float32(x)
-        grid = self._grid(array.shape)
-        flat = grid.flatten(array)
-        codes = np.empty(flat.shape, self.spec.format.dtype)
-        peaks = over_ranges(flat.size, self._coding.encode(flat, self._flat(array.shape, grid, rng), codes))
-        if max(peaks, default=0) >= INFINITY_BITS:
-            refuse_non_finite(array)
-        return QuantizedTensor(grid.restore(codes), self.scale, self.zero_point, self.spec)
+        refuse_no_generator(rng)
+        codes = self.spec.coding.encode(as_float32(x), self, rng)
+        return QuantizedTensor(codes, self.scale, self.zero_point, self.spec, self.learned)
 
     def decode(self, q: QuantizedTensor | NDArray[Any]) -> Float32Array:
         """Return x̂ of a quantized tensor, or of an array of codes.
@@ -117,12 +100,7 @@ class Quantizer:
             QuantError: for another block grid than the fitted one, and numbers that are no codes of a float format or a
                 codebook.
         """
-        codes = q.codes if isinstance(q, QuantizedTensor) else np.asarray(q)
-        grid = self._grid(codes.shape)
-        flat = grid.flatten(codes)
-        out = np.empty(flat.shape, np.float32)
-        over_ranges(flat.size, self._coding.decode(flat, self._flat(codes.shape, grid), out))
-        return grid.restore(out)
+        return self.spec.coding.decode(q.codes if isinstance(q, QuantizedTensor) else np.asarray(q), self)
 
     def fake_quantize(self, x: Any, rng: np.random.Generator | None = None) -> Float32Array:
         """Return decode(encode(x)) in one pass, without the codes."""
@@ -139,23 +117,20 @@ class Quantizer:
         Raises:
             QuantError: as `encode`, and for an `out` of another shape, type or memory layout.
         """
+        refuse_no_generator(rng)
         array = as_float32(x)
-        grid = self._grid(array.shape)
-        flat = grid.flatten(array)
-        if out is None:
-            written = np.empty_like(flat)
-            report = self._pass(array, grid, flat, written, rng)
-            return grid.restore(written), report
-        if out.shape != array.shape or out.dtype != np.float32 or not out.flags.c_contiguous or not out.flags.writeable:
+        written = np.empty(array.shape, np.float32) if out is None else out
+        if (
+            written.shape != array.shape
+            or written.dtype != np.float32
+            or not written.flags.c_contiguous
+            or not written.flags.writeable
+        ):
             raise QuantError(
-                f"out has shape {out.shape} and dtype {out.dtype}; give a writeable, contiguous float32 array of shape "
-                f"{array.shape}"
+                f"out has shape {written.shape} and dtype {written.dtype}; give a writeable, contiguous float32 array "
+                f"of shape {array.shape}"
             )
-        written = grid.flatten(out)
-        report = self._pass(array, grid, flat, written, rng)
-        if not np.shares_memory(written, out):
-            out[...] = grid.restore(written)
-        return out, report
+        return written, self.spec.coding.reconstruct(array, self, written, rng)
 
     def measure(self, x: Any, rng: np.random.Generator | None = None) -> ErrorReport:
         """Return what quantizing `x` loses, in one pass that writes nothing.
@@ -163,9 +138,8 @@ class Quantizer:
         Raises:
             QuantError: as `encode`.
         """
-        array = as_float32(x)
-        grid = self._grid(array.shape)
-        return self._pass(array, grid, grid.flatten(array), NO_OUTPUT, rng)
+        refuse_no_generator(rng)
+        return self.spec.coding.reconstruct(as_float32(x), self, None, rng)
 
     def levels(self, block: int | tuple[int, ...] = 0) -> Float32Array:
         """Return the codewords of a block (row-major number or grid index), ascending.
@@ -175,10 +149,7 @@ class Quantizer:
         Raises:
             QuantError: if there is no such block, or for a format of more than 16 bits.
         """
-        place = self._place(block)
-        codes = self.spec.format.values().astype(np.float32)
-        levels: Float32Array = (codes - np.float32(self.zero_point[place])) * self.scale[place]
-        return levels
+        return self.spec.coding.levels(self, self._place(block))
 
     def thresholds(self, block: int | tuple[int, ...] = 0) -> Float32Array:
         """Return the edges between buckets: for each level but the first, the least float32 that is given it.
@@ -186,30 +157,11 @@ class Quantizer:
         Raises:
             QuantError: if there is no such block, rounding is stochastic, or the format has more than 16 bits.
         """
-        place = self._place(block)
-        refuse_long_list(self.spec.format, self.spec.format.bits)
-        return self._coding.thresholds(self.scale[place], np.float32(self.zero_point[place]))
+        return self.spec.coding.thresholds(self, self._place(block))
 
     def storage(self, shape: tuple[int, ...]) -> Storage:
         """Return all that is stored for a tensor of this shape."""
         return self.spec.storage(shape)
-
-    def _grid(self, shape: tuple[int, ...]) -> BlockGrid:
-        grid = self.spec.granularity.blocks(shape)
-        if grid.grid != self.scale.shape:
-            raise QuantError(
-                f"the quantizer was fitted to {self.scale.shape} blocks, but shape {shape} has {grid.grid}; fit it anew"
-            )
-        return grid
-
-    @property
-    def _coding(self) -> Coding:
-        return coding_of(self.spec.format, self.spec.rounding)
-
-    def _flat(self, shape: tuple[int, ...], grid: BlockGrid, rng: np.random.Generator | None = None) -> Flat:
-        refuse_no_generator(rng)
-        zero_point = grid.from_grid(self.zero_point).astype(np.float32)
-        return Flat(shape, grid, grid.from_grid(self.scale), zero_point, rng)
 
     def _place(self, block: int | tuple[int, ...]) -> tuple[int, ...]:
         try:
@@ -219,19 +171,3 @@ class Quantizer:
             return tuple(int(i) for i in np.unravel_index(block, self.scale.shape)) if self.scale.shape else ()
         except (IndexError, ValueError) as error:
             raise QuantError(f"block {block} does not exist in a grid of shape {self.scale.shape}") from error
-
-    def _pass(
-        self,
-        x: Float32Array,
-        grid: BlockGrid,
-        flat: Float32Array,
-        out: Float32Array,
-        rng: np.random.Generator | None,
-    ) -> ErrorReport:
-        """Run the fused kernel over the flat values."""
-        work = self._coding.fake_quantize(flat, self._flat(x.shape, grid, rng), out)
-        report = report_from_totals(over_ranges(flat.size, work), flat.size)
-        if report is None:
-            refuse_non_finite(x)
-        assert report is not None
-        return report

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
-from quant_engine.clipping import CLIPPINGS, EVEN_ONLY, Clipping, MinMax
+from quant_engine.clipping import CLIPPINGS, Clipping, MinMax
 from quant_engine.errors import QuantError
 from quant_engine.formats import FORMATS, FloatFormat
 from quant_engine.granularity import GRANULARITIES, Granularity, PerTensor
-from quant_engine.quantizer.coding import coding_of
+from quant_engine.quantizer.codings import Coding, coding_of
 from quant_engine.quantizer.rounding import ROUNDINGS
-from quant_engine.quantizer.storage import SCALE_BITS, Storage
+from quant_engine.quantizer.storage import Storage
 from quant_engine.records import Record
 
 
@@ -20,7 +19,10 @@ from quant_engine.records import Record
 class QuantizerSpec(Record):
     """Format, granularity, symmetry and clipping of one quantizer.
 
-    Scales are float32 (`scale_format=None`). Codes round to "nearest" (half to even), down ("floor"), up ("ceil"),
+    Scales are float32 (`scale_format=None`) or rounded to a float format, and codes use the rounded scale. E8M0 takes
+    2^(floor(log2 a) − floor(log2 peak)), the MX rule, whatever the clipping. Other formats round to nearest even,
+    saturating; E4M3 (NVFP4) adds a float32 scale of the tensor, t = max(scale)/448. A scale that rounds to 0 gives
+    zeros. Codes round to "nearest" (half to even), down ("floor"), up ("ceil"),
     toward "zero", or at random to either neighbour, so that they are right on average ("stochastic"). Clipping that
     looks for the least error takes rounding to nearest for granted.
 
@@ -43,7 +45,7 @@ class QuantizerSpec(Record):
     granularity: Granularity = PerTensor()
     symmetric: bool = True
     clipping: Clipping = MinMax()
-    scale_format: None = None
+    scale_format: FloatFormat | None = None
     rounding: str = "nearest"
 
     def __post_init__(self) -> None:
@@ -52,39 +54,23 @@ class QuantizerSpec(Record):
             value = getattr(self, name)
             if not isinstance(value, tuple(table.values())):
                 raise QuantError(f"{name}={value!r} is none of {', '.join(table)}; give an instance of one")
-        if self.scale_format is not None:
-            raise QuantError(f"scale_format={self.scale_format!r} is not available; scales are float32: use None")
+        if not isinstance(self.scale_format, FloatFormat | None):
+            raise QuantError(f"scale_format={self.scale_format!r} is no FloatFormat; give E8M0, E4M3, FP16 or None")
         if self.rounding not in tuple(ROUNDINGS):
             raise QuantError(f"rounding={self.rounding!r} is none of {', '.join(ROUNDINGS)}")
         if not isinstance(self.symmetric, bool):
             raise QuantError(f"symmetric={self.symmetric!r} is no truth value; give True or False")
-        self._refuse_what_does_not_go_together()
+        self.coding.refuse(self)
 
-    def _refuse_what_does_not_go_together(self) -> None:
-        if isinstance(self.format, FloatFormat) and not self.format.signed:
-            raise QuantError(f"{self.format} has neither sign nor 0: it is for scales, not for a tensor's values")
-        coding_of(self.format, self.rounding)
-        kind = type(self.clipping).__name__
-        if not self.format.scaled and not isinstance(self.clipping, MinMax):
-            raise QuantError(
-                f"{kind} with {self.format}: its values stand for themselves, so its range is not chosen; use MinMax()"
-            )
-        if self.format.even and self.format.scaled:
-            return
-        if not self.symmetric:
-            raise QuantError(
-                f"symmetric=False with {self.format}: a zero point is an integer code, so it is for IntFormat; use "
-                "symmetric=True"
-            )
-        if isinstance(self.clipping, EVEN_ONLY):
-            raise QuantError(
-                f"{kind} with {self.format}: it reckons with codes of equal steps; use MinMSE(), which measures the "
-                "error of the values themselves"
-            )
+    @property
+    def coding(self) -> Coding:
+        """What the format does with a tensor."""
+        return coding_of(self.format, self.rounding)
 
     def storage(self, shape: tuple[int, ...]) -> Storage:
-        """Return what a tensor of this shape takes: codes, a 32-bit scale a block, and zero points if asymmetric.
+        """Return what a tensor of this shape takes, everything counted.
 
+        Codes, a scale a block of 32 bits or those of the scale format, zero points if asymmetric, learned codebooks.
         Formats that are not scaled store no scale, and fixed tables nothing.
 
         Raises:
@@ -95,13 +81,7 @@ class QuantizerSpec(Record):
             >>> QuantizerSpec(IntFormat(4), PerGroup(128), symmetric=False).storage((64, 256)).bits_per_value
             4.28125
         """
-        blocks, values = self.granularity.blocks(shape).count, math.prod(shape)
-        return Storage(
-            values=values,
-            code_bits=values * self.format.bits,
-            scale_bits=blocks * SCALE_BITS if self.format.scaled else 0,
-            zero_point_bits=0 if self.symmetric else blocks * self.format.bits,
-        )
+        return self.coding.storage(self, shape)
 
     @property
     def key(self) -> str:

@@ -16,11 +16,12 @@ class Storage:
     code_bits: int
     scale_bits: int
     zero_point_bits: int
+    codebook_bits: int = 0
 
     @property
     def bits(self) -> int:
         """Everything together."""
-        return self.code_bits + self.scale_bits + self.zero_point_bits
+        return self.code_bits + self.scale_bits + self.zero_point_bits + self.codebook_bits
 
     @property
     def bits_per_value(self) -> float:

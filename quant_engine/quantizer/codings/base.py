@@ -1,0 +1,99 @@
+"""What every coding answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.inputs import Float32Array
+from quant_engine.quantizer.report import ErrorReport
+from quant_engine.quantizer.storage import Storage
+
+if TYPE_CHECKING:
+    from quant_engine.quantizer.spec import QuantizerSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """What is found in a tensor: scale and zero point of every block, and what else a format learns."""
+
+    scale: Float32Array
+    zero_point: NDArray[np.int32]
+    learned: Float32Array | None = None
+
+
+class Fitted(Protocol):
+    """A spec with its parameters (a `Quantizer`)."""
+
+    @property
+    def spec(self) -> QuantizerSpec:
+        """The spec."""
+
+    @property
+    def scale(self) -> Float32Array:
+        """The scale of every block, in the shape of the grid."""
+
+    @property
+    def zero_point(self) -> NDArray[np.int32]:
+        """The zero point of every block, in the shape of the grid."""
+
+    @property
+    def learned(self) -> Float32Array | None:
+        """What else was learned."""
+
+
+class Coding(Protocol):
+    """How the tensors of one format are fitted, coded and rebuilt."""
+
+    def refuse(self, spec: QuantizerSpec) -> None:
+        """Check that the parts of a spec go together.
+
+        Raises:
+            QuantError: for parts that do not, with the remedy.
+        """
+
+    def refuse_parameters(self, fitted: Fitted) -> None:
+        """Check the numbers of a quantizer.
+
+        Raises:
+            QuantError: for numbers that are none of this format.
+        """
+
+    def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
+        """Return what a tensor of this shape takes."""
+
+    def fit(
+        self, x: Float32Array, spec: QuantizerSpec, rng: np.random.Generator, importance: Float32Array | None
+    ) -> Parameters:
+        """Find the parameters for a tensor; `importance`, of its shape, weighs the error of every value.
+
+        Raises:
+            QuantError: for values that are not finite, and for an importance that the format does not heed.
+        """
+
+    def encode(self, x: Float32Array, fitted: Fitted, rng: np.random.Generator | None) -> NDArray[Any]:
+        """Return the codes.
+
+        Raises:
+            QuantError: for values that are not finite, and another block grid than the fitted one.
+        """
+
+    def decode(self, codes: NDArray[Any], fitted: Fitted) -> Float32Array:
+        """Return x̂ of codes."""
+
+    def reconstruct(
+        self, x: Float32Array, fitted: Fitted, out: Float32Array | None, rng: np.random.Generator | None
+    ) -> ErrorReport:
+        """Return what x̂ loses and write x̂ to `out`, an array of the shape of `x`, if there is one."""
+
+    def levels(self, fitted: Fitted, place: tuple[int, ...]) -> Float32Array:
+        """Return the codewords of the block at a place of the grid, ascending."""
+
+    def thresholds(self, fitted: Fitted, place: tuple[int, ...]) -> Float32Array:
+        """Return, for each level but the first, the least float32 that is given it or one above."""
+
+    def shape_of(self, codes: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the tensor that codes of a shape stand for."""

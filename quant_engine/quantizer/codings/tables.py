@@ -1,0 +1,139 @@
+"""Any list of values, and floating point, whose rounding needs no list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.errors import QuantError
+from quant_engine.formats import FloatFormat, Format
+from quant_engine.formats.base import MOST_LISTED_BITS, checked_codes
+from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.kernels import affine, floating, table
+from quant_engine.quantizer.codings.blockwise import BlockwiseCoding, Flat, Pass
+from quant_engine.quantizer.rounding import least_reaching
+
+if TYPE_CHECKING:
+    from quant_engine.quantizer.spec import QuantizerSpec
+
+
+@dataclass(frozen=True)
+class TableCoding(BlockwiseCoding):
+    """Any format that lists its values: x̂ = scale · value."""
+
+    format: Format
+
+    def refuse(self, spec: QuantizerSpec) -> None:
+        """Check that the values are rounded to the nearest."""
+        if self.rounding != "nearest":
+            raise QuantError(
+                f"rounding={self.rounding!r} is for codes of equal steps (IntFormat, FixedPointFormat); {self.format} "
+                'rounds to nearest: use rounding="nearest"'
+            )
+        super().refuse(spec)
+
+    @cached_property
+    def unit_edges(self) -> Float32Array:
+        """For each value but the first, the least float32 of the scaled domain that is given it or one above."""
+        values = self.format.values()
+        middle = 0.5 * (values[:-1] + values[1:])
+        up = self.format.decode(self.format.encode(middle)) == values[1:].astype(np.float32)
+        near = middle.astype(np.float32)
+        short = (near < middle) | ((near == middle) & ~up)
+        return np.where(short, np.nextafter(near, np.float32(np.inf)), near)
+
+    @cached_property
+    def padded_edges(self) -> Float32Array:
+        """The edges, filled up with NaN to one less than a power of two."""
+        padded = np.full((1 << self.unit_edges.size.bit_length()) - 1, np.nan, np.float32)
+        padded[: self.unit_edges.size] = self.unit_edges
+        return padded
+
+    @cached_property
+    def unit_levels(self) -> Float32Array:
+        """The values as float32."""
+        return self.format.values().astype(np.float32)
+
+    def encode_pass(self, x: Float32Array, flat: Flat, codes: NDArray[Any]) -> Pass:
+        """Return what writes codes."""
+        code_of, given = self.format.encode(self.format.values()), (x, flat.grid.offsets, flat.scale)
+        return lambda start, stop: table.encode_blocks(*given, code_of, self.padded_edges, start, stop, codes)
+
+    def quantize_pass(self, x: Float32Array, flat: Flat, out: Float32Array) -> Pass:
+        """Return what writes values."""
+        given = x, flat.grid.offsets, flat.scale, self.unit_levels, self.padded_edges
+
+        def work(start: int, stop: int) -> Float64Array:
+            totals = np.zeros(affine.TOTALS)
+            table.fake_quantize_blocks(*given, start, stop, out, totals)
+            return totals
+
+        return work
+
+    def decode_pass(self, codes: NDArray[Any], flat: Flat, out: Float32Array) -> Pass:
+        """Return what writes values of codes."""
+
+        def work(start: int, stop: int) -> None:
+            out[start:stop] = self.format.decode(codes[start:stop])
+            table.scale_blocks(out, flat.grid.offsets, flat.scale, start, stop)
+
+        return work
+
+    def edges(self, scale: np.float32, zero_point: np.float32) -> Float32Array:
+        """Return the edges of the values."""
+        return least_reaching(lambda u: u, self.unit_edges, scale)
+
+
+@dataclass(frozen=True)
+class FloatCoding(TableCoding):
+    """Floating point, whose rounding needs no table."""
+
+    format: FloatFormat
+
+    @cached_property
+    def listed(self) -> Float32Array:
+        """The value of every code."""
+        return self.format.decode(np.arange(1 << self.format.bits))
+
+    def decode_pass(self, codes: NDArray[Any], flat: Flat, out: Float32Array) -> Pass:
+        """Return what writes values of codes, looked up where a list of all is short."""
+        if self.format.bits > MOST_LISTED_BITS:
+            return super().decode_pass(codes, flat, out)
+
+        def work(start: int, stop: int) -> None:
+            out[start:stop] = self.listed[checked_codes(codes[start:stop], 0, self.listed.size - 1, self.format)]
+            table.scale_blocks(out, flat.grid.offsets, flat.scale, start, stop)
+
+        return work
+
+    def refuse(self, spec: QuantizerSpec) -> None:
+        """Check that the format has a zero and signs, as tensors do."""
+        if not self.format.signed:
+            raise QuantError(f"{self.format} has neither sign nor 0: it is for scales, not for a tensor's values")
+        super().refuse(spec)
+
+    @property
+    def shape(self) -> tuple[int, int, float, np.float32]:
+        """What the kernels need to know."""
+        zero = np.float32(-0.0 if self.format.negative_zero else 0.0)
+        return self.format.mantissa_bits, self.format.least_exponent, self.format.highest, zero
+
+    def encode_pass(self, x: Float32Array, flat: Flat, codes: NDArray[Any]) -> Pass:
+        """Return what writes bit patterns."""
+        given = x, flat.grid.offsets, flat.scale, self.shape, 1 << (self.format.bits - 1)
+        return lambda start, stop: floating.encode_blocks(*given, start, stop, codes)
+
+    def quantize_pass(self, x: Float32Array, flat: Flat, out: Float32Array) -> Pass:
+        """Return what writes values."""
+        given = x, flat.grid.offsets, flat.scale, self.shape
+
+        def work(start: int, stop: int) -> Float64Array:
+            totals = np.zeros(affine.TOTALS)
+            floating.fake_quantize_blocks(*given, start, stop, out, totals)
+            return totals
+
+        return work

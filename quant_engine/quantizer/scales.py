@@ -1,0 +1,106 @@
+"""From clipping ranges to scales and zero points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.errors import QuantError
+from quant_engine.formats import E4M3, FloatFormat
+from quant_engine.granularity import BlockGrid
+from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.quantizer.storage import SCALE_BITS
+
+if TYPE_CHECKING:
+    from quant_engine.quantizer.spec import QuantizerSpec
+
+SMALLEST_SCALE = np.finfo(np.float32).smallest_subnormal
+WITH_TENSOR_SCALE = (E4M3,)  # scale formats of so short a reach that a float32 scale of the tensor stands beside them
+
+
+def block_parameters(
+    ranges: Float64Array, grid: BlockGrid, spec: QuantizerSpec
+) -> tuple[Float32Array, NDArray[np.int32]]:
+    """Return scale and zero point, in the shape of the grid, of the clipping range (blocks, 2) of every block.
+
+    Symmetric: scale = max(−lo, hi) / peak (qmax of integers, max|value| of other formats), zero point 0. Asymmetric,
+    of integers alone: the range is widened to hold 0, scale = (hi − lo) / (qmax − qmin), zero point =
+    clip(rint(qmin − lo / scale)). Derived in float64, the scale rounded once, to float32 or the spec's scale format; a
+    range of no width has scale 1, and so have formats that are not scaled.
+    """
+    form = spec.format
+    low, high = grid.to_grid(np.minimum(ranges[:, 0], 0.0)), grid.to_grid(np.maximum(ranges[:, 1], 0.0))
+    if spec.symmetric:
+        return _scales(np.maximum(-low, high), form.peak, grid, spec), np.zeros(low.shape, np.int32)
+    steps = (high - low) / (form.qmax - form.qmin)
+    scale = _scales(high - low, form.qmax - form.qmin, grid, spec)
+    if spec.scale_format is not None:
+        steps = scale.astype(np.float64)
+    zero_point = np.rint(form.qmin - low / np.where(steps > 0.0, steps, 1.0))
+    return scale, np.clip(zero_point, form.qmin, form.qmax).astype(np.int32)
+
+
+def _scales(reach: Float64Array, peak: float, grid: BlockGrid, spec: QuantizerSpec) -> Float32Array:
+    """Return the scales that give the value `peak` to `reach`, as quantizers take them."""
+    form = spec.scale_format
+    if not spec.format.scaled:
+        return np.ones(reach.shape, np.float32)
+    if form is None:
+        with np.errstate(over="ignore"):
+            return np.maximum(np.where(reach > 0.0, reach / peak, 1.0).astype(np.float32), SMALLEST_SCALE)
+    if form.mantissa_bits == 0:
+        return _powers_of_two(reach, peak, form)
+    if form in WITH_TENSOR_SCALE:
+        return _with_tensor_scale(reach / peak, grid, form)
+    return _nearest(np.where(reach > 0.0, reach / peak, 1.0), form)
+
+
+def _powers_of_two(reach: Float64Array, peak: float, form: FloatFormat) -> Float32Array:
+    """Return 2^(floor(log2 reach) − floor(log2 peak)), the rule of the OCP Microscaling Formats 1.0, section 6.3."""
+    exponents = np.frexp(reach)[1] - np.frexp(peak)[1]
+    scale: Float64Array = np.clip(np.ldexp(1.0, exponents), form.least_subnormal, form.highest)
+    return np.where(reach > 0.0, scale, 1.0).astype(np.float32)
+
+
+def _with_tensor_scale(steps: Float64Array, grid: BlockGrid, form: FloatFormat) -> Float32Array:
+    """Return t times the nearest values of the format to steps / t, with t = max(steps) / highest of each tensor."""
+    axes = tuple(range(int(grid.apart), steps.ndim))
+    greatest = steps.max(axis=axes, keepdims=True, initial=0.0)
+    tensor = np.where(greatest > 0.0, greatest / form.highest, 1.0).astype(np.float32)
+    tensor = np.maximum(tensor, SMALLEST_SCALE)
+    return np.where(greatest > 0.0, _nearest(steps / tensor, form) * tensor, np.float32(1))
+
+
+def _nearest(steps: Float64Array, form: FloatFormat) -> Float32Array:
+    """Return the nearest values of the format, saturating."""
+    return form.decode(form.encode(np.minimum(steps, form.highest)))
+
+
+def scale_bits(spec: QuantizerSpec, grid: BlockGrid) -> int:
+    """Return what the scales of a tensor take."""
+    if not spec.format.scaled:
+        return 0
+    if spec.scale_format is None:
+        return grid.count * SCALE_BITS
+    tensors = (grid.shape[0] if grid.apart else 1) if spec.scale_format in WITH_TENSOR_SCALE else 0
+    return grid.count * spec.scale_format.bits + tensors * SCALE_BITS
+
+
+def refuse_scale_format(spec: QuantizerSpec) -> None:
+    """Check that a spec's scales can be of its scale format.
+
+    Raises:
+        QuantError: where there are no scales, and for powers of two with a zero point.
+    """
+    form = spec.scale_format
+    if form is None:
+        return
+    if not spec.format.scaled:
+        raise QuantError(f"scale_format={form} with {spec.format}, which has no scales; use scale_format=None")
+    if form.mantissa_bits == 0 and not spec.symmetric:
+        raise QuantError(
+            f"symmetric=False with scale_format={form}: a power of two rounded down does not reach both ends of a "
+            "range; use symmetric=True, or a scale format with a mantissa"
+        )
