@@ -52,4 +52,27 @@ class Number:
         return f"a {'whole ' if self.whole else ''}number from {self.least:g} to {self.greatest:g}"
 
 
-Field = Choice | Number
+@dataclass(frozen=True)
+class Numeral:
+    """A field that takes any number as text, infinities, NaN and −0 among them."""
+
+    key: str
+    label: str
+    default: str
+    help: str
+
+    def accepts(self, text: str) -> bool:
+        """Say whether a URL parameter is valid."""
+        try:
+            float(text)
+        except ValueError:
+            return False
+        return True
+
+    @property
+    def expected(self) -> str:
+        """What is valid, in words."""
+        return "a number such as 0.1, 2e-3, -0, inf or nan"
+
+
+Field = Choice | Number | Numeral

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from explorer.fields import Choice, Field, Number
+from explorer.fields import Choice, Number
 from quant_engine import (
     BF16,
     E2M1,
@@ -75,7 +75,7 @@ class Kind:
     help: str
     name: Callable[[PlaygroundState], str]
     bits: tuple[int, int] | None = None
-    fields: tuple[Field, ...] = ()
+    fields: tuple[Choice | Number, ...] = ()
     integer: bool = False
     ranged: bool = True
     granularity: Granularity | None = None
