@@ -186,7 +186,7 @@ def _first_thresholds(in_order: Float32Array) -> Float64Array:
     """Return thresholds that follow the values: by count where they are dense, by magnitude where they are few."""
     size = in_order.size
     by_count = in_order[np.arange(FIRST_THRESHOLDS) * size // FIRST_THRESHOLDS].astype(np.float64)
-    unit = 0.25 * float(np.sqrt(np.mean(np.square(by_count))))
+    unit = 0.25 * float(np.sqrt(np.mean(np.square(by_count)))) or float(np.abs(in_order[[0, -1]]).max())
     low, high = np.arcsinh(in_order[[0, -1]].astype(np.float64) / unit).tolist()
     return np.union1d(by_count, unit * np.sinh(np.linspace(low, high, FIRST_THRESHOLDS)))
 
