@@ -1,8 +1,9 @@
 """Learned codebooks: the k levels with the least mean squared error, and the means of k equally filled parts.
 
 Up to `EXACT_VALUES` distinct values, and wherever an exact answer is asked for, the best levels are found among all
-partitions of the values (`kernels.segments`). Of more values, thresholds are first chosen from a few thousand, then,
-twice, from finer ones around those that were chosen; each time the best of all choices at hand is found.
+partitions of the values (`kernels.segments`). Of more values, thresholds are first chosen from some thousands that
+follow them, then from an even division of each bucket, and at last from ever finer steps about those chosen; each time
+the best of all choices at hand is found.
 """
 
 from __future__ import annotations
