@@ -27,6 +27,8 @@ from quant_engine.formats import (
     FixedPointFormat,
     FloatFormat,
     IntFormat,
+    KMeans,
+    Quantiles,
     power_of_two,
 )
 from quant_engine.granularity import (
@@ -76,6 +78,7 @@ __all__ = [
     "FixedRange",
     "FloatFormat",
     "IntFormat",
+    "KMeans",
     "LayerPlan",
     "MinKL",
     "MinMSE",
@@ -89,6 +92,7 @@ __all__ = [
     "PerToken",
     "Percentile",
     "QuantError",
+    "Quantiles",
     "QuantizationPlan",
     "QuantizedTensor",
     "Quantizer",

@@ -18,6 +18,7 @@ from quant_engine.formats.floating import (
     FloatFormat,
 )
 from quant_engine.formats.integer import IntFormat
+from quant_engine.formats.learned import KMeans, Quantiles, ScalarCodebook
 
 FORMATS: dict[str, type] = {
     "IntFormat": IntFormat,
@@ -25,6 +26,8 @@ FORMATS: dict[str, type] = {
     "FloatFormat": FloatFormat,
     "Codebook": Codebook,
     "BlockFormat": BlockFormat,
+    "KMeans": KMeans,
+    "Quantiles": Quantiles,
 }
 
 __all__ = [
@@ -46,5 +49,8 @@ __all__ = [
     "FloatFormat",
     "Format",
     "IntFormat",
+    "KMeans",
+    "Quantiles",
+    "ScalarCodebook",
     "power_of_two",
 ]

@@ -32,6 +32,8 @@ GOLDEN = {
     ),
     "Codebook": (qe.Codebook((-1, 0, 0.5)), '{"entries":[-1.0,0.0,0.5],"schema":1,"type":"Codebook"}'),
     "BlockFormat": (qe.BlockFormat("Q4_0"), '{"name":"Q4_0","schema":1,"type":"BlockFormat"}'),
+    "KMeans": (qe.KMeans(16), '{"levels":16,"schema":1,"type":"KMeans"}'),
+    "Quantiles": (qe.Quantiles(9), '{"levels":9,"schema":1,"type":"Quantiles"}'),
     "PerTensor": (qe.PerTensor(), '{"schema":1,"type":"PerTensor"}'),
     "PerChannel": (qe.PerChannel(1), '{"axis":1,"schema":1,"type":"PerChannel"}'),
     "PerChannelGroup": (qe.PerChannelGroup(16), '{"channels":16,"schema":1,"type":"PerChannelGroup"}'),
