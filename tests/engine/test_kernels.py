@@ -15,6 +15,7 @@ from quant_engine import kernels
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.kernels import (
     affine,
+    choice,
     compile,
     direct,
     entropy,
@@ -26,6 +27,8 @@ from quant_engine.kernels import (
     search,
     table,
 )
+from quant_engine.kernels.choice import Guided
+from quant_engine.quantizer.thresholds import searched, with_levels
 from tests import reference
 from tests.engine.strategies import arrays
 
@@ -159,8 +162,7 @@ def round_values():
 
 
 TABLE = np.float32([-2.0, -0.75, -0.1, 0.0, 0.3, 4.0])
-TABLE_CODES = np.uint8([9, 8, 7, 6, 5, 4])
-TABLE_EDGES = np.append(np.nextafter(0.5 * (TABLE[1:] + TABLE[:-1]), np.float32(np.inf)), np.float32([np.nan] * 2))
+TABLE_EDGES = np.nextafter(0.5 * (TABLE[1:] + TABLE[:-1]), np.float32(np.inf))
 TABLE_PLACES = reference.nearest_levels(X / SCALE[EVERY], TABLE)
 MINIFLOAT = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])  # one bit of mantissa, least exponent 0: the code is the place
 MINIFLOAT_SHAPE = 1, 0, 6.0, np.float32(-0.0)
@@ -188,15 +190,36 @@ def assert_encodes(kernel, given, expected):
 @checks("table.fake_quantize_blocks")
 def table_values():
     scale = SCALE[EVERY]
-    given = TABLE, TABLE_EDGES
-    assert_quantizes(
-        table.fake_quantize_blocks, given, TABLE[TABLE_PLACES] * scale, TABLE[0] * scale, TABLE[-1] * scale
-    )
+    expected = TABLE[TABLE_PLACES] * scale, TABLE[0] * scale, TABLE[-1] * scale
+    for thresholds, levels in every_form(TABLE_EDGES, TABLE):
+        assert_quantizes(table.fake_quantize_blocks, (levels, thresholds), *expected)
 
 
 @checks("table.encode_blocks")
 def table_codes():
-    assert_encodes(table.encode_blocks, (TABLE_CODES, TABLE_EDGES), TABLE_CODES[TABLE_PLACES])
+    for thresholds, _ in every_form(TABLE_EDGES, TABLE):
+        assert_encodes(table.encode_blocks, (thresholds,), TABLE_PLACES)
+
+
+def every_form(edges, levels):
+    """Yield thresholds and levels in every form that kernels take: compared, halved, guided by their leading bits."""
+    nan = np.float32(np.nan)
+    yield with_levels(edges, levels)
+    yield np.append(edges, np.full((1 << edges.size.bit_length()) - 1 - edges.size, nan)), levels
+    offset, shift = np.float32(0.1), 20
+    base = offset.view(np.int32) >> shift
+    key = ((np.abs(edges) + offset).view(np.int32) >> shift) - base
+    half = key.max() + 1
+    first = [(np.where(edges < 0, half - 1 - key, half + key) < cell).sum() for cell in range(2 * half)]
+    room = np.append(edges, [nan] * edges.size)
+    yield Guided(room, np.int32(first), offset, np.int32(shift), np.int32(base), np.int64(edges.size)), levels
+
+
+@checks("choice.cell")
+def cells():
+    guide = searched(np.linspace(-3, 2, 100, dtype=np.float32))
+    assert all(lower <= higher for lower, higher in itertools.pairwise(choice.cell(u, guide) for u in np.sort(X)))
+    assert 0 <= choice.cell(np.float32(-3e38), guide) < choice.cell(np.float32(3e38), guide) < guide.cells.size
 
 
 @checks("table.scale_blocks")
