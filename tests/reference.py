@@ -129,6 +129,24 @@ def block_extremes(x, offsets):
     return np.array([run.min() for run in runs]), np.array([run.max() for run in runs])
 
 
+def first_peaks(x, offsets):
+    """Return of every run of a flat array the first of the values that are greatest in magnitude."""
+    return np.array([x[start + np.abs(x[start:stop]).argmax()] for start, stop in itertools.pairwise(offsets)])
+
+
+def ggml_encode(x, inverse, origin, shape):
+    """Return the codes of GGUF blocks, in float32: floor(· + ½) counted from `offset`, or half away from zero."""
+    offset, least, greatest, away = shape
+    steps = (x - origin) * inverse
+    away_from_zero = np.sign(steps) * (np.floor(np.abs(steps)) + (np.abs(steps) % 1 >= 0.5))
+    return np.clip(away_from_zero if away else np.floor(steps + np.float32(offset + 0.5)), least, greatest).astype(int)
+
+
+def ggml_decode(codes, scale, minimum, offset):
+    """Return scale · (code − offset) + minimum in float32."""
+    return (codes - offset).astype(np.float32) * scale + minimum
+
+
 def aligned_counts(x, width, first, bins):
     """Return how many values lie in [k · width, (k + 1) · width) for k = first, first + 1, …"""
     edges = width * np.arange(first, first + bins + 1)

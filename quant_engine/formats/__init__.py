@@ -1,6 +1,7 @@
 """Number formats: which values a code can stand for, in the scaled domain."""
 
 from quant_engine.formats.base import Format
+from quant_engine.formats.block import BlockFormat
 from quant_engine.formats.codebook import NF4, Codebook, power_of_two
 from quant_engine.formats.fixed import FixedPointFormat
 from quant_engine.formats.floating import (
@@ -23,6 +24,7 @@ FORMATS: dict[str, type] = {
     "FixedPointFormat": FixedPointFormat,
     "FloatFormat": FloatFormat,
     "Codebook": Codebook,
+    "BlockFormat": BlockFormat,
 }
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "FP32",
     "NF4",
     "TF32",
+    "BlockFormat",
     "Codebook",
     "FixedPointFormat",
     "FloatFormat",

@@ -20,6 +20,7 @@ from quant_engine.kernels import (
     direct,
     entropy,
     floating,
+    ggml,
     index,
     moments,
     observe,
@@ -255,6 +256,52 @@ def float_values():
 def float_codes():
     place = reference.nearest_levels(np.abs(X / SCALE[EVERY]), MINIFLOAT)
     assert_encodes(floating.encode_blocks, (MINIFLOAT_SHAPE, 8), place + 8 * (X < 0))
+
+
+GGML_BLOCKS = np.stack([SCALE * np.float32([1, -1, 1, -1, 0]), ZERO_POINT, 1 / SCALE, ZERO_POINT / 7], axis=1)
+GGML_SHAPES = [(*map(np.float32, ends), away) for *ends, away in ((8, 0, 15, False), (0, -8, 7, True))]
+
+
+@checks("ggml.first_peaks")
+def first_peaks():
+    x, peaks = np.round(X, 1), np.zeros(5, np.float32)  # so that some are as great as others
+    for start, stop in ((0, 2), (2, 5)):
+        ggml.first_peaks(x, OFFSETS, start, stop, peaks)
+    np.testing.assert_array_equal(peaks, reference.first_peaks(x, OFFSETS))
+
+
+@checks("ggml.encode_blocks")
+def ggml_codes():
+    for shape, (start, stop) in itertools.product(GGML_SHAPES, PARTS):
+        codes = np.full(1000, 99, np.int8)
+        peak = ggml.encode_blocks(X, OFFSETS, GGML_BLOCKS, shape, start, stop, codes)
+        expected = reference.ggml_encode(X, *GGML_BLOCKS[EVERY, 2:].T, shape)
+        np.testing.assert_array_equal(codes[start:stop], expected[start:stop])
+        assert (np.delete(codes, slice(start, stop)) == 99).all()
+        assert np.int32(peak).view(np.float32) == np.abs(X[start:stop]).max()
+
+
+@checks("ggml.fake_quantize_blocks")
+def ggml_values():
+    scale, minimum, *given = GGML_BLOCKS[EVERY].T
+    for shape, keep, (start, stop) in itertools.product(GGML_SHAPES, (True, False), PARTS):
+        part, offset = slice(start, stop), shape[0]
+        x_hat = reference.ggml_decode(reference.ggml_encode(X, *given, shape), scale, minimum, offset)
+        ends = [reference.ggml_decode(end, scale, minimum, offset) for end in shape[1:3]]
+        out, totals = np.empty(1000 * keep, np.float32), np.zeros(affine.TOTALS)
+        ggml.fake_quantize_blocks(X, OFFSETS, GGML_BLOCKS, shape, start, stop, out, totals)
+        assert_totals(totals, X[part], x_hat[part], np.minimum(*ends)[part], np.maximum(*ends)[part])
+        if keep:
+            np.testing.assert_array_equal(out[part], x_hat[part])
+
+
+@checks("ggml.decode_blocks")
+def ggml_decode():
+    for shape in GGML_SHAPES:
+        out = np.full(1000, np.nan, np.float32)
+        for start, stop in itertools.pairwise([0, 7, 350, 1000]):
+            ggml.decode_blocks(CODES, OFFSETS, GGML_BLOCKS, shape, start, stop, out)
+        np.testing.assert_array_equal(out, reference.ggml_decode(CODES, *GGML_BLOCKS[EVERY, :2].T, shape[0]))
 
 
 @checks("affine.compare")

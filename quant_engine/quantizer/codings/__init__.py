@@ -8,12 +8,14 @@ from typing import Any
 
 from quant_engine.quantizer.codings.affine import AffineCoding
 from quant_engine.quantizer.codings.base import Coding, Fitted, Parameters
+from quant_engine.quantizer.codings.ggml import GgmlCoding
 from quant_engine.quantizer.codings.tables import FloatCoding, TableCoding
 
 CODINGS: dict[str, Callable[[Any, str], Coding]] = {
     "IntFormat": AffineCoding,
     "FixedPointFormat": AffineCoding,
     "FloatFormat": FloatCoding,
+    "BlockFormat": GgmlCoding,
 }
 
 

@@ -14,7 +14,8 @@ from quant_engine.formats import FloatFormat, Format
 from quant_engine.formats.base import MOST_LISTED_BITS, checked_codes
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.kernels import affine, floating, table
-from quant_engine.quantizer.codings.blockwise import BlockwiseCoding, Flat, Pass
+from quant_engine.quantizer.codings.blockwise import BlockwiseCoding
+from quant_engine.quantizer.codings.flat import Flat, Pass
 from quant_engine.quantizer.rounding import least_reaching
 from quant_engine.quantizer.thresholds import Thresholds, with_levels
 
