@@ -27,6 +27,8 @@ from quant_engine.formats import (
     FixedPointFormat,
     FloatFormat,
     IntFormat,
+    ProductCodebook,
+    VectorCodebook,
     power_of_two,
 )
 from quant_engine.granularity import (
@@ -88,12 +90,14 @@ __all__ = [
     "PerTensor",
     "PerToken",
     "Percentile",
+    "ProductCodebook",
     "QuantError",
     "QuantizationPlan",
     "QuantizedTensor",
     "Quantizer",
     "QuantizerSpec",
     "Storage",
+    "VectorCodebook",
     "dequantize",
     "fake_quantize",
     "fit",

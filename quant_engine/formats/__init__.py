@@ -18,6 +18,7 @@ from quant_engine.formats.floating import (
     FloatFormat,
 )
 from quant_engine.formats.integer import IntFormat
+from quant_engine.formats.vector import ProductCodebook, VectorCodebook, VectorFormat
 
 FORMATS: dict[str, type] = {
     "IntFormat": IntFormat,
@@ -25,6 +26,8 @@ FORMATS: dict[str, type] = {
     "FloatFormat": FloatFormat,
     "Codebook": Codebook,
     "BlockFormat": BlockFormat,
+    "VectorCodebook": VectorCodebook,
+    "ProductCodebook": ProductCodebook,
 }
 
 __all__ = [
@@ -46,5 +49,8 @@ __all__ = [
     "FloatFormat",
     "Format",
     "IntFormat",
+    "ProductCodebook",
+    "VectorCodebook",
+    "VectorFormat",
     "power_of_two",
 ]

@@ -13,15 +13,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.cpython.unsafe.tuple import tuple_setitem
+from numba.cpython.unsafe import tuple as tuples
 from numpy.typing import NDArray
 
 from quant_engine.kernels.affine import NO_SUMS, _add, _grown
-from quant_engine.kernels.compile import add_any_order, add_product, helper, kernel, magnitude_bits
+from quant_engine.kernels.compile import add_product, helper, kernel, magnitude_bits
 
 RUN = 256  # vectors coded together
 WIDEST = 8  # coordinates that one pass over a run takes
 ONE, TWO, FOUR, EIGHT = ((np.float32(0),) * width for width in (1, 2, 4, WIDEST))
+with_item: Any = tuples.tuple_setitem
 FAR = np.float64(1e30)  # in units; what lies beyond is taken to lie there, so that products stay finite
 
 
@@ -70,7 +71,7 @@ def _coordinates(columns, j, first, like):
     """Return as many coordinates of a codeword as `like` has, in registers."""
     found = like
     for q in range(len(like)):
-        found = tuple_setitem(found, q, columns[j, first + q])
+        found = with_item(found, q, columns[j, first + q])
     return found
 
 
@@ -154,7 +155,7 @@ def _where(layout, vector, offset):
 
 @kernel
 def _take(x, layout, offset, first, rest, count):
-    """Write the values of a part of `count` vectors, one coordinate a row, and return the largest bit pattern of |x|."""
+    """Write a part of `count` vectors, one coordinate a row, and return the largest bit pattern of |x|."""
     peak = np.int32(0)
     for i in range(count):
         along, place = _where(layout, first + i, offset)
@@ -204,7 +205,7 @@ def encode_vectors(x, layout, book, start, stop, codes):
 
 @kernel
 def fake_quantize_vectors(x, layout, book, start, stop, out, totals):
-    """Write the sums of codewords of the vectors `start` to `stop` to `out` (unless it is empty) and add the metrics."""
+    """Write x̂ of the vectors `start` to `stop` to `out` (unless it is empty) and add the metrics to `totals`."""
     stages, parts, _, d = book.codewords.shape
     room, sums, keep = _room(book), NO_SUMS, out.size > 0
     for first in range(start, stop, RUN):

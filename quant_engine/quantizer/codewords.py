@@ -8,18 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.kernels import affine, learning, vectors
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.kernels.vectors import Book, Layout
 
-MOST_ROUNDS = 50
+MOST_ROUNDS = 40
 STILL = 1e-4  # a round that lowers the error by less, relatively, is the last
 FEWEST_POINTS, POINTS_EACH = 1 << 16, 256  # learned from: of large tensors, so many and so many a codeword …
 LAST_ROUNDS = 2  # … and rounds on everything after that
 STARTS_EACH, MOST_START_WORK = 64, 1 << 31  # points a codeword to choose starts among; products of points and codewords
-FRAMED = 1024  # vectors whose median is the centre
+FRAMED = 1024  # vectors whose median is the centre …
+OFF = 16  # … where it is off 0 by so many deviations; else 0, from where values stay as they are
 CHUNK, CHUNK_EACH = 1 << 14, 4  # points that are added up together: so many, or so many a codeword
+MOST_WORK = 1 << 38  # products of one round
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,14 @@ class Cut:
         """Coordinates of a vector of one part."""
         return self.layout.dim // self.parts
 
+    def work(self, book: Book) -> int:
+        """Return how many products it takes to code the tensor."""
+        return self.count * book.columns.size
+
 
 def book_of(learned: Float32Array) -> Book:
     """Return codewords (stages, parts, K, d), NaN where there are fewer, as kernels search them."""
-    missing = np.isnan(learned).any(axis=-1)
+    missing = _missing(learned)
     there = np.where(missing[..., None], learned[:, :, :1], learned).astype(np.float64)
     centres = np.median(there, axis=2)
     offsets = there - centres[:, :, None]
@@ -51,7 +58,16 @@ def learn(x: Float32Array, cut: Cut, stages: int, codewords: int, rng: np.random
     """Return codewords (stages, parts, codewords, d), each stage learned on what those before leave of `x`.
 
     Where a part has fewer distinct vectors, the codewords left over are NaN.
+
+    Raises:
+        QuantError: where comparing every vector with every codeword would take minutes.
     """
+    if cut.count * codewords * cut.layout.dim > MOST_WORK:
+        raise QuantError(
+            f"{cut.count:,} vectors of {cut.layout.dim} values and {codewords:,} codewords are "
+            f"{cut.count * codewords * cut.layout.dim:,} products a round, and more than {MOST_WORK:,} are refused; "
+            "choose fewer codewords"
+        )
     rest, found = x, []
     for stage in range(stages):
         found.append(_stage(rest, cut, codewords, rng))
@@ -65,14 +81,9 @@ def _rebuilt(x: Float32Array, cut: Cut, book: Book) -> Float32Array:
     over_ranges(
         cut.count,
         lambda start, stop: vectors.fake_quantize_vectors(x, cut.layout, book, start, stop, out, totals.copy()),
-        cost=cut.count * codewords_work(book),
+        cost=cut.work(book),
     )
     return out
-
-
-def codewords_work(book: Book) -> int:
-    """Return how many products one vector takes."""
-    return book.columns.size
 
 
 def _stage(x: Float32Array, cut: Cut, codewords: int, rng: np.random.Generator) -> Float32Array:
@@ -92,7 +103,10 @@ def _frame(x: Float32Array, cut: Cut) -> tuple[Float64Array, float]:
     """Return the centre of every part's vectors, roughly, and the unit in which the largest value is about 1."""
     numbers = np.unique(np.linspace(0, cut.count - 1, FRAMED).astype(np.int64))
     some = _points(x, cut, numbers, (np.zeros((cut.parts, cut.width)), 1.0))
-    centres = np.median(some[:, : cut.width], axis=2).astype(np.float64)
+    some = some[:, : cut.width]
+    centres = np.median(some, axis=2).astype(np.float64)
+    spread = np.median(np.abs(some - centres[..., None]), axis=2)
+    centres[np.abs(centres) <= OFF * spread] = 0.0
     return centres, float(_unit(np.abs(x).max(initial=0.0)))
 
 
@@ -122,6 +136,11 @@ def _padded(width: int) -> int:
     return next((w for w in (1, 2, 4) if width <= w), -(-width // vectors.WIDEST) * vectors.WIDEST)
 
 
+def _missing(codewords: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which codewords (…, K, d) there are not."""
+    return np.asarray(np.isnan(codewords).any(axis=-1))
+
+
 def _searched(codewords: Float64Array, missing: NDArray[np.bool_]) -> tuple[Float32Array, Float32Array]:
     """Return columns and halves, as `Book` holds them, of codewords (…, K, d) in their unit."""
     *before, count, width = codewords.shape
@@ -135,19 +154,23 @@ def _searched(codewords: Float64Array, missing: NDArray[np.bool_]) -> tuple[Floa
 def _starts(points: Float32Array, codewords: int, rng: np.random.Generator) -> Float64Array:
     """Return codewords to start from, (parts, codewords, width), NaN where fewer points are distinct."""
     parts, _, count = points.shape
-    most = max(STARTS_EACH * codewords, 1)
     draws = rng.random((parts, codewords))
-    for some in (_drawn(count, max(min(most, MOST_START_WORK // codewords), codewords), rng), np.arange(count)):
-        among = points if some.size == count else np.ascontiguousarray(points[:, :, some])
-        places = np.empty((parts, codewords), np.int64)
-        over_ranges(
-            parts,
-            lambda start, stop, among=among, places=places: learning.spread_starts(among, draws, start, stop, places),
-            cost=among.size * codewords,
-        )
-        if (places >= 0).all():
-            break
-    found = np.take_along_axis(among, np.maximum(places, 0)[:, None], axis=2).transpose(0, 2, 1).astype(np.float64)
+    some = max(min(STARTS_EACH * codewords, MOST_START_WORK // codewords), codewords)
+    found = _spread(np.ascontiguousarray(points[:, :, _drawn(count, some, rng)]), draws)
+    if some < count and np.isnan(found).any():  # too few are distinct among some, perhaps not among all
+        found = _spread(points, draws)
+    return found
+
+
+def _spread(points: Float32Array, draws: Float64Array) -> Float64Array:
+    """Return points that lie apart, as many as there are draws, as float64 (parts, K, width)."""
+    places = np.empty(draws.shape, np.int64)
+    over_ranges(
+        points.shape[0],
+        lambda start, stop: learning.spread_starts(points, draws, start, stop, places),
+        cost=points.size * draws.shape[1],
+    )
+    found = np.take_along_axis(points, np.maximum(places, 0)[:, None], axis=2).transpose(0, 2, 1).astype(np.float64)
     return np.where(places[..., None] >= 0, found, np.nan)
 
 
@@ -158,7 +181,7 @@ def _settled(points: Float32Array, codewords: Float64Array, rounds: int) -> Floa
     error.
     """
     codewords, before = codewords.copy(), np.full(points.shape[0], np.inf)
-    missing = np.isnan(codewords).any(axis=-1)
+    missing = _missing(codewords)
     active = np.arange(points.shape[0])
     places = np.empty((points.shape[0], points.shape[2]), np.int32)
     for _ in range(rounds):
@@ -183,9 +206,9 @@ def _assigned(
     points: Float32Array, active: NDArray[np.int64], codewords: Float64Array, places: NDArray[np.int32]
 ) -> tuple[Float64Array, NDArray[np.int64], Float64Array]:
     """Return what each codeword of the active parts is given: sums, how many, sums of squares."""
-    parts, width, count = points.shape
+    _, width, count = points.shape
     each = codewords.shape[1]
-    columns, halves = _searched(codewords, np.isnan(codewords).any(axis=-1))
+    columns, halves = _searched(codewords, _missing(codewords))
     chunk = max(CHUNK, CHUNK_EACH * each)
     chunks = -(-count // chunk)
     tasks = active.size * chunks

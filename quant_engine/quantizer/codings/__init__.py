@@ -10,12 +10,15 @@ from quant_engine.quantizer.codings.affine import AffineCoding
 from quant_engine.quantizer.codings.base import Coding, Fitted, Parameters
 from quant_engine.quantizer.codings.ggml import GgmlCoding
 from quant_engine.quantizer.codings.tables import FloatCoding, TableCoding
+from quant_engine.quantizer.codings.vectors import VectorCoding
 
 CODINGS: dict[str, Callable[[Any, str], Coding]] = {
     "IntFormat": AffineCoding,
     "FixedPointFormat": AffineCoding,
     "FloatFormat": FloatCoding,
     "BlockFormat": GgmlCoding,
+    "VectorCodebook": VectorCoding,
+    "ProductCodebook": VectorCoding,
 }
 
 
