@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.state import Choice, Field, Number
+from explorer.fields import Choice, Field, Number, Numeral
 
 COARSE_STEPS = 100  # steps of a number field across its usual width
 
@@ -105,6 +105,18 @@ def real_number(
         on_change=on_change,
         bind="query-params",
     )
+
+
+def numeral(field: Numeral) -> str:
+    """Return a number that no control of Streamlit's shows, and keep the URL in step with it."""
+    text = st.session_state.get(field.key, st.query_params.get(field.key, field.default))
+    text = text if field.accepts(text) else field.default
+    st.session_state[field.key] = text
+    if text != field.default:
+        st.query_params[field.key] = text
+    elif field.key in st.query_params:
+        del st.query_params[field.key]
+    return str(text)
 
 
 def reset(fields: tuple[Field, ...]) -> None:

@@ -26,6 +26,7 @@ PAGES: dict[str, tuple[PageEntry, ...]] = {
     ),
     "Learn": (
         PageEntry("lesson_bits.py", "1 Bit width and codebooks"),
+        PageEntry("lesson_formats.py", "2 Number formats"),
         PageEntry("lesson_uniform.py", "3 Uniform quantization"),
         PageEntry("lesson_symmetry.py", "4 Symmetric and asymmetric"),
         PageEntry("lesson_clipping.py", "5 Clipping and calibration"),

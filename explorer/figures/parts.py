@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from quant_engine import Distribution
 BINS = (24, 160)  # fewest and most
 SPIKE = 4.0  # times the second highest bin: more is cut off
 HEADROOM = 1.5
+FINE_DECADES = 1.6  # up to which a logarithmic axis has ticks between powers of ten
 MOST_CELLS = 64  # more are not told apart
 CELL_FILL = "rgba(213, 94, 0, 0.10)"
 CHOSEN_FILL = "rgba(213, 94, 0, 0.30)"
@@ -119,6 +122,18 @@ def codewords(view: BlockView, ends: tuple[float, float], axis: str, height: flo
         "customdata": (np.arange(view.levels.size) + view.first_code)[seen],
         "hovertemplate": "code %{customdata} ↔ %{x:.4g}<extra>codeword</extra>",
     }
+
+
+def error_axis(title: str, errors: Iterable[float]) -> Layout:
+    """Return a logarithmic axis that holds the errors above 0, with ticks in figures of their own size."""
+    held = [error for error in errors if error > 0] or [1.0]
+    low, high = math.log10(min(held)), math.log10(max(held))
+    pad = max(0.06 * (high - low), 0.08)
+    steps = (1,) if high - low > FINE_DECADES else (1, 2, 5)
+    ticks = [step * 10.0**power for power in range(math.floor(low) - 1, math.ceil(high) + 1) for step in steps]
+    ticks = [tick for tick in ticks if low - pad <= math.log10(tick) <= high + pad]
+    names = [short(tick, 1) for tick in ticks]
+    return theme.axis(title, type="log", range=[low - pad, high + pad], tickvals=ticks, ticktext=names)
 
 
 def line(x: float, axis: str, color: str, dash: str = "solid", width: float = 2) -> Layout:

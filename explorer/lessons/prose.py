@@ -36,6 +36,8 @@ class Prose:
     formula: str
     question: str
     feedback: Mapping[str, str]
+    laboratory: Mapping[str, str]  # what stands in the laboratory, by name
+    editor: Mapping[str, str]  # what a component of its own says, by name
 
 
 @functools.cache
@@ -53,6 +55,8 @@ def read_prose(slug: str) -> Prose:
         formula=content["formula"]["text"],
         question=content["question"]["prompt"],
         feedback=MappingProxyType(content["question"]["feedback"]),
+        laboratory=MappingProxyType(content.get("laboratory", {})),
+        editor=MappingProxyType(content.get("editor", {})),
     )
 
 

@@ -16,13 +16,26 @@ from quant_engine import Quantizer, QuantizerSpec, fit
 STOCHASTIC = "stochastic"
 
 
+@dataclass(frozen=True)
+class Held:
+    """A number, as text, and the name of the format that holds it; `point` bits of fixed point are behind its point."""
+
+    format: str
+    number: str
+    point: int
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A tensor quantized as a whole; `place` says which value is followed, in per cent of the tensor's span."""
+    """A tensor quantized as a whole; `place` says which value is followed, in per cent of the tensor's span.
+
+    `held` is a number whose bits are looked into, where a laboratory does.
+    """
 
     subject: Subject
     spec: QuantizerSpec
     place: int = 50
+    held: Held | None = None
 
     @property
     def key(self) -> str:

@@ -18,6 +18,7 @@ from quant_engine.formats.floating import (
     FloatFormat,
 )
 from quant_engine.formats.integer import IntFormat
+from quant_engine.formats.learned import KMeans, Quantiles, ScalarCodebook
 from quant_engine.formats.vector import ProductCodebook, VectorCodebook, VectorFormat
 
 FORMATS: dict[str, type] = {
@@ -26,6 +27,8 @@ FORMATS: dict[str, type] = {
     "FloatFormat": FloatFormat,
     "Codebook": Codebook,
     "BlockFormat": BlockFormat,
+    "KMeans": KMeans,
+    "Quantiles": Quantiles,
     "VectorCodebook": VectorCodebook,
     "ProductCodebook": ProductCodebook,
 }
@@ -49,7 +52,10 @@ __all__ = [
     "FloatFormat",
     "Format",
     "IntFormat",
+    "KMeans",
     "ProductCodebook",
+    "Quantiles",
+    "ScalarCodebook",
     "VectorCodebook",
     "VectorFormat",
     "power_of_two",

@@ -33,6 +33,10 @@ class Format(Protocol):
         """Whether values are scaled to each block's range, or stand for themselves."""
 
     @property
+    def learned(self) -> bool:
+        """Whether values are learned from each tensor, and so not known beforehand."""
+
+    @property
     def lowest(self) -> float:
         """The least finite value."""
 
@@ -76,6 +80,11 @@ class CommonFormat:
 
     def refuse_activations(self) -> None:
         """Check that activations can have the format: they can."""
+
+    @property
+    def learned(self) -> bool:
+        """Whether values are learned from each tensor."""
+        return False
 
     @property
     def dtype(self: Format) -> np.dtype[Any]:

@@ -36,7 +36,11 @@ class BlockFormat(CommonFormat, Record):
     - Q4_1, Q5_1: d = (max − min) / 15 or 31, m = min; a half is rounded up.
     - Q8_0: d = max|x| / 127; a half is rounded away from zero.
 
-    Codes come from d and m before these are rounded to float16, values from d and m as the file has them.
+    Codes come from d and m before these are rounded to float16, values from d and m as the file has them. A `Quantizer`
+    holds the latter d as `scale`, and both before rounding as `learned`, shape (…, 1) or (…, 2). Quantizing x̂ again
+    gives the same codes unless that rounding moves a level by half a step: where d is far below float16's least normal
+    number, 6e-5, or m more than a thousand times d. The format brings its granularity, `PerGroup(32)`; d or m beyond
+    float16 are refused, and so is every other choice of a spec, since fit and rounding are the format's.
 
     Raises:
         QuantError: for another name.

@@ -182,6 +182,39 @@ class FloatFormat(CommonFormat, Record):
             found = np.where(array == self.nan_code, np.nan, found)
         return np.asarray(found).astype(np.float32)
 
+    def split(self, codes: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return sign, exponent E and mantissa M of bit patterns, as whole numbers.
+
+        Raises:
+            QuantError: for numbers that are no codes.
+
+        Example:
+            >>> [int(part) for part in FP16.split(FP16.encode(-0.75))]
+            [1, 14, 512]
+        """
+        array = checked_codes(codes, 0, (1 << self.bits) - 1, self).astype(np.int64)
+        magnitude = array & (self._magnitude_codes - 1)
+        sign = array >> (self.exponent_bits + self.mantissa_bits)
+        return sign, magnitude >> self.mantissa_bits, magnitude & ((1 << self.mantissa_bits) - 1)
+
+    def join(self, sign: ArrayLike, exponent: ArrayLike, mantissa: ArrayLike) -> NDArray[Any]:
+        """Return the bit patterns that `split` takes apart.
+
+        Raises:
+            QuantError: for parts that do not fit their bits.
+
+        Example:
+            >>> FP16.decode(FP16.join(1, 14, 512)).tolist()
+            -0.75
+        """
+        parts = (
+            checked_codes(sign, 0, int(self.signed), f"the sign of {self}").astype(np.int64),
+            checked_codes(exponent, 0, (1 << self.exponent_bits) - 1, f"the exponent of {self}").astype(np.int64),
+            checked_codes(mantissa, 0, (1 << self.mantissa_bits) - 1, f"the mantissa of {self}").astype(np.int64),
+        )
+        codes = (parts[0] << self.exponent_bits + self.mantissa_bits) | (parts[1] << self.mantissa_bits) | parts[2]
+        return np.asarray(codes).astype(self.dtype)
+
     @property
     def _magnitude_codes(self) -> int:
         """Number of codes without the sign."""

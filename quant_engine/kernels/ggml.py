@@ -74,20 +74,32 @@ def fake_quantize_blocks(x, offsets, blocks, shape, start, stop, out, totals):
 
 
 @kernel
+def _encode_run(x, codes, inverse, origin, shape):
+    peak = np.int32(0)
+    for i in range(x.size):
+        codes[i] = np.int32(_code(x[i], inverse, origin, shape))
+        size = magnitude_bits(x[i])
+        peak = size if size > peak else peak
+    return peak
+
+
+@kernel
 def encode_blocks(x, offsets, blocks, shape, start, stop, codes):
     """Write the codes and return the largest bit pattern of |x|, as `affine.encode_blocks` does."""
     peak = np.int32(0)
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        inverse, origin = blocks[block, 2], blocks[block, 3]
-        for i in range(start, end):
-            codes[i] = np.int32(_code(x[i], inverse, origin, shape))
-            size = magnitude_bits(x[i])
-            peak = size if size > peak else peak
+        peak = max(peak, _encode_run(x[start:end], codes[start:end], blocks[block, 2], blocks[block, 3], shape))
         start = end
         block += 1
     return peak
+
+
+@kernel
+def _decode_run(codes, out, scale, minimum, offset):
+    for i in range(codes.size):
+        out[i] = (np.float32(codes[i]) - offset) * scale + minimum
 
 
 @kernel
@@ -96,8 +108,6 @@ def decode_blocks(codes, offsets, blocks, shape, start, stop, out):
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        scale, minimum = blocks[block, 0], blocks[block, 1]
-        for i in range(start, end):
-            out[i] = (np.float32(codes[i]) - shape[0]) * scale + minimum
+        _decode_run(codes[start:end], out[start:end], blocks[block, 0], blocks[block, 1], shape[0])
         start = end
         block += 1

@@ -4,6 +4,7 @@ from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES
 from quant_engine.network.card import ModelCard, model_card
 from quant_engine.network.cost import ActivationCost
+from quant_engine.network.footprint import Footprint, LayerFootprint, footprint
 from quant_engine.network.layers import LayerInfo
 from quant_engine.network.network import Network, load
 from quant_engine.network.study import CalibrationPoint, calibration_study
@@ -13,10 +14,13 @@ __all__ = [
     "Accuracy",
     "ActivationCost",
     "CalibrationPoint",
+    "Footprint",
+    "LayerFootprint",
     "LayerInfo",
     "ModelCard",
     "Network",
     "calibration_study",
+    "footprint",
     "load",
     "model_card",
 ]

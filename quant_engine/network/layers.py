@@ -15,8 +15,8 @@ from quant_engine.network.folding import fold_batch_norm
 class LayerInfo:
     """A layer that has a weight: `shape` is the weight's, (out, in) or (out, in/groups, height, width).
 
-    `input_shape` is the shape of its input for one image. `one_sided` says that this input holds no negative value,
-    because it comes from a ReLU, directly or through pooling and flattening.
+    `input_shape` and `output_shape` are the shapes of its input and output for one image. `one_sided` says that its
+    input holds no negative value, because it comes from a ReLU, directly or through pooling and flattening.
     """
 
     name: str
@@ -24,11 +24,17 @@ class LayerInfo:
     shape: Shape
     input_shape: Shape
     one_sided: bool
+    output_shape: Shape
 
     @property
     def parameters(self) -> int:
         """Number of weights, without the bias."""
         return math.prod(self.shape)
+
+    @property
+    def multiplications(self) -> int:
+        """Number of multiplications for one image: each weight once for every place of the output, padding included."""
+        return self.parameters * math.prod(self.output_shape[1:])
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
@@ -49,7 +55,9 @@ def read_layers(
         weight, bias = _folded(stored, step.name)
         weight.flags.writeable = bias.flags.writeable = False
         parameters[step.name] = weight, bias
-        layers[step.name] = LayerInfo(step.name, _kind(step), weight.shape, input_shape, one_sided)
+        layers[step.name] = LayerInfo(
+            step.name, _kind(step), weight.shape, input_shape, one_sided, step.output_shape(input_shape)
+        )
     return layers, parameters
 
 

@@ -14,6 +14,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer import state, tensors
+from explorer.fields import Choice, Number
 from explorer.formulas import ARTICLE, CONVENTIONS, TOOLS, code_formula, value_formula, zero_point_formula
 from explorer.lessons import LESSONS, calibration
 from explorer.lessons.links import playground_link
@@ -22,8 +23,8 @@ from explorer.lessons.prose import words
 from explorer.lessons.scene import Scene
 from explorer.notation import short
 from explorer.page_table import PAGES
-from explorer.state import Choice, Number, PlaygroundState
-from quant_engine import FixedRange, IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
+from explorer.state import PlaygroundState
+from quant_engine import FixedRange, IntFormat, LayerPlan, MinMax, MinMSE, QuantizationPlan, QuantizerSpec
 from quant_engine.network import load
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -215,6 +216,9 @@ def current_scene(at: AppTest, slug: str) -> Scene:
 
 SPECS: dict[str, Callable[[dict[str, object]], QuantizerSpec]] = {
     "bits": lambda v: QuantizerSpec(IntFormat(v["bits"], v["codes"] == "signed", v["levels"] == "restricted")),
+    "formats": lambda v: QuantizerSpec(
+        IntFormat(int(v["bits"].split()[0])), clipping=MinMSE() if v["range"] == "least MSE" else MinMax()
+    ),
     "uniform": lambda v: QuantizerSpec(
         IntFormat(v["bits"], v["codes"] == "signed"), symmetric=v["range"] == "symmetric"
     ),

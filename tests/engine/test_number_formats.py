@@ -1,10 +1,13 @@
 """Floats, fixed point and codebooks: every code and every half-way case against ml_dtypes and numpy."""
 
 import itertools
+import math
 
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import quant_engine as qe
 
@@ -216,3 +219,29 @@ def test_constants_are_distinct_and_a_bias_may_be_left_out():
     assert all(one != other for one, other in itertools.combinations(constants, 2))
     assert qe.FloatFormat(5, 10) == qe.FloatFormat(5, 10, bias=15) == qe.FP16
     assert [form.bits for form in constants] == [32, 19, 16, 16, 8, 8, 6, 6, 4, 8, 4]
+
+
+# --- parts of a float -------------------------------------------------------------------------------------------------
+
+
+@given(st.floats(width=32))
+def test_a_float32_is_taken_apart_and_put_together_again(x):
+    code = int(np.array(x, np.float32).view(np.uint32))
+    sign, exponent, mantissa = (int(part) for part in qe.FP32.split(code))
+    assert int(qe.FP32.join(sign, exponent, mantissa)) == code
+    if math.isfinite(x) and exponent:
+        assert (-1) ** sign * 2.0 ** (exponent - 127) * (1 + mantissa / 2**23) == x
+
+
+@pytest.mark.parametrize("form", [qe.FP16, qe.BF16, qe.TF32, qe.E5M2, qe.E4M3, qe.E3M2, qe.E2M3, qe.E2M1, qe.E8M0])
+def test_every_code_is_put_together_again(form):
+    codes = np.arange(1 << form.bits)
+    np.testing.assert_array_equal(form.join(*form.split(codes)), codes)
+    assert form.join(*form.split(codes)).dtype == form.dtype
+
+
+def test_parts_that_do_not_fit_are_refused():
+    with pytest.raises(qe.QuantError, match="exponent"):
+        qe.E4M3.join(0, 16, 0)
+    with pytest.raises(qe.QuantError, match="sign"):
+        qe.E8M0.join(1, 3, 0)

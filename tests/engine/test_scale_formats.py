@@ -1,5 +1,6 @@
 """Scales that are themselves rounded: the MX formats, NVFP4, and scales of 16 bits."""
 
+import gguf
 import ml_dtypes
 import numpy as np
 import pytest
@@ -40,6 +41,20 @@ def test_mx_formats_follow_the_arithmetic_of_the_specification(name):
     elements = np.clip(blocks.astype(np.float32) / expected, -largest, largest).astype(peer)
     np.testing.assert_array_equal(q.dequantize().reshape(-1, 32), elements.astype(np.float32) * expected)
     assert q.bits_per_value == bits_per_value
+
+
+@pytest.mark.parametrize("x", [X, np.round(4 * X) / 4], ids=["Gaussian", "with ties"])
+def test_mxfp4_is_that_of_gguf_but_for_which_of_two_equally_near_values_a_tie_goes_to(x):
+    q, packed = qe.quantize(x, mx(qe.E2M1)), gguf.quantize(x, gguf.GGMLQuantizationType.MXFP4)
+    exponents = packed.reshape(-1, 17)[:, 0].astype(int) - 127
+    some = np.abs(x.reshape(-1, 32)).max(axis=1) > 0  # blocks of zeros have any scale
+    np.testing.assert_array_equal(q.scale.reshape(-1)[some], 2.0 ** exponents[some])
+    ours, theirs = q.dequantize(), gguf.dequantize(packed, gguf.GGMLQuantizationType.MXFP4)
+    u = np.abs(x) / np.repeat(q.scale, 32, axis=1)
+    tie = np.isin(u, 0.5 * (qe.E2M1.values()[:-1] + qe.E2M1.values()[1:]))
+    np.testing.assert_array_equal(ours[~tie], theirs[~tie])
+    np.testing.assert_array_equal(np.abs(ours - x)[tie], np.abs(theirs - x)[tie])
+    assert (ours != theirs).any() == tie.any()
 
 
 def test_mxint8_has_six_bits_of_fraction_below_the_shared_exponent():
@@ -87,6 +102,8 @@ def test_a_scale_that_rounds_to_zero_gives_zeros():
         np.testing.assert_array_equal(fitted.encode(x).dequantize(), x_hat)
         assert report.mse == pytest.approx(np.square(x_hat.astype(np.float64) - x).mean())
         assert not fitted.levels(1).any()
+        with np.errstate(all="raise"):
+            assert fitted.thresholds(1).size == fitted.levels(1).size - 1
     with pytest.raises(qe.QuantError, match="positive"):
         qe.Quantizer(qe.QuantizerSpec(qe.E2M1, qe.PerGroup(16)), np.float32([1, 0, 1]), np.zeros(3, int))
 

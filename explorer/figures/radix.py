@@ -1,0 +1,71 @@
+"""What the place of the radix point costs: overflow on one side, resolution on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+
+from explorer.figures import parts, theme
+from explorer.figures.theme import Canvas, Trace
+from explorer.notation import short
+from quant_engine import ErrorReport
+
+HEIGHT = 300
+
+
+def radix_figure(found: Mapping[str, ErrorReport], chosen: str, canvas: Canvas) -> go.Figure:
+    """Draw both parts of the error against the place of the point; the chosen one is marked, the best named."""
+    names = list(found)
+    rounding = [report.rounding_mse for report in found.values()]
+    clipping = [report.clipping_mse for report in found.values()]
+    total = [report.mse for report in found.values()]
+    best = min(names, key=lambda name: found[name].mse)
+    marks = {
+        "type": "scatter",
+        "name": "now",
+        "x": [chosen],
+        "y": [found[chosen].mse or None],
+        "mode": "markers",
+        "marker": {"symbol": "circle-open", "size": 18, "color": theme.QUANTIZED, "line": {"width": 3}},
+        "hoverinfo": "skip",
+    }
+    return theme.figure(
+        [
+            _line("resolution (rounding)", names, rounding, theme.ERROR, "solid"),
+            _line("overflow (clipping)", names, clipping, theme.ORIGINAL, "dash"),
+            {**_line("both", names, total, theme.QUANTIZED, "solid"), "mode": "markers"},
+            marks,
+        ],
+        HEIGHT,
+        canvas,
+        margin={**theme.MARGIN, "l": 74, "b": 48, "t": 34},
+        xaxis=theme.axis("bits before and behind the point", type="category", range=[-0.5, len(names) - 0.5]),
+        yaxis=parts.error_axis("mean squared error", (*total, *rounding, *clipping)),
+        showlegend=True,
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"color": canvas.ink}},
+        shapes=[parts.line(names.index(best), "y", theme.QUANTIZED, "dot", 1)],
+    )
+
+
+def describe_radix(found: Mapping[str, ErrorReport], chosen: str) -> str:
+    """Say in words what the figure shows."""
+    best = min(found, key=lambda name: found[name].mse)
+    return (
+        f"Mean squared error of a fixed-point word against the place of its point, from {next(iter(found))} to "
+        f"{list(found)[-1]}: overflow falls and resolution errors grow with the bits before the point. {chosen} has "
+        f"{short(found[chosen].mse)}; the least, {short(found[best].mse)}, is at {best}."
+    )
+
+
+def _line(name: str, x: list[str], y: list[float], color: str, dash: str) -> Trace:
+    return {
+        "type": "scatter",
+        "name": name,
+        "x": x,
+        "y": [value or None for value in y],  # a logarithmic axis has no 0
+        "mode": "lines+markers",
+        "line": {"color": color, "width": 2, "dash": dash},
+        "marker": {"color": color, "size": 7},
+        "hovertemplate": "%{x}: %{y:.3g}<extra>" + name + "</extra>",
+    }

@@ -1,0 +1,259 @@
+"""Lesson 2: number formats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from explorer import charts, controls
+from explorer.bits import bits_editor, described
+from explorer.fields import Choice, Number, Numeral
+from explorer.figures.losses import describe_losses, losses_figure
+from explorer.figures.radix import describe_radix, radix_figure
+from explorer.figures.rugs import Rugs, describe_rugs, even_figure, inner_share, octave_figure
+from explorer.formulas import Convention
+from explorer.lessons import contest, holding
+from explorer.lessons.contest import RANGES, Entrant
+from explorer.lessons.energy import energy_table, whole
+from explorer.lessons.model import Bench, Choices, Facts, Lesson, Option
+from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
+from explorer.lessons.prose import read_prose
+from explorer.lessons.scene import Held, Scene, nearest_step
+from explorer.notation import count, decibels, latex, ratio, share, short
+from quant_engine import IntFormat, QuantizerSpec
+from quant_engine.energy import SOURCE
+
+SLUG = "formats"
+FORMAT = Choice(
+    f"{SLUG}_format",
+    "Format",
+    holding.NAMES,
+    holding.OPENING.format,
+    "Whose bits are shown. The last but two are integers: with an agreed point, alone, and with a scale S that fits "
+    "them to the tensor.",
+)
+NUMBER = Numeral(f"{SLUG}_number", "Number", holding.OPENING.number, "The number that every format holds.")
+BITS = Choice(f"{SLUG}_bits", "Width", ("8 bits", "4 bits"), "8 bits", "The bits of every format that is compared.")
+RANGE = Choice(
+    f"{SLUG}_range",
+    "Range",
+    tuple(RANGES),
+    "min–max",
+    "How a scaled format is fitted to the tensor: its greatest value on the greatest magnitude, or where the mean "
+    "squared error is least. Fixed point has no scale.",
+)
+POINT = Number(
+    f"{SLUG}_point",
+    "Bits behind the point",
+    0,
+    holding.WORD - 1,
+    holding.OPENING.point,
+    "n of Qm.n: values are multiples of 2⁻ⁿ. At 4 bits, 3 at most beside the sign.",
+    whole=True,
+)
+STEPS = {"tenth": 0.1, "third": 1 / 3, "same": 1.0, "three": 3.0, "ten": 10.0}  # MSE of E4M3 in units of int8's
+PREDICTED_BITS = 8
+FORMAT_WIDTH = 210
+
+
+def laboratory(bench: Bench) -> Scene:
+    """Draw the bits, the rugs, the contest, the radix point and the energy."""
+    held = _bits(bench)
+    bits, clipping = _settings()
+    spec = QuantizerSpec(IntFormat(bits, bench.subject.statistics.lo < 0), clipping=RANGES[clipping])
+    scene = Scene(bench.subject, spec, held=held)
+    _rugs(bench, scene)
+    _contest(bench, scene)
+    _radix(bench, scene)
+    _energy(bench)
+    return scene
+
+
+def _words() -> dict[str, str]:
+    return dict(read_prose(SLUG).laboratory)
+
+
+def _bits(bench: Bench) -> Held:
+    """Draw the bits of a number, and the number in every format."""
+    st.subheader(_words()["bits_title"])
+    with st.container(width=FORMAT_WIDTH):
+        chosen = controls.menu(FORMAT)
+    point = int(st.session_state.get(POINT.key) or POINT.default or 0)
+    held = Held(chosen, controls.numeral(NUMBER), point)
+    scale = holding.scale_of(Scene(bench.subject, QuantizerSpec(IntFormat(holding.WORD))))
+    bits_editor(
+        f"{SLUG}_editor",
+        [described(h.name, h.title, h.format, h.step) for h in holding.holders(point, scale).values()],
+        chosen,
+        held.number,
+        lambda name, number: controls.assign({FORMAT.key: name, NUMBER.key: number}),
+        words=read_prose(SLUG).editor,
+    )
+    return held
+
+
+def _settings() -> tuple[int, str]:
+    st.subheader(_words()["rugs_title"])
+    st.markdown(_words()["rugs_lead"])
+    with st.container(horizontal=True, gap="medium"):
+        return int(controls.choice(BITS).split()[0]), controls.choice(RANGE)
+
+
+def _rugs(bench: Bench, scene: Scene) -> None:
+    subject, clipping = scene.subject, _clipping(scene)
+    found = contest.entrants(subject, _width(scene))
+    levels = {entrant.name: contest.levels(subject, entrant.spec(clipping)) for entrant in found}
+    shown = Rugs(subject.values, subject.statistics, levels, subject.unit)
+    words = describe_rugs(shown)
+    left, right = figures_of(0.5)
+    with left:
+        charts.show(even_figure(shown, bench.canvas), f"{SLUG}_chart_even", words)
+    with right:
+        charts.show(octave_figure(shown, bench.canvas), f"{SLUG}_chart_octaves", words)
+    inner = ", ".join(f"{name} {share(inner_share(values))}" for name, values in levels.items())
+    st.caption(_words()["inner"].format(inner=inner))
+
+
+def _contest(bench: Bench, scene: Scene) -> None:
+    """Draw what each format loses, once that may be told."""
+    words = _words()
+    st.subheader(words["contest_title"].format(bits=_width(scene)))
+    if not bench.telling:
+        st.info(words["contest_asked" if bench.predicted else "contest_locked"], icon=":material/lock:")
+        return
+    found = {way: contest.losses(scene.subject, _width(scene), way) for way in RANGES}
+    errors = {way: {entrant.name: lost.mse for entrant, lost in table.items()} for way, table in found.items()}
+    left, right = figures_of(0.5)
+    with left:
+        charts.show(losses_figure(errors, bench.canvas), f"{SLUG}_chart_losses", describe_losses(errors))
+    shape = scene.subject.values.shape
+    with right:
+        st.table(
+            [
+                {
+                    "format": entrant.name,
+                    "bits per value": short(entrant.spec(_clipping(scene)).storage(shape).bits_per_value, 5),
+                    **{f"MSE, {way}": short(errors[way][entrant.name]) for way in RANGES},
+                    f"SQNR, {_clipping(scene)}": decibels(lost.sqnr_db),
+                }
+                for entrant, lost in found[_clipping(scene)].items()
+            ]
+        )
+
+
+def _radix(bench: Bench, scene: Scene) -> None:
+    """Draw what the place of the radix point costs."""
+    words = _words()
+    st.subheader(words["radix_title"])
+    st.markdown(words["radix_lead"])
+    with st.container(width=2 * SLIDER_WIDTH):
+        point = controls.slider(POINT)
+    found = {holding.point_name(form): lost for form, lost in contest.points(scene.subject, _width(scene)).items()}
+    names = list(found)
+    chosen, best = names[min(point, len(names) - 1)], min(names, key=lambda name: found[name].mse)
+    left, right = figures_of(0.6)
+    with left:
+        charts.show(radix_figure(found, chosen, bench.canvas), f"{SLUG}_chart_radix", describe_radix(found, chosen))
+    with right, numbers():
+        st.metric("Format", chosen)
+        st.metric("MSE", short(found[chosen].mse))
+        st.metric("Overflow", share(found[chosen].clipped_share))
+        st.metric("Best place", best)
+    with right:
+        st.caption(words["radix_edge" if best == names[-1] else "radix_inside"])
+
+
+def _energy(bench: Bench) -> None:
+    """Show what formats cost, as estimates."""
+    words = _words()
+    st.subheader(words["energy_title"])
+    plain = whole(bench.model, "FP32")
+    st.markdown(words["energy_lead"].format(model=bench.model, n=count(plain.multiplications)))
+    st.table(energy_table(bench.model, words))
+    st.caption(words["energy_source"].format(source=SOURCE))
+
+
+def prediction(scene: Scene) -> str:
+    """Say what E4M3 loses beside int8."""
+    return nearest_step(_float_loss(scene), STEPS)
+
+
+def facts(scene: Scene) -> Facts:
+    """Return the numbers that the prose quotes."""
+    holder, number = holding.holder_of(scene)
+    code = holder.code(number)
+    found = contest.losses(scene.subject, _width(scene), _clipping(scene))
+    best = next(iter(found))
+    least = found[best].mse
+    costs = {entrant.key: ratio(lost.mse, least) if least else "∞" for entrant, lost in found.items()}
+    unused = dict.fromkeys(("int", "fixed", *(key for others in contest.OTHERS.values() for key in others)), "–")
+    eight, four = (
+        next(iter(contest.losses(scene.subject, bits, way))).name for bits, way in ((8, "min–max"), (4, "least MSE"))
+    )
+    lost = _float_loss(scene)
+    rival = contest.entrants(scene.subject, PREDICTED_BITS)[0].name
+    return {
+        **unused,
+        **costs,
+        "bits": str(_width(scene)),
+        "range": _clipping(scene),
+        "best": best.name,
+        "eight": eight,
+        "four": four,
+        "loss": f"{ratio(lost, 1)} that of {rival}"
+        if lost >= 1
+        else f"{ratio(1 / lost, 1)} smaller than that of {rival}",
+        "rival": rival,
+        "half": share(holding.fp32_share_to_one()),
+        "fp16": holding.written(holding.stored("FP16", 2049.0)),
+        "fp16_past": holding.written(holding.stored("FP16", 70000.0)),
+        "bf16_past": holding.written(holding.stored("BF16", 70000.0)),
+        "e4m3_end": holding.written(holding.stored("E4M3", 1000.0)),
+        "format": holder.title,
+        "number": holding.written(number),
+        "stored": "no code" if code is None else holding.written(holder.value(code)),
+    }
+
+
+def written(scene: Scene, convention: Convention) -> Sequence[str]:
+    """Write out the bits' formula, and what an integer with a scale makes of the same number."""
+    holder, number = holding.holder_of(scene)
+    scaled = holding.holders(0, holding.scale_of(scene))[holding.SCALED]
+    code = scaled.code(number)
+    lines = holding.bits_formula(holder, number)
+    if code is None or holder.name == holding.SCALED:
+        return lines
+    whole = code if abs(number) < float("inf") else rf"\pm {abs(code)}"
+    integer = rf"{convention.rounding}(r / S) = {latex(scaled.step or 1.0)} \cdot {whole} = {latex(scaled.value(code))}"
+    return (*lines, rf"\text{{int8:}} \quad \tilde r = S \cdot {integer}")
+
+
+def question(scene: Scene) -> Choices:
+    """Ask which format of this width loses least."""
+    found = contest.losses(scene.subject, _width(scene), _clipping(scene))
+    best = next(iter(found))
+
+    def option(entrant: Entrant) -> Option:
+        return Option("right" if entrant == best else entrant.key, entrant.name)
+
+    return Choices(tuple(option(entrant) for entrant in contest.entrants(scene.subject, _width(scene))), "right")
+
+
+def _float_loss(scene: Scene) -> float:
+    """Return the error of E4M3 in units of that of 8-bit integers, both min–max."""
+    found = {e.key: lost.mse for e, lost in contest.losses(scene.subject, PREDICTED_BITS, "min–max").items()}
+    if not found["int"]:
+        return float("inf") if found["e4m3"] else 1.0
+    return found["e4m3"] / found["int"]
+
+
+def _width(scene: Scene) -> int:
+    return int(scene.spec.format.bits)
+
+
+def _clipping(scene: Scene) -> str:
+    return next(name for name, clipping in RANGES.items() if clipping == scene.spec.clipping)
+
+
+LESSON = Lesson(2, SLUG, (FORMAT, NUMBER, BITS, RANGE, POINT), laboratory, prediction, facts, written, question)

@@ -1,0 +1,104 @@
+"""What a whole network takes under a plan: bytes of its weights, and an estimate of the energy of one inference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
+
+from quant_engine.energy import NOTHING, Energy, accumulate_energy, move_energy, multiplied_in, multiply_energy
+from quant_engine.errors import QuantError
+from quant_engine.formats import FP32
+from quant_engine.network.layers import LayerInfo
+from quant_engine.network.network import Network
+from quant_engine.plan import LayerPlan, QuantizationPlan
+from quant_engine.quantizer import Quantizer, QuantizerSpec
+
+
+@dataclass(frozen=True)
+class LayerFootprint:
+    """One layer's weight in bytes, everything stored counted, and what one image takes; energies are estimates.
+
+    `multiply` and `accumulate` are of all multiplications and of adding up their products; `move` is of reading the
+    weight once from DRAM. Activations, biases and control are left out.
+    """
+
+    size_bytes: int
+    multiplications: int
+    multiply: Energy
+    accumulate: Energy
+    move: Energy
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The footprints of a network's layers by name, and their sums."""
+
+    layers: Mapping[str, LayerFootprint]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all weights."""
+        return sum(layer.size_bytes for layer in self.layers.values())
+
+    @property
+    def multiplications(self) -> int:
+        """Multiplications for one image."""
+        return sum(layer.multiplications for layer in self.layers.values())
+
+    @property
+    def compute(self) -> Energy:
+        """Estimated energy of multiplying and adding for one image."""
+        return reduce(add, (layer.multiply + layer.accumulate for layer in self.layers.values()), NOTHING)
+
+    @property
+    def move(self) -> Energy:
+        """Estimated energy of reading every weight once from DRAM."""
+        return reduce(add, (layer.move for layer in self.layers.values()), NOTHING)
+
+
+def footprint(network: Network, plan: QuantizationPlan | None = None) -> Footprint:
+    """Return the footprint of a network under a plan; what is not planned is float32.
+
+    A layer multiplies in the wider format of its weight and its input (`multiplied_in`): weights alone in few bits save
+    memory and moving, but no multiplying.
+
+    Raises:
+        QuantError: for layers the network does not have, and blocks that do not fit a weight.
+
+    Example:
+        >>> from quant_engine import IntFormat
+        >>> from quant_engine.network import load
+        >>> network = load("fashion-cnn")
+        >>> plain = footprint(network)
+        >>> plain.size_bytes, plain.layers["fc2"].multiplications
+        (317760, 960)
+        >>> spec = QuantizerSpec(IntFormat(8))
+        >>> footprint(network, QuantizationPlan({"fc2": LayerPlan(spec, spec)})).layers["fc2"].multiply.basis
+        'measured'
+    """
+    chosen, layers = plan or QuantizationPlan(), network.layers()
+    for name in chosen.layers:
+        if name not in layers:
+            raise QuantError(f"{network.name} has no layer {name!r}; its layers are {', '.join(layers)}")
+    return Footprint({name: _of_layer(info, chosen[name]) for name, info in layers.items()})
+
+
+def _of_layer(info: LayerInfo, plan: LayerPlan) -> LayerFootprint:
+    form = multiplied_in(_format(plan.weight), _format(plan.activation))
+    bits = info.parameters * FP32.bits if plan.weight is None else plan.weight.storage(info.matrix_shape).bits
+    return LayerFootprint(
+        size_bytes=-(-bits // 8),
+        multiplications=info.multiplications,
+        multiply=multiply_energy(form) * info.multiplications,
+        accumulate=accumulate_energy(form) * info.multiplications,
+        move=move_energy(bits),
+    )
+
+
+def _format(planned: QuantizerSpec | Quantizer | None) -> Any:
+    if planned is None:
+        return FP32
+    return (planned.spec if isinstance(planned, Quantizer) else planned).format
