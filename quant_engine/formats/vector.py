@@ -45,6 +45,11 @@ class VectorFormat(CommonFormat):
         return False
 
     @property
+    def learned(self) -> bool:
+        """Whether codewords are learned."""
+        return True
+
+    @property
     def lowest(self) -> float:
         """No value is known before fitting.
 

@@ -12,35 +12,45 @@ from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _divisor, _gro
 from quant_engine.kernels.choice import chosen, place
 from quant_engine.kernels.compile import helper, kernel, magnitude_bits
 
+RUN = 512  # values measured together
 FLOOR = 0.5  # the smallest clipping value tried, as a share of mean |x|
 LOOKS = 6  # candidates looked at more closely …
 CLOSE = 4  # … by this many steps to either side
 
 
 @kernel
-def _quantize_run(x, out, keep, scale, levels, thresholds, totals):
-    lowest = levels[0] * scale
-    highest = levels[levels.size - 1] * scale
+def _levels_run(x, scale, levels, thresholds, found):
     divisor = _divisor(scale)
+    for i in range(x.size):
+        found[i] = chosen(x[i] / divisor, thresholds, levels) * scale
+
+
+@kernel
+def _measure_run(x, found, lowest, highest, totals):
     sums = NO_SUMS
     for i in range(x.size):
-        value = x[i]  # before `out`, which may be the same memory, is written
-        level = chosen(value / divisor, thresholds, levels) * scale
-        if keep:
-            out[i] = level
-        sums = _grown(sums, value, level, _saturate(value, lowest, highest) != value)
+        sums = _grown(sums, x[i], found[i], _saturate(x[i], lowest, highest) != x[i])
     _add(sums, totals)
 
 
 @kernel
 def fake_quantize_blocks(x, offsets, scale, levels, thresholds, start, stop, out, totals):
-    """Write scale · level(x / scale) to `out` (unless it is empty) and add the metrics to `totals`."""
-    keep = out.size > 0
+    """Write scale · level(x / scale) to `out` (unless it is empty) and add the metrics to `totals`.
+
+    The metrics are added up in a loop of its own, so that they are the same to the bit whether values are written.
+    """
+    found = np.empty(RUN, np.float32)
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        target = out[start:end] if keep else out
-        _quantize_run(x[start:end], target, keep, scale[block], levels, thresholds, totals)
+        step = scale[block]
+        lowest, highest = levels[0] * step, levels[levels.size - 1] * step
+        for first in range(start, end, RUN):
+            last = min(first + RUN, end)
+            _levels_run(x[first:last], step, levels, thresholds, found)
+            _measure_run(x[first:last], found, lowest, highest, totals)
+            if out.size > 0:
+                out[first:last] = found[: last - first]
         start = end
         block += 1
 

@@ -14,8 +14,9 @@ from quant_engine.kernels import affine, learning, vectors
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.kernels.vectors import Book, Layout
 
-MOST_ROUNDS = 40
-STILL = 1e-4  # a round that lowers the error by less, relatively, is the last
+ROUNDS, SHORT_ROUNDS, ROUND_WORK = 40, 300, 1 << 32  # at most; where a round is short; products of all rounds there
+STILL = 1e-6  # a round that lowers the error by less, relatively, is the last
+TURNS, TURN_WORK = 4, 1 << 25  # from as many starts, of which the best remains; products of a round of all
 FEWEST_POINTS, POINTS_EACH = 1 << 16, 256  # learned from: of large tensors, so many and so many a codeword …
 LAST_ROUNDS = 2  # … and rounds on everything after that
 STARTS_EACH, MOST_START_WORK = 64, 1 << 31  # points a codeword to choose starts among; products of points and codewords
@@ -91,12 +92,24 @@ def _stage(x: Float32Array, cut: Cut, codewords: int, rng: np.random.Generator) 
     frame = _frame(x, cut)
     some = _drawn(cut.count, max(FEWEST_POINTS, POINTS_EACH * codewords), rng)
     points = _points(x, cut, some, frame)
-    found = _settled(points, _starts(points, codewords, rng), MOST_ROUNDS)
+    found = _best(points, codewords, rng)
     if some.size < cut.count:
         points = _points(x, cut, np.arange(cut.count), frame)
-        found = _settled(points, found, LAST_ROUNDS)
+        found, _ = _settled(points, found, LAST_ROUNDS)
     centres, unit = frame
     return (found[:, :, : cut.width] / unit + centres[:, None]).astype(np.float32)
+
+
+def _best(points: Float32Array, codewords: int, rng: np.random.Generator) -> Float64Array:
+    """Return, for every part, the codewords with the least error of some turns from other starts."""
+    work = points.size * codewords
+    rounds, turns = (min(most, fill // max(work, 1)) for most, fill in ((SHORT_ROUNDS, ROUND_WORK), (TURNS, TURN_WORK)))
+    found, least = _settled(points, _starts(points, codewords, rng), max(rounds, ROUNDS))
+    for _ in range(1, turns):
+        other, error = _settled(points, _starts(points, codewords, rng), max(rounds, ROUNDS))
+        found[error < least] = other[error < least]
+        least = np.minimum(error, least)
+    return found
 
 
 def _frame(x: Float32Array, cut: Cut) -> tuple[Float64Array, float]:
@@ -174,11 +187,11 @@ def _spread(points: Float32Array, draws: Float64Array) -> Float64Array:
     return np.where(places[..., None] >= 0, found, np.nan)
 
 
-def _settled(points: Float32Array, codewords: Float64Array, rounds: int) -> Float64Array:
-    """Return the codewords after Lloyd's steps: each the mean of the points nearest to it, until the error stays.
+def _settled(points: Float32Array, codewords: Float64Array, rounds: int) -> tuple[Float64Array, Float64Array]:
+    """Return the codewords after Lloyd's steps, each the mean of the points nearest to it, and every part's error.
 
-    A codeword that no point is nearest to moves to the point with the largest error in the bucket with the largest
-    error.
+    The steps end where the error stays. A codeword that no point is nearest to moves to the point with the largest
+    error in the bucket with the largest error.
     """
     codewords, before = codewords.copy(), np.full(points.shape[0], np.inf)
     missing = _missing(codewords)
@@ -199,7 +212,7 @@ def _settled(points: Float32Array, codewords: Float64Array, rounds: int) -> Floa
         active = active[falling]
         if not active.size:
             break
-    return codewords
+    return codewords, before
 
 
 def _assigned(
