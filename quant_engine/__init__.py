@@ -28,7 +28,9 @@ from quant_engine.formats import (
     FloatFormat,
     IntFormat,
     KMeans,
+    ProductCodebook,
     Quantiles,
+    VectorCodebook,
     power_of_two,
 )
 from quant_engine.granularity import (
@@ -91,6 +93,7 @@ __all__ = [
     "PerTensor",
     "PerToken",
     "Percentile",
+    "ProductCodebook",
     "QuantError",
     "Quantiles",
     "QuantizationPlan",
@@ -98,6 +101,7 @@ __all__ = [
     "Quantizer",
     "QuantizerSpec",
     "Storage",
+    "VectorCodebook",
     "dequantize",
     "fake_quantize",
     "fit",

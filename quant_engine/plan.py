@@ -28,7 +28,8 @@ class LayerPlan:
     last axis of each image's input. Axis 0 of an activation are the images, so a convolution's channels are axis 1.
 
     Raises:
-        QuantError: for what is no quantizer, and a fitted activation that should be dynamic.
+        QuantError: for what is no quantizer, a format that activations do not take, and a fitted activation that should
+            be dynamic.
     """
 
     weight: QuantizerSpec | Quantizer | None = None
@@ -41,6 +42,9 @@ class LayerPlan:
             value = getattr(self, role)
             if not isinstance(value, QuantizerSpec | Quantizer | None):
                 raise QuantError(f"{role}={value!r} is no QuantizerSpec, Quantizer or None")
+        if self.activation is not None:
+            spec = self.activation if isinstance(self.activation, QuantizerSpec) else self.activation.spec
+            spec.format.refuse_activations()
         if not isinstance(self.dynamic, bool):
             raise QuantError(f"dynamic={self.dynamic!r} is no truth value; give True or False")
         if self.dynamic and isinstance(self.activation, Quantizer):

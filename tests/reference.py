@@ -223,6 +223,47 @@ def fine_mse(x, step, least, greatest):
     return np.where(beyond != 0, beyond**2, step**2 / 12).mean()
 
 
+# --- vectors ----------------------------------------------------------------------------------------------------------
+
+
+def cut_vectors(x, dim):
+    """Return all runs of `dim` values of the rows, (vectors, dim), the last of each row filled up with zeros."""
+    rows = x.reshape(-1, x.shape[-1]) if x.size else x.reshape(0, dim)
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % dim))).reshape(-1, dim)
+
+
+def square_distances(vectors, codewords):
+    """Return ‖v − c‖² of every vector and codeword in float64."""
+    return np.square(vectors.astype(np.float64)[:, None] - np.asarray(codewords, np.float64)).sum(axis=2)
+
+
+def nearest_codewords(vectors, learned):
+    """Return codes (vectors, parts · stages) and x̂ (vectors, dim), each stage coding what those before leave."""
+    stages, parts, _, width = learned.shape
+    codes, rest = np.zeros((len(vectors), parts, stages), int), vectors.reshape(len(vectors), parts, width).copy()
+    x_hat = np.zeros_like(rest)
+    for part, stage in itertools.product(range(parts), range(stages)):
+        held = learned[stage, part][~np.isnan(learned[stage, part]).any(axis=1)]
+        codes[:, part, stage] = square_distances(rest[:, part], held).argmin(axis=1)
+        rest[:, part] -= held[codes[:, part, stage]]
+        x_hat[:, part] += held[codes[:, part, stage]]
+    return codes.reshape(len(vectors), -1), x_hat.reshape(len(vectors), -1)
+
+
+def lloyd(points, codewords, rounds=200):
+    """Return the codewords after Lloyd's steps, until none moves."""
+    codewords = np.asarray(codewords, np.float64).copy()
+    for _ in range(rounds):
+        places = square_distances(points, codewords).argmin(axis=1)
+        moved = np.array(
+            [points[places == j].mean(axis=0) if (places == j).any() else c for j, c in enumerate(codewords)]
+        )
+        if np.array_equal(moved, codewords):
+            break
+        codewords = moved
+    return codewords
+
+
 # --- calibration ------------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from quant_engine.formats.floating import (
 )
 from quant_engine.formats.integer import IntFormat
 from quant_engine.formats.learned import KMeans, Quantiles, ScalarCodebook
+from quant_engine.formats.vector import ProductCodebook, VectorCodebook, VectorFormat
 
 FORMATS: dict[str, type] = {
     "IntFormat": IntFormat,
@@ -28,6 +29,8 @@ FORMATS: dict[str, type] = {
     "BlockFormat": BlockFormat,
     "KMeans": KMeans,
     "Quantiles": Quantiles,
+    "VectorCodebook": VectorCodebook,
+    "ProductCodebook": ProductCodebook,
 }
 
 __all__ = [
@@ -50,7 +53,10 @@ __all__ = [
     "Format",
     "IntFormat",
     "KMeans",
+    "ProductCodebook",
     "Quantiles",
     "ScalarCodebook",
+    "VectorCodebook",
+    "VectorFormat",
     "power_of_two",
 ]

@@ -57,6 +57,13 @@ class Format(Protocol):
     def decode(self, codes: ArrayLike) -> Float32Array:
         """Return the value of each code, in the scaled domain."""
 
+    def refuse_activations(self) -> None:
+        """Check that activations can have the format.
+
+        Raises:
+            QuantError: where they cannot, with the reason.
+        """
+
 
 class CommonFormat:
     """What formats are unless they say otherwise: scaled, not even, and with the outermost of their values."""
@@ -70,6 +77,9 @@ class CommonFormat:
     def scaled(self) -> bool:
         """Whether values are scaled to each block's range."""
         return True
+
+    def refuse_activations(self) -> None:
+        """Check that activations can have the format: they can."""
 
     @property
     def learned(self) -> bool:

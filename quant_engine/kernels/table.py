@@ -1,71 +1,79 @@
 """Codes and values of any table of levels, found among its thresholds.
 
-`thresholds` holds, for each level but the first, the least float32 that goes to it or above, filled up with NaN (which
-nothing reaches) to one less than a power of two, so that the search for a place takes the same steps everywhere.
+A code is the number of a level. Thresholds are in any form that `choice` takes; levels an array, with as many more as
+there are NaN among the thresholds of a tuple.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _grown, _saturate
+from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _divisor, _grown, _saturate
+from quant_engine.kernels.choice import chosen, place
 from quant_engine.kernels.compile import helper, kernel, magnitude_bits
 
+RUN = 512  # values measured together
 FLOOR = 0.5  # the smallest clipping value tried, as a share of mean |x|
 LOOKS = 6  # candidates looked at more closely …
 CLOSE = 4  # … by this many steps to either side
 
 
-@helper
-def _place(u, thresholds):
-    """Return how many thresholds `u` has reached."""
-    place = np.int64(0)
-    stride = np.int64(thresholds.size + 1) >> 1
-    while stride > 0:
-        place += np.int64(u >= thresholds[place + stride - 1]) * stride  # no branch: which way is a toss-up
-        stride >>= 1
-    return place
+@kernel
+def _levels_run(x, scale, levels, thresholds, found):
+    divisor = _divisor(scale)
+    for i in range(x.size):
+        found[i] = chosen(x[i] / divisor, thresholds, levels) * scale
 
 
 @kernel
-def _quantize_run(x, out, keep, scale, levels, thresholds, totals):
-    lowest = levels[0] * scale
-    highest = levels[levels.size - 1] * scale
+def _measure_run(x, found, lowest, highest, totals):
     sums = NO_SUMS
     for i in range(x.size):
-        value = x[i]  # before `out`, which may be the same memory, is written
-        level = levels[_place(value / scale, thresholds)] * scale
-        if keep:
-            out[i] = level
-        sums = _grown(sums, value, level, _saturate(value, lowest, highest) != value)
+        sums = _grown(sums, x[i], found[i], _saturate(x[i], lowest, highest) != x[i])
     _add(sums, totals)
 
 
 @kernel
 def fake_quantize_blocks(x, offsets, scale, levels, thresholds, start, stop, out, totals):
-    """Write scale · level(x / scale) to `out` (unless it is empty) and add the metrics to `totals`."""
-    keep = out.size > 0
+    """Write scale · level(x / scale) to `out` (unless it is empty) and add the metrics to `totals`.
+
+    The metrics are added up in a loop of its own, so that they are the same to the bit whether values are written.
+    """
+    found = np.empty(RUN, np.float32)
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        target = out[start:end] if keep else out
-        _quantize_run(x[start:end], target, keep, scale[block], levels, thresholds, totals)
+        step = scale[block]
+        lowest, highest = levels[0] * step, levels[levels.size - 1] * step
+        for first in range(start, end, RUN):
+            last = min(first + RUN, end)
+            _levels_run(x[first:last], step, levels, thresholds, found)
+            _measure_run(x[first:last], found, lowest, highest, totals)
+            if out.size > 0:
+                out[first:last] = found[: last - first]
         start = end
         block += 1
 
 
 @kernel
-def encode_blocks(x, offsets, scale, code_of, thresholds, start, stop, codes):
-    """Write the codes, `code_of` each level, and return the largest bit pattern of |x|, as `affine.encode_blocks`."""
+def _encode_run(x, codes, scale, thresholds):
+    divisor = _divisor(scale)
+    peak = np.int32(0)
+    for i in range(x.size):
+        codes[i] = place(x[i] / divisor, thresholds)
+        size = magnitude_bits(x[i])
+        peak = size if size > peak else peak
+    return peak
+
+
+@kernel
+def encode_blocks(x, offsets, scale, thresholds, start, stop, codes):
+    """Write the number of each value's level and return the largest bit pattern of |x|, as `affine.encode_blocks`."""
     peak = np.int32(0)
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        step = scale[block]
-        for i in range(start, end):
-            codes[i] = code_of[_place(x[i] / step, thresholds)]
-            size = magnitude_bits(x[i])
-            peak = size if size > peak else peak
+        peak = max(peak, _encode_run(x[start:end], codes[start:end], scale[block], thresholds))
         start = end
         block += 1
     return peak

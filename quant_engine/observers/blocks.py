@@ -49,6 +49,7 @@ class BlockObservers:
 
     def __init__(self, spec: QuantizerSpec, sample: tuple[int, ...]) -> None:
         """Start with nothing seen of samples of the shape `sample`."""
+        spec.format.refuse_activations()
         refuse_unless_static(spec.granularity, sample)
         self.spec, self.sample = spec, sample
         count = spec.granularity.blocks((1, *sample)).count

@@ -18,18 +18,23 @@ from quant_engine.quantizer.storage import Storage
 
 @dataclass(frozen=True, eq=False)
 class QuantizedTensor:
-    """Codes with the scales and zero points (of the block grid's shape) that give them meaning."""
+    """Codes with the scales and zero points (of the block grid's shape) that give them meaning.
+
+    `length` is that of the tensor's last axis, where the codes stand for more (filled-up vectors).
+    """
 
     codes: NDArray[Any]
     scale: Float32Array
     zero_point: NDArray[np.int32]
     spec: QuantizerSpec
     learned: Float32Array | None = None
+    length: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the tensor."""
-        return self.spec.coding.shape_of(self.codes.shape)
+        whole = self.spec.coding.shape_of(self.codes.shape)
+        return whole if self.length is None else (*whole[:-1], self.length)
 
     @property
     def storage(self) -> Storage:
@@ -54,7 +59,8 @@ class Quantizer:
     bit for bit; other roundings of the spec take the place of rint. x̂ = scale · (code − zero_point).
 
     Formats that are not integers have zero point 0 and code = encode(x / scale), saturated: of fixed point, integers;
-    of floats, bit patterns; of codebooks, numbers of the values. x̂ = scale · decode(code).
+    of floats, bit patterns; of codebooks, numbers of the values. x̂ = scale · decode(code). Of vector codebooks, numbers
+    of the codewords in `learned`, and x̂ is these.
 
     `learned` is what else a format finds in a tensor (codebooks, or the numbers of GGUF's blocks before float16 rounds
     them); None for formats that learn nothing.
@@ -91,17 +97,22 @@ class Quantizer:
                 generator.
         """
         refuse_no_generator(rng)
-        codes = self.spec.coding.encode(as_float32(x), self, rng)
-        return QuantizedTensor(codes, self.scale, self.zero_point, self.spec, self.learned)
+        array = as_float32(x)
+        codes = self.spec.coding.encode(array, self, rng)
+        length = None if self.spec.coding.shape_of(codes.shape) == array.shape else array.shape[-1]
+        return QuantizedTensor(codes, self.scale, self.zero_point, self.spec, self.learned, length)
 
     def decode(self, q: QuantizedTensor | NDArray[Any]) -> Float32Array:
-        """Return x̂ of a quantized tensor, or of an array of codes.
+        """Return x̂ of a quantized tensor, or of an array of codes (of vectors: whole ones).
 
         Raises:
             QuantError: for another block grid than the fitted one, and numbers that are no codes of a float format or a
                 codebook.
         """
-        return self.spec.coding.decode(q.codes if isinstance(q, QuantizedTensor) else np.asarray(q), self)
+        if not isinstance(q, QuantizedTensor):
+            return self.spec.coding.decode(np.asarray(q), self)
+        whole = self.spec.coding.decode(q.codes, self)
+        return whole if q.length is None else np.ascontiguousarray(whole[..., : q.length])
 
     def fake_quantize(self, x: Any, rng: np.random.Generator | None = None) -> Float32Array:
         """Return decode(encode(x)) in one pass, without the codes."""

@@ -19,6 +19,8 @@ FORMATS = {
     "BlockFormat": [qe.BlockFormat(name) for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")],
     "KMeans": [qe.KMeans(5)],
     "Quantiles": [qe.Quantiles(4)],
+    "VectorCodebook": [qe.VectorCodebook(2, 5, remainder="pad")],
+    "ProductCodebook": [qe.ProductCodebook(4, 3, 2, remainder="pad")],
 }
 GRANULARITIES = {
     "PerTensor": [qe.PerTensor()],
@@ -42,13 +44,14 @@ TABLES = {
     "granularity": (qe.GRANULARITIES, GRANULARITIES),
     "clipping": (qe.CLIPPINGS, CLIPPINGS),
 }
+VECTORS = qe.VectorCodebook | qe.ProductCodebook
 CHOICES = [
     (form, granularity, symmetric, clipping)
     for form, granularity, clipping in itertools.product(
         *(itertools.chain.from_iterable(examples.values()) for _, examples in TABLES.values())
     )
     for symmetric in (True, False)
-    if not isinstance(form, qe.BlockFormat)  # which bring all of that; test_block_formats.py says what they refuse
+    if not isinstance(form, qe.BlockFormat | VECTORS)  # with one choice; test_block_formats.py and test_vectors.py
 ]
 
 
@@ -58,7 +61,7 @@ def stands_for_itself(form):
 
 
 def is_learned(form):
-    return isinstance(form, qe.KMeans | qe.Quantiles)
+    return isinstance(form, qe.KMeans | qe.Quantiles | VECTORS)
 
 
 def is_meaningful(form, granularity, symmetric, clipping):
@@ -74,6 +77,7 @@ def is_meaningful(form, granularity, symmetric, clipping):
 BLOCKS = qe.PerGroup(32, remainder="short")
 SPECS = [qe.QuantizerSpec(*choice) for choice in CHOICES if is_meaningful(*choice)]
 SPECS += [qe.QuantizerSpec(form, part) for form in FORMATS["BlockFormat"] for part in (BLOCKS, qe.PerSample(BLOCKS))]
+SPECS += [qe.QuantizerSpec(form) for name in ("VectorCodebook", "ProductCodebook") for form in FORMATS[name]]
 
 rng = np.random.default_rng(17)
 normal = rng.standard_normal((6, 10)).astype(np.float32)
@@ -189,6 +193,10 @@ def test_codes_and_values_are_those_of_the_reference(spec, x, fitted, q, x_hat, 
         codes = reference.ggml_encode(x, inverse, m, shape)
         np.testing.assert_array_equal(q.codes, codes)
         np.testing.assert_array_equal(x_hat, reference.ggml_decode(codes, d_stored, m_stored, spec.format.offset))
+    elif isinstance(spec.format, VECTORS):
+        assert_nearest(
+            reference.cut_vectors(x, spec.format.dim), q.codes.reshape(-1, spec.format.parts), fitted.learned[0]
+        )
     elif is_learned(spec.format):
         blocks = zip(reference.blocks(x, block), reference.blocks(q.codes, block), strict=True)
         for (place, values), (_, codes) in blocks:
@@ -202,9 +210,19 @@ def test_codes_and_values_are_those_of_the_reference(spec, x, fitted, q, x_hat, 
         np.testing.assert_array_equal(x_hat, spec.format.decode(q.codes) * scale)
 
 
+def assert_nearest(cut, codes, learned):
+    """Check that no codeword of a part is nearer than the chosen one, by more than float32 cannot tell."""
+    for part, (values, held) in enumerate(zip(np.split(cut, len(learned), axis=1), learned, strict=True)):
+        distances = reference.square_distances(values, held[~np.isnan(held).any(axis=1)])
+        chosen = np.take_along_axis(distances, codes[:, part : part + 1].astype(int), axis=1)[:, 0]
+        size = np.square(np.abs(values).max(initial=0) + np.nanmax(np.abs(held), initial=0), dtype=np.float64)
+        assert (chosen <= distances.min(axis=1) + 1e-6 * size).all()
+
+
 @on_every_tensor
 def test_every_way_to_a_value_agrees_to_the_bit(spec, x, fitted, q, x_hat, report):
-    for other in (q.dequantize(), qe.dequantize(q), fitted.decode(q), fitted.decode(q.codes), fitted.fake_quantize(x)):
+    from_codes = fitted.decode(q.codes)[..., : x.shape[-1]]  # of vectors, whole ones
+    for other in (q.dequantize(), qe.dequantize(q), fitted.decode(q), from_codes, fitted.fake_quantize(x)):
         assert other.dtype == np.float32
         np.testing.assert_array_equal(other.view(np.int32), x_hat.view(np.int32))
 
@@ -224,6 +242,8 @@ def test_quantizing_the_values_again_gives_the_same_codes(spec, x, fitted, q, x_
         return  # products with scales of so few bits are rounded by more than the levels are apart
     if is_block(spec) and moved(spec, fitted) >= 0.49:
         return  # levels that float16 has moved half-way to the next
+    if isinstance(spec.format, VECTORS) and x.shape[-1] % spec.format.dim:
+        return  # what a codeword has beyond the row is lost
     np.testing.assert_array_equal(fitted.encode(x_hat).codes, q.codes)
 
 
@@ -262,6 +282,11 @@ def test_the_storage_is_counted_for_the_shape(spec, x, fitted, q, x_hat, report)
     if is_block(spec):
         assert q.storage.bits == (fitted.scale.size * spec.format.bits_per_block if x.size else 0)
         return
+    if isinstance(spec.format, VECTORS):
+        form = spec.format
+        indices = x.size // max(x.shape[-1], 1) * -(-x.shape[-1] // form.dim) * form.parts
+        assert q.storage.bits == indices * form.bits + form.codewords * form.dim * 32
+        return
     assert q.storage.code_bits == x.size * spec.format.bits
     unscaled = stands_for_itself(spec.format) or is_learned(spec.format)
     assert q.storage.scale_bits == (0 if unscaled else fitted.scale.size * 32)
@@ -284,7 +309,7 @@ def test_where_there_is_no_range_the_scale_is_one(spec, name):
 
 @cases
 def test_a_scalar_is_one_block_or_has_no_axis(spec):
-    if isinstance(spec.granularity, qe.PerTensor):
+    if isinstance(spec.granularity, qe.PerTensor) and not isinstance(spec.format, VECTORS):
         q = qe.quantize(np.float32(0.5), spec)
         assert q.codes.shape == q.scale.shape == q.dequantize().shape == ()
     else:

@@ -15,6 +15,7 @@ from quant_engine import kernels
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.kernels import (
     affine,
+    choice,
     codebooks,
     compile,
     direct,
@@ -22,13 +23,18 @@ from quant_engine.kernels import (
     floating,
     ggml,
     index,
+    learning,
     moments,
     observe,
     rounding,
     search,
     segments,
     table,
+    vectors,
 )
+from quant_engine.kernels.choice import Guided
+from quant_engine.quantizer.codewords import book_of
+from quant_engine.quantizer.thresholds import searched, with_levels
 from tests import reference
 from tests.engine.strategies import arrays
 
@@ -162,8 +168,7 @@ def round_values():
 
 
 TABLE = np.float32([-2.0, -0.75, -0.1, 0.0, 0.3, 4.0])
-TABLE_CODES = np.uint8([9, 8, 7, 6, 5, 4])
-TABLE_EDGES = np.append(np.nextafter(0.5 * (TABLE[1:] + TABLE[:-1]), np.float32(np.inf)), np.float32([np.nan] * 2))
+TABLE_EDGES = np.nextafter(0.5 * (TABLE[1:] + TABLE[:-1]), np.float32(np.inf))
 TABLE_PLACES = reference.nearest_levels(X / SCALE[EVERY], TABLE)
 MINIFLOAT = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])  # one bit of mantissa, least exponent 0: the code is the place
 MINIFLOAT_SHAPE = 1, 0, 6.0, np.float32(-0.0)
@@ -191,15 +196,36 @@ def assert_encodes(kernel, given, expected):
 @checks("table.fake_quantize_blocks")
 def table_values():
     scale = SCALE[EVERY]
-    given = TABLE, TABLE_EDGES
-    assert_quantizes(
-        table.fake_quantize_blocks, given, TABLE[TABLE_PLACES] * scale, TABLE[0] * scale, TABLE[-1] * scale
-    )
+    expected = TABLE[TABLE_PLACES] * scale, TABLE[0] * scale, TABLE[-1] * scale
+    for thresholds, levels in every_form(TABLE_EDGES, TABLE):
+        assert_quantizes(table.fake_quantize_blocks, (levels, thresholds), *expected)
 
 
 @checks("table.encode_blocks")
 def table_codes():
-    assert_encodes(table.encode_blocks, (TABLE_CODES, TABLE_EDGES), TABLE_CODES[TABLE_PLACES])
+    for thresholds, _ in every_form(TABLE_EDGES, TABLE):
+        assert_encodes(table.encode_blocks, (thresholds,), TABLE_PLACES)
+
+
+def every_form(edges, levels):
+    """Yield thresholds and levels in every form that kernels take: compared, halved, guided by their leading bits."""
+    nan = np.float32(np.nan)
+    yield with_levels(edges, levels)
+    yield np.append(edges, np.full((1 << edges.size.bit_length()) - 1 - edges.size, nan)), levels
+    offset, shift = np.float32(0.1), 20
+    base = offset.view(np.int32) >> shift
+    key = ((np.abs(edges) + offset).view(np.int32) >> shift) - base
+    half = key.max() + 1
+    first = [(np.where(edges < 0, half - 1 - key, half + key) < cell).sum() for cell in range(2 * half)]
+    room = np.append(edges, [nan] * edges.size)
+    yield Guided(room, np.int32(first), offset, np.int32(shift), np.int32(base), np.int64(edges.size)), levels
+
+
+@checks("choice.cell")
+def cells():
+    guide = searched(np.linspace(-3, 2, 100, dtype=np.float32))
+    assert all(lower <= higher for lower, higher in itertools.pairwise(choice.cell(u, guide) for u in np.sort(X)))
+    assert 0 <= choice.cell(np.float32(-3e38), guide) < choice.cell(np.float32(3e38), guide) < guide.cells.size
 
 
 @checks("table.scale_blocks")
@@ -281,6 +307,100 @@ def ggml_decode():
         for start, stop in itertools.pairwise([0, 7, 350, 1000]):
             ggml.decode_blocks(CODES, OFFSETS, GGML_BLOCKS, shape, start, stop, out)
         np.testing.assert_array_equal(out, reference.ggml_decode(CODES, *GGML_BLOCKS[EVERY, :2].T, shape[0]))
+
+
+VECTOR_ROWS = rng.standard_normal((300, 7)).astype(np.float32)  # more vectors than one run of the kernels
+CUT = vectors.Layout(7, 4)
+LEARNED = rng.standard_normal((2, 2, 5, 2)).astype(np.float32)  # stages, parts, codewords, width
+LEARNED[1] *= np.float32(0.3)
+LEARNED[1, 0, 4] = np.nan
+VECTOR_CODES, VECTOR_VALUES = reference.nearest_codewords(reference.cut_vectors(VECTOR_ROWS, 4), LEARNED)
+VECTOR_VALUES = VECTOR_VALUES.reshape(300, 8)[:, :7]
+VECTOR_PARTS = [(0, 600), (0, 1), (1, 400), (400, 600)]
+
+
+@checks("vectors.encode_vectors")
+def vector_codes():
+    for start, stop in VECTOR_PARTS:
+        codes = np.full((600, 4), 99, np.uint8)
+        peak = vectors.encode_vectors(VECTOR_ROWS.reshape(-1), CUT, book_of(LEARNED), start, stop, codes)
+        np.testing.assert_array_equal(codes[start:stop], VECTOR_CODES[start:stop])
+        assert (np.delete(codes, slice(start, stop), axis=0) == 99).all()
+        values = reference.cut_vectors(VECTOR_ROWS, 4)[start:stop]
+        assert np.int32(peak).view(np.float32) == np.abs(values).max()
+
+
+@checks("vectors.fake_quantize_vectors")
+def vector_values():
+    for keep, rows in itertools.product((True, False), [slice(0, 300), slice(0, 1), slice(1, 170), slice(170, 300)]):
+        out, totals = np.full(2100 * keep, np.nan, np.float32), np.zeros(affine.TOTALS)
+        given = VECTOR_ROWS.reshape(-1), CUT, book_of(LEARNED), 2 * rows.start, 2 * rows.stop
+        vectors.fake_quantize_vectors(*given, out, totals)
+        x, x_hat = VECTOR_ROWS[rows].reshape(-1), VECTOR_VALUES[rows].reshape(-1)
+        assert_totals(totals, x, x_hat, -np.inf, np.inf)
+        if keep:
+            np.testing.assert_array_equal(out.reshape(300, 7)[rows].reshape(-1), x_hat)
+            assert np.isnan(np.delete(out.reshape(300, 7), rows, axis=0)).all()
+
+
+@checks("vectors.decode_vectors")
+def vector_decoding():
+    out = np.full(2100, np.nan, np.float32)
+    for start, stop in itertools.pairwise([0, 1, 400, 600]):
+        vectors.decode_vectors(VECTOR_CODES, CUT, LEARNED, start, stop, out)
+    np.testing.assert_array_equal(out.reshape(300, 7), VECTOR_VALUES)
+
+
+POINTS = np.zeros((2, 4, 600), np.float32)  # two parts of three coordinates, and one that only fills the width up
+POINTS[:, :3] = rng.standard_normal((2, 3, 600))
+
+
+@checks("learning.lay_out")
+def lay_out():
+    numbers, frame = np.array([599, 0, 7, 3, 4]), (np.array([[0.5, 0.0], [-1.0, 2.0]]), 0.25)
+    points = np.full((2, 2, 5), np.nan, np.float32)
+    for start, stop in ((0, 2), (2, 5)):
+        learning.lay_out(VECTOR_ROWS.reshape(-1), CUT, numbers, frame, start, stop, points)
+    cut = reference.cut_vectors(VECTOR_ROWS, 4)[numbers].reshape(5, 2, 2)
+    np.testing.assert_array_equal(points, ((cut - frame[0]) * 0.25).astype(np.float32).transpose(1, 2, 0))
+
+
+@checks("learning.assign")
+def assign():
+    codewords = rng.standard_normal((2, 6, 3))
+    columns, halves = np.zeros((2, 6, 4), np.float32), 0.5 * np.square(codewords.astype(np.float32)).sum(axis=2)
+    columns[:, :, :3] = -codewords
+    tasks = 3  # of 250, 250 and 100 points
+    places, sums, counts = np.zeros((2, 600), np.int32), np.full((tasks, 6, 4), np.nan), np.zeros((tasks, 6), np.int64)
+    squares = np.full((tasks, 6), np.nan)
+    for start, stop in ((0, 1), (1, 3)):
+        given = POINTS, np.array([1]), columns, halves, 250, start, stop
+        learning.assign(*given, places, sums, counts, squares)
+    expected = reference.square_distances(POINTS[1, :3].T, codewords[1]).argmin(axis=1)
+    np.testing.assert_array_equal(places[1], expected)
+    assert not places[0].any()
+    for j in range(6):
+        held = POINTS[1][:, expected == j].astype(np.float64)
+        assert counts[:, j].sum() == held.shape[1]
+        np.testing.assert_allclose(sums[:, j].sum(axis=0), held.sum(axis=1), rtol=1e-12, atol=1e-12)
+        assert squares[:, j].sum() == pytest.approx(np.square(held).sum(), rel=1e-12)
+
+
+@checks("learning.spread_starts")
+def spread_starts():
+    draws, places = rng.random((2, 8)), np.zeros((2, 8), np.int64)
+    for start, stop in ((0, 1), (1, 2)):
+        learning.spread_starts(POINTS, draws, start, stop, places)
+    for part in range(2):
+        assert places[part, 0] == int(draws[part, 0] * 600)
+        for k in range(1, 8):
+            chosen = POINTS[part][:, places[part, :k]].T
+            running = np.cumsum(reference.square_distances(POINTS[part].T, chosen).min(axis=1))
+            assert places[part, k] == np.searchsorted(running, draws[part, k] * running[-1], side="right")
+    few = np.repeat(POINTS[:1, :, :3], 200, axis=2)
+    learning.spread_starts(few, draws, 0, 1, places)
+    assert len(set(places[0, :3] // 200)) == 3  # all that are distinct, then none
+    assert (places[0, 3:] == -1).all()
 
 
 @checks("affine.compare")

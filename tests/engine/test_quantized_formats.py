@@ -124,6 +124,29 @@ def test_codes_that_are_none_are_refused_where_they_would_be_looked_up(form):
         fitted.decode(np.full(X.shape, 256))
 
 
+@pytest.mark.parametrize("count", [2, 7, 8, 9, 16, 17, 40, 256, 5000])
+@pytest.mark.parametrize("law", ["even", "normal", "heavy", "powers", "beside each other"])
+def test_codes_of_any_table_are_the_numbers_of_the_nearest_values(law, count):
+    draw = np.random.default_rng(count)
+    laws = {
+        "even": lambda: np.linspace(-1, 1, count),
+        "normal": lambda: draw.standard_normal(count),
+        "heavy": lambda: draw.standard_cauchy(count) ** 3,
+        "powers": lambda: np.ldexp(1.0, draw.integers(-120, 120, count)) * draw.choice([-1, 1], count),
+        "beside each other": lambda: (np.arange(count) + 0x3F800000).astype(np.int32).view(np.float32),
+    }
+    form = qe.Codebook(np.unique(laws[law]().astype(np.float32)))
+    values = form.values()
+    middle = (0.5 * (values[1:] + values[:-1])).astype(np.float32)
+    ends = np.float32([-np.inf, np.inf])
+    x = np.concatenate([values, middle, *(np.nextafter(middle, end) for end in ends), [0.0, -0.0, 3e38, -3e38]])
+    x = x.astype(np.float32)
+    fitted = qe.Quantizer(qe.QuantizerSpec(form), np.ones((1,), np.float32), np.zeros((1,), np.int32))
+    places = np.searchsorted(0.5 * (values[1:] + values[:-1]), x.astype(np.float64))
+    np.testing.assert_array_equal(fitted.encode(x).codes, places)
+    np.testing.assert_array_equal(fitted.fake_quantize(x), values.astype(np.float32)[places])
+
+
 @scaled
 @pytest.mark.parametrize("granularity", [qe.PerTensor(), qe.PerChannel(0), qe.PerGroup(16)], ids=str)
 def test_least_mse_is_as_good_as_a_grid_of_a_thousand_scales(form, granularity):

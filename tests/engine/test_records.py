@@ -34,6 +34,14 @@ GOLDEN = {
     "BlockFormat": (qe.BlockFormat("Q4_0"), '{"name":"Q4_0","schema":1,"type":"BlockFormat"}'),
     "KMeans": (qe.KMeans(16), '{"levels":16,"schema":1,"type":"KMeans"}'),
     "Quantiles": (qe.Quantiles(9), '{"levels":9,"schema":1,"type":"Quantiles"}'),
+    "VectorCodebook": (
+        qe.VectorCodebook(4, 256, remainder="pad"),
+        '{"codewords":256,"dim":4,"remainder":"pad","schema":1,"type":"VectorCodebook"}',
+    ),
+    "ProductCodebook": (
+        qe.ProductCodebook(8, 16, 2, stages=3),
+        '{"codewords":16,"dim":8,"parts":2,"schema":1,"stages":3,"type":"ProductCodebook"}',
+    ),
     "PerTensor": (qe.PerTensor(), '{"schema":1,"type":"PerTensor"}'),
     "PerChannel": (qe.PerChannel(1), '{"axis":1,"schema":1,"type":"PerChannel"}'),
     "PerChannelGroup": (qe.PerChannelGroup(16), '{"channels":16,"schema":1,"type":"PerChannelGroup"}'),

@@ -11,6 +11,7 @@ from quant_engine.quantizer.codings.base import Coding, Fitted, Parameters
 from quant_engine.quantizer.codings.codebooks import ScalarCodebookCoding
 from quant_engine.quantizer.codings.ggml import GgmlCoding
 from quant_engine.quantizer.codings.tables import FloatCoding, TableCoding
+from quant_engine.quantizer.codings.vectors import VectorCoding
 
 CODINGS: dict[str, Callable[[Any, str], Coding]] = {
     "IntFormat": AffineCoding,
@@ -19,6 +20,8 @@ CODINGS: dict[str, Callable[[Any, str], Coding]] = {
     "BlockFormat": GgmlCoding,
     "KMeans": ScalarCodebookCoding,
     "Quantiles": ScalarCodebookCoding,
+    "VectorCodebook": VectorCoding,
+    "ProductCodebook": VectorCoding,
 }
 
 

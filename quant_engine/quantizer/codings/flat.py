@@ -34,11 +34,6 @@ class Flat:
     learned: Float32Array | None = None
     rng: np.random.Generator | None = None
 
-    @property
-    def divisor(self) -> Float32Array:
-        """What values are divided by for their codes: a scale of 0 leaves nothing of them."""
-        return np.where(self.scale != 0, self.scale, np.float32(np.inf))
-
 
 class Pass(Protocol):
     """Work on the values `start` to `stop`."""

@@ -17,6 +17,7 @@ from quant_engine.kernels import affine, floating, table
 from quant_engine.quantizer.codings.blockwise import BlockwiseCoding
 from quant_engine.quantizer.codings.flat import Flat, Pass
 from quant_engine.quantizer.rounding import least_reaching
+from quant_engine.quantizer.thresholds import Thresholds, with_levels
 
 if TYPE_CHECKING:
     from quant_engine.quantizer.spec import QuantizerSpec
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TableCoding(BlockwiseCoding):
-    """Any format that lists its values: x̂ = scale · value."""
+    """Any format that lists its values and numbers them: x̂ = scale · value."""
 
     format: Format
 
@@ -48,25 +49,19 @@ class TableCoding(BlockwiseCoding):
         return np.where(short, np.nextafter(near, np.float32(np.inf)), near)
 
     @cached_property
-    def padded_edges(self) -> Float32Array:
-        """The edges, filled up with NaN to one less than a power of two."""
-        padded = np.full((1 << self.unit_edges.size.bit_length()) - 1, np.nan, np.float32)
-        padded[: self.unit_edges.size] = self.unit_edges
-        return padded
-
-    @cached_property
-    def unit_levels(self) -> Float32Array:
-        """The values as float32."""
-        return self.format.values().astype(np.float32)
+    def searched(self) -> tuple[Thresholds, Float32Array]:
+        """Thresholds and values of the scaled domain, as kernels find values soonest."""
+        return with_levels(self.unit_edges, self.format.values().astype(np.float32))
 
     def encode_pass(self, x: Float32Array, flat: Flat, codes: NDArray[Any]) -> Pass:
-        """Return what writes codes."""
-        code_of, given = self.format.encode(self.format.values()), (x, flat.grid.offsets, flat.divisor)
-        return lambda start, stop: table.encode_blocks(*given, code_of, self.padded_edges, start, stop, codes)
+        """Return what writes codes, the numbers of the values."""
+        given = x, flat.grid.offsets, flat.scale, self.searched[0]
+        return lambda start, stop: table.encode_blocks(*given, start, stop, codes)
 
     def quantize_pass(self, x: Float32Array, flat: Flat, out: Float32Array) -> Pass:
         """Return what writes values."""
-        given = x, flat.grid.offsets, flat.scale, self.unit_levels, self.padded_edges
+        thresholds, levels = self.searched
+        given = x, flat.grid.offsets, flat.scale, levels, thresholds
 
         def work(start: int, stop: int) -> Float64Array:
             totals = np.zeros(affine.TOTALS)

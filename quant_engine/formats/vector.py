@@ -1,0 +1,172 @@
+"""Codebooks of vectors, learned from the tensor: here only how long vectors are and how many codewords there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Literal, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from quant_engine.errors import QuantError
+from quant_engine.formats.base import MOST_LISTED_BITS, CommonFormat
+from quant_engine.records import Record
+
+MOST = {"dim": 1 << 16, "codewords": 1 << MOST_LISTED_BITS, "parts": 1 << 16, "stages": 64}
+
+
+class VectorFormat(CommonFormat):
+    """`dim` consecutive values of the last axis at a time, cut into parts, each with codewords of its own."""
+
+    dim: int
+    codewords: int
+    parts: int
+    stages: int
+    remainder: str
+
+    @property
+    def part_dim(self) -> int:
+        """Length of a part."""
+        return self.dim // self.parts
+
+    @property
+    def indices(self) -> int:
+        """Number of codes of a vector: one a part and stage."""
+        return self.parts * self.stages
+
+    @property
+    def bits(self) -> int:
+        """Width of one index, ceil(log2 codewords)."""
+        return (self.codewords - 1).bit_length()
+
+    @property
+    def scaled(self) -> bool:
+        """Whether values are scaled: codewords stand for themselves."""
+        return False
+
+    @property
+    def learned(self) -> bool:
+        """Whether codewords are learned."""
+        return True
+
+    @property
+    def lowest(self) -> float:
+        """No value is known before fitting.
+
+        Raises:
+            QuantError: always.
+        """
+        self._refuse()
+
+    @property
+    def highest(self) -> float:
+        """No value is known before fitting.
+
+        Raises:
+            QuantError: always.
+        """
+        self._refuse()
+
+    def values(self) -> NoReturn:
+        """Refuse to list what only a fitted quantizer knows.
+
+        Raises:
+            QuantError: always.
+        """
+        self._refuse()
+
+    def encode(self, u: ArrayLike) -> NoReturn:
+        """Refuse, as `values` does."""
+        self._refuse()
+
+    def decode(self, codes: ArrayLike) -> NoReturn:
+        """Refuse, as `values` does."""
+        self._refuse()
+
+    def refuse_activations(self) -> None:
+        """Check that the format is for weights.
+
+        Raises:
+            QuantError: always.
+        """
+        raise QuantError(
+            f"{self} as the format of an activation: each vector would be compared with {self.codewords} codewords "
+            "while the network runs; vector codebooks are for weights, so use a format of single values"
+        )
+
+    def _refuse(self) -> NoReturn:
+        raise QuantError(
+            f"{self} learns its codewords from each tensor, and they are vectors: make a quantizer with fit(x, spec) "
+            "and read its `learned`, or use its encode(x) and decode(q)"
+        )
+
+    def _check(self) -> None:
+        """Check the fields, and make numpy integers plain ones, which JSON and keys can hold."""
+        for name in [entry.name for entry in fields(self) if entry.name in MOST]:  # type: ignore[arg-type]
+            value, least, most = getattr(self, name), 2 if name == "codewords" else 1, MOST[name]
+            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if not whole or not least <= value <= most:
+                raise QuantError(f"{name}={value!r} of {type(self).__name__}; give an integer from {least} to {most:,}")
+            object.__setattr__(self, name, int(value))
+        if self.dim % self.parts:
+            raise QuantError(f"parts={self.parts} does not divide dim={self.dim}; give a number of parts that does")
+        if self.remainder not in ("refuse", "pad"):
+            raise QuantError(f'remainder={self.remainder!r} is unknown; choose "refuse" or "pad"')
+
+
+@dataclass(frozen=True)
+class VectorCodebook(VectorFormat, Record):
+    """The `codewords` vectors that stand for all vectors of `dim` consecutive values of the last axis: k-means.
+
+    One codebook serves the whole tensor. With several `stages` each learns what those before leave (residual
+    quantization), and values are sums of a codeword of each. A last axis that `dim` does not divide is refused, or
+    filled up with zeros ("pad"), which are stored but no error.
+
+    Raises:
+        QuantError: for what are no such integers, or more than 65,536 codewords.
+
+    Source: Gray, Vector Quantization (1984).
+
+    Example:
+        >>> VectorCodebook(4, 256).bits, VectorCodebook(2, 16, stages=2).indices
+        (8, 2)
+    """
+
+    dim: int
+    codewords: int
+    stages: int = 1
+    remainder: Literal["refuse", "pad"] = "refuse"
+    parts: int = field(default=1, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        self._check()
+
+
+@dataclass(frozen=True)
+class ProductCodebook(VectorFormat, Record):
+    """As `VectorCodebook`, with vectors cut into `parts` of equal length, each with `codewords` of its own.
+
+    codewords^parts vectors are told apart at the cost of `parts` codebooks. With parts = 1 it is plain vector
+    quantization, with parts = dim a scalar codebook for each component.
+
+    Raises:
+        QuantError: as `VectorCodebook`, and for parts that do not divide `dim`.
+
+    Source: Jégou, Douze and Schmid, Product Quantization for Nearest Neighbor Search (2011), section 2.
+
+    Example:
+        >>> form = ProductCodebook(8, 256, parts=2)
+        >>> form.part_dim, form.indices, form.bits
+        (4, 2, 8)
+    """
+
+    dim: int
+    codewords: int
+    parts: int
+    stages: int = 1
+    remainder: Literal["refuse", "pad"] = "refuse"
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        self._check()
