@@ -112,7 +112,8 @@ def _rugs(bench: Bench, scene: Scene) -> None:
     with right:
         charts.show(octave_figure(shown, bench.canvas), f"{SLUG}_chart_octaves", words)
     inner = ", ".join(f"{name} {share(inner_share(values))}" for name, values in levels.items())
-    st.caption(_words()["inner"].format(inner=inner))
+    ends = ", ".join(f"{name} {short(float(values[-1]))}" for name, values in levels.items())
+    st.caption(_words()["inner"].format(inner=inner, ends=ends))
 
 
 def _contest(bench: Bench, scene: Scene) -> None:
