@@ -124,9 +124,11 @@ def block_values(model: str, layer: str, spec: QuantizerSpec, block: int) -> NDA
     return values[spec.granularity.blocks(values.shape).slices(block)]
 
 
-def reference_report(model: str, layer: str, spec: QuantizerSpec) -> ErrorReport:
-    """Return the error of the same spec under min–max."""
-    plain = QuantizerSpec(spec.format, spec.granularity, spec.symmetric, MinMax())
+def reference_report(model: str, layer: str, spec: QuantizerSpec) -> ErrorReport | None:
+    """Return the error of the same spec under min–max, where that is another."""
+    plain = replace(spec, clipping=MinMax())
+    if plain == spec:
+        return None
     return outcome(model, layer, plain.key, plain).report
 
 

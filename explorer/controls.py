@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.state import Choice, Field, Number, Numeral
+from explorer.fields import Choice, Field, Number, Numeral
 
 COARSE_STEPS = 100  # steps of a number field across its usual width
 

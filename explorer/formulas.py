@@ -96,6 +96,25 @@ def value_formula(view: BlockView, r: float, convention: Convention = TOOLS, cod
     )
 
 
+def nearest_formula(view: BlockView, r: float) -> str:
+    """Return which codeword is nearest to one value, between the thresholds of its bucket."""
+    place = int(np.searchsorted(view.thresholds, np.float32(r), side="right"))
+    low = latex(float(view.thresholds[place - 1])) if place else r"-\infty"
+    high = latex(float(view.thresholds[place])) if place < view.thresholds.size else r"\infty"
+    return (
+        rf"k = \arg\min_j \, |r - c_j| = {place}, \quad r = {latex(r)} \in \left[{low},\; {high}\right)"
+        if place
+        else rf"k = \arg\min_j \, |r - c_j| = {place}, \quad r = {latex(r)} < {high}"
+    )
+
+
+def codeword_formula(view: BlockView, r: float) -> str:
+    """Return the codeword that comes back for one value, and its error."""
+    place = int(np.searchsorted(view.thresholds, np.float32(r), side="right"))
+    level = float(view.levels[place])
+    return rf"\tilde r = c_{{{place}}} = {latex(level)}, \quad \tilde r - r = {latex(level - r)}"
+
+
 def flowing(formula: str) -> str:
     r"""Return Markdown for a formula that breaks at its relations where the window is narrow, as displayed ones do not.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import compute, controls
+from explorer.fields import Choice, Field
 from explorer.formulas import CONVENTIONS, Convention
 from explorer.lessons import LESSONS
 from explorer.notation import count, shape, short
 from explorer.sources import OPENING_LAYERS, models, opening_model
-from explorer.state import PLAYGROUND_FIELDS, Choice, Field
+from explorer.state import PLAYGROUND_FIELDS
 
 MODEL_KEY, TENSOR_KEY = "model", "tensor"
 CONVENTION = Choice(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine import Distribution, ErrorReport, Quantizer, QuantizerSpec, Storage
+from quant_engine import Distribution, ErrorReport, Quantizer, QuantizerSpec, Storage, measure
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class BlockView:
     thresholds: NDArray[np.float32]
     counts: NDArray[np.int64]
     error: float
+    report: ErrorReport
 
     @property
     def example(self) -> float:
@@ -59,22 +60,24 @@ def outcome_of(values: NDArray[np.float32], quantizer: Quantizer) -> Outcome:
         report=quantizer.measure(values),
         storage=quantizer.storage(values.shape),
         codes_used=int(np.unique(codes).size),
-        codes_total=spec.format.qmax - spec.format.qmin + 1,
+        codes_total=spec.format.qmax - spec.format.qmin + 1 if spec.format.even else 1 << spec.format.bits,
     )
 
 
 def ends(quantizer: Quantizer, block: int = 0) -> tuple[float, float]:
-    """Return the range that a block's levels stand for: symmetric ones of signed codes are [−β, β]."""
+    """Return the range that a block's levels stand for: of symmetric integers with a sign it is [−β, β]."""
     spec, levels = quantizer.spec, quantizer.levels(block)
     highest = float(levels[-1])
-    return (-highest if spec.symmetric and spec.format.signed else float(levels[0])), highest
+    mirrored = spec.format.even and spec.format.scaled and spec.symmetric and spec.format.lowest < 0
+    return (-highest if mirrored else float(levels[0])), highest
 
 
 def view_of(values: NDArray[np.float32], quantizer: Quantizer, statistics: Distribution, block: int = 0) -> BlockView:
     """Return everything that is drawn of one block, whose `values` and `statistics` are given."""
     spec, place = quantizer.spec, np.unravel_index(block, quantizer.scale.shape)
     levels, thresholds = quantizer.levels(block), quantizer.thresholds(block)
-    buckets = np.searchsorted(thresholds, values.reshape(-1), side="right")
+    flat = values.reshape(-1)
+    buckets = np.searchsorted(thresholds, flat, side="right")
     lo, hi = ends(quantizer, block)
     return BlockView(
         distribution=statistics,
@@ -82,9 +85,10 @@ def view_of(values: NDArray[np.float32], quantizer: Quantizer, statistics: Distr
         hi=hi,
         scale=float(quantizer.scale[place]),
         zero_point=int(quantizer.zero_point[place]),
-        first_code=spec.format.qmin,
+        first_code=spec.format.qmin if spec.format.even else 0,
         levels=levels,
         thresholds=thresholds,
         counts=np.bincount(buckets, minlength=levels.size),
         error=statistics.error(levels),
+        report=measure(flat, levels[buckets], (levels[0], levels[-1])),
     )

@@ -5,14 +5,24 @@ from __future__ import annotations
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
+import numpy as np
+
+from explorer.number_formats import FLOATS, SCALE_FORMATS
 from explorer.results import BlockView
-from quant_engine import LayerPlan, QuantizerSpec
+from quant_engine import NF4, LayerPlan, QuantizerSpec, power_of_two
+
+MOST_WRITTEN = 256
+NAMED: dict[Any, str] = {
+    **{form: name for name, form in (*FLOATS.items(), *SCALE_FORMATS.items()) if form is not None},
+    **{power_of_two(bits): f"power_of_two({bits})" for bits in range(2, 9)},
+    NF4: "NF4",
+}
 
 
 def engine_code(model: str, layer: str, spec: QuantizerSpec, plan: LayerPlan) -> str:
     """Return the lines of quant_engine that quantize the tensor and score the network with layers under the plan."""
     parts = [part for part in (spec, plan.activation) if isinstance(part, QuantizerSpec)]
-    names = ", ".join(sorted({"LayerPlan", "QuantizationPlan", *set().union(*map(_class_names, parts)), "fit"}))
+    names = ", ".join(sorted({"LayerPlan", "QuantizationPlan", *set().union(*map(_names, parts)), "fit"}))
     activation = "".join(f", {_expression(part)}" for part in parts[1:]) + (", dynamic=True" if plan.dynamic else "")
     return f"""\
 from quant_engine import {names}
@@ -36,8 +46,10 @@ for plan in (None, QuantizationPlan({{"{layer}": so}}), everywhere):
 """
 
 
-def numpy_code(model: str, layer: str, view: BlockView, slices: tuple[slice, ...]) -> str:
-    """Return the lines of numpy that quantize the block shown, with the scale and zero point found."""
+def numpy_code(model: str, layer: str, spec: QuantizerSpec, view: BlockView, slices: tuple[slice, ...]) -> str:
+    """Return the lines of numpy that quantize the block shown, with the scale and zero point or the codewords."""
+    if not (spec.format.even and spec.format.scaled):
+        return _codeword_code(model, layer, view, slices)
     last_code = view.first_code + view.levels.size - 1
     place = ", ".join(f"{s.start}:{s.stop}" for s in slices)
     return f"""\
@@ -56,17 +68,46 @@ print(f"MSE {{mse:.6g}} with {{np.unique(codes).size}} of {view.levels.size} cod
 """
 
 
-def _class_names(choice: Any) -> set[str]:
+def _codeword_code(model: str, layer: str, view: BlockView, slices: tuple[slice, ...]) -> str:
+    place = ", ".join(f"{s.start}:{s.stop}" for s in slices)
+    least, greatest = np.searchsorted(view.levels, [view.distribution.lo, view.distribution.hi])
+    near = slice(max(int(least) - 1, 0), int(greatest) + 1)
+    levels = view.levels[near]
+    if levels.size > MOST_WRITTEN:
+        return f"# The block meets {levels.size} codewords, too many to write out: see the lines of quant_engine."
+    words = ", ".join(repr(float(level)) for level in levels)
+    return f"""\
+import numpy as np
+from quant_engine.network import load
+
+weight = load("{model}").weight("{layer}")
+x = weight.reshape(len(weight), -1)[{place}]
+
+codewords = np.array([{words}], np.float32)
+codes = np.abs(x[..., None].astype(np.float64) - codewords).argmin(axis=-1)
+x_hat = codewords[codes]
+
+mse = np.mean((x_hat.astype(np.float64) - x) ** 2)
+print(f"MSE {{mse:.6g}} with {{np.unique(codes).size}} of {view.levels.size} codes used")
+"""
+
+
+def _names(choice: Any) -> set[str]:
+    """Return what the expression of a frozen choice takes from quant_engine."""
+    if choice in NAMED:
+        return {NAMED[choice].partition("(")[0]}
     found = {type(choice).__name__}
     for field in fields(choice):
         value = getattr(choice, field.name)
         if is_dataclass(value) and value != field.default:
-            found |= _class_names(value)
+            found |= _names(value)
     return found
 
 
 def _expression(choice: Any) -> str:
-    """Return Python that builds a frozen choice, without what is at its default."""
+    """Return Python that builds a frozen choice, by its name if it has one, without what is at its default."""
+    if choice in NAMED:
+        return NAMED[choice]
     parts = []
     positional = True
     for field in fields(choice):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
+from explorer.fields import Choice, Field, Number
+from explorer.number_formats import BLOCKS, FLOAT, FORMAT, KINDS, POINT, SCALE_FORMATS, SCALES, Kind
 from quant_engine import (
     ACIQ,
     FixedRange,
@@ -20,82 +21,11 @@ from quant_engine import (
     PerGroup,
     PerTensor,
     PerToken,
+    QuantError,
     QuantizerSpec,
 )
-from quant_engine.clipping import Clipping
+from quant_engine.clipping import EVEN_ONLY, Clipping
 from quant_engine.granularity import Granularity
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A field that takes one of a few words."""
-
-    key: str
-    label: str
-    options: tuple[str, ...]
-    default: str
-    help: str
-
-    def accepts(self, text: str) -> bool:
-        """Say whether a URL parameter is valid."""
-        return text in self.options
-
-    @property
-    def expected(self) -> str:
-        """What is valid, in words."""
-        return "one of " + ", ".join(self.options)
-
-
-@dataclass(frozen=True)
-class Number:
-    """A field that takes a number in a range; `default` None means unset."""
-
-    key: str
-    label: str
-    least: float
-    greatest: float
-    default: float | None
-    help: str
-    whole: bool = False
-
-    def accepts(self, text: str) -> bool:
-        """Say whether a URL parameter is valid."""
-        try:
-            value = int(text) if self.whole else float(text)
-        except ValueError:
-            return False
-        return math.isfinite(value) and self.least <= value <= self.greatest
-
-    @property
-    def expected(self) -> str:
-        """What is valid, in words."""
-        return f"a {'whole ' if self.whole else ''}number from {self.least:g} to {self.greatest:g}"
-
-
-@dataclass(frozen=True)
-class Numeral:
-    """A field that takes any number as text, infinities, NaN and −0 among them."""
-
-    key: str
-    label: str
-    default: str
-    help: str
-
-    def accepts(self, text: str) -> bool:
-        """Say whether a URL parameter is valid."""
-        try:
-            float(text)
-        except ValueError:
-            return False
-        return True
-
-    @property
-    def expected(self) -> str:
-        """What is valid, in words."""
-        return "a number such as 0.1, 2e-3, -0, inf or nan"
-
-
-Field = Choice | Number | Numeral
 
 LARGEST = 3.0e38
 
@@ -180,6 +110,11 @@ CALIBRATION = Choice(
 VALUE = Number("play_r", "r", -LARGEST, LARGEST, None, "The value that is followed through the formula.")
 
 PLAYGROUND_FIELDS: tuple[Field, ...] = (
+    FORMAT,
+    FLOAT,
+    POINT,
+    BLOCKS,
+    SCALES,
     BITS,
     CODES,
     SYMMETRY,
@@ -208,8 +143,13 @@ ACTIVATION_METHODS: dict[str, Clipping] = {
 
 @dataclass(frozen=True)
 class PlaygroundState:
-    """What the person has set, field by field."""
+    """What the person has set, field by field; a format heeds those of its kind."""
 
+    format: str = FORMAT.default
+    float_name: str = FLOAT.default
+    point: int = 3
+    block_name: str = BLOCKS.default
+    scales: str = SCALES.default
     bits: int = 4
     signed: bool = True
     symmetric: bool = True
@@ -228,12 +168,19 @@ class PlaygroundState:
     def from_fields(cls, values: dict[str, Any]) -> PlaygroundState:
         """Build the state from the values of the controls, by key; fields without a control keep their default."""
         given: dict[str, Any] = {field.key: values.get(field.key, field.default) for field in PLAYGROUND_FIELDS}
-        signed = given[CODES.key] == "signed"
+        kind = KINDS[given[FORMAT.key]]
+        least, most = kind.bits or (BITS.least, BITS.greatest)
+        signed = given[CODES.key] == "signed" or not kind.integer
         return cls(
-            bits=int(given[BITS.key]),
+            format=given[FORMAT.key],
+            float_name=given[FLOAT.key],
+            point=int(given[POINT.key]),
+            block_name=given[BLOCKS.key],
+            scales=given[SCALES.key],
+            bits=int(min(max(given[BITS.key], least), most)),
             signed=signed,
-            symmetric=given[SYMMETRY.key] == "symmetric",
-            narrow=signed and given[LEVELS.key] == "restricted",
+            symmetric=given[SYMMETRY.key] == "symmetric" or not kind.integer,
+            narrow=signed and kind.integer and given[LEVELS.key] == "restricted",
             granularity=given[GRANULARITY.key],
             channels=int(given[CHANNELS.key]),
             group=int(given[GROUP.key]),
@@ -257,12 +204,29 @@ class PlaygroundState:
             "channel": PerChannel(0),
             "sub-channel": PerGroup(self.group, remainder="short"),
         }
+        form, clips = self.kind.build(self), self.clips
         return QuantizerSpec(
-            IntFormat(self.bits, self.signed, self.narrow),
-            granularities[self.granularity],
+            form,
+            self.kind.granularity or granularities[self.granularity],
             self.symmetric,
-            self._clipping(least, greatest),
+            self._clipping(least, greatest) if clips else MinMax(),
+            SCALE_FORMATS[self.scales] if clips else None,
         )
+
+    @property
+    def clips(self) -> bool:
+        """Whether a clipping range is chosen: not for formats that stand for themselves or bring a fit of their own."""
+        return self.kind.ranged and self.kind.build(self).scaled
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of format."""
+        return KINDS[self.format]
+
+    @property
+    def format_name(self) -> str:
+        """What figures call the format."""
+        return self.kind.name(self)
 
     def asked_range(self, spec: QuantizerSpec) -> tuple[float, float] | None:
         """Return the range set by hand, as it was set; None where a method finds it."""
@@ -279,18 +243,23 @@ class PlaygroundState:
             if self.symmetric:
                 return FixedRange(-hi if self.signed else 0.0, hi)
             return FixedRange(least if self.lo is None else self.lo, hi)
+        if self.clipping not in self.methods:
+            raise QuantError(f"{self.clipping} reckons with codes of equal steps: choose another clipping")
         return self.methods[self.clipping]
 
     @property
     def methods(self) -> dict[str, Clipping]:
-        """The clipping methods that find a range by themselves."""
-        return {
+        """The clipping methods that find a range by themselves, of those that the format takes."""
+        every: dict[str, Clipping] = {
             "min-max": MinMax(),
             "percentile": Percentile(self.percentile),
             "least MSE": LEAST_ERROR,
             "KL": MinKL() if self.granularity == GRANULARITY.default else MinKL(SMALL_BLOCK_BINS),
             "ACIQ": ACIQ("fit"),
         }
+        return (
+            every if self.kind.integer else {name: way for name, way in every.items() if not isinstance(way, EVEN_ONLY)}
+        )
 
     def layer_plan(self, weight: QuantizerSpec) -> LayerPlan:
         """Return what a layer does: its weight by this spec, its input as the state says."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer import compute
-from explorer.state import Choice, Number
+from explorer.fields import Choice, Number
 from quant_engine import Distribution
 
 SEED = 0

@@ -120,6 +120,49 @@ def wilson(correct, total, z=1.959963984540054):
     return tuple(np.sort(roots.real))
 
 
+# --- learned codebooks ------------------------------------------------------------------------------------------------
+
+
+def least_partition_error(values, weights, k):
+    """Return the least Σ weight · (x − mean of its run)² of at most k runs of the sorted values, by trying them all."""
+    order = np.argsort(values)
+    x, w = np.asarray(values, np.float64)[order], np.asarray(weights, np.float64)[order]
+
+    def run_error(i, j):
+        mean = np.dot(w[i:j], x[i:j]) / w[i:j].sum() if w[i:j].any() else 0.0
+        return np.dot(w[i:j], (x[i:j] - mean) ** 2)
+
+    error = np.array([[run_error(i, j) if i < j else np.inf for j in range(x.size + 1)] for i in range(x.size)])
+    least = np.append(0.0, error[0, 1:])
+    for _ in range(k - 1):
+        least = np.array([0.0] + [min(least[j], np.min(least[:j] + error[:j, j])) for j in range(1, x.size + 1)])
+    return least[-1]
+
+
+def least_path(cost, links=None):
+    """Return the least sum of costs (n + 1, n + 1) on the way from 0 to n, in so many links or in any number."""
+    size = len(cost) - 1
+    by_links = [np.append(0.0, np.full(size, np.inf))]
+    for _ in range(size):
+        before = by_links[-1]
+        by_links.append(np.array([min(before[:j] + cost[:j, j], default=np.inf) for j in range(size + 1)]))
+    return min(costs[size] for costs in by_links) if links is None else by_links[links][size]
+
+
+def weighted_error(values, weights, levels):
+    """Return Σ weight · (x − nearest level)²."""
+    levels = np.asarray(levels, np.float64)
+    nearest = levels[nearest_levels(values, levels)]
+    return math.fsum(np.asarray(weights, np.float64) * (np.asarray(values, np.float64) - nearest) ** 2)
+
+
+def quantile_means(values, counts, k):
+    """Return the distinct means of k equally filled parts: every value k times over is as many in each part."""
+    x = np.sort(np.repeat(np.asarray(values, np.float64), np.asarray(counts)))
+    distinct = np.unique(x)
+    return distinct if distinct.size <= k else np.unique(np.repeat(x, k).reshape(k, -1).mean(axis=1).astype(np.float32))
+
+
 # --- twins of kernels -------------------------------------------------------------------------------------------------
 
 
@@ -127,6 +170,24 @@ def block_extremes(x, offsets):
     """Return the least and the greatest value of every run of a flat array."""
     runs = [x[start:stop] for start, stop in itertools.pairwise(offsets)]
     return np.array([run.min() for run in runs]), np.array([run.max() for run in runs])
+
+
+def first_peaks(x, offsets):
+    """Return of every run of a flat array the first of the values that are greatest in magnitude."""
+    return np.array([x[start + np.abs(x[start:stop]).argmax()] for start, stop in itertools.pairwise(offsets)])
+
+
+def ggml_encode(x, inverse, origin, shape):
+    """Return the codes of GGUF blocks, in float32: floor(· + ½) counted from `offset`, or half away from zero."""
+    offset, least, greatest, away = shape
+    steps = (x - origin) * inverse
+    away_from_zero = np.sign(steps) * (np.floor(np.abs(steps)) + (np.abs(steps) % 1 >= 0.5))
+    return np.clip(away_from_zero if away else np.floor(steps + np.float32(offset + 0.5)), least, greatest).astype(int)
+
+
+def ggml_decode(codes, scale, minimum, offset):
+    """Return scale · (code − offset) + minimum in float32."""
+    return (codes - offset).astype(np.float32) * scale + minimum
 
 
 def aligned_counts(x, width, first, bins):

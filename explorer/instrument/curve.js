@@ -1,4 +1,4 @@
-// Error against clipping value: a curve for each bit width, the way to the optimum.
+// Error against clipping value: a curve for each width of integers and for the format chosen, the way to the optimum.
 
 const CURVE_POINTS = 72;
 const CURVE_END = 1.05; // of the greatest magnitude
@@ -20,13 +20,13 @@ function shrinking(stats, setting) {
   return { reach, range: (clip) => [(low * clip) / reach, (high * clip) / reach] };
 }
 
-/** Return the error of every clipping value for one bit width, and where it is least. */
-function errorCurve(stats, setting, bits) {
+/** Return the error of every clipping value under one format, and where it is least. */
+function errorCurve(stats, setting) {
   const { reach, range } = shrinking(stats, setting);
   const start = Math.min(CURVE_START * reach, CURVE_START_SIGMAS * stats.sigma || reach);
   const errorAt = (clip) => {
     const [lo, hi] = range(clip);
-    return evaluate(stats, affine({ ...setting, bits, lo, hi })).mse;
+    return evaluate(stats, quantizerOf({ ...setting, scale: null, lo, hi })).mse;
   };
   const clips = Float64Array.from(
     { length: CURVE_POINTS },
@@ -42,18 +42,26 @@ function errorCurve(stats, setting, bits) {
   }
   const clip = (a + b) / 2;
   const error = errorAt(clip);
-  return error < errors[best] ? { bits, clips, errors, clip, error } : { bits, clips, errors, clip: clips[best], error: errors[best] };
+  return error < errors[best] ? { clips, errors, clip, error } : { clips, errors, clip: clips[best], error: errors[best] };
 }
 
-/** Return the curves of several bit widths, the chosen one last. */
+/** Return the curves of several widths of integers, and that of the chosen format if it has a range. */
 function errorCurves(stats, setting, widths) {
   if (stats.least === 0 && stats.greatest === 0) return [];
-  const all = [...new Set([...widths, setting.bits])].sort((a, b) => a - b);
-  return all.map((bits) => errorCurve(stats, setting, bits));
+  const whole = !setting.fixed && !setting.levels;
+  const integers = whole ? setting : { ...setting, levels: null, narrow: false };
+  const all = [...new Set(whole ? [...widths, setting.bits] : widths)].sort((a, b) => a - b);
+  const curves = all.map((bits) => ({
+    name: `${bits} bits`,
+    chosen: whole && bits === setting.bits,
+    ...errorCurve(stats, { ...integers, bits }),
+  }));
+  if (!whole && !setting.fixed) curves.push({ name: setting.name, chosen: true, ...errorCurve(stats, setting) });
+  return curves;
 }
 
 /** Return the maps from clipping value and error to pixels. */
-function curveFrame(g, curves) {
+function curveFrame(g, curves, now) {
   const { left, top } = CURVE_MARGIN;
   const [right, bottom] = [g.width - CURVE_MARGIN.right, g.height - CURVE_MARGIN.bottom];
   const clips = curves[0].clips;
@@ -62,7 +70,7 @@ function curveFrame(g, curves) {
   const along = logarithmic ? Math.log10 : (clip) => clip;
   const from = logarithmic ? along(least) : 0;
   const to = along(greatest);
-  const errors = curves.flatMap((curve) => [...curve.errors, curve.error]).filter((error) => error > 0);
+  const errors = [now, ...curves.flatMap((curve) => [...curve.errors, curve.error])].filter((error) => error > 0);
   const [low, high] = [Math.log10(Math.min(...errors)) - 0.15, Math.log10(Math.max(...errors)) + 0.15];
   return {
     left, right, top, bottom, logarithmic, least, greatest, low, high,
@@ -118,29 +126,39 @@ function drawCurves(g, curves, scene) {
   g.clear();
   if (!curves.length) return null;
   const { setting, stats, result } = scene;
-  const frame = curveFrame(g, curves);
+  const frame = curveFrame(g, curves, setting.fixed ? result.mse : 0);
   drawCurveAxes(g, frame, stats.sigma);
   const named = [];
-  const chosenLast = [...curves].sort((a, b) => (a.bits === setting.bits) - (b.bits === setting.bits));
+  const chosenLast = [...curves].sort((a, b) => a.chosen - b.chosen);
   g.clip(frame.left, frame.top - 2, frame.right + 4, frame.bottom, () => {
     for (const curve of chosenLast) {
-      const chosen = curve.bits === setting.bits;
-      const color = chosen ? g.palette.quantized : g.palette.neutral;
+      const color = curve.chosen ? g.palette.quantized : g.palette.neutral;
       const points = [...curve.clips].map((clip, i) => [frame.x(clip), frame.y(curve.errors[i])]);
-      g.line(points.filter(([, y]) => Number.isFinite(y)), color, chosen ? 3 : 1.3);
-      if (curve.error > 0) g.dot(frame.x(curve.clip), frame.y(curve.error), chosen ? 5 : 3.5, chosen ? color : null, color);
+      g.line(points.filter(([, y]) => Number.isFinite(y)), color, curve.chosen ? 3 : 1.3);
+      if (curve.error > 0) {
+        g.dot(frame.x(curve.clip), frame.y(curve.error), curve.chosen ? 5 : 3.5, curve.chosen ? color : null, color);
+      }
     }
     const beta = setting.symmetric ? Math.max(-setting.lo, setting.hi) : setting.hi;
-    if (result.mse > 0 && beta > 0) g.cross(frame.x(beta), frame.y(result.mse), 5, g.palette.original);
+    if (!setting.fixed && result.mse > 0 && beta > 0) g.cross(frame.x(beta), frame.y(result.mse), 5, g.palette.original);
   });
-  for (const curve of chosenLast.reverse()) {
-    const end = curve.errors[curve.errors.length - 1];
-    const y = frame.y(end);
-    if (!(end > 0) || named.some((other) => Math.abs(other - y) < CURVE_LABEL_GAP)) continue;
+  const label = (words, y, chosen) => {
+    if (named.some((other) => Math.abs(other - y) < CURVE_LABEL_GAP)) return;
     named.push(y);
-    const chosen = curve.bits === setting.bits;
     const color = chosen ? g.palette.quantized : g.palette.neutral;
-    g.text(`${curve.bits} bits`, frame.right + 6, y, { baseline: "middle", color, bold: chosen });
+    g.text(words, frame.right + 6, y, { baseline: "middle", color, bold: chosen });
+  };
+  if (setting.fixed && result.mse > 0) drawWithoutRange(g, frame, setting, result, label);
+  for (const { name, chosen, errors } of chosenLast.reverse()) {
+    const end = errors[errors.length - 1];
+    if (end > 0) label(name, frame.y(end), chosen);
   }
   return frame;
+}
+
+/** Draw the error of a format that has no range to choose: the same at every clipping value. */
+function drawWithoutRange(g, frame, setting, result, label) {
+  const y = frame.y(result.mse);
+  g.line([[frame.left, y], [frame.right, y]], g.palette.quantized, 3, [8, 4]);
+  label(setting.name, y, true);
 }

@@ -100,50 +100,57 @@ function drawValues(g, frame, { stats, quantizer, unit }) {
   verticalAxis(g, frame, "values", `${unit}s per bin`, y, marks, whole);
 }
 
+/** Yield the levels in sight, and one more to either side; of those within one pixel, one. */
+function* levelsInSight(frame, quantizer) {
+  const [from, to] = frame.sight;
+  const last = Math.min(quantizer.place(to) + 1, quantizer.count - 1);
+  let k = Math.max(quantizer.place(from) - 1, 0);
+  while (k <= last) {
+    yield k;
+    const pixel = frame.x(quantizer.level(k)) + 1;
+    k = Math.max(k + 1, Math.min(quantizer.place(frame.value(pixel)), last));
+  }
+}
+
 /** Draw thresholds as dotted lines and codewords as triangles; a band where they would merge. */
 function drawBuckets(g, frame, { quantizer }) {
   const [top, bottom] = frame.panel("values");
-  const { qmin, qmax, scale, zero, lowest, highest } = quantizer;
-  const gap = frame.x(scale) - frame.x(0);
   const base = bottom + 9;
-  if (gap < CODEWORD_GAP) {
-    const ends = [lowest, highest].map((level) => Math.min(Math.max(frame.x(level), frame.left), frame.right));
-    g.line([[ends[0], base], [ends[1], base]], g.palette.quantized, 6);
-  }
-  if (gap < THRESHOLD_GAP) return;
-  const first = Math.max(qmin, Math.floor(frame.sight[0] / scale + zero));
-  const last = Math.min(qmax, Math.ceil(frame.sight[1] / scale + zero));
-  for (let code = first; code <= last; code++) {
-    const x = frame.x((code - zero) * scale);
-    const edge = x + gap / 2;
-    if (code < qmax && edge > frame.left && edge < frame.right) {
-      g.line([[edge, top], [edge, bottom]], g.palette.faint, 1, [2, 4]);
+  const inSight = (x) => x >= frame.left && x <= frame.right;
+  const inside = (x) => Math.min(Math.max(x, frame.left), frame.right);
+  const { level, edge, count } = quantizer;
+  const x = (k) => frame.x(level(k));
+  for (const k of levelsInSight(frame, quantizer)) {
+    const here = x(k);
+    const before = k > 0 ? here - x(k - 1) : Infinity;
+    const behind = k < count - 1 ? x(k + 1) - here : Infinity;
+    if (behind < CODEWORD_GAP) g.line([[inside(here), base], [inside(here + Math.max(behind, 1)), base]], g.palette.quantized, 6);
+    if (Math.min(before, behind) >= CODEWORD_GAP && inSight(here)) g.triangle(here, base, 5, g.palette.quantized);
+    const threshold = behind < Infinity ? frame.x(edge(k + 1)) : Infinity;
+    if (behind >= THRESHOLD_GAP && inSight(threshold)) {
+      g.line([[threshold, top], [threshold, bottom]], g.palette.faint, 1, [2, 4]);
     }
-    if (gap >= CODEWORD_GAP && x >= frame.left && x <= frame.right) g.triangle(x, base, 5, g.palette.quantized);
   }
 }
 
 /** Return corners of r → f(r̃, r) along the staircase, both sides of each threshold; straight where steps are tiny. */
 function stairs(frame, quantizer, f) {
-  const { qmin, qmax, scale, zero, lowest, highest } = quantizer;
+  const { lowest, highest, level, edge, place, count } = quantizer;
   const [from, to] = frame.sight;
-  const level = (r) => (Math.min(Math.max(roundEven(r / scale) + zero, qmin), qmax) - zero) * scale;
   const corners = [];
   const add = (r, reconstructed) => corners.push([frame.x(r), f(reconstructed, r)]);
-  add(from, level(from));
-  if (frame.x(scale) - frame.x(0) < STAIR_GAP) {
-    for (const end of [lowest, highest]) if (end > from && end < to) add(end, end);
-  } else {
-    const first = Math.max(qmin, Math.floor(from / scale + zero - 1));
-    const last = Math.min(qmax - 1, Math.ceil(to / scale + zero + 1));
-    for (let code = first; code <= last; code++) {
-      const edge = (code - zero + 0.5) * scale;
-      if (edge <= from || edge >= to) continue;
-      add(edge, (code - zero) * scale);
-      add(edge, (code - zero + 1) * scale);
-    }
+  add(from, level(place(from)));
+  if (lowest > from && lowest < to) add(lowest, lowest);
+  for (const k of levelsInSight(frame, quantizer)) {
+    if (k === count - 1) continue;
+    const r = edge(k + 1);
+    if (r <= from || r >= to) continue;
+    const thin = frame.x(level(k + 1)) - frame.x(level(k)) < STAIR_GAP;
+    add(r, thin ? r : level(k));
+    if (!thin) add(r, level(k + 1));
   }
-  add(to, level(to));
+  if (highest > from && highest < to) add(highest, highest);
+  add(to, level(place(to)));
   return corners;
 }
 
@@ -160,14 +167,18 @@ function drawStairs(g, frame, { quantizer }) {
 /** Draw r̃ − r. */
 function drawError(g, frame, { quantizer }) {
   const [top, bottom] = frame.panel("error");
-  const { scale, lowest, highest } = quantizer;
+  const { lowest, highest, level, count } = quantizer;
   const [from, to] = frame.sight;
-  const reach = 1.1 * Math.max(scale / 2, lowest - from, to - highest);
+  let widest = 0; // half of the widest step in sight
+  for (const k of levelsInSight(frame, quantizer)) {
+    if (k < count - 1) widest = Math.max(widest, (level(k + 1) - level(k)) / 2);
+  }
+  const reach = 1.1 * Math.max(widest, lowest - from, to - highest) || 1;
   const y = (value) => (top + bottom) / 2 - (value / reach) * ((bottom - top) / 2);
-  const corners = stairs(frame, quantizer, (level, r) => y(level - r));
-  if (frame.x(scale) - frame.x(0) < STAIR_GAP) {
+  const corners = stairs(frame, quantizer, (reconstructed, r) => y(reconstructed - r));
+  if (frame.x(2 * widest) - frame.x(0) < STAIR_GAP) {
     const band = [lowest, highest].map((end) => Math.min(Math.max(frame.x(end), frame.left), frame.right));
-    const thick = Math.max(y(-scale / 2) - y(scale / 2), 1);
+    const thick = Math.max(y(-widest) - y(widest), 1);
     g.line([[band[0], y(0)], [band[1], y(0)]], g.palette.error, thick);
   }
   g.area([[frame.left, y(0)], ...corners, [frame.right, y(0)]], g.palette.errorFill);
@@ -175,37 +186,51 @@ function drawError(g, frame, { quantizer }) {
   verticalAxis(g, frame, "error", "r̃ − r", y, ticks(-reach, reach, 3));
 }
 
+/** Return where the codes in sight are drawn: pixel, count and how wide; the highest of those within one pixel. */
+function codesInSight(frame, { quantizer, result }) {
+  const { level, place, count } = quantizer;
+  const first = place(frame.sight[0]);
+  const last = place(frame.sight[1]);
+  const columns = new Map();
+  for (let k = first; k <= last; k++) {
+    const x = frame.x(level(k));
+    if (x < frame.left || x > frame.right) continue;
+    const before = k > 0 ? x - frame.x(level(k - 1)) : Infinity;
+    const behind = k < count - 1 ? frame.x(level(k + 1)) - x : Infinity;
+    const gap = Math.min(before, behind);
+    const column = gap >= 1 ? x : Math.round(x);
+    const known = columns.get(column);
+    if (!known || result.counts[k] > known.count) columns.set(column, { k, count: result.counts[k], gap });
+  }
+  return columns;
+}
+
 /** Draw the share of values in each code, above its codeword; codes thinner than a pixel are drawn as an outline. */
-function drawCodes(g, frame, { stats, quantizer, result }) {
+function drawCodes(g, frame, scene) {
   const [top, bottom] = frame.panel("codes");
-  const { qmin, qmax, scale, zero } = quantizer;
-  const gap = frame.x(scale) - frame.x(0);
-  const first = Math.max(qmin, Math.ceil(frame.sight[0] / scale + zero));
-  const last = Math.min(qmax, Math.floor(frame.sight[1] / scale + zero));
-  let most = 0;
-  for (let code = first; code <= last; code++) most = Math.max(most, result.counts[code - qmin]);
-  const labelled = gap >= LABEL_GAP;
+  const columns = codesInSight(frame, scene);
+  const shown = [...columns.values()];
+  const most = Math.max(0, ...shown.map(({ count }) => count));
+  const labelled = shown.length > 0 && shown.every(({ gap }) => gap >= LABEL_GAP);
   const highest = (labelled ? 1.3 : 1.08) * most || 1;
   const y = (count) => bottom - (count / highest) * (bottom - top);
-  const thick = Math.min(Math.max(0.8 * gap, 1), frame.right - frame.left);
-  const columns = new Map(); // the highest code of each pixel, where there are several
-  for (let code = first; code <= last; code++) {
-    const x = frame.x((code - zero) * scale);
-    const column = gap >= 1 ? x : Math.round(x);
-    columns.set(column, Math.max(columns.get(column) ?? 0, result.counts[code - qmin]));
-  }
+  const widest = Math.min(0.2 * (frame.right - frame.left), 0.8 * Math.max(...shown.map(({ gap }) => (gap < Infinity ? gap : 1))));
   g.clip(frame.left, top, frame.right, bottom, () => {
-    for (const [x, count] of columns) g.bar(x - thick / 2, y(count), thick, bottom - y(count), g.palette.quantized);
+    for (const [x, { count, gap }] of columns) {
+      const thick = Math.max(Math.min(0.8 * gap, widest), 1);
+      g.bar(x - thick / 2, y(count), thick, bottom - y(count), g.palette.quantized);
+    }
   });
-  for (let code = first; labelled && code <= last; code++) {
-    const height = y(result.counts[code - qmin]);
-    g.text(short(code), frame.x((code - zero) * scale), height - 2, { align: "center", baseline: "bottom" });
+  for (const [x, { k, count }] of labelled ? columns : []) {
+    g.text(scene.quantizer.code(k), x, y(count) - 2, { align: "center", baseline: "bottom" });
   }
-  verticalAxis(g, frame, "codes", "% in code", (part) => y((part * stats.size) / 100), ticks(0, (100 * highest) / stats.size, 3));
+  const { size } = scene.stats;
+  verticalAxis(g, frame, "codes", "% in code", (part) => y((part * size) / 100), ticks(0, (100 * highest) / size, 3));
 }
 
 /** Draw the range's ends through the histogram; the handles above them are elements of their own. */
 function drawRange(g, frame, { quantizer, setting }) {
+  if (setting.fixed) return;
   const [, bottom] = frame.panel("values");
   for (const value of [setting.symmetric && setting.signed ? -quantizer.highest : setting.lo, setting.hi]) {
     const x = frame.x(value);

@@ -40,8 +40,12 @@ class Instrument {
     this.header = header;
     const asked = header.setting;
     if (header.answered === this.pending?.id || performance.now() > this.pending?.until) this.pending = null;
-    if (!this.drag && !this.pending) this.setting = { ...asked };
-    else this.setting = { ...asked, lo: this.setting.lo, hi: this.setting.hi, bits: this.setting.bits };
+    if ((!this.drag && !this.pending) || asked.fixed) {
+      this.setting = { ...asked };
+    } else {
+      const { lo, hi, bits } = this.setting;
+      this.setting = { ...asked, lo, hi, bits, scale: null };
+    }
     this.canvas.setAttribute("aria-label", header.alt);
     this.curve.setAttribute("aria-label", header.curve_alt);
     this.root.querySelector(".hint").textContent = header.hint;
@@ -68,30 +72,36 @@ class Instrument {
   draw() {
     if (!this.stats || !this.canvas.clientWidth) return;
     const { setting, stats, header } = this;
-    const quantizer = affine(setting);
-    const result = evaluate(stats, quantizer);
+    const quantizer = quantizerOf(setting);
+    const result = { ...evaluate(stats, quantizer), ...setting.exact };
     const scene = { stats, setting, quantizer, result, unit: header.unit };
-    const sight = this.zoom ?? (this.drag ? this.frame.sight : wholeSight(stats, quantizer.lowest, quantizer.highest));
-    const g = pen(this.canvas, header.palette);
-    this.frame = frameOf(g.width, g.height, sight);
     this.quantizer = quantizer;
     this.result = result;
+    const sight = this.zoom ?? (this.drag ? this.frame.sight : this.all());
+    const g = pen(this.canvas, header.palette);
+    this.frame = frameOf(g.width, g.height, sight);
     drawFigure(g, this.frame, scene);
     this.placeMarks(g);
     this.placeHandles();
     this.showNumbers();
     this.drawCurve(scene);
-    this.root.querySelector(".bits").textContent = `${setting.bits} bits`;
+    this.root.querySelector(".bits").textContent = setting.name ?? `${setting.bits} bits`;
     for (const button of this.root.querySelectorAll("[data-bits]")) {
       const next = setting.bits + Number(button.dataset.bits);
       button.toggleAttribute("disabled", next < this.header.bits[0] || next > this.header.bits[1]);
     }
   }
 
+  /** Return the span of the axis without zoom; levels that were thinned out do not widen it. */
+  all() {
+    const { stats, quantizer, setting } = this;
+    return setting.thinned ? wholeSight(stats, stats.least, stats.greatest) : wholeSight(stats, quantizer.lowest, quantizer.highest);
+  }
+
   drawCurve(scene) {
     if (this.header.veiled) return;
-    const { symmetric, signed, narrow, bits } = this.setting;
-    const key = [symmetric, signed, narrow, bits].join();
+    const { symmetric, signed, narrow, bits, name } = this.setting;
+    const key = [symmetric, signed, narrow, bits, name].join();
     if (!this.curves || this.curves.key !== key) {
       this.curves = { key, all: errorCurves(this.stats, this.setting, this.header.widths) };
     }
@@ -99,16 +109,15 @@ class Instrument {
   }
 
   showNumbers() {
-    const { result, quantizer, numbers } = this;
-    const levels = quantizer.qmax - quantizer.qmin + 1;
+    const { result, quantizer, numbers, setting } = this;
     const clipping = result.mse > 0 ? result.clipping / result.mse : 0;
     const say = {
       mse: short(result.mse),
       split: `${(100 * (1 - clipping)).toFixed(0)} % rounding, ${(100 * clipping).toFixed(0)} % clipping`,
       sqnr: Number.isFinite(result.sqnr) ? `${result.sqnr.toFixed(1).replace("-", "−")} dB` : "∞ dB",
       clipped: `${share(result.clippedShare)} clipped`,
-      used: `${whole(result.used)} of ${whole(levels)}`,
-      step: `S = ${short(quantizer.scale)}`,
+      used: `${whole(result.used)} of ${whole(result.total ?? quantizer.count)}`,
+      step: setting.fixed && setting.levels ? "" : `S = ${short(quantizer.scale)}`,
     };
     const veiled = ["mse", "split", "sqnr"];
     for (const [name, words] of Object.entries(say)) {
@@ -145,7 +154,7 @@ class Instrument {
       button.setAttribute("aria-pressed", mark.lo === this.setting.lo && mark.hi === this.setting.hi);
       button.setAttribute("aria-label", `Clip by ${mark.name}: β = ${short(mark.hi)}`);
       button.onclick = () => {
-        Object.assign(this.setting, { lo: mark.lo, hi: mark.hi });
+        Object.assign(this.setting, { lo: mark.lo, hi: mark.hi, scale: null });
         this.commit(mark.method);
       };
       this.marks.append(button);
@@ -157,7 +166,7 @@ class Instrument {
     for (const [end, handle] of Object.entries(this.handles)) {
       const value = setting[end];
       const x = frame.x(value);
-      const seen = x >= frame.left - 1 && x <= frame.right + 1 && !(end === "lo" && setting.symmetric && !setting.signed);
+      const seen = !setting.fixed && x >= frame.left - 1 && x <= frame.right + 1 && !(end === "lo" && setting.symmetric && !setting.signed);
       handle.style.display = seen ? "" : "none";
       handle.style.left = `${x}px`;
       handle.style.height = `${frame.panel("values")[1] - 56}px`;
@@ -181,6 +190,7 @@ class Instrument {
     const x = frame.x(value);
     const near = snap && header.marks.find((mark) => Math.abs(frame.x(mark[end]) - x) < SNAP);
     if (near) value = near[end];
+    setting.scale = null; // it follows the range until the server says how it is rounded
     if (setting.symmetric) {
       const clip = Math.max(end === "lo" ? -value : value, least);
       setting.hi = clip;
@@ -210,9 +220,9 @@ class Instrument {
 
   tell(move) {
     const { bits, lo, hi } = this.setting;
-    const { mse } = evaluate(this.stats, affine(this.setting));
+    const { mse } = evaluate(this.stats, quantizerOf(this.setting));
     const error = this.header.veiled ? "" : `: mean squared error ${short(mse)}`;
-    this.announcement.textContent = `${bits} bits, from ${short(lo)} to ${short(hi)}${error}`;
+    this.announcement.textContent = `${this.setting.name ?? `${bits} bits`}, from ${short(lo)} to ${short(hi)}${error}`;
     this.send("commit", { id: this.pending?.id ?? 0, ...move });
   }
 
@@ -233,6 +243,7 @@ class Instrument {
     for (const button of this.root.querySelectorAll("[data-bits]")) {
       button.onclick = () => {
         this.setting.bits = Math.min(Math.max(this.setting.bits + Number(button.dataset.bits), this.header.bits[0]), this.header.bits[1]);
+        this.setting.scale = null;
         this.expect();
         this.wait(() => this.tell({ bits: this.setting.bits, range: null, method: null }));
         this.redraw();
@@ -273,10 +284,11 @@ class Instrument {
       if (!this.curveFrame) return;
       const clip = this.curveFrame.clip(event.clientX - this.curve.getBoundingClientRect().left);
       const [lo, hi] = shrinking(this.stats, this.setting).range(clip);
-      Object.assign(this.setting, { lo, hi });
+      Object.assign(this.setting, { lo, hi, scale: null });
       this.redraw();
     };
     this.curve.onpointerdown = (event) => {
+      if (this.setting.fixed) return;
       this.curve.setPointerCapture(event.pointerId);
       this.drag = { end: "curve", before: { ...this.setting } };
       follow(event);
@@ -337,7 +349,7 @@ class Instrument {
   /** Zoom by a factor about a value, or to the middle of the range; 0 shows all. */
   zoomBy(factor, about) {
     const { lowest, highest } = this.quantizer;
-    const all = wholeSight(this.stats, lowest, highest);
+    const all = this.all();
     const [from, to] = this.frame.sight;
     const width = (to - from) / factor;
     if (factor === 0 || width >= all[1] - all[0]) {
@@ -353,11 +365,10 @@ class Instrument {
   read(value) {
     const { quantizer } = this;
     if (value < this.frame.sight[0] || value > this.frame.sight[1]) return;
-    const { qmin, qmax, scale, zero } = quantizer;
-    const code = Math.min(Math.max(roundEven(value / scale) + zero, qmin), qmax);
-    const level = (code - zero) * scale;
-    this.readout.textContent =
-      `r = ${short(value)} → code ${short(code)} → r̃ = ${short(level)}, error ${short(level - value)}`;
+    const place = quantizer.place(value);
+    const level = quantizer.level(place);
+    const code = this.setting.thinned ? "" : `code ${quantizer.code(place)} → `;
+    this.readout.textContent = `r = ${short(value)} → ${code}r̃ = ${short(level)}, error ${short(level - value)}`;
   }
 
   clientX(value) {

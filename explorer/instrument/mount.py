@@ -14,6 +14,8 @@ from explorer.instrument.packing import Mark, Setting, Statistics, pack
 HERE = pathlib.Path(__file__).resolve().parent
 SCRIPTS = ("notation.js", "statistics.js", "pen.js", "figure.js", "curve.js", "instrument.js")
 CURVE_BITS = (2, 3, 4, 5, 6, 8)
+NO_RANGE, DRAG = "This format has no range to drag", "Drag α or β"
+PRESS = f"{DRAG}, or press a calibrator to go there"
 PALETTE = {
     "original": theme.ORIGINAL,
     "quantized": theme.QUANTIZED,
@@ -85,7 +87,7 @@ def instrument(
             alt=alt,
             curve_alt=curve_alt,
             note=note,
-            hint="Drag α or β, or press a calibrator to go there" if marks else "Drag α or β",
+            hint=NO_RANGE if setting.fixed else PRESS if marks else DRAG,
             widths=CURVE_BITS,
             bits=bits,
             veiled=veiled,

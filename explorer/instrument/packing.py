@@ -38,7 +38,13 @@ class Mark:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the handles and the stepper set."""
+    """What the handles and the stepper set, and the format.
+
+    Integers are described by their fields; other formats have a `name` and list their `levels` in order, which are
+    scaled so that `peak` lies on the range, or stand as they are without one. `fixed`: there is no range to choose.
+    `scale` is the engine's, where it does not follow from the range by itself, and `exact` are the engine's numbers,
+    where the browser's would be worse: levels that are too many to send are `thinned`.
+    """
 
     bits: int
     signed: bool
@@ -46,6 +52,13 @@ class Setting:
     symmetric: bool
     lo: float
     hi: float
+    name: str | None = None
+    levels: list[float] | None = None
+    peak: float | None = None
+    fixed: bool = False
+    scale: float | None = None
+    thinned: bool = False
+    exact: dict[str, float] | None = None
 
 
 def statistics(values: NDArray[np.float32], distribution: Distribution) -> Statistics:

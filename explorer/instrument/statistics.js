@@ -1,4 +1,4 @@
-// Statistics of a tensor, and what a uniform quantizer does to it: the same rules as the engine's, in the browser.
+// Statistics of a tensor, and what a scalar quantizer does to it: the same rules as the engine's, in the browser.
 //
 // A tensor arrives as runs of neighbouring values: count, mean and variance of each, taken as evenly spread. Small
 // tensors arrive value by value, and every answer for them is exact.
@@ -102,16 +102,54 @@ function roundEven(x) {
   return Math.abs(x % 1) === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest;
 }
 
-/** Return scale, zero point and code range of a setting: asymmetric ranges are widened to hold 0. */
-function affine({ bits, signed, narrow, symmetric, lo, hi }) {
+/** Return the quantizer of a setting: its levels in order, the edges between them, and what codes are called. */
+function quantizerOf(setting) {
+  return setting.levels ? listed(setting) : affine(setting);
+}
+
+/** Return integers of equal steps: asymmetric ranges are widened to hold 0. A `scale` that is known takes none. */
+function affine({ bits, signed, narrow, symmetric, lo, hi, scale: known }) {
   const qmin = signed ? -(2 ** (bits - 1)) + (narrow ? 1 : 0) : 0;
   const qmax = signed ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
   const a = Math.min(lo, 0);
   const b = Math.max(hi, 0);
-  const wide = symmetric ? Math.max(-a, b) / qmax : (b - a) / (qmax - qmin);
+  const wide = known ?? (symmetric ? Math.max(-a, b) / qmax : (b - a) / (qmax - qmin));
   const scale = Math.fround(wide) || 1;
   const zero = symmetric ? 0 : Math.min(Math.max(roundEven(qmin - a / (wide || 1)), qmin), qmax);
-  return { qmin, qmax, scale, zero, lowest: Math.fround((qmin - zero) * scale), highest: Math.fround((qmax - zero) * scale) };
+  const count = qmax - qmin + 1;
+  return {
+    count, scale, zero,
+    lowest: Math.fround((qmin - zero) * scale),
+    highest: Math.fround((qmax - zero) * scale),
+    level: (k) => (qmin - zero + k) * scale,
+    edge: (k) => (qmin - zero + k - 0.5) * scale,
+    place: (r) => Math.min(Math.max(roundEven(r / scale) + zero, qmin), qmax) - qmin,
+    code: (k) => short(qmin + k),
+  };
+}
+
+/** Return any ascending levels, which a `peak` scales so that it lies on the range; without one they stand as they are. */
+function listed({ levels, peak, lo, hi, scale: known }) {
+  const scale = known ?? (peak ? Math.fround(Math.max(-lo, hi) / peak) || 1 : 1);
+  const count = levels.length;
+  const edge = (k) => ((levels[k - 1] + levels[k]) / 2) * scale;
+  return {
+    count, scale, edge,
+    zero: 0,
+    lowest: levels[0] * scale,
+    highest: levels[count - 1] * scale,
+    level: (k) => levels[k] * scale,
+    place(r) {
+      let [from, to] = [0, count - 1]; // the last level whose edge is below r
+      while (from < to) {
+        const middle = (from + to + 1) >> 1;
+        if (r > edge(middle)) from = middle;
+        else to = middle - 1;
+      }
+      return from;
+    },
+    code: (k) => short(k),
+  };
 }
 
 /** Return the squared error of the values between two rows of sums, each taken to one level. */
@@ -125,17 +163,17 @@ function squaredError(sums, from, to, level) {
 }
 
 /** Return the thresholds between the levels of a quantizer, with its outermost levels in front and behind. */
-function limitsOf({ qmin, qmax, scale, zero, lowest, highest }) {
-  const limits = new Float64Array(qmax - qmin + 2);
+function limitsOf({ count, edge, lowest, highest }) {
+  const limits = new Float64Array(count + 1);
   limits[0] = lowest - Math.abs(lowest) * ROUNDING;
-  for (let k = 1; k <= qmax - qmin; k++) limits[k] = (qmin - zero + k - 0.5) * scale;
-  limits[qmax - qmin + 1] = highest + Math.abs(highest) * ROUNDING;
+  for (let k = 1; k < count; k++) limits[k] = edge(k);
+  limits[count] = highest + Math.abs(highest) * ROUNDING;
   return limits;
 }
 
 /** Return what a quantizer does to the values: count in each code, and the error split into rounding and clipping. */
 function evaluate(stats, quantizer) {
-  const levels = quantizer.qmax - quantizer.qmin + 1;
+  const levels = quantizer.count;
   const sums = sumsBelow(stats, limitsOf(quantizer));
   const last = levels + 1;
   const counts = new Float64Array(levels);
@@ -146,7 +184,7 @@ function evaluate(stats, quantizer) {
     const to = k < levels - 1 ? k + 1 : last;
     counts[k] = sums[COLUMNS * to] - (k ? sums[COLUMNS * from] : 0);
     used += counts[k] >= 0.5 ? 1 : 0;
-    error += squaredError(sums, from, to, quantizer.lowest + k * quantizer.scale);
+    error += squaredError(sums, from, to, quantizer.level(k));
   }
   const below = squaredError(sums, -1, 0, quantizer.lowest);
   const above = squaredError(sums, levels, last, quantizer.highest);

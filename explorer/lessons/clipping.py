@@ -9,6 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer import charts, compute, controls, formulas
+from explorer.fields import Number
 from explorer.figures.clipping import Pick, Split, describe_split, split_figure
 from explorer.figures.objectives import describe_objectives, objectives_figure
 from explorer.formulas import Convention
@@ -21,7 +22,6 @@ from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
 from explorer.lessons.prose import words
 from explorer.lessons.scene import Scene
 from explorer.notation import latex, ratio, share, short
-from explorer.state import Number
 from quant_engine import Distribution, FixedRange, IntFormat, MinMax, MinMSE, Percentile, QuantizerSpec, fit
 from quant_engine.clipping import ACIQ, Clipping, MinKL
 from quant_engine.distribution import WeightedValues

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.state import Choice, Number
+from explorer.fields import Choice, Number
 
 
 def bits_field(prefix: str, default: int = 4) -> Number:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer import charts, controls
 from explorer.bits import bits_editor, described
+from explorer.fields import Choice, Number, Numeral
 from explorer.figures.losses import describe_losses, losses_figure
 from explorer.figures.radix import describe_radix, radix_figure
 from explorer.figures.rugs import Rugs, describe_rugs, even_figure, inner_share, octave_figure
@@ -20,7 +21,6 @@ from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Held, Scene, nearest_step
 from explorer.notation import count, decibels, latex, ratio, share, short
-from explorer.state import Choice, Number, Numeral
 from quant_engine import IntFormat, QuantizerSpec
 from quant_engine.energy import SOURCE
 

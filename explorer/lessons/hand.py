@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from explorer import charts, compute
+from explorer.fields import Number
 from explorer.figures.clipping import Pick
 from explorer.instrument import Mark, Move, Setting, Statistics, instrument, statistics
 from explorer.instrument.words import describe_curve, describe_values
 from explorer.lessons.scene import Scene
-from explorer.state import Number
 
 
 def hand(
@@ -31,7 +31,7 @@ def hand(
         on_move,
         unit=subject.unit,
         alt=describe_values(view, subject.unit),
-        curve_alt=describe_curve(spec.format.bits, view, best) if picked else note,
+        curve_alt=describe_curve(f"{spec.format.bits} bits", view, best) if picked else note,
         note=note,
         ink=charts.ink(),
         bits=(int(bits.least), int(bits.greatest)),

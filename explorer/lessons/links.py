@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from explorer import state
+from explorer.fields import Field
 from explorer.lessons.scene import Scene
-from explorer.state import Field
 from quant_engine import FixedRange, MinMax, MinMSE, Percentile
 
 CLIPPING_WORDS = {MinMax: "min-max", Percentile: "percentile", MinMSE: "least MSE", FixedRange: "by hand"}

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from streamlit.delta_generator import DeltaGenerator
 
+from explorer.fields import Choice, Field, Number
 from explorer.figures.theme import Canvas
 from explorer.formulas import Convention
 from explorer.lessons.prose import Prose, read_prose
 from explorer.lessons.scene import Scene
-from explorer.state import Choice, Field, Number
 from explorer.tensors import Subject, tensor_fields
 
 Facts = Mapping[str, str]  # live numbers by name, as the prose quotes them

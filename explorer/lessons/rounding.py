@@ -9,6 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer import charts, compute, controls, formulas
+from explorer.fields import Choice
 from explorer.figures import way_back
 from explorer.figures.way_back import Errors, Way
 from explorer.formulas import Convention
@@ -18,7 +19,6 @@ from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
 from explorer.lessons.prose import words
 from explorer.lessons.scene import Scene, nearest_step
 from explorer.notation import count, latex, ratio, short
-from explorer.state import Choice
 from quant_engine import IntFormat, Quantizer, QuantizerSpec, fit
 from quant_engine.quantizer.rounding import ROUNDINGS
 

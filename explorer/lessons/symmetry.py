@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer import charts, controls, formulas
+from explorer.fields import Choice
 from explorer.figures.ranges import describe_ranges, ranges_figure
 from explorer.formulas import Convention
 from explorer.lessons import fields
@@ -15,7 +16,6 @@ from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
 from explorer.lessons.parts import SLIDER_WIDTH
 from explorer.lessons.scene import Scene, nearest_step
 from explorer.notation import count, ratio, share, short
-from explorer.state import Choice
 from quant_engine import IntFormat, QuantizerSpec
 
 SLUG = "symmetry"

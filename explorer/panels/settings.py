@@ -5,7 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import compute, controls, state
-from explorer.state import Choice, PlaygroundState
+from explorer.fields import Choice
+from explorer.number_formats import FORMAT, KINDS, SCALES, Kind
+from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
 
 BITS_WIDTH = 150
@@ -14,22 +16,46 @@ RANGE_MEMORY = "play_last_range"  # where the range last shown is kept for "by h
 
 
 def settings_panel(model: str, layer: str) -> PlaygroundState:
-    """Draw the controls and return what they say."""
+    """Draw the controls that the format heeds, and return what they say."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        with st.container(width=BITS_WIDTH):
-            controls.slider(state.BITS)
-        granularity = controls.choice(state.GRANULARITY)
-        symmetric = controls.choice(state.SYMMETRY) == "symmetric"
+        kind = KINDS[_menu(FORMAT)]
+        _format_fields(kind)
+        granularity = state.GRANULARITY.default
+        if kind.granularity is None:
+            granularity = controls.choice(state.GRANULARITY)
+        symmetric = not kind.integer or controls.choice(state.SYMMETRY) == "symmetric"
         if _menu(state.ACTIVATIONS) != state.ACTIVATIONS.default:
             _menu(state.CALIBRATION)
         st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, args=(state.PLAYGROUND_FIELDS,))
-        clipping = controls.choice(state.CLIPPING, on_change=_clipping_changed)
+        settings = _settings()
+        clipping = controls.choice(state.CLIPPING, on_change=_clipping_changed) if settings.clips else ""
         _more(granularity, clipping)
-        signed = _menu(state.CODES) == "signed"
-        _menu(state.LEVELS, disabled=not signed)
-        _range_fields(model, layer, symmetric)
+        if kind.integer:
+            signed = _menu(state.CODES) == "signed"
+            _menu(state.LEVELS, disabled=not signed)
+        if settings.clips:
+            _range_fields(model, layer, symmetric)
+            _menu(SCALES)
+    return _settings()
+
+
+def _settings() -> PlaygroundState:
+    """Return what the controls say."""
     keys = [field.key for field in state.PLAYGROUND_FIELDS if field.key in st.session_state]
     return PlaygroundState.from_fields({key: st.session_state[key] for key in keys})
+
+
+def _format_fields(kind: Kind) -> None:
+    """Draw what a kind of format leaves to choose."""
+    if kind.bits is not None:
+        with st.container(width=BITS_WIDTH):
+            controls.slider(state.BITS)
+    for field in kind.fields:
+        if isinstance(field, Choice):
+            _menu(field)
+        else:
+            with st.container(width=FIELD_WIDTH):
+                controls.whole_number(field)
 
 
 def block_field(spec: QuantizerSpec, shape: tuple[int, ...]) -> int:
@@ -82,7 +108,7 @@ def _clipping_changed() -> None:
     """Start "by hand" from the range that was shown, and let the other methods find their own (a callback)."""
     by_hand = st.session_state[state.CLIPPING.key] == "by hand"
     lo, hi = st.session_state.get(RANGE_MEMORY, (None, None)) if by_hand else (None, None)
-    symmetric = st.session_state[state.SYMMETRY.key] == "symmetric"
+    symmetric = st.session_state.get(state.SYMMETRY.key, "symmetric") == "symmetric"
     controls.assign({state.LO.key: None if symmetric else lo, state.HI.key: hi})
 
 

@@ -13,21 +13,26 @@ from quant_engine import LayerPlan, QuantizerSpec
 
 
 def formula_panel(spec: QuantizerSpec, view: BlockView, convention: Convention) -> None:
-    """Write out S, Z and Q(r) for one value r."""
+    """Write out how one value r gets its code and comes back: by S and Z, or by the nearest codeword."""
+    steps = spec.format.even and spec.format.scaled
     with st.container(border=True):
-        left, right = st.columns(2, vertical_alignment="center")
-        left.latex(formulas.scale_formula(spec, view))
-        right.latex(formulas.zero_point_formula(spec, view, convention))
+        if steps:
+            left, right = st.columns(2, vertical_alignment="center")
+            left.latex(formulas.scale_formula(spec, view))
+            right.latex(formulas.zero_point_formula(spec, view, convention))
         with st.container(width=170):
             typed = controls.real_number(state.VALUE, width=view.hi - view.lo, placeholder=short(view.example))
         r = view.example if typed is None else typed
-        left, right = st.columns(2, vertical_alignment="center")
-        left.latex(formulas.code_formula(spec, view, r, convention))
-        right.latex(formulas.value_formula(view, r, convention))
-        st.caption(
-            "Rounding takes the nearest integer, half to even; codes saturate at the ends of their range. "
-            + convention.sentence
-        )
+        left, right = st.columns(2 if steps else [3, 2], vertical_alignment="center")
+        if steps:
+            left.latex(formulas.code_formula(spec, view, r, convention))
+            right.latex(formulas.value_formula(view, r, convention))
+            words = "Rounding takes the nearest integer, half to even; codes saturate at the ends of their range. "
+            st.caption(words + convention.sentence)
+        else:
+            left.latex(formulas.nearest_formula(view, r))
+            right.latex(formulas.codeword_formula(view, r))
+            st.caption("The codewords c are the triangles under the histogram; each value goes to the nearest one.")
 
 
 def code_panel(model: str, layer: str, spec: QuantizerSpec, plan: LayerPlan, block: int, view: BlockView) -> None:
@@ -36,4 +41,4 @@ def code_panel(model: str, layer: str, spec: QuantizerSpec, plan: LayerPlan, blo
         engine, plain = st.tabs(["quant_engine", "numpy"])
         engine.code(engine_code(model, layer, spec, plan), language="python")
         slices = spec.granularity.blocks(compute.matrix(model, layer).shape).slices(block)
-        plain.code(numpy_code(model, layer, view, slices), language="python")
+        plain.code(numpy_code(model, layer, spec, view, slices), language="python")

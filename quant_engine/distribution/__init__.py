@@ -1,8 +1,23 @@
 """Statistics of a tensor, taken once, from which the error of any quantizer follows without touching it again."""
 
+from quant_engine.distribution.centroids import MOST_LEVELS, optimal_codebooks, quantile_codebooks
 from quant_engine.distribution.distribution import Distribution
+from quant_engine.distribution.lloyd import LloydStep, linear_start, lloyd_steps, plus_plus_start, quantile_start
 from quant_engine.distribution.scale_search import MOST_REACH
 from quant_engine.distribution.uniform import UniformFormat
 from quant_engine.distribution.weighted import WeightedValues
 
-__all__ = ["MOST_REACH", "Distribution", "UniformFormat", "WeightedValues"]
+__all__ = [
+    "MOST_LEVELS",
+    "MOST_REACH",
+    "Distribution",
+    "LloydStep",
+    "UniformFormat",
+    "WeightedValues",
+    "linear_start",
+    "lloyd_steps",
+    "optimal_codebooks",
+    "plus_plus_start",
+    "quantile_codebooks",
+    "quantile_start",
+]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quant_engine.distribution.centroids import best_levels
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.distribution.range_search import best_range, range_errors
 from quant_engine.distribution.runs import Runs, join
@@ -133,6 +134,27 @@ class Distribution:
         zero point is exact.
         """
         return best_range(self._indexed, self.lo, self.hi, format, symmetric)
+
+    def lloyd_max(self, k: int) -> Float64Array:
+        """Return the at most k levels with the least mean squared error of all, ascending.
+
+        With `exact=True`, and for up to 65,536 distinct values, no other levels have less error; otherwise no others
+        have less than 1e-5 less. There are fewer than k levels where there are fewer distinct values.
+
+        Raises:
+            QuantError: if k is no integer from 1 to 65,536.
+
+        Source: Lloyd, Least Squares Quantization in PCM (1982); Max, Quantizing for Minimum Distortion (1960).
+
+        Example:
+            >>> Distribution([0.0, 1.0, 10.0, 11.0, 30.0]).lloyd_max(3).tolist()
+            [0.5, 10.5, 30.0]
+        """
+        return best_levels(self._indexed, k, self.exact)
+
+    def sums_below(self, thresholds: ArrayLike) -> Float64Array:
+        """Return count, Σx and Σx² of the values below each threshold, and of all values: (thresholds + 1, 3)."""
+        return self._indexed.sums_below(np.asarray(thresholds, np.float64))
 
     def histogram(self, bins: int = 256) -> tuple[NDArray[np.int64], Float64Array]:
         """Return exact counts in `bins` equal bins from the least to the greatest value, and their edges.

@@ -79,7 +79,7 @@ class IndexedValues:
     @property
     def mean_magnitude(self) -> float:
         """Mean |x|."""
-        return (self.sums[1] - 2.0 * float(self.sums_below(0.0)[1])) / self.sums[0]
+        return (self.sums[1] - 2.0 * float(self.sums_below(np.zeros(1))[0, 1])) / self.sums[0]
 
     def rows(self) -> Float64Array:
         """Return (count, Σx, Σx²) of the finest parts at hand, in ascending order: single values, or bins."""
@@ -136,12 +136,11 @@ class IndexedValues:
         kernels.polish(self.index, least, greatest, POLISH_ROUNDS, steps, errors)
         return float(steps[0]), float(errors[0] / self.sums[0])
 
-    def sums_below(self, threshold: float) -> Float64Array:
-        """Return count, Σx and Σx² of the values below a threshold."""
-        sums = np.empty((2, 3))
-        kernels.sums_below(self.index, np.array([threshold]), sums)
-        below: Float64Array = sums[0]
-        return below
+    def sums_below(self, thresholds: Float64Array) -> Float64Array:
+        """Return count, Σx and Σx² of the values below each threshold, and of all values: (thresholds + 1, 3)."""
+        sums = np.empty((thresholds.size + 1, 3))
+        kernels.sums_below(self.index, thresholds, sums)
+        return sums
 
     @property
     def _reading(self) -> tuple[Callable[..., None], Any]:

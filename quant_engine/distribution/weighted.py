@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from quant_engine.distribution.centroids import exact_levels
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.distribution.range_search import best_range, range_errors
 from quant_engine.errors import QuantError
@@ -200,6 +201,22 @@ class WeightedValues:
             QuantError: for ranges of another shape than (n, 2), not finite, or without width.
         """
         return range_errors(self._indexed, format, ranges, symmetric)
+
+    def lloyd_max(self, k: int) -> Float64Array:
+        """Return the at most k levels with the least mean squared error of all, ascending; exactly so for any number.
+
+        Raises:
+            QuantError: if k is no integer from 1 to 65,536.
+
+        Example:
+            >>> WeightedValues([0.0, 1.0, 10.0], [3, 1, 1]).lloyd_max(2).tolist()
+            [0.25, 10.0]
+        """
+        return exact_levels(self.values, self.counts, k)
+
+    def sums_below(self, thresholds: ArrayLike) -> Float64Array:
+        """Return the counts, Σx and Σx² of the values below each threshold, and of all: (thresholds + 1, 3)."""
+        return self._indexed.sums_below(np.asarray(thresholds, np.float64))
 
     @cached_property
     def _indexed(self) -> IndexedValues:

@@ -1,6 +1,7 @@
 """Number formats: which values a code can stand for, in the scaled domain."""
 
 from quant_engine.formats.base import Format
+from quant_engine.formats.block import BlockFormat
 from quant_engine.formats.codebook import NF4, Codebook, power_of_two
 from quant_engine.formats.fixed import FixedPointFormat
 from quant_engine.formats.floating import (
@@ -17,12 +18,16 @@ from quant_engine.formats.floating import (
     FloatFormat,
 )
 from quant_engine.formats.integer import IntFormat
+from quant_engine.formats.learned import KMeans, Quantiles, ScalarCodebook
 
 FORMATS: dict[str, type] = {
     "IntFormat": IntFormat,
     "FixedPointFormat": FixedPointFormat,
     "FloatFormat": FloatFormat,
     "Codebook": Codebook,
+    "BlockFormat": BlockFormat,
+    "KMeans": KMeans,
+    "Quantiles": Quantiles,
 }
 
 __all__ = [
@@ -38,10 +43,14 @@ __all__ = [
     "FP32",
     "NF4",
     "TF32",
+    "BlockFormat",
     "Codebook",
     "FixedPointFormat",
     "FloatFormat",
     "Format",
     "IntFormat",
+    "KMeans",
+    "Quantiles",
+    "ScalarCodebook",
     "power_of_two",
 ]

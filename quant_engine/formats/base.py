@@ -33,6 +33,10 @@ class Format(Protocol):
         """Whether values are scaled to each block's range, or stand for themselves."""
 
     @property
+    def learned(self) -> bool:
+        """Whether values are learned from each tensor, and so not known beforehand."""
+
+    @property
     def lowest(self) -> float:
         """The least finite value."""
 
@@ -66,6 +70,11 @@ class CommonFormat:
     def scaled(self) -> bool:
         """Whether values are scaled to each block's range."""
         return True
+
+    @property
+    def learned(self) -> bool:
+        """Whether values are learned from each tensor."""
+        return False
 
     @property
     def dtype(self: Format) -> np.dtype[Any]:

@@ -10,8 +10,10 @@ from quant_engine.clipping import Blocks, FixedRange
 from quant_engine.errors import QuantError
 from quant_engine.granularity import Granularity
 from quant_engine.inputs import as_float32
-from quant_engine.observers.choice import observer_for
+from quant_engine.observers.choice import observer_of
+from quant_engine.observers.histogram import HistogramObserver
 from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
+from quant_engine.quantizer.codings import ScalarCodebookCoding
 from quant_engine.quantizer.scales import block_parameters
 
 MANY = 1 << 40  # more samples than any batch holds
@@ -50,12 +52,12 @@ class BlockObservers:
         refuse_unless_static(spec.granularity, sample)
         self.spec, self.sample = spec, sample
         count = spec.granularity.blocks((1, *sample)).count
-        self.observers = [observer_for(spec.clipping, spec.format.bits) for _ in range(count)]
+        self.observers = [observer_of(spec) for _ in range(count)]
 
     @property
     def kind(self) -> str:
         """What tells apart observers that keep other statistics: equal kinds, shown the same, keep the same."""
-        fresh = observer_for(self.spec.clipping, self.spec.format.bits)
+        fresh = observer_of(self.spec)
         state = {name: array.tolist() for name, array in fresh.to_arrays().items()}
         return f"{self.spec.granularity.to_json()} {type(fresh).__name__} {state}"
 
@@ -81,6 +83,10 @@ class BlockObservers:
         chosen = spec or self.spec
         if isinstance(chosen.clipping, FixedRange):
             return fit(np.zeros((1, *self.sample), np.float32), chosen)  # needs no data
-        ranges = np.array([observer.range(chosen) for observer in self.observers])
         grid = chosen.granularity.blocks((1, *self.sample))
+        if isinstance(chosen.coding, ScalarCodebookCoding):
+            histograms = [each.weighted_values() for each in self.observers if isinstance(each, HistogramObserver)]
+            found = chosen.coding.fit_observed(histograms, grid)
+            return Quantizer(chosen, found.scale, found.zero_point, found.learned)
+        ranges = np.array([observer.range(chosen) for observer in self.observers])
         return Quantizer(chosen, *block_parameters(ranges, grid, chosen))

@@ -9,6 +9,8 @@ from quant_engine.clipping import Clipping
 from quant_engine.observers.base import Observer
 from quant_engine.observers.extremes import MinMaxObserver, MovingAverageObserver
 from quant_engine.observers.histogram import HistogramObserver
+from quant_engine.quantizer import QuantizerSpec
+from quant_engine.quantizer.codings import ScalarCodebookCoding
 
 FEWEST_BINS = 2048
 BINS_A_CODE = 8  # bins this much narrower than the codes' steps leave the error of a range where it was
@@ -27,6 +29,19 @@ def observer_for(clipping: Clipping, bits: int = 8) -> Observer:
         'HistogramObserver'
     """
     return CHOICES.get(type(clipping).__name__, _histogram)(clipping, bits)
+
+
+def observer_of(spec: QuantizerSpec) -> Observer:
+    """Return a new observer that keeps what a spec needs: a histogram for codebooks that are learned from it.
+
+    Example:
+        >>> from quant_engine import KMeans, QuantizerSpec
+        >>> type(observer_of(QuantizerSpec(KMeans(16)))).__name__
+        'HistogramObserver'
+    """
+    if isinstance(spec.coding, ScalarCodebookCoding):
+        return _histogram(spec.clipping, spec.format.bits)
+    return observer_for(spec.clipping, spec.format.bits)
 
 
 def _histogram(clipping: Clipping, bits: int) -> Observer:

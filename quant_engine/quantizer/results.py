@@ -56,12 +56,13 @@ class Quantizer:
     Formats that are not integers have zero point 0 and code = encode(x / scale), saturated: of fixed point, integers;
     of floats, bit patterns; of codebooks, numbers of the values. x̂ = scale · decode(code).
 
-    `learned` is what else a format finds in a tensor (codebooks, say); None for formats that learn nothing.
+    `learned` is what else a format finds in a tensor (codebooks, or the numbers of GGUF's blocks before float16 rounds
+    them); None for formats that learn nothing.
 
     `rng` is for stochastic rounding alone; None means seed 0, so that the same values get the same codes.
 
     Raises:
-        QuantError: for a scale that is not positive, or levels beyond float32.
+        QuantError: for a scale that the format does not take (most take positive ones), or levels beyond float32.
     """
 
     spec: QuantizerSpec

@@ -76,7 +76,7 @@ def least_reaching(function: Callable[..., Any], reached: Float32Array, scale: n
     high = -low
     while (high - low > 1).any():  # float32 numbers in order, by their number
         middle = (low + high) // 2
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity is tried too, and a scale of 0 divides as such
             enough = function(_numbered(middle) / scale) >= reached
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return _numbered(high)

@@ -60,6 +60,7 @@ class QuantizerSpec(Record):
             raise QuantError(f"rounding={self.rounding!r} is none of {', '.join(ROUNDINGS)}")
         if not isinstance(self.symmetric, bool):
             raise QuantError(f"symmetric={self.symmetric!r} is no truth value; give True or False")
+        object.__setattr__(self, "granularity", self.coding.granularity(self.granularity))
         self.coding.refuse(self)
 
     @property

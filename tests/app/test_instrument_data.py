@@ -101,4 +101,4 @@ def test_the_descriptions_name_the_numbers() -> None:
     text = describe_values(view, "weight")
     assert "18,432 weights" in text
     assert "16 codewords" in text
-    assert "At 4 bits it is now 8.18·10⁻⁴" in describe_curve(4, view, 1e-4)
+    assert "With 4 bits it is now 8.18·10⁻⁴" in describe_curve("4 bits", view, 1e-4)

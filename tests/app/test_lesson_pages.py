@@ -14,6 +14,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer import state, tensors
+from explorer.fields import Choice, Number
 from explorer.formulas import ARTICLE, CONVENTIONS, TOOLS, code_formula, value_formula, zero_point_formula
 from explorer.lessons import LESSONS, calibration
 from explorer.lessons.links import playground_link
@@ -22,7 +23,7 @@ from explorer.lessons.prose import words
 from explorer.lessons.scene import Scene
 from explorer.notation import short
 from explorer.page_table import PAGES
-from explorer.state import Choice, Number, PlaygroundState
+from explorer.state import PlaygroundState
 from quant_engine import FixedRange, IntFormat, LayerPlan, MinMax, MinMSE, QuantizationPlan, QuantizerSpec
 from quant_engine.network import load
 

@@ -11,6 +11,11 @@ import pytest
 from explorer import compute
 from explorer.snippets import engine_code, numpy_code
 from quant_engine import (
+    E2M1,
+    E4M3,
+    NF4,
+    BlockFormat,
+    FixedPointFormat,
     FixedRange,
     IntFormat,
     LayerPlan,
@@ -22,6 +27,7 @@ from quant_engine import (
     PerGroup,
     PerToken,
     QuantizerSpec,
+    power_of_two,
 )
 
 SPECS = [
@@ -30,6 +36,11 @@ SPECS = [
     QuantizerSpec(IntFormat(8, signed=False), symmetric=False, clipping=Percentile(99.5)),
     QuantizerSpec(IntFormat(5), PerGroup(10, remainder="short"), symmetric=False),
     QuantizerSpec(IntFormat(2), PerChannelGroup(7, remainder="short"), clipping=FixedRange(-0.2, 0.3)),
+    QuantizerSpec(E2M1, PerGroup(16, remainder="short"), scale_format=E4M3),
+    QuantizerSpec(NF4, PerChannel(0), clipping=MinMSE()),
+    QuantizerSpec(power_of_two(3)),
+    QuantizerSpec(BlockFormat("Q4_1"), PerGroup(32, remainder="short")),
+    QuantizerSpec(FixedPointFormat(0, 7)),
 ]
 UNSIGNED = IntFormat(4, signed=False)
 PLANS = [
@@ -63,7 +74,7 @@ def test_the_numpy_snippet_gives_the_error_of_the_block_shown(spec: QuantizerSpe
     blocks = spec.granularity.blocks(compute.matrix("fashion-cnn", "conv2").shape)
     block = blocks.count - 1 if last else 0
     view = compute.block_view("fashion-cnn", "conv2", spec.key, block, spec)
-    printed = output_of(numpy_code("fashion-cnn", "conv2", view, blocks.slices(block)))
+    printed = output_of(numpy_code("fashion-cnn", "conv2", spec, view, blocks.slices(block)))
     error, used = re.match(r"MSE (\S+) with (\d+) of", printed).groups()
     assert float(error) == pytest.approx(view.error, rel=1e-4)
     assert int(used) == int((view.counts > 0).sum())

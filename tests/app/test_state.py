@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from explorer import state
+from explorer.fields import Choice
 from explorer.state import PlaygroundState
 from quant_engine import FixedRange, IntFormat, MinMax, PerGroup, PerTensor, QuantError, QuantizerSpec
 
@@ -22,7 +23,7 @@ def test_without_any_control_the_state_is_the_default() -> None:
 
 def test_every_field_accepts_its_default_and_every_option() -> None:
     for field in state.PLAYGROUND_FIELDS:
-        texts = field.options if isinstance(field, state.Choice) else (f"{field.default:g}",) if field.default else ()
+        texts = field.options if isinstance(field, Choice) else (f"{field.default:g}",) if field.default else ()
         assert all(field.accepts(text) for text in texts), field.key
 
 

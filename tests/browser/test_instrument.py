@@ -26,7 +26,7 @@ EVALUATE = """([bytes, settings]) => {
   const { header, payload } = unpack(data);
   const stats = statistics(payload, header.values);
   return settings.map(setting => {
-    const quantizer = affine(setting);
+    const quantizer = quantizerOf(setting);
     const { mse, rounding, clipping, clippedShare, sqnr, used, counts } = evaluate(stats, quantizer);
     const { scale, zero } = quantizer;
     return { mse, rounding, clipping, clippedShare, sqnr, used, count: counts.reduce((a, b) => a + b, 0), scale, zero };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -20,6 +21,29 @@ def integer_formats(most_bits=16):
     signed = st.builds(qe.IntFormat, st.integers(2, most_bits), narrow=st.booleans())
     return signed | st.builds(qe.IntFormat, st.integers(1, most_bits), signed=st.just(False))
 
+
+@st.composite
+def made(draw, make, **parts):
+    """Return what `make` makes of some parts, where it takes them."""
+    try:
+        return make(**{name: draw(part) for name, part in parts.items()})
+    except qe.QuantError:
+        reject()
+
+
+fixed_point_formats = made(
+    qe.FixedPointFormat, integer_bits=st.integers(0, 6), fraction_bits=st.integers(0, 8), signed=st.booleans()
+)
+float_formats = made(
+    qe.FloatFormat,
+    exponent_bits=st.integers(1, 6),
+    mantissa_bits=st.integers(0, 10),
+    bias=st.none() | st.integers(-3, 20),
+    specials=st.sampled_from(["ieee", "nan", "none", "fnuz"]),
+)
+entries = st.lists(st.integers(-64, 64), min_size=2, max_size=20, unique=True)
+codebooks = st.builds(lambda found: qe.Codebook(tuple(np.sort(found) / 16)), entries)
+other_formats = fixed_point_formats | float_formats | codebooks | st.sampled_from([qe.NF4, qe.E4M3, qe.BF16])
 
 axes = st.integers(-1, 0)
 flat_granularities = st.one_of(

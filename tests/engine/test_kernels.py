@@ -15,15 +15,18 @@ from quant_engine import kernels
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.kernels import (
     affine,
+    codebooks,
     compile,
     direct,
     entropy,
     floating,
+    ggml,
     index,
     moments,
     observe,
     rounding,
     search,
+    segments,
     table,
 )
 from tests import reference
@@ -232,6 +235,52 @@ def float_values():
 def float_codes():
     place = reference.nearest_levels(np.abs(X / SCALE[EVERY]), MINIFLOAT)
     assert_encodes(floating.encode_blocks, (MINIFLOAT_SHAPE, 8), place + 8 * (X < 0))
+
+
+GGML_BLOCKS = np.stack([SCALE * np.float32([1, -1, 1, -1, 0]), ZERO_POINT, 1 / SCALE, ZERO_POINT / 7], axis=1)
+GGML_SHAPES = [(*map(np.float32, ends), away) for *ends, away in ((8, 0, 15, False), (0, -8, 7, True))]
+
+
+@checks("ggml.first_peaks")
+def first_peaks():
+    x, peaks = np.round(X, 1), np.zeros(5, np.float32)  # so that some are as great as others
+    for start, stop in ((0, 2), (2, 5)):
+        ggml.first_peaks(x, OFFSETS, start, stop, peaks)
+    np.testing.assert_array_equal(peaks, reference.first_peaks(x, OFFSETS))
+
+
+@checks("ggml.encode_blocks")
+def ggml_codes():
+    for shape, (start, stop) in itertools.product(GGML_SHAPES, PARTS):
+        codes = np.full(1000, 99, np.int8)
+        peak = ggml.encode_blocks(X, OFFSETS, GGML_BLOCKS, shape, start, stop, codes)
+        expected = reference.ggml_encode(X, *GGML_BLOCKS[EVERY, 2:].T, shape)
+        np.testing.assert_array_equal(codes[start:stop], expected[start:stop])
+        assert (np.delete(codes, slice(start, stop)) == 99).all()
+        assert np.int32(peak).view(np.float32) == np.abs(X[start:stop]).max()
+
+
+@checks("ggml.fake_quantize_blocks")
+def ggml_values():
+    scale, minimum, *given = GGML_BLOCKS[EVERY].T
+    for shape, keep, (start, stop) in itertools.product(GGML_SHAPES, (True, False), PARTS):
+        part, offset = slice(start, stop), shape[0]
+        x_hat = reference.ggml_decode(reference.ggml_encode(X, *given, shape), scale, minimum, offset)
+        ends = [reference.ggml_decode(end, scale, minimum, offset) for end in shape[1:3]]
+        out, totals = np.empty(1000 * keep, np.float32), np.zeros(affine.TOTALS)
+        ggml.fake_quantize_blocks(X, OFFSETS, GGML_BLOCKS, shape, start, stop, out, totals)
+        assert_totals(totals, X[part], x_hat[part], np.minimum(*ends)[part], np.maximum(*ends)[part])
+        if keep:
+            np.testing.assert_array_equal(out[part], x_hat[part])
+
+
+@checks("ggml.decode_blocks")
+def ggml_decode():
+    for shape in GGML_SHAPES:
+        out = np.full(1000, np.nan, np.float32)
+        for start, stop in itertools.pairwise([0, 7, 350, 1000]):
+            ggml.decode_blocks(CODES, OFFSETS, GGML_BLOCKS, shape, start, stop, out)
+        np.testing.assert_array_equal(out, reference.ggml_decode(CODES, *GGML_BLOCKS[EVERY, :2].T, shape[0]))
 
 
 @checks("affine.compare")
@@ -452,6 +501,184 @@ def best_offset_steps():
         shares = np.linspace(1 / 32, 1, 32)
         grid = reference.offset_mse(part, [(part.min() * a, part.max() * b) for a in shares for b in shares], 15)
         assert reference.even_mse(part, step, -zero, 15 - zero).item() <= 1.03 * grid.min()
+
+
+CODEBOOKS = np.sort(rng.standard_normal((5, 6)).astype(np.float32), axis=1)
+CODEBOOKS[1, 4:] = CODEBOOKS[3, 1:] = np.nan
+FILLED = np.array([6, 4, 6, 1, 6])
+
+
+def codebook_thresholds():
+    """Return the least float32 above the middle of each two codewords, filled up with NaN to 2^3 − 1."""
+    found = np.full((5, 7), np.nan, np.float32)
+    for row, count in enumerate(FILLED):
+        middle = 0.5 * (CODEBOOKS[row, : count - 1].astype(np.float64) + CODEBOOKS[row, 1:count])
+        near = middle.astype(np.float32)
+        found[row, : count - 1] = np.where(near <= middle, np.nextafter(near, np.float32(np.inf)), near)
+    return found
+
+
+def nearest_codewords():
+    blocks = itertools.pairwise(OFFSETS)
+    codes = [
+        reference.nearest_levels(X[start:stop], CODEBOOKS[row, : FILLED[row]])
+        for row, (start, stop) in enumerate(blocks)
+    ]
+    return np.concatenate(codes)
+
+
+@checks("codebooks.encode_blocks")
+def codebooks_encode_blocks():
+    for start, stop in PARTS:
+        codes = np.full(1000, 99, np.uint8)
+        peak = codebooks.encode_blocks(X, OFFSETS, codebook_thresholds(), start, stop, codes)
+        np.testing.assert_array_equal(codes[start:stop], nearest_codewords()[start:stop])
+        assert (np.delete(codes, slice(start, stop)) == 99).all()
+        assert np.int32(peak).view(np.float32) == np.abs(X[start:stop]).max()
+
+
+@checks("codebooks.fake_quantize_blocks")
+def codebooks_fake_quantize_blocks():
+    x_hat = CODEBOOKS[EVERY, nearest_codewords()]
+    low, high = CODEBOOKS[EVERY, 0], CODEBOOKS[EVERY, FILLED[EVERY] - 1]
+    for (start, stop), keep in itertools.product(PARTS, (True, False)):
+        out, totals = np.full(1000 if keep else 0, np.nan, np.float32), np.zeros(affine.TOTALS)
+        given = X, OFFSETS, CODEBOOKS, FILLED, codebook_thresholds()
+        codebooks.fake_quantize_blocks(*given, start, stop, out, totals)
+        part = slice(start, stop)
+        assert_totals(totals, X[part], x_hat[part], low[part], high[part])
+        if keep:
+            np.testing.assert_array_equal(out[part], x_hat[part])
+            assert np.isnan(np.delete(out, part)).all()
+
+
+@checks("codebooks.decode_blocks")
+def codebooks_decode_blocks():
+    out, codes = np.full(1000, 9, np.float32), rng.integers(0, 6, 1000).astype(np.uint8)
+    for start, stop in itertools.pairwise([0, 7, 350, 1000]):
+        codebooks.decode_blocks(codes, OFFSETS, CODEBOOKS, start, stop, out)
+    np.testing.assert_array_equal(out, CODEBOOKS[EVERY, codes])
+
+
+def prefix_sums(x, weights):
+    """Return count and Σ (x − mean) before each value and after the last."""
+    moments = np.stack([weights, weights * (x - np.average(x, weights=weights))], axis=1)
+    return np.concatenate([np.zeros((1, 2)), np.cumsum(moments, axis=0)])
+
+
+def link_costs(sums):
+    """Return −(Σx)² / count of every run of values, infinite for those that do not end after they start."""
+    differences = sums[None] - sums[:, None]
+    forward = differences[..., 0] > 0
+    return np.where(forward, -(differences[..., 1] ** 2) / np.where(forward, differences[..., 0], 1), np.inf)
+
+
+def path_cost(costs, path):
+    assert path[0] == 0
+    assert path[-1] == len(costs) - 1
+    return sum(costs[i, j] for i, j in itertools.pairwise(path))
+
+
+def runs_of_values():
+    """Yield values in order with weights: random, in even steps (where every price leaves a choice), and clustered."""
+    for count in (1, 2, 5, 40):
+        yield np.sort(rng.standard_normal(count)), rng.integers(1, 5, count).astype(np.float64)
+        yield np.arange(count) * 0.5, np.ones(count)
+        yield np.sort(rng.integers(0, 4, count) + 1e-3 * np.arange(count)), np.full(count, 0.3)
+
+
+@checks("segments.shortest_path")
+def shortest_path():
+    for x, weights in runs_of_values():
+        sums = prefix_sums(x, weights)
+        costs = link_costs(sums)
+        for price in (0.0, 1e-3, 0.1, 1.0, 1e3):
+            found = segments.shortest_path(sums, price)
+            assert path_cost(costs + price, found) == pytest.approx(reference.least_path(costs + price), rel=1e-12)
+
+
+@checks("segments.joined")
+def joined():
+    x, weights = np.arange(64.0), np.ones(64)  # equal steps: at one price, paths of many numbers of links are as good
+    costs = link_costs(prefix_sums(x, weights))
+    few, many = np.arange(0, 65, 8), np.arange(0, 65, 4)
+    for links in range(few.size, many.size - 1):
+        path = segments.joined(few, many, links)
+        other = segments.joined(few, many, few.size + many.size - 2 - links)
+        assert (path.size, path[0], path[-1]) == (links + 1, 0, 64)
+        assert (np.diff(path) > 0).all()
+        both = path_cost(costs, path) + path_cost(costs, other)
+        assert both <= path_cost(costs, few) + path_cost(costs, many) + 1e-9
+
+
+@checks("segments.best_path")
+def best_path():
+    for x, weights in runs_of_values():
+        sums = prefix_sums(x, weights)
+        costs = link_costs(sums)
+        for links in {1, 2, 3, x.size // 2, x.size - 1, x.size, x.size + 9}:
+            if links > 0:
+                path, gain, bound = segments.best_path(sums, links)
+                least = reference.least_path(costs, min(links, x.size))
+                assert path.size - 1 == min(links, x.size)
+                assert -path_cost(costs, path) == pytest.approx(-least, rel=1e-12, abs=1e-12)
+                assert (gain, bound) == pytest.approx((-least, -least), rel=1e-12, abs=1e-12)
+
+
+@checks("segments.distinct")
+def distinct():
+    x = np.float32([-1, -1, 0.5, 2, 2, 2, 7])
+    for weights, kept in ((np.empty(0), [2, 1, 3, 1]), (np.array([1, 0.5, 0, 1, 0, 2, 4]), [1.5, 0, 3, 4])):
+        held, sums = np.full(7, np.nan), np.zeros((8, 2))
+        count, mean = segments.distinct(x, weights, held, sums)
+        values = np.array([-1, 0.5, 2, 7])[np.array(kept) > 0]
+        kept = np.array([weight for weight in kept if weight])
+        assert held[:count].tolist() == values.tolist()
+        assert mean == pytest.approx(np.average(values, weights=kept))
+        np.testing.assert_allclose(sums[: count + 1], prefix_sums(values, kept), atol=1e-12)
+    held, sums = np.full(3, np.nan), np.zeros((4, 2))
+    count, _ = segments.distinct(np.float32([-9, 0, 9]), np.array([1e-30, 1, 1e-30]), held, sums)
+    assert (count, sums[1, 0]) == (1, 1)
+
+
+@checks("segments.means")
+def means():
+    x, weights = np.sort(rng.standard_normal(9)) + 1e6, rng.integers(1, 4, 9).astype(np.float64)
+    path, found = np.array([0, 1, 4, 9]), np.empty(3)
+    segments.means(x, prefix_sums(x, weights), path, found)
+    runs = [slice(start, stop) for start, stop in itertools.pairwise(path)]
+    np.testing.assert_allclose(found, [np.average(x[run], weights=weights[run]) for run in runs], rtol=1e-15)
+    assert found[0] == x[0]
+
+
+def sorted_blocks():
+    blocks = [np.sort(X[start:stop]) for start, stop in itertools.pairwise(OFFSETS)]
+    return np.concatenate(blocks), blocks
+
+
+@checks("segments.optimal_codebooks")
+def optimal_codebooks():
+    values, blocks = sorted_blocks()
+    found = np.full((5, 4), np.nan)
+    for start, stop in ((0, 2), (2, 5)):
+        segments.optimal_codebooks(values, np.empty(0, np.float32), OFFSETS, start, stop, found)
+    for block, codebook in zip(blocks, found, strict=True):
+        levels, part = codebook[~np.isnan(codebook)], block[:64]
+        assert levels.size == min(block.size, 4)
+        if block.size == 64:
+            expected = reference.least_partition_error(part, np.ones(part.size), 4)
+            assert reference.levels_mse(part, levels) * part.size == pytest.approx(expected, rel=1e-9)
+
+
+@checks("segments.quantile_codebooks")
+def quantile_codebooks():
+    values, blocks = sorted_blocks()
+    found = np.full((5, 4), np.nan)
+    for start, stop in ((0, 2), (2, 5)):
+        segments.quantile_codebooks(values, np.empty(0, np.float32), OFFSETS, start, stop, found)
+    for block, codebook in zip(blocks, found, strict=True):
+        expected = reference.quantile_means(block, np.ones(block.size, int), 4)
+        np.testing.assert_allclose(codebook[~np.isnan(codebook)], expected, rtol=1e-5, atol=1e-7)
 
 
 @given(st.floats(width=32, allow_nan=False), st.floats(width=32, allow_nan=False))

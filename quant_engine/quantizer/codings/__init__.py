@@ -8,12 +8,17 @@ from typing import Any
 
 from quant_engine.quantizer.codings.affine import AffineCoding
 from quant_engine.quantizer.codings.base import Coding, Fitted, Parameters
+from quant_engine.quantizer.codings.codebooks import ScalarCodebookCoding
+from quant_engine.quantizer.codings.ggml import GgmlCoding
 from quant_engine.quantizer.codings.tables import FloatCoding, TableCoding
 
 CODINGS: dict[str, Callable[[Any, str], Coding]] = {
     "IntFormat": AffineCoding,
     "FixedPointFormat": AffineCoding,
     "FloatFormat": FloatCoding,
+    "BlockFormat": GgmlCoding,
+    "KMeans": ScalarCodebookCoding,
+    "Quantiles": ScalarCodebookCoding,
 }
 
 
@@ -23,4 +28,4 @@ def coding_of(format: Any, rounding: str) -> Coding:
     return CODINGS.get(type(format).__name__, TableCoding)(format, rounding)
 
 
-__all__ = ["CODINGS", "Coding", "Fitted", "Parameters", "coding_of"]
+__all__ = ["CODINGS", "Coding", "Fitted", "Parameters", "ScalarCodebookCoding", "coding_of"]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from quant_engine.formats import FixedPointFormat, IntFormat
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.kernels import affine
-from quant_engine.quantizer.codings.blockwise import BlockwiseCoding, Flat, Pass
+from quant_engine.quantizer.codings.blockwise import BlockwiseCoding
+from quant_engine.quantizer.codings.flat import Flat, Pass
 from quant_engine.quantizer.rounding import ROUNDINGS
 
 

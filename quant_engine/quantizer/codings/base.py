@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.granularity import Granularity
 from quant_engine.inputs import Float32Array
 from quant_engine.quantizer.report import ErrorReport
 from quant_engine.quantizer.storage import Storage
@@ -47,6 +48,13 @@ class Fitted(Protocol):
 
 class Coding(Protocol):
     """How the tensors of one format are fitted, coded and rebuilt."""
+
+    def granularity(self, chosen: Granularity) -> Granularity:
+        """Return the blocks of a spec with these chosen: the same ones, unless the format has its own.
+
+        Raises:
+            QuantError: for blocks that the format does not take.
+        """
 
     def refuse(self, spec: QuantizerSpec) -> None:
         """Check that the parts of a spec go together.

@@ -14,7 +14,8 @@ from quant_engine.formats import FloatFormat, Format
 from quant_engine.formats.base import MOST_LISTED_BITS, checked_codes
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.kernels import affine, floating, table
-from quant_engine.quantizer.codings.blockwise import BlockwiseCoding, Flat, Pass
+from quant_engine.quantizer.codings.blockwise import BlockwiseCoding
+from quant_engine.quantizer.codings.flat import Flat, Pass
 from quant_engine.quantizer.rounding import least_reaching
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class TableCoding(BlockwiseCoding):
 
     def encode_pass(self, x: Float32Array, flat: Flat, codes: NDArray[Any]) -> Pass:
         """Return what writes codes."""
-        code_of, given = self.format.encode(self.format.values()), (x, flat.grid.offsets, flat.scale)
+        code_of, given = self.format.encode(self.format.values()), (x, flat.grid.offsets, flat.divisor)
         return lambda start, stop: table.encode_blocks(*given, code_of, self.padded_edges, start, stop, codes)
 
     def quantize_pass(self, x: Float32Array, flat: Flat, out: Float32Array) -> Pass:

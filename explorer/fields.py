@@ -1,0 +1,78 @@
+"""What a field of the state can hold: a word of a few, or a number in a range."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A field that takes one of a few words."""
+
+    key: str
+    label: str
+    options: tuple[str, ...]
+    default: str
+    help: str
+
+    def accepts(self, text: str) -> bool:
+        """Say whether a URL parameter is valid."""
+        return text in self.options
+
+    @property
+    def expected(self) -> str:
+        """What is valid, in words."""
+        return "one of " + ", ".join(self.options)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A field that takes a number in a range; `default` None means unset."""
+
+    key: str
+    label: str
+    least: float
+    greatest: float
+    default: float | None
+    help: str
+    whole: bool = False
+
+    def accepts(self, text: str) -> bool:
+        """Say whether a URL parameter is valid."""
+        try:
+            value = int(text) if self.whole else float(text)
+        except ValueError:
+            return False
+        return math.isfinite(value) and self.least <= value <= self.greatest
+
+    @property
+    def expected(self) -> str:
+        """What is valid, in words."""
+        return f"a {'whole ' if self.whole else ''}number from {self.least:g} to {self.greatest:g}"
+
+
+@dataclass(frozen=True)
+class Numeral:
+    """A field that takes any number as text, infinities, NaN and −0 among them."""
+
+    key: str
+    label: str
+    default: str
+    help: str
+
+    def accepts(self, text: str) -> bool:
+        """Say whether a URL parameter is valid."""
+        try:
+            float(text)
+        except ValueError:
+            return False
+        return True
+
+    @property
+    def expected(self) -> str:
+        """What is valid, in words."""
+        return "a number such as 0.1, 2e-3, -0, inf or nan"
+
+
+Field = Choice | Number | Numeral

@@ -1,0 +1,129 @@
+"""The kinds of number formats that the app offers: what each is made from, and which controls it heeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from explorer.fields import Choice, Number
+from quant_engine import (
+    BF16,
+    E2M1,
+    E2M3,
+    E3M2,
+    E4M3,
+    E5M2,
+    E8M0,
+    FP16,
+    NF4,
+    BlockFormat,
+    FixedPointFormat,
+    FloatFormat,
+    IntFormat,
+    PerGroup,
+    power_of_two,
+)
+from quant_engine.formats import Format
+from quant_engine.granularity import Granularity
+
+if TYPE_CHECKING:
+    from explorer.state import PlaygroundState
+
+FLOATS = {"E2M1": E2M1, "E2M3": E2M3, "E3M2": E3M2, "E4M3": E4M3, "E5M2": E5M2, "FP16": FP16, "BF16": BF16}
+SCALE_FORMATS = {"float32": None, "E8M0": E8M0, "E4M3": E4M3, "FP16": FP16}
+
+FLOAT = Choice(
+    "play_float",
+    "Which",
+    tuple(FLOATS),
+    "E2M1",
+    "ExMy: x bits of exponent and y of mantissa, and a sign. Floats of 8 bits and fewer are scaled to the range; FP16 "
+    "and BF16 stand for themselves.",
+)
+POINT = Number(
+    "play_point", "Bits behind the point", 0, 15, 3, "Of a fixed-point code; the rest stand before it.", whole=True
+)
+BLOCKS = Choice(
+    "play_gguf",
+    "Which",
+    ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
+    "Q4_0",
+    "Blocks of 32 values in GGUF files: _0 has a float16 scale, _1 a float16 minimum beside it.",
+)
+SCALES = Choice(
+    "play_scales",
+    "Scales",
+    tuple(SCALE_FORMATS),
+    "float32",
+    "How each block's scale is stored: E8M0, a power of two (the MX formats); E4M3 under one float32 scale of the "
+    "tensor (NVFP4); FP16.",
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of format.
+
+    `name` is what figures call a format. `bits` are the fewest and most that can be chosen (none, if the kind fixes
+    them) and `fields` its own controls.
+    `integer`: codes, zero points and the restricted range apply. `ranged`: a clipping range is chosen, where values are
+    scaled to it, and scales have a format. `granularity` is that of kinds that bring their own.
+    """
+
+    build: Callable[[PlaygroundState], Format]
+    help: str
+    name: Callable[[PlaygroundState], str]
+    bits: tuple[int, int] | None = None
+    fields: tuple[Choice | Number, ...] = ()
+    integer: bool = False
+    ranged: bool = True
+    granularity: Granularity | None = None
+
+
+def _fixed(state: PlaygroundState) -> FixedPointFormat:
+    behind = min(state.point, state.bits - 1)
+    return FixedPointFormat(state.bits - 1 - behind, behind)
+
+
+def _radix(state: PlaygroundState) -> str:
+    form = _fixed(state)
+    return f"Q{form.integer_bits}.{form.fraction_bits}"
+
+
+def _float(state: PlaygroundState) -> FloatFormat:
+    return FLOATS[state.float_name]
+
+
+KINDS: dict[str, Kind] = {
+    "integer": Kind(
+        lambda state: IntFormat(state.bits, state.signed, state.narrow),
+        "codes of equal steps",
+        lambda state: f"{state.bits} bits",
+        (2, 16),
+        integer=True,
+    ),
+    "fixed point": Kind(_fixed, "integers with an agreed radix point", _radix, (2, 16), (POINT,)),
+    "float": Kind(_float, "sign, exponent and mantissa", lambda state: state.float_name, None, (FLOAT,)),
+    "powers of two": Kind(
+        lambda state: power_of_two(state.bits), "0 and ±2⁻ᵏ", lambda state: f"2⁻ᵏ, {state.bits} b", (2, 8)
+    ),
+    "NF4": Kind(lambda state: NF4, "the quantiles of a Gaussian, of QLoRA", lambda state: "NF4"),
+    "GGUF": Kind(
+        lambda state: BlockFormat(state.block_name),
+        "blocks of llama.cpp",
+        lambda state: state.block_name,
+        None,
+        (BLOCKS,),
+        ranged=False,
+        granularity=PerGroup(BlockFormat.block, remainder="short"),
+    ),
+}
+
+FORMAT = Choice(
+    "play_format",
+    "Format",
+    tuple(KINDS),
+    "integer",
+    "Which values a code can stand for: " + "; ".join(f"{name}, {kind.help}" for name, kind in KINDS.items()) + ".",
+)
