@@ -86,7 +86,7 @@ def _bits(bench: Bench) -> Held:
         f"{SLUG}_editor",
         [described(h.name, h.title, h.format, h.step) for h in holding.holders(point, scale).values()],
         chosen,
-        held.number,
+        repr(float(held.number)),  # Python reads more than a browser does: 1_000, say
         lambda name, number: controls.assign({FORMAT.key: name, NUMBER.key: number}),
         words=read_prose(SLUG).editor,
     )
@@ -203,8 +203,8 @@ def facts(scene: Scene) -> Facts:
         "eight": eight,
         "four": four,
         "loss": f"{ratio(lost, 1)} that of {rival}"
-        if lost >= 1
-        else f"{ratio(1 / lost, 1)} smaller than that of {rival}",
+        if lost >= 1 or not lost
+        else f"that of {rival} ÷ {short(1 / lost)}",
         "rival": rival,
         "half": share(holding.fp32_share_to_one()),
         "fp16": holding.written(holding.stored("FP16", 2049.0)),
@@ -225,8 +225,8 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
     lines = holding.bits_formula(holder, number)
     if code is None or holder.name == holding.SCALED:
         return lines
-    whole = code if abs(number) < float("inf") else rf"\pm {abs(code)}"
-    integer = rf"{convention.rounding}(r / S) = {latex(scaled.step or 1.0)} \cdot {whole} = {latex(scaled.value(code))}"
+    product = rf"{latex(scaled.step or 1.0)} \cdot {code} = {latex(scaled.value(code))}"
+    integer = rf"\left[{convention.rounding}(r / S)\right]_{{-128}}^{{127}} = {product}"
     return (*lines, rf"\text{{int8:}} \quad \tilde r = S \cdot {integer}")
 
 
