@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from explorer.instrument import Mark, Statistics, statistics
 from explorer.jobs import Jobs
-from explorer.results import BlockView, Outcome, ends, outcome_of, view_of
+from explorer.results import BlockView, Compared, Outcome, encode_seconds, ends, outcome_of, view_of
 from explorer.warmup import warm_up
 from quant_engine import (
     Distribution,
@@ -137,6 +137,25 @@ def improvement(now: float, best: float) -> str:
     if best <= 0.0 or now / best < 1.005:
         return "the same"
     return f"×{now / best:.3g} smaller"
+
+
+def compared(
+    model: str, layer: str, spec: QuantizerSpec, name: str, edges: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> Compared:
+    """Return what one of several settings does to a tensor, counted in bins of values and of errors."""
+    result, values = outcome(model, layer, spec.key, spec), matrix(model, layer)
+
+    def measured() -> float:
+        return encode_seconds(values, result.quantizer)
+
+    def counted() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        back = result.quantizer.fake_quantize(values)
+        return np.histogram(back, edges[0])[0], np.histogram(back.astype(np.float64) - values, edges[1])[0]
+
+    seconds: float = kept(f"encode|{model}|{layer}|{spec.key}", measured)
+    reach = edges[1][-1]
+    returned, errors = kept(f"compared|{model}|{layer}|{spec.key}|{edges[0].size}|{reach!r}", counted)
+    return Compared(name, result, returned, errors, seconds)
 
 
 def model_bytes(model: str, spec: QuantizerSpec, only: str | None = None) -> tuple[int, int]:

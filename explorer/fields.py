@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -75,4 +76,19 @@ class Numeral:
         return "a number such as 0.1, 2e-3, -0, inf or nan"
 
 
-Field = Choice | Number | Numeral
+@dataclass(frozen=True)
+class Coded:
+    """A field that takes text of a form of its own."""
+
+    key: str
+    label: str
+    check: Callable[[str], bool]
+    expected: str
+    default: str = ""
+
+    def accepts(self, text: str) -> bool:
+        """Say whether a URL parameter is valid."""
+        return self.check(text)
+
+
+Field = Choice | Number | Numeral | Coded

@@ -9,6 +9,7 @@ from explorer.fields import Choice, Field
 from explorer.formulas import CONVENTIONS, Convention
 from explorer.lessons import LESSONS
 from explorer.notation import count, shape, short
+from explorer.pins import PINS
 from explorer.sources import OPENING_LAYERS, models, opening_model
 from explorer.state import PLAYGROUND_FIELDS
 
@@ -37,7 +38,7 @@ def shared_frame() -> None:
     """Draw the sidebar's choice of model and tensor, and say what in a link could not be used."""
     compute.prepare()
     lesson_fields = (field for lesson in LESSONS.values() for field in lesson.all_fields)
-    faults = controls.link_faults((*_frame_fields(), *PLAYGROUND_FIELDS, *lesson_fields))
+    faults = controls.link_faults((*_frame_fields(), *PLAYGROUND_FIELDS, PINS, *lesson_fields))
     with st.sidebar:
         names = models()
         model = st.selectbox("Model", names, index=names.index(opening_model()), key=MODEL_KEY, bind="query-params")

@@ -21,7 +21,9 @@ from quant_engine import (
     FixedPointFormat,
     FloatFormat,
     IntFormat,
+    KMeans,
     PerGroup,
+    Quantiles,
     power_of_two,
 )
 from quant_engine.formats import Format
@@ -109,6 +111,20 @@ KINDS: dict[str, Kind] = {
         lambda state: power_of_two(state.bits), "0 and ±2⁻ᵏ", lambda state: f"2⁻ᵏ, {state.bits} b", (2, 8)
     ),
     "NF4": Kind(lambda state: NF4, "the quantiles of a Gaussian, of QLoRA", lambda state: "NF4"),
+    "centroids": Kind(
+        lambda state: KMeans(1 << state.bits),
+        "learned codewords with the least error of all (k-means)",
+        lambda state: "k-means",
+        (1, 8),
+        ranged=False,
+    ),
+    "quantiles": Kind(
+        lambda state: Quantiles(1 << state.bits),
+        "learned codewords for equally many values each",
+        lambda state: "quantile",
+        (1, 8),
+        ranged=False,
+    ),
     "GGUF": Kind(
         lambda state: BlockFormat(state.block_name),
         "blocks of llama.cpp",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine import Distribution, ErrorReport, Quantizer, QuantizerSpec, Storage, measure
+
+ENCODE_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,28 @@ class BlockView:
         """A value of the block's own size to follow through the formulas: its standard deviation, two figures long."""
         sigma = self.distribution.sigma or abs(self.distribution.hi)
         return float(f"{sigma:.2g}")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One of several settings side by side, on one tensor: where its values come back, how far off, how fast."""
+
+    name: str
+    outcome: Outcome
+    returned: NDArray[np.int64]
+    errors: NDArray[np.int64]
+    encode_seconds: float
+
+
+def encode_seconds(values: NDArray[np.float32], quantizer: Quantizer) -> float:
+    """Return how long it takes to encode a tensor: the least of a few times, after one that does not count."""
+    quantizer.encode(values)
+    times = []
+    for _ in range(ENCODE_ROUNDS):
+        start = time.perf_counter()
+        quantizer.encode(values)
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def outcome_of(values: NDArray[np.float32], quantizer: Quantizer) -> Outcome:

@@ -228,6 +228,27 @@ class PlaygroundState:
         """What figures call the format."""
         return self.kind.name(self)
 
+    @property
+    def description(self) -> str:
+        """The setting in a few words: format, what shares a scale, clipping, scales, activations."""
+        number = f"{'' if self.signed else 'u'}int{self.bits}" if self.kind.integer else self.format_name
+        shared = {
+            "layer": "per layer",
+            "channel group": f"{self.channels} channels",
+            "channel": "per channel",
+            "sub-channel": f"groups of {self.group}",
+        }
+        parts = [
+            number,
+            "" if self.symmetric else "asymmetric",
+            "restricted" if self.narrow else "",
+            shared[self.granularity] if self.kind.granularity is None else "",
+            self.clipping if self.clips else "",
+            f"{self.scales} scales" if self.clips and self.scales != SCALES.default else "",
+            "" if self.activations == ACTIVATIONS.default else f"activations {self.activations}, {self.calibration}",
+        ]
+        return ", ".join(part for part in parts if part)
+
     def asked_range(self, spec: QuantizerSpec) -> tuple[float, float] | None:
         """Return the range set by hand, as it was set; None where a method finds it."""
         clipping = spec.clipping

@@ -31,7 +31,9 @@ def playground() -> None:
     panels.formula_panel(spec, view, convention())
     plan = settings.layer_plan(spec)
     panels.code_panel(model, layer, spec, plan, block, view)
+    table, rows = panels.compare_panel(model, layer, settings)
     panels.accuracy_panel(accuracy.empty(), model, layer, plan)
+    panels.await_accuracies(table, model, layer, rows)
 
 
 playground()

@@ -1,6 +1,7 @@
 """The parts that pages are made of."""
 
 from explorer.panels.accuracy import accuracy_panel
+from explorer.panels.compare import await_accuracies, compare_panel
 from explorer.panels.instrument import instrument_panel
 from explorer.panels.metrics import metrics_panel, tensor_panel
 from explorer.panels.settings import settings_panel
@@ -8,7 +9,9 @@ from explorer.panels.working import code_panel, formula_panel
 
 __all__ = [
     "accuracy_panel",
+    "await_accuracies",
     "code_panel",
+    "compare_panel",
     "formula_panel",
     "instrument_panel",
     "metrics_panel",

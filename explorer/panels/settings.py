@@ -11,14 +11,16 @@ from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
 
 BITS_WIDTH = 150
-FIELD_WIDTH = 116
+FIELD_WIDTH = 96
+NUMBER_WIDTH = 124
 RANGE_MEMORY = "play_last_range"  # where the range last shown is kept for "by hand" to start from
 
 
 def settings_panel(model: str, layer: str) -> PlaygroundState:
     """Draw the controls that the format heeds, and return what they say."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        kind = KINDS[_menu(FORMAT)]
+        with st.container(width=NUMBER_WIDTH):
+            kind = KINDS[controls.menu(FORMAT)]
         _format_fields(kind)
         granularity = state.GRANULARITY.default
         if kind.granularity is None:
@@ -26,7 +28,6 @@ def settings_panel(model: str, layer: str) -> PlaygroundState:
         symmetric = not kind.integer or controls.choice(state.SYMMETRY) == "symmetric"
         if _menu(state.ACTIVATIONS) != state.ACTIVATIONS.default:
             _menu(state.CALIBRATION)
-        st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, args=(state.PLAYGROUND_FIELDS,))
         settings = _settings()
         clipping = controls.choice(state.CLIPPING, on_change=_clipping_changed) if settings.clips else ""
         _more(granularity, clipping)
@@ -35,7 +36,9 @@ def settings_panel(model: str, layer: str) -> PlaygroundState:
             _menu(state.LEVELS, disabled=not signed)
         if settings.clips:
             _range_fields(model, layer, symmetric)
-            _menu(SCALES)
+            if granularity != state.GRANULARITY.default or settings.scales != SCALES.default:
+                _menu(SCALES)
+        st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, args=(state.PLAYGROUND_FIELDS,))
     return _settings()
 
 
@@ -54,7 +57,7 @@ def _format_fields(kind: Kind) -> None:
         if isinstance(field, Choice):
             _menu(field)
         else:
-            with st.container(width=FIELD_WIDTH):
+            with st.container(width=NUMBER_WIDTH):
                 controls.whole_number(field)
 
 
@@ -85,10 +88,10 @@ def _more(granularity: str, clipping: str) -> None:
     """Draw the number that goes with a choice."""
     number = {"channel group": state.CHANNELS, "sub-channel": state.GROUP}.get(granularity)
     if number is not None:
-        with st.container(width=FIELD_WIDTH):
+        with st.container(width=NUMBER_WIDTH):
             controls.whole_number(number)
     if clipping == "percentile":
-        with st.container(width=FIELD_WIDTH):
+        with st.container(width=NUMBER_WIDTH):
             controls.real_number(state.PERCENTILE, width=10.0)
 
 

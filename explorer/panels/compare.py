@@ -1,0 +1,195 @@
+"""Compare methods: the present setting and up to four pinned ones, on the tensor at hand and the whole network."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from explorer import charts, compute, controls, notation, pins, state
+from explorer.figures.compare import compare_figure, describe_compare, error_edges, number_of, rate_figure, value_edges
+from explorer.jobs import SupersededError
+from explorer.pins import MOST_PINS, PINS, Pin
+from explorer.presets import PRESETS
+from explorer.results import Compared
+from explorer.state import PlaygroundState
+from quant_engine import LayerPlan, PerTensor, QuantError, QuantizerSpec
+
+OWNER_KEY = "compare_owner"
+LOOK = 0.1  # seconds between two looks at an answer that is awaited, in which a newer setting may interrupt
+PENDING = "…"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A setting that is compared, and what it does to every layer."""
+
+    compared: Compared
+    plan: LayerPlan
+
+
+def compare_panel(model: str, layer: str, settings: PlaygroundState) -> tuple[DeltaGenerator, list[Row]]:
+    """Draw pins, figures and table; return where the table goes and its rows, to be filled with accuracies."""
+    kept = _read()
+    st.subheader("Compare methods")
+    _buttons(kept)
+    if not kept:
+        st.caption("Pin settings, here or from the presets, to see them side by side at the bits they truly cost.")
+        return st.empty(), []
+    rows = _rows(model, layer, [settings, *map(PlaygroundState.from_fields, kept)])
+    place = st.empty()
+    _table(place, model, rows, {})
+    _figures(model, layer, [row.compared for row in rows])
+    return place, rows
+
+
+def await_accuracies(place: DeltaGenerator, model: str, layer: str, rows: Sequence[Row]) -> None:
+    """Fill the table as accuracies come."""
+    owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
+    waiting = {
+        number: compute.accuracies(f"{owner}|{number}", model, layer, row.plan) for number, row in enumerate(rows)
+    }
+    found: dict[int, str] = {}
+    for number, future in waiting.items():
+        _wait(future)
+        found[number] = _accuracy(future)
+        _table(place, model, rows, found)
+
+
+def _wait(future: Future[Any]) -> None:
+    while not future.done():
+        try:
+            future.exception(timeout=LOOK)
+        except TimeoutError:
+            st.session_state.get(OWNER_KEY)  # where Streamlit stops this run if a newer setting has come
+
+
+def _accuracy(future: Future[Any]) -> str:
+    try:
+        _, _, everywhere = future.result()
+    except SupersededError:
+        return PENDING
+    except QuantError as error:
+        return f"not possible: {error}"
+    low, high = everywhere.interval
+    return f"{notation.accuracy(everywhere.value)} ({notation.accuracy(low)} – {notation.accuracy(high)})"
+
+
+def _rows(model: str, layer: str, all_settings: Sequence[PlaygroundState]) -> list[Row]:
+    """Return what every setting does; one that cannot be used is said and left out."""
+    values = compute.matrix(model, layer)
+    specs: list[tuple[str, QuantizerSpec, LayerPlan]] = []
+    for number, settings in enumerate(all_settings):
+        try:
+            spec = settings.spec(float(values.min()), float(values.max()))
+            compute.outcome(model, layer, spec.key, spec)
+        except QuantError as error:
+            st.warning(f"{number_of(number)} ({settings.description}) cannot be used here: {error}")
+            continue
+        specs.append((settings.description, spec, settings.layer_plan(spec)))
+    worst = max(compute.outcome(model, layer, spec.key, spec).report.rmse for _, spec, _ in specs)
+    shown = compute.distribution(model, layer, PerTensor().to_json(), 0, QuantizerSpec(specs[0][1].format))
+    edges = value_edges(shown), error_edges(worst)
+    return [Row(compute.compared(model, layer, spec, name, edges), plan) for name, spec, plan in specs]
+
+
+def _figures(model: str, layer: str, rows: Sequence[Compared]) -> None:
+    shown = compute.distribution(model, layer, PerTensor().to_json(), 0, QuantizerSpec(rows[0].outcome.spec.format))
+    worst = max(row.outcome.report.rmse for row in rows)
+    left, right = st.columns([3, 2], gap="medium")
+    words, canvas = describe_compare(rows), charts.canvas(f"{model}{layer}")
+    with left:
+        charts.show(compare_figure(rows, shown, worst, canvas), "compare_figure", words)
+    with right:
+        charts.show(rate_figure(rows, canvas), "rate_figure", words)
+        st.caption("Dotted: 6.02 dB for each bit, from the present setting. Up and to the left is better.")
+
+
+def _table(place: DeltaGenerator, model: str, rows: Sequence[Row], accuracies: dict[int, str]) -> None:
+    columns: dict[str, list[str]] = {
+        "": [],
+        "Setting": [],
+        "Bits per value": [],
+        "MSE": [],
+        "SQNR": [],
+        "Accuracy, every layer so": [],
+        "Encoding": [],
+        "Whole model": [],
+    }
+    for number, row in enumerate(rows):
+        result = row.compared.outcome
+        cells = (
+            number_of(number),
+            row.compared.name,
+            notation.short(result.storage.bits_per_value, 4),
+            notation.short(result.report.mse),
+            notation.decibels(result.report.sqnr_db),
+            accuracies.get(number, PENDING),
+            f"{notation.short(1e9 * row.compared.encode_seconds / result.storage.values)} ns a value",
+            notation.sizes(*compute.model_bytes(model, result.spec)),
+        )
+        for column, cell in zip(columns.values(), cells, strict=True):
+            column.append(cell)
+    place.table(columns)
+
+
+def _buttons(kept: list[Pin]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        full = len(kept) >= MOST_PINS
+        st.button(
+            "Pin this setting",
+            icon=":material/keep:",
+            key="pin_now",
+            on_click=_pin_present,
+            args=(kept,),
+            disabled=full,
+        )
+        with st.popover("Presets", icon=":material/library_add:"):
+            st.caption("Set the playground to a well-known scheme; pin it then.")
+            for name in PRESETS:
+                st.button(name, key=f"preset_{name}", on_click=_show, args=(dict(PRESETS[name]),), type="tertiary")
+        for number, pin in enumerate(kept, 1):
+            name = PlaygroundState.from_fields(pin).description
+            st.button(f"Show {number}", key=f"show_{number}", on_click=_show, args=(pin,), help=name)
+            st.button(
+                f"✕ {number}",
+                key=f"unpin_{number}",
+                on_click=_write,
+                args=([p for p in kept if p is not pin],),
+                help=f"Unpin {name}",
+            )
+
+
+def _read() -> list[Pin]:
+    """Return the pins, of the address first and else of the session; a page that is come back to shows them again."""
+    if PINS.key not in st.query_params and st.session_state.get(PINS.key):
+        st.query_params[PINS.key] = st.session_state[PINS.key]
+    text = st.query_params.get(PINS.key, "")
+    st.session_state[PINS.key] = text
+    return pins.read(text)
+
+
+def _write(kept: list[Pin]) -> None:
+    """Keep pins in the address and the session (a callback)."""
+    text = pins.write(kept)
+    st.session_state[PINS.key] = text
+    if text:
+        st.query_params[PINS.key] = text
+    else:
+        st.query_params.pop(PINS.key, None)
+
+
+def _pin_present(kept: list[Pin]) -> None:
+    """Pin what the controls say (a callback)."""
+    _write([*kept, pins.pin_of({str(key): value for key, value in st.session_state.items()})])
+
+
+def _show(pin: Pin) -> None:
+    """Set the controls to a pinned setting (a callback)."""
+    controls.reset(state.PLAYGROUND_FIELDS)
+    controls.assign(pin)

@@ -1,0 +1,139 @@
+"""Pinned settings: as text in the address, and side by side on the page (no browser)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer import compute, pins, state
+from explorer.fields import Choice, Number
+from explorer.number_formats import KINDS
+from explorer.presets import PRESETS
+from explorer.results import encode_seconds
+from explorer.state import PlaygroundState
+from quant_engine import QuantizerSpec
+from tests.app.test_pages import start
+
+VALUES = {
+    field.key: st.sampled_from(field.options)
+    if isinstance(field, Choice)
+    else st.integers(int(field.least), int(field.greatest))
+    if field.whole
+    else st.floats(field.least, field.greatest)
+    for field in pins.KEPT.values()
+    if isinstance(field, Choice | Number)
+}
+settings = st.fixed_dictionaries({}, optional=VALUES)
+
+
+@given(st.lists(settings, max_size=pins.MOST_PINS))
+def test_pins_survive_the_address(found: list[dict[str, object]]) -> None:
+    kept = [pins.pin_of(values) for values in found]
+    text = pins.write(kept)
+    assert pins.read(text) == kept
+    assert not kept or pins.PINS.accepts(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["bits:99", "bits", "colour:red", "bits:4:5", "|".join(["default"] * 5), "bits:x|default"]
+)
+def test_addresses_that_are_no_pins_are_refused(text: str) -> None:
+    assert not pins.PINS.accepts(text)
+    assert len(pins.read(text)) < max(len(text.split("|")), 2)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("layer", ["conv1", "fc1"])
+def test_every_preset_can_be_used_on_every_kind_of_layer(name: str, layer: str) -> None:
+    chosen = PlaygroundState.from_fields(dict(PRESETS[name]))
+    spec = chosen.spec(-1.0, 1.0)
+    result = compute.outcome("fashion-cnn", layer, spec.key, spec)
+    assert result.report.sqnr_db > 10
+    assert all(field in {f.key for f in state.PLAYGROUND_FIELDS} for field in PRESETS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "bits_per_value"), [("MXFP4", 4.25), ("MXFP8 (E4M3)", 8.25), ("MXINT8", 8.25), ("GGUF Q4_0", 4.5)]
+)
+def test_presets_cost_what_their_specifications_say(name: str, bits_per_value: float) -> None:
+    spec = PlaygroundState.from_fields(dict(PRESETS[name])).spec(-1.0, 1.0)
+    assert spec.storage((64, 288)).bits_per_value == bits_per_value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_format_describes_itself_and_makes_a_spec(kind: str) -> None:
+    chosen = PlaygroundState.from_fields({"play_format": kind})
+    assert isinstance(chosen.spec(-1.0, 1.0), QuantizerSpec)
+    assert chosen.description
+    assert len(chosen.format_name) <= 8  # figures have no room for more
+
+
+def test_bits_that_a_kind_does_not_have_become_the_nearest_it_has() -> None:
+    chosen = PlaygroundState.from_fields({"play_format": "powers of two", "play_bits": 16})
+    assert chosen.bits == 8
+
+
+def test_encoding_is_timed_on_the_values() -> None:
+    spec = PlaygroundState().spec(-1.0, 1.0)
+    fitted = compute.fitted("fashion-cnn", "conv3", spec.key, spec)
+    assert 0 < encode_seconds(compute.matrix("fashion-cnn", "conv3"), fitted) < 10
+
+
+def test_pinned_settings_stand_in_a_table_with_what_they_cost_and_score() -> None:
+    at = start()
+    assert not at.table
+    at.button(key="pin_now").click().run()
+    at.selectbox(key="play_format").set_value("NF4").run()
+    assert not at.exception
+    table = at.table[0].value
+    assert list(table[""]) == ["now", "1"]
+    assert list(table["Setting"]) == ["NF4, per layer, min-max", "int4, per layer, min-max"]
+    for name, row in zip(("NF4", "integer"), range(2), strict=True):
+        spec = PlaygroundState.from_fields({"play_format": name}).spec(-1.0, 1.0)
+        result = compute.outcome("fashion-cnn", "conv3", spec.key, spec)
+        assert table["SQNR"].iloc[row] == f"{result.report.sqnr_db:.1f} dB"
+        assert float(table["Bits per value"].iloc[row]) == pytest.approx(result.storage.bits_per_value, rel=1e-3)
+    scores = table["Accuracy, every layer so"]
+    assert scores.str.contains("%").all()
+    assert scores.iloc[1].startswith("81.2 %")
+
+
+def test_a_pin_can_be_shown_again_and_taken_off() -> None:
+    at = start()
+    at.query_params["play_pins"] = "bits:3|format:GGUF"
+    at.run()
+    assert list(at.table[0].value["Setting"]) == ["int4, per layer, min-max", "int3, per layer, min-max", "Q4_0"]
+    at.button(key="show_1").click().run()
+    assert at.slider(key="play_bits").value == 3
+    at.button(key="unpin_2").click().run()
+    assert list(at.table[0].value[""]) == ["now", "1"]
+    at.button(key="unpin_1").click().run()
+    assert not at.table
+
+
+def test_four_can_be_pinned_and_no_more() -> None:
+    at = start()
+    at.query_params["play_pins"] = "|".join(["default"] * 4)
+    at.run()
+    assert at.button(key="pin_now").disabled
+
+
+def test_a_setting_that_does_not_fit_the_tensor_is_named_and_the_others_stay() -> None:
+    at = start()
+    at.query_params["play_pins"] = "format:NF4,clipping:KL|bits:3"
+    at.run()
+    assert not at.exception
+    assert any("cannot be used here" in warning.value for warning in at.warning)
+    assert list(at.table[0].value["Setting"]) == ["int4, per layer, min-max", "int3, per layer, min-max"]
+
+
+def test_histograms_of_what_comes_back_hold_every_value() -> None:
+    spec = PlaygroundState().spec(-1.0, 1.0)
+    values = compute.matrix("fashion-cnn", "conv3")
+    edges = np.linspace(-1, 1, 41), np.linspace(-1, 1, 21)
+    row = compute.compared("fashion-cnn", "conv3", spec, "x", edges)
+    assert row.returned.sum() == row.errors.sum() == values.size
+    back = compute.fitted("fashion-cnn", "conv3", spec.key, spec).fake_quantize(values)
+    assert (row.returned > 0).sum() <= np.unique(back).size
