@@ -162,7 +162,8 @@ def _radix(bench: Bench, scene: Scene) -> None:
         st.metric("Overflow", share(found[chosen].clipped_share))
         st.metric("Best place", best)
     with right:
-        st.caption(words["radix_edge" if best == names[-1] else "radix_inside"])
+        roomy = best == names[-1] and not found[best].clipped_share
+        st.caption(words["radix_edge" if roomy else "radix_inside"])
 
 
 def _energy(bench: Bench) -> None:
