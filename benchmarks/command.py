@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import codes, indexes, memory, passes, searches
+from benchmarks import codebooks, codes, indexes, memory, passes, searches
 from benchmarks.comparison import Comparison, Row, compare
 from benchmarks.data import QUICK, Sizes
 from benchmarks.report import as_json, as_markdown, as_text
@@ -31,6 +31,8 @@ CASES: dict[str, Callable[[Sizes], Comparison]] = {
     "clip search, rows": searches.rows,
     "clip search, groups of 128": searches.groups,
     "entropy calibration, 2,048 bins": searches.entropy,
+    "optimal codebook, 256 levels": codebooks.optimal,
+    "optimal codebook, 256 levels, exact": codebooks.certified,
     "NF4 encode with its scales": codes.nf4,
     "vector encode, 8 values, 256 codewords": codes.vector_encode,
     "vector train, 8 values, 256 codewords": codes.vector_train,

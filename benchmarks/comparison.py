@@ -64,8 +64,8 @@ class TimesItsTime:
 class Peer:
     """Another way to the same result.
 
-    `share` is the part of the work that `run` does; its time is divided by that. Without `run`, `note` says what is
-    missing.
+    `share` is the part of the work that `run` does; its time is divided by that. What takes minutes is run once, before
+    the others, and took `seconds`. Without either, `note` says what is missing.
     """
 
     name: str
@@ -73,6 +73,7 @@ class Peer:
     target: Target = TimesAsFast()
     share: float = 1.0
     note: str = ""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def compare(operation: str, case: Comparison, repeats: int, budget: float) -> It
     """Time a case's operations in turn, check our result, and yield a row for a limit of its own and for each peer."""
     runs = {"": case.ours, **{peer.name: peer.run for peer in case.peers if peer.run is not None}}
     times = {name: [second * 1e3 for second in seconds] for name, seconds in interleave(runs, repeats, budget).items()}
+    times |= {peer.name: [peer.seconds * 1e3] * len(times[""]) for peer in case.peers if peer.seconds is not None}
     ours = median(times[""])
     alone = Row(operation, ours, min(times[""]))
     checked = case.check()
@@ -119,7 +121,7 @@ def compare(operation: str, case: Comparison, repeats: int, budget: float) -> It
         notes = [checked, peer.note, f"measured on {peer.share:.3g} of the work and scaled" if peer.share < 1.0 else ""]
         row = replace(alone, peer=peer.name, target=str(peer.target), note="; ".join(filter(None, notes)))
         checked = ""
-        if peer.run is not None:
+        if peer.name in times:
             theirs = [time / peer.share for time in times[peer.name]]
             units = median(a / b for a, b in zip(times[""], theirs, strict=True))  # of runs side by side
             row = replace(row, peers=median(theirs), ratio=peer.target.ratio(units), met=peer.target.met(units))

@@ -18,10 +18,20 @@ class Sizes:
     repeats: int = 15
     budget: float = 20.0  # seconds a case, beyond its first rounds
     memory_values: int = 100_000_000
+    codebook_values: int = 1_000_000
     compile_peers: bool = True
 
 
-QUICK = Sizes(rows=1024, columns=1024, clips=50, repeats=7, budget=0.0, memory_values=4_000_000, compile_peers=False)
+QUICK = Sizes(
+    rows=1024,
+    columns=1024,
+    clips=50,
+    repeats=7,
+    budget=0.0,
+    memory_values=4_000_000,
+    codebook_values=20_000,
+    compile_peers=False,
+)
 
 
 def weights(rows: int, columns: int, seed: int = 0) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What others offer for the same work, in torch, torchao and onnxruntime, written as their users would."""
+"""What others offer for the same work, in torch, torchao, onnxruntime and kmeans1d, written as their users would."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ warnings.filterwarnings("ignore", message="torch.quantize_per_tensor", category=
 Array = NDArray[np.float32]
 NO_ONNXRUNTIME = "not installed: pip install onnxruntime"
 QUANTIZED_BINS = 128  # onnxruntime's default
+NO_KMEANS1D = "not installed: pip install kmeans1d"
 NO_TORCHAO = "not installed: pip install torchao"
 
 
@@ -143,3 +144,12 @@ def entropy(counts: NDArray[np.int64], edges: NDArray[Any], x: Array) -> Run | N
 def entropy_peer(run: Run | None) -> Peer:
     """Return onnxruntime as a peer."""
     return Peer("onnxruntime", run, TimesAsFast(40), note="" if run else NO_ONNXRUNTIME)
+
+
+def exact_codebook(x: Array, count: int) -> Callable[[], NDArray[np.float64]] | None:
+    """Return kmeans1d's search of the best codewords, or None without it."""
+    if find_spec("kmeans1d") is None:
+        return None
+    import kmeans1d
+
+    return lambda: np.array(kmeans1d.cluster(x, count).centroids)

@@ -2,8 +2,8 @@
 
 Measured are integers of 8 and 32 bits, FP16 and FP32, in a 45 nm process at 0.9 V. Energy of other widths follows the
 power law through both measured points: of the code's width for integers (exponent 1.98: a multiplier is nearly a square
-of adders), of the significand's width, mantissa and leading one, for floats. Newer processes take less throughout; what
-lasts are the ratios.
+of adders), of the significand's width, mantissa and leading one, for floats. Reads are of 64 bits; the figure says so
+of caches, and DRAM is taken alike. Newer processes take less throughout; what lasts are the ratios.
 
 Source: M. Horowitz, Computing's energy problem (and what we can do about it), ISSCC 2014, figure 1.1.9.
 """

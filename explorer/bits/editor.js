@@ -189,6 +189,7 @@ class Editor {
     const gap = gapAt(form, code);
     if (Math.abs(number) > form.highest && !Object.is(decode(form, code), number)) found.push(fill(words.beyond, facts));
     else if (number !== 0 && decode(form, code) === 0) found.push(fill(words.vanishes, facts));
+    if (form.kind === "integer" && form.signed) found.push(fill(words.complement, { weight: shown(2 ** (form.bits - 1) * form.step) }));
     if (gap !== null && kind !== "infinity" && kind !== "nan") found.push(fill(words.gap, { gap: shown(gap) }));
     return [...found, fill(words.written, facts)].filter(Boolean);
   }

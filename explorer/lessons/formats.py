@@ -86,7 +86,7 @@ def _bits(bench: Bench) -> Held:
         f"{SLUG}_editor",
         [described(h.name, h.title, h.format, h.step) for h in holding.holders(point, scale).values()],
         chosen,
-        held.number,
+        repr(float(held.number)),  # Python reads more than a browser does: 1_000, say
         lambda name, number: controls.assign({FORMAT.key: name, NUMBER.key: number}),
         words=read_prose(SLUG).editor,
     )
@@ -112,7 +112,8 @@ def _rugs(bench: Bench, scene: Scene) -> None:
     with right:
         charts.show(octave_figure(shown, bench.canvas), f"{SLUG}_chart_octaves", words)
     inner = ", ".join(f"{name} {share(inner_share(values))}" for name, values in levels.items())
-    st.caption(_words()["inner"].format(inner=inner))
+    ends = ", ".join(f"{name} {short(float(values[-1]))}" for name, values in levels.items())
+    st.caption(_words()["inner"].format(inner=inner, ends=ends))
 
 
 def _contest(bench: Bench, scene: Scene) -> None:
@@ -161,7 +162,8 @@ def _radix(bench: Bench, scene: Scene) -> None:
         st.metric("Overflow", share(found[chosen].clipped_share))
         st.metric("Best place", best)
     with right:
-        st.caption(words["radix_edge" if best == names[-1] else "radix_inside"])
+        roomy = best == names[-1] and not found[best].clipped_share
+        st.caption(words["radix_edge" if roomy else "radix_inside"])
 
 
 def _energy(bench: Bench) -> None:
@@ -202,8 +204,8 @@ def facts(scene: Scene) -> Facts:
         "eight": eight,
         "four": four,
         "loss": f"{ratio(lost, 1)} that of {rival}"
-        if lost >= 1
-        else f"{ratio(1 / lost, 1)} smaller than that of {rival}",
+        if lost >= 1 or not lost
+        else f"that of {rival} ÷ {short(1 / lost)}",
         "rival": rival,
         "half": share(holding.fp32_share_to_one()),
         "fp16": holding.written(holding.stored("FP16", 2049.0)),
@@ -224,8 +226,8 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
     lines = holding.bits_formula(holder, number)
     if code is None or holder.name == holding.SCALED:
         return lines
-    whole = code if abs(number) < float("inf") else rf"\pm {abs(code)}"
-    integer = rf"{convention.rounding}(r / S) = {latex(scaled.step or 1.0)} \cdot {whole} = {latex(scaled.value(code))}"
+    product = rf"{latex(scaled.step or 1.0)} \cdot {code} = {latex(scaled.value(code))}"
+    integer = rf"\left[{convention.rounding}(r / S)\right]_{{-128}}^{{127}} = {product}"
     return (*lines, rf"\text{{int8:}} \quad \tilde r = S \cdot {integer}")
 
 

@@ -113,10 +113,10 @@ def _float_formula(holder: Holder, code: int) -> tuple[str, ...]:
         name = r"\mathrm{NaN}" if math.isnan(value) else r"\infty" if value > 0 else r"-\infty"
         return (rf"E = {exponent}, \; M = {mantissa}: \quad {name}",)
     lead, power = (1, "E") if exponent else (0, "1")
-    general = rf"(-1)^s \cdot 2^{{{power} - \mathrm{{bias}}}} \cdot \left({lead} + \frac{{M}}{{2^m}}\right)"
+    general = rf"\tilde r = (-1)^s \cdot 2^{{{power} - \mathrm{{bias}}}} \cdot \left({lead} + \frac{{M}}{{2^m}}\right)"
     size = 2**form.mantissa_bits
     live = (
-        rf"(-1)^{{{sign}}} \cdot 2^{{{exponent or 1} - {form.bias}}} \cdot "
+        rf"\tilde r = (-1)^{{{sign}}} \cdot 2^{{{exponent or 1} - {form.bias}}} \cdot "
         rf"\left({lead} + \frac{{{mantissa}}}{{{size}}}\right) = {_number(value)}"
     )
     return general, live
@@ -128,7 +128,7 @@ def _integer_formula(holder: Holder, code: int) -> tuple[str, ...]:
         INTEGER: ("q", ""),
         SCALED: (r"q \cdot S", rf" \cdot {latex(holder.step or 1.0)}"),
     }[holder.name]
-    return general, rf"{code}{unit} = {_number(holder.value(code))}"
+    return rf"\tilde r = {general}", rf"\tilde r = {code}{unit} = {_number(holder.value(code))}"
 
 
 def _number(value: float) -> str:

@@ -1,8 +1,9 @@
 """Learned codebooks: the k levels with the least mean squared error, and the means of k equally filled parts.
 
 Up to `EXACT_VALUES` distinct values, and wherever an exact answer is asked for, the best levels are found among all
-partitions of the values (`kernels.segments`). Of more values, thresholds are first chosen from a few thousand, then,
-twice, from finer ones around those that were chosen; each time the best of all choices at hand is found.
+partitions of the values (`kernels.segments`). Of more values, thresholds are first chosen from some thousands that
+follow them, then from an even division of each bucket, and at last from ever finer steps about those chosen; each time
+the best of all choices at hand is found.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ def _first_thresholds(in_order: Float32Array) -> Float64Array:
     """Return thresholds that follow the values: by count where they are dense, by magnitude where they are few."""
     size = in_order.size
     by_count = in_order[np.arange(FIRST_THRESHOLDS) * size // FIRST_THRESHOLDS].astype(np.float64)
-    unit = 0.25 * float(np.sqrt(np.mean(np.square(by_count))))
+    unit = 0.25 * float(np.sqrt(np.mean(np.square(by_count)))) or float(np.abs(in_order[[0, -1]]).max())
     low, high = np.arcsinh(in_order[[0, -1]].astype(np.float64) / unit).tolist()
     return np.union1d(by_count, unit * np.sinh(np.linspace(low, high, FIRST_THRESHOLDS)))
 

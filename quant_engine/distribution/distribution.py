@@ -138,8 +138,9 @@ class Distribution:
     def lloyd_max(self, k: int) -> Float64Array:
         """Return the at most k levels with the least mean squared error of all, ascending.
 
-        With `exact=True`, and for up to 65,536 distinct values, no other levels have less error; otherwise no others
-        have less than 1e-5 less. There are fewer than k levels where there are fewer distinct values.
+        With `exact=True`, and for up to 65,536 distinct values, no other levels have less error (which takes about
+        0.3 µs a value and 60 bytes); otherwise theirs is within 1e-5 of the least, relative. There are fewer than k
+        levels where there are fewer distinct values.
 
         Raises:
             QuantError: if k is no integer from 1 to 65,536.

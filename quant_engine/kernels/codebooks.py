@@ -10,30 +10,53 @@ from __future__ import annotations
 import numpy as np
 
 from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _grown, _saturate
-from quant_engine.kernels.compile import helper, kernel, magnitude_bits
+from quant_engine.kernels.compile import kernel, magnitude_bits
+
+BATCH = 1024  # values whose places are found together
 
 
-@helper
-def _place(x, thresholds):
-    """Return how many thresholds `x` has reached, in as many steps for every value."""
-    place = np.int64(0)
-    stride = np.int64(thresholds.size + 1) >> 1
+@kernel
+def _find(x, thresholds, places):
+    """Write how many thresholds each value has reached, one step of all searches after the other: none waits."""
+    for i in range(x.size):
+        places[i] = np.uint32(0)
+    stride = np.uint32((thresholds.size + 1) >> 1)
     while stride > 0:
-        place += np.int64(x >= thresholds[place + stride - 1]) * stride
-        stride >>= 1
-    return place
+        for i in range(x.size):
+            further = np.uint32(places[i] + stride)
+            places[i] = further if x[i] >= thresholds[np.uint32(further - np.uint32(1))] else places[i]
+        stride >>= np.uint32(1)
 
 
 @kernel
 def _quantize_run(x, out, keep, levels, thresholds, highest, totals):
     sums = NO_SUMS
-    for i in range(x.size):
-        value = x[i]  # before `out`, which may be the same memory, is written
-        level = levels[_place(value, thresholds)]
-        if keep:
-            out[i] = level
-        sums = _grown(sums, value, level, _saturate(value, levels[0], highest) != value)
+    places = np.empty(min(x.size, BATCH), np.uint32)
+    found = np.empty(places.size, np.float32)
+    for start in range(0, x.size, BATCH):
+        part = x[start : start + BATCH]
+        _find(part, thresholds, places)
+        for i in range(part.size):
+            found[i] = levels[places[i]]
+        for i in range(part.size):  # alike with output and without, so that sums add up alike
+            sums = _grown(sums, part[i], found[i], _saturate(part[i], levels[0], highest) != part[i])
+        if keep:  # now that all of the part is read: `out` may be the same memory
+            out[start : start + part.size] = found[: part.size]
     _add(sums, totals)
+
+
+@kernel
+def _encode_run(x, thresholds, codes):
+    peak = np.int32(0)
+    places = np.empty(min(x.size, BATCH), np.uint32)
+    for start in range(0, x.size, BATCH):
+        part = x[start : start + BATCH]
+        _find(part, thresholds, places)
+        for i in range(part.size):
+            codes[start + i] = places[i]
+            size = magnitude_bits(part[i])
+            peak = size if size > peak else peak
+    return peak
 
 
 @kernel
@@ -57,11 +80,7 @@ def encode_blocks(x, offsets, thresholds, start, stop, codes):
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        edges = thresholds[block]
-        for i in range(start, end):
-            codes[i] = _place(x[i], edges)
-            size = magnitude_bits(x[i])
-            peak = size if size > peak else peak
+        peak = max(peak, _encode_run(x[start:end], thresholds[block], codes[start:end]))
         start = end
         block += 1
     return peak

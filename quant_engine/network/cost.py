@@ -48,7 +48,8 @@ class ActivationCost:
 def measure_cost(x: Float32Array, activation: QuantizerSpec | Quantizer) -> ActivationCost:
     """Measure static against dynamic quantization of an input (images, …).
 
-    Where a granularity cannot be static (`PerToken()`), static means one fixed range for the tensor.
+    Where a granularity cannot be static (`PerToken()`), static means one fixed range for the tensor, or the same blocks
+    with fixed scales where the format brings its own (GGUF's).
     """
     spec = activation.spec if isinstance(activation, Quantizer) else activation
     fixed = activation if isinstance(activation, Quantizer) else fit(x, _static(spec, x.shape[1:]))
@@ -68,7 +69,8 @@ def _static(spec: QuantizerSpec, sample: tuple[int, ...]) -> QuantizerSpec:
     try:
         refuse_unless_static(spec.granularity, sample)
     except QuantError:
-        return replace(spec, granularity=PerTensor())
+        whole = replace(spec, granularity=PerTensor())
+        return whole if isinstance(whole.granularity, PerTensor) else spec
     return spec
 
 

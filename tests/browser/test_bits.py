@@ -244,6 +244,11 @@ def test_the_radix_point_moves_in_the_cells_too(app: str, open_page: Opener) -> 
     assert value(page) == str(round(1.3 * 32) / 32)
 
 
+def test_a_link_may_write_a_number_as_python_does(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/lesson_formats?formats_number=1_000")
+    assert value(page) == "1000"
+
+
 def test_a_preset_sets_the_number(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/lesson_formats?formats_beat=Act")
     page.get_by_role("button", name="1000 in E4M3").click()

@@ -37,7 +37,7 @@ fixed_point_formats = made(
 float_formats = made(
     qe.FloatFormat,
     exponent_bits=st.integers(1, 6),
-    mantissa_bits=st.integers(0, 10),
+    mantissa_bits=st.integers(0, 6),
     bias=st.none() | st.integers(-3, 20),
     specials=st.sampled_from(["ieee", "nan", "none", "fnuz"]),
 )

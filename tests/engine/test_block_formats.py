@@ -355,6 +355,14 @@ def test_activations_take_blocks_if_dynamic():
     assert network.evaluate(plan).value == pytest.approx(network.evaluate().value, abs=0.005)
 
 
+def test_what_dynamic_blocks_cost_is_measured():
+    spec = qe.QuantizerSpec(BlockFormat("Q8_0"), qe.PerGroup(32, remainder="short"))
+    layer = qe.LayerPlan(activation=spec, dynamic=True)
+    costs = load("fashion-cnn").activation_cost(qe.QuantizationPlan({"conv1": layer, "fc2": layer}))
+    assert costs["conv1"].values == 28 * 28
+    assert all(cost.dynamic_seconds > 0 for cost in costs.values())
+
+
 def test_static_activations_with_blocks_are_refused_with_the_remedy():
     spec = qe.QuantizerSpec(BlockFormat("Q8_0"))
     with pytest.raises(qe.QuantError, match="dynamic=True"):

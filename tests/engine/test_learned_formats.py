@@ -43,6 +43,24 @@ def test_k_means_has_the_least_error_of_all_formats_of_as_many_levels(granularit
 
 
 @every
+@pytest.mark.parametrize("granularity", [qe.PerTensor(), qe.PerChannel(0), qe.PerGroup(1000, 0, "short")], ids=str)
+def test_a_tensor_for_several_threads_has_the_codes_of_the_nearest_codewords(form, granularity):
+    x = rng.standard_normal((2100, 520)).astype(np.float32)
+    spec = qe.QuantizerSpec(form, granularity)
+    fitted, grid = qe.fit(x, spec), granularity.blocks(x.shape)
+    codes, x_hat = fitted.encode(x).codes, fitted.fake_quantize(x)
+    for block in range(0, grid.count, 97):
+        part, levels = x[grid.slices(block)], fitted.levels(block)
+        expected = reference.nearest_levels(part.reshape(-1), levels).reshape(part.shape)
+        np.testing.assert_array_equal(codes[grid.slices(block)], expected)
+        np.testing.assert_array_equal(x_hat[grid.slices(block)], levels[expected])
+    report = fitted.measure(x)
+    assert fitted.reconstruct(x, out=x)[1] == report  # in place
+    np.testing.assert_array_equal(x, x_hat)
+    np.testing.assert_array_equal(fitted.decode(codes), x_hat)
+
+
+@every
 @pytest.mark.parametrize("granularity", [qe.PerTensor(), qe.PerGroup(16, remainder="short")], ids=str)
 def test_four_times_the_values_give_four_times_the_values(form, granularity):
     spec = qe.QuantizerSpec(form, granularity)
