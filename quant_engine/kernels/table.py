@@ -55,7 +55,7 @@ def fake_quantize_blocks(x, offsets, scale, levels, thresholds, start, stop, out
         block += 1
 
 
-@kernel
+@helper
 def _encode_run(x, codes, scale, thresholds):
     divisor = _divisor(scale)
     peak = np.int32(0)
