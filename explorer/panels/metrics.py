@@ -15,9 +15,11 @@ def metrics_panel(result: Outcome) -> None:
     report, storage = result.report, result.storage
     scales = result.quantizer.scale.size
     zero_points = "" if result.spec.symmetric else " + zero"
-    stored = (
-        f"{notation.count(scales)} {'scale' if scales == 1 else 'scales'}{zero_points}" if storage.scale_bits else ""
-    )
+    stored = ""
+    if storage.scale_bits:
+        stored = f"{notation.count(scales)} {'scale' if scales == 1 else 'scales'}{zero_points}"
+    elif storage.codebook_bits:
+        stored = f"codebook {notation.size(storage.codebook_bits / 8)}"
     for label, value, note, explanation in (
         (
             "Bits per value",
