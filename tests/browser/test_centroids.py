@@ -1,4 +1,4 @@
-"""Centroids in a real browser: their arithmetic beside the engine's, and what a mouse, a key and a finger do to them."""
+"""Centroids in a real browser: their arithmetic beside the engine's, and what mouse, keys and fingers do to them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
 
 LESSON = "lesson_centroids"
+FOCUSED = "() => document.activeElement.shadowRoot?.activeElement?.getAttribute('aria-label')"
 EVALUATE = """([bytes, codebooks]) => {
   const data = Uint8Array.from(atob(bytes), letter => letter.charCodeAt(0));
   const { header, payload } = unpack(data);
   const stats = statistics(payload, header.values);
   return codebooks.map(levels => {
-    const quantizer = quantizerOf({ levels });
+    const quantizer = bucketQuantizer(levels);
     const { mse, counts } = evaluate(stats, quantizer);
     return { mse, counts: [...counts], means: bucketMeans(stats, quantizer) };
   });
@@ -76,7 +77,7 @@ def test_errors_shares_and_means_agree_with_the_engine_to_one_per_cent(arithmeti
             inside = x[bucket == number].astype(np.float64)
             assert (mean is None) == (inside.size == 0)
             if inside.size:
-                assert mean == pytest.approx(inside.mean(), rel=0.01, abs=0.003 * x.std())
+                assert mean == pytest.approx(inside.mean(), rel=0.01, abs=0.003 * float(x.std()))
 
 
 # --- what a person does -----------------------------------------------------------------------------------------------
@@ -199,9 +200,6 @@ def test_keys_go_from_centroid_to_centroid_and_move_them(app: str, open_page: Op
     assert float(handle.get_attribute("aria-valuenow") or 0) == fine[1]
     assert "%" in (handle.get_attribute("aria-valuetext") or "")
     assert "Mean squared error" in page.locator(".buckets .announce").inner_text()
-
-
-FOCUSED = """() => document.activeElement.shadowRoot?.activeElement?.getAttribute('aria-label')"""
 
 
 def test_a_finger_drags_a_centroid_on_a_phone(app: str, open_page: Opener) -> None:
