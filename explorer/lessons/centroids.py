@@ -52,7 +52,8 @@ def laboratory(bench: Bench) -> Scene:
     with bench.controls:
         with st.container(width=SLIDER_WIDTH):
             bits = controls.slider(BITS)
-        start = controls.choice(START, on_change=_to_start)
+        with st.container(width=SLIDER_WIDTH):
+            start = controls.menu(START, on_change=_to_start)
         seed = OPENING.seed
         if start == RANDOM:
             with st.container(width=SLIDER_WIDTH):

@@ -110,6 +110,14 @@ def test_the_buttons_step_and_stop_at_both_ends() -> None:
     assert press("back") == 0
 
 
+def test_another_start_begins_at_its_first_step() -> None:
+    at = open_lesson(steps=12)
+    at.selectbox(key="centroids_start").set_value("quantiles")
+    at.run()
+    assert not at.exception
+    assert int(at.session_state["centroids_steps"]) == 0
+
+
 def test_lloyd_may_stop_above_the_best_and_the_page_says_so() -> None:
     least = learning.optimum_of(scene()).mse
     for start in ("min–max", "quantiles"):
