@@ -1,6 +1,6 @@
 """The course: a lesson is a module with its laboratory, a file of prose, and its line here."""
 
-from explorer.lessons import bits, clipping, formats, rounding, symmetry, uniform
+from explorer.lessons import bits, clipping, formats, rounding, symmetry, uniform, vectors
 from explorer.lessons.model import Lesson
 
 LESSONS: dict[str, Lesson] = {
@@ -12,5 +12,6 @@ LESSONS: dict[str, Lesson] = {
         symmetry.LESSON,
         clipping.LESSON,
         rounding.LESSON,
+        vectors.LESSON,
     )
 }

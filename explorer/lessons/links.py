@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from explorer import state
 from explorer.fields import Field
 from explorer.lessons.scene import Scene
-from quant_engine import FixedRange, MinMax, MinMSE, Percentile
+from quant_engine import FixedRange, MinMax, MinMSE, Percentile, ProductCodebook
 
 CLIPPING_WORDS = {MinMax: "min-max", Percentile: "percentile", MinMSE: "least MSE", FixedRange: "by hand"}
 
 
 def playground_link(model: str, layer: str, scene: Scene) -> dict[str, str]:
-    """Return the parameters that set the playground to this scene's spec; defaults are left out."""
+    """Return the parameters that set the playground to this scene's spec."""
+    settings = SETTINGS.get(type(scene.spec.format), _integers)
+    return {"model": model, "tensor": layer, **settings(scene)}
+
+
+def _vectors(scene: Scene) -> dict[str, str]:
+    """Return the settings of a codebook of vectors."""
+    form = scene.spec.format
+    counts = {"dim": form.dim, "codewords": form.codewords, "parts": form.parts, "stages": form.stages}
+    return {state.FORMAT.key: "vectors", **{f"play_{name}": str(value) for name, value in counts.items()}}
+
+
+def _integers(scene: Scene) -> dict[str, str]:
+    """Return the settings of integers, and how they are clipped; defaults are left out."""
     spec = scene.spec
     found: dict[Field, str] = {
         state.BITS: str(spec.format.bits),
@@ -28,5 +43,7 @@ def playground_link(model: str, layer: str, scene: Scene) -> dict[str, str]:
             found[state.LO] = repr(scene.view.lo)
     if scene.subject.is_weight:
         found[state.VALUE] = f"{scene.r:g}"
-    changed = {field.key: text for field, text in found.items() if text != str(field.default)}
-    return {"model": model, "tensor": layer, **changed}
+    return {field.key: text for field, text in found.items() if text != str(field.default)}
+
+
+SETTINGS: dict[type, Callable[[Scene], dict[str, str]]] = {ProductCodebook: _vectors}
