@@ -16,33 +16,36 @@ from explorer.notation import count, short
 COLORS = [[0.0, theme.ORIGINAL], [0.5, "#F4F4F4"], [1.0, theme.QUANTIZED]]
 PATCH_HEIGHT = 300
 MOST_ROWS = 64  # of strips, in all stages together
-ROW_HEIGHT, LEAST_HEIGHT = 12, 150  # of strips, in pixels
+ROW_HEIGHT, HEIGHTS = 12, (150, 480)  # of strips, in pixels
+STRIPS = {"hovertemplate": "%{z:.4g}<extra></extra>", "hoverongaps": False, "showscale": False, "xgap": 1, "ygap": 1}
 
 Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A part of a matrix; `reach` is where colours are full, `dim` the length of its vectors."""
+    """A part of a matrix from row `first` on; `reach` is where colours are full, `dim` the length of its vectors."""
 
     title: str
     values: Array
+    first: int
     reach: float
     dim: int
 
 
 def patch_figure(patch: Patch, canvas: Canvas, scale: bool = False) -> go.Figure:
     """Draw a matrix as cells; lines mark where vectors begin. `scale`: the colours are explained beside it."""
-    rows, columns = patch.values.shape
-    bar = {"thickness": 10, "len": 1.0, "tickfont": {"color": canvas.ink}, "outlinewidth": 0}
+    (rows, columns), top = patch.values.shape, patch.first - 0.5
+    bar = {"thickness": 10, "len": 1.0, "tickfont": {"color": canvas.ink}, "outlinewidth": 0, "ypad": 0}
     trace = {
         **_cells(patch.values, patch.reach),
+        "y0": patch.first,
         "hovertemplate": "row %{y}, column %{x}: %{z:.4g}<extra></extra>",
         "showscale": scale,
         "colorbar": bar,
     }
     edges = [
-        {"type": "line", "x0": x - 0.5, "x1": x - 0.5, "y0": -0.5, "y1": rows - 0.5, "line": _LINE}
+        {"type": "line", "x0": x - 0.5, "x1": x - 0.5, "y0": top, "y1": top + rows, "line": _LINE}
         for x in range(patch.dim, columns, patch.dim)
     ]
     return theme.figure(
@@ -51,7 +54,7 @@ def patch_figure(patch: Patch, canvas: Canvas, scale: bool = False) -> go.Figure
         canvas,
         margin={"l": 34, "r": 60 if scale else 8, "t": 28, "b": 42},
         xaxis=theme.axis("column", range=[-0.5, columns - 0.5]),
-        yaxis=theme.axis("", range=[rows - 0.5, -0.5]),
+        yaxis=theme.axis("", range=[top + rows, top]),
         shapes=edges,
         annotations=[_title(patch.title, canvas)],
     )
@@ -72,21 +75,14 @@ def strips_figure(codebooks: Array, reach: float, canvas: Canvas) -> go.Figure:
     The rows of a block are in the order of their sums; of many, as many as can be told apart are drawn.
     """
     stages, count_of_parts, _, width = codebooks.shape
-    blocks = [[_block(codebooks[s, p], MOST_ROWS // stages) for p in range(count_of_parts)] for s in range(stages)]
+    blocks = [[_block(codebooks[s, p], rows_of(stages)) for p in range(count_of_parts)] for s in range(stages)]
     rows = blocks[0][0].shape[0]
-    across = np.concatenate([np.concatenate([_spaced(b, 1) for b in line], axis=1) for line in blocks], axis=0)
+    across = np.concatenate([np.concatenate([_spaced(b) for b in line], axis=1) for line in blocks], axis=0)
     across = across[:-1, :-1]
     step, fall = width + 1, rows + 1
     return theme.figure(
-        [
-            {
-                **_cells(across, reach),
-                "hovertemplate": "%{z:.4g}<extra></extra>",
-                "hoverongaps": False,
-                "showscale": False,
-            }
-        ],
-        max(ROW_HEIGHT * len(across), LEAST_HEIGHT) + 70,
+        [{**_cells(across, reach), **STRIPS}],
+        int(np.clip(ROW_HEIGHT * len(across), *HEIGHTS)) + 52,
         canvas,
         margin={"l": 70, "r": 8, "t": 8, "b": 44},
         xaxis=theme.axis(
@@ -102,6 +98,11 @@ def strips_figure(codebooks: Array, reach: float, canvas: Canvas) -> go.Figure:
             range=[len(across) - 0.5, -0.5],
         ),
     )
+
+
+def rows_of(stages: int) -> int:
+    """Return how many codewords of a block can be told apart."""
+    return MOST_ROWS // stages
 
 
 def describe_strips(codebooks: Array) -> str:
@@ -123,22 +124,24 @@ def _cells(values: Array, reach: float) -> Trace:
         "zmin": -reach,
         "zmax": reach,
         "colorscale": COLORS,
-        "xgap": 0.5,
-        "ygap": 0.5,
     }
 
 
 def _block(codebook: Array, most: int) -> Array:
     """Return the codewords in the order of their sums, at most so many of them; those that are not there come last."""
-    ordered = codebook[np.argsort(codebook.sum(axis=1), kind="stable")]
+    ordered: Array = codebook[np.argsort(codebook.sum(axis=1), kind="stable")]
     if len(ordered) <= most:
         return ordered
     there = int(np.isfinite(ordered).all(axis=1).sum())
-    return ordered[np.linspace(0, max(there - 1, 0), most).round().astype(int)]
+    some: Array = ordered[np.linspace(0, max(there - 1, 0), most).round().astype(int)]
+    return some
 
 
-def _spaced(block: Array, gap: int) -> Array:
-    return np.pad(block.astype(np.float64), ((0, gap), (0, gap)), constant_values=np.nan)
+def _spaced(block: Array) -> Array:
+    """Return a block with an empty row below and an empty column after it."""
+    spaced = np.full((len(block) + 1, block.shape[1] + 1), np.nan)
+    spaced[:-1, :-1] = block
+    return spaced
 
 
 def _title(text: str, canvas: Canvas) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,8 @@ from explorer.notation import count
 from explorer.voronoi import voronoi_cells
 
 HEIGHT = 350
-PAD = 0.04  # of the view
+PAD = 0.06  # of the view
+OUTER = 0.1  # per cent of the coordinates, at either end
 DOT = "rgba(0, 114, 178, 0.35)"
 FEW = 64  # codewords that are drawn large
 
@@ -33,10 +33,10 @@ class Plane:
     view: tuple[float, float]
 
 
-def view_of(arrays: Iterable[NDArray[np.floating]]) -> tuple[float, float]:
-    """Return the square that holds all points of some arrays."""
-    held = list(arrays)
-    low, high = min(float(a.min()) for a in held), max(float(a.max()) for a in held)
+def view_of(points: NDArray[np.float32], *codewords: Array) -> tuple[float, float]:
+    """Return the square that holds all codewords, and all but the outermost points."""
+    ends: list[Array] = [np.percentile(points, [OUTER, 100 - OUTER]), *codewords]
+    low, high = min(float(a.min()) for a in ends), max(float(a.max()) for a in ends)
     pad = PAD * ((high - low) or abs(high) or 1.0)
     return low - pad, high + pad
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from explorer import state
 from explorer.fields import Field
 from explorer.lessons.scene import Scene
+from explorer.number_formats import FORMAT
 from quant_engine import FixedRange, MinMax, MinMSE, Percentile, ProductCodebook
 
 CLIPPING_WORDS = {MinMax: "min-max", Percentile: "percentile", MinMSE: "least MSE", FixedRange: "by hand"}
@@ -22,7 +23,7 @@ def _vectors(scene: Scene) -> dict[str, str]:
     """Return the settings of a codebook of vectors."""
     form = scene.spec.format
     counts = {"dim": form.dim, "codewords": form.codewords, "parts": form.parts, "stages": form.stages}
-    return {state.FORMAT.key: "vectors", **{f"play_{name}": str(value) for name, value in counts.items()}}
+    return {FORMAT.key: "vectors", **{f"play_{name}": str(value) for name, value in counts.items()}}
 
 
 def _integers(scene: Scene) -> dict[str, str]:

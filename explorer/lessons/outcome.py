@@ -43,8 +43,7 @@ def _body(owner: str, asked: tuple[str, str, LayerPlan], started: float, ticking
             st.metric(
                 words()[label], notation.accuracy(result.value), f"{low} – {high}", delta_color="off", delta_arrow="off"
             )
-    st.caption(
-        words()["accuracy_note"].format(n=notation.count(results[0].total), one=notation.share(1 / results[0].total))
-    )
+    total = results[0].total
+    st.caption(words()["accuracy_note"].format(n=notation.count(total), one=notation.share(1 / total)))
     if ticking:
         st.rerun()  # the clock of this part stops with the page

@@ -49,8 +49,9 @@ def synthetic_pairs(rho: float) -> Subject:
     """Return Gaussian pairs of deviation 1 whose values have correlation `rho`."""
 
     def work() -> Subject:
-        first, free = np.random.default_rng(SEED).standard_normal((2, SAMPLES))
-        values = np.stack([first, rho * first + math.sqrt(1 - rho * rho) * free], axis=1).astype(np.float32)
+        drawn = np.random.default_rng(SEED).standard_normal((SAMPLES, 2))
+        mixed = drawn @ np.array([[1.0, rho], [0.0, math.sqrt(1 - rho * rho)]])
+        values = mixed.astype(np.float32)
         values.flags.writeable = False
         title = f"{SAMPLES:,} synthetic Gaussian pairs, ρ = {rho:g}"
         return Subject(f"synthetic pairs|{rho!r}", title, "value", values.reshape(-1), 2)
@@ -85,7 +86,8 @@ def correlation(subject: Subject) -> float:
     pairs = rows[:, : rows.shape[1] // 2 * 2].reshape(-1, 2).astype(np.float64)
     if len(pairs) < 2 or not pairs.std(axis=0).all():
         return 0.0
-    return float(np.corrcoef(pairs.T)[0, 1])
+    apart = pairs - pairs.mean(axis=0)
+    return float(np.prod(apart, axis=1).mean() / np.prod(pairs.std(axis=0)))
 
 
 def pairs_laboratory(bench: Bench) -> None:
@@ -102,7 +104,8 @@ def pairs_laboratory(bench: Bench) -> None:
     synthetic = synthetic_pairs(rho)
     _planes(synthetic, bits, grid, "synthetic")
     st.caption(words["pairs_synthetic"].format(rho=f"{rho:g}", n=count(SAMPLES), drawn=count(DRAWN)))
-    st.table(_table(bench, synthetic, bits))
+    for subject, told, place in zip((bench.subject, synthetic), (bench.predicted, True), figures_of(0.5), strict=True):
+        place.table(_table(subject, bits, told))
     st.caption(words["pairs_table" if bench.predicted else "pairs_locked"])
 
 
@@ -118,7 +121,7 @@ def _planes(subject: Subject, bits: int, grid: str, name: str) -> None:
         "cells": learned[0, 0][~np.isnan(learned[0, 0, :, 0])].astype(np.float64),
     }
     points = _drawn(pairs_of(subject))
-    view = view_of([points, *sides.values()])
+    view = view_of(points, *sides.values())
     for (side, codewords), place in zip(sides.items(), figures_of(0.5), strict=True):
         title = words[f"plane_{side}"].format(grid=grid, levels=levels.size, n=len(codewords))
         plane = Plane(title, subject.unit, points, codewords, view)
@@ -138,29 +141,24 @@ def _sampled(subject: Subject) -> str:
     """Say which pairs are drawn."""
     words, pairs = read_prose(SLUG).laboratory, pairs_of(subject)
     said = words["pairs_some" if len(pairs) > DRAWN else "pairs_all"].format(
-        tensor=subject.title, n=count(len(pairs)), drawn=count(DRAWN), rho=f"{correlation(subject):.2f}"
+        tensor=subject.title, n=count(len(pairs)), drawn=count(DRAWN), rho=short(correlation(subject), 2)
     )
     odd = words["pairs_odd"].format(row=count(subject.row)) if subject.row % 2 else ""
-    return f"{said} {odd}".strip().replace("-0.", "−0.")
+    return f"{said} {odd}".strip()
 
 
-def _table(bench: Bench, synthetic: Subject, bits: int) -> list[dict[str, str]]:
-    """Return what every way loses on both, in units of optimal single values."""
-    words = read_prose(SLUG).laboratory
-    real, made = rivals(bench.subject, bits), rivals(synthetic, bits)
-    rows = []
-    for name in real:
-        rows.append(
-            {
-                words["pairs_way"]: words[f"way_{name}"],
-                words["pairs_mse"]: short(real[name].report.mse) if bench.predicted else "?",
-                words["pairs_gain"]: gain(real["optimal"], real[name]) if bench.predicted else "?",
-                words["pairs_bits"]: short(real[name].storage.bits_per_value, 4),
-                words["pairs_synthetic_mse"]: short(made[name].report.mse),
-                words["pairs_synthetic_gain"]: gain(made["optimal"], made[name]),
-            }
-        )
-    return rows
+def _table(subject: Subject, bits: int, told: bool) -> list[dict[str, str]]:
+    """Return what every way loses on some pairs, in units of optimal single values too, if that may be told."""
+    words, found = read_prose(SLUG).laboratory, rivals(subject, bits)
+    return [
+        {
+            words["pairs_way"].format(unit=subject.unit): words[f"way_{name}"],
+            words["pairs_mse"]: short(rival.report.mse) if told else "?",
+            words["pairs_gain"]: gain(found["optimal"], rival) if told else "?",
+            words["pairs_bits"]: short(rival.storage.bits_per_value, 4),
+        }
+        for name, rival in found.items()
+    ]
 
 
 def gain(unit: Coded, other: Coded) -> str:
@@ -168,4 +166,4 @@ def gain(unit: Coded, other: Coded) -> str:
     times = times_less(unit, other)
     if not 0 < times < math.inf:
         return "×∞" if times else "×0"
-    return f"×{short(times)} ({'+' if times >= 1 else ''}{decibels(10 * math.log10(times))})"
+    return f"×{short(times)} ({'+' if times > 1 else ''}{decibels(10 * math.log10(times))})"

@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer import charts, controls
 from explorer.fields import Choice
-from explorer.figures.mosaic import Patch, describe_patch, describe_strips, patch_figure, strips_figure
+from explorer.figures.mosaic import Patch, describe_patch, describe_strips, patch_figure, rows_of, strips_figure
 from explorer.lessons.coded import Coded, coded
 from explorer.lessons.model import Bench
 from explorer.lessons.parts import numbers
@@ -128,22 +128,35 @@ def _strips(form: ProductCodebook, found: Coded) -> None:
     reach = float(np.nanpercentile(np.abs(learned), FULL)) or 1.0
     figure = strips_figure(learned, reach, charts.canvas(f"{form}"))
     charts.show(figure, f"{SLUG}_chart_strips", describe_strips(learned))
-    st.caption(words["strips"].format(width=form.part_dim, codewords=count(form.codewords)))
+    said, drawn = words["strips"].format(width=form.part_dim), rows_of(form.stages)
+    if drawn < form.codewords:
+        said += " " + words["strips_some"].format(codewords=form.codewords, drawn=drawn)
+    st.caption(said)
 
 
 def _patches(subject: Subject, form: ProductCodebook, found: Coded) -> None:
     """Draw the first rows and columns of the matrix, what comes back, and the difference, on one colour scale."""
     words = read_prose(SLUG).laboratory
-    rows = np.ascontiguousarray(subject.matrix[:ROWS])
+    first = _liveliest(subject)
+    rows = np.ascontiguousarray(subject.matrix[first : first + ROWS])
     before, after = (array[:, :COLUMNS] for array in (rows, found.quantizer.fake_quantize(rows)))
     reach = float(np.percentile(np.abs(before), FULL)) or 1.0
     shown = {"before": before, "after": after, "difference": after - before}
     canvas = charts.canvas(f"{subject.key}|patch")
     for (name, values), place in zip(shown.items(), st.columns([1, 1, 1.12], gap="small"), strict=True):
-        patch = Patch(words[f"patch_{name}"], values, reach, form.dim)
+        patch = Patch(words[f"patch_{name}"], values, first, reach, form.dim)
         with place:
             figure = patch_figure(patch, canvas, scale=name == "difference")
             charts.show(figure, f"{SLUG}_chart_patch_{name}", describe_patch(patch))
+    last = first + len(before) - 1
     size = f"{before.shape[0]} × {before.shape[1]}"
     of = f"{len(subject.matrix):,} × {subject.row:,}"
-    st.caption(words["patches"].format(size=size, of=of, tensor=subject.title, dim=form.dim, reach=short(reach)))
+    names = {"size": size, "of": of, "tensor": subject.title, "first": count(first), "last": count(last)}
+    st.caption(words["patches"].format(**names, dim=form.dim, reach=short(reach)))
+
+
+def _liveliest(subject: Subject) -> int:
+    """Return the first of the rows in which values vary most."""
+    matrix = subject.matrix
+    starts = range(0, max(len(matrix) - ROWS, 0) + 1, ROWS)
+    return max(starts, key=lambda start: float(matrix[start : start + ROWS, :COLUMNS].var()))

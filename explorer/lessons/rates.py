@@ -18,6 +18,7 @@ from explorer.lessons.scene import Scene
 from explorer.notation import short
 from explorer.tensors import Subject
 from quant_engine import IntFormat, KMeans, MinMSE, ProductCodebook, QuantizerSpec, VectorCodebook
+from quant_engine.formats import VectorFormat
 
 SLUG = "vectors"
 EVERYTHING, INDICES = "everything stored", "indices only"
@@ -75,10 +76,10 @@ def codes(subject: Subject, form: ProductCodebook) -> list[Code]:
         ),
         *(("optimal single values", f"{1 << bits} levels", QuantizerSpec(KMeans(1 << bits))) for bits in range(1, 7)),
     ]
-    two = [VectorCodebook(2, k, remainder="pad") for k in (4, 8, 16, 32, 64, 256)]
-    four = [VectorCodebook(4, k, remainder="pad") for k in (4, 16, 64, 256, 1024)]
-    cut = [ProductCodebook(form.dim, k, form.parts, remainder="pad") for k in (4, 8, 16, 64, 256)]
-    left = [VectorCodebook(4, 16, stages, "pad") for stages in range(1, 5)]
+    two: list[VectorFormat] = [VectorCodebook(2, k, remainder="pad") for k in (4, 8, 16, 32, 64, 256)]
+    four: list[VectorFormat] = [VectorCodebook(4, k, remainder="pad") for k in (4, 16, 64, 256, 1024)]
+    cut: list[VectorFormat] = [ProductCodebook(form.dim, k, form.parts, remainder="pad") for k in (4, 8, 16, 64, 256)]
+    left: list[VectorFormat] = [VectorCodebook(4, 16, stages, "pad") for stages in range(1, 5)]
     families = {
         "vectors of 2": [(f"{f.codewords} codewords", f) for f in two],
         "vectors of 4": [(f"{f.codewords} codewords", f) for f in four],

@@ -59,7 +59,8 @@ def facts(scene: Scene) -> Facts:
     bits = found.index_bits
     bound = _bound(scene, bits)
     return {
-        "gain": pairs.gain(here["optimal"], here["vectors"]),
+        "gain": f"×{short(_gain(here))}",
+        "gain_db": decibels(10 * math.log10(_gain(here) or 1.0)),
         "correlation": short(pairs.correlation(scene.subject)),
         "single_bits": short(here["optimal"].storage.bits_per_value, 4),
         "vector_bits": short(here["vectors"].storage.bits_per_value, 4),
