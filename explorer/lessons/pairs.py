@@ -106,7 +106,8 @@ def pairs_laboratory(bench: Bench) -> None:
     st.caption(words["pairs_synthetic"].format(rho=f"{rho:g}", n=count(SAMPLES), drawn=count(DRAWN)))
     for subject, told, place in zip((bench.subject, synthetic), (bench.predicted, True), figures_of(0.5), strict=True):
         place.table(_table(subject, bits, told))
-    st.caption(words["pairs_table" if bench.predicted else "pairs_locked"])
+    said = words["pairs_table"].format(bits=bits, grid=grid, n=count(1 << 2 * bits))
+    st.caption(said if bench.predicted else f"{said} {words['pairs_locked']}")
 
 
 def _planes(subject: Subject, bits: int, grid: str, name: str) -> None:
