@@ -33,6 +33,20 @@ def activations_table(card: ModelCard) -> list[dict[str, str]]:
     return list(records.values())
 
 
+def methods_table(card: ModelCard) -> list[dict[str, str]]:
+    """Return one record for each method of about four bits, the cheapest first."""
+    ordered = sorted(card.about_four_bits.items(), key=lambda entry: entry[1].bits_per_value)
+    return [
+        {
+            "": str(number),
+            "method": name,
+            "bits per value": f"{found.bits_per_value:.3f}",
+            "accuracy": _cell(found.accuracy),
+        }
+        for number, (name, found) in enumerate(ordered, 1)
+    ]
+
+
 def _cell(measured: Accuracy) -> str:
     low, high = measured.interval
     return f"{accuracy(measured.value)} ({accuracy(low)} – {accuracy(high)})"

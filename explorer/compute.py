@@ -139,6 +139,19 @@ def improvement(now: float, best: float) -> str:
     return f"×{now / best:.3g} smaller"
 
 
+def vectors(model: str, layer: str, spec: QuantizerSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a weight's vectors (n, dim) under a vector format, rows filled up with zeros, and what comes back."""
+
+    def cut() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        values, dim = matrix(model, layer), spec.format.dim
+        back = fitted(model, layer, spec.key, spec).fake_quantize(values)
+        short = ((0, 0), (0, -values.shape[1] % dim))
+        return np.pad(values, short).reshape(-1, dim), np.pad(back, short).reshape(-1, dim)
+
+    found: tuple[NDArray[np.float32], NDArray[np.float32]] = kept(f"vectors|{model}|{layer}|{spec.key}", cut)
+    return found
+
+
 def compared(
     model: str, layer: str, spec: QuantizerSpec, name: str, edges: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> Compared:

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.fields import Choice, Field, Number, Numeral
+from explorer.fields import Choice, Field, Number
 
 COARSE_STEPS = 100  # steps of a number field across its usual width
 
@@ -107,16 +107,16 @@ def real_number(
     )
 
 
-def numeral(field: Numeral) -> str:
-    """Return a number that no control of Streamlit's shows, and keep the URL in step with it."""
-    text = st.session_state.get(field.key, st.query_params.get(field.key, field.default))
-    text = text if field.accepts(text) else field.default
+def unshown(field: Field) -> str:
+    """Return, as text, a setting that no control of Streamlit's shows, and keep the URL in step with it."""
+    text = str(st.session_state.get(field.key, st.query_params.get(field.key, field.default)))
+    text = text if field.accepts(text) else str(field.default)
     st.session_state[field.key] = text
-    if text != field.default:
+    if text != str(field.default):
         st.query_params[field.key] = text
     elif field.key in st.query_params:
         del st.query_params[field.key]
-    return str(text)
+    return text
 
 
 def reset(fields: tuple[Field, ...]) -> None:

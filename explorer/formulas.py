@@ -12,7 +12,7 @@ import numpy as np
 
 from explorer.notation import latex
 from explorer.results import BlockView
-from quant_engine import QuantizerSpec
+from quant_engine import QuantizerSpec, Storage
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,17 @@ def value_formula(view: BlockView, r: float, convention: Convention = TOOLS, cod
     return (
         rf"\begin{{aligned}} \tilde r &= S \, (Q {sign} {convention.symbol}) = {product} = {latex(level)} \\ "
         rf"\tilde r - r &= {latex(level - r)} \end{{aligned}}"
+    )
+
+
+def rate_formula(spec: QuantizerSpec, storage: Storage) -> str:
+    """Return the bits per value of a vector format: indices, and the codebooks shared by all values."""
+    form, n = spec.format, storage.values
+    indices, entries = storage.code_bits // form.bits, storage.codebook_bits // 32
+    return (
+        r"\begin{aligned} R &= \frac{\lceil \log_2 K \rceil \cdot \text{indices} + 32 \cdot \text{entries}}{n} \\ "
+        rf"&= \frac{{{form.bits} \cdot {indices} + 32 \cdot {entries}}}{{{n}}} = "
+        rf"{latex(storage.bits_per_value)} \end{{aligned}}"
     )
 
 

@@ -23,7 +23,10 @@ from quant_engine import (
     IntFormat,
     KMeans,
     PerGroup,
+    PerTensor,
+    ProductCodebook,
     Quantiles,
+    VectorCodebook,
     power_of_two,
 )
 from quant_engine.formats import Format
@@ -53,6 +56,22 @@ BLOCKS = Choice(
     "Q4_0",
     "Blocks of 32 values in GGUF files: _0 has a float16 scale, _1 a float16 minimum beside it.",
 )
+DIM = Number("play_dim", "Values in a vector", 1, 64, 2, "Consecutive values of a row, coded together.", whole=True)
+CODEWORDS = Number(
+    "play_codewords", "Codewords", 2, 4096, 256, "Of each part; an index takes ⌈log₂⌉ of them in bits.", whole=True
+)
+PARTS = Number(
+    "play_parts",
+    "Parts",
+    1,
+    64,
+    1,
+    "Product quantization: a vector is cut into so many parts, each with codewords of its own. They must divide it.",
+    whole=True,
+)
+STAGES = Number(
+    "play_stages", "Stages", 1, 8, 1, "Residual quantization: each stage codes what those before left.", whole=True
+)
 SCALES = Choice(
     "play_scales",
     "Scales",
@@ -71,6 +90,7 @@ class Kind:
     them) and `fields` its own controls.
     `integer`: codes, zero points and the restricted range apply. `ranged`: a clipping range is chosen, where values are
     scaled to it, and scales have a format. `granularity` is that of kinds that bring their own.
+    Not `scalar`: codewords are vectors, which no axis of values shows.
     """
 
     build: Callable[[PlaygroundState], Format]
@@ -81,11 +101,18 @@ class Kind:
     integer: bool = False
     ranged: bool = True
     granularity: Granularity | None = None
+    scalar: bool = True
 
 
 def _fixed(state: PlaygroundState) -> FixedPointFormat:
     behind = min(state.point, state.bits - 1)
     return FixedPointFormat(state.bits - 1 - behind, behind)
+
+
+def _vectors(state: PlaygroundState) -> VectorCodebook | ProductCodebook:
+    if state.parts == 1:
+        return VectorCodebook(state.dim, state.codewords, state.stages, "pad")
+    return ProductCodebook(state.dim, state.codewords, state.parts, state.stages, "pad")
 
 
 def _radix(state: PlaygroundState) -> str:
@@ -124,6 +151,16 @@ KINDS: dict[str, Kind] = {
         lambda state: "quantile",
         (1, 8),
         ranged=False,
+    ),
+    "vectors": Kind(
+        _vectors,
+        "learned codewords of several values at a time, whole or in parts",
+        lambda state: "vectors" if state.parts == 1 else "product",
+        None,
+        (DIM, CODEWORDS, PARTS, STAGES),
+        ranged=False,
+        granularity=PerTensor(),
+        scalar=False,
     ),
     "GGUF": Kind(
         lambda state: BlockFormat(state.block_name),

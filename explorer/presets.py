@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from explorer import state
-from explorer.number_formats import BLOCKS, FLOAT, FORMAT, SCALES
+from explorer.number_formats import BLOCKS, CODEWORDS, DIM, FLOAT, FORMAT, PARTS, SCALES, STAGES
 
 LEAST_MSE = {state.CLIPPING.key: "least MSE"}
 CHANNELS = {state.GRANULARITY.key: "channel"}
@@ -31,5 +31,8 @@ PRESETS: dict[str, Mapping[str, object]] = {
     "NVFP4": _float("E2M1", 16, "E4M3"),
     "GGUF Q4_0": {FORMAT.key: "GGUF", BLOCKS.key: "Q4_0"},
     "GGUF Q8_0": {FORMAT.key: "GGUF", BLOCKS.key: "Q8_0"},
+    "vectors of 2": {FORMAT.key: "vectors", DIM.key: 2, CODEWORDS.key: 128},
+    "product, 4 as 2 + 2": {FORMAT.key: "vectors", DIM.key: 4, PARTS.key: 2, CODEWORDS.key: 128},
+    "residual, 16 + 16": {FORMAT.key: "vectors", DIM.key: 2, CODEWORDS.key: 16, STAGES.key: 2},
     "16 centroids per layer": {FORMAT.key: "centroids", state.BITS.key: 4},
 }

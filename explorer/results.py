@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from quant_engine import Distribution, ErrorReport, Quantizer, QuantizerSpec, Storage, measure
 
 ENCODE_ROUNDS = 5
+VECTOR_BOOKS = 4  # axes of the codebooks of vectors: stages, parts, codewords, values
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,24 @@ def outcome_of(values: NDArray[np.float32], quantizer: Quantizer) -> Outcome:
     """Quantize a tensor and say what that does."""
     spec = quantizer.spec
     codes = quantizer.encode(values).codes
+    used, total = _codes_used(codes, quantizer)
     return Outcome(
         spec=spec,
         quantizer=quantizer,
         report=quantizer.measure(values),
         storage=quantizer.storage(values.shape),
-        codes_used=int(np.unique(codes).size),
-        codes_total=spec.format.qmax - spec.format.qmin + 1 if spec.format.even else 1 << spec.format.bits,
+        codes_used=used,
+        codes_total=total,
     )
+
+
+def _codes_used(codes: NDArray[Any], quantizer: Quantizer) -> tuple[int, int]:
+    """Return how many codes occur, and of how many: of vectors, over all codebooks."""
+    form, learned = quantizer.spec.format, quantizer.learned
+    if learned is not None and learned.ndim == VECTOR_BOOKS:
+        books = codes.reshape(-1, codes.shape[-1]).T
+        return sum(int(np.unique(book).size) for book in books), len(books) * learned.shape[2]
+    return int(np.unique(codes).size), form.qmax - form.qmin + 1 if form.even else 1 << form.bits
 
 
 def ends(quantizer: Quantizer, block: int = 0) -> tuple[float, float]:

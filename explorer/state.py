@@ -6,7 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from explorer.fields import Choice, Field, Number
-from explorer.number_formats import BLOCKS, FLOAT, FORMAT, KINDS, POINT, SCALE_FORMATS, SCALES, Kind
+from explorer.number_formats import (
+    BLOCKS,
+    CODEWORDS,
+    DIM,
+    FLOAT,
+    FORMAT,
+    KINDS,
+    PARTS,
+    POINT,
+    SCALE_FORMATS,
+    SCALES,
+    STAGES,
+    Kind,
+)
 from quant_engine import (
     ACIQ,
     FixedRange,
@@ -114,6 +127,10 @@ PLAYGROUND_FIELDS: tuple[Field, ...] = (
     FLOAT,
     POINT,
     BLOCKS,
+    DIM,
+    CODEWORDS,
+    PARTS,
+    STAGES,
     SCALES,
     BITS,
     CODES,
@@ -149,6 +166,10 @@ class PlaygroundState:
     float_name: str = FLOAT.default
     point: int = 3
     block_name: str = BLOCKS.default
+    dim: int = 2
+    codewords: int = 256
+    parts: int = 1
+    stages: int = 1
     scales: str = SCALES.default
     bits: int = 4
     signed: bool = True
@@ -176,6 +197,10 @@ class PlaygroundState:
             float_name=given[FLOAT.key],
             point=int(given[POINT.key]),
             block_name=given[BLOCKS.key],
+            dim=int(given[DIM.key]),
+            codewords=int(given[CODEWORDS.key]),
+            parts=int(given[PARTS.key]),
+            stages=int(given[STAGES.key]),
             scales=given[SCALES.key],
             bits=int(min(max(given[BITS.key], least), most)),
             signed=signed,
@@ -232,6 +257,10 @@ class PlaygroundState:
     def description(self) -> str:
         """The setting in a few words: format, what shares a scale, clipping, scales, activations."""
         number = f"{'' if self.signed else 'u'}int{self.bits}" if self.kind.integer else self.format_name
+        if not self.kind.scalar:
+            number += f" of {self.dim}, {self.codewords} codewords"
+            number += f" a part of {self.parts}" if self.parts > 1 else ""
+            number += f", {self.stages} stages" if self.stages > 1 else ""
         shared = {
             "layer": "per layer",
             "channel group": f"{self.channels} channels",

@@ -17,18 +17,30 @@ import numpy as np
 from fashion import NORMALISATION, read_split
 
 from quant_engine import (
+    E2M1,
+    E4M3,
+    E8M0,
+    FP16,
+    NF4,
+    BlockFormat,
     IntFormat,
+    KMeans,
     LayerPlan,
     MinKL,
     MinMax,
     MinMSE,
     Percentile,
     PerChannel,
+    PerGroup,
     PerTensor,
+    ProductCodebook,
+    Quantiles,
     QuantizationPlan,
     QuantizerSpec,
+    VectorCodebook,
 )
 from quant_engine.network import ARCHITECTURES, Accuracy, Network, load
+from quant_engine.network.card import LARGE, bits_of_method, plan_of_method
 
 BUILTIN = pathlib.Path(__file__).parents[1] / "quant_engine" / "network" / "builtin"
 BITS = (8, 7, 6, 5, 4, 3, 2)
@@ -40,6 +52,29 @@ COLUMNS = {
 }
 WIDTHS = ((8, 8), (4, 4), (8, 2))  # bits of weights and of activations
 CALIBRATORS = {"min-max": MinMax(), "99.99th percentile": Percentile(99.99), "least MSE": MinMSE(), "least KL": MinKL()}
+
+
+def _grouped(form: object, size: int, scale_format: object = None, clipping: object = None) -> QuantizerSpec:
+    blocks = PerGroup(size, remainder="short")
+    return QuantizerSpec(form, blocks, clipping=clipping or MinMax(), scale_format=scale_format)
+
+
+METHODS = {
+    "int4 per channel, least MSE": QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE()),
+    "int4 in groups of 64, FP16 scales, least MSE": _grouped(IntFormat(4), 64, FP16, MinMSE()),
+    "E2M1 per channel, least MSE": QuantizerSpec(E2M1, PerChannel(0), clipping=MinMSE()),
+    "MXFP4 (E2M1, groups of 32, E8M0 scales)": _grouped(E2M1, 32, E8M0),
+    "NVFP4 (E2M1, groups of 16, E4M3 scales)": _grouped(E2M1, 16, E4M3),
+    "NF4 per channel, least MSE": QuantizerSpec(NF4, PerChannel(0), clipping=MinMSE()),
+    "NF4 in groups of 64, FP16 scales": _grouped(NF4, 64, FP16),
+    "GGUF Q4_0": _grouped(BlockFormat("Q4_0"), 32),
+    "quantiles, 16 a layer": QuantizerSpec(Quantiles(16)),
+    "optimal codebook, 16 a layer": QuantizerSpec(KMeans(16)),
+    "vectors of 2, 128 codewords": QuantizerSpec(VectorCodebook(2, 128)),
+    "vectors of 2, 256 codewords": QuantizerSpec(VectorCodebook(2, 256)),
+    "residual vectors of 2, 16 + 16 codewords": QuantizerSpec(VectorCodebook(2, 16, stages=2)),
+    "product, vectors of 4 as 2 + 2, 128 codewords each": QuantizerSpec(ProductCodebook(4, 128, 2)),
+}
 
 
 def full_accuracy(network: Network, folder: pathlib.Path) -> Accuracy:
@@ -60,6 +95,15 @@ def measure(network: Network, folder: pathlib.Path) -> dict[str, object]:
             {"spec": spec.key, "correct": _correct(network, LayerPlan(spec))}
             for bits in BITS
             for spec in (QuantizerSpec(IntFormat(bits), blocks, clipping=way) for blocks, way in COLUMNS.values())
+        ],
+        "about_four_bits": [
+            {
+                "name": name,
+                "spec": spec.key,
+                "bits_per_value": bits_of_method(network.layers(), spec),
+                "correct": network.evaluate(plan_of_method(network.layers(), spec)).correct,
+            }
+            for name, spec in METHODS.items()
         ],
         "static_activations": [
             {
@@ -99,6 +143,10 @@ def markdown(cards: dict[str, dict]) -> str:
             f"{card['plain']['correct']:,} of the {total:,} committed ones ({card['plain']['correct'] / total:.4f}).",
             "",
             *_table("bits", BITS, COLUMNS, card["weights_only"], total),
+            f"About four bits, by number format (layers of {LARGE:,} weights and more; smaller ones are int4 per "
+            "channel, least MSE):",
+            "",
+            *_methods(card["about_four_bits"], total),
             "Weights and activations, by the calibrator of the activations:",
             "",
             *_table("bits", [f"W{w}A{a}" for w, a in WIDTHS], CALIBRATORS, card["static_activations"], total),
@@ -111,6 +159,13 @@ def _table(corner: str, names: Iterable[object], columns: Iterable[str], cells: 
     columns, shares = list(columns), iter(cell["correct"] / total for cell in cells)
     head = [f"| {corner} | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     return [*head, *(f"| {name} | " + " | ".join(f"{next(shares):.4f}" for _ in columns) + " |" for name in names), ""]
+
+
+def _methods(rows: list[dict], total: int) -> list[str]:
+    """Return the lines of the table of methods, and an empty line."""
+    lines = ["| method | bits per value | accuracy |", "|---|---|---|"]
+    lines += [f"| {row['name']} | {row['bits_per_value']:.3f} | {row['correct'] / total:.4f} |" for row in rows]
+    return [*lines, ""]
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ HEIGHT = 350
 PAD = 0.06  # of the view
 OUTER = 0.1  # per cent of the coordinates, at either end
 DOT = "rgba(0, 114, 178, 0.35)"
-FEW = 64  # codewords that are drawn large
+FEW = 64  # codewords and edges that are drawn large
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ def plane_figure(plane: Plane, canvas: Canvas) -> go.Figure:
         "x": plane.codewords[:, 0],
         "y": plane.codewords[:, 1],
         "mode": "markers",
-        "marker": {"size": 8 if len(plane.codewords) <= FEW else 5, "color": theme.QUANTIZED, "symbol": "diamond"},
+        "marker": {"size": 8 if len(plane.codewords) <= FEW else 4, "color": theme.QUANTIZED, "symbol": "diamond"},
         "hovertemplate": "(%{x:.4g}, %{y:.4g})<extra>codeword</extra>",
     }
     reach = list(plane.view)
@@ -97,6 +97,6 @@ def _edges(plane: Plane) -> Trace:
         "x": corners[:, 0],
         "y": corners[:, 1],
         "mode": "lines",
-        "line": {"width": 1.5, "color": theme.QUANTIZED},
+        "line": {"width": 1.5 if len(plane.codewords) <= FEW else 0.8, "color": theme.QUANTIZED},
         "hoverinfo": "skip",
     }

@@ -45,7 +45,7 @@ def rates_figure(curves: Mapping[str, Sequence[Point]], variance: float, bits_ti
         traces,
         HEIGHT,
         canvas,
-        margin={"l": 74, "r": 8, "t": 8, "b": 150},
+        margin={"l": 74, "r": 8, "t": 8, "b": 130},
         xaxis=theme.axis(bits_title, range=[0, most]),
         yaxis=parts.error_axis("mean squared error", shown),
         showlegend=True,

@@ -80,7 +80,7 @@ def _bits(bench: Bench) -> Held:
     with st.container(width=FORMAT_WIDTH):
         chosen = controls.menu(FORMAT)
     point = int(st.session_state.get(POINT.key) or POINT.default or 0)
-    held = Held(chosen, controls.numeral(NUMBER), point)
+    held = Held(chosen, controls.unshown(NUMBER), point)
     scale = holding.scale_of(Scene(bench.subject, QuantizerSpec(IntFormat(holding.WORD))))
     bits_editor(
         f"{SLUG}_editor",

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from explorer import state
 from explorer.fields import Field
 from explorer.lessons.scene import Scene
-from explorer.number_formats import FORMAT
-from quant_engine import FixedRange, MinMax, MinMSE, Percentile, ProductCodebook
+from explorer.number_formats import CODEWORDS, DIM, FORMAT, PARTS, STAGES
+from quant_engine import FixedRange, IntFormat, KMeans, MinMax, MinMSE, Percentile, ProductCodebook
 
 CLIPPING_WORDS = {MinMax: "min-max", Percentile: "percentile", MinMSE: "least MSE", FixedRange: "by hand"}
+Settings = dict[Field, str]
 
 
 def playground_link(model: str, layer: str, scene: Scene) -> dict[str, str]:
-    """Return the parameters that set the playground to this scene's spec."""
-    settings = SETTINGS.get(type(scene.spec.format), _integers)
-    return {"model": model, "tensor": layer, **settings(scene)}
+    """Return the parameters that set the playground to this scene's spec; defaults are left out."""
+    found = FORMATS[type(scene.spec.format)](scene)
+    if scene.subject.is_weight:
+        found[state.VALUE] = f"{scene.r:g}"
+    changed = {field.key: text for field, text in found.items() if text != str(field.default)}
+    return {"model": model, "tensor": layer, **changed}
 
 
-def _vectors(scene: Scene) -> dict[str, str]:
-    """Return the settings of a codebook of vectors."""
-    form = scene.spec.format
-    counts = {"dim": form.dim, "codewords": form.codewords, "parts": form.parts, "stages": form.stages}
-    return {FORMAT.key: "vectors", **{f"play_{name}": str(value) for name, value in counts.items()}}
-
-
-def _integers(scene: Scene) -> dict[str, str]:
-    """Return the settings of integers, and how they are clipped; defaults are left out."""
+def _integers(scene: Scene) -> Settings:
     spec = scene.spec
-    found: dict[Field, str] = {
+    found: Settings = {
         state.BITS: str(spec.format.bits),
         state.CODES: "signed" if spec.format.signed else "unsigned",
         state.SYMMETRY: "symmetric" if spec.symmetric else "asymmetric",
@@ -42,9 +39,22 @@ def _integers(scene: Scene) -> dict[str, str]:
         found[state.HI] = repr(scene.view.hi)
         if not spec.symmetric:
             found[state.LO] = repr(scene.view.lo)
-    if scene.subject.is_weight:
-        found[state.VALUE] = f"{scene.r:g}"
-    return {field.key: text for field, text in found.items() if text != str(field.default)}
+    return found
 
 
-SETTINGS: dict[type, Callable[[Scene], dict[str, str]]] = {ProductCodebook: _vectors}
+def _centroids(scene: Scene) -> Settings:
+    """Centroids are learned anew in the playground, from the fewest bits that it offers."""
+    return {FORMAT: "centroids", state.BITS: str(max(scene.spec.format.bits, int(state.BITS.least)))}
+
+
+def _vectors(scene: Scene) -> Settings:
+    form = scene.spec.format
+    counts = {DIM: form.dim, CODEWORDS: form.codewords, PARTS: form.parts, STAGES: form.stages}
+    return {FORMAT: "vectors", **{field: str(value) for field, value in counts.items()}}
+
+
+FORMATS: Mapping[type[Any], Callable[[Scene], Settings]] = {
+    IntFormat: _integers,
+    KMeans: _centroids,
+    ProductCodebook: _vectors,
+}

@@ -15,9 +15,10 @@ from explorer.lessons.coded import Coded, coded, times_less
 from explorer.lessons.model import Bench
 from explorer.lessons.parts import SLIDER_WIDTH, figures_of
 from explorer.lessons.prose import read_prose
+from explorer.lessons.rivals import CLIPPED, OPTIMAL
 from explorer.notation import count, decibels, short
 from explorer.tensors import SEED, Subject
-from quant_engine import IntFormat, KMeans, MinMSE, QuantizerSpec, VectorCodebook
+from quant_engine import QuantizerSpec, VectorCodebook
 
 SLUG = "vectors"
 BITS = Choice(
@@ -63,8 +64,8 @@ def synthetic_pairs(rho: float) -> Subject:
 def rivals(subject: Subject, bits: int) -> dict[str, Coded]:
     """Return what even steps, optimal single values and vectors of two make of a tensor at the same bits."""
     specs = {
-        "even": QuantizerSpec(IntFormat(bits, subject.statistics.lo < 0), clipping=MinMSE()),
-        "optimal": QuantizerSpec(KMeans(1 << bits)),
+        "even": CLIPPED.spec(bits),
+        "optimal": OPTIMAL.spec(bits),
         "vectors": QuantizerSpec(VectorCodebook(2, 1 << 2 * bits, remainder="pad")),
     }
     return {name: coded(subject, spec) for name, spec in specs.items()}

@@ -14,10 +14,11 @@ from explorer.figures.rates import Point, describe_rates, rates_figure
 from explorer.lessons.coded import Coded, coded
 from explorer.lessons.model import Bench
 from explorer.lessons.prose import read_prose, words
+from explorer.lessons.rivals import CLIPPED, OPTIMAL
 from explorer.lessons.scene import Scene
 from explorer.notation import short
 from explorer.tensors import Subject
-from quant_engine import IntFormat, KMeans, MinMSE, ProductCodebook, QuantizerSpec, VectorCodebook
+from quant_engine import ProductCodebook, QuantizerSpec, VectorCodebook
 from quant_engine.formats import VectorFormat
 
 SLUG = "vectors"
@@ -68,13 +69,9 @@ class Tracing:
 
 def codes(subject: Subject, form: ProductCodebook) -> list[Code]:
     """Return every code of the figure; those with too few vectors to a codeword are left out."""
-    signed = subject.statistics.lo < 0
     whole = [
-        *(
-            ("integers, least MSE", f"{bits} bits", QuantizerSpec(IntFormat(bits, signed), clipping=MinMSE()))
-            for bits in range(2, 7)
-        ),
-        *(("optimal single values", f"{1 << bits} levels", QuantizerSpec(KMeans(1 << bits))) for bits in range(1, 7)),
+        *(("integers, least MSE", f"{bits} bits", CLIPPED.spec(bits)) for bits in range(2, 7)),
+        *(("optimal single values", f"{1 << bits} levels", OPTIMAL.spec(bits)) for bits in range(1, 7)),
     ]
     two: list[VectorFormat] = [VectorCodebook(2, k, remainder="pad") for k in (4, 8, 16, 32, 64, 256)]
     four: list[VectorFormat] = [VectorCodebook(4, k, remainder="pad") for k in (4, 16, 64, 256, 1024)]
@@ -83,7 +80,7 @@ def codes(subject: Subject, form: ProductCodebook) -> list[Code]:
     families = {
         "vectors of 2": [(f"{f.codewords} codewords", f) for f in two],
         "vectors of 4": [(f"{f.codewords} codewords", f) for f in four],
-        f"product: {form.dim} values in {form.parts} parts": [(f"{f.codewords} codewords a part", f) for f in cut],
+        f"product: vectors of {form.dim}, parts: {form.parts}": [(f"{f.codewords} codewords a part", f) for f in cut],
         "residual: vectors of 4, stages of 16": [(f"{f.stages} stages", f) for f in left],
     }
     rows = len(subject.matrix)

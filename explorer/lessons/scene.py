@@ -25,22 +25,37 @@ class Held:
     point: int
 
 
+@dataclass(frozen=True)
+class Placed:
+    """Where centroids stand: how Lloyd's iteration starts, how many steps it has taken, and which bucket is picked out.
+
+    `hand` are the centroids that a hand has placed, ascending, for the start that is called so.
+    """
+
+    start: str
+    seed: int
+    steps: int
+    hand: tuple[float, ...]
+    bucket: int
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A tensor quantized as a whole; `place` says which value is followed, in per cent of the tensor's span.
 
-    `held` is a number whose bits are looked into, where a laboratory does.
+    `held` is a number whose bits are looked into, and `placed` says where centroids stand, where a laboratory does so.
     """
 
     subject: Subject
     spec: QuantizerSpec
     place: int = 50
     held: Held | None = None
+    placed: Placed | None = None
 
     @property
     def key(self) -> str:
         """What is on display, for caches and for answers that must not outlive it."""
-        return f"{self.subject.key}|{self.spec.key}|{self.place}"
+        return f"{self.subject.key}|{self.spec.key}|{self.place}|{self.placed}"
 
     @property
     def outcome(self) -> Outcome:

@@ -77,28 +77,36 @@ def facts(scene: Scene) -> Facts:
         "implied": product.large(product.implied(form)),
         "index_bits": short(bits, 4),
         "all_bits": short(found.storage.bits_per_value, 4),
-        "distance": decibels(10 * math.log10(found.report.mse / bound)) if bound and found.report.mse else "undefined",
+        "place": _place(found.report.mse, bound),
     }
+
+
+def _place(mse: float, bound: float) -> str:
+    """Say where an error lies beside the bound."""
+    if not mse or not bound:
+        return "it leaves nothing to bound" if not bound else "the error is 0"
+    distance = 10 * math.log10(mse / bound)
+    return f"the error lies {decibels(abs(distance))} {'above' if distance >= 0 else 'below'} it"
 
 
 def written(scene: Scene, convention: Convention) -> Sequence[str]:
     """Write out what a vector comes back as, the bits of a value, and the bound."""
     form, found = scene.spec.format, coded(scene.subject, scene.spec)
     n, stored = found.storage.values, found.storage
-    count_of_vectors = product.vectors_of(scene.subject, form)
+    vectors = product.vectors_of(scene.subject, form)
     index, book = stored.code_bits / n, stored.codebook_bits / n
     bits = (
-        r"\text{bits per value} = \frac{V \cdot P \cdot T \cdot \lceil \log_2 K \rceil}{n} + "
-        rf"\frac{{32 \cdot T \cdot K \cdot d}}{{n}} = \frac{{{count_of_vectors} \cdot {form.parts} \cdot "
-        rf"{form.stages} \cdot {form.bits}}}{{{n}}} + \frac{{32 \cdot {form.stages} \cdot {form.codewords} \cdot "
-        rf"{form.dim}}}{{{n}}} = {latex(index)} + {latex(book)} = {latex(index + book)}"
+        rf"b = \frac{{{vectors} \cdot {form.parts} \cdot {form.stages} \cdot {form.bits}}}{{{n}}} + "
+        rf"\frac{{32 \cdot {form.stages} \cdot {form.codewords} \cdot {form.dim}}}{{{n}}}"
     )
     variance, bound = scene.subject.statistics.sigma**2, _bound(scene, index)
     return (
         r"\tilde r_p = \sum_{t=1}^{T} C_{t,p}\left[q_{t,p}\right], \quad p = 1, \dots, P",
+        r"b = \frac{V \cdot P \cdot T \cdot \lceil \log_2 K \rceil}{n} + \frac{32 \cdot T \cdot K \cdot d}{n}",
         bits,
-        rf"D(R) = \sigma^2 \cdot 2^{{-2R}} = {latex(variance)} \cdot 2^{{-2 \cdot {latex(index)}}} = {latex(bound)}, "
-        rf"\quad \mathrm{{MSE}} = {latex(found.report.mse)}",
+        rf"b = {latex(index)} + {latex(book)} = {latex(index + book)}",
+        rf"D(R) = \sigma^2 \cdot 2^{{-2R}} = {latex(variance)} \cdot 2^{{-2 \cdot {latex(index)}}} = {latex(bound)}",
+        rf"\mathrm{{MSE}} = {latex(found.report.mse)}",
     )
 
 

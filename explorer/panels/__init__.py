@@ -5,6 +5,7 @@ from explorer.panels.compare import await_accuracies, compare_panel
 from explorer.panels.instrument import instrument_panel
 from explorer.panels.metrics import metrics_panel, tensor_panel
 from explorer.panels.settings import settings_panel
+from explorer.panels.vectors import vectors_panel
 from explorer.panels.working import code_panel, formula_panel
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "metrics_panel",
     "settings_panel",
     "tensor_panel",
+    "vectors_panel",
 ]

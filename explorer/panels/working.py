@@ -35,10 +35,16 @@ def formula_panel(spec: QuantizerSpec, view: BlockView, convention: Convention) 
             st.caption("The codewords c are the triangles under the histogram; each value goes to the nearest one.")
 
 
-def code_panel(model: str, layer: str, spec: QuantizerSpec, plan: LayerPlan, block: int, view: BlockView) -> None:
-    """Offer the code behind the picture."""
+def code_panel(
+    model: str, layer: str, spec: QuantizerSpec, plan: LayerPlan, shown: tuple[int, BlockView] | None
+) -> None:
+    """Offer the code behind the picture; `shown` is the block on display and its view, if it is one of scalars."""
     with st.expander("Show the code", icon=":material/code:"):
         engine, plain = st.tabs(["quant_engine", "numpy"])
         engine.code(engine_code(model, layer, spec, plan), language="python")
+        if shown is None:
+            plain.caption("Vectors are looked up among learned codewords: see the lines of quant_engine.")
+            return
+        block, view = shown
         slices = spec.granularity.blocks(compute.matrix(model, layer).shape).slices(block)
         plain.code(numpy_code(model, layer, spec, view, slices), language="python")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_engine.kernels.compile import add_any_order, add_product, kernel
+from quant_engine.kernels.compile import add_any_order, add_product, helper, kernel
 from quant_engine.kernels.vectors import RUN, _coordinate, _search, _where
 
 
@@ -39,26 +39,34 @@ def _add_points(points, places, sums, counts, squares):
         squares[place] += square
 
 
+@helper
+def _take_run(points, first, run, count):
+    """Copy a run of points: where they are, coordinates may lie so far apart that they share cache lines."""
+    for q in range(points.shape[0]):
+        for i in range(count):
+            run[q, i] = points[q, first + i]
+
+
 @kernel
-def assign(points, active, columns, halves, chunk, start, stop, places, sums, counts, squares):
+def assign(points, active, book, chunk, start, stop, places, sums, counts, squares):
     """Give points to their nearest codewords and add up what each is given: Σx, how many, Σ‖x‖².
 
-    Task t is chunk t % chunks (of `chunk` points) of part active[t // chunks]; the tasks `start` to `stop` are done,
-    each writing to its own `sums` (tasks, K, width), `counts` and `squares` (tasks, K).
+    `book` is columns, halves and lanes of every part, as in `vectors.Book`. Task t is chunk t % chunks (of `chunk`
+    points) of part active[t // chunks]; the tasks `start` to `stop` are done, each adding to its own `sums`
+    (tasks, K, width), `counts` and `squares` (tasks, K).
     """
+    columns, halves, lanes = book
     count = points.shape[2]
     chunks = (count + chunk - 1) // chunk
     run, least = np.zeros((points.shape[1], RUN), np.float32), np.empty(RUN, np.float32)
     for task in range(start, stop):
         part = active[task // chunks]
         begin = (task % chunks) * chunk
-        sums[task], counts[task], squares[task] = 0.0, 0, 0.0
         for first in range(begin, min(begin + chunk, count), RUN):
             last = min(first + RUN, begin + chunk, count)
             found = places[part, first:last]
-            for q in range(points.shape[1]):  # where they are, rows may lie so far apart that they share cache lines
-                run[q, : last - first] = points[part, q, first:last]
-            _search(columns[part], halves[part], run, least[: last - first], found)
+            _take_run(points[part], first, run, last - first)
+            _search(columns[part], halves[part], run, least[: last - first], found, lanes)
             _add_points(run, found, sums[task], counts[task], squares[task])
 
 
@@ -70,7 +78,8 @@ def _come_nearer(points, place, distances, totals):
     for run in range(totals.size):
         first = run * RUN
         here = distances[first : min(first + RUN, count)]
-        new[:] = 0
+        for i in range(here.size):
+            new[i] = 0
         for q in range(width):
             centre = points[q, place]
             for i in range(here.size):

@@ -55,7 +55,7 @@ def fake_quantize_blocks(x, offsets, scale, levels, thresholds, start, stop, out
         block += 1
 
 
-@kernel
+@helper
 def _encode_run(x, codes, scale, thresholds):
     divisor = _divisor(scale)
     peak = np.int32(0)
@@ -93,11 +93,42 @@ def scale_blocks(values, offsets, scale, start, stop):
 
 @helper
 def _first_at(ordered, first, value):
-    """Return the first place from `first` on whose value is not below `value`."""
-    last = ordered.size
+    """Return the first place from `first` on whose value is not below `value`: often that, or one a few further on."""
+    step = np.int64(1)
+    last = first
+    while last < ordered.size and ordered[last] < value:
+        first = last + 1
+        last += step
+        step <<= 1
+    last = min(last, np.int64(ordered.size))
     while first < last:
         middle = (first + last) >> 1
         if ordered[middle] < value:
+            first = middle + 1
+        else:
+            last = middle
+    return first
+
+
+@helper
+def _edge(levels, k):
+    """Return the edge between a level and the next, before scaling."""
+    return 0.5 * (levels[k] + levels[k + 1])
+
+
+@helper
+def _level_of(levels, first, value, scale):
+    """Return the first level from `first` on with its upper edge above `value`."""
+    step = np.int64(1)
+    last = first
+    while last < levels.size - 1 and _edge(levels, last) * scale <= value:
+        first = last + 1
+        last += step
+        step <<= 1
+    last = min(last, np.int64(levels.size - 1))
+    while first < last:
+        middle = (first + last) >> 1
+        if _edge(levels, middle) * scale <= value:
             first = middle + 1
         else:
             last = middle
@@ -110,13 +141,18 @@ def _at_scale(ordered, sums, levels, scale):
     along = 0.0
     power = 0.0
     first = np.int64(0)
-    for k in range(levels.size):
+    k = np.int64(0)
+    while first < ordered.size:
         last = np.int64(ordered.size)
         if k < levels.size - 1:
-            last = _first_at(ordered, first, 0.5 * (levels[k] + levels[k + 1]) * scale)
+            last = _first_at(ordered, first, _edge(levels, k) * scale)
+        if last == first:
+            k = _level_of(levels, k + 1, ordered[first], scale)
+            continue
         along += levels[k] * (sums[last] - sums[first])
         power += levels[k] * levels[k] * (last - first)
         first = last
+        k += 1
     return scale * (scale * power - 2.0 * along), along / power if power > 0.0 else scale
 
 

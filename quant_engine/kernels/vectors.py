@@ -21,7 +21,7 @@ from quant_engine.kernels.compile import add_product, helper, kernel, magnitude_
 
 RUN = 256  # vectors coded together
 WIDEST = 8  # coordinates that one pass over a run takes
-ONE, TWO, FOUR, EIGHT = ((np.float32(0),) * width for width in (1, 2, 4, WIDEST))
+LANES = {width: (np.float32(0),) * width for width in (1, 2, 4, WIDEST)}  # each width is a program of its own
 with_item: Any = tuples.tuple_setitem
 FAR = np.float64(1e30)  # in units; what lies beyond is taken to lie there, so that products stay finite
 
@@ -37,6 +37,7 @@ class Book(NamedTuple):
     halves: NDArray[np.float32]  # (stages, parts, K or K + 1): half the square length of these
     centres: NDArray[np.float64]  # (stages, parts, d)
     units: NDArray[np.float64]  # (stages, parts)
+    lanes: tuple[np.float32, ...]  # of LANES, that of the width
 
 
 class Layout(NamedTuple):
@@ -67,10 +68,10 @@ def _room(book):
 
 
 @helper
-def _coordinates(columns, j, first, like):
-    """Return as many coordinates of a codeword as `like` has, in registers."""
-    found = like
-    for q in range(len(like)):
+def _coordinates(columns, j, first, lanes):
+    """Return as many coordinates of a codeword as there are lanes, in registers."""
+    found = lanes
+    for q in range(len(lanes)):
         found = with_item(found, q, columns[j, first + q])
     return found
 
@@ -83,11 +84,11 @@ def _score(score, codeword, points, q, i):
 
 
 @kernel
-def _scan(columns, halves, points, least, places, like):
+def _scan(columns, halves, points, least, places, lanes):
     """Lower `least` to the score of a better codeword, two at a time, and write its place."""
     for j in range(0, halves.size, 2):
-        one = _coordinates(columns, j, 0, like)
-        other = _coordinates(columns, j + 1, 0, like)
+        one = _coordinates(columns, j, 0, lanes)
+        other = _coordinates(columns, j + 1, 0, lanes)
         one_half, other_half = halves[j], halves[j + 1]
         one_place, other_place = np.int32(j), np.int32(j + 1)
         for i in range(least.size):
@@ -102,18 +103,19 @@ def _scan(columns, halves, points, least, places, like):
 
 
 @kernel
-def _scan_wide(columns, halves, points, least, places):
+def _scan_wide(columns, halves, points, least, places, lanes):
     """Do what `_scan` does for codewords of many coordinates, a multiple of WIDEST."""
     scores = np.empty(least.size, np.float32)
     for j in range(halves.size):
         place = np.int32(j)
-        scores[:] = halves[j]
+        for i in range(least.size):
+            scores[i] = halves[j]
         for q in range(0, columns.shape[1] - WIDEST, WIDEST):
-            some = _coordinates(columns, j, q, EIGHT)
+            some = _coordinates(columns, j, q, lanes)
             for i in range(least.size):
                 scores[i] = _score(scores[i], some, points, q, i)
         last = columns.shape[1] - WIDEST
-        some = _coordinates(columns, j, last, EIGHT)
+        some = _coordinates(columns, j, last, lanes)
         for i in range(least.size):
             score = _score(scores[i], some, points, last, i)
             places[i] = place if score < least[i] else places[i]
@@ -121,21 +123,15 @@ def _scan_wide(columns, halves, points, least, places):
 
 
 @kernel
-def _search(columns, halves, points, least, places):
+def _search(columns, halves, points, least, places, lanes):
     """Write the places of the nearest codewords to as many points as there are places, of equals the first."""
-    least[:] = np.inf
-    places[:] = 0
-    width = columns.shape[1]
-    if width == 1:
-        _scan(columns, halves, points, least, places, ONE)
-    elif width == 2:
-        _scan(columns, halves, points, least, places, TWO)
-    elif width == 4:
-        _scan(columns, halves, points, least, places, FOUR)
-    elif width == WIDEST:
-        _scan(columns, halves, points, least, places, EIGHT)
+    for i in range(least.size):
+        least[i] = np.inf
+        places[i] = 0
+    if columns.shape[1] == len(lanes):
+        _scan(columns, halves, points, least, places, lanes)
     else:
-        _scan_wide(columns, halves, points, least, places)
+        _scan_wide(columns, halves, points, least, places, lanes)
 
 
 @helper
@@ -177,7 +173,8 @@ def _code(book, part, room, count):
             for i in range(count):
                 room.points[q, i] = _coordinate(room.rest[q, i], centre[q], unit)
         places = room.places[stage, :count]
-        _search(book.columns[stage, part], book.halves[stage, part], room.points, room.least[:count], places)
+        given = book.columns[stage, part], book.halves[stage, part], room.points, room.least[:count]
+        _search(*given, places, book.lanes)
         codewords = book.codewords[stage, part]
         for i in range(count):
             for q in range(d):

@@ -7,11 +7,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from quant_engine.clipping import MinMSE
 from quant_engine.errors import QuantError
+from quant_engine.formats import IntFormat
+from quant_engine.granularity import PerChannel
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES
 from quant_engine.network.files import BUILTIN
+from quant_engine.network.layers import LayerInfo
+from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
+
+LARGE = 4096  # weights; the codebooks of learned methods would outweigh the codes of smaller layers
+SMALL_LAYERS = QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE())
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """What a method of about four bits costs the layers it quantizes, everything stored counted, and what it scores."""
+
+    spec: QuantizerSpec
+    bits_per_value: float
+    accuracy: Accuracy
+
+
+def plan_of_method(layers: Mapping[str, LayerInfo], spec: QuantizerSpec) -> QuantizationPlan:
+    """Return the plan by which the card measures a method of about four bits."""
+    return QuantizationPlan(
+        {name: LayerPlan(spec if info.parameters >= LARGE else SMALL_LAYERS) for name, info in layers.items()}
+    )
+
+
+def bits_of_method(layers: Mapping[str, LayerInfo], spec: QuantizerSpec) -> float:
+    """Return the bits per value of the layers that a method quantizes."""
+    large = [info.matrix_shape for info in layers.values() if info.parameters >= LARGE]
+    stored = [spec.storage(shape) for shape in large]
+    return sum(part.bits for part in stored) / sum(part.values for part in stored)
 
 
 @dataclass(frozen=True)
@@ -20,13 +51,15 @@ class ModelCard:
 
     `static_activations` has every layer's weight and input quantized by one pair of specs, (weight, activation), the
     input's range fixed on all calibration images. `full` is on all 10,000 test images of Fashion-MNIST, the others on
-    the 2,000 that are committed.
+    the 2,000 that are committed. `about_four_bits` has the layers of `LARGE` weights and more quantized by a method of
+    a name, and the smaller ones by `SMALL_LAYERS`.
     """
 
     full: Accuracy
     plain: Accuracy
     weights_only: dict[QuantizerSpec, Accuracy]
     static_activations: dict[tuple[QuantizerSpec, QuantizerSpec], Accuracy]
+    about_four_bits: dict[str, MethodResult]
 
 
 def model_card(name: str) -> ModelCard:
@@ -50,6 +83,10 @@ def model_card(name: str) -> ModelCard:
         static_activations={
             (_spec(row, "weight"), _spec(row, "activation")): Accuracy(row["correct"], total)
             for row in stored["static_activations"]
+        },
+        about_four_bits={
+            row["name"]: MethodResult(_spec(row, "spec"), row["bits_per_value"], Accuracy(row["correct"], total))
+            for row in stored["about_four_bits"]
         },
     )
 

@@ -52,7 +52,8 @@ def book_of(learned: Float32Array) -> Book:
     offsets = there - centres[:, :, None]
     units = _unit(np.abs(offsets).max(axis=(2, 3)))
     columns, halves = _searched(offsets * units[..., None, None], missing)
-    return Book(np.where(missing[..., None], np.float32(0), learned), columns, halves, centres, units)
+    held = np.where(missing[..., None], np.float32(0), learned)
+    return Book(held, columns, halves, centres, units, _lanes(columns))
 
 
 def learn(x: Float32Array, cut: Cut, stages: int, codewords: int, rng: np.random.Generator) -> Float32Array:
@@ -146,7 +147,12 @@ def _points(x: Float32Array, cut: Cut, numbers: NDArray[np.int64], frame: tuple[
 
 def _padded(width: int) -> int:
     """Return the width that kernels search: 1, 2, 4 or a multiple of 8."""
-    return next((w for w in (1, 2, 4) if width <= w), -(-width // vectors.WIDEST) * vectors.WIDEST)
+    return next((w for w in vectors.LANES if width <= w), -(-width // vectors.WIDEST) * vectors.WIDEST)
+
+
+def _lanes(columns: Float32Array) -> tuple[np.float32, ...]:
+    """Return the lanes that kernels search columns of this width with."""
+    return vectors.LANES[min(columns.shape[-1], vectors.WIDEST)]
 
 
 def _missing(codewords: NDArray[Any]) -> NDArray[np.bool_]:
@@ -222,14 +228,15 @@ def _assigned(
     _, width, count = points.shape
     each = codewords.shape[1]
     columns, halves = _searched(codewords, _missing(codewords))
+    book = columns, halves, _lanes(columns)
     chunk = max(CHUNK, CHUNK_EACH * each)
     chunks = -(-count // chunk)
     tasks = active.size * chunks
-    sums, counts = np.empty((tasks, halves.shape[1], width)), np.empty((tasks, halves.shape[1]), np.int64)
-    squares = np.empty(counts.shape)
+    sums, counts = np.zeros((tasks, halves.shape[1], width)), np.zeros((tasks, halves.shape[1]), np.int64)
+    squares = np.zeros(counts.shape)
 
     def work(start: int, stop: int) -> None:
-        learning.assign(points, active, columns, halves, chunk, start, stop, places, sums, counts, squares)
+        learning.assign(points, active, book, chunk, start, stop, places, sums, counts, squares)
 
     over_ranges(tasks, work, cost=active.size * count * each)
     found = (array.reshape(active.size, chunks, *array.shape[1:]).sum(axis=1) for array in (sums, counts, squares))

@@ -145,7 +145,8 @@ def other_values(lesson: Lesson) -> Iterator[tuple[str, object]]:
         if isinstance(field, Choice):
             yield from ((field.key, option) for option in field.options if option != field.default)
         elif isinstance(field, Number):
-            yield field.key, int(field.least)
+            if field.least != field.default:
+                yield field.key, int(field.least)
             yield field.key, int(field.greatest) if field.greatest != field.default else int(field.greatest) // 2
 
 

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from explorer import compute, tensors
+from explorer import compute, state, tensors
+from explorer.fields import Choice
 from explorer.figures.mosaic import strips_figure
 from explorer.figures.plane import Plane, plane_figure, view_of
 from explorer.figures.rates import Point, rates_figure
@@ -25,6 +26,7 @@ from explorer.lessons.links import playground_link
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Scene
 from explorer.notation import short
+from explorer.state import PlaygroundState
 from explorer.tensors import Subject
 from explorer.voronoi import voronoi_cells
 from quant_engine import LayerPlan, ProductCodebook, QuantizationPlan, QuantizerSpec
@@ -290,8 +292,8 @@ def test_everything_stored_is_indices_and_codebooks() -> None:
         found = coded(conv3(), spec)
         everything, indices = (rates._point(name, found, counted).bits for counted in (rates.EVERYTHING, rates.INDICES))
         entries = 0 if found.quantizer.learned is None else found.quantizer.learned.size
-        scales = 1 if curve.startswith("integers") else 0
-        assert (everything - indices) * n == pytest.approx(32 * (entries + scales))
+        range_bits = 32 + spec.format.bits if curve.startswith("integers") else 0  # scale and zero point
+        assert (everything - indices) * n == pytest.approx(32 * entries + range_bits)
         x_hat = found.quantizer.fake_quantize(conv3().matrix)
         assert found.report.mse == pytest.approx(np.mean((x_hat.astype(float) - conv3().matrix) ** 2), rel=1e-6)
 
@@ -341,17 +343,19 @@ def test_accuracy_is_the_networks() -> None:
     assert metrics(at)["Every layer so"] == f"{100 * every.value:.1f} %"
 
 
-def test_the_playground_is_told_the_codebook() -> None:
-    link = playground_link("fashion-cnn", "conv3", scene_of(conv3(), ProductCodebook(8, 64, 2, 3, remainder="pad")))
-    assert link == {
-        "model": "fashion-cnn",
-        "tensor": "conv3",
-        "play_format": "vectors",
-        "play_dim": "8",
-        "play_codewords": "64",
-        "play_parts": "2",
-        "play_stages": "3",
-    }
+@pytest.mark.parametrize("form", [(8, 64, 2, 3), (2, 4, 1, 1), (16, 256, 16, 1)])
+def test_the_playground_link_means_the_same_codebook(form: tuple[int, int, int, int]) -> None:
+    dim, codewords, parts, stages = form
+    link = playground_link(
+        "fashion-cnn", "conv3", scene_of(conv3(), ProductCodebook(dim, codewords, parts, stages, "pad"))
+    )
+    fields = {field.key: field for field in state.PLAYGROUND_FIELDS}
+    values = {key: text for key, text in link.items() if key in fields}
+    assert all(fields[key].accepts(text) for key, text in values.items())
+    kinds = {key: text if isinstance(fields[key], Choice) else float(text) for key, text in values.items()}
+    numbers = {key: int(v) if getattr(fields[key], "whole", False) else v for key, v in kinds.items()}
+    found = PlaygroundState.from_fields(numbers).spec(-1.0, 1.0).format
+    assert (found.dim, found.codewords, found.parts, found.stages, found.remainder) == (*form, "pad")
 
 
 def test_large_numbers_are_written_in_powers_of_ten() -> None:

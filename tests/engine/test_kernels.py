@@ -371,10 +371,10 @@ def assign():
     columns, halves = np.zeros((2, 6, 4), np.float32), 0.5 * np.square(codewords.astype(np.float32)).sum(axis=2)
     columns[:, :, :3] = -codewords
     tasks = 3  # of 250, 250 and 100 points
-    places, sums, counts = np.zeros((2, 600), np.int32), np.full((tasks, 6, 4), np.nan), np.zeros((tasks, 6), np.int64)
-    squares = np.full((tasks, 6), np.nan)
+    places, sums, counts = np.zeros((2, 600), np.int32), np.zeros((tasks, 6, 4)), np.zeros((tasks, 6), np.int64)
+    squares = np.zeros((tasks, 6))
     for start, stop in ((0, 1), (1, 3)):
-        given = POINTS, np.array([1]), columns, halves, 250, start, stop
+        given = POINTS, np.array([1]), (columns, halves, vectors.LANES[4]), 250, start, stop
         learning.assign(*given, places, sums, counts, squares)
     expected = reference.square_distances(POINTS[1, :3].T, codewords[1]).argmin(axis=1)
     np.testing.assert_array_equal(places[1], expected)

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 import quant_engine as qe
-from quant_engine.network import ARCHITECTURES, load, model_card
+from quant_engine.network import ARCHITECTURES, LARGE, load, model_card, plan_of_method
 
 IMAGES = 6  # of 2,000 that other processors' arithmetic may decide otherwise
 IMAGES_WITH_RANGES = 20  # … where it may also move the ranges found for activations
@@ -54,6 +54,23 @@ def test_every_accuracy_with_static_activations_is_the_cards(network):
     assert not wrong
 
 
+def test_every_method_of_about_four_bits_costs_and_scores_what_the_card_says(network):
+    rows = model_card(network.name).about_four_bits
+    formats = {type(result.spec.format).__name__ for result in rows.values()}
+    assert formats >= {"IntFormat", "FloatFormat", "Codebook", "KMeans", "VectorCodebook", "ProductCodebook"}
+    wrong = {}
+    for name, result in rows.items():
+        plan = plan_of_method(network.layers(), result.spec)
+        fitted = network.freeze(plan)
+        large = {layer: info for layer, info in network.layers().items() if info.parameters >= LARGE}
+        bits = sum(fitted[layer].weight.storage(info.matrix_shape).bits for layer, info in large.items())
+        assert result.bits_per_value == pytest.approx(bits / sum(info.parameters for info in large.values()))
+        found = network.evaluate(fitted)
+        if abs(found.correct - result.accuracy.correct) > IMAGES_WITH_RANGES:
+            wrong[name] = (found.correct, result.accuracy.correct)
+    assert not wrong
+
+
 def test_eight_bits_lose_next_to_nothing_and_two_bit_activations_much(network):
     card = model_card(network.name)
     for (_, activation), measured in card.static_activations.items():
@@ -68,5 +85,6 @@ def test_the_page_says_what_the_numbers_say():
     for name in ARCHITECTURES:
         card = model_card(name)
         assert f"{card.full.correct:,} of {card.full.total:,}" in text
-        measured = [*card.weights_only.values(), *card.static_activations.values()]
+        methods = [result.accuracy for result in card.about_four_bits.values()]
+        measured = [*card.weights_only.values(), *card.static_activations.values(), *methods]
         assert all(f"{accuracy.value:.4f}" in text for accuracy in measured)

@@ -1,0 +1,278 @@
+"""Lesson 7: non-uniform quantization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+
+from explorer import charts, compute, controls
+from explorer.buckets import Shift, buckets
+from explorer.fields import Choice, Coded, Number
+from explorer.figures.lloyd import describe_lloyd, lloyd_figure
+from explorer.figures.midpoints import Bucketed, describe_midpoints, midpoints_figure
+from explorer.formulas import Convention
+from explorer.instrument import Statistics, statistics
+from explorer.lessons import learning, rivals
+from explorer.lessons.learning import BY_HAND, OPENING, RANDOM, STARTS
+from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
+from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
+from explorer.lessons.prose import read_prose
+from explorer.lessons.rivals import CLIPPED, UNIFORM
+from explorer.lessons.scene import Placed, Scene, nearest_step
+from explorer.lessons.side_by_side import side_by_side
+from explorer.notation import count, latex, share, short
+from quant_engine import KMeans, QuantizerSpec
+
+SLUG = "centroids"
+BITS = Number(f"{SLUG}_bits", "Bits", 1, 5, 4, "Width of a code: b bits name 2ᵇ centroids.", whole=True)
+START = Choice(
+    f"{SLUG}_start",
+    "Start",
+    (*STARTS, BY_HAND),
+    OPENING.start,
+    "Where Lloyd's iteration starts: evenly between the extremes, evenly in the range with the least error, at the "
+    "means of equally filled parts, at values drawn far from each other, or where you have put the centroids.",
+)
+SEED = Number(f"{SLUG}_seed", "Seed", 0, 99, OPENING.seed, "Another seed draws another start.", whole=True)
+STEPS = Number(f"{SLUG}_steps", "Steps", 0, learning.MOST_STEPS, 0, "Of Lloyd's iteration, from the start.", whole=True)
+HAND = Coded(f"{SLUG}_at", "Centroids", learning.is_hand, "ascending numbers with _ between them, 32 at most")
+BUCKET = Number(
+    f"{SLUG}_bucket", "Bucket", 0, learning.MOST_CENTROIDS - 1, OPENING.bucket, "In the formula.", whole=True
+)
+GAINS = {"same": 1.0, "third": 4 / 3, "half": 2.0, "quarter": 4.0}  # error of clipped uniform in units of the least
+PREDICTED_BITS = 4
+AT_BEST = 1.0005  # times the least error: what four figures tell apart
+
+
+def laboratory(bench: Bench) -> Scene:
+    """Draw the centroids, the way of Lloyd's iteration, codewords in their buckets, and codebooks side by side."""
+    with bench.controls:
+        with st.container(width=SLIDER_WIDTH):
+            bits = controls.slider(BITS)
+        start = controls.choice(START, on_change=_to_start)
+        seed = OPENING.seed
+        if start == RANDOM:
+            with st.container(width=SLIDER_WIDTH):
+                seed = controls.whole_number(SEED)
+    hand = learning.read_hand(controls.unshown(HAND))
+    placed = Placed(start, seed, int(controls.unshown(STEPS)), hand, int(controls.unshown(BUCKET)))
+    scene = Scene(bench.subject, QuantizerSpec(KMeans(1 << bits)), placed=placed)
+    _buttons(scene)
+    left, right = figures_of(0.58)
+    with left:
+        _centroids(bench, scene)
+    with right:
+        _way(bench, scene)
+    _middles(bench, scene)
+    side_by_side(bench, bits)
+    return scene
+
+
+def _words() -> dict[str, str]:
+    return dict(read_prose(SLUG).laboratory)
+
+
+def _buttons(scene: Scene) -> None:
+    """Offer steps of Lloyd's iteration, and say where it is."""
+    words, run, placed = _words(), learning.run_of(scene), scene.placed or OPENING
+    at = min(placed.steps, run.last)
+    ways = (("one", at + 1), ("ten", at + 10), ("all", run.last), ("back", 0))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        for name, to in ways:
+            st.button(
+                words[f"step_{name}"],
+                key=f"{SLUG}_step_{name}",
+                on_click=controls.assign,
+                args=({STEPS.key: min(to, run.last)},),
+                disabled=at == (0 if name == "back" else run.last),
+            )
+        st.markdown(words["step_of"].format(at=at, last=run.last))
+    if placed.start == BY_HAND and not learning.usable_hand(placed, learning.levels_of(scene)):
+        st.caption(words["no_hand"])
+
+
+def _centroids(bench: Bench, scene: Scene) -> None:
+    """Draw the histogram with the centroids to drag."""
+    subject, step, words = bench.subject, learning.now(scene), _words()
+    packed: Statistics = compute.kept(f"packed|{subject.key}", lambda: statistics(subject.values, subject.statistics))
+    buckets(
+        f"{SLUG}_buckets",
+        packed,
+        step.centroids,
+        _bucket(scene),
+        _shifted,
+        unit=subject.unit,
+        alt=words["alt"].format(
+            n=count(subject.statistics.size),
+            unit=subject.unit,
+            k=step.centroids.size,
+            lo=short(float(step.centroids[0])),
+            hi=short(float(step.centroids[-1])),
+        ),
+        words=read_prose(SLUG).editor,
+        ink=charts.ink(),
+        veiled=not bench.telling,
+    )
+
+
+def _way(bench: Bench, scene: Scene) -> None:
+    """Draw error and places by step, and say whether Lloyd has ended at the best."""
+    words, run, best = _words(), learning.run_of(scene), learning.optimum_of(scene)
+    if not bench.telling:
+        st.info(words["asked" if bench.predicted else "locked"], icon=":material/lock:")
+        return
+    at = min((scene.placed or OPENING).steps, run.last)
+    steps = run.steps[: at + 1]
+    chart = lloyd_figure(steps, best.mse, bench.subject.unit, bench.canvas)
+    charts.show(chart, f"{SLUG}_chart_way", describe_lloyd(steps, best.mse))
+    with numbers():
+        st.metric("MSE", short(steps[-1].mse))
+        st.metric("Least of all", short(best.mse))
+        st.metric("Ratio", _beside(steps[-1].mse, best.mse))
+    if at == run.last:
+        name = "ended_best" if _is_best(run.end.mse, best.mse) else "ended_above"
+        st.caption(words[name].format(last=run.last, ratio=_beside(run.end.mse, best.mse)))
+    else:
+        st.caption(words["under_way"])
+
+
+def _middles(bench: Bench, scene: Scene) -> None:
+    """Draw where codewords stand in their buckets: those of the clipped uniform codebook, and those on display."""
+    words, step = _words(), learning.now(scene)
+    st.subheader(words["middles_title"])
+    st.markdown(words["middles_lead"])
+    levels = rivals.levels(bench.subject, CLIPPED, int(scene.spec.format.bits)).astype(np.float64)
+    even = (levels[1:] + levels[:-1]) / 2
+    books = {
+        words["even_book"]: Bucketed(levels, even, learning.means_of(bench.subject, even)),
+        words["this_book"]: Bucketed(
+            step.centroids, step.thresholds, learning.means_of(bench.subject, step.thresholds)
+        ),
+    }
+    if min(book.levels.size for book in books.values()) < 3:
+        st.caption(words["no_middles"])
+        return
+    charts.show(midpoints_figure(books, bench.canvas), f"{SLUG}_chart_middles", describe_midpoints(books))
+
+
+def _to_start() -> None:
+    """Take no steps from another start (a callback)."""
+    controls.assign({STEPS.key: 0})
+
+
+def _shifted(shift: Shift) -> None:
+    """Take over what a hand has done (a callback)."""
+    values: dict[str, object] = {BUCKET.key: shift.bucket}
+    if shift.centroids is not None:
+        values |= {START.key: BY_HAND, HAND.key: learning.write_hand(shift.centroids), STEPS.key: 0}
+    controls.assign(values)
+
+
+def prediction(scene: Scene) -> str:
+    """Say how much k-means gains over a uniform codebook that is clipped well."""
+    clipped, best = _error(scene, CLIPPED, PREDICTED_BITS), _least(scene, PREDICTED_BITS)
+    return nearest_step(clipped / best if best else 1.0, GAINS)
+
+
+def facts(scene: Scene) -> Facts:
+    """Return the numbers that the prose quotes."""
+    bits = int(scene.spec.format.bits)
+    run, best, k = learning.run_of(scene), learning.optimum_of(scene), learning.levels_of(scene)
+    uniform, clipped, least = (
+        _error(scene, UNIFORM, PREDICTED_BITS),
+        _error(scene, CLIPPED, PREDICTED_BITS),
+        _least(scene, PREDICTED_BITS),
+    )
+    fall = uniform - least
+    bits_stored = QuantizerSpec(KMeans(k)).storage(scene.subject.values.shape).bits_per_value
+    return {
+        "bits": str(bits),
+        "k": str(k),
+        "start": (scene.placed or OPENING).start,
+        "over_uniform": _beside(uniform, least),
+        "over_clipped": _beside(clipped, least),
+        "clipping_gain": _beside(uniform, clipped),
+        "clipping_part": share((uniform - clipped) / fall) if fall > 0 else "none",
+        "stored": short(bits_stored, 5),
+        "last": str(run.last),
+        "end": _beside(run.end.mse, best.mse),
+        "full": _fullest(run.end.counts),
+        "thin": share(float(run.end.counts.min() / run.end.counts.sum())),
+        "equal": share(1 / k),
+    }
+
+
+def written(scene: Scene, convention: Convention) -> Sequence[str]:
+    """Write out the mean of a bucket and the threshold beside it."""
+    step, k = learning.now(scene), _bucket(scene)
+    mean = float(learning.means_of(scene.subject, step.thresholds)[k])
+    held = round(float(step.counts[k]))
+    general = r"c_k \leftarrow \frac{1}{n_k} \sum_{r \in \mathrm{bucket}\;k} r"
+    live = rf"\frac{{{latex(mean * held)}}}{{{held}}} = {latex(mean)}" if held else r"\text{no value}"
+    lines = [general, rf"c_{{{k}}} = {latex(float(step.centroids[k]))} \;\leftarrow\; {live}"]
+    if step.thresholds.size:
+        t = min(k, step.thresholds.size - 1)
+        a, b = (float(step.centroids[t + i]) for i in (0, 1))
+        sums = rf"\frac{{{latex(a)} + {_signed(b)}}}{{2}} = {latex(float(step.thresholds[t]))}"
+        lines.append(rf"t_{{{t}}} = \frac{{c_{{{t}}} + c_{{{t + 1}}}}}{{2}} = {sums}")
+    return lines
+
+
+def question(scene: Scene) -> Choices:
+    """Ask how full the fullest bucket is once Lloyd has stopped."""
+    run, best, k = learning.run_of(scene), learning.optimum_of(scene), learning.levels_of(scene)
+
+    def fullest(counts: np.ndarray) -> float:
+        return float(counts.max() / counts.sum())
+
+    wrong = {
+        "equal": 1 / k,
+        "best": fullest(best.step.counts),
+        "uniform": fullest(_even_counts(scene)),
+        "start": fullest(run.steps[0].counts),
+    }
+    return choices(fullest(run.end.counts), wrong, share)
+
+
+def _even_counts(scene: Scene) -> np.ndarray:
+    start = learning.start_of(scene.subject, learning.levels_of(scene), replace(OPENING))
+    thresholds = (start[1:] + start[:-1]) / 2
+    below = scene.subject.statistics.sums_below(np.nextafter(thresholds, np.inf))[:, 0]
+    return np.diff(below, prepend=0.0)
+
+
+def _error(scene: Scene, rival: rivals.Rival, bits: int) -> float:
+    return rivals.report(scene.subject, rival, bits).mse
+
+
+def _least(scene: Scene, bits: int) -> float:
+    return learning.optimum_of(replace(scene, spec=QuantizerSpec(KMeans(1 << bits)))).mse
+
+
+def _bucket(scene: Scene) -> int:
+    return min((scene.placed or OPENING).bucket, learning.now(scene).centroids.size - 1)
+
+
+def _fullest(counts: np.ndarray) -> str:
+    return share(float(counts.max() / counts.sum()))
+
+
+def _is_best(error: float, least: float) -> bool:
+    return error <= least * AT_BEST
+
+
+def _beside(error: float, least: float) -> str:
+    """Write an error in units of a lesser one, four figures long; both may be 0."""
+    if not least:
+        return "×1" if not error else "×∞"
+    return f"×{short(error / least, 4)}"
+
+
+def _signed(value: float) -> str:
+    return f"({latex(value)})" if value < 0 else latex(value)
+
+
+LESSON = Lesson(7, SLUG, (BITS, START, SEED, STEPS, HAND, BUCKET), laboratory, prediction, facts, written, question)

@@ -1,0 +1,124 @@
+"""Codebooks of one size side by side: codewords over the tensor, error, bits, and accuracy as it comes."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import Future
+from typing import Any
+
+import streamlit as st
+
+from explorer import charts, compute
+from explorer.figures.rugs import Rugs, describe_rugs, even_figure
+from explorer.jobs import SupersededError
+from explorer.lessons import rivals
+from explorer.lessons.model import Bench
+from explorer.lessons.parts import figures_of
+from explorer.lessons.prose import read_prose
+from explorer.notation import accuracy, count, decibels, ratio, short
+from explorer.tensors import Subject
+from quant_engine import LayerPlan, QuantError
+from quant_engine.network import Accuracy
+
+SLUG = "centroids"
+OWNER_KEY = "centroids_owner"
+PENDING = "…"
+LOOK = 0.5  # seconds between two looks at answers that are awaited
+
+
+def side_by_side(bench: Bench, bits: int) -> None:
+    """Draw what each codebook of this width does to the tensor, once that may be told."""
+    words = read_prose(SLUG).laboratory
+    st.subheader(words["rivals_title"].format(k=1 << bits))
+    if not bench.telling:
+        st.info(words["asked" if bench.predicted else "locked"], icon=":material/lock:")
+        return
+    subject, found = bench.subject, rivals.entered(bits)
+    levels = {rival.name: rivals.levels(subject, rival, bits) for rival in found}
+    shown = Rugs(subject.values, subject.statistics, levels, subject.unit)
+    left, right = figures_of(0.5)
+    with left:
+        charts.show(even_figure(shown, bench.canvas), f"{SLUG}_chart_rivals", describe_rugs(shown))
+        absent = [words[f"absent_{rival.key}"] for rival in rivals.RIVALS if rival not in found]
+        st.caption(" ".join([words["rivals_ranges"], *absent]))
+    with right:
+        if subject.is_weight:
+            waiting = any(not future.done() for future in _futures(bench, bits).values())
+            st.fragment(_measured, run_every=LOOK if waiting else None)(bench, bits, waiting)
+        else:
+            st.table(_rows(subject, bits))
+            st.caption(words["rivals_no_accuracy"])
+
+
+def _rows(subject: Subject, bits: int) -> list[dict[str, str]]:
+    """Return one record for each codebook."""
+    least = rivals.report(subject, rivals.OPTIMAL, bits).mse
+    records = []
+    for rival, spec in rivals.entered(bits).items():
+        lost = rivals.report(subject, rival, bits)
+        records.append(
+            {
+                "codebook": rival.name,
+                "bits per value": short(spec.storage(subject.values.shape).bits_per_value, 4),
+                "MSE": short(lost.mse),
+                "of the least": ratio(lost.mse, least) if least else "×1" if not lost.mse else "×∞",
+                "SQNR": decibels(lost.sqnr_db),
+            }
+        )
+    return records
+
+
+def _measured(bench: Bench, bits: int, ticking: bool) -> None:
+    """Draw the table with the accuracies that there are; this part of the page reruns by itself until all are there."""
+    words, futures = read_prose(SLUG).laboratory, _futures(bench, bits)
+    records = _rows(bench.subject, bits)
+    for record, future in zip(records, futures.values(), strict=True):
+        record[words["this_layer"]], record[words["every_layer"]] = _accuracies(future)
+    done = [future for future in futures.values() if future.done()]
+    st.table(records)
+    if len(done) < len(futures):
+        st.progress(len(done) / len(futures), words["measuring"].format(done=len(done), total=len(futures)))
+    elif plain := _plain(done):
+        low, high = plain.interval
+        st.caption(
+            words["accuracy_note"].format(
+                plain=accuracy(plain.value),
+                low=accuracy(low),
+                high=accuracy(high),
+                n=count(plain.total),
+                one=short(100 / plain.total),
+            )
+        )
+    if ticking != (len(done) < len(futures)):
+        st.rerun()  # the clock of this part stops with the page
+
+
+def _futures(bench: Bench, bits: int) -> dict[rivals.Rival, Future[Any]]:
+    """Return the accuracies of each codebook, to come or there."""
+    owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
+    return {
+        rival: compute.accuracies(f"{owner}|{rival.key}", bench.model, bench.layer, LayerPlan(spec))
+        for rival, spec in rivals.entered(bits).items()
+    }
+
+
+def _accuracies(future: Future[Any]) -> tuple[str, str]:
+    """Write accuracy with this layer and with every layer quantized so, as far as there is an answer."""
+    if not future.done():
+        return PENDING, PENDING
+    try:
+        _, alone, everywhere = future.result()
+    except SupersededError:
+        return PENDING, PENDING
+    except QuantError as error:
+        return PENDING, f"not possible: {error}"
+    return accuracy(alone.value), accuracy(everywhere.value)
+
+
+def _plain(done: list[Future[Any]]) -> Accuracy | None:
+    """Return the accuracy in floating point, from any answer."""
+    for future in done:
+        if future.exception() is None:
+            plain: Accuracy = future.result()[0]
+            return plain
+    return None

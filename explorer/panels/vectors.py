@@ -1,0 +1,29 @@
+"""A vector format in the playground: vectors and codewords, and what an index costs."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from explorer import charts, compute, formulas, notation
+from explorer.figures.coordinates import coordinates_figure, describe_coordinates
+from explorer.results import Outcome
+
+
+def vectors_panel(model: str, layer: str, result: Outcome) -> None:
+    """Draw the tensor's vectors with what comes back for them, and write out the rate."""
+    spec, report = result.spec, result.report
+    vectors, back = compute.vectors(model, layer, spec)
+    left, right = st.columns([57, 43], gap="medium")
+    with left:
+        canvas = charts.canvas(f"{model}{layer}{spec.key}")
+        charts.show(coordinates_figure(vectors, back, canvas), "coordinates", describe_coordinates(vectors, back))
+    with right:
+        with st.container(horizontal=True, gap="medium"):
+            st.metric("Mean squared error", notation.short(report.mse))
+            st.metric("Signal to noise", notation.decibels(report.sqnr_db))
+            st.metric("Codewords used", f"{notation.count(result.codes_used)} of {notation.count(result.codes_total)}")
+        st.latex(formulas.rate_formula(spec, result.storage))
+        st.caption(
+            "Indices, and codebooks at 32 bits an entry. Rows that vectors do not divide are filled up with zeros, "
+            "which are counted too."
+        )
