@@ -28,6 +28,8 @@ def lloyd_figure(steps: Sequence[LloydStep], least: float, unit: str, canvas: Ca
     shapes = [{**dashed, "line": {"color": theme.NEUTRAL, "dash": "dash", "width": 2}}] if least > 0 else []
     named = {"xref": "x domain", "xanchor": "right", "yanchor": "top", "yref": ERRORS}
     notes = [parts.note("least of all", 1.0, np.log10(least), canvas.ink, **named)] if least > 0 else []
+    if not any(errors):
+        notes.append(parts.note("no error at all", 0.5, 0.5, canvas.ink, xref="x domain", yref=f"{ERRORS} domain"))
     return theme.figure(
         [_errors(errors), *_ways(steps)],
         HEIGHT,

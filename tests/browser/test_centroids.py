@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from explorer import notation
 from explorer.buckets.mount import script
 from explorer.instrument import Setting, pack, statistics
-from quant_engine import Distribution
+from quant_engine import Distribution, KMeans, QuantizerSpec, fit
 from quant_engine.distribution import linear_start, lloyd_steps
 from quant_engine.network import load
 from tests.browser.conftest import FORMS, NO_FAULTS, faults_on, metrics, photograph, settle
@@ -259,3 +260,22 @@ def test_thirty_two_centroids_and_an_outlier_fit_every_window(app: str, open_pag
     wide = page.locator(".buckets").evaluate("e => e.scrollWidth - e.clientWidth")
     assert wide <= 1
     photograph(page, f"centroids-outlier-{form}")
+
+
+def test_the_playground_goes_on_with_the_best_centroids(app: str, open_page: Opener) -> None:
+    page = open_lesson(open_page, app, "centroids_bits=3")
+    page.get_by_role("link", name="Open in the playground").click()
+    expect(page.get_by_role("slider", name="Bits")).to_have_value("3")
+    settle(page)
+    weights = load("fashion-cnn").weight("conv3")
+    report = fit(weights, QuantizerSpec(KMeans(8))).measure(weights)
+    assert metrics(page)["Greatest error"] == notation.short(report.max_abs)
+
+
+def test_every_column_of_the_table_can_be_reached_on_a_phone(app: str, open_page: Opener) -> None:
+    page = open_lesson(open_page, app, "", "phone")
+    last = page.get_by_role("columnheader", name="every layer so")
+    last.scroll_into_view_if_needed()
+    box = last.bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= page.viewport_size["width"]
