@@ -12,7 +12,6 @@ from explorer import charts, compute, controls
 from explorer.fields import Choice, Number
 from explorer.figures.plane import Plane, describe_plane, plane_figure, view_of
 from explorer.lessons.coded import Coded, coded, times_less
-from explorer.lessons.model import Bench
 from explorer.lessons.parts import SLIDER_WIDTH, figures_of
 from explorer.lessons.prose import read_prose
 from explorer.lessons.rivals import CLIPPED, OPTIMAL
@@ -91,24 +90,38 @@ def correlation(subject: Subject) -> float:
     return float(np.prod(apart, axis=1).mean() / np.prod(pairs.std(axis=0)))
 
 
-def pairs_laboratory(bench: Bench) -> None:
+@st.fragment
+def pairs_laboratory(subject: Subject, predicted: bool) -> None:
     """Draw the tensor's own pairs and synthetic ones, each cut by a grid and by cells, and what that loses."""
     words = read_prose(SLUG).laboratory
     st.subheader(words["pairs_title"])
     st.markdown(words["pairs_lead"])
     with st.container(horizontal=True, gap="medium"):
         bits, grid = int(controls.choice(BITS).split()[0]), controls.choice(GRID)
-    _planes(bench.subject, bits, grid, "real")
-    st.caption(_sampled(bench.subject))
+    _planes(subject, bits, grid, "real")
+    said = words["pairs_table"].format(bits=bits, grid=grid, n=count(1 << 2 * bits))
+    _losses(subject, bits, predicted, _sampled(subject), said if predicted else f"{said} {words['pairs_locked']}")
+    _synthetic(bits, grid)
+
+
+@st.fragment
+def _synthetic(bits: int, grid: str) -> None:
+    """Draw pairs of any correlation."""
+    words = read_prose(SLUG).laboratory
     with st.container(width=2 * SLIDER_WIDTH):
         rho = controls.slider(RHO) / 100
-    synthetic = synthetic_pairs(rho)
-    _planes(synthetic, bits, grid, "synthetic")
-    st.caption(words["pairs_synthetic"].format(rho=f"{rho:g}", n=count(SAMPLES), drawn=count(DRAWN)))
-    for subject, told, place in zip((bench.subject, synthetic), (bench.predicted, True), figures_of(0.5), strict=True):
-        place.table(_table(subject, bits, told))
-    said = words["pairs_table"].format(bits=bits, grid=grid, n=count(1 << 2 * bits))
-    st.caption(said if bench.predicted else f"{said} {words['pairs_locked']}")
+    subject = synthetic_pairs(rho)
+    _planes(subject, bits, grid, "synthetic")
+    said = words["pairs_synthetic"].format(rho=f"{rho:g}", n=count(SAMPLES), drawn=count(DRAWN))
+    _losses(subject, bits, True, said)
+
+
+def _losses(subject: Subject, bits: int, told: bool, *captions: str) -> None:
+    """Show the table of what every way loses, and what there is to say."""
+    left, right = figures_of(0.5)
+    left.table(_table(subject, bits, told))
+    for caption in captions:
+        right.caption(caption)
 
 
 def _planes(subject: Subject, bits: int, grid: str, name: str) -> None:

@@ -97,14 +97,20 @@ def rates_laboratory(bench: Bench, scene: Scene) -> None:
     said = read_prose(SLUG).laboratory
     st.subheader(said["rates_title"])
     st.markdown(said["rates_lead"])
-    counted = controls.choice(COUNTED)
-    st.caption(said["rates_everything" if counted == EVERYTHING else "rates_indices"])
     if not bench.predicted:
+        _counted()
         st.info(said["rates_locked"], icon=":material/lock:")
         return
     tracing = _tracing(scene)
     ticking = tracing.running
-    st.fragment(_body, run_every=PAUSE if ticking else None)(tracing, counted, ticking)
+    st.fragment(_body, run_every=PAUSE if ticking else None)(tracing, ticking)
+
+
+def _counted() -> str:
+    """Show the choice of what is counted, with what it means, and return it."""
+    said, counted = read_prose(SLUG).laboratory, controls.choice(COUNTED)
+    st.caption(said["rates_everything" if counted == EVERYTHING else "rates_indices"])
+    return counted
 
 
 def _tracing(scene: Scene) -> Tracing:
@@ -119,7 +125,8 @@ def _tracing(scene: Scene) -> Tracing:
     return found
 
 
-def _body(tracing: Tracing, counted: str, ticking: bool) -> None:
+def _body(tracing: Tracing, ticking: bool) -> None:
+    counted = _counted()
     if tracing.running:
         tracing.advance(AT_ONCE)
     if tracing.running:

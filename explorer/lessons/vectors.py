@@ -35,7 +35,7 @@ WEAK, STRONG = 0.0, 0.9  # correlations that the reveal compares
 
 def laboratory(bench: Bench) -> Scene:
     """Draw pairs, codebooks with what comes back, rate and distortion, and accuracy."""
-    pairs.pairs_laboratory(bench)
+    pairs.pairs_laboratory(bench.subject, bench.predicted)
     scene = product.product_laboratory(bench)
     rates.rates_laboratory(bench, scene)
     if bench.subject.is_weight:
@@ -84,7 +84,7 @@ def facts(scene: Scene) -> Facts:
 def _place(mse: float, bound: float) -> str:
     """Say where an error lies beside the bound."""
     if not mse or not bound:
-        return "it leaves nothing to bound" if not bound else "the error is 0"
+        return "the error is 0" if bound else "a constant tensor needs no bits"
     distance = 10 * math.log10(mse / bound)
     return f"the error lies {decibels(abs(distance))} {'above' if distance >= 0 else 'below'} it"
 
