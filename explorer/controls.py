@@ -30,7 +30,7 @@ def choice(field: Choice, disabled: bool = False, on_change: Callable[[], None] 
     return picked or field.default
 
 
-def menu(field: Choice, disabled: bool = False) -> str:
+def menu(field: Choice, disabled: bool = False, on_change: Callable[[], None] | None = None) -> str:
     """Show a drop-down list of words, of which one is chosen."""
     return st.selectbox(
         field.label,
@@ -38,6 +38,7 @@ def menu(field: Choice, disabled: bool = False) -> str:
         index=field.options.index(field.default),
         key=field.key,
         help=field.help,
+        on_change=on_change,
         bind="query-params",
         disabled=disabled,
     )
