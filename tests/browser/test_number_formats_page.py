@@ -151,7 +151,7 @@ def test_a_control_is_taken_down_to_what_the_format_has(app: str, open_page: Ope
     page.get_by_role("combobox", name="Format").click()
     page.get_by_role("option", name="centroids", exact=True).click()
     settle(page)
-    expect(page.get_by_role("slider", name="Bits")).to_have_attribute("aria-valuenow", "8")
+    expect(page.get_by_role("slider", name="Bits")).to_have_value("8")
     assert "play_bits=8" in page.url
 
 
