@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from explorer.fields import Choice, Field, Number
 
@@ -42,12 +44,12 @@ def menu(field: Choice, disabled: bool = False, on_change: Callable[[], None] | 
     )
 
 
-def slider(field: Number, greatest: int | None = None) -> int:
-    """Show a slider over whole numbers; `greatest` narrows the range to what is at hand."""
+def slider(field: Number) -> int:
+    """Show a slider over whole numbers."""
     return st.slider(
         field.label,
         int(field.least),
-        _narrowed(field, greatest),
+        int(field.greatest),
         int(field.default or field.least),
         key=field.key,
         help=field.help,
@@ -72,12 +74,11 @@ def fine_slider(field: Number) -> float:
 
 def whole_number(field: Number, greatest: int | None = None) -> int:
     """Show a number field with buttons to step; `greatest` narrows the range to what is at hand."""
-    most = _narrowed(field, greatest)
     return st.number_input(
         field.label,
         int(field.least),
-        most,
-        min(int(field.default or 0), most),
+        int(field.greatest if greatest is None else greatest),
+        int(field.default or 0),
         step=1,
         key=field.key,
         help=field.help,
@@ -85,14 +86,13 @@ def whole_number(field: Number, greatest: int | None = None) -> int:
     )
 
 
-def _narrowed(field: Number, greatest: int | None) -> int:
-    """Return the end of a control's range, and hold what is set, or asked for in the address, within it."""
-    if greatest is None:
-        return int(field.greatest)
-    asked = str(st.session_state.get(field.key, st.query_params.get(field.key, field.default)))
-    if field.accepts(asked) and int(asked) > greatest:
+def hold(field: Number, greatest: int) -> None:
+    """Take down to `greatest` what is set above it, before the control is drawn.
+
+    The control keeps its range: with another one it would be a new control to Streamlit, which then asks the address.
+    """
+    if int(st.session_state.get(field.key, field.default)) > greatest:
         st.session_state[field.key] = greatest
-    return greatest
 
 
 def real_number(
@@ -135,6 +135,20 @@ def reset(fields: tuple[Field, ...]) -> None:
     """Put every field back to its default (a callback)."""
     for field in fields:
         st.session_state[field.key] = field.default
+
+
+def restore(fields: tuple[Field, ...], values: Mapping[str, Any]) -> None:
+    """Set every field, to what is given or its default (a callback).
+
+    Streamlit keeps the address of controls that are drawn; that of those about to be drawn is set here.
+    """
+    reset(fields)
+    assign(values)
+    for field in fields:
+        value = values.get(field.key, field.default)
+        if value != field.default:
+            with contextlib.suppress(StreamlitAPIException):  # of a control that is drawn
+                st.query_params[field.key] = str(value)
 
 
 def assign(values: Mapping[str, Any]) -> None:

@@ -191,5 +191,4 @@ def _pin_present(kept: list[Pin]) -> None:
 
 def _show(pin: Pin) -> None:
     """Set the controls to a pinned setting (a callback)."""
-    controls.reset(state.PLAYGROUND_FIELDS)
-    controls.assign(pin)
+    controls.restore(state.PLAYGROUND_FIELDS, pin)

@@ -59,15 +59,17 @@ def _settings() -> PlaygroundState:
 def _format_fields(kind: Kind) -> None:
     """Draw what a kind of format leaves to choose."""
     if kind.most_bits is not None:
+        controls.hold(state.BITS, kind.most_bits)
         with st.container(width=BITS_WIDTH):
-            controls.slider(state.BITS, kind.most_bits)
+            controls.slider(state.BITS)
     for field in kind.fields:
         if isinstance(field, Choice):
             _menu(field)
         else:
-            limit = LIMITS.get(field.key)
+            if field.key in LIMITS:
+                controls.hold(field, LIMITS[field.key](_settings()))
             with st.container(width=NUMBER_WIDTH):
-                controls.whole_number(field, None if limit is None else limit(_settings()))
+                controls.whole_number(field)
 
 
 def block_field(spec: QuantizerSpec, shape: tuple[int, ...]) -> int:

@@ -7,7 +7,7 @@ import pytest
 from explorer import state
 from explorer.fields import Choice
 from explorer.state import PlaygroundState
-from quant_engine import FixedRange, IntFormat, MinMax, PerGroup, PerTensor, QuantError, QuantizerSpec
+from quant_engine import FixedRange, IntFormat, MinMax, PerChannel, PerGroup, PerTensor, QuantError, QuantizerSpec
 
 
 def test_keys_are_unique_and_carry_the_pages_prefix() -> None:
@@ -60,3 +60,16 @@ def test_a_range_without_width_is_refused() -> None:
 def test_groups_that_do_not_divide_get_a_short_last_block() -> None:
     spec = PlaygroundState(granularity="sub-channel", group=48).spec(-1.0, 1.0)
     assert spec.granularity == PerGroup(48, remainder="short")
+
+
+@pytest.mark.parametrize("values", [{"play_format": "fixed point"}, {"play_format": "float", "play_float": "BF16"}])
+def test_formats_without_scales_have_no_groups(values: dict[str, object]) -> None:
+    asked = PlaygroundState.from_fields({**values, state.GRANULARITY.key: "channel"})
+    assert asked.spec(-1.0, 1.0).granularity == PerTensor()
+    assert "channel" not in asked.description
+
+
+@pytest.mark.parametrize("name", ["centroids", "float", "NF4"])
+def test_formats_with_scales_or_codebooks_have_groups(name: str) -> None:
+    asked = PlaygroundState.from_fields({"play_format": name, state.GRANULARITY.key: "channel"})
+    assert asked.spec(-1.0, 1.0).granularity == PerChannel(0)

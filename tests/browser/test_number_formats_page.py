@@ -23,7 +23,7 @@ from quant_engine import (
     fit,
     power_of_two,
 )
-from tests.browser.conftest import FORMS, NO_FAULTS, faults_on, photograph, settle
+from tests.browser.conftest import FORMS, NO_FAULTS, faults_on, metrics, photograph, settle
 from tests.browser.test_instrument import arithmetic, await_setting, confirmed, grip, numbers, tensors
 from tests.browser.test_playground import assert_shows
 
@@ -131,3 +131,31 @@ def test_a_comparison_fits_every_window(app: str, open_page: Opener, form: str) 
     settle(page)
     assert faults_on(page) == NO_FAULTS
     photograph(page, f"compare-{form}")
+
+
+def test_a_preset_is_in_the_address_with_the_controls_it_makes_appear(app: str, open_page: Opener) -> None:
+    page = open_page(app)
+    page.get_by_role("button", name="Presets").click()
+    page.get_by_role("button", name="NVFP4").click()
+    settle(page)
+    shown = assert_bits(page, "4.502")
+    for part in ("play_format=float", "play_scales=E4M3", "play_group=16", "play_granularity=sub-channel"):
+        assert part in page.url
+    page.reload()
+    settle(page)
+    assert assert_bits(page, "4.502") == shown
+
+
+def test_a_control_is_taken_down_to_what_the_format_has(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/?play_bits=12")
+    page.get_by_role("combobox", name="Format").click()
+    page.get_by_role("option", name="centroids", exact=True).click()
+    settle(page)
+    expect(page.get_by_role("slider", name="Bits")).to_have_value("8")
+    assert "play_bits=8" in page.url
+
+
+def assert_bits(page: Page, expected: str) -> dict[str, str]:
+    found = metrics(page)
+    assert found["Bits per value"] == expected
+    return found

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.clipping import MinMax
+from quant_engine.errors import QuantError
 from quant_engine.granularity import Granularity
 from quant_engine.inputs import Float32Array
 from quant_engine.quantizer.report import ErrorReport
@@ -24,6 +26,20 @@ class Parameters:
     scale: Float32Array
     zero_point: NDArray[np.int32]
     learned: Float32Array | None = None
+
+
+OWN_CHOICES: dict[str, Any] = {"symmetric": True, "clipping": MinMax(), "scale_format": None, "rounding": "nearest"}
+
+
+def refuse_choices(spec: QuantizerSpec, why: str) -> None:
+    """Check that a spec leaves range, scales, zero points and rounding to a format that finds them by itself.
+
+    Raises:
+        QuantError: for a choice, with the reason and the remedy.
+    """
+    for name, value in OWN_CHOICES.items():
+        if getattr(spec, name) != value:
+            raise QuantError(f"{name}={getattr(spec, name)!r} with {spec.format}: {why}; use {name}={value!r}")
 
 
 class Fitted(Protocol):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.clipping import MinMax
 from quant_engine.distribution import WeightedValues, optimal_codebooks, quantile_codebooks
 from quant_engine.errors import QuantError
 from quant_engine.formats import ScalarCodebook
@@ -18,7 +17,7 @@ from quant_engine.formats.base import checked_codes
 from quant_engine.granularity import BlockGrid, Granularity
 from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
 from quant_engine.kernels import affine, codebooks
-from quant_engine.quantizer.codings.base import Fitted, Parameters
+from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_choices
 from quant_engine.quantizer.codings.flat import Flat, FlatCoding, Pass
 from quant_engine.quantizer.storage import Storage
 
@@ -46,13 +45,7 @@ class ScalarCodebookCoding(FlatCoding):
 
     def refuse(self, spec: QuantizerSpec) -> None:
         """Check that nothing is asked for that codewords replace: range, scale, zero point, rounding."""
-        own = {"symmetric": True, "clipping": MinMax(), "scale_format": None, "rounding": "nearest"}
-        for name, value in own.items():
-            if getattr(spec, name) != value:
-                raise QuantError(
-                    f"{name}={getattr(spec, name)!r} with {self.format}: codewords are learned where the values are, "
-                    f"and values go to the nearest; use {name}={value!r}"
-                )
+        refuse_choices(spec, "codewords are learned where the values are, and values go to the nearest")
 
     def refuse_parameters(self, fitted: Fitted) -> None:
         """Check that every block has codewords, ascending, with NaN after them, and no scale or zero point."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.clipping import Blocks, MinMax
+from quant_engine.clipping import Blocks
 from quant_engine.errors import QuantError
 from quant_engine.formats import BlockFormat
 from quant_engine.formats.base import checked_codes
@@ -17,7 +17,7 @@ from quant_engine.granularity import Granularity, PerGroup, PerSample, PerTensor
 from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
 from quant_engine.kernels import affine, ggml
 from quant_engine.kernels.parallel import over_ranges
-from quant_engine.quantizer.codings.base import Fitted, Parameters
+from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_choices
 from quant_engine.quantizer.codings.flat import Flat, FlatCoding, Pass
 from quant_engine.quantizer.rounding import least_reaching
 from quant_engine.quantizer.storage import Storage
@@ -51,13 +51,7 @@ class GgmlCoding(FlatCoding):
 
     def refuse(self, spec: QuantizerSpec) -> None:
         """Check that all is left to the format."""
-        own = {"symmetric": True, "clipping": MinMax(), "scale_format": None, "rounding": "nearest"}
-        for name, value in own.items():
-            if getattr(spec, name) != value:
-                raise QuantError(
-                    f"{name}={getattr(spec, name)!r} with {self.format}: the format has a fit and a rounding of its "
-                    f"own; use {name}={value!r}"
-                )
+        refuse_choices(spec, "the format has a fit and a rounding of its own")
 
     def refuse_parameters(self, fitted: Fitted) -> None:
         """Check that there are d and m of every block, within float16, and that the scale is what it makes of d."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.clipping import MinMax
 from quant_engine.errors import QuantError
 from quant_engine.formats import VectorFormat
 from quant_engine.formats.base import checked_codes
@@ -19,7 +18,7 @@ from quant_engine.kernels import affine, vectors
 from quant_engine.kernels.compile import INFINITY_BITS
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.quantizer.codewords import Cut, book_of, learn
-from quant_engine.quantizer.codings.base import Fitted, Parameters
+from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_choices
 from quant_engine.quantizer.report import ErrorReport, report_from_totals
 from quant_engine.quantizer.storage import Storage
 
@@ -52,13 +51,7 @@ class VectorCoding:
 
     def refuse(self, spec: QuantizerSpec) -> None:
         """Check that nothing is asked for that codewords replace: range, scale, zero point, rounding."""
-        own = {"symmetric": True, "clipping": MinMax(), "scale_format": None, "rounding": "nearest"}
-        for name, value in own.items():
-            if getattr(spec, name) != value:
-                raise QuantError(
-                    f"{name}={getattr(spec, name)!r} with {self.format}: codewords are learned where the vectors are, "
-                    f"and vectors go to the nearest; use {name}={value!r}"
-                )
+        refuse_choices(spec, "codewords are learned where the vectors are, and vectors go to the nearest")
 
     def refuse_parameters(self, fitted: Fitted) -> None:
         """Check that there are codewords, and no scale or zero point."""
