@@ -14,6 +14,7 @@ from quant_engine import Distribution
 
 SEED = 0
 SAMPLES = 10_000
+SAMPLE_ROW = 80  # synthetic values in a row, where they are taken as a matrix
 IMAGES = 64  # of the calibration images, for activations
 MOST_SIGMAS = 60
 
@@ -22,12 +23,21 @@ Float32Array = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A tensor on display: `key` names its content for caches, `title` and `unit` (of one value) name it on screen."""
+    """A tensor on display: `key` names its content for caches, `title` and `unit` (of one value) name it on screen.
+
+    Its values are flat; `row` of them lie along its last axis.
+    """
 
     key: str
     title: str
     unit: str
     values: Float32Array
+    row: int = 1
+
+    @property
+    def matrix(self) -> Float32Array:
+        """The values as rows of the tensor's last axis."""
+        return self.values.reshape(-1, self.row)
 
     @property
     def statistics(self) -> Distribution:
@@ -117,14 +127,14 @@ def _make(source: str, model: str, layer: str, outlier: int) -> Subject:
     if outlier:
         values[0] = outlier
     title = f"{SAMPLES:,} values of a {source.removeprefix('synthetic ')} distribution (synthetic)"
-    return Subject(f"{source}|{outlier}", title, "value", values)
+    return Subject(f"{source}|{outlier}", title, "value", values.reshape(-1, SAMPLE_ROW))
 
 
 def _read_only(made: Subject) -> Subject:
     values = np.ascontiguousarray(made.values).reshape(-1)
     if values.flags.writeable:
         values.flags.writeable = False
-    return Subject(made.key, made.title, made.unit, values)
+    return Subject(made.key, made.title, made.unit, values, made.values.shape[-1])
 
 
 def tensor_fields(prefix: str, default: str = "weights") -> tuple[Choice, Number]:

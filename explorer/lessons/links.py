@@ -8,8 +8,8 @@ from typing import Any
 from explorer import state
 from explorer.fields import Field
 from explorer.lessons.scene import Scene
-from explorer.number_formats import FORMAT
-from quant_engine import FixedRange, IntFormat, KMeans, MinMax, MinMSE, Percentile
+from explorer.number_formats import CODEWORDS, DIM, FORMAT, PARTS, STAGES
+from quant_engine import FixedRange, IntFormat, KMeans, MinMax, MinMSE, Percentile, ProductCodebook
 
 CLIPPING_WORDS = {MinMax: "min-max", Percentile: "percentile", MinMSE: "least MSE", FixedRange: "by hand"}
 Settings = dict[Field, str]
@@ -47,4 +47,14 @@ def _centroids(scene: Scene) -> Settings:
     return {FORMAT: "centroids", state.BITS: str(max(scene.spec.format.bits, int(state.BITS.least)))}
 
 
-FORMATS: Mapping[type[Any], Callable[[Scene], Settings]] = {IntFormat: _integers, KMeans: _centroids}
+def _vectors(scene: Scene) -> Settings:
+    form = scene.spec.format
+    counts = {DIM: form.dim, CODEWORDS: form.codewords, PARTS: form.parts, STAGES: form.stages}
+    return {FORMAT: "vectors", **{field: str(value) for field, value in counts.items()}}
+
+
+FORMATS: Mapping[type[Any], Callable[[Scene], Settings]] = {
+    IntFormat: _integers,
+    KMeans: _centroids,
+    ProductCodebook: _vectors,
+}

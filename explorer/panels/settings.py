@@ -12,7 +12,7 @@ from explorer.number_formats import FORMAT, KINDS, LIMITS, SCALES, Kind
 from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
 
-BITS_WIDTH = 150
+BITS_WIDTH = 130
 FORMAT_WIDTH = 150
 FIELD_WIDTH = 96
 NUMBER_WIDTH = 124

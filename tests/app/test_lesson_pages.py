@@ -24,7 +24,17 @@ from explorer.lessons.scene import Scene
 from explorer.notation import short
 from explorer.page_table import PAGES
 from explorer.state import PlaygroundState
-from quant_engine import FixedRange, IntFormat, KMeans, LayerPlan, MinMax, MinMSE, QuantizationPlan, QuantizerSpec
+from quant_engine import (
+    FixedRange,
+    IntFormat,
+    KMeans,
+    LayerPlan,
+    MinMax,
+    MinMSE,
+    ProductCodebook,
+    QuantizationPlan,
+    QuantizerSpec,
+)
 from quant_engine.network import load
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -232,7 +242,16 @@ SPECS: dict[str, Callable[[dict[str, object]], QuantizerSpec]] = {
     "symmetry": lambda v: QuantizerSpec(
         IntFormat(v["bits"], "signed" in v["range"].split()), symmetric="asymm" not in v["range"]
     ),
+    "vectors": lambda v: QuantizerSpec(
+        ProductCodebook(*(int(v[name]) for name in ("dim", "codewords", "parts", "stages")), remainder="pad")
+    ),
 }
+
+
+def opening_spec(slug: str) -> QuantizerSpec:
+    """A spec as the lesson has it when it is opened."""
+    values = {field.key.removeprefix(f"{slug}_"): field.default for field in LESSONS[slug].fields}
+    return SPECS.get(slug, lambda v: QuantizerSpec(IntFormat(4)))(values)
 
 
 def right_label(at: AppTest) -> str:
@@ -428,7 +447,7 @@ def test_the_playground_link_means_the_same_spec(spec: QuantizerSpec) -> None:
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_prose_names_only_numbers_that_the_lesson_computes(slug: str) -> None:
-    prose, scene = LESSONS[slug].prose, gaussian_scene(QuantizerSpec(IntFormat(4)))
+    prose, scene = LESSONS[slug].prose, gaussian_scene(opening_spec(slug))
     known = {*LESSONS[slug].facts(scene), "tensor", "Tensor", "best", "guess", "ratio"}
     texts = [prose.predict, *prose.predictions.values(), prose.act, prose.reveal, prose.formula, prose.question]
     for text in [*texts, *prose.feedback.values()]:

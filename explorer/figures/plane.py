@@ -1,0 +1,102 @@
+"""Pairs of values in a plane, with codewords and the cells of what is nearest to each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from explorer.figures import parts, theme
+from explorer.figures.theme import Canvas, Trace
+from explorer.notation import count
+from explorer.voronoi import voronoi_cells
+
+HEIGHT = 350
+PAD = 0.06  # of the view
+OUTER = 0.1  # per cent of the coordinates, at either end
+DOT = "rgba(0, 114, 178, 0.35)"
+FEW = 64  # codewords and edges that are drawn large
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Points (n, 2) and codewords (k, 2) over a square `view`; `unit` is what one value is."""
+
+    title: str
+    unit: str
+    points: NDArray[np.float32]
+    codewords: Array
+    view: tuple[float, float]
+
+
+def view_of(points: NDArray[np.float32], *codewords: Array) -> tuple[float, float]:
+    """Return the square that holds all codewords, and all but the outermost points."""
+    ends: list[Array] = [np.percentile(points, [OUTER, 100 - OUTER]), *codewords]
+    low, high = min(float(a.min()) for a in ends), max(float(a.max()) for a in ends)
+    pad = PAD * ((high - low) or abs(high) or 1.0)
+    return low - pad, high + pad
+
+
+def plane_figure(plane: Plane, canvas: Canvas) -> go.Figure:
+    """Draw the points, the cells and their codewords; both axes have the same scale."""
+    dots = {
+        "type": "scatter",
+        "name": "pairs",
+        "x": plane.points[:, 0],
+        "y": plane.points[:, 1],
+        "mode": "markers",
+        "marker": {"size": 3, "color": DOT},
+        "hoverinfo": "skip",
+    }
+    words = {
+        "type": "scatter",
+        "name": "codewords",
+        "x": plane.codewords[:, 0],
+        "y": plane.codewords[:, 1],
+        "mode": "markers",
+        "marker": {"size": 8 if len(plane.codewords) <= FEW else 4, "color": theme.QUANTIZED, "symbol": "diamond"},
+        "hovertemplate": "(%{x:.4g}, %{y:.4g})<extra>codeword</extra>",
+    }
+    reach = list(plane.view)
+    return theme.figure(
+        [dots, _edges(plane), words],
+        HEIGHT,
+        canvas,
+        margin={"l": 56, "r": 8, "t": 28, "b": 44},
+        xaxis=theme.axis(f"first {plane.unit} of a pair", range=reach, constrain="domain"),
+        yaxis=theme.axis(f"second {plane.unit}", range=reach, scaleanchor="x", constrain="domain", nticks=6),
+        annotations=[
+            parts.note(
+                f"<b>{plane.title}</b>", 0.5, 1.0, canvas.ink, xref="paper", yref="paper", yanchor="bottom", yshift=4
+            )
+        ],
+    )
+
+
+def describe_plane(plane: Plane) -> str:
+    """Say in words what the figure shows."""
+    return (
+        f"Pairs of neighbouring {plane.unit}s, {count(len(plane.points))} drawn, with {count(len(plane.codewords))} "
+        f"codewords and the cells nearest to each: {plane.title}."
+    )
+
+
+def _edges(plane: Plane) -> Trace:
+    """Return the outlines of all cells as one line."""
+    gap = np.full((1, 2), np.nan)
+    cells = [cell for cell in voronoi_cells(plane.codewords, plane.view) if len(cell)]
+    rings = [part for cell in cells for part in (cell, cell[:1], gap)]
+    corners = np.concatenate(rings) if rings else gap
+    return {
+        "type": "scatter",
+        "name": "cells",
+        "x": corners[:, 0],
+        "y": corners[:, 1],
+        "mode": "lines",
+        "line": {"width": 1.5 if len(plane.codewords) <= FEW else 0.8, "color": theme.QUANTIZED},
+        "hoverinfo": "skip",
+    }

@@ -1,0 +1,49 @@
+"""What a plan does to the network's accuracy, in a lesson: the page does not wait for it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import streamlit as st
+
+from explorer import compute, notation
+from explorer.jobs import SupersededError
+from explorer.lessons.parts import numbers
+from explorer.lessons.prose import words
+from quant_engine import LayerPlan, QuantError
+
+OWNER_KEY = "lesson_accuracy_owner"
+LOOK = 0.3  # seconds
+LABELS = ("accuracy_plain", "accuracy_layer", "accuracy_all")
+
+
+def accuracy_section(model: str, layer: str, plan: LayerPlan) -> None:
+    """Show three accuracies once the background worker has them: float32, this layer so, every layer so."""
+    owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
+    ticking = not compute.accuracies(owner, model, layer, plan).done()
+    st.fragment(_body, run_every=LOOK if ticking else None)(owner, (model, layer, plan), time.monotonic(), ticking)
+
+
+def _body(owner: str, asked: tuple[str, str, LayerPlan], started: float, ticking: bool) -> None:
+    future = compute.accuracies(owner, *asked)
+    if not future.done():
+        st.caption(words()["accuracy_running"].format(seconds=f"{time.monotonic() - started:.1f}"))
+        return
+    try:
+        results = future.result()
+    except SupersededError:
+        return  # another of this session's settings is being evaluated, and draws itself
+    except QuantError as error:
+        st.warning(words()["accuracy_refused"].format(error=error), icon=":material/block:")
+        return
+    with numbers():
+        for label, result in zip(LABELS, results, strict=True):
+            low, high = (notation.accuracy(end) for end in result.interval)
+            st.metric(
+                words()[label], notation.accuracy(result.value), f"{low} – {high}", delta_color="off", delta_arrow="off"
+            )
+    total = results[0].total
+    st.caption(words()["accuracy_note"].format(n=notation.count(total), one=notation.share(1 / total)))
+    if ticking:
+        st.rerun()  # the clock of this part stops with the page

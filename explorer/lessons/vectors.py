@@ -1,0 +1,134 @@
+"""Lesson 10: scalar, vector, product."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import streamlit as st
+
+from explorer.formulas import Convention
+from explorer.lessons import pairs, product, rates
+from explorer.lessons.coded import Coded, coded, times_less
+from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
+from explorer.lessons.outcome import accuracy_section
+from explorer.lessons.prose import read_prose
+from explorer.lessons.scene import Scene, nearest_step
+from explorer.notation import count, decibels, latex, share, short
+from quant_engine import LayerPlan
+
+SLUG = "vectors"
+FIELDS = (
+    pairs.BITS,
+    pairs.GRID,
+    pairs.RHO,
+    product.DIM,
+    product.PARTS,
+    product.CODEWORDS,
+    product.STAGES,
+    rates.COUNTED,
+)
+PREDICTED_BITS = 2
+STEPS = {"same": 1.0, "little": 1.1, "third": 4 / 3, "double": 2.0, "more": 4.0}  # MSE of single values over vectors'
+WEAK, STRONG = 0.0, 0.9  # correlations that the reveal compares
+
+
+def laboratory(bench: Bench) -> Scene:
+    """Draw pairs, codebooks with what comes back, rate and distortion, and accuracy."""
+    pairs.pairs_laboratory(bench)
+    scene = product.product_laboratory(bench)
+    rates.rates_laboratory(bench, scene)
+    if bench.subject.is_weight:
+        words = read_prose(SLUG).laboratory
+        st.subheader(words["accuracy_title"])
+        st.markdown(words["accuracy_lead"].format(layer=bench.layer))
+        accuracy_section(bench.model, bench.layer, LayerPlan(weight=scene.spec))
+    return scene
+
+
+def prediction(scene: Scene) -> str:
+    """Say how much less error vectors of two have than optimal single values."""
+    return nearest_step(_gain(pairs.rivals(scene.subject, PREDICTED_BITS)), STEPS)
+
+
+def facts(scene: Scene) -> Facts:
+    """Return the numbers that the prose quotes."""
+    form, found = scene.spec.format, coded(scene.subject, scene.spec)
+    here = pairs.rivals(scene.subject, PREDICTED_BITS)
+    weak, strong = (_gain(pairs.rivals(pairs.synthetic_pairs(rho), PREDICTED_BITS)) for rho in (WEAK, STRONG))
+    bits = found.index_bits
+    bound = _bound(scene, bits)
+    return {
+        "gain": f"×{short(_gain(here))}",
+        "gain_db": decibels(10 * math.log10(_gain(here) or 1.0)),
+        "correlation": short(pairs.correlation(scene.subject)),
+        "single_bits": short(here["optimal"].storage.bits_per_value, 4),
+        "vector_bits": short(here["vectors"].storage.bits_per_value, 4),
+        "weak": share(weak - 1),
+        "strong": f"×{short(strong)}",
+        "ceiling": f"{pairs.CEILING_DB:.2f} dB",
+        "dim": str(form.dim),
+        "parts": str(form.parts),
+        "stages": str(form.stages),
+        "codewords": count(form.codewords),
+        "indices": str(form.indices),
+        "stored": count(product.stored(form)),
+        "entries": count(product.stored(form) * form.part_dim),
+        "implied": product.large(product.implied(form)),
+        "index_bits": short(bits, 4),
+        "all_bits": short(found.storage.bits_per_value, 4),
+        "place": _place(found.report.mse, bound),
+    }
+
+
+def _place(mse: float, bound: float) -> str:
+    """Say where an error lies beside the bound."""
+    if not mse or not bound:
+        return "it leaves nothing to bound" if not bound else "the error is 0"
+    distance = 10 * math.log10(mse / bound)
+    return f"the error lies {decibels(abs(distance))} {'above' if distance >= 0 else 'below'} it"
+
+
+def written(scene: Scene, convention: Convention) -> Sequence[str]:
+    """Write out what a vector comes back as, the bits of a value, and the bound."""
+    form, found = scene.spec.format, coded(scene.subject, scene.spec)
+    n, stored = found.storage.values, found.storage
+    vectors = product.vectors_of(scene.subject, form)
+    index, book = stored.code_bits / n, stored.codebook_bits / n
+    bits = (
+        rf"b = \frac{{{vectors} \cdot {form.parts} \cdot {form.stages} \cdot {form.bits}}}{{{n}}} + "
+        rf"\frac{{32 \cdot {form.stages} \cdot {form.codewords} \cdot {form.dim}}}{{{n}}}"
+    )
+    variance, bound = scene.subject.statistics.sigma**2, _bound(scene, index)
+    return (
+        r"\tilde r_p = \sum_{t=1}^{T} C_{t,p}\left[q_{t,p}\right], \quad p = 1, \dots, P",
+        r"b = \frac{V \cdot P \cdot T \cdot \lceil \log_2 K \rceil}{n} + \frac{32 \cdot T \cdot K \cdot d}{n}",
+        bits,
+        rf"b = {latex(index)} + {latex(book)} = {latex(index + book)}",
+        rf"D(R) = \sigma^2 \cdot 2^{{-2R}} = {latex(variance)} \cdot 2^{{-2 \cdot {latex(index)}}} = {latex(bound)}",
+        rf"\mathrm{{MSE}} = {latex(found.report.mse)}",
+    )
+
+
+def question(scene: Scene) -> Choices:
+    """Ask how many codewords plain vectors need for the same indices."""
+    form = scene.spec.format
+    wrong = {
+        "stored": product.stored(form),
+        "single": form.codewords,
+        "entries": product.stored(form) * form.part_dim,
+        "square": form.codewords**2,
+    }
+    return choices(product.implied(form), wrong, product.large)
+
+
+def _gain(found: dict[str, Coded]) -> float:
+    return times_less(found["optimal"], found["vectors"])
+
+
+def _bound(scene: Scene, bits: float) -> float:
+    """Return D(R) of a Gaussian with the tensor's variance."""
+    return float(scene.subject.statistics.sigma**2 * 2.0 ** (-2.0 * bits))
+
+
+LESSON = Lesson(10, SLUG, FIELDS, laboratory, prediction, facts, written, question)
