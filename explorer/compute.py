@@ -48,6 +48,12 @@ def kept(key: str, _work: Callable[[], Any]) -> Any:
     return _work()
 
 
+@st.cache_resource(max_entries=64, show_spinner=False)
+def kept_briefly(key: str, _work: Callable[[], Any]) -> Any:
+    """Return what `_work` computes, as `kept` does, for what a hand makes anew with every move."""
+    return _work()
+
+
 @st.cache_resource(max_entries=8, show_spinner=False)
 def network(name: str) -> Network:
     """Return a network."""

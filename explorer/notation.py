@@ -72,6 +72,17 @@ def ratio(value: float, unit: float) -> str:
     return f"×{short(value / unit)}"
 
 
+def beside(value: float, least: float, digits: int = 3) -> str:
+    """Write a number as a multiple of the least one of its kind; both may be 0.
+
+    >>> beside(0.5, 0.2), beside(0.0, 0.0), beside(1.0, 0.0), beside(1.0469, 1.0, 4)
+    ('×2.5', '×1', '×∞', '×1.047')
+    """
+    if not least:
+        return "×∞" if value else "×1"
+    return f"×{short(value / least, digits)}"
+
+
 def decibels(value: float) -> str:
     """Write decibels with one decimal.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -23,8 +24,9 @@ from explorer.lessons.prose import read_prose
 from explorer.lessons.rivals import CLIPPED, UNIFORM
 from explorer.lessons.scene import Placed, Scene, nearest_step
 from explorer.lessons.side_by_side import side_by_side
-from explorer.notation import count, latex, share, short
+from explorer.notation import beside, count, latex, share, short
 from quant_engine import KMeans, QuantizerSpec
+from quant_engine.distribution import LloydStep
 
 SLUG = "centroids"
 BITS = Number(f"{SLUG}_bits", "Bits", 1, 5, 4, "Width of a code: b bits name 2ᵇ centroids.", whole=True)
@@ -44,7 +46,8 @@ BUCKET = Number(
 )
 GAINS = {"same": 1.0, "third": 4 / 3, "half": 2.0, "quarter": 4.0}  # error of clipped uniform in units of the least
 PREDICTED_BITS = 4
-AT_BEST = 1.0005  # times the least error: what four figures tell apart
+RATIO_DIGITS = 4
+AT_BEST = 1.0005  # times the least error: what so many figures tell apart
 
 
 def laboratory(bench: Bench) -> Scene:
@@ -135,10 +138,10 @@ def _way(bench: Bench, scene: Scene) -> None:
     with numbers():
         st.metric("MSE", short(steps[-1].mse))
         st.metric("Least of all", short(best.mse))
-        st.metric("Ratio", _beside(steps[-1].mse, best.mse))
+        st.metric("Ratio", beside(steps[-1].mse, best.mse, RATIO_DIGITS))
     if at == run.last:
         name = "ended_best" if _is_best(run.end.mse, best.mse) else "ended_above"
-        st.caption(words[name].format(last=run.last, ratio=_beside(run.end.mse, best.mse)))
+        st.caption(words[name].format(last=run.last, ratio=beside(run.end.mse, best.mse, RATIO_DIGITS)))
     else:
         st.caption(words["under_way"])
 
@@ -178,7 +181,9 @@ def _shifted(shift: Shift) -> None:
 def prediction(scene: Scene) -> str:
     """Say how much k-means gains over a uniform codebook that is clipped well."""
     clipped, best = _error(scene, CLIPPED, PREDICTED_BITS), _least(scene, PREDICTED_BITS)
-    return nearest_step(clipped / best if best else 1.0, GAINS)
+    if not best:
+        return nearest_step(math.inf if clipped else 1.0, GAINS)
+    return nearest_step(clipped / best, GAINS)
 
 
 def facts(scene: Scene) -> Facts:
@@ -197,13 +202,13 @@ def facts(scene: Scene) -> Facts:
         "k": str(k),
         "found": str(run.end.centroids.size),
         "start": (scene.placed or OPENING).start,
-        "over_uniform": _beside(uniform, least, 3),
-        "over_clipped": _beside(clipped, least, 3),
+        "over_uniform": beside(uniform, least),
+        "over_clipped": beside(clipped, least),
         "clipping_part": share((uniform - clipped) / fall) if fall > 0 else "none",
         "stored": short(bits_stored, 5),
         "last": str(run.last),
-        "end": _beside(run.end.mse, best.mse),
-        "full": _fullest(run.end.counts),
+        "end": beside(run.end.mse, best.mse, RATIO_DIGITS),
+        "full": share(_fullest(run.end)),
         "thin": share(float(run.end.counts.min() / run.end.counts.sum())),
         "equal": share(1 / run.end.centroids.size),
     }
@@ -227,25 +232,14 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
 
 def question(scene: Scene) -> Choices:
     """Ask how full the fullest bucket is once Lloyd has stopped."""
-    run, best = learning.run_of(scene), learning.optimum_of(scene)
-
-    def fullest(counts: np.ndarray) -> float:
-        return float(counts.max() / counts.sum())
-
+    run, even = learning.run_of(scene), learning.run_of(replace(scene, placed=OPENING))
     wrong = {
         "equal": 1 / run.end.centroids.size,
-        "best": fullest(best.step.counts),
-        "uniform": fullest(_even_counts(scene)),
-        "start": fullest(run.steps[0].counts),
+        "best": _fullest(learning.optimum_of(scene)),
+        "uniform": _fullest(even.steps[0]),
+        "start": _fullest(run.steps[0]),
     }
-    return choices(fullest(run.end.counts), wrong, share)
-
-
-def _even_counts(scene: Scene) -> np.ndarray:
-    start = learning.start_of(scene.subject, learning.levels_of(scene), replace(OPENING))
-    thresholds = (start[1:] + start[:-1]) / 2
-    below = scene.subject.statistics.sums_below(np.nextafter(thresholds, np.inf))[:, 0]
-    return np.diff(below, prepend=0.0)
+    return choices(_fullest(run.end), wrong, share)
 
 
 def _error(scene: Scene, rival: rivals.Rival, bits: int) -> float:
@@ -260,19 +254,13 @@ def _bucket(scene: Scene) -> int:
     return min((scene.placed or OPENING).bucket, learning.now(scene).centroids.size - 1)
 
 
-def _fullest(counts: np.ndarray) -> str:
-    return share(float(counts.max() / counts.sum()))
+def _fullest(step: LloydStep) -> float:
+    """Return the share of the values in the fullest bucket."""
+    return float(step.counts.max() / step.counts.sum())
 
 
 def _is_best(error: float, least: float) -> bool:
     return error <= least * AT_BEST
-
-
-def _beside(error: float, least: float, digits: int = 4) -> str:
-    """Write an error in units of a lesser one; both may be 0."""
-    if not least:
-        return "×1" if not error else "×∞"
-    return f"×{short(error / least, digits)}"
 
 
 def _signed(value: float) -> str:

@@ -50,40 +50,25 @@ class Run:
         return self.steps[-1]
 
 
-@dataclass(frozen=True, eq=False)
-class Optimum:
-    """The codebook with the least error of all, and what it does."""
-
-    step: LloydStep
-
-    @property
-    def mse(self) -> float:
-        """The least mean squared error that so many levels can have."""
-        return self.step.mse
-
-
 def run_of(scene: Scene) -> Run:
-    """Return every step from the scene's start; those from centroids placed by hand are not kept, as they are many."""
+    """Return every step from the scene's start."""
     subject, placed, k = scene.subject, scene.placed or OPENING, levels_of(scene)
 
     def learned() -> Run:
         steps = lloyd_steps(subject.statistics, start_of(subject, k, placed))
         return Run(tuple(itertools.islice(steps, MOST_STEPS + 1)))
 
-    if usable_hand(placed, k):
-        return learned()
-    found: Run = compute.kept(f"lloyd|{subject.key}|{k}|{placed.start}|{placed.seed}", learned)
+    name = f"{placed.hand}" if usable_hand(placed, k) else f"{placed.start}|{placed.seed}"
+    found: Run = compute.kept_briefly(f"lloyd|{subject.key}|{k}|{name}", learned)
     return found
 
 
-def optimum_of(scene: Scene) -> Optimum:
-    """Return the codebook with the least error of all."""
+def optimum_of(scene: Scene) -> LloydStep:
+    """Return the codebook with the least error of all, and what it does."""
     shown, k = scene.subject.statistics, levels_of(scene)
-
-    def found() -> Optimum:
-        return Optimum(next(lloyd_steps(shown, shown.lloyd_max(k))))
-
-    best: Optimum = compute.kept(f"optimum|{scene.subject.key}|{k}", found)
+    best: LloydStep = compute.kept(
+        f"optimum|{scene.subject.key}|{k}", lambda: next(lloyd_steps(shown, shown.lloyd_max(k)))
+    )
     return best
 
 

@@ -15,7 +15,7 @@ from explorer.lessons import rivals
 from explorer.lessons.model import Bench
 from explorer.lessons.parts import figures_of
 from explorer.lessons.prose import read_prose
-from explorer.notation import accuracy, count, decibels, ratio, short
+from explorer.notation import accuracy, beside, count, decibels, short
 from explorer.tensors import Subject
 from quant_engine import LayerPlan, QuantError
 from quant_engine.network import Accuracy
@@ -61,7 +61,7 @@ def _rows(subject: Subject, bits: int) -> list[dict[str, str]]:
                 "codebook": rival.name,
                 "bits per value": short(spec.storage(subject.values.shape).bits_per_value, 4),
                 "MSE": short(lost.mse),
-                "of the least": ratio(lost.mse, least) if least else "×1" if not lost.mse else "×∞",
+                "of the least": beside(lost.mse, least),
                 "SQNR": decibels(lost.sqnr_db),
             }
         )

@@ -221,6 +221,13 @@ def test_the_prediction_is_decided_by_the_tensor() -> None:
         assert LESSONS["centroids"].prediction(scene(source)) == decided == expected
 
 
+def test_an_error_that_only_k_means_gets_rid_of_is_the_greatest_gain() -> None:
+    few = tensors.Subject("few values", "few values", "value", np.array([-1.0, 0.1, 3.0, 3.3], np.float32))
+    asked = Scene(few, QuantizerSpec(KMeans(16)))
+    assert learning.optimum_of(asked).mse == 0
+    assert LESSONS["centroids"].prediction(asked) == "quarter"
+
+
 def even_error(x: np.ndarray, scale: float, zero: int) -> float:
     return float(np.mean(((np.clip(np.rint(x / scale) + zero, 0, 15) - zero) * scale - x) ** 2))
 
