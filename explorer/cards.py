@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from explorer.notation import accuracy
+from explorer.notation import accuracy, count
 from quant_engine import PerTensor, QuantizerSpec
-from quant_engine.network import Accuracy, ModelCard
+from quant_engine.network import LARGE, Accuracy, ModelCard
 
+METHODS_EXPLAINED = (
+    f"Layers of {count(LARGE)} weights and more by the method named; smaller ones, in which learned codebooks would "
+    "outweigh the codes, are int4 per channel by least MSE. Bits per value are those of the large layers, everything "
+    "stored counted."
+)
 CLIPPING_NAMES = {"MinMax": "min-max", "Percentile": "99.99th percentile", "MinMSE": "least MSE", "MinKL": "least KL"}
 
 

@@ -28,7 +28,7 @@ def choice(field: Choice, disabled: bool = False, on_change: Callable[[], None] 
     return picked or field.default
 
 
-def menu(field: Choice, disabled: bool = False) -> str:
+def menu(field: Choice, disabled: bool = False, on_change: Callable[[], None] | None = None) -> str:
     """Show a drop-down list of words, of which one is chosen."""
     return st.selectbox(
         field.label,
@@ -36,17 +36,18 @@ def menu(field: Choice, disabled: bool = False) -> str:
         index=field.options.index(field.default),
         key=field.key,
         help=field.help,
+        on_change=on_change,
         bind="query-params",
         disabled=disabled,
     )
 
 
-def slider(field: Number) -> int:
-    """Show a slider over whole numbers."""
+def slider(field: Number, greatest: int | None = None) -> int:
+    """Show a slider over whole numbers; `greatest` narrows the range to what is at hand."""
     return st.slider(
         field.label,
         int(field.least),
-        int(field.greatest),
+        _narrowed(field, greatest),
         int(field.default or field.least),
         key=field.key,
         help=field.help,
@@ -71,16 +72,27 @@ def fine_slider(field: Number) -> float:
 
 def whole_number(field: Number, greatest: int | None = None) -> int:
     """Show a number field with buttons to step; `greatest` narrows the range to what is at hand."""
+    most = _narrowed(field, greatest)
     return st.number_input(
         field.label,
         int(field.least),
-        int(field.greatest if greatest is None else greatest),
-        int(field.default or 0),
+        most,
+        min(int(field.default or 0), most),
         step=1,
         key=field.key,
         help=field.help,
         bind="query-params",
     )
+
+
+def _narrowed(field: Number, greatest: int | None) -> int:
+    """Return the end of a control's range, and hold what is set, or asked for in the address, within it."""
+    if greatest is None:
+        return int(field.greatest)
+    asked = str(st.session_state.get(field.key, st.query_params.get(field.key, field.default)))
+    if field.accepts(asked) and int(asked) > greatest:
+        st.session_state[field.key] = greatest
+    return greatest
 
 
 def real_number(
@@ -141,5 +153,5 @@ def link_faults(fields: tuple[Field, ...]) -> list[str]:
             faults.append(f"“{key}” is no setting of this version.")
         elif not known[key].accepts(text):
             field = known[key]
-            faults.append(f"{field.label}: “{text}” is not {field.expected}; the default is used.")
+            faults.append(f"{field.label}: “{text}” is not {field.expected}; {field.instead}.")
     return faults

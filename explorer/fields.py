@@ -5,10 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
+
+
+class _WithDefault:
+    """What takes the place of what is not valid."""
+
+    instead: ClassVar[str] = "the default is used"
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(_WithDefault):
     """A field that takes one of a few words."""
 
     key: str
@@ -28,7 +35,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Number:
+class Number(_WithDefault):
     """A field that takes a number in a range; `default` None means unset."""
 
     key: str
@@ -54,7 +61,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Numeral:
+class Numeral(_WithDefault):
     """A field that takes any number as text, infinities, NaN and −0 among them."""
 
     key: str
@@ -85,6 +92,7 @@ class Coded:
     check: Callable[[str], bool]
     expected: str
     default: str = ""
+    instead: ClassVar[str] = "what is not valid is left out"
 
     def accepts(self, text: str) -> bool:
         """Say whether a URL parameter is valid."""

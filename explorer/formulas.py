@@ -110,20 +110,20 @@ def rate_formula(spec: QuantizerSpec, storage: Storage) -> str:
 def nearest_formula(view: BlockView, r: float) -> str:
     """Return which codeword is nearest to one value, between the thresholds of its bucket."""
     place = int(np.searchsorted(view.thresholds, np.float32(r), side="right"))
-    low = latex(float(view.thresholds[place - 1])) if place else r"-\infty"
+    low = latex(float(view.thresholds[place - 1])) if place else ""
     high = latex(float(view.thresholds[place])) if place < view.thresholds.size else r"\infty"
-    return (
-        rf"k = \arg\min_j \, |r - c_j| = {place}, \quad r = {latex(r)} \in \left[{low},\; {high}\right)"
-        if place
-        else rf"k = \arg\min_j \, |r - c_j| = {place}, \quad r = {latex(r)} < {high}"
-    )
+    bucket = rf"\in \left[{low},\; {high}\right)" if place else f"< {high}"
+    return rf"\begin{{aligned}} k &= \arg\min_j \, |r - c_j| = {place} \\ r &= {latex(r)} {bucket} \end{{aligned}}"
 
 
 def codeword_formula(view: BlockView, r: float) -> str:
     """Return the codeword that comes back for one value, and its error."""
     place = int(np.searchsorted(view.thresholds, np.float32(r), side="right"))
     level = float(view.levels[place])
-    return rf"\tilde r = c_{{{place}}} = {latex(level)}, \quad \tilde r - r = {latex(level - r)}"
+    return (
+        rf"\begin{{aligned}} \tilde r &= c_{{{place}}} = {latex(level)} \\ "
+        rf"\tilde r - r &= {latex(level - r)} \end{{aligned}}"
+    )
 
 
 def flowing(formula: str) -> str:

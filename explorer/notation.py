@@ -116,6 +116,15 @@ def sizes(before: float, after: float) -> str:
     return f"{first} → {second}"
 
 
+def growth(before: float, after: float) -> str:
+    """Write how many times less a size has become, or more.
+
+    >>> growth(73728, 9220), growth(576, 32888)
+    ('÷ 8', '× 57.1')
+    """
+    return f"÷ {short(before / after)}" if after <= before else f"× {short(after / before)}"
+
+
 def shape(dimensions: tuple[int, ...]) -> str:
     """Write a shape.
 

@@ -46,9 +46,7 @@ FLOAT = Choice(
     "ExMy: x bits of exponent and y of mantissa, and a sign. Floats of 8 bits and fewer are scaled to the range; FP16 "
     "and BF16 stand for themselves.",
 )
-POINT = Number(
-    "play_point", "Bits behind the point", 0, 15, 3, "Of a fixed-point code; the rest stand before it.", whole=True
-)
+POINT = Number("play_point", "Fraction bits", 0, 15, 3, "Bits behind the point of a fixed-point code.", whole=True)
 BLOCKS = Choice(
     "play_gguf",
     "Which",
@@ -72,6 +70,10 @@ PARTS = Number(
 STAGES = Number(
     "play_stages", "Stages", 1, 8, 1, "Residual quantization: each stage codes what those before left.", whole=True
 )
+LIMITS: dict[str, Callable[[PlaygroundState], int]] = {  # of fields that others limit
+    POINT.key: lambda state: state.bits - 1,
+    PARTS.key: lambda state: state.dim,
+}
 SCALES = Choice(
     "play_scales",
     "Scales",
@@ -86,8 +88,8 @@ SCALES = Choice(
 class Kind:
     """One kind of format.
 
-    `name` is what figures call a format. `bits` are the fewest and most that can be chosen (none, if the kind fixes
-    them) and `fields` its own controls.
+    `name` is what figures call a format. `most_bits` can be chosen (none, if the kind fixes them) and `fields` are its
+    own controls.
     `integer`: codes, zero points and the restricted range apply. `ranged`: a clipping range is chosen, where values are
     scaled to it, and scales have a format. `granularity` is that of kinds that bring their own.
     Not `scalar`: codewords are vectors, which no axis of values shows.
@@ -96,7 +98,7 @@ class Kind:
     build: Callable[[PlaygroundState], Format]
     help: str
     name: Callable[[PlaygroundState], str]
-    bits: tuple[int, int] | None = None
+    most_bits: int | None = None
     fields: tuple[Choice | Number, ...] = ()
     integer: bool = False
     ranged: bool = True
@@ -129,27 +131,27 @@ KINDS: dict[str, Kind] = {
         lambda state: IntFormat(state.bits, state.signed, state.narrow),
         "codes of equal steps",
         lambda state: f"{state.bits} bits",
-        (2, 16),
+        16,
         integer=True,
     ),
-    "fixed point": Kind(_fixed, "integers with an agreed radix point", _radix, (2, 16), (POINT,)),
+    "fixed point": Kind(_fixed, "integers with an agreed radix point", _radix, 16, (POINT,)),
     "float": Kind(_float, "sign, exponent and mantissa", lambda state: state.float_name, None, (FLOAT,)),
     "powers of two": Kind(
-        lambda state: power_of_two(state.bits), "0 and ±2⁻ᵏ", lambda state: f"2⁻ᵏ, {state.bits} b", (2, 8)
+        lambda state: power_of_two(state.bits), "0 and ±2⁻ᵏ", lambda state: f"2⁻ᵏ, {state.bits} b", 8
     ),
     "NF4": Kind(lambda state: NF4, "the quantiles of a Gaussian, of QLoRA", lambda state: "NF4"),
     "centroids": Kind(
         lambda state: KMeans(1 << state.bits),
         "learned codewords with the least error of all (k-means)",
         lambda state: "k-means",
-        (1, 8),
+        8,
         ranged=False,
     ),
     "quantiles": Kind(
         lambda state: Quantiles(1 << state.bits),
         "learned codewords for equally many values each",
         lambda state: "quantile",
-        (1, 8),
+        8,
         ranged=False,
     ),
     "vectors": Kind(

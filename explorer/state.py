@@ -190,7 +190,6 @@ class PlaygroundState:
         """Build the state from the values of the controls, by key; fields without a control keep their default."""
         given: dict[str, Any] = {field.key: values.get(field.key, field.default) for field in PLAYGROUND_FIELDS}
         kind = KINDS[given[FORMAT.key]]
-        least, most = kind.bits or (BITS.least, BITS.greatest)
         signed = given[CODES.key] == "signed" or not kind.integer
         return cls(
             format=given[FORMAT.key],
@@ -202,7 +201,7 @@ class PlaygroundState:
             parts=int(given[PARTS.key]),
             stages=int(given[STAGES.key]),
             scales=given[SCALES.key],
-            bits=int(min(max(given[BITS.key], least), most)),
+            bits=int(min(given[BITS.key], kind.most_bits or BITS.greatest)),
             signed=signed,
             symmetric=given[SYMMETRY.key] == "symmetric" or not kind.integer,
             narrow=signed and kind.integer and given[LEVELS.key] == "restricted",
@@ -232,7 +231,7 @@ class PlaygroundState:
         form, clips = self.kind.build(self), self.clips
         return QuantizerSpec(
             form,
-            self.kind.granularity or granularities[self.granularity],
+            self.kind.granularity or granularities[self.granularity if self.grouped else GRANULARITY.default],
             self.symmetric,
             self._clipping(least, greatest) if clips else MinMax(),
             SCALE_FORMATS[self.scales] if clips else None,
@@ -242,6 +241,11 @@ class PlaygroundState:
     def clips(self) -> bool:
         """Whether a clipping range is chosen: not for formats that stand for themselves or bring a fit of their own."""
         return self.kind.ranged and self.kind.build(self).scaled
+
+    @property
+    def grouped(self) -> bool:
+        """Whether it is chosen what shares a scale or a codebook: not where there is neither, or blocks are fixed."""
+        return self.kind.granularity is None and (self.clips or not self.kind.ranged)
 
     @property
     def kind(self) -> Kind:
@@ -271,7 +275,7 @@ class PlaygroundState:
             number,
             "" if self.symmetric else "asymmetric",
             "restricted" if self.narrow else "",
-            shared[self.granularity] if self.kind.granularity is None else "",
+            shared[self.granularity] if self.grouped else "",
             self.clipping if self.clips else "",
             f"{self.scales} scales" if self.clips and self.scales != SCALES.default else "",
             "" if self.activations == ACTIVATIONS.default else f"activations {self.activations}, {self.calibration}",

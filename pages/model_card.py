@@ -3,11 +3,10 @@
 import streamlit as st
 
 from explorer import charts, compute
-from explorer.cards import activations_table, as_table, by_method, methods_table
+from explorer.cards import METHODS_EXPLAINED, activations_table, as_table, by_method, methods_table
 from explorer.figures.card import card_figure, describe_card, describe_methods, methods_figure
 from explorer.frame import selected
 from explorer.notation import accuracy, count
-from quant_engine.network import LARGE
 
 model, _ = selected()
 card = compute.card(model)
@@ -24,11 +23,7 @@ st.markdown(
 charts.show(card_figure(rows, plain, charts.canvas(model)), "card_figure", describe_card(rows, plain))
 st.table(as_table(rows))
 st.subheader("About four bits, by number format")
-st.markdown(
-    f"Layers of {count(LARGE)} weights and more by the method named; smaller ones, in which learned codebooks would "
-    "outweigh the codes, are int4 per channel by least MSE. Bits per value are those of the large layers, everything "
-    "stored counted."
-)
+st.markdown(METHODS_EXPLAINED)
 charts.show(
     methods_figure(card.about_four_bits, plain, charts.canvas(model)),
     "methods_figure",

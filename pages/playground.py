@@ -16,7 +16,8 @@ def playground() -> None:
     values = compute.matrix(model, layer)
     try:
         spec = settings.spec(float(values.min()), float(values.max()))
-        result = compute.outcome(model, layer, spec.key, spec)
+        with st.spinner("Quantizing: the first use of a format after installation takes some seconds…"):
+            result = compute.outcome(model, layer, spec.key, spec)
     except QuantError as error:
         st.error(f"This setting cannot be used: {error}", icon=":material/error:")
         return

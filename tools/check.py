@@ -26,7 +26,8 @@ CHECKS = (
     ("ruff", "format", "--check", "."),
     ("mypy",),
     ("lint-imports",),
-    ("pytest", "--cov", "--cov-report=term:skip-covered"),
+    ("pytest", "--numprocesses=2", "--dist=loadfile", "--ignore=tests/browser", "--cov", "--cov-report="),
+    ("pytest", "tests/browser", "--cov", "--cov-append", "--cov-report=term:skip-covered"),
     ("python", "-m", "benchmarks", "--quick"),
 )
 

@@ -74,7 +74,7 @@ class Buckets {
   draw() {
     if (!this.stats || !this.canvas.clientWidth) return;
     const { stats, header, levels, chosen } = this;
-    const quantizer = quantizerOf({ levels });
+    const quantizer = bucketQuantizer(levels);
     this.result = evaluate(stats, quantizer);
     this.means = bucketMeans(stats, quantizer);
     const g = pen(this.canvas, header.palette);

@@ -16,6 +16,16 @@ function bucketFrame(width, height, sight) {
   };
 }
 
+/** Return the quantizer of centroids in order; a value on a threshold goes to the lower one. */
+function bucketQuantizer(levels) {
+  const quantizer = quantizerOf({ levels });
+  const edge = (k) => {
+    const middle = quantizer.edge(k);
+    return middle + Math.max(Math.abs(middle) * Number.EPSILON, Number.MIN_VALUE);
+  };
+  return { ...quantizer, edge };
+}
+
 /** Return the mean of the values in every bucket; null where there is none. */
 function bucketMeans(stats, { count, edge }) {
   const sums = sumsBelow(stats, Float64Array.from({ length: count - 1 }, (_, k) => edge(k + 1)));

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from explorer.figures import theme
+from explorer.figures import parts, theme
 from explorer.figures.theme import Canvas
 from explorer.notation import accuracy
 from quant_engine.network import Accuracy, MethodResult
 
 HEIGHT = 380
-SAME_BITS = 0.02  # apart, numbers would lie on each other
+NEAR = 0.025, 0.06  # of the spans of bits and of accuracy: closer, numbers would lie on each other
 STYLES = {
     "per tensor, min-max": (theme.ORIGINAL, "dot", "circle-open"),
     "per tensor, least MSE": (theme.ORIGINAL, "solid", "circle"),
@@ -23,17 +23,13 @@ STYLES = {
 
 def card_figure(rows: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy, canvas: Canvas) -> go.Figure:
     """Draw accuracy with its 95 % interval for each way of quantizing, and floating point as a line."""
-    level = 100 * plain.value
-    shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
-    note = {"xref": "paper", "x": 1, "xanchor": "right", "y": level, "yanchor": "bottom", "showarrow": False}
     return theme.figure(
         [_line(name, by_bits) for name, by_bits in rows.items()],
         HEIGHT,
         canvas,
         xaxis=theme.axis("bits of every weight", dtick=1),
         yaxis=theme.axis("accuracy, %", range=[0, 102]),
-        shapes=[{**shape, "line": {"color": theme.NEUTRAL, "dash": "dash", "width": 1}}],
-        annotations=[{**note, "text": f"float32 {accuracy(plain.value)}", "font": {"color": theme.NEUTRAL}}],
+        **_float32_line(plain, 1, "right"),
         margin={**theme.MARGIN, "l": 62, "b": 44},
         showlegend=True,
         legend={"x": 0.98, "y": 0.08, "xanchor": "right", "yanchor": "bottom"},
@@ -44,16 +40,15 @@ def methods_figure(methods: Mapping[str, MethodResult], plain: Accuracy, canvas:
     """Draw accuracy with its 95 % interval against bits per value, methods numbered as in the table."""
     ordered = sorted(methods.items(), key=lambda entry: entry[1].bits_per_value)
     found = [result for _, result in ordered]
-    level = 100 * plain.value
-    shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
-    note = {"xref": "paper", "x": 0, "xanchor": "left", "y": level, "yanchor": "bottom", "showarrow": False}
+    bits = [result.bits_per_value for result in found]
+    level = [100 * result.accuracy.value for result in found]
     points = {
         "type": "scatter",
-        "x": [result.bits_per_value for result in found],
-        "y": [100 * result.accuracy.value for result in found],
+        "x": bits,
+        "y": level,
         "error_y": _intervals([result.accuracy for result in found]),
         "mode": "markers+text",
-        "text": _numbers([result.bits_per_value for result in found]),
+        "text": _numbers(bits, level),
         "textposition": "middle right",
         "marker": {"size": 9, "color": theme.QUANTIZED},
         "customdata": [name for name, _ in ordered],
@@ -65,20 +60,28 @@ def methods_figure(methods: Mapping[str, MethodResult], plain: Accuracy, canvas:
         canvas,
         xaxis=theme.axis("bits per value, everything stored counted"),
         yaxis=theme.axis("accuracy, %"),
-        shapes=[{**shape, "line": {"color": theme.NEUTRAL, "dash": "dash", "width": 1}}],
-        annotations=[{**note, "text": f"float32 {accuracy(plain.value)}", "font": {"color": theme.NEUTRAL}}],
+        **_float32_line(plain, 0, "left"),
         margin={**theme.MARGIN, "l": 62, "b": 44},
     )
 
 
-def _numbers(bits: Sequence[float]) -> list[str]:
-    """Return the number of each point, from 1; of points above each other the first has them all."""
-    texts: list[str] = []
-    for number, x in enumerate(bits, 1):
-        first = next(place for place, other in enumerate(bits) if x - other < SAME_BITS)
-        texts.append("")
-        texts[first] += f", {number}" if texts[first] else str(number)
-    return texts
+def _numbers(bits: Sequence[float], level: Sequence[float]) -> list[str]:
+    """Return the numbers of the points, from 1, as they are labelled."""
+    names = [str(number) for number, _ in enumerate(bits, 1)]
+    near = NEAR[0] * max(max(bits) - min(bits), 1e-9), NEAR[1] * max(max(level) - min(level), 1.0)
+    return parts.shared_labels(bits, level, names, near)
+
+
+def _float32_line(plain: Accuracy, x: float, side: str) -> theme.Layout:
+    """Return a dashed line at the accuracy of floating point, named at one side."""
+    level = 100 * plain.value
+    line = {"color": theme.NEUTRAL, "dash": "dash", "width": 1}
+    text = f"float32 {accuracy(plain.value)}"
+    place = {"xref": "paper", "xanchor": side, "yanchor": "bottom"}
+    return {
+        "shapes": [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level, "line": line}],
+        "annotations": [parts.note(text, x, level, theme.NEUTRAL, **place)],
+    }
 
 
 def describe_methods(methods: Mapping[str, MethodResult]) -> str:

@@ -20,6 +20,7 @@ GAP = 0.06  # of the width, between values and errors
 BINS = 160
 ERROR_REACH = 4.0  # root mean squared errors of the worst setting
 RATE_HEIGHT = 360
+NEAR = 0.06, 0.08  # of the spans of bits and of quality: closer, names would lie on each other
 
 Array = NDArray[np.float64]
 
@@ -82,20 +83,22 @@ def rate_figure(rows: Sequence[Compared], canvas: Canvas) -> go.Figure:
     """Draw signal to noise against bits per value, everything counted."""
     bits = [row.outcome.storage.bits_per_value for row in rows]
     quality = [min(row.outcome.report.sqnr_db, 150.0) for row in rows]
+    reach = max(max(bits) - min(bits), 1.0)
+    low, high = min(quality), max(quality)
+    room = max(0.25 * (high - low), 3.0)
+    near = NEAR[0] * reach, NEAR[1] * (high - low + 2 * room)
     points = {
         "type": "scatter",
         "x": bits,
         "y": quality,
         "mode": "markers+text",
-        "text": [number_of(number) for number in range(len(rows))],
+        "text": parts.shared_labels(bits, quality, [number_of(number) for number in range(len(rows))], near),
         "textposition": "top center",
         "marker": {"size": 12, "color": theme.QUANTIZED},
         "customdata": [row.name for row in rows],
         "hovertemplate": "%{customdata}<br>%{x:.4g} bits per value, %{y:.2f} dB<extra></extra>",
     }
-    reach = max(max(bits) - min(bits), 1.0)
     ends = [min(bits) - 0.25 * reach, max(bits) + 0.25 * reach]
-    low, high = min(quality), max(quality)
     guide = {
         "type": "scatter",
         "x": ends,
@@ -104,7 +107,6 @@ def rate_figure(rows: Sequence[Compared], canvas: Canvas) -> go.Figure:
         "line": {"color": theme.NEUTRAL, "dash": theme.IDENTITY_DASH, "width": 1},
         "hoverinfo": "skip",
     }
-    room = max(0.25 * (high - low), 3.0)
     return theme.figure(
         [guide, points],
         RATE_HEIGHT,

@@ -16,6 +16,7 @@ from quant_engine.distribution import LloydStep
 HEIGHT = 460
 ERRORS, PLACES = "y", "y2"
 FEWEST_STEPS = 10  # that the axis has room for
+ROOM_BELOW = 0.75  # times the least error, for its name
 MOST_MARKED = 30  # steps that are marked one by one
 
 
@@ -25,15 +26,17 @@ def lloyd_figure(steps: Sequence[LloydStep], least: float, unit: str, canvas: Ca
     errors = [step.mse for step in steps]
     dashed = {"type": "line", "x0": 0, "x1": 1, "xref": "x domain", "y0": least, "y1": least, "yref": ERRORS}
     shapes = [{**dashed, "line": {"color": theme.NEUTRAL, "dash": "dash", "width": 2}}] if least > 0 else []
-    named = {"xref": "x domain", "xanchor": "right", "yanchor": "bottom", "yref": ERRORS}
+    named = {"xref": "x domain", "xanchor": "right", "yanchor": "top", "yref": ERRORS}
     notes = [parts.note("least of all", 1.0, np.log10(least), canvas.ink, **named)] if least > 0 else []
+    if not any(errors):
+        notes.append(parts.note("no error at all", 0.5, 0.5, canvas.ink, xref="x domain", yref=f"{ERRORS} domain"))
     return theme.figure(
         [_errors(errors), *_ways(steps)],
         HEIGHT,
         canvas,
         margin={"l": 66, "r": 12, "t": 10, "b": 44},
         xaxis=theme.axis("step", range=[-0.02 * reach, 1.02 * reach], anchor=PLACES, rangemode="tozero"),
-        yaxis={**parts.error_axis("MSE", [*errors, least]), "domain": [0.6, 1.0]},
+        yaxis={**parts.error_axis("MSE", [*errors, ROOM_BELOW * least]), "domain": [0.6, 1.0]},
         yaxis2=theme.axis(f"{unit} r", domain=[0.0, 0.53], nticks=6),
         shapes=shapes,
         annotations=notes,

@@ -41,7 +41,7 @@ class Bucketed:
 
 
 def midpoints_figure(codebooks: Mapping[str, Bucketed], canvas: Canvas) -> go.Figure:
-    """Draw a panel for each codebook and in it a row for each inner bucket, all stretched to one width."""
+    """Draw a panel for each codebook and in it a row for each inner bucket, from threshold t to t, in one width."""
     rows = max(book.levels.size for book in codebooks.values()) - 2
     wide = (1 + GAP) / len(codebooks)
     axes: dict[str, Layout] = {}
@@ -54,7 +54,7 @@ def midpoints_figure(codebooks: Mapping[str, Bucketed], canvas: Canvas) -> go.Fi
             domain=[number * wide, (number + 1) * wide - GAP],
             range=[-1.06, 1.06],
             tickvals=[-1, 0, 1],
-            ticktext=["threshold", "midpoint", "threshold"],
+            ticktext=["t", "midpoint", "t"],
         )
         line = {"type": "line", "x0": 0, "x1": 0, "xref": f"x{place}", "y0": 0, "y1": 1, "yref": "y domain"}
         shapes.append({**line, "line": {"color": theme.NEUTRAL, "width": 1, "dash": "dot"}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,6 +145,22 @@ def line(x: float, axis: str, color: str, dash: str = "solid", width: float = 2)
 def note(text: str, x: float, y: float, color: str, **options: object) -> Layout:
     """Return a word in a figure, without an arrow."""
     return {"text": text, "x": x, "y": y, "showarrow": False, "font": {"color": color}, **options}
+
+
+def shared_labels(x: Sequence[float], y: Sequence[float], names: Sequence[str], near: tuple[float, float]) -> list[str]:
+    """Return the label of each point; points that lie `near` each other share one, at the rightmost of them.
+
+    >>> shared_labels([1.0, 2.0, 2.1], [5.0, 5.0, 5.1], ["a", "b", "c"], (0.2, 0.2))
+    ['a', '', 'b, c']
+    """
+    groups: list[list[int]] = []
+    for place in range(len(x)):
+        close = [g for g in groups if any(abs(x[place] - x[o]) < near[0] and abs(y[place] - y[o]) < near[1] for o in g)]
+        groups = [g for g in groups if g not in close] + [sorted([*itertools.chain(*close), place])]
+    labels = [""] * len(x)
+    for group in groups:
+        labels[max(group, key=lambda place: x[place])] = ", ".join(names[place] for place in group)
+    return labels
 
 
 def named(name: str, value: float) -> str:

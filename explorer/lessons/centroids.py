@@ -38,7 +38,7 @@ START = Choice(
 )
 SEED = Number(f"{SLUG}_seed", "Seed", 0, 99, OPENING.seed, "Another seed draws another start.", whole=True)
 STEPS = Number(f"{SLUG}_steps", "Steps", 0, learning.MOST_STEPS, 0, "Of Lloyd's iteration, from the start.", whole=True)
-HAND = Coded(f"{SLUG}_at", "Centroids", learning.is_hand, "ascending numbers with _ between them, 32 at most")
+HAND = Coded(f"{SLUG}_hand", "Centroids", learning.is_hand, "ascending numbers with _ between them, 32 at most")
 BUCKET = Number(
     f"{SLUG}_bucket", "Bucket", 0, learning.MOST_CENTROIDS - 1, OPENING.bucket, "In the formula.", whole=True
 )
@@ -52,7 +52,8 @@ def laboratory(bench: Bench) -> Scene:
     with bench.controls:
         with st.container(width=SLIDER_WIDTH):
             bits = controls.slider(BITS)
-        start = controls.choice(START, on_change=_to_start)
+        with st.container(width=SLIDER_WIDTH):
+            start = controls.menu(START, on_change=_to_start)
         seed = OPENING.seed
         if start == RANDOM:
             with st.container(width=SLIDER_WIDTH):
@@ -90,8 +91,11 @@ def _buttons(scene: Scene) -> None:
                 disabled=at == (0 if name == "back" else run.last),
             )
         st.markdown(words["step_of"].format(at=at, last=run.last))
-    if placed.start == BY_HAND and not learning.usable_hand(placed, learning.levels_of(scene)):
+    k, found = learning.levels_of(scene), run.end.centroids.size
+    if placed.start == BY_HAND and not learning.usable_hand(placed, k):
         st.caption(words["no_hand"])
+    if found < k:
+        st.caption(words["fewer"].format(found=found, k=k))
 
 
 def _centroids(bench: Bench, scene: Scene) -> None:
@@ -191,17 +195,17 @@ def facts(scene: Scene) -> Facts:
     return {
         "bits": str(bits),
         "k": str(k),
+        "found": str(run.end.centroids.size),
         "start": (scene.placed or OPENING).start,
-        "over_uniform": _beside(uniform, least),
-        "over_clipped": _beside(clipped, least),
-        "clipping_gain": _beside(uniform, clipped),
+        "over_uniform": _beside(uniform, least, 3),
+        "over_clipped": _beside(clipped, least, 3),
         "clipping_part": share((uniform - clipped) / fall) if fall > 0 else "none",
         "stored": short(bits_stored, 5),
         "last": str(run.last),
         "end": _beside(run.end.mse, best.mse),
         "full": _fullest(run.end.counts),
         "thin": share(float(run.end.counts.min() / run.end.counts.sum())),
-        "equal": share(1 / k),
+        "equal": share(1 / run.end.centroids.size),
     }
 
 
@@ -223,13 +227,13 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
 
 def question(scene: Scene) -> Choices:
     """Ask how full the fullest bucket is once Lloyd has stopped."""
-    run, best, k = learning.run_of(scene), learning.optimum_of(scene), learning.levels_of(scene)
+    run, best = learning.run_of(scene), learning.optimum_of(scene)
 
     def fullest(counts: np.ndarray) -> float:
         return float(counts.max() / counts.sum())
 
     wrong = {
-        "equal": 1 / k,
+        "equal": 1 / run.end.centroids.size,
         "best": fullest(best.step.counts),
         "uniform": fullest(_even_counts(scene)),
         "start": fullest(run.steps[0].counts),
@@ -264,11 +268,11 @@ def _is_best(error: float, least: float) -> bool:
     return error <= least * AT_BEST
 
 
-def _beside(error: float, least: float) -> str:
-    """Write an error in units of a lesser one, four figures long; both may be 0."""
+def _beside(error: float, least: float, digits: int = 4) -> str:
+    """Write an error in units of a lesser one; both may be 0."""
     if not least:
         return "×1" if not error else "×∞"
-    return f"×{short(error / least, 4)}"
+    return f"×{short(error / least, digits)}"
 
 
 def _signed(value: float) -> str:

@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import streamlit as st
 
 from explorer import compute, notation
 from explorer.results import Outcome
 
-METRIC_WIDTH = 130
+METRIC_WIDTH, LONG = 130, 14  # of a text with more characters than that, its own width
+ENTRY_BITS = 32  # of a learned codebook
 
 
 def metrics_panel(result: Outcome) -> None:
     """Draw what quantizing costs and saves; call it where metrics may stand in a row."""
-    report, storage = result.report, result.storage
-    scales = result.quantizer.scale.size
-    zero_points = "" if result.spec.symmetric else " + zero"
-    stored = (
-        f"{notation.count(scales)} {'scale' if scales == 1 else 'scales'}{zero_points}" if storage.scale_bits else ""
-    )
+    report, storage, form = result.report, result.storage, result.spec.format
     for label, value, note, explanation in (
         (
             "Bits per value",
             notation.short(storage.bits_per_value, 4),
-            stored,
+            _stored(result),
             "Everything counted: codes, the scale of each block, zero points of as many bits as a code if the range is "
             "asymmetric, and learned codebooks at 32 bits an entry; divided by the number of values.",
         ),
         (
             "Size",
             notation.sizes(4 * storage.values, storage.size_bytes),
-            f"÷ {notation.short(4 * storage.values / storage.size_bytes)}",
-            "This tensor in float32, and with codes, scales and zero points.",
+            notation.growth(4 * storage.values, storage.size_bytes),
+            "This tensor in float32, and as it is stored: codes, scales, zero points, learned codebooks.",
         ),
         (
             "Greatest error",
             notation.short(report.max_abs),
-            f"{notation.ratio(report.max_abs, result.largest_scale)} scale" if result.spec.format.even else "",
+            f"{notation.ratio(report.max_abs, result.largest_scale)} scale" if form.even and form.scaled else "",
             "The largest |r̃ − r| in the tensor. Of integers without clipping it is at most half a scale.",
         ),
     ):
-        st.metric(label, value, note, delta_color="off", delta_arrow="off", help=explanation, width=METRIC_WIDTH)
+        width: int | Literal["content"] = METRIC_WIDTH if len(value) <= LONG else "content"
+        st.metric(label, value, note, delta_color="off", delta_arrow="off", help=explanation, width=width)
+
+
+def _stored(result: Outcome) -> str:
+    """Say what is stored beside the codes."""
+    storage, scales = result.storage, result.quantizer.scale.size
+    if storage.codebook_bits:
+        return f"{notation.count(storage.codebook_bits // ENTRY_BITS)} entries"
+    if not storage.scale_bits:
+        return ""
+    zero_points = "" if result.spec.symmetric else " + zero"
+    return f"{notation.count(scales)} {'scale' if scales == 1 else 'scales'}{zero_points}"
 
 
 def tensor_panel(model: str, layer: str, result: Outcome) -> None:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from explorer import compute, controls, state
 from explorer.fields import Choice
-from explorer.number_formats import FORMAT, KINDS, SCALES, Kind
+from explorer.number_formats import FORMAT, KINDS, LIMITS, SCALES, Kind
 from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
 
-BITS_WIDTH = 150
+BITS_WIDTH = 130
+FORMAT_WIDTH = 150
 FIELD_WIDTH = 96
 NUMBER_WIDTH = 124
+CODEBOOKS = replace(
+    state.GRANULARITY,
+    label="One codebook for each",
+    help="Which values share learned codewords: the whole tensor, some output channels, one, or a run inside one.",
+)
 RANGE_MEMORY = "play_last_range"  # where the range last shown is kept for "by hand" to start from
 
 
 def settings_panel(model: str, layer: str) -> PlaygroundState:
     """Draw the controls that the format heeds, and return what they say."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        with st.container(width=NUMBER_WIDTH):
+        with st.container(width=FORMAT_WIDTH):
             kind = KINDS[controls.menu(FORMAT)]
         _format_fields(kind)
         granularity = state.GRANULARITY.default
-        if kind.granularity is None:
-            granularity = controls.choice(state.GRANULARITY)
+        if _settings().grouped:
+            granularity = controls.choice(state.GRANULARITY if kind.ranged else CODEBOOKS)
         symmetric = not kind.integer or controls.choice(state.SYMMETRY) == "symmetric"
         if _menu(state.ACTIVATIONS) != state.ACTIVATIONS.default:
             _menu(state.CALIBRATION)
@@ -50,15 +58,16 @@ def _settings() -> PlaygroundState:
 
 def _format_fields(kind: Kind) -> None:
     """Draw what a kind of format leaves to choose."""
-    if kind.bits is not None:
+    if kind.most_bits is not None:
         with st.container(width=BITS_WIDTH):
-            controls.slider(state.BITS)
+            controls.slider(state.BITS, kind.most_bits)
     for field in kind.fields:
         if isinstance(field, Choice):
             _menu(field)
         else:
+            limit = LIMITS.get(field.key)
             with st.container(width=NUMBER_WIDTH):
-                controls.whole_number(field)
+                controls.whole_number(field, None if limit is None else limit(_settings()))
 
 
 def block_field(spec: QuantizerSpec, shape: tuple[int, ...]) -> int:

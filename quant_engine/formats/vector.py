@@ -120,7 +120,8 @@ class VectorCodebook(VectorFormat, Record):
 
     One codebook serves the whole tensor. With several `stages` each learns what those before leave (residual
     quantization), and values are sums of a codeword of each. A last axis that `dim` does not divide is refused, or
-    filled up with zeros ("pad"), which are stored but no error.
+    filled up with zeros ("pad"), which are stored but no error. Quantizing x̂ again gives x̂, but not with several
+    stages, nor where the last vector is filled up.
 
     Raises:
         QuantError: for what are no such integers, or more than 65,536 codewords.

@@ -68,9 +68,12 @@ def _with_tensor_scale(steps: Float64Array, grid: BlockGrid, form: FloatFormat) 
     """Return t times the nearest values of the format to steps / t, with t = max(steps) / highest of each tensor."""
     axes = tuple(range(int(grid.apart), steps.ndim))
     greatest = steps.max(axis=axes, keepdims=True, initial=0.0)
-    tensor = np.where(greatest > 0.0, greatest / form.highest, 1.0).astype(np.float32)
-    tensor = np.maximum(tensor, SMALLEST_SCALE)
-    return np.where(greatest > 0.0, _nearest(steps / tensor, form) * tensor, np.float32(1))
+    with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, which quantizers refuse
+        tensor = np.where(greatest > 0.0, greatest / form.highest, 1.0).astype(np.float32)
+        tensor = np.maximum(tensor, SMALLEST_SCALE)
+        if not np.isfinite(tensor).all():
+            return np.full(steps.shape, np.inf, np.float32)
+        return np.where(greatest > 0.0, _nearest(steps / tensor, form) * tensor, np.float32(1))
 
 
 def _nearest(steps: Float64Array, form: FloatFormat) -> Float32Array:

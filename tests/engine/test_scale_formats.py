@@ -161,3 +161,10 @@ def test_specs_with_scale_formats_survive_json_and_plans(tmp_path):
     again = qe.QuantizationPlan.load(tmp_path / "plan.json")
     np.testing.assert_array_equal(again["fc2"].weight.scale, frozen["fc2"].weight.scale)
     assert network.evaluate(again).correct == network.evaluate(frozen).correct
+
+
+def test_scales_beyond_float32_are_refused_without_a_warning():
+    tiny = qe.FloatFormat(2, 2, bias=20)
+    x = np.full((2, 16), 3e38, np.float32)
+    with pytest.raises(qe.QuantError, match="scale the tensor down"):
+        qe.fit(x, qe.QuantizerSpec(tiny, qe.PerGroup(16), scale_format=qe.E4M3))
