@@ -14,7 +14,7 @@ from explorer.figures.theme import Canvas, Trace
 from explorer.notation import count, short
 
 COLORS = [[0.0, theme.ORIGINAL], [0.5, "#F4F4F4"], [1.0, theme.QUANTIZED]]
-PATCH_HEIGHT = 300
+PATCH_HEIGHT = 308
 MOST_ROWS = 64  # of strips, in all stages together
 ROW_HEIGHT, HEIGHTS = 12, (150, 480)  # of strips, in pixels
 STRIPS = {"hovertemplate": "%{z:.4g}<extra></extra>", "hoverongaps": False, "showscale": False, "xgap": 1, "ygap": 1}
@@ -52,7 +52,7 @@ def patch_figure(patch: Patch, canvas: Canvas, scale: bool = False) -> go.Figure
         [trace],
         PATCH_HEIGHT,
         canvas,
-        margin={"l": 34, "r": 60 if scale else 8, "t": 28, "b": 42},
+        margin={"l": 34, "r": 60 if scale else 8, "t": 28, "b": 50},
         xaxis=theme.axis("column", range=[-0.5, columns - 0.5]),
         yaxis=theme.axis("", range=[top + rows, top]),
         shapes=edges,

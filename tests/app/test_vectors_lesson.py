@@ -231,7 +231,7 @@ def test_parts_that_do_not_divide_are_refused_and_the_nearest_shown() -> None:
 def test_rows_of_nine_are_filled_up_and_counted() -> None:
     at = open_lesson("conv1")
     said = next(info.value for info in at.info if "9 values" in info.value)
-    assert "7 zeros" in said
+    assert "7 × 0" in said
     assert "43.8 %" in said  # 7 of 16
     assert float(metrics(at)[WORDS["index_bits"]]) == pytest.approx(16 * 2 * 4 * 4 / 144, abs=5e-4)
 
