@@ -108,6 +108,8 @@ def test_the_buttons_step_and_stop_at_both_ends() -> None:
     assert [press("one"), press("ten"), press("one"), press("all")] == [1, 11, 12, last]
     assert all(at.button(key=f"centroids_step_{name}").disabled for name in ("one", "ten", "all"))
     assert press("back") == 0
+    change(at, steps=last - 3)
+    assert press("ten") == last
 
 
 def test_another_start_begins_at_its_first_step() -> None:
