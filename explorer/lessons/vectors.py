@@ -96,15 +96,15 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
     vectors = product.vectors_of(scene.subject, form)
     index, book = stored.code_bits / n, stored.codebook_bits / n
     bits = (
-        rf"b = \frac{{{vectors} \cdot {form.parts} \cdot {form.stages} \cdot {form.bits}}}{{{n}}} + "
-        rf"\frac{{32 \cdot {form.stages} \cdot {form.codewords} \cdot {form.dim}}}{{{n}}}"
+        rf"b = ({vectors} \cdot {form.parts} \cdot {form.stages} \cdot {form.bits} + "
+        rf"32 \cdot {form.stages} \cdot {form.codewords} \cdot {form.dim}) \, / \, {n} = "
+        rf"{latex(index)} + {latex(book)} = {latex(index + book)}"
     )
     variance, bound = scene.subject.statistics.sigma**2, _bound(scene, index)
     return (
         r"\tilde r_p = \sum_{t=1}^{T} C_{t,p}\left[q_{t,p}\right], \quad p = 1, \dots, P",
-        r"b = \frac{V \cdot P \cdot T \cdot \lceil \log_2 K \rceil}{n} + \frac{32 \cdot T \cdot K \cdot d}{n}",
+        r"b = (V \cdot P \cdot T \cdot \lceil \log_2 K \rceil + 32 \cdot T \cdot K \cdot d) \, / \, n",
         bits,
-        rf"b = {latex(index)} + {latex(book)} = {latex(index + book)}",
         rf"D(R) = \sigma^2 \cdot 2^{{-2R}} = {latex(variance)} \cdot 2^{{-2 \cdot {latex(index)}}} = {latex(bound)}",
         rf"\mathrm{{MSE}} = {latex(found.report.mse)}",
     )
