@@ -14,23 +14,8 @@ from quant_engine.formats.base import MOST_LISTED_BITS, CommonFormat
 from quant_engine.records import Record
 
 
-@dataclass(frozen=True)
-class ScalarCodebook(CommonFormat, abc.ABC):
-    """A codebook of `levels` values for every block. Its values are known once it is fitted, not before."""
-
-    levels: int
-
-    def __post_init__(self) -> None:
-        """Check the number of levels."""
-        count, most = self.levels, 1 << MOST_LISTED_BITS
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 2 <= count <= most:
-            raise QuantError(f"levels={count!r} of {type(self).__name__}; give an integer from 2 to {most:,}")
-        object.__setattr__(self, "levels", int(count))
-
-    @property
-    def bits(self) -> int:
-        """Width of a code, ceil(log2 levels)."""
-        return (self.levels - 1).bit_length()
+class LearnedFormat(CommonFormat, abc.ABC):
+    """A format whose codewords are found in each tensor: it has no values before it is fitted."""
 
     @property
     def scaled(self) -> bool:
@@ -76,7 +61,31 @@ class ScalarCodebook(CommonFormat, abc.ABC):
         """Refuse, as `values` does."""
         self._refuse()
 
+    @abc.abstractmethod
     def _refuse(self) -> NoReturn:
+        """Say that the codewords are not known yet, and where to find them."""
+
+
+@dataclass(frozen=True)
+class ScalarCodebook(LearnedFormat):
+    """A codebook of `levels` values for every block. Its values are known once it is fitted, not before."""
+
+    levels: int
+
+    def __post_init__(self) -> None:
+        """Check the number of levels."""
+        count, most = self.levels, 1 << MOST_LISTED_BITS
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 2 <= count <= most:
+            raise QuantError(f"levels={count!r} of {type(self).__name__}; give an integer from 2 to {most:,}")
+        object.__setattr__(self, "levels", int(count))
+
+    @property
+    def bits(self) -> int:
+        """Width of a code, ceil(log2 levels)."""
+        return (self.levels - 1).bit_length()
+
+    def _refuse(self) -> NoReturn:
+        """Refuse what needs the levels."""
         raise QuantError(
             f"{self} learns its values from each tensor: make a quantizer with fit(x, spec), and ask it for "
             "levels(block), encode(x) or decode(q)"

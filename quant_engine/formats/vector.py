@@ -6,16 +6,16 @@ from dataclasses import dataclass, field, fields
 from typing import Literal, NoReturn
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import MOST_LISTED_BITS, CommonFormat
+from quant_engine.formats.base import MOST_LISTED_BITS
+from quant_engine.formats.learned import LearnedFormat
 from quant_engine.records import Record
 
 MOST = {"dim": 1 << 16, "codewords": 1 << MOST_LISTED_BITS, "parts": 1 << 16, "stages": 64}
 
 
-class VectorFormat(CommonFormat):
+class VectorFormat(LearnedFormat):
     """`dim` consecutive values of the last axis at a time, cut into parts, each with codewords of its own."""
 
     dim: int
@@ -39,50 +39,6 @@ class VectorFormat(CommonFormat):
         """Width of one index, ceil(log2 codewords)."""
         return (self.codewords - 1).bit_length()
 
-    @property
-    def scaled(self) -> bool:
-        """Whether values are scaled: codewords stand for themselves."""
-        return False
-
-    @property
-    def learned(self) -> bool:
-        """Whether codewords are learned."""
-        return True
-
-    @property
-    def lowest(self) -> float:
-        """No value is known before fitting.
-
-        Raises:
-            QuantError: always.
-        """
-        self._refuse()
-
-    @property
-    def highest(self) -> float:
-        """No value is known before fitting.
-
-        Raises:
-            QuantError: always.
-        """
-        self._refuse()
-
-    def values(self) -> NoReturn:
-        """Refuse to list what only a fitted quantizer knows.
-
-        Raises:
-            QuantError: always.
-        """
-        self._refuse()
-
-    def encode(self, u: ArrayLike) -> NoReturn:
-        """Refuse, as `values` does."""
-        self._refuse()
-
-    def decode(self, codes: ArrayLike) -> NoReturn:
-        """Refuse, as `values` does."""
-        self._refuse()
-
     def refuse_activations(self) -> None:
         """Check that the format is for weights.
 
@@ -95,6 +51,7 @@ class VectorFormat(CommonFormat):
         )
 
     def _refuse(self) -> NoReturn:
+        """Refuse what needs the codewords."""
         raise QuantError(
             f"{self} learns its codewords from each tensor, and they are vectors: make a quantizer with fit(x, spec) "
             "and read its `learned`, or use its encode(x) and decode(q)"
