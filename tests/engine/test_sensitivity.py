@@ -1,15 +1,18 @@
 """Sensitivity of layers and mixed precision: measured against torch, and never on test images."""
 
+import shutil
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 import quant_engine as qe
 from quant_engine import network as networks
+from quant_engine.network.architectures import Architecture, Flatten, Linear
 from tests import reference
-from tests.engine.trained import folded, trained_module
+from tests.engine.trained import BUILTIN, folded, trained_module
 
 SPECS = [qe.QuantizerSpec(qe.IntFormat(bits), qe.PerChannel(0)) for bits in (2, 4, 8)]
 CANDIDATES = [*SPECS, qe.QuantizerSpec(qe.FP16)]
@@ -154,3 +157,26 @@ def test_what_is_unknown_is_refused_with_the_choices(network):
         networks.mixed_plan(network, [], 1e6)
     with pytest.raises(qe.QuantError, match=r"no choice fits budget=9: .* raise the budget"):
         networks.mixed_plan(network, SPECS, 9, "predicted error")
+
+
+@pytest.fixture
+def one_layer(monkeypatch, tmp_path):
+    """A network of one layer with an unusual name, and random weights."""
+    name = "läyer/1 .weight"
+    weight = np.random.default_rng(3).standard_normal((10, 784)).astype(np.float32) / 28
+    save_file({f"{name}.weight": weight, f"{name}.bias": np.zeros(10, np.float32)}, tmp_path / "one.safetensors")
+    shutil.copy(BUILTIN / "fashion-mnist.npz", tmp_path)
+    monkeypatch.setattr("quant_engine.network.network.BUILTIN", tmp_path)
+    return networks.Network("one", Architecture("One", (Flatten("flat"), Linear(name, 784, 10, relu=False))))
+
+
+def test_a_network_of_one_layer_with_an_unusual_name_gets_a_plan(one_layer, tmp_path):
+    sizes = networks.layer_sizes(one_layer, CANDIDATES)
+    found = networks.mixed_plan(one_layer, CANDIDATES, sizes[0, 1])
+    assert found.choices == {"läyer/1 .weight": CANDIDATES[1]}
+    assert found.predicted == found.measured.divergence  # nothing to add up
+    others = networks.Trial("läyer/1 .weight", SPECS[0], scope="others")
+    (progress,) = networks.sensitivities(one_layer, [others])
+    assert progress.effect == one_layer.effect()
+    one_layer.freeze(found.plan).save(tmp_path / "plan.json")
+    assert one_layer.effect(qe.QuantizationPlan.load(tmp_path / "plan.json")) == found.measured
