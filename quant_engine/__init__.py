@@ -35,6 +35,7 @@ from quant_engine.formats import (
 )
 from quant_engine.granularity import (
     GRANULARITIES,
+    PerBlock,
     PerChannel,
     PerChannelGroup,
     PerGroup,
@@ -86,6 +87,7 @@ __all__ = [
     "MinMSE",
     "MinMax",
     "MovingAverage",
+    "PerBlock",
     "PerChannel",
     "PerChannelGroup",
     "PerGroup",

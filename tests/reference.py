@@ -307,3 +307,29 @@ def integral(function, start, stop, count=200_001):
     weights = np.where(np.arange(count) % 2, 4.0, 2.0)
     weights[[0, -1]] = 1.0
     return np.dot(weights, function(x)) * (x[1] - x[0]) / 3.0
+
+
+# --- allocation -----------------------------------------------------------------------------------------------------
+
+
+def best_choice(costs, sizes, budget):
+    """Return the least cost of all choices that fit, by trying each of them; None if none fits."""
+    layers = range(len(costs))
+    found = [
+        sum(costs[layer][k] for layer, k in zip(layers, choice, strict=True))
+        for choice in itertools.product(range(len(costs[0])), repeat=len(costs))
+        if sum(sizes[layer][k] for layer, k in zip(layers, choice, strict=True)) <= budget
+    ]
+    return min(found, default=None)
+
+
+def best_cost_by_budget(costs, sizes, budget):
+    """Return the least cost at every whole budget from 0 to `budget`: best[b] = min_k best'[b − size_k] + cost_k."""
+    best = np.zeros(budget + 1)
+    for layer_costs, layer_sizes in zip(costs, sizes, strict=True):
+        with_layer = np.full(budget + 1, np.inf)
+        for cost, size in zip(layer_costs, layer_sizes, strict=True):
+            if size <= budget:
+                with_layer[size:] = np.minimum(with_layer[size:], best[: budget + 1 - size] + cost)
+        best = with_layer
+    return best

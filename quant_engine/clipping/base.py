@@ -116,6 +116,7 @@ def finite_number(name: str, value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise QuantError(f"{name}={value!r} is no number; give a float")
-    if not -LARGEST_FLOAT64 <= value <= LARGEST_FLOAT64:
+    plain = float(value) if isinstance(value, np.floating) else value  # a large integer may be beyond float
+    if not -LARGEST_FLOAT64 <= plain <= LARGEST_FLOAT64:
         raise QuantError(f"{name}={value!r} is no finite number; give one")
     return float(value) + 0.0  # −0.0 and 0.0 have one key

@@ -4,26 +4,64 @@ from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES
 from quant_engine.network.card import LARGE, MethodResult, ModelCard, model_card, plan_of_method
 from quant_engine.network.cost import ActivationCost
+from quant_engine.network.effects import Effect
 from quant_engine.network.footprint import Footprint, LayerFootprint, footprint
 from quant_engine.network.layers import LayerInfo
+from quant_engine.network.mixed import (
+    COSTS,
+    MEASURES,
+    MixedPlan,
+    SearchStep,
+    best_steps,
+    greedy_search,
+    layer_costs,
+    layer_sizes,
+    mixed_plan,
+    weight_plan,
+)
 from quant_engine.network.network import Network, load
+from quant_engine.network.sensitivity import (
+    Prediction,
+    Progress,
+    Trial,
+    predict_sensitivity,
+    sensitivities,
+    trials,
+)
 from quant_engine.network.study import CalibrationPoint, calibration_study
 
 __all__ = [
     "ARCHITECTURES",
+    "COSTS",
     "LARGE",
+    "MEASURES",
     "Accuracy",
     "ActivationCost",
     "CalibrationPoint",
+    "Effect",
     "Footprint",
     "LayerFootprint",
     "LayerInfo",
     "MethodResult",
+    "MixedPlan",
     "ModelCard",
     "Network",
+    "Prediction",
+    "Progress",
+    "SearchStep",
+    "Trial",
+    "best_steps",
     "calibration_study",
     "footprint",
+    "greedy_search",
+    "layer_costs",
+    "layer_sizes",
     "load",
+    "mixed_plan",
     "model_card",
     "plan_of_method",
+    "predict_sensitivity",
+    "sensitivities",
+    "trials",
+    "weight_plan",
 ]

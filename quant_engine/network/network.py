@@ -19,8 +19,10 @@ from quant_engine.network.activations import each_image, layer_change
 from quant_engine.network.architectures import ARCHITECTURES, Architecture
 from quant_engine.network.calibration import Calibration
 from quant_engine.network.cost import MEASURED_IMAGES, ActivationCost, measure_cost
+from quant_engine.network.effects import Effect, effect
 from quant_engine.network.evaluation import Runner, layer_inputs
 from quant_engine.network.files import BUILTIN
+from quant_engine.network.fisher import diagonal_fisher
 from quant_engine.network.layers import LayerInfo, read_layers
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
@@ -52,6 +54,7 @@ class Network:
         stored = load((BUILTIN / f"{name}.safetensors").read_bytes())
         self._layers, self._parameters = read_layers(architecture, stored)
         self._runners: dict[str, Runner] = {}
+        self._plain: dict[str, Float32Array] = {}  # logits in floating point
         self._lock = threading.Lock()
 
     def layers(self) -> MappingProxyType[str, LayerInfo]:
@@ -142,6 +145,40 @@ class Network:
             }
         )
 
+    def logits(self, plan: QuantizationPlan | None = None, data: Split = "test") -> Float32Array:
+        """Return the network's outputs (n, classes) under a plan, as `predict` takes them.
+
+        Raises:
+            QuantError: as `freeze`.
+        """
+        frozen = self.freeze(plan or QuantizationPlan())
+        changes = {name: layer_change(layer, self._values(name, layer)) for name, layer in frozen.layers.items()}
+        return self._runner(data).logits(changes)
+
+    def effect(self, plan: QuantizationPlan | None = None, data: Split = "calibration") -> Effect:
+        """Return accuracy and loss under a plan, and how far the outputs moved from floating point.
+
+        On the calibration images unless said otherwise, so that what is searched for with it can be scored honestly on
+        test images.
+
+        Raises:
+            QuantError: as `freeze`.
+        """
+        with self._lock:
+            plain = self._plain.get(data)
+        if plain is None:
+            plain = self.logits(None, data)
+            with self._lock:
+                self._plain[data] = plain
+        return effect(plain, self.logits(plan, data), self.data(data)[1])
+
+    def fisher(self) -> dict[str, Float32Array]:
+        """Return the diagonal of each weight's empirical Fisher information, on the calibration images, read-only.
+
+        The mean over the images of (∂ loss/∂ weight)², of the weight's shape; found once.
+        """
+        return dict(self._fisher)
+
     def predict(self, plan: QuantizationPlan | None = None, data: Split = "test") -> NDArray[np.int64]:
         """Return the predicted labels, shape (n,); layers before the first planned one are not run again.
 
@@ -150,9 +187,7 @@ class Network:
         Raises:
             QuantError: as `freeze`.
         """
-        frozen = self.freeze(plan or QuantizationPlan())
-        changes = {name: layer_change(layer, self._values(name, layer)) for name, layer in frozen.layers.items()}
-        labels: NDArray[np.int64] = self._runner(data).logits(changes).argmax(axis=1)
+        labels: NDArray[np.int64] = self.logits(plan, data).argmax(axis=1)
         return labels
 
     def evaluate(self, plan: QuantizationPlan | None = None, data: Split = "test") -> Accuracy:
@@ -200,6 +235,10 @@ class Network:
         if not isinstance(plan.weight, Quantizer):
             return None
         return plan.weight.fake_quantize(self._matrix(layer)).reshape(self._layers[layer].shape)
+
+    @cached_property
+    def _fisher(self) -> dict[str, Float32Array]:
+        return diagonal_fisher(self._architecture, self._parameters, *self.data("calibration"))
 
     @cached_property
     def _calibration(self) -> Calibration:

@@ -53,6 +53,8 @@ flat_granularities = st.one_of(
     st.builds(qe.PerGroup, st.integers(1, 9), axes, st.just("short")),
     st.just(qe.PerToken()),
 )
+remainders = st.sampled_from(["short", "pad"])
+block_granularities = st.builds(qe.PerBlock, st.integers(1, 9), st.integers(1, 9), remainder=remainders)
 granularities = flat_granularities | st.builds(qe.PerSample, flat_granularities)
 ends = st.floats(1e-3, 1e6)
 clippings = st.one_of(

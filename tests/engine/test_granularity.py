@@ -1,6 +1,7 @@
 """Block shapes: which values share a scale, in which order, and what is refused."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from hypothesis.extra import numpy as hnp
 
 from quant_engine import (
     GRANULARITIES,
+    FixedRange,
+    IntFormat,
+    PerBlock,
     PerChannel,
     PerChannelGroup,
     PerGroup,
@@ -17,13 +21,24 @@ from quant_engine import (
     PerTensor,
     PerToken,
     QuantError,
+    QuantizerSpec,
+    fit,
+    quantize,
 )
 from quant_engine.granularity import BlockGrid
 from tests import reference
-from tests.engine.strategies import flat_granularities, granularities
+from tests.engine.strategies import block_granularities, flat_granularities, granularities
 
 shapes = hnp.array_shapes(min_dims=1, max_dims=4, max_side=6)
-grids = st.builds(lambda granularity, shape: granularity.blocks(shape), granularities, shapes)
+planes = hnp.array_shapes(min_dims=2, max_dims=4, max_side=9)
+grids = st.one_of(
+    st.builds(lambda granularity, shape: granularity.blocks(shape), granularities, shapes),
+    st.builds(
+        lambda granularity, shape: granularity.blocks(shape),
+        block_granularities | st.builds(PerSample, block_granularities),
+        planes,
+    ),
+)
 
 
 def numbered(shape):
@@ -136,8 +151,8 @@ def test_an_axis_that_is_no_integer_is_refused(make, axis):
 
 @pytest.mark.parametrize("kind", [PerGroup, PerChannelGroup])
 def test_an_unknown_remainder_is_refused_with_the_choices(kind):
-    with pytest.raises(QuantError, match=r'remainder=\'pad\'.*"refuse" or "short"'):
-        kind(4, remainder="pad")
+    with pytest.raises(QuantError, match=r'remainder=\'drop\'.*"refuse", "short" or "pad"'):
+        kind(4, remainder="drop")
 
 
 @pytest.mark.parametrize("block", [-1, 6])
@@ -177,3 +192,80 @@ def test_a_sample_is_divided_by_a_granularity():
         PerSample(4)
     with pytest.raises(QuantError, match=r"group size 7 does not divide axis 2 of shape \(1, 3, 8\)"):
         PerSample(PerGroup(7)).blocks((5, 3, 8))
+
+
+def test_two_dimensional_blocks_are_rectangles_one_after_the_other():
+    grid = PerBlock(2, 3, remainder="short").blocks((3, 5))
+    flat = grid.flatten(numbered((3, 5)))
+    assert [run.tolist() for run in np.split(flat, grid.offsets[1:-1])] == [
+        [0, 1, 2, 5, 6, 7],
+        [3, 4, 8, 9],
+        [10, 11, 12],
+        [13, 14],
+    ]
+
+
+def test_two_dimensional_blocks_lie_along_any_two_axes_inside_one_index_of_the_others():
+    convolution = (32, 16, 3, 3)
+    assert PerBlock(8, 8, axes=(0, 1)).blocks(convolution).block == (8, 8, 1, 1)
+    assert PerBlock(3, 3, axes=(2, 3)).blocks(convolution).grid == (32, 16, 1, 1)  # one kernel
+    assert PerBlock(4, 3, axes=(0, -1)).blocks((24, 1, 3, 3)).grid == (6, 1, 3, 1)  # depthwise
+    assert PerBlock(1, 64).blocks((1000, 256)).grid == PerGroup(64).blocks((1000, 256)).grid  # an embedding's rows
+
+
+def test_blocks_of_the_whole_tensor_share_one_scale():
+    assert PerBlock(6, 4).blocks((6, 4)) == PerTensor().blocks((6, 4))
+
+
+def test_two_axes_that_are_one_are_refused():
+    with pytest.raises(QuantError, match=r"axes=\(0, -1\) are the same one in shape \(6,\); choose two, or PerGroup"):
+        PerBlock(2, 2).blocks((6,))
+
+
+@pytest.mark.parametrize("axes", [0, (0,), (0, 1, 2), (0, "1"), (0, True)])
+def test_what_are_no_two_axes_is_refused(axes):
+    with pytest.raises(QuantError, match=r"axes=.* give two integers"):
+        PerBlock(2, 2, axes)
+
+
+def test_rectangles_that_do_not_divide_are_refused_with_the_axis_and_the_remedies():
+    with pytest.raises(QuantError, match=r'block of rows 4 .* axis 0 of shape \(6, 8\).*divisor of 6.*"short".*"pad"'):
+        PerBlock(4, 4).blocks((6, 8))
+    with pytest.raises(QuantError, match=r"block of columns 3 .* axis 1 of shape \(6, 8\)"):
+        PerBlock(3, 3).blocks((6, 8))
+
+
+@pytest.mark.parametrize(
+    ("granularity", "blocks"),
+    [(PerBlock(4, 4, remainder="pad"), 6), (PerGroup(16, remainder="pad"), 6), (PerChannelGroup(4, 0, "pad"), 2)],
+)
+def test_padding_is_counted_and_changes_nothing_else(granularity, blocks):
+    x = np.random.default_rng(1).standard_normal((6, 10)).astype(np.float32) + 3
+    spec, short = (
+        QuantizerSpec(IntFormat(4), chosen, symmetric=False)
+        for chosen in (granularity, replace(granularity, remainder="short"))
+    )
+    padded, cut = quantize(x, spec), quantize(x, short)
+    np.testing.assert_array_equal(padded.dequantize(), cut.dequantize())
+    np.testing.assert_array_equal(padded.scale, cut.scale)
+    of_one_block = math.prod(granularity.blocks(x.shape).block)
+    assert padded.storage.code_bits == blocks * of_one_block * 4
+    assert cut.storage.code_bits == x.size * 4
+
+
+@pytest.mark.parametrize("block", range(6))
+def test_the_range_of_one_block_is_edited_alone(block):
+    x = np.random.default_rng(2).standard_normal((6, 10)).astype(np.float32)
+    granularity = PerBlock(2, 5)
+    spec = QuantizerSpec(IntFormat(4), granularity, symmetric=False)
+    before = fit(x, spec)
+    places = [granularity.blocks(x.shape).slices(i) for i in range(6)]
+    lo, hi = (list(end) for end in zip(*((x[s].min(), x[s].max()) for s in places), strict=True))
+    lo[block], hi[block] = -0.25, 0.5
+    after = fit(x, replace(spec, clipping=FixedRange(tuple(lo), tuple(hi))))
+    changed = np.flatnonzero((after.scale != before.scale).reshape(-1))
+    assert changed.tolist() == [block]
+    assert after.scale.reshape(-1)[block] == np.float32(0.75 / 15)
+    outside = np.ones(x.shape, bool)
+    outside[granularity.blocks(x.shape).slices(block)] = False
+    np.testing.assert_array_equal(after.fake_quantize(x)[outside], before.fake_quantize(x)[outside])

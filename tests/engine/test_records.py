@@ -49,6 +49,10 @@ GOLDEN = {
         qe.PerGroup(128, remainder="short"),
         '{"remainder":"short","schema":1,"size":128,"type":"PerGroup"}',
     ),
+    "PerBlock": (
+        qe.PerBlock(128, 64, remainder="pad"),
+        '{"columns":64,"remainder":"pad","rows":128,"schema":1,"type":"PerBlock"}',
+    ),
     "PerToken": (qe.PerToken(), '{"schema":1,"type":"PerToken"}'),
     "PerSample": (
         qe.PerSample(qe.PerChannel(1)),

@@ -75,10 +75,10 @@ class BlockwiseCoding(FlatCoding):
 
     def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
         """Return codes, scales (of formats that have them) and zero points; fixed tables are free."""
-        grid, values = spec.granularity.blocks(shape), math.prod(shape)
+        grid = spec.granularity.blocks(shape)
         return Storage(
-            values=values,
-            code_bits=values * self.format.bits,
+            values=math.prod(shape),
+            code_bits=grid.stored * self.format.bits,
             scale_bits=scale_bits(spec, grid),
             zero_point_bits=0 if spec.symmetric else grid.count * self.format.bits,
         )

@@ -63,9 +63,9 @@ class ScalarCodebookCoding(FlatCoding):
 
     def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
         """Return codes, and a codebook of 32-bit entries for every block."""
-        values = math.prod(shape)
-        entries = spec.granularity.blocks(shape).count * self.format.levels if values else 0
-        return Storage(values, values * self.format.bits, 0, 0, codebook_bits=entries * ENTRY_BITS)
+        grid, values = spec.granularity.blocks(shape), math.prod(shape)
+        entries = grid.count * self.format.levels if values else 0
+        return Storage(values, grid.stored * self.format.bits, 0, 0, codebook_bits=entries * ENTRY_BITS)
 
     def fit(
         self, x: Float32Array, spec: QuantizerSpec, rng: np.random.Generator, importance: Float32Array | None

@@ -1,105 +1,19 @@
-"""Granularity: which values share one scale, as a block shape.
-
-A granularity turns a tensor's shape into a `BlockGrid`: equal blocks, of which only the last along the split axis may
-be shorter. Every block here spans one index of some axes, a run of one axis, and all of the others, so that moving
-the axes into that order lays the blocks one after the other in memory; kernels see a flat array and block offsets.
-"""
+"""The block shapes that can be chosen, each a frozen record that turns a tensor's shape into blocks."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
+from quant_engine.granularity.grid import BlockGrid
 from quant_engine.records import Record
 
-Remainder = Literal["refuse", "short"]
-
-
-@dataclass(frozen=True)
-class BlockGrid:
-    """The blocks of one tensor: `block` is the shape of each, `shape` that of the tensor.
-
-    `apart` says that every index of axis 0 is a tensor of its own, which shares nothing with the others.
-    """
-
-    shape: tuple[int, ...]
-    block: tuple[int, ...]
-    apart: bool = False
-
-    @cached_property
-    def grid(self) -> tuple[int, ...]:
-        """Number of blocks along each axis; the shape of scales and zero points."""
-        return tuple(
-            math.ceil(size / block) if block else 1 for size, block in zip(self.shape, self.block, strict=True)
-        )
-
-    @property
-    def count(self) -> int:
-        """Number of blocks."""
-        return math.prod(self.grid)
-
-    @cached_property
-    def order(self) -> tuple[int, ...]:
-        """The axes in the order that makes every block contiguous: single indices, the split axis, whole axes."""
-
-        def rank(axis: int) -> int:
-            if self.block[axis] == self.shape[axis]:
-                return 2
-            return 0 if self.block[axis] == 1 else 1
-
-        return tuple(sorted(range(len(self.shape)), key=rank))
-
-    def flatten(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return the values block after block as one contiguous axis; a view where memory order allows."""
-        return np.ascontiguousarray(x.transpose(self.order)).reshape(-1)
-
-    def restore(self, flat: NDArray[Any]) -> NDArray[Any]:
-        """Undo `flatten`."""
-        moved = flat.reshape([self.shape[axis] for axis in self.order])
-        return np.ascontiguousarray(moved.transpose(np.argsort(self.order))).reshape(self.shape)
-
-    @cached_property
-    def offsets(self) -> NDArray[np.int64]:
-        """Where each block starts in the flat array, and the end: `count + 1` positions."""
-        if not any(block and size % block for size, block in zip(self.shape, self.block, strict=True)):
-            return np.arange(self.count + 1) * math.prod(self.block)
-        lengths = np.ones(1, np.int64)
-        for axis in self.order:
-            size, block = self.shape[axis], self.block[axis]
-            along = np.full(self.grid[axis], block, np.int64)
-            if block and size % block:
-                along[-1] = size % block
-            lengths = np.outer(lengths, along).reshape(-1)
-        return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-
-    def to_grid(self, per_block: NDArray[Any]) -> NDArray[Any]:
-        """Return one value a block, in flat order, as an array of the grid's shape."""
-        moved = per_block.reshape([self.grid[axis] for axis in self.order])
-        return np.ascontiguousarray(moved.transpose(np.argsort(self.order))).reshape(self.grid)
-
-    def from_grid(self, per_block: NDArray[Any]) -> NDArray[Any]:
-        """Undo `to_grid`: one value a block, in flat order."""
-        return np.ascontiguousarray(per_block.transpose(self.order)).reshape(-1)
-
-    def slices(self, block: int) -> tuple[slice, ...]:
-        """Return where block number `block` (row-major in the grid) lies in the tensor.
-
-        Raises:
-            QuantError: if there is no such block.
-        """
-        if not 0 <= block < self.count:
-            raise QuantError(f"block {block} does not exist: shape {self.shape} has blocks 0 to {self.count - 1}")
-        place = np.unravel_index(block, self.grid) if self.grid else ()
-        return tuple(
-            slice(int(i) * step, min((int(i) + 1) * step, size))
-            for i, step, size in zip(place, self.block, self.shape, strict=True)
-        )
+Remainder = Literal["refuse", "short", "pad"]
+REMAINDERS = ("refuse", "short", "pad")
 
 
 class Granularity(Protocol):
@@ -118,10 +32,14 @@ def _resolve_axis(axis: int, shape: tuple[int, ...]) -> int:
     return axis % len(shape)
 
 
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def _set_integer(choice: Record, name: str, least: float, what: str) -> None:
     """Check a field, and make a numpy integer a plain one, which JSON and keys can hold."""
     value = getattr(choice, name)
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    if not _is_integer(value) or value < least:
         raise QuantError(f"{name}={value!r} is no {what}")
     object.__setattr__(choice, name, int(value))
 
@@ -135,8 +53,8 @@ def _set_axis(choice: Record) -> None:
 
 
 def _check_remainder(remainder: str) -> None:
-    if remainder not in ("refuse", "short"):
-        raise QuantError(f'remainder={remainder!r} is unknown; choose "refuse" or "short"')
+    if remainder not in REMAINDERS:
+        raise QuantError(f'remainder={remainder!r} is unknown; choose "refuse", "short" or "pad"')
 
 
 def _split(shape: tuple[int, ...], axis: int, size: int, remainder: Remainder, what: str) -> int:
@@ -144,9 +62,10 @@ def _split(shape: tuple[int, ...], axis: int, size: int, remainder: Remainder, w
     if shape[axis] % size and remainder == "refuse":
         raise QuantError(
             f"{what} {size} does not divide axis {axis} of shape {shape}; "
-            f'choose a divisor of {shape[axis]}, or remainder="short" for a shorter last block'
+            f'choose a divisor of {shape[axis]}, or remainder="short" for a shorter last block, "pad" to store it as a '
+            "whole one"
         )
-    return min(size, shape[axis])
+    return size if remainder == "pad" and shape[axis] else min(size, shape[axis])
 
 
 @dataclass(frozen=True)
@@ -214,7 +133,8 @@ class PerChannelGroup(Record):
         """Return one block a run of channels."""
         axis = _resolve_axis(self.axis, shape)
         length = _split(shape, axis, self.channels, self.remainder, "channel group")
-        return BlockGrid(shape, tuple(length if i == axis else n for i, n in enumerate(shape)))
+        block = tuple(length if i == axis else n for i, n in enumerate(shape))
+        return BlockGrid(shape, block, padded=self.remainder == "pad")
 
 
 @dataclass(frozen=True)
@@ -231,7 +151,7 @@ class PerGroup(Record):
         Traceback (most recent call last):
         ...
         quant_engine.errors.QuantError: group size 48 does not divide axis 1 of shape (32, 250); \
-choose a divisor of 250, or remainder="short" for a shorter last block
+choose a divisor of 250, or remainder="short" for a shorter last block, "pad" to store it as a whole one
     """
 
     size: int
@@ -248,7 +168,51 @@ choose a divisor of 250, or remainder="short" for a shorter last block
         """Return one block a run of values."""
         axis = _resolve_axis(self.axis, shape)
         length = _split(shape, axis, self.size, self.remainder, "group size")
-        return BlockGrid(shape, tuple(length if i == axis else min(1, n) for i, n in enumerate(shape)))
+        block = tuple(length if i == axis else min(1, n) for i, n in enumerate(shape))
+        return BlockGrid(shape, block, padded=self.remainder == "pad")
+
+
+@dataclass(frozen=True)
+class PerBlock(Record):
+    """One scale for each rectangle of `rows` × `columns` values along two axes, inside one index of every other axis.
+
+    Where a rectangle does not divide an axis, `remainder` decides: "refuse"; "short", the last one is smaller; or
+    "pad", the last one is stored whole: what fills it is counted as stored, but has no part in scale and error.
+
+    Raises:
+        QuantError: for lengths and axes of the wrong kind; on use, where both axes are the same, or a length does not
+            divide its axis and `remainder` is "refuse".
+
+    Example:
+        >>> PerBlock(32, 16).blocks((64, 32)).grid
+        (2, 2)
+        >>> PerBlock(8, 8, axes=(0, 1)).blocks((32, 16, 3, 3)).grid  # output and input channels of a convolution
+        (4, 2, 3, 3)
+    """
+
+    rows: int
+    columns: int
+    axes: tuple[int, int] = (0, -1)
+    remainder: Remainder = "refuse"
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        _set_length(self, "rows")
+        _set_length(self, "columns")
+        if not isinstance(self.axes, tuple | list) or len(self.axes) != 2 or not all(map(_is_integer, self.axes)):
+            raise QuantError(f"axes={self.axes!r} are no two axes; give two integers, such as (0, -1)")
+        object.__setattr__(self, "axes", tuple(int(axis) for axis in self.axes))
+        _check_remainder(self.remainder)
+
+    def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
+        """Return one block a rectangle."""
+        row, column = (_resolve_axis(axis, shape) for axis in self.axes)
+        if row == column:
+            raise QuantError(f"axes={self.axes} are the same one in shape {shape}; choose two, or PerGroup")
+        block = [min(1, n) for n in shape]
+        block[row] = _split(shape, row, self.rows, self.remainder, "block of rows")
+        block[column] = _split(shape, column, self.columns, self.remainder, "block of columns")
+        return BlockGrid(shape, tuple(block), padded=self.remainder == "pad")
 
 
 @dataclass(frozen=True)
@@ -296,7 +260,8 @@ class PerSample(Record):
             QuantError: if the tensor is a scalar, or `inner` does not fit one sample (whose shape keeps axis 0, as 1).
         """
         _resolve_axis(0, shape)
-        return BlockGrid(shape, (min(1, shape[0]), *self.inner.blocks((1, *shape[1:])).block[1:]), apart=True)
+        inner = self.inner.blocks((1, *shape[1:]))
+        return BlockGrid(shape, (min(1, shape[0]), *inner.block[1:]), apart=True, padded=inner.padded)
 
 
 GRANULARITIES: dict[str, type] = {
@@ -304,6 +269,7 @@ GRANULARITIES: dict[str, type] = {
     "PerChannel": PerChannel,
     "PerChannelGroup": PerChannelGroup,
     "PerGroup": PerGroup,
+    "PerBlock": PerBlock,
     "PerToken": PerToken,
     "PerSample": PerSample,
 }

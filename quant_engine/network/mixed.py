@@ -1,0 +1,226 @@
+"""Mixed precision: a spec for each layer, under a budget of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.allocation import allocate
+from quant_engine.errors import QuantError
+from quant_engine.network.effects import Effect
+from quant_engine.network.network import Network
+from quant_engine.network.sensitivity import Key, Trial, predict_sensitivity, sensitivities
+from quant_engine.plan import LayerPlan, QuantizationPlan
+from quant_engine.quantizer import QuantizerSpec
+
+Kept = MutableMapping[Key, Effect]
+Cost = Callable[[Network, str, QuantizerSpec, Kept], float]
+Float64Array = NDArray[np.float64]
+
+
+def _measured(of: Callable[[Effect, Effect], float]) -> Cost:
+    """Return the cost that `of` finds in the effect of one layer's quantization and in that of none."""
+
+    def cost(network: Network, layer: str, spec: QuantizerSpec, kept: Kept) -> float:
+        (found,) = sensitivities(network, [Trial(layer, spec)], kept)
+        return of(found.effect, network.effect())
+
+    return cost
+
+
+def _predicted_loss(network: Network, layer: str, spec: QuantizerSpec, kept: Kept) -> float:
+    return predict_sensitivity(network, layer, spec).loss_increase
+
+
+def _predicted_error(network: Network, layer: str, spec: QuantizerSpec, kept: Kept) -> float:
+    return predict_sensitivity(network, layer, spec).weight_mse * network.layers()[layer].parameters
+
+
+@dataclass(frozen=True)
+class MixedPlan:
+    """A plan that was searched for: its specs by layer, bytes of weights, and what it costs.
+
+    `predicted` is the sum of the layers' costs, each with the others in floating point; `measured` is the effect of the
+    whole plan on the calibration images, on which it was searched. Score it on test images with `Network.evaluate`.
+    """
+
+    choices: Mapping[str, QuantizerSpec]
+    size_bytes: int
+    predicted: float
+    measured: Effect
+
+    @property
+    def plan(self) -> QuantizationPlan:
+        """The plan to evaluate, freeze and save."""
+        return weight_plan(self.choices)
+
+
+def weight_plan(choices: Mapping[str, QuantizerSpec]) -> QuantizationPlan:
+    """Return the plan that quantizes each layer's weight by its spec."""
+    return QuantizationPlan({name: LayerPlan(spec) for name, spec in choices.items()})
+
+
+def layer_sizes(network: Network, candidates: Sequence[QuantizerSpec]) -> Float64Array:
+    """Return the whole bytes of each layer's weight under each candidate, (layers, candidates), everything counted.
+
+    Raises:
+        QuantError: for no candidates, and one whose blocks do not fit a layer.
+    """
+    if not candidates:
+        raise QuantError("there are no candidates; give at least one QuantizerSpec")
+    shapes = [info.matrix_shape for info in network.layers().values()]
+    return np.array([[spec.storage(shape).size_bytes for spec in candidates] for shape in shapes], np.float64)
+
+
+def layer_costs(
+    network: Network, candidates: Sequence[QuantizerSpec], cost: str = "divergence", kept: Kept | None = None
+) -> Float64Array:
+    """Return what quantizing each layer alone costs, (layers, candidates), by one of `COSTS`.
+
+    Measured costs are taken from `kept` where they are there, and put into it; fill it with `sensitivities` to show
+    progress.
+
+    Raises:
+        QuantError: for an unknown cost.
+    """
+    if cost not in COSTS:
+        raise QuantError(f"cost={cost!r} is unknown; choose one of {', '.join(COSTS)}")
+    results: Kept = {} if kept is None else kept
+    return np.array([[COSTS[cost](network, layer, spec, results) for spec in candidates] for layer in network.layers()])
+
+
+def mixed_plan(
+    network: Network,
+    candidates: Sequence[QuantizerSpec],
+    budget_bytes: float,
+    cost: str = "divergence",
+    kept: Kept | None = None,
+) -> MixedPlan:
+    """Return the plan of least summed cost whose weights take at most `budget_bytes`, exactly (`allocate`).
+
+    Sizes are those of `footprint`. A candidate of `QuantizerSpec(FP16)` or `QuantizerSpec(BF16)` lets a layer stay in
+    16-bit floats. Costs are of layers quantized alone, on the calibration images; that they add up is an assumption,
+    and `predicted` against `measured` says how far it holds.
+
+    Raises:
+        QuantError: if no plan fits the budget, for an unknown cost, and for candidates that do not fit a layer.
+
+    Example:
+        >>> from quant_engine import FP16, IntFormat, PerChannel
+        >>> from quant_engine.network import load
+        >>> candidates = [*(QuantizerSpec(IntFormat(bits), PerChannel()) for bits in (2, 4, 8)), QuantizerSpec(FP16)]
+        >>> found = mixed_plan(load("fashion-cnn"), candidates, 40_000, cost="predicted loss")
+        >>> found.size_bytes <= 40_000, found.choices["conv1"].format.bits
+        (True, 16)
+    """
+    sizes = layer_sizes(network, candidates)
+    costs = layer_costs(network, candidates, cost, kept)
+    chosen = allocate(costs, sizes, budget_bytes)
+    places = np.arange(len(chosen))
+    choices = {name: candidates[index] for name, index in zip(network.layers(), chosen, strict=True)}
+    measured = network.effect(weight_plan(choices))
+    return MixedPlan(choices, int(sizes[places, chosen].sum()), float(costs[places, chosen].sum()), measured)
+
+
+class SearchStep(NamedTuple):
+    """A plan on the way of `greedy_search`: which layer's spec changed to get there (None at first), bytes, effect."""
+
+    changed: str | None
+    choices: Mapping[str, QuantizerSpec]
+    size_bytes: int
+    measured: Effect
+
+    @property
+    def plan(self) -> QuantizationPlan:
+        """The plan to evaluate, freeze and save."""
+        return weight_plan(self.choices)
+
+
+def greedy_search(
+    network: Network, candidates: Sequence[QuantizerSpec], budget_bytes: float = 0, measure: str = "loss"
+) -> Iterator[SearchStep]:
+    """Yield plans of fewer and fewer bytes, each measured as a whole, until one fits the budget or none is smaller.
+
+    It begins with the largest candidate everywhere. A step gives one layer its next smaller candidate: the layer whose
+    step raises the measured value, one of `MEASURES`, the least for the bytes it saves. Measured on the calibration
+    images; a heuristic, as steps are never taken back. Every step measures as many plans as there are layers.
+
+    Raises:
+        QuantError: for no candidates, those that do not fit a layer, and an unknown measure.
+    """
+    if measure not in MEASURES:
+        raise QuantError(f"measure={measure!r} is unknown; choose one of {', '.join(MEASURES)}")
+    return _steps_down(network, _by_size(network, candidates), budget_bytes, MEASURES[measure])
+
+
+def best_steps(steps: Sequence[SearchStep], measure: str = "loss") -> list[SearchStep]:
+    """Return the steps of which no other is both as small and measured as well: their Pareto list, by rising bytes.
+
+    Raises:
+        QuantError: for an unknown measure.
+    """
+    if measure not in MEASURES:
+        raise QuantError(f"measure={measure!r} is unknown; choose one of {', '.join(MEASURES)}")
+    of, found = MEASURES[measure], list[SearchStep]()
+    for step in sorted(steps, key=lambda step: (step.size_bytes, of(step.measured))):
+        if not found or of(step.measured) < of(found[-1].measured):
+            found.append(step)
+    return found
+
+
+def _by_size(network: Network, candidates: Sequence[QuantizerSpec]) -> dict[str, list[tuple[int, QuantizerSpec]]]:
+    """Return each layer's candidates with their bytes, the largest first; of equal sizes the first one alone."""
+    found = {}
+    for name, sizes in zip(network.layers(), layer_sizes(network, candidates), strict=True):
+        distinct, first = np.unique(sizes, return_index=True)
+        found[name] = [(int(distinct[i]), candidates[first[i]]) for i in reversed(range(len(distinct)))]
+    return found
+
+
+def _steps_down(
+    network: Network,
+    ladders: Mapping[str, list[tuple[int, QuantizerSpec]]],
+    budget_bytes: float,
+    of: Callable[[Effect], float],
+) -> Iterator[SearchStep]:
+    def step(changed: str | None, rungs: Mapping[str, int]) -> SearchStep:
+        chosen = {name: ladders[name][rung] for name, rung in rungs.items()}
+        choices = {name: spec for name, (_, spec) in chosen.items()}
+        return SearchStep(
+            changed, choices, sum(size for size, _ in chosen.values()), network.effect(weight_plan(choices))
+        )
+
+    rungs = dict.fromkeys(ladders, 0)
+    now = step(None, rungs)
+    yield now
+    while now.size_bytes > budget_bytes:
+        before = now
+        nexts = [
+            step(name, {**rungs, name: rungs[name] + 1}) for name in ladders if rungs[name] + 1 < len(ladders[name])
+        ]
+        if not nexts:
+            return
+        now = min(
+            nexts,
+            key=lambda after: (of(after.measured) - of(before.measured)) / (before.size_bytes - after.size_bytes),
+        )
+        rungs[str(now.changed)] += 1
+        yield now
+
+
+COSTS: dict[str, Cost] = {
+    "divergence": _measured(lambda found, plain: found.divergence),
+    "loss": _measured(lambda found, plain: found.loss - plain.loss),
+    "accuracy": _measured(lambda found, plain: plain.accuracy.value - found.accuracy.value),
+    "predicted loss": _predicted_loss,
+    "predicted error": _predicted_error,
+}
+MEASURES: dict[str, Callable[[Effect], float]] = {  # each the less, the better
+    "loss": lambda found: found.loss,
+    "divergence": lambda found: found.divergence,
+    "accuracy": lambda found: -found.accuracy.value,
+}

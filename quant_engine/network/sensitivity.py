@@ -1,0 +1,135 @@
+"""How much a network minds each layer's quantization: measured on the calibration images, and predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from quant_engine.errors import QuantError
+from quant_engine.network.effects import Effect
+from quant_engine.network.network import Network
+from quant_engine.plan import LayerPlan, QuantizationPlan
+from quant_engine.quantizer import QuantizerSpec, fit
+
+Part = Literal["weight", "activation"]
+Scope = Literal["only", "others"]
+PARTS: tuple[Part, ...] = ("weight", "activation")
+SCOPES: tuple[Scope, ...] = ("only", "others")
+
+Key = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One measurement: the weight or the input activation quantized by `spec` in one layer, or in all others.
+
+    Activations are static: their ranges are fixed on the calibration images.
+    """
+
+    layer: str
+    spec: QuantizerSpec
+    part: Part = "weight"
+    scope: Scope = "only"
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        for name, value, choices in (("part", self.part, PARTS), ("scope", self.scope, SCOPES)):
+            if value not in choices:
+                raise QuantError(f"{name}={value!r} is unknown; choose one of {', '.join(choices)}")
+
+    @property
+    def key(self) -> Key:
+        """What results of one network are kept under: layer, the spec's key, part, scope."""
+        return self.layer, self.spec.key, self.part, self.scope
+
+    def plan(self, network: Network) -> QuantizationPlan:
+        """Return the plan that is measured.
+
+        Raises:
+            QuantError: for a layer the network does not have.
+        """
+        network.weight(self.layer)  # refuses a layer there is not
+        changed = [name for name in network.layers() if (name == self.layer) == (self.scope == "only")]
+        change = LayerPlan(self.spec) if self.part == "weight" else LayerPlan(activation=self.spec)
+        return QuantizationPlan(dict.fromkeys(changed, change))
+
+
+class Progress(NamedTuple):
+    """A measured trial, and how many of how many are done with it."""
+
+    trial: Trial
+    effect: Effect
+    done: int
+    total: int
+
+
+def trials(
+    network: Network,
+    candidates: Iterable[QuantizerSpec],
+    parts: Iterable[Part] = ("weight",),
+    scopes: Iterable[Scope] = ("only",),
+) -> list[Trial]:
+    """Return a trial for each candidate, part, scope and layer; the last layers first, which run the fastest."""
+    choices = [(spec, part, scope) for spec in candidates for part in parts for scope in scopes]
+    return [Trial(layer, *choice) for choice in choices for layer in reversed(network.layers())]
+
+
+def sensitivities(
+    network: Network, wanted: Iterable[Trial], kept: MutableMapping[Key, Effect] | None = None
+) -> Iterator[Progress]:
+    """Measure trials on the calibration images, one when the next is asked for; never on test images.
+
+    A caller shows progress between two results, or stops. Results are put into `kept`, a mapping for this one network,
+    and taken from it where they are already there, so that measuring goes on where it was stopped.
+
+    Raises:
+        QuantError: when its turn comes, for a layer the network does not have, and a spec that does not fit it.
+
+    Example:
+        >>> from quant_engine import IntFormat
+        >>> from quant_engine.network import load
+        >>> network, kept = load("fashion-cnn"), {}
+        >>> wanted = trials(network, [QuantizerSpec(IntFormat(2))])
+        >>> first = next(sensitivities(network, wanted, kept))
+        >>> first.trial.layer, first.done, first.total, len(kept)
+        ('fc2', 1, 5, 1)
+    """
+    results: MutableMapping[Key, Effect] = {} if kept is None else kept
+    listed = list(wanted)
+    for done, trial in enumerate(listed, 1):
+        if trial.key not in results:
+            results[trial.key] = network.effect(trial.plan(network))
+        yield Progress(trial, results[trial.key], done, len(listed))
+
+
+class Prediction(NamedTuple):
+    """What a weight's error lets expect: its mean square, and the increase of the loss, ½ Σ F·(ŵ − w)²."""
+
+    weight_mse: float
+    loss_increase: float
+
+
+def predict_sensitivity(network: Network, layer: str, spec: QuantizerSpec) -> Prediction:
+    """Return what quantizing one layer's weight by a spec is expected to do, without running the network so quantized.
+
+    F is the diagonal empirical Fisher information of the calibration images (`Network.fisher`). Near a minimum the loss
+    rises by ½ δᵀ H δ for a change δ of the weights; the diagonal of F stands in for the Hessian H (Dong et al. 2019;
+    Kim et al. 2024, SqueezeLLM, equation 3).
+
+    Raises:
+        QuantError: for a layer the network does not have, and a spec that does not fit it.
+
+    Example:
+        >>> from quant_engine import IntFormat
+        >>> from quant_engine.network import load
+        >>> two, eight = (predict_sensitivity(load("fashion-cnn"), "fc2", QuantizerSpec(IntFormat(b))) for b in (2, 8))
+        >>> two.loss_increase > 1000 * eight.loss_increase > 0
+        True
+    """
+    weight = network.weight(layer).reshape(network.layers()[layer].matrix_shape)
+    error = np.square(fit(weight, spec).fake_quantize(weight) - weight, dtype=np.float64)
+    fisher = network.fisher()[layer].reshape(weight.shape)
+    return Prediction(float(error.mean()), float(0.5 * (fisher * error).sum()))

@@ -1,0 +1,182 @@
+"""Sensitivity of layers and mixed precision: measured against torch, and never on test images."""
+
+import shutil
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+import quant_engine as qe
+from quant_engine import network as networks
+from quant_engine.network.architectures import Architecture, Flatten, Linear
+from tests import reference
+from tests.engine.trained import BUILTIN, folded, trained_module
+
+SPECS = [qe.QuantizerSpec(qe.IntFormat(bits), qe.PerChannel(0)) for bits in (2, 4, 8)]
+CANDIDATES = [*SPECS, qe.QuantizerSpec(qe.FP16)]
+
+
+@pytest.fixture(scope="module")
+def network():
+    return networks.load("fashion-cnn")
+
+
+@pytest.fixture(scope="module")
+def kept():
+    return {}
+
+
+def test_an_effect_is_what_torch_makes_of_the_logits(network):
+    plan = networks.Trial("conv2", SPECS[0]).plan(network)
+    plain, logits = (torch.from_numpy(network.logits(p, "calibration")).double() for p in (None, plan))
+    labels = torch.from_numpy(network.data("calibration")[1])
+    found = network.effect(plan)
+    logs = [torch.log_softmax(part, dim=1) for part in (logits, plain)]
+    assert found.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-12)
+    assert found.divergence == pytest.approx(
+        torch.nn.functional.kl_div(*logs, reduction="batchmean", log_target=True).item(), rel=1e-9
+    )
+    noise = (plain - logits).square().sum()
+    assert found.sqnr_db == pytest.approx(10 * torch.log10(plain.square().sum() / noise).item(), rel=1e-12)
+    assert found.accuracy == network.evaluate(plan, "calibration")
+
+
+def test_floating_point_has_no_divergence_and_no_noise(network):
+    found = network.effect()
+    assert (found.divergence, found.sqnr_db) == (0, np.inf)
+
+
+def test_one_layer_or_all_others_are_quantized(network):
+    names = set(network.layers())
+    assert set(networks.Trial("fc1", SPECS[0]).plan(network).layers) == {"fc1"}
+    others = networks.Trial("fc1", SPECS[0], "activation", "others").plan(network)
+    assert set(others.layers) == names - {"fc1"}
+    assert all(plan.weight is None and plan.activation == SPECS[0] for plan in others.layers.values())
+
+
+def test_a_stopped_measurement_goes_on_where_it_was(network, monkeypatch):
+    wanted, results = networks.trials(network, SPECS[:1], networks.sensitivity.PARTS), {}
+    assert len({trial.key for trial in wanted}) == len(wanted) == 2 * len(network.layers())
+    for progress in networks.sensitivities(network, wanted, results):
+        if progress.done == 3:
+            break
+    assert len(results) == 3
+    measured = []
+    monkeypatch.setattr(network, "effect", lambda plan: measured.append(plan) or "measured")
+    done = [progress.done for progress in networks.sensitivities(network, wanted, results)]
+    assert done == list(range(1, len(wanted) + 1))
+    assert len(measured) == len(wanted) - 3
+
+
+def test_the_fisher_diagonal_is_the_mean_squared_gradient_of_the_trained_modules(network):
+    layers, whole = folded(trained_module(network.name))
+    images, labels = (torch.from_numpy(part) for part in network.data("calibration"))
+    for layer in layers.values():
+        layer.weight.requires_grad_()
+    totals = {name: torch.zeros_like(layer.weight) for name, layer in layers.items()}
+    for image, label in zip(images, labels, strict=True):
+        whole.zero_grad()
+        torch.nn.functional.cross_entropy(whole(image[None]), label[None]).backward()
+        for name, layer in layers.items():
+            totals[name] += layer.weight.grad.square()
+    for name, found in network.fisher().items():
+        expected = (totals[name] / len(images)).detach().numpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-5 * expected.max())
+
+
+def test_the_prediction_is_half_the_weighted_squared_error(network):
+    found = networks.predict_sensitivity(network, "conv3", SPECS[1])
+    matrix = network.weight("conv3").reshape(64, -1)
+    error = (qe.fake_quantize(matrix, SPECS[1]) - matrix).astype(np.float64) ** 2
+    assert found.weight_mse == pytest.approx(error.mean(), rel=1e-9)
+    expected = (network.fisher()["conv3"].reshape(64, -1) * error).sum() / 2
+    assert found.loss_increase == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("cost", ["divergence", "loss", "predicted loss"])
+def test_the_mixed_plan_has_the_least_summed_cost_of_all_plans_that_fit(network, kept, cost):
+    costs, sizes = networks.layer_costs(network, CANDIDATES, cost, kept), networks.layer_sizes(network, CANDIDATES)
+    for budget in (30_000, 40_000, 60_000):
+        found = networks.mixed_plan(network, CANDIDATES, budget, cost, kept)
+        assert found.size_bytes == networks.footprint(network, found.plan).size_bytes <= budget
+        assert found.predicted == pytest.approx(reference.best_choice(costs, sizes, budget), rel=1e-12)
+        assert found.measured == network.effect(found.plan)
+
+
+def test_a_mixed_plan_costs_no_more_than_a_uniform_one_of_its_bytes(network, kept):
+    costs, sizes = networks.layer_costs(network, CANDIDATES, kept=kept), networks.layer_sizes(network, CANDIDATES)
+    for index in range(len(CANDIDATES)):
+        found = networks.mixed_plan(network, CANDIDATES, sizes[:, index].sum(), kept=kept)
+        assert found.predicted <= costs[:, index].sum() * (1 + 1e-12)
+
+
+def test_greedy_search_steps_down_one_layer_at_a_time_to_the_budget(network):
+    budget = 34_000
+    steps = list(networks.greedy_search(network, CANDIDATES, budget))
+    assert set(steps[0].choices.values()) == {CANDIDATES[-1]}
+    for before, after in pairwise(steps):
+        changed = [name for name in after.choices if after.choices[name] != before.choices[name]]
+        assert changed == [after.changed]
+        assert budget < before.size_bytes > after.size_bytes
+        assert after.size_bytes == networks.footprint(network, after.plan).size_bytes
+    assert steps[-1].size_bytes <= budget
+
+
+def test_the_best_steps_are_those_that_no_other_beats(network):
+    def step(size, loss):
+        return networks.SearchStep(None, {}, size, network.effect()._replace(loss=loss))
+
+    steps = [step(9, 0.1), step(7, 0.3), step(6, 0.2), step(6, 0.4), step(2, 0.9)]
+    assert networks.best_steps(steps) == [steps[4], steps[2], steps[0]]
+
+
+def test_nothing_but_calibration_images_is_used_to_search(network, monkeypatch):
+    fresh = networks.load(network.name)
+    read = fresh.data
+    splits = set()
+    monkeypatch.setattr(fresh, "data", lambda split="test": splits.add(split) or read(split))
+    networks.mixed_plan(fresh, SPECS[1:], 60_000)
+    next(networks.greedy_search(fresh, SPECS[1:]))
+    networks.predict_sensitivity(fresh, "fc2", SPECS[0])
+    assert splits == {"calibration"}
+
+
+def test_what_is_unknown_is_refused_with_the_choices(network):
+    with pytest.raises(qe.QuantError, match=r"cost='x' is unknown; choose one of divergence"):
+        networks.mixed_plan(network, SPECS, 1e6, "x")
+    for call in (networks.greedy_search, lambda *_, measure: networks.best_steps([], measure)):
+        with pytest.raises(qe.QuantError, match=r"measure='x' is unknown; choose one of loss"):
+            call(network, SPECS, measure="x")
+    with pytest.raises(qe.QuantError, match=r"part='bias' is unknown"):
+        networks.Trial("fc1", SPECS[0], "bias")
+    with pytest.raises(qe.QuantError, match=r"has no layer 'fc9'"):
+        list(networks.sensitivities(network, [networks.Trial("fc9", SPECS[0])]))
+    with pytest.raises(qe.QuantError, match=r"there are no candidates"):
+        networks.mixed_plan(network, [], 1e6)
+    with pytest.raises(qe.QuantError, match=r"no choice fits budget=9: .* raise the budget"):
+        networks.mixed_plan(network, SPECS, 9, "predicted error")
+
+
+@pytest.fixture
+def one_layer(monkeypatch, tmp_path):
+    """A network of one layer with an unusual name, and random weights."""
+    name = "läyer/1 .weight"
+    weight = np.random.default_rng(3).standard_normal((10, 784)).astype(np.float32) / 28
+    save_file({f"{name}.weight": weight, f"{name}.bias": np.zeros(10, np.float32)}, tmp_path / "one.safetensors")
+    shutil.copy(BUILTIN / "fashion-mnist.npz", tmp_path)
+    monkeypatch.setattr("quant_engine.network.network.BUILTIN", tmp_path)
+    return networks.Network("one", Architecture("One", (Flatten("flat"), Linear(name, 784, 10, relu=False))))
+
+
+def test_a_network_of_one_layer_with_an_unusual_name_gets_a_plan(one_layer, tmp_path):
+    sizes = networks.layer_sizes(one_layer, CANDIDATES)
+    found = networks.mixed_plan(one_layer, CANDIDATES, sizes[0, 1])
+    assert found.choices == {"läyer/1 .weight": CANDIDATES[1]}
+    assert found.predicted == found.measured.divergence  # nothing to add up
+    others = networks.Trial("läyer/1 .weight", SPECS[0], scope="others")
+    (progress,) = networks.sensitivities(one_layer, [others])
+    assert progress.effect == one_layer.effect()
+    one_layer.freeze(found.plan).save(tmp_path / "plan.json")
+    assert one_layer.effect(qe.QuantizationPlan.load(tmp_path / "plan.json")) == found.measured
