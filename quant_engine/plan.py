@@ -12,16 +12,22 @@ from typing import Any
 import numpy as np
 
 from quant_engine.errors import QuantError
-from quant_engine.quantizer import Quantizer, QuantizerSpec
+from quant_engine.inputs import Float32Array, as_float32
+from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
 from quant_engine.records import SCHEMA, from_record, to_record
 
 ROLES = ("weight", "activation")
 PARAMETERS = ("scale", "zero_point", "learned")
+Planned = QuantizerSpec | Quantizer | QuantizedTensor
 
 
 @dataclass(frozen=True, eq=False)
 class LayerPlan:
     """The quantizers of one layer's weight and of its input activation: a spec, a fitted quantizer, or none.
+
+    A weight may also be given as a `QuantizedTensor`, with codes of its own in the view (out, everything else), and a
+    bias (out,) that takes the place of the layer's: what methods find that choose codes otherwise than by rounding, or
+    that change the weights before they do.
 
     Static activations (the default) have ranges fixed beforehand, on calibration data. `dynamic` ones stay a spec, and
     their ranges are found on each image alone: `PerTensor()` is then one scale an image, `PerToken()` one a row of the
@@ -32,15 +38,16 @@ class LayerPlan:
             be dynamic.
     """
 
-    weight: QuantizerSpec | Quantizer | None = None
+    weight: Planned | None = None
     activation: QuantizerSpec | Quantizer | None = None
     dynamic: bool = False
+    bias: Float32Array | None = None
 
     def __post_init__(self) -> None:
-        """Check the fields."""
-        for role in ROLES:
+        """Check the fields, and keep a read-only copy of the bias."""
+        for role, kinds in (("weight", Planned), ("activation", QuantizerSpec | Quantizer)):
             value = getattr(self, role)
-            if not isinstance(value, QuantizerSpec | Quantizer | None):
+            if not isinstance(value, kinds | None):
                 raise QuantError(f"{role}={value!r} is no QuantizerSpec, Quantizer or None")
         if self.activation is not None:
             spec = self.activation if isinstance(self.activation, QuantizerSpec) else self.activation.spec
@@ -52,6 +59,12 @@ class LayerPlan:
                 f"the activation is fitted to {self.activation.scale.shape} blocks, but dynamic=True finds ranges on "
                 "each input; give its spec, or dynamic=False"
             )
+        if self.bias is not None:
+            bias = as_float32(self.bias).copy()
+            if bias.ndim != 1:
+                raise QuantError(f"bias has shape {bias.shape}; give one value for each output channel")
+            bias.flags.writeable = False
+            object.__setattr__(self, "bias", bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +114,12 @@ class QuantizationPlan:
         layers: dict[str, dict[str, Any]] = {}
         for name, plan in self.layers.items():
             entry: dict[str, Any] = {"dynamic": plan.dynamic} if plan.dynamic else {}
-            for role, quantizer in _roles(plan):
-                spec = quantizer.spec if isinstance(quantizer, Quantizer) else quantizer
-                entry[role] = {"spec": to_record(spec), "fitted": isinstance(quantizer, Quantizer)}
-                if isinstance(quantizer, Quantizer):
-                    found = {part: getattr(quantizer, part) for part in PARAMETERS}
-                    arrays |= {f"{name}/{role}/{part}": np.array(a) for part, a in found.items() if a is not None}
+            for role, planned in _roles(plan):
+                entry[role], found = _stored(planned)
+                arrays |= {f"{name}/{role}/{part}": array for part, array in found.items()}
+            if plan.bias is not None:
+                arrays[f"{name}/bias"] = np.array(plan.bias)
+                entry["bias"] = True
             layers[name] = entry
         target.write_text(json.dumps({"schema": SCHEMA, "layers": layers}, indent=2), encoding="utf-8")
         if arrays:
@@ -130,6 +143,7 @@ class QuantizationPlan:
                 name: LayerPlan(
                     **{role: _restore(entry[role], arrays, f"{name}/{role}") for role in ROLES if role in entry},
                     dynamic=entry.get("dynamic", False),
+                    bias=arrays[f"{name}/bias"] if entry.get("bias") else None,
                 )
                 for name, entry in stored.items()
             }
@@ -140,14 +154,28 @@ class QuantizationPlan:
         return cls(layers)
 
 
-def _roles(plan: LayerPlan) -> Iterator[tuple[str, QuantizerSpec | Quantizer]]:
+def _roles(plan: LayerPlan) -> Iterator[tuple[str, Planned]]:
     for role in ROLES:
-        if (quantizer := getattr(plan, role)) is not None:
-            yield role, quantizer
+        if (planned := getattr(plan, role)) is not None:
+            yield role, planned
+
+
+def _stored(planned: Planned) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+    """Return a planned part as JSON and as arrays."""
+    if isinstance(planned, QuantizerSpec):
+        return {"spec": to_record(planned), "fitted": False}, {}
+    entry: dict[str, Any] = {"spec": to_record(planned.spec), "fitted": True}
+    arrays = {part: np.array(a) for part in PARAMETERS if (a := getattr(planned, part)) is not None}
+    if isinstance(planned, QuantizedTensor):
+        arrays["codes"] = np.ascontiguousarray(planned.codes)
+        if planned.length is not None:
+            entry["length"] = planned.length
+    return entry, arrays
 
 
 def _read_arrays(source: pathlib.Path, stored: dict[str, Any]) -> dict[str, Any]:
-    if not any(entry.get(role, {}).get("fitted") for entry in stored.values() for role in ROLES):
+    parts = [entry.get(role, {}).get("fitted") for entry in stored.values() for role in ROLES]
+    if not any(parts) and not any(entry.get("bias") for entry in stored.values()):
         return {}
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -158,10 +186,15 @@ def _read_arrays(source: pathlib.Path, stored: dict[str, Any]) -> dict[str, Any]
         raise QuantError(f"the fitted arrays of {source} are not readable beside it: {error}") from error
 
 
-def _restore(entry: dict[str, Any], arrays: dict[str, Any], name: str) -> QuantizerSpec | Quantizer:
+def _restore(entry: dict[str, Any], arrays: dict[str, Any], name: str) -> Any:
+    """Return a part of a plan as it was stored; `LayerPlan` checks that it may stand there."""
     spec = from_record(entry["spec"])
     if not isinstance(spec, QuantizerSpec):
         raise QuantError(f"{name} holds a {type(spec).__name__}; a plan takes a QuantizerSpec")
     if not entry["fitted"]:
         return spec
-    return Quantizer(spec, arrays[f"{name}/scale"], arrays[f"{name}/zero_point"], arrays.get(f"{name}/learned"))
+    fitted = Quantizer(spec, arrays[f"{name}/scale"], arrays[f"{name}/zero_point"], arrays.get(f"{name}/learned"))
+    codes = arrays.get(f"{name}/codes")
+    if codes is None:
+        return fitted
+    return QuantizedTensor(codes, fitted.scale, fitted.zero_point, spec, fitted.learned, entry.get("length"))

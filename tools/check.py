@@ -27,7 +27,15 @@ CHECKS = (
     ("mypy",),
     ("lint-imports",),
     ("pytest", "--numprocesses=2", "--dist=loadfile", "--ignore=tests/browser", "--cov", "--cov-report="),
-    ("pytest", "tests/browser", "--cov", "--cov-append", "--cov-report=term:skip-covered"),
+    (
+        "pytest",
+        "tests/browser",
+        "--numprocesses=2",
+        "--dist=worksteal",
+        "--cov",
+        "--cov-append",
+        "--cov-report=term:skip-covered",
+    ),
     ("python", "-m", "benchmarks", "--quick"),
 )
 

@@ -20,10 +20,11 @@ from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
 
 @dataclass(frozen=True)
 class LayerChange:
-    """A layer's other weight and its input's quantization, where there are any; `key` tells such changes apart."""
+    """A layer's other weight and bias and its input's quantization, where there are any; `key` tells such apart."""
 
     key: str = ""
     weight: Float32Array | None = None
+    bias: Float32Array | None = None
     quantize: Callable[[Float32Array], Float32Array] | None = None
 
     def of_input(self, layer: str, x: Float32Array) -> Float32Array:
@@ -47,6 +48,8 @@ def layer_change(plan: LayerPlan, weight: Float32Array | None) -> LayerChange:
     quantize: Callable[[Float32Array], Float32Array] | None = None
     if weight is not None:
         parts.append(_digest(weight))
+    if plan.bias is not None:
+        parts.append(f"bias {_digest(plan.bias)}")
     if isinstance(plan.activation, Quantizer):
         fitted = plan.activation
 
@@ -59,7 +62,7 @@ def layer_change(plan: LayerPlan, weight: Float32Array | None) -> LayerChange:
         spec = each_image(plan.activation)
         quantize = partial(_fit_and_quantize, spec=spec)
         parts.append(spec.key)
-    return LayerChange(" ".join(parts), weight, quantize)
+    return LayerChange(" ".join(parts), weight, plan.bias, quantize)
 
 
 def _fit_and_quantize(x: Float32Array, spec: QuantizerSpec) -> Float32Array:

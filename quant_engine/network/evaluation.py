@@ -108,7 +108,11 @@ class Runner:
         change, (weight, bias) = changes.get(step.name, UNCHANGED), self._parameters[step.name]
         if change.quantize is not None:
             x = torch.from_numpy(change.of_input(step.name, x.numpy()))
-        return step.run(x, weight if change.weight is None else torch.from_numpy(change.weight), bias)
+        return step.run(
+            x,
+            weight if change.weight is None else torch.from_numpy(change.weight),
+            bias if change.bias is None else torch.from_numpy(change.bias.copy()),
+        )
 
     def _refuse_first_broken(self, changes: Mapping[str, LayerChange]) -> None:
         """Run again from the start and refuse the first layer's input that is not finite."""

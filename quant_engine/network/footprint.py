@@ -13,8 +13,8 @@ from quant_engine.errors import QuantError
 from quant_engine.formats import FP32
 from quant_engine.network.layers import LayerInfo
 from quant_engine.network.network import Network
-from quant_engine.plan import LayerPlan, QuantizationPlan
-from quant_engine.quantizer import Quantizer, QuantizerSpec
+from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
+from quant_engine.quantizer import QuantizerSpec
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def footprint(network: Network, plan: QuantizationPlan | None = None) -> Footpri
 
 def _of_layer(info: LayerInfo, plan: LayerPlan) -> LayerFootprint:
     form = multiplied_in(_format(plan.weight), _format(plan.activation))
-    bits = info.parameters * FP32.bits if plan.weight is None else plan.weight.storage(info.matrix_shape).bits
+    bits = info.parameters * FP32.bits if plan.weight is None else _spec(plan.weight).storage(info.matrix_shape).bits
     return LayerFootprint(
         size_bytes=-(-bits // 8),
         multiplications=info.multiplications,
@@ -98,7 +98,9 @@ def _of_layer(info: LayerInfo, plan: LayerPlan) -> LayerFootprint:
     )
 
 
-def _format(planned: QuantizerSpec | Quantizer | None) -> Any:
-    if planned is None:
-        return FP32
-    return (planned.spec if isinstance(planned, Quantizer) else planned).format
+def _format(planned: Planned | None) -> Any:
+    return FP32 if planned is None else _spec(planned).format
+
+
+def _spec(planned: Planned) -> QuantizerSpec:
+    return planned if isinstance(planned, QuantizerSpec) else planned.spec

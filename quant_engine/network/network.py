@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.network.accuracy import Accuracy
-from quant_engine.network.activations import each_image, layer_change
+from quant_engine.network.activations import LayerChange, each_image, layer_change
 from quant_engine.network.architectures import ARCHITECTURES, Architecture
 from quant_engine.network.calibration import Calibration
 from quant_engine.network.cost import MEASURED_IMAGES, ActivationCost, measure_cost
@@ -24,8 +24,8 @@ from quant_engine.network.evaluation import Runner, layer_inputs
 from quant_engine.network.files import BUILTIN
 from quant_engine.network.fisher import diagonal_fisher
 from quant_engine.network.layers import LayerInfo, read_layers
-from quant_engine.plan import LayerPlan, QuantizationPlan
-from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
+from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
+from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
 
 Split = Literal["test", "calibration"]
 SPLITS = ("test", "calibration")
@@ -69,6 +69,23 @@ class Network:
         """
         self._check(layer)
         return self._parameters[layer][0]
+
+    def bias(self, layer: str) -> Float32Array:
+        """Return a layer's bias (out,) with BatchNorm folded in, read-only.
+
+        Raises:
+            QuantError: if there is no such layer.
+        """
+        self._check(layer)
+        return self._parameters[layer][1]
+
+    def planned_weight(self, layer: str, plan: LayerPlan) -> Float32Array | None:
+        """Return the weight that a frozen plan gives a layer, of the layer's shape, or None for its own."""
+        if isinstance(plan.weight, QuantizedTensor):
+            return plan.weight.dequantize().reshape(self._layers[layer].shape)
+        if isinstance(plan.weight, Quantizer):
+            return plan.weight.fake_quantize(self._matrix(layer)).reshape(self._layers[layer].shape)
+        return None
 
     def data(self, split: Split = "test") -> tuple[Float32Array, NDArray[np.int64]]:
         """Return normalised images (n, 1, 28, 28) and their labels (n,): 2,000 for test, 512 for calibration.
@@ -126,8 +143,9 @@ class Network:
             >>> frozen.frozen, frozen["fc2"].activation.zero_point.tolist()
             (True, [[0]])
         """
-        for name in plan.layers:
+        for name, layer in plan.layers.items():
             self._check(name)
+            self._check_given(name, layer)
         static: dict[str, QuantizerSpec] = {}
         for name, layer in plan.layers.items():
             if isinstance(layer.activation, QuantizerSpec):
@@ -152,7 +170,7 @@ class Network:
             QuantError: as `freeze`.
         """
         frozen = self.freeze(plan or QuantizationPlan())
-        changes = {name: layer_change(layer, self._values(name, layer)) for name, layer in frozen.layers.items()}
+        changes = {name: self._change(name, layer) for name, layer in frozen.layers.items()}
         return self._runner(data).logits(changes)
 
     def effect(self, plan: QuantizationPlan | None = None, data: Split = "calibration") -> Effect:
@@ -227,14 +245,19 @@ class Network:
         except QuantError as error:
             raise QuantError(f"the activation of layer {layer!r}: {error}") from error
 
-    def _fit_weight(self, layer: str, weight: QuantizerSpec | Quantizer | None) -> Quantizer | None:
+    def _fit_weight(self, layer: str, weight: Planned | None) -> Quantizer | QuantizedTensor | None:
         return fit(self._matrix(layer), weight) if isinstance(weight, QuantizerSpec) else weight
 
-    def _values(self, layer: str, plan: LayerPlan) -> Float32Array | None:
-        """Return the weight that a frozen plan gives a layer, or None for its own."""
-        if not isinstance(plan.weight, Quantizer):
-            return None
-        return plan.weight.fake_quantize(self._matrix(layer)).reshape(self._layers[layer].shape)
+    def _check_given(self, layer: str, plan: LayerPlan) -> None:
+        """Check that codes and a bias which a plan brings have the layer's shape."""
+        matrix = self._layers[layer].matrix_shape
+        if isinstance(plan.weight, QuantizedTensor) and plan.weight.shape != matrix:
+            raise QuantError(f"layer {layer!r} has a weight of {matrix}, its plan codes of {plan.weight.shape}")
+        if plan.bias is not None and plan.bias.shape != matrix[:1]:
+            raise QuantError(f"layer {layer!r} has {matrix[0]} outputs, its plan a bias of {len(plan.bias)}")
+
+    def _change(self, layer: str, plan: LayerPlan) -> LayerChange:
+        return layer_change(plan, self.planned_weight(layer, plan))
 
     @cached_property
     def _fisher(self) -> dict[str, Float32Array]:

@@ -194,7 +194,7 @@ def test_a_calibrators_name_is_a_button_to_it_and_reset_goes_back(app: str, open
     await_setting(page, "hi", hi)
     best = confirmed(page)["hi"]
     assert float(metrics(page)["Every layer so"].split()[0]) > float(before["Every layer so"].split()[0]) + 5
-    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="Reset", exact=True).click()
     await_setting(page, "hi", best)
     assert metrics(page) == before
     assert "?" not in page.url

@@ -200,3 +200,35 @@ def test_listing_layers_and_reading_weights_imports_no_torch(name):
         f"from quant_engine.network import load; n = load({name!r}); [n.weight(l) for l in n.layers()]; n.data('test')"
     )
     assert "torch" not in imported(code)
+
+
+def test_codes_and_a_bias_of_its_own_take_the_place_of_a_layers():
+    """The fully connected head, worked out in numpy from what it receives."""
+    network = networks.load("fashion-cnn")
+    rng = np.random.default_rng(3)
+    spec = qe.QuantizerSpec(qe.IntFormat(8), qe.PerChannel())
+    other = qe.quantize(rng.standard_normal((10, 96)), spec)
+    bias = rng.standard_normal(10).astype(np.float32)
+    plan = qe.QuantizationPlan({"fc2": qe.LayerPlan(other, bias=bias)})
+    x = network.activations(["fc2"], "test")["fc2"].astype(np.float64)
+    expected = x @ other.dequantize().T.astype(np.float64) + bias
+    np.testing.assert_allclose(network.logits(plan), expected, rtol=1e-4, atol=1e-3)
+    assert network.freeze(plan)["fc2"].weight is other
+    assert networks.footprint(network, plan).layers["fc2"].size_bytes == 960 + 40
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        (qe.LayerPlan(qe.quantize(np.ones((10, 95)), qe.QuantizerSpec(qe.IntFormat(8)))), "codes of \\(10, 95\\)"),
+        (qe.LayerPlan(bias=np.ones(9, np.float32)), "a bias of 9"),
+    ],
+)
+def test_codes_and_biases_of_another_shape_are_refused(plan, said):
+    with pytest.raises(qe.QuantError, match=said):
+        networks.load("fashion-cnn").evaluate(qe.QuantizationPlan({"fc2": plan}))
+
+
+def test_a_bias_of_two_axes_is_refused():
+    with pytest.raises(qe.QuantError, match="one value for each output channel"):
+        qe.LayerPlan(bias=np.ones((2, 2), np.float32))

@@ -15,13 +15,12 @@ WEIGHT = np.random.default_rng(4).standard_normal((6, 5)).astype(np.float32)
 
 
 def same(one, other):
-    if isinstance(one, qe.Quantizer):
-        arrays_equal = all(
-            a.tobytes() == b.tobytes() and a.shape == b.shape and a.dtype == b.dtype
-            for a, b in ((one.scale, other.scale), (one.zero_point, other.zero_point))
-        )
-        return arrays_equal and one.spec == other.spec
-    return one == other
+    if isinstance(one, qe.QuantizerSpec | None):
+        return one == other
+    if isinstance(one, np.ndarray):
+        return one.tobytes() == other.tobytes() and one.shape == other.shape and one.dtype == other.dtype
+    parts = ("scale", "zero_point", *(("codes",) if isinstance(one, qe.QuantizedTensor) else ()))
+    return one.spec == other.spec and all(same(getattr(one, part), getattr(other, part)) for part in parts)
 
 
 def assert_same_plan(one, other):
@@ -29,6 +28,7 @@ def assert_same_plan(one, other):
     for name, plan in one.layers.items():
         assert same(plan.weight, other[name].weight)
         assert same(plan.activation, other[name].activation)
+        assert same(plan.bias, other[name].bias)
         assert plan.dynamic == other[name].dynamic
 
 
@@ -37,8 +37,10 @@ def fitted_or_not(spec, x, fitted):
 
 
 quantizers = st.builds(fitted_or_not, specs(), arrays((3, 4)), st.booleans()) | st.none()
-layer_plans = st.builds(qe.LayerPlan, quantizers, quantizers) | st.builds(
-    qe.LayerPlan, quantizers, specs() | st.none(), st.just(True)
+weights = quantizers | st.builds(lambda x, spec: qe.quantize(x, spec), arrays((3, 4)), specs())
+biases = arrays((3,)) | st.none()
+layer_plans = st.builds(qe.LayerPlan, weights, quantizers, st.just(False), biases) | st.builds(
+    qe.LayerPlan, weights, specs() | st.none(), st.just(True), biases
 )
 
 
