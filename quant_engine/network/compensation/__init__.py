@@ -1,0 +1,46 @@
+"""Winning accuracy back on a network: each method goes in stages, to be shown, stopped, and ended with a plan."""
+
+from collections.abc import Iterator
+
+from quant_engine.errors import QuantError
+from quant_engine.network.compensation.rounding import clipped, nearest, uniform_plan
+from quant_engine.network.compensation.stages import Method, Setting, Stage
+from quant_engine.network.network import Network
+from quant_engine.plan import QuantizationPlan
+
+METHODS: dict[str, Method] = {
+    "nearest": nearest,
+    "clipped": clipped,
+}
+
+
+def compensate(network: Network, method: str, setting: Setting) -> Iterator[Stage]:
+    """Run one of `METHODS`; the network is never changed, and a caller may stop between two stages.
+
+    Raises:
+        QuantError: for an unknown method, and a setting that the method or the network does not take.
+
+    Example:
+        >>> from quant_engine import IntFormat, MinMSE, PerChannel, QuantizerSpec
+        >>> from quant_engine.network import load
+        >>> setting = Setting(QuantizerSpec(IntFormat(4), PerChannel(), clipping=MinMSE()))
+        >>> *_, last = compensate(load("fashion-cnn"), "clipped", setting)
+        >>> last.plan.frozen
+        True
+    """
+    if method not in METHODS:
+        raise QuantError(f"method={method!r} is unknown; choose one of {', '.join(METHODS)}")
+    return METHODS[method](network, setting)
+
+
+def compensated(network: Network, method: str, setting: Setting) -> QuantizationPlan:
+    """Return the plan that a method ends with.
+
+    Raises:
+        QuantError: as `compensate`.
+    """
+    plans = [stage.plan for stage in compensate(network, method, setting) if stage.plan is not None]
+    return plans[-1]
+
+
+__all__ = ["METHODS", "Method", "Setting", "Stage", "compensate", "compensated", "uniform_plan"]

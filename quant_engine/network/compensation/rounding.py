@@ -1,0 +1,27 @@
+"""What compensation is measured against: rounding to nearest, in ranges from least to greatest and in clipped ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from quant_engine.clipping import MinMax
+from quant_engine.network.compensation.stages import Setting, Stage
+from quant_engine.network.network import Network
+from quant_engine.plan import LayerPlan, QuantizationPlan
+
+
+def nearest(network: Network, setting: Setting) -> Iterator[Stage]:
+    """Round to nearest, every range from the least to the greatest value, whatever the setting's clipping."""
+    activation = setting.activation and replace(setting.activation, clipping=MinMax())
+    return clipped(network, replace(setting, weight=replace(setting.weight, clipping=MinMax()), activation=activation))
+
+
+def clipped(network: Network, setting: Setting) -> Iterator[Stage]:
+    """Round to nearest in the ranges that the setting's clipping chooses."""
+    yield Stage(1, 1, "ranges", network.freeze(uniform_plan(network, setting)))
+
+
+def uniform_plan(network: Network, setting: Setting) -> QuantizationPlan:
+    """Return the plan that quantizes every layer as the setting says, still to be fitted."""
+    return QuantizationPlan(dict.fromkeys(network.layers(), LayerPlan(setting.weight, setting.activation)))
