@@ -26,8 +26,8 @@ def as_float32(x: Any, name: str = "x") -> Float32Array:
     Raises:
         QuantError: for integers, booleans, complex numbers and objects, and for values beyond float32.
     """
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(x, torch.Tensor):
+    torch: Any = sys.modules.get("torch")
+    if isinstance(x, getattr(torch, "Tensor", ())):  # which torch has not yet while another thread imports it
         x = x.detach().cpu()
         x = (x.float() if x.dtype == torch.bfloat16 else x).numpy()
     try:

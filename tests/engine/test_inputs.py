@@ -1,5 +1,8 @@
 """What the engine takes, what it refuses, and that it never changes what it was given."""
 
+import sys
+import types
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -163,3 +166,10 @@ def test_a_block_that_does_not_exist_is_refused(ask, block):
 def test_a_part_of_the_wrong_kind_is_refused_by_name(part, value):
     with pytest.raises(qe.QuantError, match=f"{part}={value!r}"):
         qe.QuantizerSpec(**{"format": qe.IntFormat(4), part: value})
+
+
+def test_arrays_are_taken_while_another_thread_imports_torch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))  # as it is before its body has run
+    x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+    assert qe.quantize(x, SPEC).codes.shape == (3, 4)
+    assert qe.fake_quantize(x.tolist(), SPEC).shape == (3, 4)
