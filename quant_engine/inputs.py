@@ -26,10 +26,10 @@ def as_float32(x: Any, name: str = "x") -> Float32Array:
     Raises:
         QuantError: for integers, booleans, complex numbers and objects, and for values beyond float32.
     """
-    torch: Any = sys.modules.get("torch")
-    if isinstance(x, getattr(torch, "Tensor", ())):  # which torch has not yet while another thread imports it
+    tensor: Any = getattr(sys.modules.get("torch"), "Tensor", ())  # it has none while another thread imports it
+    if isinstance(x, tensor):
         x = x.detach().cpu()
-        x = (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+        x = (x.float() if x.dtype == sys.modules["torch"].bfloat16 else x).numpy()
     try:
         array = np.asarray(x)
     except ValueError as error:

@@ -34,7 +34,7 @@ ABSURD = {
 
 
 def open_lesson(**settings: object) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120).run()
+    at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
     at.switch_page(str(ROOT / "pages" / "lesson_centroids.py"))
     return change(at, **settings)
 

@@ -27,7 +27,7 @@ NUMBERS = (0.1, -2.5, 2049.0, 70000.0, 1e300, -1e300, 1e-45, 6e-7, 0.0, -0.0, ma
 
 
 def open_lesson(**settings: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120).run()
+    at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
     at.switch_page(str(ROOT / "pages" / "lesson_formats.py"))
     return change(at, **settings)
 

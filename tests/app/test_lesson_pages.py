@@ -44,7 +44,7 @@ SLUGS = list(LESSONS)
 
 
 def open_lesson(slug: str, **settings: object) -> AppTest:
-    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT).run()
+    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT)
     at.switch_page(str(ROOT / "pages" / f"lesson_{slug}.py"))
     return change(at, slug, **settings)
 

@@ -38,7 +38,7 @@ def test_every_script_in_pages_is_in_the_table_once() -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_page_runs(script: str) -> None:
-    at = start().switch_page(str(ROOT / "pages" / script)).run()
+    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT).switch_page(str(ROOT / "pages" / script)).run()
     assert not at.exception
 
 

@@ -40,7 +40,6 @@ CANVAS = Canvas("test")
 def open_lesson(layer: str = "conv3", **settings: object) -> AppTest:
     at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
     at.query_params["tensor"] = layer
-    at.run()
     at.switch_page(str(ROOT / "pages" / "lesson_vectors.py"))
     return change(at, show_anyway=True, **settings)
 
