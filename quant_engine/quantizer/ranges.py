@@ -25,7 +25,7 @@ def block_ranges(x: Any, spec: QuantizerSpec) -> Float64Array:
     range from which the scale and zero point follow that `fit` gives it.
 
     Raises:
-        QuantError: for a format whose scales do not follow from ranges, an empty tensor, and values that are not finite.
+        QuantError: for a format whose scales do not follow from ranges, an empty tensor, and values not finite.
 
     Example:
         >>> from quant_engine import IntFormat, PerChannel

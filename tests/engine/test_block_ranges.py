@@ -1,4 +1,4 @@
-"""Granularity on the tensors of real layers: any layout, scales of every format, ranges set block by block, overhead."""
+"""Granularity on tensors as layers have them: any layout, scale formats, ranges set block by block, overhead."""
 
 from __future__ import annotations
 
