@@ -29,5 +29,5 @@ navigation = st.navigation(
         for section, pages in PAGES.items()
     }
 )
-shared_frame()
+shared_frame(navigation.url_path)
 navigation.run()

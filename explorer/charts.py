@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -21,3 +23,14 @@ def canvas(revision: str) -> theme.Canvas:
 def show(figure: go.Figure, key: str, alt: str) -> None:
     """Draw a figure under a stable key."""
     st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt)
+
+
+def pick(figure: go.Figure, key: str, alt: str, on_pick: Callable[[int], None]) -> None:
+    """Draw a figure whose points can be clicked: `on_pick` gets the number that leads a point's data (a callback)."""
+
+    def picked() -> None:
+        points = st.session_state[key]["selection"]["points"]
+        if points:
+            on_pick(int(points[0]["customdata"][0]))
+
+    st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt, on_select=picked, selection_mode="points")

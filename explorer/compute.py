@@ -199,14 +199,28 @@ def jobs() -> Jobs:
     return Jobs()
 
 
-def accuracies(owner: str, model: str, layer: str, plan: LayerPlan) -> Future[Any]:
-    """Return the future of (float, this layer under the plan, every layer so), each an `Accuracy`."""
-    key = "|".join(str(part.key) for part in (plan.weight, plan.activation) if isinstance(part, QuantizerSpec))
-    key = f"accuracy|{model}|{layer}|{key}|{plan.dynamic}"
-    return jobs().submit(owner, key, lambda: _evaluate(model, layer, plan))
+def accuracies(owner: str, model: str, layer: str, plan: LayerPlan, others: LayerPlan | None = None) -> Future[Any]:
+    """Return the future of (float, this layer under the plan, every layer so), each an `Accuracy`.
+
+    `others` is the plan of the other layers, where it is another.
+    """
+    key = f"accuracy|{model}|{layer}|{_key(plan)}|{_key(others) if others else ''}"
+    return jobs().submit(owner, key, lambda: _evaluate(model, layer, plan, others or plan))
 
 
-def _evaluate(model: str, layer: str, plan: LayerPlan) -> tuple[Accuracy, Accuracy, Accuracy]:
+def everywhere(owner: str, model: str, spec: QuantizerSpec | None) -> Future[Any]:
+    """Return the future of the network's accuracy with every layer's weight under a spec, or in floating point."""
+    plan = None if spec is None else QuantizationPlan(dict.fromkeys(network(model).layers(), LayerPlan(spec)))
+    key = f"everywhere|{model}|{'' if spec is None else spec.key}"
+    return jobs().submit(owner, key, lambda: network(model).evaluate(plan))
+
+
+def _key(plan: LayerPlan) -> str:
+    parts = "|".join(str(part.key) for part in (plan.weight, plan.activation) if isinstance(part, QuantizerSpec))
+    return f"{parts}|{plan.dynamic}"
+
+
+def _evaluate(model: str, layer: str, plan: LayerPlan, others: LayerPlan) -> tuple[Accuracy, Accuracy, Accuracy]:
     subject = network(model)
-    everywhere = QuantizationPlan(dict.fromkeys(subject.layers(), plan))
-    return subject.evaluate(), subject.evaluate(QuantizationPlan({layer: plan})), subject.evaluate(everywhere)
+    every = QuantizationPlan({**dict.fromkeys(subject.layers(), others), layer: plan})
+    return subject.evaluate(), subject.evaluate(QuantizationPlan({layer: plan})), subject.evaluate(every)

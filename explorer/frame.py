@@ -10,7 +10,7 @@ from explorer.formulas import CONVENTIONS, Convention
 from explorer.lessons import LESSONS
 from explorer.notation import count, shape, short
 from explorer.pins import PINS
-from explorer.sources import OPENING_LAYERS, models, opening_model
+from explorer.sources import OPENING_LAYERS, is_model_given, models, opening_model
 from explorer.state import PLAYGROUND_FIELDS
 
 MODEL_KEY, TENSOR_KEY = "model", "tensor"
@@ -34,9 +34,10 @@ def convention() -> Convention:
     return CONVENTIONS[st.session_state.get(CONVENTION.key) or CONVENTION.default]
 
 
-def shared_frame() -> None:
+def shared_frame(page: str) -> None:
     """Draw the sidebar's choice of model and tensor, and say what in a link could not be used."""
     compute.prepare()
+    _open_on_story(page)
     lesson_fields = (field for lesson in LESSONS.values() for field in lesson.all_fields)
     faults = controls.link_faults((*_frame_fields(), *PLAYGROUND_FIELDS, PINS, *lesson_fields))
     with st.sidebar:
@@ -55,6 +56,19 @@ def shared_frame() -> None:
         controls.choice(CONVENTION)
     for fault in faults:
         st.warning(fault, icon=":material/link_off:")
+
+
+def _open_on_story(page: str) -> None:
+    """Choose the model and tensor of a lesson's story on its first visit, unless a person has chosen others."""
+    lesson = LESSONS.get(page.removeprefix("lesson_"))
+    if lesson is None or lesson.story is None or st.session_state.get(visited := f"{lesson.slug}_visited"):
+        return
+    st.session_state[visited] = True
+    plain = opening_model(), OPENING_LAYERS[opening_model()]
+    now = st.session_state.get(MODEL_KEY, plain[0]), st.session_state.get(TENSOR_KEY, plain[1])
+    asked = {MODEL_KEY, TENSOR_KEY} & set(st.query_params)
+    if now == plain and not asked and not is_model_given() and lesson.story[0] in models():
+        st.session_state[MODEL_KEY], st.session_state[TENSOR_KEY] = lesson.story
 
 
 def _frame_fields() -> tuple[Field, ...]:

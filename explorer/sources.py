@@ -20,3 +20,8 @@ def opening_model() -> str:
     """Return the model the app starts with."""
     wanted = os.environ.get(MODEL_VARIABLE, "")
     return wanted if wanted in models() else models()[0]
+
+
+def is_model_given() -> bool:
+    """Say whether the command line has named the model to start with."""
+    return os.environ.get(MODEL_VARIABLE, "") in models()

@@ -105,7 +105,10 @@ class Bench:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One concept. `slug` prefixes its settings in the URL and names its prose; `source` is the tensor it opens on."""
+    """One concept. `slug` prefixes its settings in the URL and names its prose; `source` is the tensor it opens on.
+
+    `story` is the model and layer on which it opens, for those who have not chosen others.
+    """
 
     number: int
     slug: str
@@ -116,6 +119,7 @@ class Lesson:
     formulas: Callable[[Scene, Convention], Sequence[str]]
     question: Callable[[Scene], Question]
     source: str = "weights"
+    story: tuple[str, str] | None = None
 
     @property
     def prose(self) -> Prose:

@@ -18,14 +18,18 @@ LOOK = 0.3  # seconds
 LABELS = ("accuracy_plain", "accuracy_layer", "accuracy_all")
 
 
-def accuracy_section(model: str, layer: str, plan: LayerPlan) -> None:
-    """Show three accuracies once the background worker has them: float32, this layer so, every layer so."""
+def accuracy_section(model: str, layer: str, plan: LayerPlan, others: LayerPlan | None = None) -> None:
+    """Show three accuracies once the background worker has them: float32, this layer so, every layer so.
+
+    `others` is the plan of the other layers, where it is another.
+    """
     owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
-    ticking = not compute.accuracies(owner, model, layer, plan).done()
-    st.fragment(_body, run_every=LOOK if ticking else None)(owner, (model, layer, plan), time.monotonic(), ticking)
+    asked = model, layer, plan, others
+    ticking = not compute.accuracies(owner, *asked).done()
+    st.fragment(_body, run_every=LOOK if ticking else None)(owner, asked, time.monotonic(), ticking)
 
 
-def _body(owner: str, asked: tuple[str, str, LayerPlan], started: float, ticking: bool) -> None:
+def _body(owner: str, asked: tuple[str, str, LayerPlan, LayerPlan | None], started: float, ticking: bool) -> None:
     future = compute.accuracies(owner, *asked)
     if not future.done():
         st.caption(words()["accuracy_running"].format(seconds=f"{time.monotonic() - started:.1f}"))

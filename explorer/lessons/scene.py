@@ -40,10 +40,19 @@ class Placed:
 
 
 @dataclass(frozen=True, eq=False)
+class Looked:
+    """A block of the tensor that is looked into: its number and what is drawn of it."""
+
+    block: int
+    view: BlockView
+
+
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A tensor quantized as a whole; `place` says which value is followed, in per cent of the tensor's span.
 
-    `held` is a number whose bits are looked into, and `placed` says where centroids stand, where a laboratory does so.
+    `held` is a number whose bits are looked into, `placed` says where centroids stand, and `looked` is a block that is
+    looked into, where a laboratory does so.
     """
 
     subject: Subject
@@ -51,6 +60,7 @@ class Scene:
     place: int = 50
     held: Held | None = None
     placed: Placed | None = None
+    looked: Looked | None = None
 
     @property
     def key(self) -> str:

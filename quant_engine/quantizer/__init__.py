@@ -1,6 +1,7 @@
 """One model of quantization: spec (how) → fit → quantizer (with what numbers) → codes, values, error."""
 
 from quant_engine.quantizer.fitting import dequantize, fake_quantize, fit, quantize
+from quant_engine.quantizer.ranges import block_ranges, edit_ranges
 from quant_engine.quantizer.report import ErrorReport, measure
 from quant_engine.quantizer.results import QuantizedTensor, Quantizer
 from quant_engine.quantizer.spec import QuantizerSpec
@@ -12,7 +13,9 @@ __all__ = [
     "Quantizer",
     "QuantizerSpec",
     "Storage",
+    "block_ranges",
     "dequantize",
+    "edit_ranges",
     "fake_quantize",
     "fit",
     "measure",

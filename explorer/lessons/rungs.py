@@ -1,0 +1,140 @@
+"""Every granularity side by side: what it truly costs, what the tensor loses, and what the network scores."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+
+import streamlit as st
+
+from explorer import charts, compute
+from explorer.figures.rungs import Rung, describe_rungs, rungs_figure
+from explorer.jobs import SupersededError
+from explorer.lessons import grain
+from explorer.lessons.coded import coded
+from explorer.lessons.model import Bench
+from explorer.lessons.prose import read_prose
+from explorer.notation import accuracy, count, short
+from quant_engine import (
+    PerBlock,
+    PerChannel,
+    PerChannelGroup,
+    PerGroup,
+    PerTensor,
+    QuantizerSpec,
+)
+from quant_engine.granularity import Granularity
+from quant_engine.network import Accuracy
+
+SLUG = grain.SLUG
+OWNER_KEY = f"{SLUG}_rungs_owner"
+LOOK = 0.5  # seconds between two looks at an answer that is awaited
+RUNGS: dict[str, Granularity] = {  # in the order in which accuracies are asked for: the story first
+    "layer": PerTensor(),
+    "channel": PerChannel(0),
+    "runs of 3": PerGroup(3, remainder="short"),
+    "4 channels": PerChannelGroup(4, remainder="short"),
+    "runs of 16": PerGroup(16, remainder="short"),
+    "4 × 4": PerBlock(4, 4, remainder="short"),
+    "16 channels": PerChannelGroup(16, remainder="short"),
+}
+PLAIN = "float32"
+Name = tuple[str, str]  # of the clipping, and of the granularity
+
+
+def specs(spec: QuantizerSpec) -> dict[Name, QuantizerSpec]:
+    """Return every granularity with the bits, ranges and scales of a spec, under its own clipping first."""
+    ways = sorted(grain.CLIPPINGS.items(), key=lambda way: way[1] != spec.clipping)
+    return {
+        (way, name): replace(spec, granularity=granularity, clipping=clipping)
+        for way, clipping in ways
+        for name, granularity in RUNGS.items()
+    }
+
+
+def network_bits(model: str, spec: QuantizerSpec) -> float:
+    """Return the bits per value of a network whose every layer is quantized so."""
+    stored = [spec.storage(info.matrix_shape) for info in compute.network(model).layers().values()]
+    return sum(part.bits for part in stored) / sum(part.values for part in stored)
+
+
+def rungs_section(bench: Bench, spec: QuantizerSpec) -> None:
+    """Draw error and accuracy against bits; accuracies are measured one after the other while the page is looked at."""
+    words = read_prose(SLUG).laboratory
+    st.subheader(words["rungs_title"])
+    st.markdown(words["rungs_lead"])
+    if not bench.telling:
+        st.info(words["rungs_asked" if bench.predicted else "rungs_locked"], icon=":material/lock:")
+        return
+    ticking = bench.subject.is_weight and _measured(bench, spec)[1] < 1.0
+    st.fragment(_body, run_every=LOOK if ticking else None)(bench, spec, ticking)
+
+
+def _body(bench: Bench, spec: QuantizerSpec, ticking: bool) -> None:
+    words = read_prose(SLUG).laboratory
+    measured, done = _measured(bench, spec) if bench.subject.is_weight else ({}, 1.0)
+    ways: dict[str, list[Rung]] = {}
+    for (way, name), other in specs(spec).items():
+        ways.setdefault(way, []).append(_rung(bench, name, other, measured.get((way, name))))
+    ways = {way: ways[way] for way in grain.CLIPPINGS}
+    same = [name for name, other in specs(spec).items() if other.key == spec.key]
+    chosen = _rung(bench, "on display", spec, measured.get(same[0]) if same else None)
+    plain = measured.get((PLAIN, ""))
+    figure = rungs_figure(
+        ways, chosen, plain, bench.subject.is_weight, charts.canvas(f"{bench.subject.key}|{spec.key}")
+    )
+    charts.show(figure, f"{SLUG}_chart_rungs", describe_rungs(ways))
+    if done < 1.0:
+        st.progress(done, words["rungs_measuring"])
+    if plain is not None:
+        st.caption(words["rungs_note"].format(n=count(plain.total), one=short(100 / plain.total)))
+    with st.expander(words["rungs_table"]):
+        st.table([_record(way, rung) for way, rungs in ways.items() for rung in rungs])
+    if ticking != (done < 1.0):
+        st.rerun()  # the clock of this part stops with the page
+
+
+def _rung(bench: Bench, name: str, spec: QuantizerSpec, measured: Accuracy | None) -> Rung:
+    found = coded(bench.subject, spec)
+    bits = network_bits(bench.model, spec) if bench.subject.is_weight else 0.0
+    return Rung(name, found.storage.bits_per_value, found.report.mse, bits, measured)
+
+
+def _record(way: str, rung: Rung) -> dict[str, str]:
+    level = "…"
+    if rung.accuracy is not None:
+        low, high = rung.accuracy.interval
+        level = f"{accuracy(rung.accuracy.value)} ({accuracy(low)} – {accuracy(high)})"
+    return {
+        "one scale for each": rung.name,
+        "clipping": way,
+        "bits per value": short(rung.bits, 4),
+        "MSE": short(rung.mse),
+        "network, bits": short(rung.network_bits, 4),
+        "accuracy": level,
+    }
+
+
+def _measured(bench: Bench, spec: QuantizerSpec) -> tuple[dict[Name, Accuracy], float]:
+    """Return the accuracies that there are, and what share of them that is; the next one is asked for.
+
+    One at a time: a page that nobody looks at any more asks for nothing more.
+    """
+    owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
+    wanted = list(_wanted(spec))
+    found: dict[Name, Accuracy] = {}
+    for name, other in wanted:
+        future = compute.everywhere(owner, bench.model, other)
+        if not future.done():
+            break
+        try:
+            found[name] = future.result()
+        except SupersededError:
+            break
+    return found, len(found) / len(wanted)
+
+
+def _wanted(spec: QuantizerSpec) -> Iterator[tuple[Name, QuantizerSpec | None]]:
+    yield (PLAIN, ""), None
+    yield from specs(spec).items()

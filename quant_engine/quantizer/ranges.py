@@ -1,0 +1,79 @@
+"""Clipping ranges of single blocks: what a spec's method chooses, and the same with some replaced by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from quant_engine.clipping import Blocks, FixedRange
+from quant_engine.errors import QuantError
+from quant_engine.inputs import Float64Array, as_float32, refuse_non_finite
+from quant_engine.quantizer.codings.blockwise import BlockwiseCoding
+from quant_engine.quantizer.scales import WITH_TENSOR_SCALE
+from quant_engine.quantizer.spec import QuantizerSpec
+
+LEAST = float(np.finfo(np.float64).tiny)
+
+
+def block_ranges(x: Any, spec: QuantizerSpec) -> Float64Array:
+    """Return the clipping range (blocks, 2) of every block, row-major in the grid, widened to hold 0.
+
+    Of a symmetric spec the greater magnitude of both ends counts. A block of zeros alone has no width: it is given the
+    range from which the scale and zero point follow that `fit` gives it.
+
+    Raises:
+        QuantError: for a format whose scales do not follow from ranges, an empty tensor, and values not finite.
+
+    Example:
+        >>> from quant_engine import IntFormat, PerChannel
+        >>> block_ranges([[-1.0, 3.0], [0.5, 0.25]], QuantizerSpec(IntFormat(4), PerChannel(0), symmetric=False))
+        array([[-1. ,  3. ],
+               [ 0. ,  0.5]])
+    """
+    array, form = as_float32(x), spec.format
+    if not isinstance(spec.coding, BlockwiseCoding) or not form.scaled:
+        raise QuantError(f"{form} has no clipping ranges; use a format with a scale, such as IntFormat")
+    grid = spec.granularity.blocks(array.shape)
+    if not array.size:
+        raise QuantError(f"shape {array.shape} has no values, so no block has a range")
+    blocks = Blocks(grid.flatten(array), grid)
+    if not np.isfinite(blocks.extremes).all():
+        refuse_non_finite(array)
+    found = spec.clipping.ranges(blocks, form, spec.symmetric)
+    low, high = (grid.to_grid(end).reshape(-1) for end in (np.minimum(found[:, 0], 0), np.maximum(found[:, 1], 0)))
+    return np.stack([low, np.where(low < high, high, _width_of_nothing(spec))], axis=1)
+
+
+def _width_of_nothing(spec: QuantizerSpec) -> float:
+    """Return the upper end that stands for a range without width, from 0 on."""
+    if spec.scale_format in WITH_TENSOR_SCALE:
+        return LEAST  # of which the scale rounds to 0
+    return float(spec.format.peak if spec.symmetric else spec.format.qmax - spec.format.qmin)  # scale 1
+
+
+def edit_ranges(x: Any, spec: QuantizerSpec, edits: Mapping[int, tuple[float, float]]) -> QuantizerSpec:
+    """Return the spec with the clipping range of some blocks (by number, row-major in the grid) set by hand.
+
+    Every other block keeps scale and zero point, to the bit; unless the scale format has a scale of the tensor (E4M3),
+    which follows the widest block.
+
+    Raises:
+        QuantError: for a block that is not there, and for a range without width.
+
+    Example:
+        >>> from quant_engine import IntFormat, PerChannel, fit
+        >>> x = [[-0.7, 0.2], [1.4, 0.5]]
+        >>> fit(x, edit_ranges(x, QuantizerSpec(IntFormat(4), PerChannel(0)), {1: (-0.7, 0.7)})).scale.round(4).tolist()
+        [[0.10000000149011612], [0.10000000149011612]]
+    """
+    if not edits:
+        return spec
+    ranges = block_ranges(x, spec)
+    for block, ends in edits.items():
+        if not 0 <= block < len(ranges):
+            raise QuantError(f"block {block} does not exist: there are blocks 0 to {len(ranges) - 1}")
+        ranges[block] = FixedRange(*ends).lo, FixedRange(*ends).hi
+    return replace(spec, clipping=FixedRange(tuple(ranges[:, 0].tolist()), tuple(ranges[:, 1].tolist())))
