@@ -1,8 +1,9 @@
-"""Draw the committed Fashion-MNIST subsets: 2,000 test images, 200 a class, and 512 calibration images of training.
+"""Draw the committed Fashion-MNIST subsets: 2,000 test images, 512 calibration and 6,000 training images of training.
 
     python tools/draw_subsets.py --data /usr/share/datasets/fashion-mnist
 
-Images are drawn by a seed, not chosen. The calibration images are spread over the classes as evenly as 512 allows.
+Images are drawn by a seed, not chosen: 200 a class for test, 600 a class for training. The calibration images are
+spread over the classes as evenly as 512 allows; no training image is one of them.
 """
 
 from __future__ import annotations
@@ -13,32 +14,38 @@ import pathlib
 import numpy as np
 from fashion import read_split
 
-TARGET = pathlib.Path(__file__).parents[1] / "quant_engine" / "network" / "builtin" / "fashion-mnist.npz"
+BUILTIN = pathlib.Path(__file__).parents[1] / "quant_engine" / "network" / "builtin"
 SEED = 2026
+DRAWN = (("t10k", "test", 2000), ("train", "calibration", 512), ("train", "training", 6000))
 
 
-def draw(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `count` positions in random order, as equal a number of each class as possible."""
+def draw(labels: np.ndarray, left: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return `count` of the positions that are left, in random order, as equal a number of each class as possible."""
     classes = np.unique(labels)
     each = np.full(len(classes), count // len(classes))
     each[: count % len(classes)] += 1
-    picked = [rng.choice(np.flatnonzero(labels == c), n, replace=False) for c, n in zip(classes, each, strict=True)]
+    picked = [
+        rng.choice(np.flatnonzero(left & (labels == c)), n, replace=False) for c, n in zip(classes, each, strict=True)
+    ]
     return rng.permutation(np.concatenate(picked))
 
 
 def main() -> None:
-    """Read the full set, draw, and write one compressed file."""
+    """Read the full set, draw, and write two compressed files: what is looked at, and what is trained on."""
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--data", type=pathlib.Path, default=pathlib.Path("/usr/share/datasets/fashion-mnist"))
     folder = ask.parse_args().data
     rng = np.random.default_rng(SEED)
-    arrays = {}
-    for split, name, count in (("t10k", "test", 2000), ("train", "calibration", 512)):
+    drawn, left = {}, {}
+    for split, name, count in DRAWN:
         images, labels = read_split(folder, split)
-        picked = draw(labels, count, rng)
-        arrays[f"{name}_images"], arrays[f"{name}_labels"] = images[picked], labels[picked]
-    TARGET.parent.mkdir(exist_ok=True)
-    np.savez_compressed(TARGET, **arrays)
+        still = left.setdefault(split, np.ones(len(labels), bool))
+        picked = draw(labels, still, count, rng)
+        still[picked] = False
+        drawn[name] = {f"{name}_images": images[picked], f"{name}_labels": labels[picked]}
+    BUILTIN.mkdir(exist_ok=True)
+    np.savez_compressed(BUILTIN / "fashion-mnist.npz", **drawn["test"], **drawn["calibration"])
+    np.savez_compressed(BUILTIN / "fashion-mnist-training.npz", **drawn["training"])
 
 
 if __name__ == "__main__":

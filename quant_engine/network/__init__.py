@@ -5,6 +5,7 @@ from quant_engine.network.architectures import ARCHITECTURES
 from quant_engine.network.card import LARGE, MethodResult, ModelCard, model_card, plan_of_method
 from quant_engine.network.cost import ActivationCost
 from quant_engine.network.effects import Effect
+from quant_engine.network.folding import BatchNorm
 from quant_engine.network.footprint import Footprint, LayerFootprint, footprint
 from quant_engine.network.layers import LayerInfo
 from quant_engine.network.mixed import (
@@ -37,6 +38,7 @@ __all__ = [
     "MEASURES",
     "Accuracy",
     "ActivationCost",
+    "BatchNorm",
     "CalibrationPoint",
     "Effect",
     "Footprint",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from quant_engine.inputs import Float32Array
 from quant_engine.network.architectures import NORM_SUFFIX, Architecture, Linear, Shape, Weighted
-from quant_engine.network.folding import fold_batch_norm
+from quant_engine.network.folding import BatchNorm, fold_batch_norm
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class LayerInfo:
         return self.shape[0], math.prod(self.shape[1:])
 
 
+STORED = ("weight", "bias", "running_mean", "running_var")  # torch's names of γ, β, μ and σ²
+
 Parameters = Mapping[str, tuple[Float32Array, Float32Array]]  # each layer's folded weight and bias
 
 
@@ -49,10 +51,14 @@ def read_layers(
     architecture: Architecture, stored: Mapping[str, Float32Array]
 ) -> tuple[dict[str, LayerInfo], Parameters]:
     """Return every layer and its folded parameters (read-only), in the order in which the layers run."""
+    norms = read_norms(architecture, stored)
     layers: dict[str, LayerInfo] = {}
     parameters: dict[str, tuple[Float32Array, Float32Array]] = {}
     for step, input_shape, one_sided in architecture.layer_inputs():
-        weight, bias = _folded(stored, step.name)
+        if step.name in norms:
+            weight, bias = fold_batch_norm(norms[step.name])
+        else:
+            weight, bias = stored[f"{step.name}.weight"], stored[f"{step.name}.bias"]
         weight.flags.writeable = bias.flags.writeable = False
         parameters[step.name] = weight, bias
         layers[step.name] = LayerInfo(
@@ -61,20 +67,21 @@ def read_layers(
     return layers, parameters
 
 
+def read_norms(architecture: Architecture, stored: Mapping[str, Float32Array]) -> dict[str, BatchNorm]:
+    """Return the BatchNorm (read-only) behind every layer that has one."""
+    norms = {}
+    for step, _, _ in architecture.layer_inputs():
+        norm = step.name + NORM_SUFFIX
+        if f"{norm}.weight" in stored:
+            parts = (f"{step.name}.weight", *(f"{norm}.{part}" for part in STORED))
+            arrays = [stored[part].copy() for part in parts]
+            for array in arrays:
+                array.flags.writeable = False
+            norms[step.name] = BatchNorm(*arrays)
+    return norms
+
+
 def _kind(step: Weighted) -> str:
     if isinstance(step, Linear):
         return "linear"
     return "depthwise convolution" if step.groups == step.inputs > 1 else "convolution"
-
-
-def _folded(stored: Mapping[str, Float32Array], name: str) -> tuple[Float32Array, Float32Array]:
-    norm = name + NORM_SUFFIX
-    if f"{norm}.weight" not in stored:
-        return stored[f"{name}.weight"], stored[f"{name}.bias"]
-    return fold_batch_norm(
-        stored[f"{name}.weight"],
-        stored[f"{norm}.weight"],
-        stored[f"{norm}.bias"],
-        stored[f"{norm}.running_mean"],
-        stored[f"{norm}.running_var"],
-    )

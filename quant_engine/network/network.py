@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.network.accuracy import Accuracy
-from quant_engine.network.activations import LayerChange, each_image, layer_change
+from quant_engine.network.activations import LayerChange, layer_change
 from quant_engine.network.architectures import ARCHITECTURES, Architecture
 from quant_engine.network.calibration import Calibration
 from quant_engine.network.cost import MEASURED_IMAGES, ActivationCost, measure_cost
@@ -23,14 +22,12 @@ from quant_engine.network.effects import Effect, effect
 from quant_engine.network.evaluation import Runner, layer_inputs
 from quant_engine.network.files import BUILTIN
 from quant_engine.network.fisher import diagonal_fisher
-from quant_engine.network.layers import LayerInfo, read_layers
+from quant_engine.network.folding import BatchNorm
+from quant_engine.network.images import Split, as_images, read_images
+from quant_engine.network.layers import LayerInfo, read_layers, read_norms
+from quant_engine.network.planning import refuse_unfit
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
-
-Split = Literal["test", "calibration"]
-SPLITS = ("test", "calibration")
-
-FASHION_NORMALISATION = (0.2860, 0.3530)  # mean and standard deviation of the training pixels, of 0..1
 
 
 class Network:
@@ -53,6 +50,7 @@ class Network:
         self._architecture = architecture
         stored = load((BUILTIN / f"{name}.safetensors").read_bytes())
         self._layers, self._parameters = read_layers(architecture, stored)
+        self._norms = read_norms(architecture, stored)
         self._runners: dict[str, Runner] = {}
         self._plain: dict[str, Float32Array] = {}  # logits in floating point
         self._lock = threading.Lock()
@@ -79,6 +77,16 @@ class Network:
         self._check(layer)
         return self._parameters[layer][1]
 
+    def batch_norms(self) -> MappingProxyType[str, BatchNorm]:
+        """Return the BatchNorm behind each layer that has one, and the layer's weight before it was folded in.
+
+        Example:
+            >>> norm = load("fashion-cnn").batch_norms()["conv1"]
+            >>> norm.mean.shape, norm.weight.shape
+            ((16,), (16, 1, 3, 3))
+        """
+        return MappingProxyType(self._norms)
+
     def planned_weight(self, layer: str, plan: LayerPlan) -> Float32Array | None:
         """Return the weight that a frozen plan gives a layer, of the layer's shape, or None for its own."""
         if isinstance(plan.weight, QuantizedTensor):
@@ -88,16 +96,14 @@ class Network:
         return None
 
     def data(self, split: Split = "test") -> tuple[Float32Array, NDArray[np.int64]]:
-        """Return normalised images (n, 1, 28, 28) and their labels (n,): 2,000 for test, 512 for calibration.
+        """Return normalised images (n, 1, 28, 28) and their labels (n,).
+
+        2,000 for test, 512 for calibration, and 6,000 others for training: 600 a class, drawn from the training images.
 
         Raises:
             QuantError: for another split.
         """
-        if split not in SPLITS:
-            raise QuantError(f"data={split!r} is unknown; choose one of {', '.join(SPLITS)}")
-        mean, deviation = FASHION_NORMALISATION
-        images = (self._data[f"{split}_images"][:, None].astype(np.float32) / 255 - mean) / deviation
-        return images.astype(np.float32), self._data[f"{split}_labels"].astype(np.int64)
+        return read_images(split)
 
     def activations(
         self, layers: Iterable[str] | None = None, split: Split = "calibration", start: int = 0, stop: int | None = None
@@ -124,17 +130,17 @@ class Network:
             )
         return layer_inputs(self._architecture, self._parameters, images, wanted)
 
-    def freeze(self, plan: QuantizationPlan, images: int | None = None) -> QuantizationPlan:
+    def freeze(self, plan: QuantizationPlan, images: int | Float32Array | None = None) -> QuantizationPlan:
         """Return the plan with everything fitted that can be fixed.
 
         Every weight's spec is fitted to the weight, in the view (out, everything else). Every static activation's spec
         is fitted to what its layer receives in the floating-point network for the first `images` calibration images
-        (all 512 by default), observed in batches of 32; other layers' plans do not change that. Dynamic activations
-        stay specs.
+        (all 512 by default), or for the normalised images (n, 1, 28, 28) given, observed in batches of 32; other
+        layers' plans do not change that. Dynamic activations stay specs.
 
         Raises:
             QuantError: for layers the network does not have, specs that do not fit, a granularity that cannot be static
-                (`PerToken()` needs dynamic=True), and a network that computes NaN or infinity.
+                (`PerToken()` needs dynamic=True), images of another shape, and a network that computes NaN or infinity.
 
         Example:
             >>> from quant_engine import IntFormat, QuantizerSpec
@@ -145,15 +151,13 @@ class Network:
         """
         for name, layer in plan.layers.items():
             self._check(name)
-            self._check_given(name, layer)
-        static: dict[str, QuantizerSpec] = {}
-        for name, layer in plan.layers.items():
-            if isinstance(layer.activation, QuantizerSpec):
-                if layer.dynamic:
-                    self._check_dynamic(name, layer.activation)
-                else:
-                    static[name] = layer.activation
-        fitted = self._calibration.quantizers(static, images) if static else {}
+            refuse_unfit(self._layers[name], layer)
+        static = {
+            name: layer.activation
+            for name, layer in plan.layers.items()
+            if isinstance(layer.activation, QuantizerSpec) and not layer.dynamic
+        }
+        fitted = self._fit_activations(static, images) if static else {}
         return QuantizationPlan(
             {
                 name: replace(
@@ -229,32 +233,20 @@ class Network:
         inputs = self.activations(planned, "test", stop=MEASURED_IMAGES)
         return {name: measure_cost(inputs[name], activation) for name, activation in planned.items()}
 
-    @cached_property
-    def _data(self) -> dict[str, NDArray[np.uint8]]:
-        with (BUILTIN / "fashion-mnist.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-
     def _check(self, layer: str) -> None:
         if layer not in self._layers:
             raise QuantError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self._layers)}")
 
-    def _check_dynamic(self, layer: str, spec: QuantizerSpec) -> None:
-        """Check that a dynamic activation's blocks fit the layer's input."""
-        try:
-            each_image(spec).granularity.blocks((1, *self._layers[layer].input_shape))
-        except QuantError as error:
-            raise QuantError(f"the activation of layer {layer!r}: {error}") from error
-
     def _fit_weight(self, layer: str, weight: Planned | None) -> Quantizer | QuantizedTensor | None:
         return fit(self._matrix(layer), weight) if isinstance(weight, QuantizerSpec) else weight
 
-    def _check_given(self, layer: str, plan: LayerPlan) -> None:
-        """Check that codes and a bias which a plan brings have the layer's shape."""
-        matrix = self._layers[layer].matrix_shape
-        if isinstance(plan.weight, QuantizedTensor) and plan.weight.shape != matrix:
-            raise QuantError(f"layer {layer!r} has a weight of {matrix}, its plan codes of {plan.weight.shape}")
-        if plan.bias is not None and plan.bias.shape != matrix[:1]:
-            raise QuantError(f"layer {layer!r} has {matrix[0]} outputs, its plan a bias of {len(plan.bias)}")
+    def _fit_activations(
+        self, static: dict[str, QuantizerSpec], images: int | Float32Array | None
+    ) -> dict[str, Quantizer]:
+        if images is None or isinstance(images, int | float):
+            return self._calibration.quantizers(static, images)
+        given = as_images(images, self._architecture.input_shape)
+        return Calibration(self._architecture, self._layers, self._parameters, given).quantizers(static)
 
     def _change(self, layer: str, plan: LayerPlan) -> LayerChange:
         return layer_change(plan, self.planned_weight(layer, plan))

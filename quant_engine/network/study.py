@@ -9,7 +9,8 @@ import numpy as np
 
 from quant_engine.errors import QuantError
 from quant_engine.network.accuracy import Accuracy
-from quant_engine.network.network import Network, Split
+from quant_engine.network.images import Split
+from quant_engine.network.network import Network
 from quant_engine.plan import QuantizationPlan
 from quant_engine.quantizer import Quantizer, QuantizerSpec
 

@@ -6,10 +6,12 @@ import ast
 import importlib.metadata
 import pathlib
 import re
+import subprocess
 import sys
 import tomllib
 
 from explorer.cli import parser
+from quant_engine.network.images import SPLITS
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -54,3 +56,13 @@ def test_no_folder_named_pages_lies_beside_the_entry() -> None:
 
 def test_the_command_line_knows_the_built_in_models() -> None:
     assert parser().parse_args(["fashion-depthwise", "--port", "8000", "--headless"]).model == "fashion-depthwise"
+
+
+def test_every_file_of_images_lies_in_a_folder_that_the_wheel_takes() -> None:
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    assert "quant_engine" in packages["targets"]["wheel"]["packages"]
+    for name in set(SPLITS.values()):
+        path = ROOT / "quant_engine" / "network" / "builtin" / name
+        assert 0 < path.stat().st_size < 3_000_000
+        ignored = subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, check=False)
+        assert ignored.returncode != 0  # what git ignores, the build leaves out

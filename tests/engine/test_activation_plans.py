@@ -203,6 +203,27 @@ def test_as_many_images_as_there_are_can_calibrate(network, images):
         network.freeze(planned(network, None, STATIC), images)
 
 
+def test_other_images_can_calibrate(network):
+    images = network.data("calibration")[0]
+    plan = planned(network, None, STATIC)
+    by_number, by_array = network.freeze(plan, 40), network.freeze(plan, images[:40])
+    brighter = network.freeze(plan, images[:40] + 1)
+    for name in network.layers():
+        assert by_array[name].activation.scale == by_number[name].activation.scale
+        assert by_array[name].activation.zero_point == by_number[name].activation.zero_point
+        assert brighter[name].activation.scale != by_number[name].activation.scale
+
+
+def test_images_of_another_shape_or_broken_ones_do_not_calibrate(network):
+    images = network.data("calibration")[0][:2].copy()
+    for wrong in (images[0], images[:, :, :27], images[:0]):
+        with pytest.raises(qe.QuantError, match=r"images have shape .*; give \(n, 1, 28, 28\) with n of 1 and more"):
+            network.freeze(planned(network, None, STATIC), wrong)
+    images[1, 0, 3, 4] = np.nan
+    with pytest.raises(qe.QuantError, match="1 pixels of the images are not finite"):
+        network.freeze(planned(network, None, STATIC), images)
+
+
 def test_the_study_is_freezing_and_evaluating_at_each_size(network):
     plan = planned(network, WEIGHT, STATIC)
     points = list(networks.calibration_study(network, plan, [1, 40, 512], "calibration"))

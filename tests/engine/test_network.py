@@ -71,12 +71,37 @@ def test_only_a_convolution_with_one_channel_a_group_is_depthwise():
 
 
 def test_data_are_what_is_documented(network):
-    for split, count in (("test", 2000), ("calibration", 512)):
+    for split, count in (("test", 2000), ("calibration", 512), ("training", 6000)):
         images, labels = network.data(split)
         assert (images.shape, images.dtype, labels.shape) == ((count, 1, 28, 28), np.float32, (count,))
         assert set(labels) == set(range(10))
         pixels = (images * 0.3530 + 0.2860) * 255
         np.testing.assert_allclose(pixels, np.rint(pixels), atol=1e-3)
+
+
+def test_training_images_are_balanced_and_neither_test_nor_calibration_images(network):
+    assert np.bincount(network.data("training")[1]).tolist() == [600] * 10
+    seen = {split: {image.tobytes() for image in network.data(split)[0]} for split in ("test", "calibration")}
+    training = {image.tobytes() for image in network.data("training")[0]}
+    assert len(training) == 6000
+    assert not training & (seen["test"] | seen["calibration"])
+
+
+def test_batch_norms_are_those_of_the_trained_modules(network, module):
+    children = dict(module.named_children())
+    norms = {name.removesuffix("_bn"): child for name, child in children.items() if name.endswith("_bn")}
+    assert list(network.batch_norms()) == list(norms)
+    for name, norm in network.batch_norms().items():
+        there = norms[name]
+        pairs = (
+            (norm.weight, children[name].weight),
+            (norm.gamma, there.weight),
+            (norm.beta, there.bias),
+            (norm.mean, there.running_mean),
+            (norm.variance, there.running_var),
+        )
+        for ours, theirs in pairs:
+            np.testing.assert_array_equal(ours, theirs.detach().numpy())
 
 
 def test_without_a_plan_the_labels_are_those_of_the_trained_modules(network, module):

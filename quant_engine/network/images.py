@@ -1,0 +1,58 @@
+"""The committed images of Fashion-MNIST, normalised as the built-in networks take them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.errors import QuantError
+from quant_engine.inputs import Float32Array
+from quant_engine.network.files import BUILTIN
+
+Split = Literal["test", "calibration", "training"]
+SPLITS = {  # where each is kept, so that training images are read by those who train alone
+    "test": "fashion-mnist.npz",
+    "calibration": "fashion-mnist.npz",
+    "training": "fashion-mnist-training.npz",
+}
+
+MEAN, DEVIATION = 0.2860, 0.3530  # of the training pixels, of 0..1
+PIXEL_RANGE = -MEAN / DEVIATION, (1 - MEAN) / DEVIATION  # of normalised pixels
+
+
+def read_images(split: Split) -> tuple[Float32Array, NDArray[np.int64]]:
+    """Return the normalised images (n, 1, 28, 28) of a split and their labels (n,).
+
+    Raises:
+        QuantError: for another split.
+    """
+    if split not in SPLITS:
+        raise QuantError(f"data={split!r} is unknown; choose one of {', '.join(SPLITS)}")
+    arrays = _stored(SPLITS[split])
+    images = (arrays[f"{split}_images"][:, None].astype(np.float32) / 255 - MEAN) / DEVIATION
+    return images.astype(np.float32), arrays[f"{split}_labels"].astype(np.int64)
+
+
+def as_images(images: Any, shape: tuple[int, ...]) -> Float32Array:
+    """Return images that somebody brings, as an array (n, *shape).
+
+    Raises:
+        QuantError: for another shape, none at all, and values that are not finite.
+    """
+    array = np.ascontiguousarray(images, np.float32)
+    if array.ndim != len(shape) + 1 or array.shape[1:] != shape or not len(array):
+        raise QuantError(
+            f"images have shape {array.shape}; give (n, {', '.join(map(str, shape))}) with n of 1 and more"
+        )
+    if not np.isfinite(array).all():
+        raise QuantError(f"{int((~np.isfinite(array)).sum())} pixels of the images are not finite")
+    return array
+
+
+@cache
+def _stored(file: str) -> dict[str, NDArray[np.uint8]]:
+    with (BUILTIN / file).open("rb") as content, np.load(content, allow_pickle=False) as arrays:
+        return dict(arrays)
