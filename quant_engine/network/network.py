@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from quant_engine.network.effects import Effect, effect
 from quant_engine.network.evaluation import Runner, layer_inputs
 from quant_engine.network.files import BUILTIN
 from quant_engine.network.fisher import diagonal_fisher
-from quant_engine.network.layers import LayerInfo, read_layers
+from quant_engine.network.layers import LayerInfo, holders, read_layers
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
 
@@ -134,7 +134,8 @@ class Network:
 
         Raises:
             QuantError: for layers the network does not have, specs that do not fit, a granularity that cannot be static
-                (`PerToken()` needs dynamic=True), and a network that computes NaN or infinity.
+                (`PerToken()` needs dynamic=True), layers that share a weight and are given different ones, and a
+                network that computes NaN or infinity.
 
         Example:
             >>> from quant_engine import IntFormat, QuantizerSpec
@@ -146,6 +147,7 @@ class Network:
         for name, layer in plan.layers.items():
             self._check(name)
             self._check_given(name, layer)
+        check_shared(self._layers, plan)
         static: dict[str, QuantizerSpec] = {}
         for name, layer in plan.layers.items():
             if isinstance(layer.activation, QuantizerSpec):
@@ -261,7 +263,7 @@ class Network:
 
     @cached_property
     def _fisher(self) -> dict[str, Float32Array]:
-        return diagonal_fisher(self._architecture, self._parameters, *self.data("calibration"))
+        return diagonal_fisher(self._architecture, self._layers, self._parameters, *self.data("calibration"))
 
     @cached_property
     def _calibration(self) -> Calibration:
@@ -275,6 +277,40 @@ class Network:
             if split not in self._runners:
                 self._runners[split] = Runner(self._architecture, self._parameters, self.data(split)[0])
             return self._runners[split]
+
+
+def check_shared(layers: Mapping[str, LayerInfo], plan: QuantizationPlan) -> None:
+    """Check that layers which share a weight are given the same one: it is stored once.
+
+    Raises:
+        QuantError: naming the layers and what each is given.
+    """
+    for holder, users in holders(layers).items():
+        for user in users[1:]:
+            if not _same(plan[holder].weight, plan[user].weight):
+                given = (f"{name!r} {_said(plan[name].weight)}" for name in (holder, user))
+                raise QuantError(
+                    f"layers {holder!r} and {user!r} share one weight of {layers[holder].shape}, but the plan gives "
+                    f"{' and '.join(given)}; give both the same"
+                )
+
+
+def _same(one: Planned | None, other: Planned | None) -> bool:
+    """Return whether two planned weights are stored as one: the same spec, or the same arrays."""
+    if one is other:
+        return True
+    if isinstance(one, QuantizerSpec) or isinstance(other, QuantizerSpec) or one is None or other is None:
+        return one == other
+    if type(one) is not type(other):
+        return False
+    mine, others = vars(one), vars(other)
+    return all(np.array_equal(mine[part], others[part]) for part in mine)
+
+
+def _said(weight: Planned | None) -> str:
+    if weight is None:
+        return "floating point"
+    return (weight if isinstance(weight, QuantizerSpec) else weight.spec).key
 
 
 def load(name: str) -> Network:
