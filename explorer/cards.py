@@ -11,6 +11,11 @@ METHODS_EXPLAINED = (
     "outweigh the codes, are int4 per channel by least MSE. Bits per value are those of the large layers, everything "
     "stored counted."
 )
+MIXED_EXPLAINED = (
+    "Every layer may have 2 to 8 bits (symmetric, least MSE) or stay in 16-bit floats, within the bytes of 4 bits "
+    "everywhere: the plan whose KL divergences, each layer quantized alone, sum up to the least. It was searched on "
+    "the 512 calibration images; the test images, which score it here, had no part in it."
+)
 CLIPPING_NAMES = {"MinMax": "min-max", "Percentile": "99.99th percentile", "MinMSE": "least MSE", "MinKL": "least KL"}
 
 
@@ -50,6 +55,22 @@ def methods_table(card: ModelCard) -> list[dict[str, str]]:
         }
         for number, (name, found) in enumerate(ordered, 1)
     ]
+
+
+def mixed_table(card: ModelCard) -> list[dict[str, str]]:
+    """Return one record for each uniform plan and the mixed plan of its bytes."""
+    records = []
+    for found in card.mixed:
+        blocks = "per tensor" if isinstance(found.uniform.granularity, PerTensor) else "per channel"
+        bits = ", ".join(str(spec.format.bits) for spec in found.choices.values())
+        for plan, size_bytes, measured in (
+            (f"{found.uniform.format.bits} everywhere", found.budget_bytes, found.uniform_accuracy),
+            (bits, found.size_bytes, found.accuracy),
+        ):
+            records.append(
+                {"scales": blocks, "bits by layer": plan, "bytes": count(size_bytes), "accuracy": _cell(measured)}
+            )
+    return records
 
 
 def _cell(measured: Accuracy) -> str:

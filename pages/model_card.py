@@ -3,7 +3,15 @@
 import streamlit as st
 
 from explorer import charts, compute
-from explorer.cards import METHODS_EXPLAINED, activations_table, as_table, by_method, methods_table
+from explorer.cards import (
+    METHODS_EXPLAINED,
+    MIXED_EXPLAINED,
+    activations_table,
+    as_table,
+    by_method,
+    methods_table,
+    mixed_table,
+)
 from explorer.figures.card import card_figure, describe_card, describe_methods, methods_figure
 from explorer.frame import selected
 from explorer.notation import accuracy, count
@@ -37,6 +45,9 @@ st.markdown(
     "by the method that heads the column."
 )
 st.table(activations_table(card))
+st.subheader("Mixed precision")
+st.markdown(MIXED_EXPLAINED)
+st.table(mixed_table(card))
 st.caption(
     "Measured by tools/write_card.py on the committed weights; a test evaluates every cell again. The playground shows "
     "the same numbers under “Every layer so”. Data: Fashion-MNIST, © 2017 Zalando SE, MIT License."

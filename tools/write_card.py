@@ -39,7 +39,16 @@ from quant_engine import (
     QuantizerSpec,
     VectorCodebook,
 )
-from quant_engine.network import ARCHITECTURES, Accuracy, Network, load
+from quant_engine.network import (
+    ARCHITECTURES,
+    Accuracy,
+    Network,
+    footprint,
+    load,
+    mixed_candidates,
+    mixed_plan,
+    weight_plan,
+)
 from quant_engine.network.card import LARGE, bits_of_method, plan_of_method
 
 BUILTIN = pathlib.Path(__file__).parents[1] / "quant_engine" / "network" / "builtin"
@@ -74,6 +83,12 @@ METHODS = {
     "vectors of 2, 256 codewords": QuantizerSpec(VectorCodebook(2, 256)),
     "residual vectors of 2, 16 + 16 codewords": QuantizerSpec(VectorCodebook(2, 16, stages=2)),
     "product, vectors of 4 as 2 + 2, 128 codewords each": QuantizerSpec(ProductCodebook(4, 128, 2)),
+}
+
+
+UNIFORM = {
+    "per tensor": QuantizerSpec(IntFormat(4), clipping=MinMSE()),
+    "per channel": QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE()),
 }
 
 
@@ -114,6 +129,23 @@ def measure(network: Network, folder: pathlib.Path) -> dict[str, object]:
             for widths in WIDTHS
             for plan in (_static_plan(*widths, calibrator) for calibrator in CALIBRATORS.values())
         ],
+        "mixed": [measure_mixed(network, uniform) for uniform in UNIFORM.values()],
+    }
+
+
+def measure_mixed(network: Network, uniform: QuantizerSpec) -> dict[str, object]:
+    """Return the plan of mixed precision that takes no more bytes than a uniform one, and what both score."""
+    candidates = mixed_candidates(uniform)
+    everywhere = weight_plan(dict.fromkeys(network.layers(), uniform))
+    budget = footprint(network, everywhere).size_bytes
+    found = mixed_plan(network, candidates, budget, "divergence")
+    return {
+        "uniform": uniform.key,
+        "budget_bytes": budget,
+        "choices": {name: spec.key for name, spec in found.choices.items()},
+        "size_bytes": found.size_bytes,
+        "correct": network.evaluate(found.plan).correct,
+        "uniform_correct": network.evaluate(everywhere).correct,
     }
 
 
@@ -150,6 +182,9 @@ def markdown(cards: dict[str, dict]) -> str:
             "Weights and activations, by the calibrator of the activations:",
             "",
             *_table("bits", [f"W{w}A{a}" for w, a in WIDTHS], CALIBRATORS, card["static_activations"], total),
+            "Mixed precision at the bytes of uniform 4 bits, least MSE (95 % intervals):",
+            "",
+            *_mixed(card["mixed"], network, total),
         ]
     return "\n".join(lines)
 
@@ -165,6 +200,20 @@ def _methods(rows: list[dict], total: int) -> list[str]:
     """Return the lines of the table of methods, and an empty line."""
     lines = ["| method | bits per value | accuracy |", "|---|---|---|"]
     lines += [f"| {row['name']} | {row['bits_per_value']:.3f} | {row['correct'] / total:.4f} |" for row in rows]
+    return [*lines, ""]
+
+
+def _mixed(rows: list[dict], network: Network, total: int) -> list[str]:
+    """Return the lines of the table of mixed plans, and an empty line."""
+    lines = [f"| scales | plan, bits of {', '.join(network.layers())} | bytes | accuracy |", "|---|---|---|---|"]
+    for name, row in zip(UNIFORM, rows, strict=True):
+        bits = ", ".join(str(QuantizerSpec.from_json(key).format.bits) for key in row["choices"].values())
+        for plan, size, correct in (
+            ("4 everywhere", row["budget_bytes"], row["uniform_correct"]),
+            (bits, row["size_bytes"], row["correct"]),
+        ):
+            low, high = Accuracy(correct, total).interval
+            lines.append(f"| {name} | {plan} | {size:,} | {correct / total:.4f} ({low:.4f} – {high:.4f}) |")
     return [*lines, ""]
 
 

@@ -2,7 +2,15 @@
 
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES
-from quant_engine.network.card import LARGE, MethodResult, ModelCard, model_card, plan_of_method
+from quant_engine.network.card import (
+    LARGE,
+    MethodResult,
+    MixedResult,
+    ModelCard,
+    mixed_candidates,
+    model_card,
+    plan_of_method,
+)
 from quant_engine.network.cost import ActivationCost
 from quant_engine.network.effects import Effect
 from quant_engine.network.folding import BatchNorm
@@ -46,6 +54,7 @@ __all__ = [
     "LayerInfo",
     "MethodResult",
     "MixedPlan",
+    "MixedResult",
     "ModelCard",
     "Network",
     "Prediction",
@@ -59,6 +68,7 @@ __all__ = [
     "layer_costs",
     "layer_sizes",
     "load",
+    "mixed_candidates",
     "mixed_plan",
     "model_card",
     "plan_of_method",

@@ -21,13 +21,17 @@ Shape = tuple[int, ...]  # of one image's values, without the batch
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution without bias, its BatchNorm and a ReLU; `groups == inputs` makes it depthwise."""
+    """A convolution without bias, its BatchNorm and a ReLU; `groups == inputs` makes it depthwise.
+
+    `shares` names a step before it whose parameters it uses.
+    """
 
     name: str
     inputs: int
     outputs: int
     kernel: int = 3
     groups: int = 1
+    shares: str | None = None
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of one image behind the step."""
@@ -61,12 +65,13 @@ class Conv:
 
 @dataclass(frozen=True)
 class Linear:
-    """A fully connected layer with bias, followed by a ReLU unless it gives the logits."""
+    """A fully connected layer with bias, followed by a ReLU unless it gives the logits; `shares` as in `Conv`."""
 
     name: str
     inputs: int
     outputs: int
     relu: bool = True
+    shares: str | None = None
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of one image behind the step."""

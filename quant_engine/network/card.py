@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from quant_engine.clipping import MinMSE
 from quant_engine.errors import QuantError
-from quant_engine.formats import IntFormat
+from quant_engine.formats import FP16, IntFormat
 from quant_engine.granularity import PerChannel
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES
@@ -46,13 +46,38 @@ def bits_of_method(layers: Mapping[str, LayerInfo], spec: QuantizerSpec) -> floa
 
 
 @dataclass(frozen=True)
+class MixedResult:
+    """A plan of mixed precision beside the uniform plan whose bytes are its budget, both scored on test images.
+
+    Searched by `mixed_plan` on the calibration images alone, at the least summed KL divergence, over `mixed_candidates`
+    of the uniform plan's spec.
+    """
+
+    uniform: QuantizerSpec
+    budget_bytes: int
+    choices: dict[str, QuantizerSpec]
+    size_bytes: int
+    accuracy: Accuracy
+    uniform_accuracy: Accuracy
+
+
+def mixed_candidates(uniform: QuantizerSpec) -> list[QuantizerSpec]:
+    """Return what a layer may be in a mixed plan: the uniform spec at 2 to 8 bits, or 16-bit floats.
+
+    >>> [spec.format.bits for spec in mixed_candidates(QuantizerSpec(IntFormat(4)))]
+    [2, 3, 4, 5, 6, 7, 8, 16]
+    """
+    return [*(replace(uniform, format=IntFormat(bits)) for bits in range(2, 9)), QuantizerSpec(FP16)]
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """Accuracies of one built-in network; `weights_only` has every layer's weight quantized by one spec.
 
     `static_activations` has every layer's weight and input quantized by one pair of specs, (weight, activation), the
     input's range fixed on all calibration images. `full` is on all 10,000 test images of Fashion-MNIST, the others on
     the 2,000 that are committed. `about_four_bits` has the layers of `LARGE` weights and more quantized by a method of
-    a name, and the smaller ones by `SMALL_LAYERS`.
+    a name, and the smaller ones by `SMALL_LAYERS`. `mixed` has plans of mixed precision beside uniform ones.
     """
 
     full: Accuracy
@@ -60,6 +85,7 @@ class ModelCard:
     weights_only: dict[QuantizerSpec, Accuracy]
     static_activations: dict[tuple[QuantizerSpec, QuantizerSpec], Accuracy]
     about_four_bits: dict[str, MethodResult]
+    mixed: list[MixedResult]
 
 
 def model_card(name: str) -> ModelCard:
@@ -88,6 +114,18 @@ def model_card(name: str) -> ModelCard:
             row["name"]: MethodResult(_spec(row, "spec"), row["bits_per_value"], Accuracy(row["correct"], total))
             for row in stored["about_four_bits"]
         },
+        mixed=[_mixed(row, total) for row in stored["mixed"]],
+    )
+
+
+def _mixed(row: Mapping[str, Any], total: int) -> MixedResult:
+    return MixedResult(
+        _spec(row, "uniform"),
+        row["budget_bytes"],
+        {name: QuantizerSpec.from_json(key) for name, key in row["choices"].items()},
+        row["size_bytes"],
+        Accuracy(row["correct"], total),
+        Accuracy(row["uniform_correct"], total),
     )
 
 

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.inputs import Float32Array
 from quant_engine.network.architectures import Architecture, Weighted
-from quant_engine.network.layers import Parameters
+from quant_engine.network.layers import LayerInfo, Parameters, holders
 
 
 def diagonal_fisher(
-    architecture: Architecture, parameters: Parameters, images: Float32Array, labels: NDArray[np.int64]
+    architecture: Architecture,
+    layers: Mapping[str, LayerInfo],
+    parameters: Parameters,
+    images: Float32Array,
+    labels: NDArray[np.int64],
 ) -> dict[str, Float32Array]:
-    """Return F = 1/n Σ_n (∂ loss_n/∂ w)² for every weight, of the weight's shape, read-only.
+    """Return F = 1/n Σ_n (∂ loss_n/∂ w)² for every layer's weight, of the weight's shape, read-only.
 
     loss_n is the cross entropy of image n with its label, so that this is the empirical Fisher information, which
-    stands in for the second derivative of the loss near a minimum (Martens 2020, section 11).
+    stands in for the second derivative of the loss near a minimum (Martens 2020, section 11). A weight that layers
+    share is one weight, with one gradient.
     """
     import torch
     from torch.nn import functional
 
-    weights = {name: torch.from_numpy(weight.copy()).requires_grad_() for name, (weight, _) in parameters.items()}
+    weights = {name: torch.from_numpy(parameters[name][0].copy()).requires_grad_() for name in holders(layers)}
     biases = {name: torch.from_numpy(bias.copy()) for name, (_, bias) in parameters.items()}
     totals = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in weights.items()}
     for image, label in zip(torch.from_numpy(images), torch.from_numpy(labels), strict=True):
         x = image[None]
         for step in architecture.steps:
-            x = step.run(x, weights[step.name], biases[step.name]) if isinstance(step, Weighted) else step.run(x)
+            if isinstance(step, Weighted):
+                x = step.run(x, weights[layers[step.name].holder], biases[step.name])
+            else:
+                x = step.run(x)
         loss = functional.cross_entropy(x, label[None])
         gradients = torch.autograd.grad(loss, list(weights.values()))
         for total, gradient in zip(totals.values(), gradients, strict=True):
@@ -35,4 +45,4 @@ def diagonal_fisher(
     found = {name: (total / len(images)).float().numpy() for name, total in totals.items()}
     for array in found.values():
         array.flags.writeable = False
-    return found
+    return {name: found[info.holder] for name, info in layers.items()}

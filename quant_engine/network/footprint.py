@@ -13,6 +13,7 @@ from quant_engine.errors import QuantError
 from quant_engine.formats import FP32
 from quant_engine.network.layers import LayerInfo
 from quant_engine.network.network import Network
+from quant_engine.network.planning import check_shared
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
 
@@ -60,13 +61,14 @@ class Footprint:
 
 
 def footprint(network: Network, plan: QuantizationPlan | None = None) -> Footprint:
-    """Return the footprint of a network under a plan; what is not planned is float32.
+    """Return the footprint of a network under a plan; what is not planned is float32, what is shared is counted once.
 
     A layer multiplies in the wider format of its weight and its input (`multiplied_in`): weights alone in few bits save
     memory and moving, but no multiplying.
 
     Raises:
-        QuantError: for layers the network does not have, and blocks that do not fit a weight.
+        QuantError: for layers the network does not have, blocks that do not fit a weight, and layers that share
+            a weight and are given different ones.
 
     Example:
         >>> from quant_engine import IntFormat
@@ -83,12 +85,14 @@ def footprint(network: Network, plan: QuantizationPlan | None = None) -> Footpri
     for name in chosen.layers:
         if name not in layers:
             raise QuantError(f"{network.name} has no layer {name!r}; its layers are {', '.join(layers)}")
+    check_shared(layers, chosen)
     return Footprint({name: _of_layer(info, chosen[name]) for name, info in layers.items()})
 
 
 def _of_layer(info: LayerInfo, plan: LayerPlan) -> LayerFootprint:
     form = multiplied_in(_format(plan.weight), _format(plan.activation))
     bits = info.parameters * FP32.bits if plan.weight is None else _spec(plan.weight).storage(info.matrix_shape).bits
+    bits = 0 if info.shared else bits
     return LayerFootprint(
         size_bytes=-(-bits // 8),
         multiplications=info.multiplications,

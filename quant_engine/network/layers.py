@@ -16,7 +16,8 @@ class LayerInfo:
     """A layer that has a weight: `shape` is the weight's, (out, in) or (out, in/groups, height, width).
 
     `input_shape` and `output_shape` are the shapes of its input and output for one image. `one_sided` says that its
-    input holds no negative value, because it comes from a ReLU, directly or through pooling and flattening.
+    input holds no negative value, because it comes from a ReLU, directly or through pooling and flattening. `holder` is
+    the layer whose weight this is: another one where layers share a weight, which is stored once.
     """
 
     name: str
@@ -25,6 +26,12 @@ class LayerInfo:
     input_shape: Shape
     one_sided: bool
     output_shape: Shape
+    holder: str
+
+    @property
+    def shared(self) -> bool:
+        """Whether the weight is another layer's."""
+        return self.holder != self.name
 
     @property
     def parameters(self) -> int:
@@ -55,14 +62,15 @@ def read_layers(
     layers: dict[str, LayerInfo] = {}
     parameters: dict[str, tuple[Float32Array, Float32Array]] = {}
     for step, input_shape, one_sided in architecture.layer_inputs():
-        if step.name in norms:
-            weight, bias = fold_batch_norm(norms[step.name])
+        holder = layers[step.shares].holder if step.shares else step.name
+        if holder in norms:
+            weight, bias = fold_batch_norm(norms[holder])
         else:
-            weight, bias = stored[f"{step.name}.weight"], stored[f"{step.name}.bias"]
+            weight, bias = stored[f"{holder}.weight"], stored[f"{holder}.bias"]
         weight.flags.writeable = bias.flags.writeable = False
         parameters[step.name] = weight, bias
         layers[step.name] = LayerInfo(
-            step.name, _kind(step), weight.shape, input_shape, one_sided, step.output_shape(input_shape)
+            step.name, _kind(step), weight.shape, input_shape, one_sided, step.output_shape(input_shape), holder
         )
     return layers, parameters
 
@@ -79,6 +87,14 @@ def read_norms(architecture: Architecture, stored: Mapping[str, Float32Array]) -
                 array.flags.writeable = False
             norms[step.name] = BatchNorm(*arrays)
     return norms
+
+
+def holders(layers: Mapping[str, LayerInfo]) -> dict[str, tuple[str, ...]]:
+    """Return every layer that holds a weight, with all layers that use it, itself the first."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, info in layers.items():
+        found[info.holder] = (*found.get(info.holder, ()), name)
+    return found
 
 
 def _kind(step: Weighted) -> str:

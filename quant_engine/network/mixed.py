@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from quant_engine.allocation import allocate
 from quant_engine.errors import QuantError
 from quant_engine.network.effects import Effect
+from quant_engine.network.layers import holders
 from quant_engine.network.network import Network
 from quant_engine.network.sensitivity import Key, Trial, predict_sensitivity, sensitivities
 from quant_engine.plan import LayerPlan, QuantizationPlan
@@ -59,27 +60,40 @@ class MixedPlan:
         return weight_plan(self.choices)
 
 
+def _searched(network: Network) -> list[str]:
+    """Return the layers that are given a spec: of those that share a weight the one that holds it."""
+    return list(holders(network.layers()))
+
+
+def _choices(network: Network, chosen: Iterable[QuantizerSpec]) -> dict[str, QuantizerSpec]:
+    """Return every layer's spec, where each of `_searched` has been given one."""
+    found = dict(zip(_searched(network), chosen, strict=True))
+    return {name: found[info.holder] for name, info in network.layers().items()}
+
+
 def weight_plan(choices: Mapping[str, QuantizerSpec]) -> QuantizationPlan:
     """Return the plan that quantizes each layer's weight by its spec."""
     return QuantizationPlan({name: LayerPlan(spec) for name, spec in choices.items()})
 
 
 def layer_sizes(network: Network, candidates: Sequence[QuantizerSpec]) -> Float64Array:
-    """Return the whole bytes of each layer's weight under each candidate, (layers, candidates), everything counted.
+    """Return the whole bytes of each weight under each candidate, (layers, candidates), everything counted.
+
+    A row for each layer, in their order; layers that share a weight have one row, at the place of the first.
 
     Raises:
         QuantError: for no candidates, and one whose blocks do not fit a layer.
     """
     if not candidates:
         raise QuantError("there are no candidates; give at least one QuantizerSpec")
-    shapes = [info.matrix_shape for info in network.layers().values()]
+    shapes = [network.layers()[name].matrix_shape for name in _searched(network)]
     return np.array([[spec.storage(shape).size_bytes for spec in candidates] for shape in shapes], np.float64)
 
 
 def layer_costs(
     network: Network, candidates: Sequence[QuantizerSpec], cost: str = "divergence", kept: Kept | None = None
 ) -> Float64Array:
-    """Return what quantizing each layer alone costs, (layers, candidates), by one of `COSTS`.
+    """Return what quantizing each weight alone costs, (layers, candidates), by one of `COSTS`; rows as `layer_sizes`.
 
     Measured costs are taken from `kept` where they are there, and put into it; fill it with `sensitivities` to show
     progress.
@@ -90,7 +104,9 @@ def layer_costs(
     if cost not in COSTS:
         raise QuantError(f"cost={cost!r} is unknown; choose one of {', '.join(COSTS)}")
     results: Kept = {} if kept is None else kept
-    return np.array([[COSTS[cost](network, layer, spec, results) for spec in candidates] for layer in network.layers()])
+    return np.array(
+        [[COSTS[cost](network, layer, spec, results) for spec in candidates] for layer in _searched(network)]
+    )
 
 
 def mixed_plan(
@@ -121,7 +137,7 @@ def mixed_plan(
     costs = layer_costs(network, candidates, cost, kept)
     chosen = allocate(costs, sizes, budget_bytes)
     places = np.arange(len(chosen))
-    choices = {name: candidates[index] for name, index in zip(network.layers(), chosen, strict=True)}
+    choices = _choices(network, (candidates[index] for index in chosen))
     measured = network.effect(weight_plan(choices))
     return MixedPlan(choices, int(sizes[places, chosen].sum()), float(costs[places, chosen].sum()), measured)
 
@@ -175,7 +191,7 @@ def best_steps(steps: Sequence[SearchStep], measure: str = "loss") -> list[Searc
 def _by_size(network: Network, candidates: Sequence[QuantizerSpec]) -> dict[str, list[tuple[int, QuantizerSpec]]]:
     """Return each layer's candidates with their bytes, the largest first; of equal sizes the first one alone."""
     found = {}
-    for name, sizes in zip(network.layers(), layer_sizes(network, candidates), strict=True):
+    for name, sizes in zip(_searched(network), layer_sizes(network, candidates), strict=True):
         distinct, first = np.unique(sizes, return_index=True)
         found[name] = [(int(distinct[i]), candidates[first[i]]) for i in reversed(range(len(distinct)))]
     return found
@@ -188,11 +204,9 @@ def _steps_down(
     of: Callable[[Effect], float],
 ) -> Iterator[SearchStep]:
     def step(changed: str | None, rungs: Mapping[str, int]) -> SearchStep:
-        chosen = {name: ladders[name][rung] for name, rung in rungs.items()}
-        choices = {name: spec for name, (_, spec) in chosen.items()}
-        return SearchStep(
-            changed, choices, sum(size for size, _ in chosen.values()), network.effect(weight_plan(choices))
-        )
+        chosen = [ladders[name][rung] for name, rung in rungs.items()]
+        choices = _choices(network, (spec for _, spec in chosen))
+        return SearchStep(changed, choices, sum(size for size, _ in chosen), network.effect(weight_plan(choices)))
 
     rungs = dict.fromkeys(ladders, 0)
     now = step(None, rungs)

@@ -25,7 +25,7 @@ from quant_engine.network.fisher import diagonal_fisher
 from quant_engine.network.folding import BatchNorm
 from quant_engine.network.images import Split, as_images, read_images
 from quant_engine.network.layers import LayerInfo, read_layers, read_norms
-from quant_engine.network.planning import refuse_unfit
+from quant_engine.network.planning import check_shared, refuse_unfit
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
 
@@ -140,7 +140,8 @@ class Network:
 
         Raises:
             QuantError: for layers the network does not have, specs that do not fit, a granularity that cannot be static
-                (`PerToken()` needs dynamic=True), images of another shape, and a network that computes NaN or infinity.
+                (`PerToken()` needs dynamic=True), layers that share a weight and are given different ones, images of
+                another shape, and a network that computes NaN or infinity.
 
         Example:
             >>> from quant_engine import IntFormat, QuantizerSpec
@@ -152,6 +153,7 @@ class Network:
         for name, layer in plan.layers.items():
             self._check(name)
             refuse_unfit(self._layers[name], layer)
+        check_shared(self._layers, plan)
         static = {
             name: layer.activation
             for name, layer in plan.layers.items()
@@ -253,7 +255,7 @@ class Network:
 
     @cached_property
     def _fisher(self) -> dict[str, Float32Array]:
-        return diagonal_fisher(self._architecture, self._parameters, *self.data("calibration"))
+        return diagonal_fisher(self._architecture, self._layers, self._parameters, *self.data("calibration"))
 
     @cached_property
     def _calibration(self) -> Calibration:

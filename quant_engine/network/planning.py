@@ -1,11 +1,15 @@
-"""Whether a layer's plan fits the layer."""
+"""Whether a plan fits the layers it is for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from quant_engine.errors import QuantError
 from quant_engine.network.activations import each_image
-from quant_engine.network.layers import LayerInfo
-from quant_engine.plan import LayerPlan
+from quant_engine.network.layers import LayerInfo, holders
+from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, QuantizerSpec
 
 
@@ -25,3 +29,37 @@ def refuse_unfit(layer: LayerInfo, plan: LayerPlan) -> None:
             each_image(plan.activation).granularity.blocks((1, *layer.input_shape))
         except QuantError as error:
             raise QuantError(f"the activation of layer {layer.name!r}: {error}") from error
+
+
+def check_shared(layers: Mapping[str, LayerInfo], plan: QuantizationPlan) -> None:
+    """Check that layers which share a weight are given the same one: it is stored once.
+
+    Raises:
+        QuantError: naming the layers and what each is given.
+    """
+    for holder, users in holders(layers).items():
+        for user in users[1:]:
+            if not _same(plan[holder].weight, plan[user].weight):
+                given = (f"{name!r} {_said(plan[name].weight)}" for name in (holder, user))
+                raise QuantError(
+                    f"layers {holder!r} and {user!r} share one weight of {layers[holder].shape}, but the plan gives "
+                    f"{' and '.join(given)}; give both the same"
+                )
+
+
+def _same(one: Planned | None, other: Planned | None) -> bool:
+    """Return whether two planned weights are stored as one: the same spec, or the same arrays."""
+    if one is other:
+        return True
+    if isinstance(one, QuantizerSpec) or isinstance(other, QuantizerSpec) or one is None or other is None:
+        return one == other
+    if type(one) is not type(other):
+        return False
+    mine, others = vars(one), vars(other)
+    return all(np.array_equal(mine[part], others[part]) for part in mine)
+
+
+def _said(weight: Planned | None) -> str:
+    if weight is None:
+        return "floating point"
+    return (weight if isinstance(weight, QuantizerSpec) else weight.spec).key

@@ -26,6 +26,7 @@ Key = tuple[str, str, str, str]
 class Trial:
     """One measurement: the weight or the input activation quantized by `spec` in one layer, or in all others.
 
+    A weight that layers share is one weight: it is quantized in all of them.
     Activations are static: their ranges are fixed on the calibration images.
     """
 
@@ -52,7 +53,11 @@ class Trial:
             QuantError: for a layer the network does not have.
         """
         network.weight(self.layer)  # refuses a layer there is not
-        changed = [name for name in network.layers() if (name == self.layer) == (self.scope == "only")]
+        layers = network.layers()
+        meant = {self.layer}
+        if self.part == "weight":
+            meant = {name for name, info in layers.items() if info.holder == layers[self.layer].holder}
+        changed = [name for name in layers if (name in meant) == (self.scope == "only")]
         change = LayerPlan(self.spec) if self.part == "weight" else LayerPlan(activation=self.spec)
         return QuantizationPlan(dict.fromkeys(changed, change))
 

@@ -5,7 +5,17 @@ import pathlib
 import pytest
 
 import quant_engine as qe
-from quant_engine.network import ARCHITECTURES, LARGE, load, model_card, plan_of_method
+from quant_engine.network import (
+    ARCHITECTURES,
+    LARGE,
+    footprint,
+    load,
+    mixed_candidates,
+    mixed_plan,
+    model_card,
+    plan_of_method,
+    weight_plan,
+)
 
 IMAGES = 6  # of 2,000 that other processors' arithmetic may decide otherwise
 IMAGES_WITH_RANGES = 20  # … where it may also move the ranges found for activations
@@ -71,6 +81,29 @@ def test_every_method_of_about_four_bits_costs_and_scores_what_the_card_says(net
     assert not wrong
 
 
+def test_every_mixed_plan_fits_the_bytes_of_the_uniform_one_and_scores_what_the_card_says(network):
+    rows = model_card(network.name).mixed
+    assert {type(found.uniform.granularity).__name__ for found in rows} == {"PerTensor", "PerChannel"}
+    for found in rows:
+        uniform = weight_plan(dict.fromkeys(network.layers(), found.uniform))
+        assert footprint(network, uniform).size_bytes == found.budget_bytes
+        assert footprint(network, weight_plan(found.choices)).size_bytes == found.size_bytes <= found.budget_bytes
+        for plan, measured in ((uniform, found.uniform_accuracy), (weight_plan(found.choices), found.accuracy)):
+            assert abs(network.evaluate(plan).correct - measured.correct) <= IMAGES
+        assert found.accuracy.value >= found.uniform_accuracy.value
+
+
+def test_a_mixed_plan_of_the_card_is_searched_on_calibration_images_alone(monkeypatch):
+    fresh, splits = load("fashion-cnn"), set()
+    read = fresh.data
+    monkeypatch.setattr(fresh, "data", lambda split="test": splits.add(split) or read(split))
+    for found in model_card(fresh.name).mixed:
+        searched = mixed_plan(fresh, mixed_candidates(found.uniform), found.budget_bytes, "divergence")
+        again = fresh.effect(weight_plan(found.choices)).divergence
+        assert searched.measured.divergence == pytest.approx(again, rel=0.05)  # ties may be decided otherwise
+    assert splits == {"calibration"}
+
+
 def test_eight_bits_lose_next_to_nothing_and_two_bit_activations_much(network):
     card = model_card(network.name)
     for (_, activation), measured in card.static_activations.items():
@@ -86,5 +119,6 @@ def test_the_page_says_what_the_numbers_say():
         card = model_card(name)
         assert f"{card.full.correct:,} of {card.full.total:,}" in text
         methods = [result.accuracy for result in card.about_four_bits.values()]
-        measured = [*card.weights_only.values(), *card.static_activations.values(), *methods]
+        mixed = [accuracy for found in card.mixed for accuracy in (found.accuracy, found.uniform_accuracy)]
+        measured = [*card.weights_only.values(), *card.static_activations.values(), *methods, *mixed]
         assert all(f"{accuracy.value:.4f}" in text for accuracy in measured)

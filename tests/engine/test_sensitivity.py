@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 import quant_engine as qe
 from quant_engine import network as networks
-from quant_engine.network.architectures import Architecture, Flatten, Linear
+from quant_engine.network.architectures import Architecture, Conv, Flatten, Linear, MaxPool
 from tests import reference
 from tests.engine.trained import BUILTIN, folded, trained_module
 
@@ -180,3 +180,71 @@ def test_a_network_of_one_layer_with_an_unusual_name_gets_a_plan(one_layer, tmp_
     assert progress.effect == one_layer.effect()
     one_layer.freeze(found.plan).save(tmp_path / "plan.json")
     assert one_layer.effect(qe.QuantizationPlan.load(tmp_path / "plan.json")) == found.measured
+
+
+@pytest.fixture
+def tied(monkeypatch, tmp_path):
+    """A network whose convolutions `c2` and `c3` are one weight, with random weights."""
+    rng = np.random.default_rng(4)
+    shapes = {"c1": (4, 1, 3, 3), "c2": (4, 4, 3, 3), "fc": (10, 196)}
+    stored = {f"{name}.weight": rng.standard_normal(shape).astype(np.float32) / 3 for name, shape in shapes.items()}
+    stored |= {f"{name}.bias": np.zeros(shape[0], np.float32) for name, shape in shapes.items()}
+    save_file(stored, tmp_path / "tied.safetensors")
+    shutil.copy(BUILTIN / "fashion-mnist.npz", tmp_path)
+    monkeypatch.setattr("quant_engine.network.network.BUILTIN", tmp_path)
+    steps = (
+        Conv("c1", 1, 4),
+        MaxPool("p1"),
+        Conv("c2", 4, 4),
+        Conv("c3", 4, 4, shares="c2"),
+        MaxPool("p2"),
+        Flatten("flat"),
+        Linear("fc", 196, 10, relu=False),
+    )
+    return networks.Network("tied", Architecture("Tied", steps))
+
+
+def test_a_weight_that_layers_share_is_quantized_in_both_and_counted_once(tied):
+    assert [info.shared for info in tied.layers().values()] == [False, False, True, False]
+    sizes = networks.layer_sizes(tied, CANDIDATES)
+    assert sizes.shape == networks.layer_costs(tied, CANDIDATES, "predicted loss").shape == (3, len(CANDIDATES))
+    assert set(networks.Trial("c3", SPECS[0]).plan(tied).layers) == {"c2", "c3"}
+    assert set(networks.Trial("c2", SPECS[0], "activation").plan(tied).layers) == {"c2"}
+    budget = sizes[:, 1].sum()
+    steps = list(networks.greedy_search(tied, SPECS, budget))
+    for found in (networks.mixed_plan(tied, CANDIDATES, budget), *steps):
+        assert found.choices["c2"] == found.choices["c3"]
+        assert found.size_bytes == networks.footprint(tied, found.plan).size_bytes
+    assert steps[-1].size_bytes <= budget
+    assert networks.footprint(tied).size_bytes == 4 * (36 + 144 + 1960)
+
+
+def test_layers_that_share_a_weight_are_not_given_different_ones(tied, tmp_path):
+    refused = {
+        r"'c2' .*\"bits\":4.* and 'c3' floating point; give both the same": {"c2": qe.LayerPlan(SPECS[1])},
+        r"layers 'c2' and 'c3' share one weight": {"c2": qe.LayerPlan(SPECS[1]), "c3": qe.LayerPlan(SPECS[2])},
+    }
+    for message, layers in refused.items():
+        for call in (tied.freeze, tied.evaluate, lambda plan: networks.footprint(tied, plan)):
+            with pytest.raises(qe.QuantError, match=message):
+                call(qe.QuantizationPlan(layers))
+    same = networks.weight_plan({"c2": SPECS[1], "c3": SPECS[1]})
+    tied.freeze(same).save(tmp_path / "plan.json")
+    again = qe.QuantizationPlan.load(tmp_path / "plan.json")  # two copies of the same arrays
+    assert tied.effect(again) == tied.effect(same)
+
+
+def test_the_fisher_diagonal_of_a_shared_weight_is_that_of_one_weight(tied):
+    from torch.nn import functional
+
+    images, labels = (torch.from_numpy(part) for part in tied.data("calibration"))
+    first, shared, last = (torch.from_numpy(tied.weight(name).copy()) for name in ("c1", "c2", "fc"))
+    shared.requires_grad_()
+    total = torch.zeros_like(shared)
+    for image, label in zip(images, labels, strict=True):
+        x = functional.max_pool2d(functional.conv2d(image[None], first, padding=1).relu(), 2)
+        x = functional.conv2d(functional.conv2d(x, shared, padding=1).relu(), shared, padding=1).relu()
+        x = functional.linear(functional.max_pool2d(x, 2).flatten(1), last)
+        total += torch.autograd.grad(functional.cross_entropy(x, label[None]), shared)[0].square()
+    for name in ("c2", "c3"):
+        np.testing.assert_allclose(tied.fisher()[name], total / len(images), rtol=1e-3, atol=1e-6 * float(total.max()))
