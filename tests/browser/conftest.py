@@ -9,14 +9,17 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS", ROOT / "screenshots"))
+PATIENCE = 30_000  # milliseconds that a busy machine may take to show what is expected
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -93,33 +96,75 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+@pytest.fixture(scope="session")
+def tabs(browser: Browser) -> dict[str, list[Page]]:
+    """Keep tabs at rest, by form: one in which the app was once shown loads it in half the time."""
+    expect.set_options(timeout=PATIENCE)
+    return {form: [] for form in FORMS}
+
+
+def new_tab(browser: Browser, form: str) -> Page:
+    """Return a tab that remembers when its page last asked the server something, and when it last heard of it."""
+    context = browser.new_context(**FORMS[form])
+    context.set_default_timeout(2 * PATIENCE)
+    context.add_init_script(
+        """window.WebSocket = class extends WebSocket {
+          constructor(...where) {
+            super(...where);
+            this.addEventListener('message', () => { window.heardAt = performance.now(); });
+          }
+          send(message) { window.askedAt = performance.now(); super.send(message); }
+        };"""
+    )
+    return context.new_page()
+
+
+def put_to_rest(page: Page, tabs: list[Page]) -> None:
+    """Forget what a page kept and end its session; a tab whose server is gone is closed."""
+    try:
+        page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        page.goto(urllib.parse.urljoin(page.url, "/_stcore/health"))
+        tabs.append(page)
+    except PlaywrightError:
+        page.context.close()
+
+
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+def open_page(browser: Browser, tabs: dict[str, list[Page]]) -> Iterator[Callable[..., Page]]:
     """Open an address in a form, and check at the end that nothing was logged as an error."""
-    contexts, faults = [], []
+    opened: list[tuple[Page, str]] = []
+    faults: list[str] = []
 
     def log(kind: str, text: str) -> None:
         if "_stcore" not in text and "404 (Not Found)" not in text:  # Streamlit's own probes on a first load
             faults.append(f"{kind}: {text}")
 
+    def of_console(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            log("console", message.text)
+
+    def of_page(error: PlaywrightError) -> None:
+        log("error", str(error))
+
     def open_page(address: str, form: str = "desktop") -> Page:
-        context = browser.new_context(**FORMS[form])
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: log("console", message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: log("error", str(error)))
+        page = tabs[form].pop() if tabs[form] else new_tab(browser, form)
+        opened.append((page, form))
+        page.on("console", of_console)
+        page.on("pageerror", of_page)
         page.goto(address)
         settle(page)
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page, form in opened:
+        page.remove_listener("console", of_console)
+        page.remove_listener("pageerror", of_page)
+        put_to_rest(page, tabs[form])
     assert not faults
 
 
 def settle(page: Page, limit: float = 90) -> None:
-    """Wait until no script runs, no accuracy is awaited and the page has stopped changing."""
+    """Wait until no script runs or was asked for, no accuracy is awaited and the page has stopped changing."""
     deadline, still, last = time.monotonic() + limit, 0, None
     while time.monotonic() < deadline and still < 3:
         state = page.evaluate(
@@ -127,6 +172,7 @@ def settle(page: Page, limit: float = 90) -> None:
               const main = document.querySelector('[data-testid=stMain]');
               const app = document.querySelector('[data-testid=stApp]');
               const busy = app?.getAttribute('data-test-script-state') === 'running' ||
+                window.askedAt > (window.heardAt || 0) ||
                 document.querySelectorAll('[data-testid=stSkeleton]').length > 0 ||
                 /running \\d/.test(main?.innerText || '');
               return [busy, main ? main.innerHTML.length : 0];

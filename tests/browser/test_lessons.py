@@ -89,7 +89,8 @@ def test_every_lesson_is_whole_in_every_form(app: str, open_page: Opener, slug: 
     for beat in ("Reveal", "Formula"):
         step(page, beat)
         assert faults_on(page) == NO_FAULTS
-        photograph(page, f"lesson-{slug}-{beat.lower()}-{form}")
+        if beat == "Reveal" or form == "phone":  # elsewhere formulas have room
+            photograph(page, f"lesson-{slug}-{beat.lower()}-{form}")
 
 
 def test_all_calibrators_stand_on_one_post_relu_activation(app: str, open_page: Opener) -> None:

@@ -111,7 +111,26 @@ TENSORS = {
     "one element": np.float32([[0.7]]),
     "empty": np.empty((0, 4), np.float32),
 }
-cases = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.replace('"', ""))
+BY_FORMAT = {
+    f"{kind} {number}": [spec for spec in SPECS if spec.format == form]
+    for kind, forms in FORMATS.items()
+    for number, form in enumerate(forms)
+}
+
+
+def on_every_spec(check):
+    """Make a test of each format over all its specs; a failure names the spec."""
+
+    @pytest.mark.parametrize("specs", BY_FORMAT.values(), ids=BY_FORMAT)
+    def test(specs):
+        for spec in specs:
+            try:
+                check(spec)
+            except (AssertionError, pytest.fail.Exception, qe.QuantError) as error:
+                error.add_note(f"with {spec.key}")
+                raise
+
+    return test
 
 
 @functools.cache
@@ -135,9 +154,9 @@ def block_numbers(spec, fitted):
 
 
 def on_every_tensor(check):
-    """Make a test over all specs of a check of one tensor; a failure names the tensor."""
+    """Make a test over all specs of a check of one tensor; a failure names spec and tensor."""
 
-    @cases
+    @on_every_spec
     def test(spec):
         for name in TENSORS:
             if is_block(spec) and name == "huge":
@@ -163,10 +182,12 @@ def test_every_entry_of_the_tables_has_an_example_of_its_class(table):
     }
 
 
-@pytest.mark.parametrize("choice", [choice for choice in CHOICES if not is_meaningful(*choice)], ids=str)
-def test_parts_that_do_not_go_together_are_refused_with_the_remedy(choice):
-    with pytest.raises(qe.QuantError, match=r"use (symmetric=True|(clipping=)?MinMax\(\)|MinMSE\(\))"):
-        qe.QuantizerSpec(*choice)
+@pytest.mark.parametrize("kind", qe.FORMATS)
+def test_parts_that_do_not_go_together_are_refused_with_the_remedy(kind):
+    for choice in CHOICES:
+        if choice[0] in FORMATS[kind] and not is_meaningful(*choice):
+            with pytest.raises(qe.QuantError, match=r"use (symmetric=True|(clipping=)?MinMax\(\)|MinMSE\(\))"):
+                pytest.fail(f"made {qe.QuantizerSpec(*choice)}")
 
 
 @on_every_tensor
@@ -308,20 +329,19 @@ def test_the_storage_is_counted_for_the_shape(spec, x, fitted, q, x_hat, report)
     assert q.storage.zero_point_bits == (0 if spec.symmetric else fitted.scale.size * spec.format.bits)
 
 
-RANGED = [spec for spec in SPECS if not isinstance(spec.clipping, qe.FixedRange) and not is_block(spec)]
+@on_every_spec
+def test_where_there_is_no_range_the_scale_is_one(spec):
+    if isinstance(spec.clipping, qe.FixedRange) or is_block(spec):
+        return  # which have a range of their own, or scales that may be 0
+    for name in ("all zero", "negative zero", "empty"):
+        if name == "empty" and is_learned(spec.format):
+            with pytest.raises(qe.QuantError, match=r"shape \(0, 4\) has no values"):
+                qe.fit(TENSORS[name], spec)
+        else:
+            assert (done(spec, name)[1].scale == 1.0).all(), name
 
 
-@pytest.mark.parametrize("spec", RANGED, ids=str)
-@pytest.mark.parametrize("name", ["all zero", "negative zero", "empty"])
-def test_where_there_is_no_range_the_scale_is_one(spec, name):
-    if name == "empty" and is_learned(spec.format):
-        with pytest.raises(qe.QuantError, match=r"shape \(0, 4\) has no values"):
-            qe.fit(TENSORS[name], spec)
-        return
-    assert (done(spec, name)[1].scale == 1.0).all()
-
-
-@cases
+@on_every_spec
 def test_a_scalar_is_one_block_or_has_no_axis(spec):
     if isinstance(spec.granularity, qe.PerTensor) and not isinstance(spec.format, VECTORS):
         q = qe.quantize(np.float32(0.5), spec)
