@@ -24,7 +24,7 @@ class AdaRoundSetting:
     """How the rounding is learned.
 
     `weight` is λ of the regulariser, whose exponent β falls along a cosine from the first of `exponents` to the second,
-    after a share `warm_start` of the iterations that go without it. `batch` samples are drawn in each.
+    after a share `warm_start` of the iterations that go without it. `batch` samples are drawn in each, or all are taken where there are no more.
     """
 
     iterations: int = 1000
@@ -139,6 +139,10 @@ def _learn(
     parameter = grid.start().requires_grad_()
     optimizer = torch.optim.Adam([parameter], setting.rate)
 
+    def draw() -> Any:
+        few = setting.batch < samples
+        return torch.randint(samples, (setting.batch,), generator=generator) if few else slice(None)
+
     def error(w_hat: Tensor, at: Any) -> Tensor:
         outputs = torch.baddbmm(b, x[:, at], w_hat.transpose(1, 2))
         return ((outputs.relu() if relu else outputs) - y[:, at]).square().mean(1).sum()
@@ -149,7 +153,7 @@ def _learn(
         stop, total = min(start + setting.every, setting.iterations), 0.0
         with torch.enable_grad():  # a caller's mode comes back before the caller does
             for iteration in range(start, stop):
-                at = torch.randint(samples, (min(setting.batch, samples),), generator=generator)
+                at = draw()
                 h = _rectified(parameter)
                 loss = error(grid.value(h), at) / unit
                 total += float(loss.detach())

@@ -51,6 +51,23 @@ def in_groups(matrix: Any, groups: int) -> Any:
     return matrix.reshape(groups, len(matrix) // groups, -1)
 
 
+def checked_hessians(given: Any, weight: Float32Array) -> Float64Array:
+    """Return H = XXᵀ of every group, (groups, in, in).
+
+    Raises:
+        QuantError: as `checked_inputs`, and for matrices that are not square and symmetric.
+    """
+    hessians = checked_inputs(given, "H", weight, 2)
+    mirrored = hessians.transpose(0, 2, 1)
+    if mirrored.shape != hessians.shape or not np.allclose(
+        hessians, mirrored, rtol=1e-4, atol=1e-6 * np.abs(hessians).max(initial=0)
+    ):
+        raise QuantError(
+            f"H of shape {np.shape(given)} is not symmetric; give X @ X.T of the inputs X (in, samples), for each group"
+        )
+    return hessians
+
+
 def layer_error(W: Any, W_hat: Any, H: Any) -> float:
     """Return ‖WX − ŴX‖², the squared error of a layer's outputs, from H = XXᵀ alone.
 
@@ -65,6 +82,6 @@ def layer_error(W: Any, W_hat: Any, H: Any) -> float:
         5.0
     """
     weight, other = checked_weight(W), checked_weight(W_hat, "W_hat")
-    hessians = checked_inputs(H, "H", weight, 2)
+    hessians = checked_hessians(H, weight)
     change = in_groups(weight.astype(np.float64) - other, len(hessians))
     return float(np.sum((change @ hessians) * change))

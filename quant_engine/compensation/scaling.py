@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from quant_engine.compensation.layer import checked_inputs, checked_weight, in_groups
+from quant_engine.compensation.layer import checked_hessians, checked_weight, in_groups
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float64Array
 from quant_engine.quantizer import QuantizerSpec, fake_quantize
@@ -39,7 +39,7 @@ def awq(W: Any, H: Any, magnitude: Any, spec: QuantizerSpec) -> Float64Array:
         3
     """
     weight = checked_weight(W)
-    hessians = checked_inputs(H, "H", weight, 2)
+    hessians = checked_hessians(H, weight)
     strengths = _checked_ranges(magnitude, "magnitude")
     per_group, groups = weight.shape[1], len(hessians)
     if strengths.ndim != 1 or strengths.size % groups or per_group * groups % strengths.size:

@@ -43,22 +43,25 @@ def corrected(network: Network, setting: Setting) -> Iterator[Stage]:
     """
 
     def choose(visit: Visit, plan: LayerPlan) -> Iterator[Found]:
-        weight = _rounded(visit, plan)
-        change = bias_correction(visit.weight, weight, visit.means(visit.x), visit.means(visit.x_hat))
-        yield replace(plan, bias=visit.bias + change), None
+        yield replace(plan, bias=_corrected_bias(visit, _rounded(visit, plan))), None
 
     return layer_by_layer(network, setting, choose)
 
 
 def second_order(network: Network, setting: Setting) -> Iterator[Stage]:
-    """GPTQ in every layer, strongest inputs first; the loss is the share of the outputs' power that is lost."""
+    """GPTQ in every layer, strongest inputs first, and the biases corrected: it keeps WX̂, not what X gave before.
+
+    Each layer is solved for the inputs that it gets from those quantized before it; what these have lost already moves
+    the means of the outputs, which the bias takes back. The loss is the share of the outputs' power that is lost.
+    """
 
     def choose(visit: Visit, plan: LayerPlan) -> Iterator[Found]:
         hessian = visit.hessian(visit.x_hat)
         found = gptq(visit.weight, hessian, setting.weight, act_order=True)
         power = layer_error(visit.weight, np.zeros_like(visit.weight), hessian)
-        loss = layer_error(visit.weight, found.dequantize(), hessian) / power if power else 0.0
-        yield replace(plan, weight=found), loss
+        weight = found.dequantize()
+        loss = layer_error(visit.weight, weight, hessian) / power if power else 0.0
+        yield replace(plan, weight=found, bias=_corrected_bias(visit, weight)), loss
 
     return layer_by_layer(network, setting, choose)
 
@@ -75,6 +78,11 @@ def learned_rounding(network: Network, setting: Setting) -> Iterator[Stage]:
             yield replace(plan, weight=step.quantized), step.loss
 
     return layer_by_layer(network, setting, choose, -(-chosen.iterations // chosen.every))
+
+
+def _corrected_bias(visit: Visit, weight: Float32Array) -> Float32Array:
+    """Return the bias with which a weight (out, in) gives the mean outputs of the layer in floating point."""
+    return visit.bias + bias_correction(visit.weight, weight, visit.means(visit.x), visit.means(visit.x_hat))
 
 
 def _rounded(visit: Visit, plan: LayerPlan) -> Float32Array:
