@@ -333,3 +333,30 @@ def best_cost_by_budget(costs, sizes, budget):
                 with_layer[size:] = np.minimum(with_layer[size:], best[: budget + 1 - size] + cost)
         best = with_layer
     return best
+
+
+# --- compensation -----------------------------------------------------------------------------------------------------
+
+
+def optimal_brain_quantization(W, H, order, rounded, damping=0.01):
+    """Return Ŵ of rounding one input after another, in an order, with H⁻¹ of the inputs that are left.
+
+    `rounded(j, column)` gives the values of input j. After each, the others take −(w_j − ŵ_j)/[H⁻¹]_jj · [H⁻¹]_j:, and
+    row and column j are taken out of H⁻¹ by a step of Gaussian elimination (Frantar et al. 2023, equations 2 and 3).
+    """
+    W, found = np.array(W, np.float64), np.zeros(np.shape(W))
+    inverse = np.linalg.inv(H + damping * np.mean(np.diag(H)) * np.eye(len(H)))
+    for j in order:
+        found[:, j] = rounded(j, W[:, j])
+        W -= np.outer((W[:, j] - found[:, j]) / inverse[j, j], inverse[j])
+        inverse -= np.outer(inverse[:, j], inverse[j]) / inverse[j, j]
+    return found
+
+
+def optimal_brain_weights(W, H, count, rounded, damping=0.01):
+    """Return what the weights have become when the first `count` inputs are rounded: the least squares of the rest."""
+    damped = H + damping * np.mean(np.diag(H)) * np.eye(len(H))
+    W = np.array(W, np.float64)
+    lost = np.stack([W[:, j] - rounded(j, None) for j in range(count)], axis=1)
+    W[:, count:] += lost @ damped[:count, count:] @ np.linalg.inv(damped[count:, count:])
+    return W

@@ -1,1 +1,27 @@
 """Compensation for what rounding loses: algorithms on arrays and small torch modules, without a network's wiring."""
+
+from quant_engine.compensation.adaround import AdaRoundSetting, AdaRoundStep, adaround, adaround_steps
+from quant_engine.compensation.bias import bias_correction, clipped_normal_mean
+from quant_engine.compensation.equalization import FloatLayer, equalize
+from quant_engine.compensation.gptq import gptq
+from quant_engine.compensation.layer import layer_error
+from quant_engine.compensation.rotation import RotatedTensor, hadamard, hadamard_quantize
+from quant_engine.compensation.scaling import awq, smoothquant
+
+__all__ = [
+    "AdaRoundSetting",
+    "AdaRoundStep",
+    "FloatLayer",
+    "RotatedTensor",
+    "adaround",
+    "adaround_steps",
+    "awq",
+    "bias_correction",
+    "clipped_normal_mean",
+    "equalize",
+    "gptq",
+    "hadamard",
+    "hadamard_quantize",
+    "layer_error",
+    "smoothquant",
+]

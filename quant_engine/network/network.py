@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array
+from quant_engine.inputs import Float32Array, as_float32
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.activations import LayerChange, layer_change
-from quant_engine.network.architectures import ARCHITECTURES, Architecture
+from quant_engine.network.architectures import ARCHITECTURES, Architecture, Step
 from quant_engine.network.calibration import Calibration
 from quant_engine.network.cost import MEASURED_IMAGES, ActivationCost, measure_cost
 from quant_engine.network.effects import Effect, effect
@@ -55,6 +55,11 @@ class Network:
         self._plain: dict[str, Float32Array] = {}  # logits in floating point
         self._lock = threading.Lock()
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps in the order in which they run, those that have a weight and those that have none."""
+        return self._architecture.steps
+
     def layers(self) -> MappingProxyType[str, LayerInfo]:
         """Return the layers that have a weight, in the order in which they run."""
         return MappingProxyType(self._layers)
@@ -86,6 +91,33 @@ class Network:
             ((16,), (16, 1, 3, 3))
         """
         return MappingProxyType(self._norms)
+
+    def with_parameters(self, parameters: Mapping[str, tuple[Float32Array, Float32Array]]) -> Network:
+        """Return this network with other weights and biases, in floating point, for some layers.
+
+        Data and layers are the same; this network stays as it is.
+
+        Raises:
+            QuantError: for layers there are not, and arrays of other shapes.
+
+        Example:
+            >>> network = load("fashion-cnn")
+            >>> halved = network.with_parameters({"fc2": (network.weight("fc2") / 2, network.bias("fc2") / 2)})
+            >>> halved.evaluate() == network.evaluate()
+            True
+        """
+        other = Network(self.name, self._architecture)
+        given = dict(self._parameters)
+        for name, (weight, bias) in parameters.items():
+            shapes = self.weight(name).shape, self.bias(name).shape
+            if (weight.shape, bias.shape) != shapes:
+                raise QuantError(f"layer {name!r} has {shapes}; its new parameters have {weight.shape}, {bias.shape}")
+            copies = as_float32(weight).copy(), as_float32(bias).copy()
+            for array in copies:
+                array.flags.writeable = False
+            given[name] = copies
+        other._parameters = given
+        return other
 
     def planned_weight(self, layer: str, plan: LayerPlan) -> Float32Array | None:
         """Return the weight that a frozen plan gives a layer, of the layer's shape, or None for its own."""

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from quant_engine.errors import QuantError
+from quant_engine.network.compensation.layerwise import corrected, learned_rounding, second_order
+from quant_engine.network.compensation.rescaling import activation_aware, equalized, smoothed
 from quant_engine.network.compensation.rounding import clipped, nearest, uniform_plan
 from quant_engine.network.compensation.stages import Method, Setting, Stage
 from quant_engine.network.network import Network
@@ -11,6 +13,12 @@ from quant_engine.plan import QuantizationPlan
 METHODS: dict[str, Method] = {
     "nearest": nearest,
     "clipped": clipped,
+    "bias correction": corrected,
+    "equalization": equalized,
+    "SmoothQuant": smoothed,
+    "AWQ": activation_aware,
+    "AdaRound": learned_rounding,
+    "GPTQ": second_order,
 }
 
 

@@ -1,0 +1,247 @@
+"""AdaRound: for every weight it is learned whether to round it down or up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quant_engine.compensation.layer import checked_weight, in_groups
+from quant_engine.errors import QuantError
+from quant_engine.inputs import Float32Array, as_float32, refuse_non_finite
+from quant_engine.quantizer import QuantizedTensor, QuantizerSpec, fit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STRETCH = (-0.1, 1.1)  # γ and ζ, between which the sigmoid is stretched before it is cut off at 0 and 1
+
+
+@dataclass(frozen=True)
+class AdaRoundSetting:
+    """How the rounding is learned.
+
+    `weight` is λ of the regulariser, whose exponent β falls along a cosine from the first of `exponents` to the second,
+    after a share `warm_start` of the iterations that go without it. `batch` samples are drawn in each, or all are taken where there are no more.
+    """
+
+    iterations: int = 1000
+    batch: int = 256
+    rate: float = 0.02
+    weight: float = 0.01
+    exponents: tuple[float, float] = (20.0, 2.0)
+    warm_start: float = 0.2
+    seed: int = 0
+    every: int = 100  # iterations between two steps that are told
+
+    def __post_init__(self) -> None:
+        """Check the numbers that are counted."""
+        for name in ("iterations", "batch", "every"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise QuantError(f"{name}={getattr(self, name)!r} is no count; give an integer of 1 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class AdaRoundStep:
+    """How far it is: `loss` is the mean squared error of the outputs over that of rounding to nearest.
+
+    Both are measured on the same samples, and with weights that are still between two codes until the end. `undecided`
+    is the share of those. `quantized` is what all weights would be rounded to now.
+    """
+
+    iteration: int
+    loss: float
+    undecided: float
+    quantized: QuantizedTensor
+
+
+def adaround(W: Any, x: Any, spec: QuantizerSpec, target: Any = None, **more: Any) -> QuantizedTensor:
+    """Quantize a layer with the rounding, down or up, that changes its outputs least: the end of `adaround_steps`.
+
+    Raises:
+        QuantError: as `adaround_steps`.
+
+    Example:
+        >>> from quant_engine import IntFormat, PerChannel, quantize
+        >>> rng = np.random.default_rng(0)
+        >>> W, x = rng.standard_normal((8, 16)), rng.standard_normal((500, 4)) @ rng.standard_normal((4, 16))
+        >>> spec = QuantizerSpec(IntFormat(3), PerChannel())
+        >>> def error(q):
+        ...     return np.square(x @ (q.dequantize() - W).T).mean()
+        >>> bool(error(adaround(W, x, spec)) < 0.5 * error(quantize(W, spec)))
+        True
+    """
+    *_, last = adaround_steps(W, x, spec, target, **more)
+    return last.quantized
+
+
+def adaround_steps(
+    W: Any,
+    x: Any,
+    spec: QuantizerSpec,
+    target: Any = None,
+    bias: Any = None,
+    relu: bool = False,
+    setting: AdaRoundSetting | None = None,
+) -> Iterator[AdaRoundStep]:
+    """Learn whether to round each weight down or up, a step each `setting.every` iterations.
+
+    Ŵ = s·clip(⌊W/s⌋ + h(V), qmin, qmax) with h(V) = clip(σ(V)(ζ − γ) + γ, 0, 1), ζ = 1.1 and γ = −0.1 (Nagel et al.
+    2020, "Up or Down?", equations 22 and 23). V is learned by Adam; what is minimised is the mean of
+    ‖f(Wx + b) − f(Ŵx̂ + b)‖² over the samples plus λ·Σ(1 − |2h(V) − 1|^β) (equations 24 and 25), whose β falls, so that
+    every h ends at 0 or 1. The error is divided by that of rounding to nearest, so that λ means the same everywhere.
+
+    W is (out, in); x̂, (samples, in) or (groups, samples, in), are the inputs of the quantized layer; `target`,
+    (samples, out), is what the layer should give before f: by default Wx̂ + b. `bias` is (out,), 0 by default; f is the
+    ReLU if `relu`, else nothing. Everything random is drawn from `setting.seed`; torch's own generator is left alone.
+
+    Raises:
+        QuantError: for formats whose codes are not of equal steps, for shapes that do not go together, and values that
+            are not finite.
+    """
+    weight = checked_weight(W)
+    if not spec.format.even:
+        raise QuantError(
+            f"AdaRound with {spec.format}: it chooses between ⌊W/s⌋ and the next code, so codes must have equal steps; "
+            "use IntFormat or FixedPointFormat, or GPTQ, which takes every scalar format"
+        )
+    inputs = _checked_samples(x, weight)
+    shift = np.zeros(len(weight), np.float32) if bias is None else as_float32(bias, "bias")
+    if shift.shape != weight.shape[:1]:
+        raise QuantError(f"bias has shape {shift.shape} for W of shape {weight.shape}; give one value for each output")
+    wanted = _outputs(weight, inputs) + shift if target is None else as_float32(target, "target")
+    if wanted.shape != (inputs.shape[1], len(weight)):
+        raise QuantError(f"target has shape {wanted.shape}; give (samples, out), here {(inputs.shape[1], len(weight))}")
+    if not np.isfinite(wanted).all():
+        refuse_non_finite(wanted, "target")
+    return _learn(weight, inputs, spec, wanted, shift, relu, setting or AdaRoundSetting())
+
+
+def _learn(
+    weight: Float32Array,
+    inputs: Float32Array,
+    spec: QuantizerSpec,
+    target: Float32Array,
+    bias: Float32Array,
+    relu: bool,
+    setting: AdaRoundSetting,
+) -> Iterator[AdaRoundStep]:
+    import torch
+
+    groups, samples, _ = inputs.shape
+    grid = _Grid(weight, spec, groups)
+    x, b = torch.from_numpy(np.ascontiguousarray(inputs)), torch.from_numpy(bias.copy()).reshape(groups, 1, -1)
+    y = torch.from_numpy(np.ascontiguousarray(target.reshape(samples, groups, -1).transpose(1, 0, 2)))
+    y = y.relu() if relu else y
+    generator = torch.Generator().manual_seed(setting.seed)
+    parameter = grid.start().requires_grad_()
+    optimizer = torch.optim.Adam([parameter], setting.rate)
+
+    def draw() -> Any:
+        few = setting.batch < samples
+        return torch.randint(samples, (setting.batch,), generator=generator) if few else slice(None)
+
+    def error(w_hat: Tensor, at: Any) -> Tensor:
+        outputs = torch.baddbmm(b, x[:, at], w_hat.transpose(1, 2))
+        return ((outputs.relu() if relu else outputs) - y[:, at]).square().mean(1).sum()
+
+    with torch.no_grad():
+        unit = error(grid.nearest, slice(None)) + 1e-12 * y.square().mean(1).sum() + 1e-30
+    for start in range(0, setting.iterations, setting.every):
+        stop, total = min(start + setting.every, setting.iterations), 0.0
+        with torch.enable_grad():  # a caller's mode comes back before the caller does
+            for iteration in range(start, stop):
+                at = draw()
+                h = _rectified(parameter)
+                loss = error(grid.value(h), at) / unit
+                total += float(loss.detach())
+                exponent = _annealed(iteration, setting)
+                if exponent is not None:
+                    loss = loss + setting.weight * (1 - (2 * h - 1).abs() ** exponent).sum()
+                (parameter.grad,) = torch.autograd.grad(loss, [parameter])
+                optimizer.step()
+        with torch.no_grad():
+            h = _rectified(parameter)
+            undecided = float(((h > 0.01) & (h < 0.99)).float().mean())
+        yield AdaRoundStep(stop, total / (stop - start), undecided, grid.quantized(h))
+
+
+class _Grid:
+    """A weight's codes, of which it has two to choose from, as tensors (groups, out/groups, in)."""
+
+    def __init__(self, weight: Float32Array, spec: QuantizerSpec, groups: int) -> None:
+        """Fit the scales, and find the lower code of every weight."""
+        import torch
+
+        self.fitted = fit(weight, spec)
+        self._shape, self._groups = weight.shape, groups
+        rows, columns = spec.granularity.blocks(weight.shape).block
+        place = np.ix_(np.arange(weight.shape[0]) // rows, np.arange(weight.shape[1]) // columns)
+        unit = getattr(spec.format, "step", 1.0)
+        step = (self.fitted.scale[place] * np.float32(unit)).astype(np.float32)
+        zero = self.fitted.zero_point[place].astype(np.float32)
+        ratio = np.divide(weight, step, out=np.zeros_like(weight), where=step > 0)
+        self._lower = torch.from_numpy(in_groups(np.floor(ratio) + zero, groups))
+        self._rest = torch.from_numpy(in_groups(ratio - np.floor(ratio), groups))
+        self._step, self._zero = (torch.from_numpy(in_groups(a, groups)) for a in (step, zero))
+        self._ends = spec.format.qmin, spec.format.qmax
+        self.nearest = torch.from_numpy(in_groups(self.fitted.fake_quantize(weight), groups))
+
+    def start(self) -> Tensor:
+        """Return V with h(V) = W/s − ⌊W/s⌋, so that learning starts where the weights are."""
+        low, high = STRETCH
+        share = ((self._rest - low) / (high - low)).clamp(1e-4, 1 - 1e-4)
+        return (share / (1 - share)).log()
+
+    def value(self, h: Tensor) -> Tensor:
+        """Return Ŵ of the shares `h` of the way from the lower code to the upper one."""
+        return self._step * ((self._lower + h).clamp(*self._ends) - self._zero)
+
+    def quantized(self, h: Tensor) -> QuantizedTensor:
+        """Return the codes that are nearer."""
+        codes = (self._lower + (h >= 0.5)).clamp(*self._ends).reshape(self._shape).numpy()
+        fitted = self.fitted
+        spec = fitted.spec
+        return QuantizedTensor(codes.astype(spec.format.dtype), fitted.scale, fitted.zero_point, spec)
+
+
+def _rectified(parameter: Tensor) -> Tensor:
+    """Return the rectified sigmoid h(V)."""
+    low, high = STRETCH
+    return (parameter.sigmoid() * (high - low) + low).clamp(0, 1)
+
+
+def _annealed(iteration: int, setting: AdaRoundSetting) -> float | None:
+    """Return β, or None during the warm start."""
+    done = (iteration / setting.iterations - setting.warm_start) / (1 - setting.warm_start)
+    first, last = setting.exponents
+    return None if done < 0 else last + 0.5 * (first - last) * (1 + float(np.cos(np.pi * done)))
+
+
+def _checked_samples(x: Any, weight: Float32Array) -> Float32Array:
+    """Return inputs as (groups, samples, in)."""
+    array = as_float32(x)
+    inputs = array[None] if array.ndim == 2 else array
+    outputs, width = weight.shape
+    if (
+        inputs.ndim != 3
+        or inputs.shape[2] != width
+        or not inputs.shape[0]
+        or outputs % inputs.shape[0]
+        or not inputs.shape[1]
+    ):
+        raise QuantError(
+            f"x has shape {array.shape} for W of shape {weight.shape}; give (samples, {width}), or (groups, samples, "
+            f"{width}) with as many groups as divide the {outputs} outputs"
+        )
+    if not np.isfinite(array).all():
+        refuse_non_finite(array)
+    return inputs
+
+
+def _outputs(weight: Float32Array, inputs: Float32Array) -> Float32Array:
+    """Return Wx, (samples, out)."""
+    outputs = inputs @ in_groups(weight, len(inputs)).transpose(0, 2, 1)
+    return np.ascontiguousarray(outputs.transpose(1, 0, 2)).reshape(inputs.shape[1], -1)

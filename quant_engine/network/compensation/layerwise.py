@@ -1,0 +1,93 @@
+"""Methods that quantize a network layer by layer, each on what it receives from the layers quantized before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from quant_engine.compensation import AdaRoundSetting, adaround_steps, bias_correction, gptq, layer_error
+from quant_engine.inputs import Float32Array
+from quant_engine.network.compensation.rounding import uniform_plan
+from quant_engine.network.compensation.stages import Setting, Stage
+from quant_engine.network.compensation.walk import Visit, samples, walk
+from quant_engine.network.network import Network
+from quant_engine.plan import LayerPlan, QuantizationPlan
+from quant_engine.quantizer import QuantizedTensor, Quantizer
+
+SAMPLES = 8192  # patches of a layer that AdaRound learns from
+ADAROUND = AdaRoundSetting()
+
+Found = tuple[LayerPlan, float | None]  # what a layer has come to, and what is minimised
+Choose = Callable[[Visit, LayerPlan], Iterator[Found]]
+
+
+def layer_by_layer(network: Network, setting: Setting, choose: Choose, steps: int = 1) -> Iterator[Stage]:
+    """Improve the clipped plan layer after layer; `choose` yields `steps` times what the layer has come to.
+
+    Every stage has the plan of the whole network: layers that have not had their turn are rounded to nearest.
+    """
+    plans = dict(network.freeze(uniform_plan(network, setting)).layers)
+    for before, visit in enumerate(walk(network, plans)):
+        for step, (plan, loss) in enumerate(choose(visit, plans[visit.name]), 1):
+            plans[visit.name] = plan
+            yield Stage(before * steps + step, len(plans) * steps, visit.name, QuantizationPlan(plans), loss)
+
+
+def corrected(network: Network, setting: Setting) -> Iterator[Stage]:
+    """Round to nearest in clipped ranges, and correct every bias so that the layer's mean outputs stay as they were.
+
+    The means are those of the calibration images, in floating point and as quantized up to the layer (Nagel et al.
+    2019, appendix D).
+    """
+
+    def choose(visit: Visit, plan: LayerPlan) -> Iterator[Found]:
+        yield replace(plan, bias=_corrected_bias(visit, _rounded(visit, plan))), None
+
+    return layer_by_layer(network, setting, choose)
+
+
+def second_order(network: Network, setting: Setting) -> Iterator[Stage]:
+    """GPTQ in every layer, strongest inputs first, and the biases corrected: it keeps WX̂, not what X gave before.
+
+    Each layer is solved for the inputs that it gets from those quantized before it; what these have lost already moves
+    the means of the outputs, which the bias takes back. The loss is the share of the outputs' power that is lost.
+    """
+
+    def choose(visit: Visit, plan: LayerPlan) -> Iterator[Found]:
+        hessian = visit.hessian(visit.x_hat)
+        found = gptq(visit.weight, hessian, setting.weight, act_order=True)
+        power = layer_error(visit.weight, np.zeros_like(visit.weight), hessian)
+        weight = found.dequantize()
+        loss = layer_error(visit.weight, weight, hessian) / power if power else 0.0
+        yield replace(plan, weight=found, bias=_corrected_bias(visit, weight)), loss
+
+    return layer_by_layer(network, setting, choose)
+
+
+def learned_rounding(network: Network, setting: Setting) -> Iterator[Stage]:
+    """AdaRound in every layer: the quantized layer learns to give what the layer in floating point gives."""
+    chosen = replace(ADAROUND, seed=setting.seed)
+
+    def choose(visit: Visit, plan: LayerPlan) -> Iterator[Found]:
+        x, x_hat = samples(visit, SAMPLES, setting.seed)
+        target = visit.outputs(x)
+        relu = visit.step.one_sided(False)
+        for step in adaround_steps(visit.weight, x_hat, setting.weight, target, visit.bias, relu, chosen):
+            yield replace(plan, weight=step.quantized), step.loss
+
+    return layer_by_layer(network, setting, choose, -(-chosen.iterations // chosen.every))
+
+
+def _corrected_bias(visit: Visit, weight: Float32Array) -> Float32Array:
+    """Return the bias with which a weight (out, in) gives the mean outputs of the layer in floating point."""
+    return visit.bias + bias_correction(visit.weight, weight, visit.means(visit.x), visit.means(visit.x_hat))
+
+
+def _rounded(visit: Visit, plan: LayerPlan) -> Float32Array:
+    """Return the weight that a fitted plan gives a layer, (out, in)."""
+    if isinstance(plan.weight, QuantizedTensor):
+        return plan.weight.dequantize()
+    assert isinstance(plan.weight, Quantizer)  # the plan is frozen, and no layer is left out
+    return plan.weight.fake_quantize(visit.weight)

@@ -1,0 +1,214 @@
+"""GPTQ against optimal brain quantization, one input after another, with the inverse updated by hand."""
+
+import numpy as np
+import pytest
+
+import quant_engine as qe
+from quant_engine.compensation import gptq, layer_error
+from tests import reference
+
+INT3 = qe.QuantizerSpec(qe.IntFormat(3), qe.PerChannel(), clipping=qe.MinMSE())
+
+
+def correlated(rng, inputs, samples=None, rank=None):
+    """Return inputs X (in, samples) that depend on each other."""
+    rank = rank or inputs
+    return rng.standard_normal((inputs, rank)) @ rng.standard_normal((rank, samples or 4 * inputs))
+
+
+def problem(seed, outputs=12, inputs=40, groups=None):
+    rng = np.random.default_rng(seed)
+    W = rng.standard_normal((outputs, inputs)).astype(np.float32)
+    H = [X @ X.T for X in (correlated(rng, inputs) for _ in range(groups or 1))]
+    return W, np.array(H) if groups else H[0]
+
+
+def rounding_of(quantizer):
+    """Return what rounds column `j` of all rows, by the engine's quantizer of the whole matrix."""
+
+    def rounded(j, column):
+        whole = np.zeros((len(column), 40), np.float32)
+        whole[:, j] = column
+        return quantizer.fake_quantize(whole)[:, j]
+
+    return rounded
+
+
+# --- it does what the reference does ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        INT3,
+        qe.QuantizerSpec(qe.IntFormat(4)),
+        qe.QuantizerSpec(qe.IntFormat(2), qe.PerChannelGroup(4), symmetric=False),
+        qe.QuantizerSpec(qe.IntFormat(4, signed=False), qe.PerChannel(), symmetric=False, clipping=qe.Percentile(99)),
+        qe.QuantizerSpec(qe.IntFormat(4), qe.PerChannel(1)),
+        qe.QuantizerSpec(qe.E2M1, qe.PerChannel(), clipping=qe.MinMSE()),
+        qe.QuantizerSpec(qe.E4M3, qe.PerChannel()),
+        qe.QuantizerSpec(qe.NF4, qe.PerChannel()),
+        qe.QuantizerSpec(qe.power_of_two(4), qe.PerChannel()),
+        qe.QuantizerSpec(qe.FixedPointFormat(3, 2)),
+        qe.QuantizerSpec(qe.KMeans(8), qe.PerChannel()),
+        qe.QuantizerSpec(qe.Quantiles(8)),
+        qe.QuantizerSpec(qe.E2M1, qe.PerGroup(8), scale_format=qe.E4M3),
+        qe.QuantizerSpec(qe.IntFormat(4), qe.PerBlock(4, 8), rounding="floor"),
+    ],
+    ids=lambda spec: f"{type(spec.format).__name__} {type(spec.granularity).__name__}",
+)
+@pytest.mark.parametrize("act_order", [False, True])
+def test_every_scalar_format_is_rounded_as_by_optimal_brain_quantization(spec, act_order):
+    W, H = problem(1)
+    found = gptq(W, H, spec, act_order=act_order, static_groups=True)
+    order = np.argsort(-np.diag(H), kind="stable") if act_order else np.arange(40)
+    expected = reference.optimal_brain_quantization(W, H, order, rounding_of(qe.fit(W, spec)))
+    np.testing.assert_allclose(found.dequantize(), expected, atol=1e-6)
+    assert found.shape == W.shape
+    assert found.codes.dtype == spec.format.dtype
+
+
+def test_losses_pass_from_one_batch_of_columns_to_the_next():
+    rng = np.random.default_rng(2)
+    W, X = rng.standard_normal((3, 300)).astype(np.float32), correlated(rng, 300)
+    quantizer = qe.fit(W, INT3)
+
+    def rounded(j, column):
+        return reference.decode(
+            reference.encode(column.astype(np.float32), quantizer.scale[:, 0], 0, -4, 3), quantizer.scale[:, 0], 0
+        )
+
+    expected = reference.optimal_brain_quantization(W, X @ X.T, np.arange(300), rounded)
+    np.testing.assert_allclose(gptq(W, X @ X.T, INT3).dequantize(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("act_order", [False, True])
+def test_groups_of_a_convolution_are_layers_of_their_own(act_order):
+    W, H = problem(3, outputs=12, inputs=9, groups=4)
+    whole = gptq(W, H, INT3, act_order=act_order)
+    for group in range(4):
+        rows = slice(3 * group, 3 * group + 3)
+        alone = gptq(W[rows], H[group], INT3, act_order=act_order)
+        np.testing.assert_array_equal(whole.codes[rows], alone.codes)
+
+
+@pytest.mark.parametrize("granularity", [qe.PerTensor(), qe.PerChannelGroup(5, remainder="short")])
+def test_depthwise_filters_may_share_their_scales(granularity):
+    W, H = problem(4, outputs=12, inputs=9, groups=12)
+    spec = qe.QuantizerSpec(qe.IntFormat(3), granularity)
+    found = gptq(W, H, spec)
+    np.testing.assert_array_equal(found.scale, qe.fit(W, spec).scale)
+    assert layer_error(W, found.dequantize(), H) < layer_error(W, qe.fake_quantize(W, spec), H)
+
+
+def test_a_groups_scale_is_found_in_what_its_weights_have_become():
+    W, H = problem(5, inputs=16)
+    spec = qe.QuantizerSpec(qe.IntFormat(3), qe.PerGroup(8))
+    found = gptq(W, H, spec)
+    first = reference.optimal_brain_weights(W, H, 8, lambda j, column: found.dequantize()[:, j])
+    np.testing.assert_array_equal(found.scale[:, 0], qe.fit(W, spec).scale[:, 0])
+    np.testing.assert_allclose(found.scale[:, 1], np.abs(first[:, 8:]).max(axis=1) / 3, rtol=1e-5)
+    beforehand = gptq(W, H, spec, static_groups=True)
+    np.testing.assert_array_equal(beforehand.scale, qe.fit(W, spec).scale)
+
+
+def test_groups_longer_and_shorter_than_a_batch_and_cut_short_ones_are_taken_whole():
+    rng = np.random.default_rng(6)
+    W, X = rng.standard_normal((4, 330)).astype(np.float32), correlated(rng, 330)
+    for size in (24, 160):
+        spec = qe.QuantizerSpec(qe.IntFormat(3), qe.PerGroup(size, remainder="short"))
+        found = gptq(W, X @ X.T, spec)
+        last = 330 // size * size
+        weights = reference.optimal_brain_weights(W, X @ X.T, last, lambda j, c, found=found: found.dequantize()[:, j])
+        np.testing.assert_allclose(found.scale[:, -1], np.abs(weights[:, last:]).max(axis=1) / 3, rtol=1e-4)
+
+
+# --- what it is for ---------------------------------------------------------------------------------------------------
+
+
+def test_outputs_lose_less_than_by_rounding_to_nearest_on_99_of_100_correlated_problems():
+    ratios = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        inputs, outputs, bits = (int(rng.integers(*ends)) for ends in ((8, 96), (4, 48), (2, 5)))
+        W, X = rng.standard_normal((outputs, inputs)), correlated(rng, inputs)
+        spec = qe.QuantizerSpec(qe.IntFormat(bits), qe.PerChannel(), clipping=qe.MinMSE())
+        nearest = layer_error(W, qe.fake_quantize(W, spec), X @ X.T)
+        ratios.append(layer_error(W, gptq(W, X @ X.T, spec).dequantize(), X @ X.T) / nearest)
+    below = np.count_nonzero(np.array(ratios) < 1)
+    print(
+        f"error over that of rounding to nearest: median {np.median(ratios):.3f}, worst {max(ratios):.3f}, < 1: {below}"
+    )
+    assert below >= 99
+    assert np.median(ratios) < 0.7
+
+
+def test_inputs_that_do_not_depend_on_each_other_are_rounded_to_nearest():
+    W, _ = problem(7)
+    H = np.diag(np.random.default_rng(7).uniform(1, 9, 40))
+    np.testing.assert_array_equal(gptq(W, H, INT3).codes, qe.quantize(W, INT3).codes)
+
+
+# --- what may come ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.01])
+def test_dead_inputs_are_rounded_to_nearest_and_change_nothing_else(damping):
+    rng = np.random.default_rng(8)
+    W, X = rng.standard_normal((6, 20)).astype(np.float32), correlated(rng, 20)
+    dead = [3, 11]
+    X[dead] = 0.0
+    found, nearest = gptq(W, X @ X.T, INT3, damping), qe.quantize(W, INT3)
+    np.testing.assert_array_equal(found.codes[:, dead], nearest.codes[:, dead])
+    assert (found.codes != nearest.codes).any()
+    everything = gptq(W, np.zeros((20, 20)), INT3)
+    np.testing.assert_array_equal(everything.codes, nearest.codes)
+
+
+def test_an_h_without_full_rank_needs_damping():
+    rng = np.random.default_rng(9)
+    W, X = rng.standard_normal((6, 20)), correlated(rng, 20, rank=5)
+    assert layer_error(W, gptq(W, X @ X.T, INT3).dequantize(), X @ X.T) < 0.5 * layer_error(
+        W, qe.fake_quantize(W, INT3), X @ X.T
+    )
+    with pytest.raises(qe.QuantError, match=r"not positive definite with damping=0.*larger damping"):
+        gptq(W, X @ X.T, INT3, damping=0.0)
+
+
+@pytest.mark.parametrize(
+    ("W", "H", "spec", "said"),
+    [
+        (np.full((2, 3), np.nan), np.eye(3), INT3, "W of shape .2, 3. has 6 NaN"),
+        (np.ones((2, 3)), np.full((3, 3), np.inf), INT3, "H of shape .3, 3. has 0 NaN and 9 infinite"),
+        (np.ones((2, 3, 3)), np.eye(3), INT3, "give a matrix .out, in.: W.reshape"),
+        (np.ones((2, 3)), np.eye(4), INT3, "H has shape .4, 4. for W of shape .2, 3.; give a last axis of 3"),
+        (np.ones((2, 3)), np.ones((3, 4, 3)), INT3, "as many groups as divide the 2 outputs"),
+        (np.ones((2, 3)), np.ones((4, 3)), INT3, "H of shape .4, 3. is not symmetric"),
+        (np.ones((2, 2)), np.array([[1.0, 0.5], [0.0, 1.0]]), INT3, "is not symmetric; give X @ X.T"),
+        (np.ones((2, 2)), -np.eye(2), INT3, "not positive definite"),
+        (np.ones((2, 4)), np.eye(4), qe.QuantizerSpec(qe.VectorCodebook(2, 2)), "codes several values together"),
+        (np.ones((2, 32)), np.eye(32), qe.QuantizerSpec(qe.BlockFormat("Q4_0")), "use a scalar format"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_remedy(W, H, spec, said):
+    with pytest.raises(qe.QuantError, match=said):
+        gptq(W, H, spec)
+
+
+def test_damping_that_is_none_is_refused():
+    with pytest.raises(qe.QuantError, match="damping=-1 is out of range; give 0 or more"):
+        gptq(np.ones((2, 3)), np.eye(3), INT3, damping=-1)
+
+
+def test_nothing_is_quantized_to_nothing():
+    assert gptq(np.ones((0, 3), np.float32), np.eye(3), INT3).shape == (0, 3)
+
+
+def test_what_is_given_stays_as_it_was_and_the_same_comes_out_again():
+    W, H = problem(10)
+    given = W.copy(), H.copy()
+    spec = qe.QuantizerSpec(qe.IntFormat(3), qe.PerChannel(), rounding="stochastic")
+    first, second = gptq(W, H, spec), gptq(W, H, spec)
+    np.testing.assert_array_equal(first.codes, second.codes)
+    np.testing.assert_array_equal(W, given[0])
+    np.testing.assert_array_equal(H, given[1])
