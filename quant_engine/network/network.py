@@ -57,6 +57,11 @@ class Network:
         self._plain: dict[str, Float32Array] = {}  # logits in floating point
         self._lock = threading.Lock()
 
+    @property
+    def architecture(self) -> Architecture:
+        """The steps that the network runs through, as data."""
+        return self._architecture
+
     def layers(self) -> MappingProxyType[str, LayerInfo]:
         """Return the layers that have a weight, in the order in which they run."""
         return MappingProxyType(self._layers)
