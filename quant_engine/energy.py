@@ -89,6 +89,18 @@ def accumulate_energy(format: Any) -> Energy:
     return _exactly(FLOAT_ACCUMULATE if floating else INTEGER_ACCUMULATE, "measured")
 
 
+def requantize_energy() -> Energy:
+    """Return the energy of making a code of a sum: one multiplication of 32 bits, three additions of 32 bits.
+
+    The additions round twice and add the zero point; shifts and the clamp are left out.
+
+    Example:
+        >>> requantize_energy().picojoules, requantize_energy().basis
+        (3.4, 'measured')
+    """
+    return _exactly(INTEGER_MULTIPLY[32], "measured") + accumulate_energy(FixedPointFormat(7, 0)) * 3
+
+
 def move_energy(bits: float, memory: str = "DRAM") -> Energy:
     """Return the energy of reading as many bits, as parts of 64-bit reads, from one of `MEMORIES`.
 

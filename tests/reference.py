@@ -360,3 +360,46 @@ def optimal_brain_weights(W, H, count, rounded, damping=0.01):
     lost = np.stack([W[:, j] - rounded(j, None) for j in range(count)], axis=1)
     W[:, count:] += lost @ damped[:count, count:] @ np.linalg.inv(damped[count:, count:])
     return W
+
+
+# --- integer-only -----------------------------------------------------------------------------------------------------
+
+
+def convolved(x, weight, bias, zero_point, groups):
+    """Return bias + Σ weight · (code − zero point) in int64, stride 1; outside of the image every code − z is 0."""
+    (images, inputs, height, width), (outputs, channels, size, _) = x.shape, weight.shape
+    moved = np.zeros((images, inputs, height + 2 * (size // 2), width + 2 * (size // 2)), np.int64)
+    reach = size // 2
+    moved[:, :, reach : reach + height, reach : reach + width] = x.astype(np.int64) - zero_point
+    out = np.zeros((images, outputs, height, width), np.int64)
+    for o in range(outputs):
+        first = o // (outputs // groups) * channels
+        for i, j in itertools.product(range(height), range(width)):
+            seen = moved[:, first : first + channels, i : i + size, j : j + size]
+            out[:, o, i, j] = int(bias[o]) + (seen * weight[o].astype(np.int64)).sum(axis=(1, 2, 3))
+    return out
+
+
+def high_multiply(a, b):
+    """gemmlowp's SaturatingRoundingDoublingHighMul, line by line, in whole numbers of any size."""
+    product = a * b
+    nudge = (1 << 30) if product >= 0 else 1 - (1 << 30)
+    total = product + nudge
+    return abs(total) // (1 << 31) * (1 if total >= 0 else -1)  # C divides toward 0
+
+
+def divide_by_power(x, exponent):
+    """gemmlowp's RoundingDivideByPOT, line by line."""
+    mask = (1 << exponent) - 1
+    remainder = x & mask
+    threshold = (mask >> 1) + (1 if x < 0 else 0)
+    return (x >> exponent) + (1 if remainder > threshold else 0)
+
+
+def requantized(total, multiplier, shift, once):
+    """TFLite's MultiplyByQuantizedMultiplier: as gemmlowp rounds, or with its single rounding."""
+    if once:
+        places = 31 - shift
+        return (total * multiplier + (1 << (places - 1))) >> places
+    left = max(min(total << max(shift, 0), 2**31 - 1), -(2**31))
+    return divide_by_power(high_multiply(left, multiplier), max(-shift, 0))

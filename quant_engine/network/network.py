@@ -15,7 +15,7 @@ from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, as_float32
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.activations import LayerChange, layer_change
-from quant_engine.network.architectures import ARCHITECTURES, Architecture, Step
+from quant_engine.network.architectures import ARCHITECTURES, Architecture
 from quant_engine.network.calibration import Calibration
 from quant_engine.network.cost import MEASURED_IMAGES, ActivationCost, measure_cost
 from quant_engine.network.effects import Effect, effect
@@ -56,9 +56,9 @@ class Network:
         self._lock = threading.Lock()
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        """The steps in the order in which they run, those that have a weight and those that have none."""
-        return self._architecture.steps
+    def architecture(self) -> Architecture:
+        """The steps that the network runs through, as data."""
+        return self._architecture
 
     def layers(self) -> MappingProxyType[str, LayerInfo]:
         """Return the layers that have a weight, in the order in which they run."""

@@ -53,7 +53,7 @@ def float_layers(network: Network) -> dict[str, FloatLayer]:
     """Return the network's layers as a chain, each with the channels that it reads."""
     found: dict[str, FloatLayer] = {}
     channels = 0
-    for step in network.steps:
+    for step in network.architecture.steps:
         if step.name in network.layers():
             groups = step.groups if isinstance(step, Conv) else 1
             layer = FloatLayer(network.weight(step.name), network.bias(step.name), groups, channels)

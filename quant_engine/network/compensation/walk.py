@@ -113,7 +113,7 @@ def walk(network: Network, plans: Mapping[str, LayerPlan]) -> Iterator[Visit]:
 
     x = torch.from_numpy(network.data("calibration")[0])
     x_hat = x.clone()
-    for step in network.steps:
+    for step in network.architecture.steps:
         if not isinstance(step, Weighted):
             x, x_hat = _run(step.run, x), _run(step.run, x_hat)
             continue

@@ -1,0 +1,32 @@
+"""Integer-only inference: a frozen plan becomes a list of integer steps, and runs without a float on the way."""
+
+from quant_engine.network.integer_only.agreement import (
+    Agreement,
+    Difference,
+    agreement,
+    integer_accuracy,
+    with_integer_bias,
+)
+from quant_engine.network.integer_only.compiling import compile_plan, fixed_point
+from quant_engine.network.integer_only.following import OutputPixel, Requantized, follow
+from quant_engine.network.integer_only.operations import Operations, count_operations
+from quant_engine.network.integer_only.program import Accumulator, Bounds, IntegerProgram, bits_of
+
+__all__ = [
+    "Accumulator",
+    "Agreement",
+    "Bounds",
+    "Difference",
+    "IntegerProgram",
+    "Operations",
+    "OutputPixel",
+    "Requantized",
+    "agreement",
+    "bits_of",
+    "compile_plan",
+    "count_operations",
+    "fixed_point",
+    "follow",
+    "integer_accuracy",
+    "with_integer_bias",
+]

@@ -1,0 +1,294 @@
+"""From a plan to integers: what floats there are, scales and biases, become codes, multipliers and shifts here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.errors import QuantError
+from quant_engine.formats import FixedPointFormat, IntFormat
+from quant_engine.inputs import Float32Array
+from quant_engine.network.architectures import Conv, GlobalPool, MaxPool, Shape, Weighted
+from quant_engine.network.architectures import Flatten as FlattenStep
+from quant_engine.network.integer_only.program import (
+    WORD,
+    AddUp,
+    Bounds,
+    Codes,
+    Door,
+    Flatten,
+    IntegerProgram,
+    IntegerStep,
+    Largest,
+    MultiplyAccumulate,
+    Requantize,
+    Rescale,
+)
+from quant_engine.network.network import Network
+from quant_engine.plan import LayerPlan, QuantizationPlan
+from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
+
+FRACTION_BITS = 31  # of a multiplier: it stands for a number in [½, 1)
+MOST_BITS = 8
+ROUNDINGS = ("gemmlowp", "single")
+LARGEST_MULTIPLIED = 1 << 30  # of logits, which no clamp follows: the largest is doubled before it is multiplied
+
+
+def compile_plan(network: Network, plan: QuantizationPlan, rounding: str = "gemmlowp") -> IntegerProgram:
+    """Return a network under a plan as an integer program; specs are fitted first, as `Network.freeze` does.
+
+    Every layer needs a weight in signed integers of at most 8 bits with zero point 0 and one scale an output channel or
+    more, and an input in integers of at most 8 bits with one static scale. Biases become round(b / (s_x · s_w)) in
+    int32, and s_x · s_w / s_y becomes multiplier · 2^(shift − 31). An average over the picture is a sum whose division
+    is in the multiplier. Logits with one scale stay as they are; of several, the largest is taken for all.
+
+    `rounding` of the requantized sums: "gemmlowp" rounds twice, first to the high half of the doubled product, then
+    when that is shifted; so, shifted by n places, it also rounds up what lies within 2^−(n+1) below a half. "single"
+    rounds the 64-bit product once, half up (TFLite's option of that name).
+
+    Raises:
+        QuantError: naming the layer, for what integers cannot do, and for sums that 32 bits could not hold.
+
+    Example:
+        >>> from quant_engine import IntFormat, LayerPlan, QuantizerSpec
+        >>> from quant_engine.network import load
+        >>> network = load("fashion-cnn")
+        >>> activation = QuantizerSpec(IntFormat(8, signed=False), symmetric=False)
+        >>> layer = LayerPlan(QuantizerSpec(IntFormat(8)), activation)
+        >>> program = compile_plan(network, QuantizationPlan(dict.fromkeys(network.layers(), layer)))
+        >>> images, labels = network.data()
+        >>> logits = program.run(program.quantize(images[:4]))
+        >>> logits.dtype, (logits.argmax(axis=1) == labels[:4]).tolist()
+        (dtype('int32'), [True, True, True, True])
+        >>> program.bounds["fc1"].bits
+        24
+    """
+    if rounding not in ROUNDINGS:
+        raise QuantError(f"rounding={rounding!r} is unknown; choose one of {', '.join(ROUNDINGS)}")
+    for name in network.layers():
+        _refuse_uncompilable(name, plan[name])
+    frozen = network.freeze(plan)
+    inputs = {name: _input_of(name, frozen[name]) for name in network.layers()}
+    builder = _Builder(once=rounding == "single")
+    shape = network.architecture.input_shape
+    for step in network.architecture.steps:
+        if isinstance(step, Weighted):
+            builder.requantize(inputs[step.name])
+            builder.accumulate(step, _weight_of(network, step.name, frozen[step.name]), inputs[step.name])
+        elif isinstance(step, MaxPool):
+            builder.requantize(inputs[_next_layer(network, step)])
+            builder.steps.append(Largest(step.name))
+        elif isinstance(step, GlobalPool):
+            builder.add_up(step, shape)
+        elif isinstance(step, FlattenStep):
+            builder.steps.append(Flatten(step.name))
+        shape = step.output_shape(shape)
+    logit_scale = builder.finish()
+    first = inputs[next(iter(inputs))]
+    return IntegerProgram(
+        network.name,
+        network.architecture.input_shape,
+        tuple(builder.steps),
+        Door(first.encode, first.top),
+        builder.scales,
+        logit_scale,
+    )
+
+
+def fixed_point(number: float) -> tuple[int, int]:
+    """Return (multiplier, shift) with number ≈ multiplier · 2^(shift − 31) and 2³⁰ ≤ multiplier < 2³¹; 0 gives (0, 0).
+
+    A number below 2⁻³² becomes 0, since 31 bits is the furthest that a sum is shifted to the right.
+
+    >>> fixed_point(0.75), fixed_point(1.0), fixed_point(0.1)
+    ((1610612736, 0), (1073741824, 1), (1717986918, -3))
+    """
+    mantissa, exponent = math.frexp(number)
+    multiplier = round(mantissa * (1 << FRACTION_BITS))
+    if multiplier == 1 << FRACTION_BITS:
+        multiplier, exponent = multiplier >> 1, exponent + 1
+    return (multiplier, exponent) if multiplier and exponent >= -FRACTION_BITS else (0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Input:
+    """A layer's input: step, code of 0 and greatest code, with the least code moved to 0."""
+
+    quantizer: Quantizer
+    scale: float
+    zero_point: int
+    top: int
+
+    def encode(self, x: Any) -> Codes:
+        """Return the codes of values."""
+        codes = self.quantizer.encode(x).codes.astype(np.int16) - self.quantizer.spec.format.qmin
+        moved: Codes = codes.astype(np.uint8)
+        return moved
+
+
+@dataclass(frozen=True, eq=False)
+class _Weight:
+    """A layer's weight codes in the layer's shape, the step of each output channel, and the bias in floating point."""
+
+    codes: NDArray[np.int8]
+    scale: NDArray[np.float64]
+    bias: Float32Array
+
+
+class _Builder:
+    """The steps so far, and what the sums that come last stand for."""
+
+    def __init__(self, once: bool) -> None:
+        """Start with nothing; `once`: products are rounded once."""
+        self._once = once
+        self.steps: list[IntegerStep] = []
+        self.scales: dict[str, tuple[float, NDArray[np.float64]]] = {}
+        self._open: MultiplyAccumulate | AddUp | None = None
+        self._relu = False
+        self._step: NDArray[np.float64] = np.empty(0)  # of each channel's open sum
+
+    def accumulate(self, step: Weighted, weight: _Weight, given: _Input) -> None:
+        """Add up products, on top of the bias."""
+        sum_scale = given.scale * weight.scale
+        groups = step.groups if isinstance(step, Conv) else 1
+        bias = _bias(step.name, weight.bias, sum_scale)
+        layer = MultiplyAccumulate(step.name, weight.codes, bias, given.zero_point, given.top, groups)
+        _refuse_wide(layer.bounds)
+        self.steps.append(layer)
+        self.scales[step.name] = given.scale, sum_scale
+        self._open, self._step = layer, sum_scale
+        self._relu = not hasattr(step, "relu") or step.relu
+
+    def add_up(self, pool: GlobalPool, shape: Shape) -> None:
+        """Sum over the picture; the sums count in steps that are as many times smaller."""
+        places = math.prod(shape[1:])
+        if self._open is None or not self._relu:
+            raise QuantError(f"{pool.name!r} averages what is no layer's ReLU; integers have no step for that")
+        before = self._open.bounds
+        totals = AddUp(pool.name, Bounds(pool.name, np.zeros_like(before.low), places * np.maximum(before.high, 0)))
+        _refuse_wide(totals.bounds)
+        self.steps.append(totals)
+        self._open, self._step = totals, self._step / places
+
+    def requantize(self, following: _Input) -> None:
+        """Make codes of open sums, as the next layer takes them."""
+        if self._open is None:
+            return
+        multiplier, shift = _multipliers(self._step / following.scale)
+        lowest = following.zero_point if self._relu else 0
+        self.steps.append(Requantize(multiplier, shift, self._once, following.zero_point, lowest, following.top))
+        self._open = None
+
+    def finish(self) -> float:
+        """Bring the last sums to one scale, and return it."""
+        assert self._open is not None
+        largest = float(self._step.max())
+        if (self._step == largest).all():
+            return largest
+        bounds = self._open.bounds
+        if max(int(bounds.high.max()), -int(bounds.low.min())) >= LARGEST_MULTIPLIED:
+            raise QuantError(
+                f"layer {bounds.name!r}, channel {bounds.channel}: logits of up to {bounds.bits} bits cannot be "
+                "brought to one scale in 32; give its weight one scale for all channels"
+            )
+        self.steps.append(Rescale(*_multipliers(self._step / largest), self._once))
+        return largest
+
+
+def _multipliers(numbers: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    pairs = np.array([fixed_point(float(number)) for number in numbers], np.int32).reshape(-1, 2)
+    return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+
+
+def _next_layer(network: Network, pool: MaxPool) -> str:
+    steps = network.architecture.steps
+    return next(step.name for step in steps[steps.index(pool) :] if isinstance(step, Weighted))
+
+
+def _refuse_uncompilable(name: str, plan: LayerPlan) -> None:
+    """Check, before anything is fitted, that a layer is quantized to integers and its ranges are fixed."""
+    for role in ("weight", "activation"):
+        planned = getattr(plan, role)
+        if planned is None:
+            raise QuantError(f"layer {name!r}: the plan leaves its {role} in floating point; give it an integer format")
+        spec = planned if isinstance(planned, QuantizerSpec) else planned.spec
+        _refuse_format(f"layer {name!r}, {role}", spec.format)
+    if plan.dynamic:
+        raise QuantError(
+            f"layer {name!r}: the range of a dynamic activation is found in floating point on every image; use "
+            "dynamic=False"
+        )
+
+
+def _input_of(name: str, plan: LayerPlan) -> _Input:
+    quantizer = plan.activation
+    assert isinstance(quantizer, Quantizer)
+    spec, what = quantizer.spec, f"layer {name!r}, activation"
+    if spec.rounding != "nearest":
+        raise QuantError(f"{what}: rounding={spec.rounding!r}; requantization rounds to nearest")
+    if quantizer.scale.size != 1:
+        raise QuantError(
+            f"{what}: {quantizer.scale.size} scales, but a sum over inputs needs one for all; use PerTensor()"
+        )
+    scale = float(quantizer.scale.item()) * spec.format.step
+    if not scale > 0:
+        raise QuantError(f"{what}: its scale is {scale}, which nothing can be divided by; use another scale format")
+    zero_point = int(quantizer.zero_point.item()) - spec.format.qmin
+    return _Input(quantizer, scale, zero_point, spec.format.qmax - spec.format.qmin)
+
+
+def _weight_of(network: Network, name: str, plan: LayerPlan) -> _Weight:
+    info, planned, what = network.layers()[name], plan.weight, f"layer {name!r}, weight"
+    assert isinstance(planned, Quantizer | QuantizedTensor)
+    spec, form = planned.spec, planned.spec.format
+    if not form.signed:
+        raise QuantError(f"{what}: unsigned codes; int8 and int4 are signed: use signed=True")
+    if planned.zero_point.any():
+        raise QuantError(
+            f"{what}: a zero point of its own would need the sum of the codes at every place; use symmetric=True"
+        )
+    rows, columns = info.matrix_shape
+    block = spec.granularity.blocks(info.matrix_shape).block
+    if block[1] < columns:
+        raise QuantError(
+            f"{what}: {planned.scale.shape[1]} scales inside one output channel; one sum has one scale: use "
+            "PerChannel(0), PerChannelGroup or PerTensor()"
+        )
+    whole = planned if isinstance(planned, QuantizedTensor) else planned.encode(network.weight(name).reshape(rows, -1))
+    scale = np.repeat(planned.scale[:, 0].astype(np.float64) * form.step, block[0])[:rows]
+    codes = whole.codes.astype(np.int8).reshape(info.shape)
+    return _Weight(codes, scale, network.bias(name) if plan.bias is None else plan.bias)
+
+
+def _refuse_format(what: str, form: Any) -> None:
+    if not isinstance(form, IntFormat | FixedPointFormat):
+        raise QuantError(f"{what}: {form} is no integer format, its codes cannot be multiplied; use IntFormat")
+    if form.bits > MOST_BITS:
+        raise QuantError(f"{what}: {form.bits} bits; integer-only execution takes at most {MOST_BITS}")
+
+
+def _bias(name: str, bias: Float32Array, step: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return the bias in steps of the sums."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        counted = np.where(bias == 0, 0.0, np.rint(bias.astype(np.float64) / step))
+    if not (np.abs(counted) < 1 << WORD - 1).all():
+        channel = int(np.argmin(np.abs(counted) < 1 << WORD - 1))
+        raise QuantError(
+            f"layer {name!r}, channel {channel}: the bias {bias[channel]:.6g} is {counted[channel]:.6g} steps of "
+            f"{step[channel]:.6g}, beyond int32; its weights are too small for a scale of their own: use PerTensor()"
+        )
+    return counted.astype(np.int32)
+
+
+def _refuse_wide(bounds: Bounds) -> None:
+    """Check that no sum can leave 32 bits."""
+    if bounds.bits > WORD:
+        low, high = int(bounds.low[bounds.channel]), int(bounds.high[bounds.channel])
+        raise QuantError(
+            f"layer {bounds.name!r}, channel {bounds.channel}: its sums can reach from {low} to {high}, which needs "
+            f"{bounds.bits} bits; the accumulator has {WORD}. Use fewer bits, or a smaller bias"
+        )
