@@ -5,6 +5,7 @@ Keys are strings (network, layer, spec key, block number); arrays are never hash
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from explorer.instrument import Mark, Statistics, statistics
 from explorer.jobs import Jobs
+from explorer.races import Lanes, Runs
 from explorer.results import BlockView, Compared, Outcome, encode_seconds, ends, outcome_of, view_of
 from explorer.warmup import warm_up
 from quant_engine import (
@@ -26,6 +28,7 @@ from quant_engine import (
     MinMSE,
     PerTensor,
     QuantizationPlan,
+    QuantizedTensor,
     Quantizer,
     QuantizerSpec,
     fit,
@@ -33,6 +36,7 @@ from quant_engine import (
 from quant_engine.clipping import Clipping
 from quant_engine.network import Accuracy, ModelCard, Network, load, model_card
 
+RUNS_KEY = "runs"
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
 
 
@@ -224,3 +228,37 @@ def _evaluate(model: str, layer: str, plan: LayerPlan, others: LayerPlan) -> tup
     subject = network(model)
     every = QuantizationPlan({**dict.fromkeys(subject.layers(), others), layer: plan})
     return subject.evaluate(), subject.evaluate(QuantizationPlan({layer: plan})), subject.evaluate(every)
+
+
+def planned_codes(model: str, layer: str, plan: LayerPlan) -> NDArray[np.int64] | None:
+    """Return a layer's codes under a frozen plan, counted from its zero points, or None where it stays as it is."""
+    planned = plan.weight
+    if planned is None or isinstance(planned, QuantizerSpec):
+        return None
+    found = planned if isinstance(planned, QuantizedTensor) else planned.encode(matrix(model, layer))
+    codes: NDArray[np.int64] = found.codes.astype(np.int64) - found.zero_point
+    return codes
+
+
+@st.cache_resource(show_spinner=False)
+def lanes() -> Lanes:
+    """Return what long runs of all sessions share."""
+    return Lanes()
+
+
+def session_runs() -> Runs:
+    """Return the long runs of this session.
+
+    When a session goes away, those under way are cancelled; what has ended is found again if it comes back in time.
+    """
+    runs: Runs | None = st.session_state.get(RUNS_KEY)
+    if runs is None:
+        runs = st.session_state[RUNS_KEY] = Runs(uuid.uuid4().hex, lanes())
+    _leashed(runs.owner, runs)
+    return runs
+
+
+@st.cache_resource(scope="session", show_spinner=False, on_release=Runs.cancel_all)
+def _leashed(owner: str, _runs: Runs) -> Runs:
+    """Tie runs to the session, whose end releases them."""
+    return _runs

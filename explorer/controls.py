@@ -30,7 +30,12 @@ def choice(field: Choice, disabled: bool = False, on_change: Callable[[], None] 
     return picked or field.default
 
 
-def menu(field: Choice, disabled: bool = False, on_change: Callable[[], None] | None = None) -> str:
+def menu(
+    field: Choice,
+    disabled: bool = False,
+    on_change: Callable[[], None] | None = None,
+    format_func: Callable[[str], str] = str,
+) -> str:
     """Show a drop-down list of words, of which one is chosen."""
     return st.selectbox(
         field.label,
@@ -39,6 +44,7 @@ def menu(field: Choice, disabled: bool = False, on_change: Callable[[], None] | 
         key=field.key,
         help=field.help,
         on_change=on_change,
+        format_func=format_func,
         bind="query-params",
         disabled=disabled,
     )

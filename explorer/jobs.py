@@ -31,7 +31,7 @@ class Jobs:
     def __init__(self, pause: float = PAUSE) -> None:
         """Start without a thread; the pool makes it for the first job."""
         self._pause = pause
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="quant-explorer-jobs", initializer=_step_back)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="quant-explorer-jobs", initializer=step_back)
         self._lock = threading.Lock()
         self._futures: OrderedDict[str, Future[Any]] = OrderedDict()
         self._wanted: dict[str, str] = {}
@@ -64,7 +64,7 @@ class Jobs:
             return key in self._wanted.values()
 
 
-def _step_back() -> None:
+def step_back() -> None:
     """Let the sessions' own threads and the browser go first, where the system has priorities by thread (Linux)."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

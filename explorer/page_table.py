@@ -34,6 +34,7 @@ PAGES: dict[str, tuple[PageEntry, ...]] = {
         PageEntry("lesson_centroids.py", "7 Non-uniform quantization"),
         PageEntry("lesson_granularity.py", "9 Granularity"),
         PageEntry("lesson_vectors.py", "10 Scalar, vector, product"),
+        PageEntry("lesson_compensation.py", "11 Compensation: PTQ, QAT, ZSQ"),
     ),
 }
 

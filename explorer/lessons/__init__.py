@@ -1,6 +1,17 @@
 """The course: a lesson is a module with its laboratory, a file of prose, and its line here."""
 
-from explorer.lessons import bits, centroids, clipping, formats, granularity, rounding, symmetry, uniform, vectors
+from explorer.lessons import (
+    bits,
+    centroids,
+    clipping,
+    compensation,
+    formats,
+    granularity,
+    rounding,
+    symmetry,
+    uniform,
+    vectors,
+)
 from explorer.lessons.model import Lesson
 
 LESSONS: dict[str, Lesson] = {
@@ -15,5 +26,6 @@ LESSONS: dict[str, Lesson] = {
         centroids.LESSON,
         granularity.LESSON,
         vectors.LESSON,
+        compensation.LESSON,
     )
 }

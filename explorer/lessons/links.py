@@ -9,7 +9,17 @@ from explorer import state
 from explorer.fields import Field
 from explorer.lessons.scene import Scene
 from explorer.number_formats import CODEWORDS, DIM, FORMAT, PARTS, STAGES
-from quant_engine import FixedRange, IntFormat, KMeans, MinMax, MinMSE, Percentile, ProductCodebook
+from quant_engine import (
+    FixedRange,
+    IntFormat,
+    KMeans,
+    MinMax,
+    MinMSE,
+    Percentile,
+    PerChannel,
+    ProductCodebook,
+    QuantizerSpec,
+)
 
 CLIPPING_WORDS = {MinMax: "min-max", Percentile: "percentile", MinMSE: "least MSE", FixedRange: "by hand"}
 Settings = dict[Field, str]
@@ -39,7 +49,18 @@ def _integers(scene: Scene) -> Settings:
         found[state.HI] = repr(scene.view.hi)
         if not spec.symmetric:
             found[state.LO] = repr(scene.view.lo)
+    if isinstance(spec.granularity, PerChannel):
+        found[state.GRANULARITY] = "channel"
+    if scene.compensated is not None:
+        found |= _activations(scene.compensated.raced.setting.activation)
     return found
+
+
+def _activations(spec: QuantizerSpec | None) -> Settings:
+    """Return the playground's nearest to an activation's spec of least squared error: it has even widths only."""
+    if spec is None:
+        return {}
+    return {state.ACTIVATIONS: f"{2 * -(-spec.format.bits // 2)} bits", state.CALIBRATION: "least MSE"}
 
 
 def _centroids(scene: Scene) -> Settings:

@@ -81,7 +81,16 @@ class Place:
         return ("too_wide" if place > self.best else "too_narrow"), ratio
 
 
-Question = Choices | Place
+@dataclass(frozen=True)
+class Awaited:
+    """A question whose answer is still to be computed: what to say, and a button that starts it."""
+
+    text: str
+    label: str
+    start: Callable[[], None]
+
+
+Question = Choices | Place | Awaited
 
 
 @dataclass(frozen=True)
@@ -114,11 +123,11 @@ class Lesson:
     slug: str
     fields: tuple[Field, ...]
     laboratory: Callable[[Bench], Scene]
-    prediction: Callable[[Scene], str]  # the key of the right option
+    prediction: Callable[[Scene], str | None]  # the key of the right option; None while it is being worked out
     facts: Callable[[Scene], Facts]
     formulas: Callable[[Scene, Convention], Sequence[str]]
     question: Callable[[Scene], Question]
-    source: str = "weights"
+    source: str | None = "weights"  # None: a lesson on whole networks, whose tensor is the weight chosen in the sidebar
     story: tuple[str, str] | None = None
 
     @property
@@ -132,9 +141,9 @@ class Lesson:
         return Choice(f"{self.slug}_beat", "Step", BEATS, BEATS[0], "The five steps of the lesson, at your own pace.")
 
     @property
-    def tensor(self) -> tuple[Choice, Number]:
+    def tensor(self) -> tuple[Choice, Number] | tuple[()]:
         """The fields of the tensor on display."""
-        return tensor_fields(self.slug, self.source)
+        return tensor_fields(self.slug, self.source) if self.source else ()
 
     @property
     def all_fields(self) -> tuple[Field, ...]:
@@ -144,4 +153,4 @@ class Lesson:
     def predicted(self, scene: Scene) -> Choices:
         """Return the prediction's options, whose right one the tensor decides."""
         labels = self.prose.predictions
-        return Choices(tuple(Option(key, label) for key, label in labels.items()), self.prediction(scene))
+        return Choices(tuple(Option(key, label) for key, label in labels.items()), self.prediction(scene) or "")

@@ -60,6 +60,21 @@ def read_prose(slug: str) -> Prose:
     )
 
 
+@dataclass(frozen=True)
+class MethodWords:
+    """What a method of compensation is called, what it does, and what it needs."""
+
+    title: str
+    does: str
+    needs: str
+
+
+@functools.cache
+def method_words(method: str) -> MethodWords:
+    """Return what is said of a method of compensation."""
+    return MethodWords(**_read("methods")[method])
+
+
 @functools.cache
 def words() -> Mapping[str, str]:
     """Return the words that all lessons share."""

@@ -9,7 +9,7 @@ import streamlit as st
 from explorer import charts, controls, frame, tensors
 from explorer.formulas import Convention, flowing
 from explorer.lessons.links import playground_link
-from explorer.lessons.model import BEATS, Bench, Choices, Facts, Lesson, Place
+from explorer.lessons.model import BEATS, Awaited, Bench, Choices, Facts, Lesson, Place
 from explorer.lessons.prose import words
 from explorer.lessons.scene import Scene
 from explorer.notation import short
@@ -46,15 +46,9 @@ def _body(lesson: Lesson) -> None:
 
 def _laboratory(lesson: Lesson) -> Scene:
     model, layer = frame.selected()
-    source_field, outlier_field = lesson.tensor
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     with row:
-        with st.container(width=220):
-            source = controls.menu(source_field)
-        outlier = 0
-        if source in tensors.SYNTHETIC:
-            with st.container(width=200):
-                outlier = controls.slider(outlier_field)
+        source, outlier = _tensor(lesson)
     with st.spinner(words()["reading"]):
         subject = tensors.subject(source, model, layer, outlier)
     return lesson.laboratory(
@@ -69,6 +63,19 @@ def _laboratory(lesson: Lesson) -> Scene:
             guesses=_guesses(lesson),
         )
     )
+
+
+def _tensor(lesson: Lesson) -> tuple[str, int]:
+    """Show the choice of a tensor where the lesson has one, and return its source and outlier."""
+    if not lesson.tensor:
+        return "weights", 0
+    source_field, outlier_field = lesson.tensor
+    with st.container(width=220):
+        source = controls.menu(source_field)
+    if source not in tensors.SYNTHETIC:
+        return source, 0
+    with st.container(width=200):
+        return source, controls.slider(outlier_field)
 
 
 def _predict(lesson: Lesson, scene: Scene, facts: Facts) -> None:
@@ -100,6 +107,9 @@ def _reveal(lesson: Lesson, scene: Scene, facts: Facts) -> None:
         st.toggle(words()["show_anyway"], key=_anyway_key(lesson), persist_state="session")
         return
     asked = lesson.predicted(scene)
+    if not asked.right:
+        st.info(words()["working_out"], icon=":material/hourglass:")
+        return
     right = asked.option(asked.right).label.format_map(facts)
     yours = words()["none"] if chosen is None else asked.option(chosen).label.format_map(facts)
     left, other = st.columns(2)
@@ -117,7 +127,10 @@ def _formula(lesson: Lesson, scene: Scene, facts: Facts) -> None:
 
 def _question(lesson: Lesson, scene: Scene, facts: Facts) -> None:
     asked = lesson.question(scene)
-    if isinstance(asked, Place):
+    if isinstance(asked, Awaited):
+        st.info(asked.text.format_map(facts), icon=":material/hourglass:")
+        st.button(asked.label, key=f"{lesson.slug}_awaited", icon=":material/play_arrow:", on_click=asked.start)
+    elif isinstance(asked, Place):
         _ask_place(lesson, asked, scene, facts)
     else:
         _ask_choices(lesson, asked, scene, facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from explorer import compute
 from explorer.results import BlockView, Outcome, outcome_of, view_of
 from explorer.tensors import Subject
 from quant_engine import Quantizer, QuantizerSpec, fit
+
+if TYPE_CHECKING:
+    from explorer.lessons.compensated import Compensated
 
 STOCHASTIC = "stochastic"
 
@@ -51,8 +55,8 @@ class Looked:
 class Scene:
     """A tensor quantized as a whole; `place` says which value is followed, in per cent of the tensor's span.
 
-    `held` is a number whose bits are looked into, `placed` says where centroids stand, and `looked` is a block that is
-    looked into, where a laboratory does so.
+    `held` is a number whose bits are looked into, `placed` says where centroids stand, `looked` is a block that is
+    looked into, and `compensated` what is known of methods that win accuracy back, where a laboratory does so.
     """
 
     subject: Subject
@@ -61,11 +65,14 @@ class Scene:
     held: Held | None = None
     placed: Placed | None = None
     looked: Looked | None = None
+    compensated: Compensated | None = None
 
     @property
     def key(self) -> str:
         """What is on display, for caches and for answers that must not outlive it."""
-        return f"{self.subject.key}|{self.spec.key}|{self.place}|{self.placed}"
+        return (
+            f"{self.subject.key}|{self.spec.key}|{self.place}|{self.placed}|{self.compensated and self.compensated.key}"
+        )
 
     @property
     def outcome(self) -> Outcome:

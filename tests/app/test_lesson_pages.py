@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pathlib
 import string
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -57,6 +58,16 @@ def change(at: AppTest, slug: str, **settings: object) -> AppTest:
     return at
 
 
+def known(at: AppTest) -> AppTest:
+    """Run the page again until what is worked out in the background is known."""
+    end = time.monotonic() + TIMEOUT
+    while any(words()["working_out"] in info.value for info in at.info):
+        assert time.monotonic() < end, "what is worked out was never known"
+        time.sleep(0.1)
+        at.run()
+    return at
+
+
 def everything_on(at: AppTest) -> list[str]:
     texts = [element.value for kind in (at.metric, at.markdown, at.caption) for element in kind]
     return [*texts, *(radio.label + str(radio.options) for radio in at.radio)]
@@ -104,7 +115,7 @@ def test_the_result_is_hidden_until_a_prediction_is_made(slug: str) -> None:
     change(at, slug, beat="Predict")
     at.radio(key=f"{slug}_prediction").set_value(next(iter(LESSONS[slug].prose.predictions)))
     at.run()
-    change(at, slug, beat="Reveal")
+    known(change(at, slug, beat="Reveal"))
     assert not any(words()["predict_first"] in info.value for info in at.info)
     assert any(words()["you_predicted"] in text.value for text in at.markdown)
 
@@ -124,7 +135,7 @@ def test_a_prediction_outlives_a_visit_to_another_page(slug: str) -> None:
 def test_teachers_can_show_the_result_without_a_prediction(slug: str) -> None:
     at = open_lesson(slug, beat="Reveal")
     at.toggle[0].set_value(True)
-    at.run()
+    known(at.run())
     assert not at.exception
     assert any(words()["none"] in text.value for text in at.markdown)
 
@@ -144,7 +155,8 @@ def test_continue_leads_through_all_beats(slug: str) -> None:
 def other_values(lesson: Lesson) -> Iterator[tuple[str, object]]:
     for field in lesson.fields:
         if isinstance(field, Choice):
-            yield from ((field.key, option) for option in field.options if option != field.default)
+            others = [option for option in field.options if option != field.default]
+            yield from ((field.key, option) for option in (others if len(others) < 6 else others[:: len(others) // 2]))
         elif isinstance(field, Number):
             if field.least != field.default:
                 yield field.key, int(field.least)
@@ -166,7 +178,7 @@ def test_every_control_changes_what_is_shown(slug: str, key: str, value: object)
     assert everything_on(at) != before
 
 
-@pytest.mark.parametrize("slug", SLUGS)
+@pytest.mark.parametrize("slug", [slug for slug in SLUGS if LESSONS[slug].source])
 @pytest.mark.parametrize("source", [*tensors.REAL, *tensors.SYNTHETIC])
 def test_every_lesson_takes_every_tensor(slug: str, source: str) -> None:
     at = open_lesson(slug, tensor=source, show_anyway=True)
@@ -195,7 +207,7 @@ def test_every_preset_can_be_pressed(slug: str) -> None:
 # --- questions --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("slug", [slug for slug in SLUGS if slug != "clipping"])
+@pytest.mark.parametrize("slug", [slug for slug in SLUGS if slug not in ("clipping", "compensation")])
 def test_the_right_option_is_accepted_and_every_wrong_one_is_answered_in_its_own_words(slug: str) -> None:
     at = open_lesson(slug, beat="Question")
     said: dict[str, str] = {}

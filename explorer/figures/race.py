@@ -1,0 +1,213 @@
+"""The race: a lane for every method, what accuracy its plans reached on the way, and where it ended.
+
+Accuracy stands on an axis of the error rate, so that a point gained near the end of the way can still be seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from explorer.figures import theme
+from explorer.figures.parts import note
+from explorer.figures.theme import Canvas, Layout, Trace
+from explorer.notation import accuracy, short
+from quant_engine.network import Accuracy
+
+LANE_HEIGHT = 36
+AROUND = 84  # pixels above and below the lanes
+TICKS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99)  # per cent
+FEWEST_PIXELS = 0.055  # between two ticks, in units of the axis
+WAY_HEIGHT = 300
+DASHES = ("solid", "dash", "dot", "dashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
+COLORS = (theme.QUANTIZED, theme.ERROR, theme.ORIGINAL, theme.NEUTRAL)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One method: accuracies that were measured with the seconds of its own work, the last one last."""
+
+    title: str
+    found: Sequence[tuple[float, Accuracy]] = ()
+    ended: bool = False
+    baseline: bool = False
+
+    @property
+    def last(self) -> Accuracy | None:
+        """Where it stands."""
+        return self.found[-1][1] if self.found else None
+
+
+def race_figure(lanes: Sequence[Lane], plain: Accuracy | None, canvas: Canvas) -> go.Figure:
+    """Draw the lanes from top to bottom; the dashed line is floating point, dotted ones lead down from baselines."""
+    lows, highs = _reach(lanes, plain)
+    traces = [trace for place, lane in enumerate(lanes) for trace in _lane(lane, place, canvas)]
+    lines = [_upright(lane.last, place, theme.FAINT, "dot") for place, lane in enumerate(lanes) if lane.baseline]
+    notes: list[Layout] = []
+    if plain is not None:
+        lines.append(_upright(plain, -0.7, theme.ORIGINAL, "dash"))
+        above = {"yref": "paper", "yanchor": "bottom", "xanchor": "right", "xshift": 6}
+        notes.append(note(f"float32 {accuracy(plain.value)}", _place(plain.value), 1.0, theme.ORIGINAL, **above))
+    ticks = _ticks(lows, highs)
+    return theme.figure(
+        traces,
+        AROUND + LANE_HEIGHT * len(lanes),
+        canvas,
+        margin={"l": 148, "r": 14, "t": 30, "b": 48},
+        xaxis=theme.axis(
+            "accuracy on the test images, %",
+            range=[lows, highs],
+            tickvals=[_place(tick / 100) for tick in ticks],
+            ticktext=[str(tick) for tick in ticks],
+        ),
+        yaxis=theme.axis(
+            "",
+            range=[len(lanes) - 0.4, -0.7],
+            tickvals=list(range(len(lanes))),
+            ticktext=[lane.title for lane in lanes],
+            showgrid=True,
+            gridcolor="rgba(123, 135, 148, 0.25)",
+        ),
+        shapes=[line for line in lines if line],
+        annotations=notes,
+    )
+
+
+def describe_race(lanes: Sequence[Lane], plain: Accuracy | None) -> str:
+    """Say in words what the figure shows."""
+    said = (f"{lane.title} {'' if lane.ended else 'so far '}{accuracy(lane.last.value)}" for lane in lanes if lane.last)
+    whole = f"floating point {accuracy(plain.value)}; " if plain else ""
+    return f"Accuracy on the test images, a lane for each method: {whole}{'; '.join(said) or 'none measured yet'}."
+
+
+def way_figure(lanes: Sequence[Lane], plain: Accuracy | None, canvas: Canvas) -> go.Figure:
+    """Draw accuracy against the seconds of a method's own work, a line for each method that was measured on its way."""
+    traces = [_way(lane, number) for number, lane in enumerate(lanes)]
+    level = 100 * plain.value if plain else 0.0
+    dashed = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
+    return theme.figure(
+        traces,
+        WAY_HEIGHT,
+        canvas,
+        margin={"l": 58, "r": 8, "t": 8, "b": 84},
+        xaxis=theme.axis("seconds of the method's own work", rangemode="tozero", nticks=7),
+        yaxis=theme.axis("accuracy, %", nticks=6),
+        shapes=[{**dashed, "line": {"color": theme.ORIGINAL, "dash": "dash", "width": 1.5}}] if plain else [],
+        showlegend=True,
+        legend={"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top", "font": {"color": canvas.ink}},
+    )
+
+
+def describe_way(lanes: Sequence[Lane]) -> str:
+    """Say in words what the figure shows."""
+    said = (
+        f"{lane.title} from {accuracy(lane.found[0][1].value)} to {accuracy(lane.found[-1][1].value)} "
+        f"in {short(lane.found[-1][0])} s"
+        for lane in lanes
+    )
+    return f"Accuracy on the test images as methods went on: {'; '.join(said)}."
+
+
+def _place(value: float) -> float:
+    """Return where an accuracy stands on the axis; all right is as far as 99.95 %."""
+    return -math.log10(max(1.0 - value, 5e-4))
+
+
+def _reach(lanes: Sequence[Lane], plain: Accuracy | None) -> tuple[float, float]:
+    ends = [found for lane in lanes for _, found in lane.found] + ([plain] if plain else [])
+    if not ends:
+        return _place(0.0), _place(0.95)
+    low = min(_place(found.interval[0]) for found in ends)
+    high = max(_place(found.interval[1]) for found in ends)
+    pad = 0.04 * (high - low)
+    return low - pad, high + pad
+
+
+def _ticks(low: float, high: float) -> list[int]:
+    """Return round accuracies in sight that are far enough apart to be read."""
+    chosen: list[int] = []
+    for tick in TICKS:
+        place = _place(tick / 100)
+        far = not chosen or place - _place(chosen[-1] / 100) >= FEWEST_PIXELS * (high - low)
+        if low <= place <= high and far:
+            chosen.append(tick)
+    return chosen
+
+
+def _upright(found: Accuracy | None, top: float, color: str, dash: str) -> Layout:
+    """Return a line from a lane down through all others."""
+    if found is None:
+        return {}
+    place = _place(found.value)
+    line = {"color": color, "dash": dash, "width": 1.5}
+    return {"type": "line", "x0": place, "x1": place, "y0": top, "y1": 1000, "line": line, "layer": "below"}
+
+
+def _lane(lane: Lane, place: int, canvas: Canvas) -> list[Trace]:
+    if lane.last is None:
+        return []
+    color = theme.NEUTRAL if lane.baseline else theme.QUANTIZED
+    low, high = (_place(end) for end in lane.last.interval)
+    here = _place(lane.last.value)
+    way = {
+        "type": "scatter",
+        "name": lane.title,
+        "x": [_place(found.value) for _, found in lane.found],
+        "y": [place] * len(lane.found),
+        "mode": "lines+markers",
+        "line": {"color": color, "width": 1},
+        "marker": {"symbol": "circle-open", "size": 5, "color": color},
+        "customdata": [[accuracy(found.value), short(seconds)] for seconds, found in lane.found],
+        "hovertemplate": "%{customdata[0]} after %{customdata[1]} s<extra>" + lane.title + "</extra>",
+    }
+    stand = {
+        "type": "scatter",
+        "name": lane.title,
+        "x": [here],
+        "y": [place],
+        "mode": "markers+text",
+        "marker": {
+            "symbol": "diamond" if lane.ended else "diamond-open",
+            "size": 13,
+            "color": color,
+            "line": {"width": 2, "color": color},
+        },
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [high - here],
+            "arrayminus": [here - low],
+            "width": 4,
+            "color": color,
+            "thickness": 2,
+        },
+        "text": [accuracy(lane.last.value)],
+        "textposition": "top center",
+        "textfont": {"color": canvas.ink, "size": 12},
+        "cliponaxis": False,
+        "hovertemplate": _interval(lane.last) + "<extra>" + lane.title + "</extra>",
+    }
+    return [way, stand]
+
+
+def _interval(found: Accuracy) -> str:
+    low, high = found.interval
+    return f"{accuracy(found.value)}, 95 % interval {accuracy(low)} – {accuracy(high)}, n = {found.total}"
+
+
+def _way(lane: Lane, number: int) -> Trace:
+    color = COLORS[number % len(COLORS)]
+    return {
+        "type": "scatter",
+        "name": lane.title,
+        "x": [seconds for seconds, _ in lane.found],
+        "y": [100 * found.value for _, found in lane.found],
+        "mode": "lines+markers",
+        "line": {"color": color, "width": 2, "dash": DASHES[number % len(DASHES)]},
+        "marker": {"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 7, "color": color},
+        "hovertemplate": "%{y:.1f} % after %{x:.1f} s<extra>" + lane.title + "</extra>",
+    }

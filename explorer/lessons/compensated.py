@@ -1,0 +1,23 @@
+"""What lesson 11 has on display: a race, the step that is looked at, and the layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from explorer.lessons.gradients import Stepped
+from explorer.lessons.raced import Raced
+
+
+@dataclass(frozen=True, eq=False)
+class Compensated:
+    """A race, a layer, and one step of its weights."""
+
+    raced: Raced
+    layer: str
+    stepped: Stepped
+    method: str | None  # whose codes are looked at
+
+    @property
+    def key(self) -> str:
+        """What the question is about."""
+        return f"{self.raced.model}|{self.raced.key}"

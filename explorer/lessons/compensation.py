@@ -1,0 +1,181 @@
+"""Lesson 11: winning accuracy back after training, by training on, and without data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import streamlit as st
+
+from explorer import controls
+from explorer.fields import Choice, Number
+from explorer.formulas import Convention
+from explorer.lessons import gradients, moves
+from explorer.lessons.compensated import Compensated
+from explorer.lessons.laps import CLIPPED, GRANULARITIES, accuracy_of, setting_of
+from explorer.lessons.model import Awaited, Bench, Choices, Facts, Lesson, Option
+from explorer.lessons.parts import SLIDER_WIDTH
+from explorer.lessons.prose import method_words, read_prose
+from explorer.lessons.race import race_laboratory, start
+from explorer.lessons.raced import DATA_FREE, SLUG, Raced, described
+from explorer.lessons.scene import Scene
+from explorer.notation import accuracy, count, latex, share, short
+from quant_engine.network.compensation import METHODS
+
+FLOAT = "float32"
+BITS = Number(f"{SLUG}_bits", "Weight bits", 2, 8, 3, "Width of a weight's code, in every layer.", whole=True)
+ACTIVATIONS = Choice(
+    f"{SLUG}_activations",
+    "Activations",
+    (FLOAT, *(f"{bits} bits" for bits in range(8, 1, -1))),
+    "8 bits",
+    "What flows into the layers: left alone, or quantized to unsigned codes, one scale for each layer.",
+)
+SHARED = Choice(
+    f"{SLUG}_shared", "One scale for each", tuple(GRANULARITIES), "channel", "Which weights of a layer share a scale."
+)
+FIELDS = (BITS, ACTIVATIONS, SHARED, moves.SHOWN, gradients.STEP)
+STEPS = {"none": 0.0, "quarter": 0.25, "half": 0.5, "most": 0.75, "all": 1.0}  # shares of the loss won back
+LITTLE = 0.01  # of accuracy: less is no loss to speak of
+
+
+def laboratory(bench: Bench) -> Scene:
+    """Draw the race, the codes that changed, and the gradients."""
+    with bench.controls:
+        with st.container(width=SLIDER_WIDTH):
+            bits = controls.slider(BITS)
+        with st.container(width=140):
+            activations = controls.menu(ACTIVATIONS)
+        shared = controls.choice(SHARED)
+    widths = None if activations == FLOAT else int(activations.split()[0])
+    setting = setting_of(bits, widths, shared)
+    raced = race_laboratory(bench.model, setting, bench.predicted, DATA_FREE if bench.asking else ())
+    method = moves.moves_laboratory(raced, bench.layer, bench.predicted)
+    stepped = gradients.gradients_laboratory(bench.model, bench.layer, bits)
+    shown = Compensated(raced, bench.layer, stepped, method)
+    return Scene(bench.subject, setting.weight, compensated=shown)
+
+
+def prediction(scene: Scene) -> str | None:
+    """Say how much of what plain rounding loses clipped ranges win back."""
+    base = _raced(scene).baselines
+    if base is None:
+        return None
+    regained = base.regained(accuracy_of(base.clipped))
+    if regained is None or base.plain.value - accuracy_of(base.nearest).value < LITTLE:
+        return "nothing"
+    return min(STEPS, key=lambda name: abs(STEPS[name] - regained))
+
+
+def facts(scene: Scene) -> Facts:
+    """Return the numbers that the prose quotes."""
+    raced, stepped = _raced(scene), _shown(scene).stepped
+    base = raced.baselines
+    found = (
+        {}
+        if base is None
+        else {"plain": base.plain, **{name: accuracy_of(lap) for name, lap in raced.standing.items()}}
+    )
+    regained = base.regained(accuracy_of(base.clipped)) if base else None
+    return {
+        "model": raced.model,
+        "layer": _shown(scene).layer,
+        "bits": str(raced.setting.weight.format.bits),
+        "activations": _activations(raced),
+        "shared": next(n for n, shape in GRANULARITIES.items() if shape == raced.setting.weight.granularity),
+        "setting": described(raced.setting),
+        "plain": accuracy(found["plain"].value) if found else "…",
+        "nearest": accuracy(found["nearest"].value) if found else "…",
+        "clipped": accuracy(found[CLIPPED].value) if found else "…",
+        "regained": "…" if not found else "nothing, since nothing was lost" if regained is None else share(regained),
+        "n": count(base.plain.total) if base else "…",
+        "standing": _standing(raced),
+        "scores": _scores(raced),
+        "weights": count(scene.subject.values.size),
+        "start": short(stepped.start),
+        "step": short(stepped.step),
+        "least": short(stepped.least),
+        "slope": short(stepped.slope),
+    }
+
+
+def _activations(raced: Raced) -> str:
+    activation = raced.setting.activation
+    return f"{activation.format.bits} bits" if activation else FLOAT
+
+
+def _standing(raced: Raced) -> str:
+    """Say what the methods reached that were started by hand, the best first."""
+    said = read_prose(SLUG).laboratory
+    if not raced.ended:
+        return said["standing_none"]
+    best = sorted(raced.ended, key=lambda method: -accuracy_of(raced.ended[method]).correct)
+    return ", ".join(f"{method_words(m).title} {accuracy(accuracy_of(raced.ended[m]).value)}" for m in best)
+
+
+def _scores(raced: Raced) -> str:
+    """Say what calibration without data scores, and with real images."""
+    known = raced.standing
+    return ", ".join(
+        f"{method_words(method).title} {accuracy(accuracy_of(known[method]).value)}"
+        for method in (*DATA_FREE, CLIPPED)
+        if method in known
+    )
+
+
+def written(scene: Scene, convention: Convention) -> Sequence[str]:
+    """Write out what AdaRound, GPTQ and LSQ minimise, with the numbers of the layer."""
+    shown = _shown(scene)
+    form, size, stepped = scene.spec.format, scene.subject.values.size, shown.stepped
+    start = (
+        rf"s_0 = \frac{{2 \, \overline{{|w|}}}}{{\sqrt{{Q_p}}}} = \frac{{2 \cdot "
+        rf"{latex(stepped.start * form.qmax**0.5 / 2)}}}{{\sqrt{{{form.qmax}}}}} = {latex(stepped.start)}"
+    )
+    factor = rf"g = \frac{{1}}{{\sqrt{{N \cdot Q_p}}}} = \frac{{1}}{{\sqrt{{{size} \cdot {form.qmax}}}}} = "
+    return (
+        r"\frac{\partial \hat v}{\partial v} := 1 \text{ for } Q_n \le v/s \le Q_p, \text{ else } 0",
+        r"\frac{\partial \hat v}{\partial s} := \mathrm{round}(v/s) - v/s \text{ inside}, \text{ else } Q_n, Q_p",
+        start,
+        factor + latex(stepped.factor),
+        r"\mathrm{AdaRound}: \; \min_V \, \| W X - \tilde W(V) X \|^2 + "
+        rf"\lambda \sum_{{i=1}}^{{{size}}} \left(1 - |2 h(V_i) - 1|^\beta\right)",
+        r"\mathrm{GPTQ}: \; \min_{\hat W} \, \| W X - \hat W X \|^2 = "
+        r"\mathrm{tr}\left((W - \hat W) \, H \, (W - \hat W)^T\right), \quad H = X X^T",
+    )
+
+
+def question(scene: Scene) -> Choices | Awaited:
+    """Ask what can be used without data and labels, and comes nearest to real images."""
+    said, raced = read_prose(SLUG).laboratory, _raced(scene)
+    free = [method for method in DATA_FREE if method in METHODS]
+    if raced.setting.activation is None:
+        settings = {ACTIVATIONS.key: ACTIVATIONS.default}
+        return Awaited(said["ask_activations"], said["quantize_activations"], partial(controls.assign, settings))
+    missing = [method for method in free if method not in raced.ended]
+    if missing or not free or raced.baselines is None:
+        return Awaited(said["ask_first"], said["start_free"], partial(start, raced.model, raced.setting, missing))
+    scores = {method: accuracy_of(raced.ended[method]).correct for method in free}
+    best = max(scores, key=lambda method: scores[method])
+    wrong = [method for method in free if scores[method] < scores[best]]
+    options = [Option("right" if method == best else OPTION_KEYS[method], _label(method)) for method in (best, *wrong)]
+    options += [Option(key, said[f"option_{key}"]) for key in ("images", "labels", "nothing")]
+    return Choices(tuple(sorted(options, key=lambda option: option.label)), "right")
+
+
+OPTION_KEYS = {"ranges from BatchNorm": "ranges", "Gaussian data": "noise", "synthetic data": "synthetic"}
+
+
+def _label(method: str) -> str:
+    return read_prose(SLUG).laboratory[f"option_{OPTION_KEYS[method]}"]
+
+
+def _shown(scene: Scene) -> Compensated:
+    assert scene.compensated is not None
+    return scene.compensated
+
+
+def _raced(scene: Scene) -> Raced:
+    return _shown(scene).raced
+
+
+LESSON = Lesson(11, SLUG, FIELDS, laboratory, prediction, facts, written, question, source=None)

@@ -1,0 +1,114 @@
+"""The second laboratory of lesson 11: what a method did to the codes of one layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from explorer import charts, compute, controls
+from explorer.fields import Choice
+from explorer.figures.jumps import (
+    Jumps,
+    codes_figure,
+    describe_codes,
+    describe_distance,
+    distance_figure,
+    jumps_of,
+)
+from explorer.lessons.laps import CLIPPED
+from explorer.lessons.parts import figures_of, numbers
+from explorer.lessons.prose import method_words, read_prose
+from explorer.lessons.raced import SLUG, Raced
+from explorer.notation import count, share, short
+from quant_engine import LayerPlan, QuantizedTensor, Quantizer
+from quant_engine.network.compensation import METHODS
+
+BEST = "best so far"
+SHOWN = Choice(
+    f"{SLUG}_method",
+    "Codes after",
+    (BEST, *(method for method in METHODS if method != CLIPPED)),
+    BEST,
+    "The method whose codes are compared with those of rounding to nearest in clipped ranges.",
+)
+
+
+def moves_laboratory(known: Raced, layer: str, predicted: bool) -> str | None:
+    """Draw codes before and after a method, and where the weights sat that changed; return the method."""
+    said = read_prose(SLUG).laboratory
+    st.subheader(said["moves_title"])
+    st.markdown(said["moves_lead"].format(layer=layer))
+    with st.container(width=240):
+        chosen = controls.menu(SHOWN, format_func=lambda name: name if name == BEST else method_words(name).title)
+    method = shown_method(known, chosen)
+    if not predicted:
+        st.info(said["moves_locked"], icon=":material/lock:")
+    elif known.baselines is None:
+        st.caption(said["race_baselines"])
+    elif method is None or method not in known.standing:
+        name = said["moves_any"] if method is None else method_words(method).title
+        st.info(said["moves_not_yet"].format(method=name), icon=":material/hourglass:")
+    elif (found := jumps(known, method, layer)) is None:
+        st.info(said["moves_none"].format(method=method_words(method).title, layer=layer), icon=":material/block:")
+    else:
+        _draw(found, known, method, layer)
+    return method
+
+
+def shown_method(known: Raced, chosen: str) -> str | None:
+    """Return the method that is looked at: the chosen one, or the best that was started by hand."""
+    if chosen != BEST:
+        return chosen
+    return known.leader
+
+
+def jumps(known: Raced, method: str, layer: str) -> Jumps | None:
+    """Return what a method that is through did to a layer's codes, beside the clipped baseline."""
+    assert known.baselines is not None
+    before, after = known.baselines.clipped.plan, known.standing[method].plan
+    assert before is not None
+    assert after is not None
+    found: Jumps | None = compute.kept(
+        f"jumps|{known.model}|{known.key}|{method}|{layer}",
+        lambda: counted(known.model, layer, before[layer], after[layer]),
+    )
+    return found
+
+
+def counted(model: str, layer: str, before: LayerPlan, after: LayerPlan) -> Jumps | None:
+    """Count the jumps of a layer's weights from one plan to another; None where one of them has no codes."""
+    first, second = (compute.planned_codes(model, layer, plan) for plan in (before, after))
+    if first is None or second is None:
+        return None
+    old, new = before.weight, after.weight
+    assert isinstance(old, Quantizer)
+    assert isinstance(new, Quantizer | QuantizedTensor)
+    form = old.spec.format
+    u = compute.matrix(model, layer).astype(np.float64) / old.scale
+    low = min(form.qmin, int(second.min()))
+    high = max(form.qmax, int(second.max()))
+    ratios = np.broadcast_to(new.scale.astype(np.float64), old.scale.shape) / old.scale
+    return Jumps(low, *jumps_of(u, first, second, (low, high)), (float(ratios.min()), float(ratios.max())))
+
+
+def _draw(found: Jumps, known: Raced, method: str, layer: str) -> None:
+    said, title = read_prose(SLUG).laboratory, method_words(method).title
+    canvas = charts.canvas(f"{known.model}|{known.key}|{method}|{layer}")
+    with numbers():
+        st.metric(said["moved"], share(found.changed / found.size))
+        for size, name in ((1, "moved_one"), (2, "moved_more")):
+            part = found.steps[1:2] if size == 1 else found.steps[2:]
+            st.metric(said[name], share(int(part.sum()) / found.size))
+        st.metric(said["moved_close"], share(found.close) if found.changed else "–")
+    left, right = figures_of(0.55)
+    with left:
+        charts.show(codes_figure(found, title, canvas), f"{SLUG}_chart_codes", describe_codes(found, title))
+    with right:
+        charts.show(distance_figure(found, canvas), f"{SLUG}_chart_distance", describe_distance(found))
+    low, high = found.scales
+    scales = said["scales_same"] if low == high == 1 else said["scales_moved"].format(low=short(low), high=short(high))
+    st.caption(
+        said["moves_note"].format(
+            method=title, layer=layer, changed=count(found.changed), size=count(found.size), scales=scales
+        )
+    )

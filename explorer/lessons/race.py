@@ -1,0 +1,296 @@
+"""The first laboratory of lesson 11: methods that win accuracy back, each started by hand, on one accuracy plot."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import tempfile
+import uuid
+import zipfile
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from explorer import charts, compute
+from explorer.figures.race import Lane, describe_race, describe_way, race_figure, way_figure
+from explorer.jobs import SupersededError
+from explorer.lessons.laps import CLIPPED, NEAREST, Baselines, Lap, accuracy_of, baselines, key_of, laps
+from explorer.lessons.prose import method_words, read_prose
+from explorer.lessons.raced import SLOW, SLUG, Entry, Raced, contestants
+from explorer.notation import accuracy, count, share, short
+from explorer.races import Run, Runs
+from quant_engine import QuantError, QuantizationPlan
+from quant_engine.network.compensation import METHODS, Setting
+
+OWNER_KEY = f"{SLUG}_baselines_owner"
+LOOK = 0.5  # seconds between two looks at what is under way
+UNKNOWN = "?"
+
+
+# --- what runs --------------------------------------------------------------------------------------------------------
+
+
+def baselines_of(model: str, setting: Setting) -> Future[Any]:
+    """Return the future of the baselines; another setting of this session takes the place of one that still waits."""
+    owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
+    network = compute.network(model)
+    return compute.jobs().submit(owner, f"baselines|{model}|{key_of(setting)}", lambda: baselines(network, setting))
+
+
+def start(model: str, setting: Setting, methods: Iterable[str]) -> None:
+    """Start methods, unless they are under way or through (a callback)."""
+    network, runs = compute.network(model), compute.session_runs()
+    for method in methods:
+        runs.start(Entry(model, setting, method), partial(laps, network, method, setting))
+
+
+def raced(model: str, setting: Setting) -> Raced:
+    """Return what is known of a race by now."""
+    runs, future = compute.session_runs(), baselines_of(model, setting)
+    ended: dict[str, Lap] = {}
+    for method in contestants():
+        run = runs.get(Entry(model, setting, method))
+        if run is not None and run.state == "done":
+            ended[method] = run.items[-1]
+    return Raced(model, setting, _result(future), ended)
+
+
+def _result(future: Future[Any]) -> Baselines | None:
+    """Return the baselines, if they are measured and still wanted."""
+    if not future.done():
+        return None
+    try:
+        found: Baselines = future.result()
+    except SupersededError:
+        return None
+    return found
+
+
+def entries(runs: Runs) -> list[tuple[Entry, Run]]:
+    """Return the runs of the session that belong to races, in the order in which they were started."""
+    return [(key, run) for key, run in runs.all().items() if isinstance(key, Entry)]
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def race_laboratory(model: str, setting: Setting, predicted: bool, hidden: Iterable[str] = ()) -> Raced:
+    """Draw the race, and return what is known of it; accuracies show once it is `predicted`, `hidden` ones never."""
+    said = read_prose(SLUG).laboratory
+    st.subheader(said["race_title"])
+    st.markdown(said["race_lead"])
+    try:
+        known = raced(model, setting)
+    except QuantError as error:
+        st.warning(said["race_refused"].format(error=error), icon=":material/block:")
+        known = Raced(model, setting)
+    look = _looked(known)
+    ticking = known.baselines is None or bool(compute.session_runs().active())
+    st.fragment(_body, run_every=LOOK if ticking else None)(model, setting, predicted, tuple(hidden), look)
+    if predicted:
+        _download(known)
+    return known
+
+
+def _looked(known: Raced) -> tuple[object, ...]:
+    """Return what, when it changes, changes the rest of the page too."""
+    return known.baselines is None, tuple(known.ended), tuple(compute.session_runs().active())
+
+
+def _body(model: str, setting: Setting, predicted: bool, hidden: tuple[str, ...], look: tuple[object, ...]) -> None:
+    said, runs = read_prose(SLUG).laboratory, compute.session_runs()
+    known = raced(model, setting)
+    _starters(known, runs)
+    _under_way(known, runs, predicted, hidden)
+    if known.baselines is None:
+        st.caption(said["race_baselines"])
+    if not predicted:
+        st.info(said["race_locked"], icon=":material/lock:")
+    else:
+        _standings(known, runs, hidden)
+    if look != _looked(known):
+        st.rerun()  # the rest of the page shows what has ended; the clock of this part starts and stops with it
+
+
+def _starters(known: Raced, runs: Runs) -> None:
+    """Show a button for each method, and those for several."""
+    said = read_prose(SLUG).laboratory
+    with st.container(horizontal=True, gap="small"):
+        for method in contestants():
+            run = runs.get(Entry(known.model, known.setting, method))
+            state = "new" if run is None or run.stopping else run.state
+            busy = state in ("waiting", "running")
+            st.button(
+                method_words(method).title,
+                key=f"{SLUG}_start_{method}",
+                icon={"done": ":material/check:"}.get(
+                    state, ":material/hourglass:" if busy else ":material/play_arrow:"
+                ),
+                disabled=busy or state == "done",
+                help=method_words(method).does,
+                on_click=start,
+                args=(known.model, known.setting, (method,)),
+            )
+    with st.expander(said["methods_title"]):
+        for method in METHODS:
+            st.markdown(said["method_line"].format(**asdict(method_words(method))))
+    fast = [method for method in contestants() if method not in SLOW]
+    with st.container(horizontal=True, gap="small"):
+        started = {method for method in fast if runs.get(Entry(known.model, known.setting, method))}
+        st.button(
+            said["start_fast"],
+            key=f"{SLUG}_start_fast",
+            type="primary",
+            icon=":material/fast_forward:",
+            disabled=started == set(fast),
+            on_click=start,
+            args=(known.model, known.setting, fast),
+        )
+        st.button(
+            said["cancel_all"],
+            key=f"{SLUG}_cancel_all",
+            icon=":material/stop:",
+            disabled=not runs.active(),
+            on_click=runs.cancel_all,
+        )
+
+
+def _under_way(known: Raced, runs: Runs, predicted: bool, hidden: tuple[str, ...]) -> None:
+    """Show every run of this session that has more to come, with how far it is, and what failed."""
+    said = read_prose(SLUG).laboratory
+    for entry, run in entries(runs):
+        name = entry.name(known.model, known.setting)
+        if run.active:
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.progress(_part(run), _doing(name, run, predicted and entry.method not in hidden))
+                st.button(
+                    said["cancel"],
+                    key=f"{SLUG}_cancel_{entry.slug}",
+                    icon=":material/close:",
+                    disabled=run.stopping,
+                    on_click=run.cancel,
+                    width="content",
+                )
+        elif run.state == "failed" and (entry.model, entry.setting) == (known.model, known.setting):
+            st.error(said["failed"].format(method=name, error=run.error), icon=":material/error:")
+
+
+def _part(run: Run) -> float:
+    """Return how much of a run is done."""
+    last = run.last
+    return min(last.done / last.total, 1.0) if last is not None and last.total else 0.0
+
+
+def _doing(name: str, run: Run, told: bool) -> str:
+    """Say how far a run is."""
+    said, last = read_prose(SLUG).laboratory, run.last
+    if run.state == "waiting":
+        return said["waiting"].format(method=name)
+    if run.stopping:
+        return said["stopping"].format(method=name)
+    if last is None:
+        return said["begun"].format(method=name, seconds=f"{run.seconds:.0f}")
+    if last.scoring:
+        return said["scoring"].format(method=name)
+    parts = [said["doing"].format(method=name, doing=last.doing, done=count(last.done), total=count(last.total))]
+    if last.loss is not None:
+        parts.append(said["loss"].format(loss=short(last.loss)))
+    scored = [lap.accuracy for lap in run.items if lap.accuracy is not None]
+    if scored and told:
+        parts.append(said["so_far"].format(accuracy=accuracy(scored[-1].value)))
+    parts.append(f"{run.seconds:.0f} s")
+    return " · ".join(parts)
+
+
+def _standings(known: Raced, runs: Runs, hidden: tuple[str, ...]) -> None:
+    """Draw the lanes, the way there, and the table."""
+    said = read_prose(SLUG).laboratory
+    lanes = [_lane(known, runs, method) if method not in hidden else Lane(_title(method)) for method in METHODS]
+    plain = known.baselines.plain if known.baselines else None
+    canvas = charts.canvas(f"{known.model}|{known.key}")
+    charts.show(race_figure(lanes, plain, canvas), f"{SLUG}_chart_race", describe_race(lanes, plain))
+    if plain is not None:
+        low, high = plain.interval
+        st.caption(
+            said["race_note"].format(
+                n=count(plain.total),
+                one=share(1 / plain.total),
+                plain=accuracy(plain.value),
+                low=accuracy(low),
+                high=accuracy(high),
+            )
+        )
+    if any(method in hidden for method in METHODS):
+        st.caption(said["race_hidden"])
+    ways = [lane for lane in lanes if len(lane.found) > 2]
+    if ways:
+        charts.show(way_figure(ways, plain, canvas), f"{SLUG}_chart_way", describe_way(ways))
+    if known.standing:
+        st.table([_row(known, method, method in hidden) for method in known.standing])
+        st.caption(said["table_note"])
+
+
+def _title(method: str) -> str:
+    return method_words(method).title
+
+
+def _lane(known: Raced, runs: Runs, method: str) -> Lane:
+    """Return what has been measured of a method at this setting."""
+    if method in (NEAREST, CLIPPED):
+        if known.baselines is None:
+            return Lane(_title(method), baseline=True)
+        lap = known.baselines.nearest if method == NEAREST else known.baselines.clipped
+        return Lane(_title(method), [(lap.seconds, accuracy_of(lap))], ended=True, baseline=True)
+    run = runs.get(Entry(known.model, known.setting, method))
+    found = [(lap.seconds, lap.accuracy) for lap in run.items if lap.accuracy is not None] if run else []
+    return Lane(_title(method), found, ended=method in known.ended)
+
+
+def _row(known: Raced, method: str, hidden: bool) -> dict[str, str]:
+    """Return a line of the table."""
+    said, lap = read_prose(SLUG).laboratory, known.standing[method]
+    found, moved = accuracy_of(lap), known.moved(method)
+    low, high = (accuracy(end) for end in found.interval)
+    back = known.baselines.regained(found) if known.baselines else None
+    return {
+        said["column_method"]: _title(method),
+        said["column_accuracy"]: UNKNOWN if hidden else f"{accuracy(found.value)} ({low} – {high})",
+        said["column_back"]: UNKNOWN if hidden else "" if back is None or method == NEAREST else share(back),
+        said["column_moved"]: "" if moved is None else share(moved),
+        said["column_seconds"]: "" if method in (NEAREST, CLIPPED) else short(lap.seconds, 2),
+        said["column_needs"]: method_words(method).needs,
+    }
+
+
+def _download(known: Raced) -> None:
+    """Offer the plan of the winner."""
+    said, winner = read_prose(SLUG).laboratory, known.winner
+    if winner is None:
+        return
+    plan = known.standing[winner].plan
+    assert plan is not None
+    packed: bytes = compute.kept(f"zip|{known.model}|{known.key}|{winner}", lambda: zipped(plan))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.download_button(
+            said["download"].format(method=_title(winner)),
+            packed,
+            f"{known.model}-{winner.replace(' ', '-')}.zip".lower(),
+            "application/zip",
+            key=f"{SLUG}_download",
+            icon=":material/download:",
+        )
+        st.caption(said["download_note"])
+
+
+def zipped(plan: QuantizationPlan) -> bytes:
+    """Return the files of a plan in one archive."""
+    packed = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        plan.save(pathlib.Path(folder) / "plan.json")
+        for path in sorted(pathlib.Path(folder).iterdir()):
+            archive.write(path, path.name)
+    return packed.getvalue()

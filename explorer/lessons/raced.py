@@ -1,0 +1,108 @@
+"""What is known of a race: where every method ended at one setting, beside the baselines."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from explorer import compute
+from explorer.lessons.laps import CLIPPED, GRANULARITIES, NEAREST, Baselines, Lap, accuracy_of, key_of
+from explorer.lessons.prose import method_words
+from quant_engine import QuantizationPlan
+from quant_engine.network.compensation import METHODS, Setting
+
+SLUG = "compensation"
+SLOW = ("AdaRound", "QAT", "synthetic data")  # half a minute and more; all others take seconds
+DATA_FREE = ("ranges from BatchNorm", "Gaussian data", "synthetic data")
+
+
+def contestants() -> list[str]:
+    """Return the methods that are started by hand."""
+    return [method for method in METHODS if method not in (NEAREST, CLIPPED)]
+
+
+def described(setting: Setting) -> str:
+    """Return a setting in a few characters."""
+    activation = setting.activation.format.bits if setting.activation else "32"
+    shared = next(name for name, shape in GRANULARITIES.items() if shape == setting.weight.granularity)
+    return f"W{setting.weight.format.bits}A{activation}, {shared}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method in one race: what names its run."""
+
+    model: str
+    setting: Setting
+    method: str
+
+    def name(self, model: str, setting: Setting) -> str:
+        """Return what a person calls it who looks at a model and a setting, maybe others."""
+        title = method_words(self.method).title
+        if (self.model, self.setting) == (model, setting):
+            return title
+        said = described(self.setting)
+        return f"{title} ({said})" if self.model == model else f"{title} ({self.model}, {said})"
+
+    @property
+    def slug(self) -> str:
+        """A short name for keys of widgets."""
+        text = f"{self.model}|{key_of(self.setting)}|{self.method}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, eq=False)
+class Raced:
+    """What is known of a race: its setting, the baselines once they are measured, and where each method ended."""
+
+    model: str
+    setting: Setting
+    baselines: Baselines | None = None
+    ended: dict[str, Lap] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What names the setting."""
+        return key_of(self.setting)
+
+    @property
+    def standing(self) -> dict[str, Lap]:
+        """Where every method ended that is through, in the order of the table, baselines among them."""
+        known = dict(self.ended)
+        if self.baselines is not None:
+            known |= {NEAREST: self.baselines.nearest, CLIPPED: self.baselines.clipped}
+        return {method: known[method] for method in METHODS if method in known}
+
+    @property
+    def winner(self) -> str | None:
+        """The method with the most test images right; of several, the one that stands first in the table."""
+        standing = self.standing
+        return max(standing, key=lambda method: accuracy_of(standing[method]).correct, default=None)
+
+    @property
+    def leader(self) -> str | None:
+        """The best of the methods that were started by hand and are through."""
+        return max(self.ended, key=lambda method: accuracy_of(self.ended[method]).correct, default=None)
+
+    def moved(self, method: str) -> float | None:
+        """Return the share of all weights whose code is another than in the clipped baseline."""
+        if self.baselines is None or method not in self.standing:
+            return None
+        before, after = self.baselines.clipped.plan, self.standing[method].plan
+        assert before is not None
+        assert after is not None
+        found: float = compute.kept(
+            f"moved|{self.model}|{self.key}|{method}", lambda: moved_share(self.model, before, after)
+        )
+        return found
+
+
+def moved_share(model: str, before: QuantizationPlan, after: QuantizationPlan) -> float:
+    """Return the share of weights, over all layers, that two plans give different codes."""
+    changed = size = 0
+    for layer in compute.network(model).layers():
+        codes = [compute.planned_codes(model, layer, plan[layer]) for plan in (before, after)]
+        if codes[0] is not None and codes[1] is not None:
+            changed += int((codes[0] != codes[1]).sum())
+            size += codes[0].size
+    return changed / size if size else 0.0

@@ -1,0 +1,192 @@
+"""Long work on threads of its own, watched while it goes on and stopped when nobody wants it any more.
+
+A run works off a generator, one item at a time, and may be cancelled between two of them. All sessions share a few
+lanes. Each session has its runs; one that goes away has them cancelled.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Hashable
+from typing import Any, Literal
+
+from explorer.jobs import step_back
+
+AT_ONCE = 2  # runs under way, over all sessions
+
+State = Literal["waiting", "running", "done", "cancelled", "failed"]
+Work = Callable[[], Generator[Any, None, None]]
+
+
+class Run:
+    """A generator that is worked off in the background: what it has yielded so far, and how it has ended."""
+
+    def __init__(self, owner: str, work: Work) -> None:
+        """Keep the work; whoever has a lane free calls `carry_out`."""
+        self.owner = owner
+        self._work = work
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._state: State = "waiting"
+        self._items: list[Any] = []
+        self._error: Exception | None = None
+        self._begun: float | None = None
+        self._ended: float | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the run is."""
+        with self._lock:
+            return self._state
+
+    @property
+    def active(self) -> bool:
+        """Whether there is more to come."""
+        return self.state in ("waiting", "running")
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was cancelled in the middle of an item, which it still finishes."""
+        return self._stop.is_set() and self.state == "running"
+
+    @property
+    def items(self) -> tuple[Any, ...]:
+        """What has been yielded so far."""
+        with self._lock:
+            return tuple(self._items)
+
+    @property
+    def last(self) -> Any | None:
+        """What was yielded last."""
+        with self._lock:
+            return self._items[-1] if self._items else None
+
+    @property
+    def error(self) -> Exception | None:
+        """What it failed with."""
+        with self._lock:
+            return self._error
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been under way."""
+        with self._lock:
+            if self._begun is None:
+                return 0.0
+            return (time.monotonic() if self._ended is None else self._ended) - self._begun
+
+    def cancel(self) -> None:
+        """Let the run end as soon as it can; one that still waits ends at once, one that has ended stays as it is."""
+        self._stop.set()
+        with self._lock:
+            if self._state == "waiting":
+                self._state = "cancelled"
+
+    def carry_out(self) -> None:
+        """Work the generator off, and close it whichever way it ends; nothing is done for a run cancelled before."""
+        with self._lock:
+            if self._state != "waiting":
+                return
+            self._state, self._begun = "running", time.monotonic()
+        ended: State = "failed"
+        try:
+            ended = self._exhaust()
+        except Exception as error:  # whatever it is, the one who watches the run is told
+            with self._lock:
+                self._error = error
+        finally:
+            with self._lock:
+                self._state, self._ended = ended, time.monotonic()
+
+    def _exhaust(self) -> State:
+        items = self._work()
+        try:
+            while not self._stop.is_set():
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return "done"
+                with self._lock:
+                    self._items.append(item)
+            return "cancelled"
+        finally:
+            items.close()
+
+
+class Lanes:
+    """What lets a few runs go on at once, each on a thread that gives way to the pages.
+
+    When a lane is free, it goes to the owner with the fewest runs under way, and to the first of those that wait.
+    """
+
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        """Open so many lanes."""
+        self._at_once = at_once
+        self._lock = threading.Lock()
+        self._waiting: list[Run] = []
+        self._busy: Counter[str] = Counter()
+
+    def enter(self, run: Run) -> None:
+        """Let a run go on as soon as it is its turn."""
+        with self._lock:
+            self._waiting.append(run)
+            self._fill()
+
+    def _fill(self) -> None:
+        """Start runs as long as lanes are free (the lock is held)."""
+        self._waiting = [run for run in self._waiting if run.active]
+        while self._waiting and self._busy.total() < self._at_once:
+            run = min(self._waiting, key=lambda waiting: self._busy[waiting.owner])
+            self._waiting.remove(run)
+            self._busy[run.owner] += 1
+            threading.Thread(target=self._drive, args=(run,), name="quant-explorer-race", daemon=True).start()
+
+    def _drive(self, run: Run) -> None:
+        try:
+            step_back()
+            run.carry_out()
+        finally:
+            with self._lock:
+                self._busy[run.owner] -= 1
+                self._fill()
+
+
+class Runs:
+    """The runs of one session by key; what has ended stays to be looked at."""
+
+    def __init__(self, owner: str, lanes: Lanes) -> None:
+        """Start with none."""
+        self.owner = owner
+        self._lanes = lanes
+        self._lock = threading.Lock()
+        self._runs: dict[Hashable, Run] = {}
+
+    def start(self, key: Hashable, work: Work) -> Run:
+        """Return the run of a key, begun anew unless it is under way or done."""
+        with self._lock:
+            found = self._runs.get(key)
+            if found is None or found.state in ("cancelled", "failed") or found.stopping:
+                found = self._runs[key] = Run(self.owner, work)
+                self._lanes.enter(found)
+            return found
+
+    def get(self, key: Hashable) -> Run | None:
+        """Return the run of a key, if it was ever started."""
+        with self._lock:
+            return self._runs.get(key)
+
+    def all(self) -> dict[Hashable, Run]:
+        """Return every run that was started, in the order in which they were."""
+        with self._lock:
+            return dict(self._runs)
+
+    def active(self) -> dict[Hashable, Run]:
+        """Return the runs that have more to come."""
+        return {key: run for key, run in self.all().items() if run.active}
+
+    def cancel_all(self) -> None:
+        """Cancel whatever has more to come."""
+        for run in self.active().values():
+            run.cancel()

@@ -1,0 +1,447 @@
+"""The lesson on compensation: what races, what it says of codes and gradients, and that nothing is left behind.
+
+Methods are stood in for by quick ones that go on when they are told to; the baselines are real.
+"""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from explorer import compute
+from explorer.figures.jumps import DISTANCE_BINS, jumps_of
+from explorer.figures.race import Lane, describe_race, race_figure, way_figure
+from explorer.figures.theme import Canvas
+from explorer.lessons import LESSONS
+from explorer.lessons.compensated import Compensated
+from explorer.lessons.compensation import prediction, question
+from explorer.lessons.gradients import balanced_step, pull_on, staircase, stepped
+from explorer.lessons.laps import Baselines, Lap, accuracy_of, baselines, key_of, laps, setting_of
+from explorer.lessons.links import playground_link
+from explorer.lessons.model import Awaited, Choices
+from explorer.lessons.moves import counted
+from explorer.lessons.prose import method_words, read_prose
+from explorer.lessons.race import zipped
+from explorer.lessons.raced import DATA_FREE, Raced, moved_share
+from explorer.lessons.scene import Scene
+from explorer.notation import accuracy
+from explorer.tensors import subject
+from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fit
+from quant_engine.network import Accuracy, Network, load
+from quant_engine.network.compensation import METHODS, Setting, Stage, uniform_plan
+
+ROOT = pathlib.Path(__file__).parents[2]
+WORDS = read_prose("compensation").laboratory
+CANVAS = Canvas("test")
+LIMIT = 60.0  # seconds
+SETTING = setting_of(3, 8, "channel")
+
+
+class Stepwise:
+    """A method of three steps, each of which waits for its turn; its plan is rounding to nearest but for one code."""
+
+    def __init__(self, free: bool = False) -> None:
+        self.turns, self.closed, self.begun = threading.Semaphore(1000 if free else 0), threading.Event(), 0
+
+    def __call__(self, network: Network, setting: Setting) -> Iterator[Stage]:
+        self.begun += 1
+        try:
+            plan = network.freeze(uniform_plan(network, setting))
+            weight = plan["fc2"].weight.encode(network.weight("fc2"))
+            codes = weight.codes.copy()
+            codes[0, 0] += 1 if codes[0, 0] < weight.spec.format.qmax else -1
+            for step in range(3):
+                assert self.turns.acquire(timeout=LIMIT)
+                changed = LayerPlan(replace(weight, codes=codes), plan["fc2"].activation)
+                yield Stage(
+                    step + 1,
+                    3,
+                    f"step {step}",
+                    QuantizationPlan({**plan.layers, "fc2": changed}) if step == 2 else None,
+                    loss=1.0 / (step + 1),
+                )
+        finally:
+            self.closed.set()
+
+
+@pytest.fixture
+def method(monkeypatch: pytest.MonkeyPatch) -> Stepwise:
+    stepwise = Stepwise()
+    monkeypatch.setitem(METHODS, "AdaRound", stepwise)
+    return stepwise
+
+
+def open_lesson(**settings: object) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
+    at.query_params["tensor"] = "fc2"
+    at.run()
+    at.switch_page(str(ROOT / "pages" / "lesson_compensation.py"))
+    return change(at, show_anyway=True, **settings)
+
+
+def change(at: AppTest, **settings: object) -> AppTest:
+    for name, value in settings.items():
+        at.session_state[f"compensation_{name}"] = value
+    at.run()
+    assert not at.exception
+    return at
+
+
+def until(at: AppTest, text: str) -> AppTest:
+    """Run the page again, as its clock does, until it says something."""
+    end = time.monotonic() + LIMIT
+    while not any(text in said for said in said_on(at)):
+        assert time.monotonic() < end, f"{text!r} was never said: {said_on(at)}"
+        time.sleep(0.1)
+        change(at)
+    return at
+
+
+def said_on(at: AppTest) -> list[str]:
+    """Everything that the page says, progress bars and tables among it."""
+    bars = [element.proto.text for element in at.get("progress")]
+    tables = [table.value.to_string() for table in at.table]
+    return [text.value for kind in (at.caption, at.info, at.markdown, at.error) for text in kind] + bars + tables
+
+
+def press(at: AppTest, key: str) -> AppTest:
+    at.button(key=f"compensation_{key}").click()
+    at.run()
+    assert not at.exception
+    return at
+
+
+def score(network: Network, spec: QuantizerSpec, activation: QuantizerSpec) -> Accuracy:
+    return network.evaluate(QuantizationPlan(dict.fromkeys(network.layers(), LayerPlan(spec, activation))))
+
+
+# --- the race ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_method_runs_while_the_page_answers_and_its_result_stays(method: Stepwise) -> None:
+    network, plain = compute.network("fashion-cnn"), load("fashion-cnn")
+    at = open_lesson(beat="Reveal")
+    press(at, "start_AdaRound")
+    method.turns.release(2)
+    until(at, "AdaRound · step 1: 2 of 3 · loss 0.5")
+    change(at, step=200)
+    assert any(metric.label == "Step s" for metric in at.metric)
+    assert at.button(key="compensation_start_AdaRound").disabled
+    at.switch_page(str(ROOT / "pages" / "model_card.py")).run()
+    assert not at.exception
+    method.turns.release(1)
+    at.switch_page(str(ROOT / "pages" / "lesson_compensation.py"))
+    until(change(at), "1 of 960 weights")
+    change(at, bits=4)
+    assert not any("1 of 960 weights" in said for said in said_on(at))
+    assert not at.button(key="compensation_start_AdaRound").disabled
+    until(change(at, bits=3), "1 of 960 weights")
+    assert method.begun == 1
+    assert method.closed.is_set()
+    assert all((network.weight(name) == plain.weight(name)).all() for name in plain.layers())
+    assert network.evaluate() == plain.evaluate()
+
+
+def test_a_cancelled_method_closes_and_leaves_the_page_as_it_was(method: Stepwise) -> None:
+    at = open_lesson(activations="float32")
+    press(at, "start_AdaRound")
+    method.turns.release(1)
+    until(at, "AdaRound · step 0: 1 of 3")
+    change(at, bits=5)
+    until(at, "AdaRound (W3A32, channel) · step 0: 1 of 3")
+    press(at, "cancel_all")
+    method.turns.release(1)
+    assert method.closed.wait(LIMIT)
+    change(at, bits=3)
+    assert not any("AdaRound ·" in said for said in said_on(at))
+    assert not at.button(key="compensation_start_AdaRound").disabled
+    assert at.button(key="compensation_cancel_all").disabled
+
+
+def test_a_method_that_refuses_says_why_and_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(network: Network, setting: Setting) -> Iterator[Stage]:
+        yield Stage(1, 2, "looking")
+        network.weight("conv9")
+
+    monkeypatch.setitem(METHODS, "AdaRound", refusing)
+    at = press(open_lesson(), "start_AdaRound")
+    until(at, "fashion-cnn has no layer 'conv9'")
+    assert not at.button(key="compensation_start_AdaRound").disabled
+    change(at, bits=4)
+    assert not at.error
+
+
+def test_accuracies_are_hidden_until_a_prediction_is_made() -> None:
+    at = open_lesson()
+    change(at, show_anyway=False, beat="Predict")
+    assert any(WORDS["race_locked"] in info.value for info in at.info)
+    assert not at.table
+
+
+# --- what is measured -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def base() -> Baselines:
+    return baselines(compute.network("fashion-cnn"), SETTING)
+
+
+def test_the_baselines_are_rounding_to_nearest_in_whole_and_in_clipped_ranges(base: Baselines) -> None:
+    network = load("fashion-cnn")
+    activation = QuantizerSpec(IntFormat(8, signed=False), symmetric=False)
+    whole = score(network, QuantizerSpec(IntFormat(3), PerChannel()), activation)
+    best = score(
+        network, QuantizerSpec(IntFormat(3), PerChannel(), clipping=MinMSE()), replace(activation, clipping=MinMSE())
+    )
+    assert (accuracy_of(base.nearest), accuracy_of(base.clipped), base.plain) == (whole, best, network.evaluate())
+    assert base.regained(best) == pytest.approx((best.value - whole.value) / (base.plain.value - whole.value))
+
+
+def scene(raced: Raced) -> Scene:
+    shown = Compensated(raced, "conv3", stepped("fashion-cnn", "conv3", 3, 100), None)
+    return Scene(subject("weights", "fashion-cnn", "conv3"), raced.setting.weight, compensated=shown)
+
+
+def lap(correct: int, plan: QuantizationPlan | None = None) -> Lap:
+    return Lap(1, 1, "done", 1.0, accuracy=Accuracy(correct, 2000), plan=plan)
+
+
+@pytest.mark.parametrize(
+    ("nearest", "clipped", "key"),
+    [
+        (1000, 1000, "none"),
+        (1000, 1250, "quarter"),
+        (1000, 1390, "half"),
+        (1000, 1690, "most"),
+        (1000, 1860, "all"),
+        (1000, 900, "none"),
+        (1870, 1875, "nothing"),
+        (1880, 1879, "nothing"),
+    ],
+)
+def test_the_prediction_is_the_share_that_clipping_wins_back(nearest: int, clipped: int, key: str) -> None:
+    measured = Baselines(Accuracy(1876, 2000), lap(nearest), lap(clipped))
+    assert prediction(scene(Raced("fashion-cnn", SETTING, measured))) == key
+    assert key in LESSONS["compensation"].prose.predictions
+    assert prediction(scene(Raced("fashion-cnn", SETTING))) is None
+
+
+def test_the_question_waits_for_what_it_asks_and_then_takes_the_best_without_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in DATA_FREE:
+        monkeypatch.setitem(METHODS, name, Stepwise(free=True))
+    measured = Baselines(Accuracy(1876, 2000), lap(1000), lap(1800))
+    waiting = question(scene(Raced("fashion-cnn", SETTING, measured, {"Gaussian data": lap(900)})))
+    assert isinstance(waiting, Awaited)
+    ended = {"Gaussian data": lap(900), "synthetic data": lap(1790), "ranges from BatchNorm": lap(1700)}
+    asked = question(scene(Raced("fashion-cnn", SETTING, measured, ended)))
+    assert isinstance(asked, Choices)
+    assert asked.option("right").label == WORDS["option_synthetic"]
+    assert {option.key for option in asked.options} == {"right", "ranges", "noise", "images", "labels", "nothing"}
+    assert all(option.key in LESSONS["compensation"].prose.feedback for option in asked.options)
+    tied = question(scene(Raced("fashion-cnn", SETTING, measured, {**ended, "ranges from BatchNorm": lap(1790)})))
+    assert isinstance(tied, Choices)
+    assert len(tied.options) == 5  # of two that are equally good one is asked for
+    floating = question(scene(Raced("fashion-cnn", setting_of(3, None, "channel"), measured, ended)))
+    assert isinstance(floating, Awaited)
+
+
+class Clock:
+    """A clock that a method moves on, and that scoring moves on by half a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Scored:
+    """A network whose scoring takes time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.calls = clock, 0
+
+    def evaluate(self, plan: QuantizationPlan) -> Accuracy:
+        self.clock.now += 0.5
+        self.calls += 1
+        return Accuracy(self.calls, 2000)
+
+
+def test_plans_on_the_way_are_scored_in_a_quarter_of_the_time_and_the_last_one_always(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    network, closed = Scored(clock), []
+
+    def work(network: Scored, setting: Setting) -> Iterator[Stage]:
+        try:
+            for step in range(100):
+                clock.now += 0.1
+                yield Stage(step + 1, 100, "working", QuantizationPlan())
+        finally:
+            closed.append(True)
+
+    monkeypatch.setitem(METHODS, "AdaRound", work)
+    found = list(laps(network, "AdaRound", SETTING, clock))
+    assert found[-1].accuracy == Accuracy(network.calls, 2000)
+    assert found[-1].plan is not None
+    assert found[-2].scoring
+    assert all(lap.plan is None for lap in found[:-1])
+    assert found[-1].seconds == pytest.approx(10.0)  # its own work alone
+    assert 4 <= network.calls <= 7  # a quarter of ten seconds, the first one, and the last one
+    assert closed == [True]
+    stopped = laps(network, "AdaRound", SETTING, clock)
+    next(stopped)
+    stopped.close()
+    assert closed == [True, True]
+
+
+def test_every_method_is_described_and_named_for_people() -> None:
+    for name in METHODS:
+        said = method_words(name)
+        assert said.title
+        assert said.does.endswith(".")
+        assert said.needs
+
+
+def test_settings_that_differ_have_keys_that_differ() -> None:
+    every = [
+        setting_of(bits, width, shared) for bits in (2, 8) for width in (None, 2, 8) for shared in ("channel", "layer")
+    ]
+    assert len({key_of(setting) for setting in every}) == len(every)
+
+
+# --- codes ------------------------------------------------------------------------------------------------------------
+
+
+def test_jumps_are_counted_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    u = rng.normal(0, 2.5, (40, 7))
+    before = np.clip(np.rint(u), -4, 3).astype(np.int64)
+    after = np.clip(before + rng.integers(-1, 2, u.shape), -4, 3)
+    counts = [np.zeros(8, int), np.zeros(8, int), np.zeros(3, int), *(np.zeros(DISTANCE_BINS, int) for _ in range(2))]
+    thresholds = np.arange(-4, 3) + 0.5
+    for value, old, new in zip(u.flat, before.flat, after.flat, strict=True):
+        counts[0][old + 4] += 1
+        counts[1][new + 4] += 1
+        counts[2][abs(new - old)] += 1
+        nearest = min(abs(value - threshold) for threshold in thresholds)
+        place = min(int(nearest * 2 * DISTANCE_BINS), DISTANCE_BINS - 1)
+        counts[3][place] += 1
+        counts[4][place] += int(new != old)
+    found = jumps_of(u, before, after, (-4, 3))
+    assert [part.tolist() for part in found] == [
+        part[: len(got)].tolist() for part, got in zip(counts, found, strict=True)
+    ]
+
+
+def test_codes_of_a_layer_are_compared_whether_they_are_fitted_or_given() -> None:
+    network = compute.network("fashion-cnn")
+    plan = network.freeze(uniform_plan(network, SETTING))
+    given = plan["fc2"].weight.encode(network.weight("fc2"))
+    codes = given.codes.copy()
+    codes[3, :5] = np.where(codes[3, :5] > 0, codes[3, :5] - 2, codes[3, :5] + 2)
+    after = LayerPlan(replace(given, codes=codes, scale=given.scale * 2), plan["fc2"].activation)
+    found = counted("fashion-cnn", "fc2", plan["fc2"], after)
+    assert (found.changed, found.size, found.steps.tolist()) == (5, 960, [955, 0, 5])
+    assert found.scales == (2.0, 2.0)
+    assert found.moved.sum() == 5
+    assert counted("fashion-cnn", "fc2", plan["fc2"], LayerPlan()) is None
+    total = sum(info.parameters for info in network.layers().values())
+    assert moved_share("fashion-cnn", plan, QuantizationPlan({**plan.layers, "fc2": after})) == 5 / total
+
+
+def test_the_plan_that_is_downloaded_is_the_plan(tmp_path: pathlib.Path) -> None:
+    network = compute.network("fashion-cnn")
+    plan = network.freeze(uniform_plan(network, SETTING))
+    with zipfile.ZipFile(io.BytesIO(zipped(plan))) as archive:
+        archive.extractall(tmp_path)
+    loaded = QuantizationPlan.load(tmp_path / "plan.json")
+    assert (network.predict(loaded) == network.predict(plan)).all()
+
+
+# --- gradients --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [2, 3, 8])
+def test_the_gradients_are_those_of_autograd_with_rounding_passed_straight_through(bits: int) -> None:
+    form = IntFormat(bits)
+    v = torch.from_numpy(np.random.default_rng(bits).normal(0, 1, 500)).requires_grad_()
+    step = torch.tensor(2.0 / form.qmax, dtype=torch.float64, requires_grad=True)
+    inside = torch.clamp(v / step, form.qmin, form.qmax)
+    v_hat = (inside + (torch.round(inside) - inside).detach()) * step
+    by_step = [
+        torch.autograd.grad(v_hat[place], step, retain_graph=True)[0].item() for place in range(0, v_hat.numel(), 7)
+    ]
+    (by_value,) = torch.autograd.grad(v_hat.sum(), v)
+    found = staircase(v.detach().numpy(), step.item(), form)
+    np.testing.assert_allclose(found[0], v_hat.detach().numpy(), rtol=1e-12)
+    np.testing.assert_array_equal(found[1], by_value.numpy())
+    np.testing.assert_allclose(found[2][::7], by_step, atol=1e-12)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_the_gradient_of_the_step_vanishes_close_to_the_least_error(bits: int) -> None:
+    values = load("fashion-cnn").weight("conv3").astype(np.float64).ravel()
+    form = IntFormat(bits)
+    balance = balanced_step(values, form)
+    assert pull_on(values, 0.9 * balance, form)[1] < 0 < pull_on(values, 1.1 * balance, form)[1]
+    least = fit(values.astype(np.float32), QuantizerSpec(form, clipping=MinMSE())).scale.item()
+    assert pull_on(values, balance, form)[0] < 1.1 * pull_on(values, least, form)[0]
+
+
+def test_lsq_starts_where_the_paper_says() -> None:
+    weight = np.abs(load("fashion-cnn").weight("conv3").astype(np.float64))
+    found = stepped("fashion-cnn", "conv3", 4, 150)
+    assert found.start == pytest.approx(2 * weight.mean() / np.sqrt(7))
+    assert found.factor == pytest.approx(1 / np.sqrt(weight.size * 7))
+    assert found.step == pytest.approx(1.5 * found.least)
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def test_lanes_stand_at_their_accuracies_with_intervals_and_floating_point_beside_them() -> None:
+    seen = [(0.5, Accuracy(1200, 2000)), (3.0, Accuracy(1800, 2000))]
+    lanes = [Lane("nearest", seen[:1], True, True), Lane("QAT", seen), Lane("GPTQ")]
+    figure = race_figure(lanes, Accuracy(1876, 2000), CANVAS)
+    stands = [trace for trace in figure.data if trace.mode == "markers+text"]
+    assert [(trace.y[0], trace.text[0]) for trace in stands] == [(0, "60.0 %"), (1, "90.0 %")]
+    assert 1 - 10 ** -stands[1].x[0] == pytest.approx(0.9)
+    low = 1 - 10 ** -(stands[1].x[0] - stands[1].error_x.arrayminus[0])
+    assert low == pytest.approx(seen[1][1].interval[0])
+    assert list(figure.layout.yaxis.ticktext) == ["nearest", "QAT", "GPTQ"]
+    said = describe_race(lanes, Accuracy(1876, 2000))
+    assert "QAT so far 90.0 %" in said
+    assert "floating point 93.8 %" in said
+    assert len(way_figure([lanes[1]], None, CANVAS).data[0].x) == 2
+
+
+@pytest.mark.parametrize("correct", [0, 200, 1999, 2000])
+def test_any_accuracy_has_a_place(correct: int) -> None:
+    found = Accuracy(correct, 2000)
+    figure = race_figure([Lane("nearest", [(0.0, found)], True, True)], found, CANVAS)
+    assert accuracy(found.value) in str(figure.layout.annotations[0].text)
+    assert np.isfinite(figure.layout.xaxis.range).all()
+    assert figure.layout.xaxis.range[0] < figure.layout.xaxis.range[1]
+
+
+def test_the_playground_opens_with_the_setting_of_the_race() -> None:
+    found = playground_link("fashion-cnn", "conv3", scene(Raced("fashion-cnn", setting_of(2, 4, "channel"))))
+    assert found["play_bits"] == "2"
+    assert found["play_clipping"] == "least MSE"
+    assert found["play_granularity"] == "channel"
+    assert found["play_activations"] == "4 bits"
+    assert found["play_calibration"] == "least MSE"
