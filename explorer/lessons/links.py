@@ -8,8 +8,20 @@ from typing import Any
 from explorer import state
 from explorer.fields import Field
 from explorer.lessons.scene import Scene
-from explorer.number_formats import CODEWORDS, DIM, FORMAT, PARTS, STAGES
-from quant_engine import FixedRange, IntFormat, KMeans, MinMax, MinMSE, Percentile, ProductCodebook
+from explorer.number_formats import CODEWORDS, DIM, FORMAT, PARTS, SCALE_FORMATS, SCALES, STAGES
+from quant_engine import (
+    FixedRange,
+    IntFormat,
+    KMeans,
+    MinMax,
+    MinMSE,
+    PerBlock,
+    Percentile,
+    PerChannel,
+    PerChannelGroup,
+    PerGroup,
+    ProductCodebook,
+)
 
 CLIPPING_WORDS = {MinMax: "min-max", Percentile: "percentile", MinMSE: "least MSE", FixedRange: "by hand"}
 Settings = dict[Field, str]
@@ -32,6 +44,7 @@ def _integers(scene: Scene) -> Settings:
         state.SYMMETRY: "symmetric" if spec.symmetric else "asymmetric",
         state.LEVELS: "restricted" if spec.format.narrow else "full",
         state.CLIPPING: CLIPPING_WORDS.get(type(spec.clipping), "by hand"),
+        **_blocks(scene),
     }
     if isinstance(spec.clipping, Percentile):
         found[state.PERCENTILE] = f"{spec.clipping.p:g}"
@@ -40,6 +53,22 @@ def _integers(scene: Scene) -> Settings:
         if not spec.symmetric:
             found[state.LO] = repr(scene.view.lo)
     return found
+
+
+def _blocks(scene: Scene) -> Settings:
+    """Return what shares a scale, in which format, and the block that is looked into."""
+    blocks = scene.spec.granularity
+    named: dict[type[Any], tuple[str, Mapping[Field, str]]] = {
+        PerChannelGroup: ("channel group", {state.CHANNELS: "channels"}),
+        PerChannel: ("channel", {}),
+        PerGroup: ("sub-channel", {state.GROUP: "size"}),
+        PerBlock: ("2-D block", {state.ROWS: "rows", state.COLUMNS: "columns"}),
+    }
+    name, sizes = named.get(type(blocks), (state.GRANULARITY.default, {}))
+    scales = next(word for word, form in SCALE_FORMATS.items() if form == scene.spec.scale_format)
+    found: Settings = {state.GRANULARITY: name, SCALES: scales}
+    found |= {field: str(getattr(blocks, part)) for field, part in sizes.items()}
+    return found | ({state.BLOCK: str(scene.looked.block)} if scene.looked else {})
 
 
 def _centroids(scene: Scene) -> Settings:
