@@ -31,6 +31,7 @@ def pick(figure: go.Figure, key: str, alt: str, on_pick: Callable[[int], None]) 
     def picked() -> None:
         points = st.session_state[key]["selection"]["points"]
         if points:
-            on_pick(int(points[0]["customdata"][0]))
+            traces, place = figure.data, points[0]
+            on_pick(int(traces[place["curve_number"]].customdata[place["point_index"]][0]))
 
     st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt, on_select=picked, selection_mode="points")

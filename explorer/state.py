@@ -28,6 +28,7 @@ from quant_engine import (
     MinKL,
     MinMax,
     MinMSE,
+    PerBlock,
     Percentile,
     PerChannel,
     PerChannelGroup,
@@ -67,9 +68,10 @@ LEVELS = Choice(
 GRANULARITY = Choice(
     "play_granularity",
     "One scale for each",
-    ("layer", "channel group", "channel", "sub-channel"),
+    ("layer", "channel group", "channel", "sub-channel", "2-D block"),
     "layer",
-    "Which values share one scale: the whole tensor, some output channels, one, or a run of values inside one.",
+    "Which values share one scale: the whole tensor, some output channels, one, a run of values inside one, or a "
+    "rectangle of channels and inputs.",
 )
 CHANNELS = Number(
     "play_channels", "Channels in a group", 1, 65536, 8, "How many output channels share a scale.", whole=True
@@ -83,6 +85,8 @@ GROUP = Number(
     "How many values along one output channel share a scale (LLM tools say group size).",
     whole=True,
 )
+ROWS = Number("play_rows", "Rows of a block", 1, 65536, 8, "How many output channels a block has.", whole=True)
+COLUMNS = Number("play_columns", "Columns of a block", 1, 1 << 20, 8, "How many inputs a block has.", whole=True)
 BLOCK = Number(
     "play_block",
     "Block shown",
@@ -139,6 +143,8 @@ PLAYGROUND_FIELDS: tuple[Field, ...] = (
     GRANULARITY,
     CHANNELS,
     GROUP,
+    ROWS,
+    COLUMNS,
     BLOCK,
     CLIPPING,
     PERCENTILE,
@@ -148,6 +154,7 @@ PLAYGROUND_FIELDS: tuple[Field, ...] = (
     CALIBRATION,
     VALUE,
 )
+SIZES = {"channel group": (CHANNELS,), "sub-channel": (GROUP,), "2-D block": (ROWS, COLUMNS)}  # of a block
 LEAST_ERROR = MinMSE()
 SMALL_BLOCK_BINS = 256  # of the histogram for KL where blocks are parts of a tensor: few values need no more
 ACTIVATION_METHODS: dict[str, Clipping] = {
@@ -178,6 +185,8 @@ class PlaygroundState:
     granularity: str = GRANULARITY.default
     channels: int = 8
     group: int = 32
+    rows: int = 8
+    columns: int = 8
     clipping: str = CLIPPING.default
     percentile: float = 99.9
     lo: float | None = None
@@ -208,6 +217,8 @@ class PlaygroundState:
             granularity=given[GRANULARITY.key],
             channels=int(given[CHANNELS.key]),
             group=int(given[GROUP.key]),
+            rows=int(given[ROWS.key]),
+            columns=int(given[COLUMNS.key]),
             clipping=given[CLIPPING.key],
             percentile=float(given[PERCENTILE.key]),
             lo=given[LO.key],
@@ -227,6 +238,7 @@ class PlaygroundState:
             "channel group": PerChannelGroup(self.channels, remainder="short"),
             "channel": PerChannel(0),
             "sub-channel": PerGroup(self.group, remainder="short"),
+            "2-D block": PerBlock(self.rows, self.columns, remainder="short"),
         }
         form, clips = self.kind.build(self), self.clips
         return QuantizerSpec(
@@ -270,6 +282,7 @@ class PlaygroundState:
             "channel group": f"{self.channels} channels",
             "channel": "per channel",
             "sub-channel": f"groups of {self.group}",
+            "2-D block": f"blocks of {self.rows} × {self.columns}",
         }
         parts = [
             number,

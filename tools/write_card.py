@@ -29,8 +29,10 @@ from quant_engine import (
     MinKL,
     MinMax,
     MinMSE,
+    PerBlock,
     Percentile,
     PerChannel,
+    PerChannelGroup,
     PerGroup,
     PerTensor,
     ProductCodebook,
@@ -49,7 +51,7 @@ from quant_engine.network import (
     mixed_plan,
     weight_plan,
 )
-from quant_engine.network.card import LARGE, bits_of_method, plan_of_method
+from quant_engine.network.card import LARGE, bits_of_layers, bits_of_method, plan_of_layers, plan_of_method
 
 BUILTIN = pathlib.Path(__file__).parents[1] / "quant_engine" / "network" / "builtin"
 BITS = (8, 7, 6, 5, 4, 3, 2)
@@ -90,6 +92,17 @@ UNIFORM = {
     "per tensor": QuantizerSpec(IntFormat(4), clipping=MinMSE()),
     "per channel": QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE()),
 }
+GRAINS = {  # of the depthwise model's story, from the coarsest
+    "layer": PerTensor(),
+    "16 channels": PerChannelGroup(16, remainder="short"),
+    "4 channels": PerChannelGroup(4, remainder="short"),
+    "8 × 8 block": PerBlock(8, 8, remainder="short"),
+    "channel": PerChannel(0),
+    "run of 16": PerGroup(16, remainder="short"),
+    "run of 3": PerGroup(3, remainder="short"),
+}
+WAYS = {"min-max": MinMax(), "least MSE": MinMSE()}
+GRAIN_MODELS = ("fashion-depthwise",)
 
 
 def full_accuracy(network: Network, folder: pathlib.Path) -> Accuracy:
@@ -120,6 +133,7 @@ def measure(network: Network, folder: pathlib.Path) -> dict[str, object]:
             }
             for name, spec in METHODS.items()
         ],
+        "granularity": granularity(network) if network.name in GRAIN_MODELS else [],
         "static_activations": [
             {
                 "weight": plan.weight.key,
@@ -147,6 +161,24 @@ def measure_mixed(network: Network, uniform: QuantizerSpec) -> dict[str, object]
         "correct": network.evaluate(found.plan).correct,
         "uniform_correct": network.evaluate(everywhere).correct,
     }
+
+
+def granularity(network: Network) -> list[dict[str, object]]:
+    """Return the rows on granularity at four bits, every layer so: bits per value, everything stored, and accuracy."""
+    specs = {
+        f"{grain}, {way}": QuantizerSpec(IntFormat(4), blocks, clipping=clipping)
+        for grain, blocks in GRAINS.items()
+        for way, clipping in WAYS.items()
+    }
+    return [
+        {
+            "name": name,
+            "spec": spec.key,
+            "bits_per_value": bits_of_layers(network.layers(), spec),
+            "correct": network.evaluate(plan_of_layers(network.layers(), spec)).correct,
+        }
+        for name, spec in specs.items()
+    ]
 
 
 def _static_plan(weight_bits: int, activation_bits: int, calibrator: object) -> LayerPlan:
@@ -179,6 +211,7 @@ def markdown(cards: dict[str, dict]) -> str:
             "channel, least MSE):",
             "",
             *_methods(card["about_four_bits"], total),
+            *_granularity(card["granularity"], total),
             "Weights and activations, by the calibrator of the activations:",
             "",
             *_table("bits", [f"W{w}A{a}" for w, a in WIDTHS], CALIBRATORS, card["static_activations"], total),
@@ -214,6 +247,23 @@ def _mixed(rows: list[dict], network: Network, total: int) -> list[str]:
         ):
             low, high = Accuracy(correct, total).interval
             lines.append(f"| {name} | {plan} | {size:,} | {correct / total:.4f} ({low:.4f} – {high:.4f}) |")
+    return [*lines, ""]
+
+
+def _granularity(rows: list[dict], total: int) -> list[str]:
+    """Return the lines on granularity, if any, and an empty line."""
+    if not rows:
+        return []
+    lines = [
+        "Granularity at 4 bits (every layer's weight, symmetric, float32 scales, everything stored counted):",
+        "",
+        "| one scale for each | bits per value | accuracy | 95 % interval |",
+        "|---|---|---|---|",
+    ]
+    for row in rows:
+        found = Accuracy(row["correct"], total)
+        low, high = found.interval
+        lines.append(f"| {row['name']} | {row['bits_per_value']:.3f} | {found.value:.4f} | {low:.4f} – {high:.4f} |")
     return [*lines, ""]
 
 

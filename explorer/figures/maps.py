@@ -19,8 +19,8 @@ from explorer.figures import parts, theme
 from explorer.figures.theme import Canvas, Layout, Trace
 from explorer.notation import count, short
 
-HEIGHT = 372
-MARGIN = {"l": 46, "r": 8, "t": 28, "b": 84}
+HEIGHT = 380
+MARGIN = {"l": 46, "r": 8, "t": 28, "b": 88}
 STEPS = 127  # of colour, to either side
 MOST_LINES = 100  # along one axis; more would cover the cells
 MOST_TARGETS = 4096  # blocks that can be hovered over and clicked
@@ -120,7 +120,7 @@ def _map(title: str, cells: Trace, bar: tuple[Sequence[float], list[str]], sight
             "orientation": "h",
             "y": 0,
             "yanchor": "top",
-            "ypad": 38,
+            "ypad": 48,
             "thickness": 8,
             "len": 0.9,
             "outlinewidth": 0,

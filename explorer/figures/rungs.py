@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -14,9 +14,10 @@ from explorer.notation import accuracy, short
 from quant_engine.network import Accuracy
 
 HEIGHT = 440
-STYLES = ((theme.ORIGINAL, "circle-open"), (theme.QUANTIZED, "diamond"))  # way by way
-ACCURACY = 0.575  # where the right half begins
-NEAR = 0.10, 0.055  # of the spans: closer, names would lie on each other
+STYLES = ((theme.ORIGINAL, "circle-open"), (theme.QUANTIZED, "diamond"))  # colour and marker, way by way
+LEFT, RIGHT = [0.0, 0.44], [0.56, 1.0]  # halves of the figure
+NEAR = 0.08, 0.05  # of the spans: closer, names would lie on each other
+LEAST = 1e-300  # error, on a logarithmic axis
 
 
 @dataclass(frozen=True)
@@ -33,38 +34,40 @@ class Rung:
     accuracy: Accuracy | None
 
 
+Ways = Mapping[str, Sequence[Rung]]
+
+
 def rungs_figure(
-    ways: Mapping[str, Sequence[Rung]], chosen: Rung, plain: Accuracy | None, network: bool, canvas: Canvas
+    ways: Ways, chosen: Rung, codes: int, plain: Accuracy | None, network: bool, canvas: Canvas
 ) -> go.Figure:
-    """Draw error (left) and accuracy (right) for every way of clipping; a ring marks what is on display."""
-    every = [rung for rungs in ways.values() for rung in rungs]
-    traces = [_errors(name, rungs, number) for number, (name, rungs) in enumerate(ways.items())]
-    traces.append(_ring([chosen.bits], [chosen.mse or None], "x"))
-    halves = [0.0, 0.44] if network else [0.0, 1.0]
+    """Draw error (left) and accuracy (right) for every way of clipping; a ring marks what is on display.
+
+    Bits lie on an axis that is logarithmic in what exceeds the bits of the `codes`, and are written in full.
+    """
+    every = [*(rung for rungs in ways.values() for rung in rungs), chosen]
+    traces = [_errors(ways, way, codes) for way in ways]
+    traces.append(_ring([chosen.bits - codes], [chosen.mse or None], "x", "y"))
     layout: Layout = {
-        "xaxis": {**_bits_axis("bits per value of the tensor", [r.bits for r in [*every, chosen]]), "domain": halves},
-        "yaxis": parts.error_axis("mean squared error", [rung.mse for rung in [*every, chosen]]),
-        "margin": {"l": 74, "r": 16, "t": 8, "b": 84},
+        "xaxis": _bits_axis("bits per value of the tensor", [r.bits for r in every], codes)
+        | {"domain": LEFT if network else [0.0, 1.0]},
+        "yaxis": parts.error_axis("mean squared error", [rung.mse for rung in every]),
+        "margin": {"l": 74, "r": 16, "t": 12, "b": 84},
         "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "y": -0.15, "yanchor": "top", "font": {"color": canvas.ink}},
     }
     if network:
-        traces += [_accuracies(name, rungs, number) for number, (name, rungs) in enumerate(ways.items())]
+        traces += [_accuracies(ways, way, codes) for way in ways]
         if chosen.accuracy is not None:
-            traces.append(_ring([chosen.network_bits], [100 * chosen.accuracy.value], "x2", "y2"))
-        bits = [rung.network_bits for rung in every]
-        layout["xaxis2"] = {
-            **_bits_axis("bits per value of the network", bits),
-            "domain": [ACCURACY, 1.0],
-            "anchor": "y2",
-        }
-        layout["yaxis2"] = theme.axis("accuracy, %", range=[0, 105], anchor="x2", side="left")
+            traces.append(_ring([chosen.network_bits - codes], [100 * chosen.accuracy.value], "x2", "y2"))
+        bits = _bits_axis("bits per value of the network", [rung.network_bits for rung in every], codes)
+        layout["xaxis2"] = {**bits, "domain": RIGHT, "anchor": "y2"}
+        layout["yaxis2"] = theme.axis("accuracy, %", range=[0, 108], anchor="x2", side="left")
         if plain is not None:
             layout |= _plain(plain)
     return theme.figure(traces, HEIGHT, canvas, **layout)
 
 
-def describe_rungs(ways: Mapping[str, Sequence[Rung]]) -> str:
+def describe_rungs(ways: Ways) -> str:
     """Say in words what the figure shows."""
     said = (
         f"{way}: "
@@ -75,68 +78,89 @@ def describe_rungs(ways: Mapping[str, Sequence[Rung]]) -> str:
         )
         for way, rungs in ways.items()
     )
-    return (
-        "Mean squared error of the tensor and accuracy of the network against bits per value. " + ". ".join(said) + "."
-    )
+    return "Error of the tensor and accuracy of the network against bits per value. " + ". ".join(said) + "."
 
 
-def _bits_axis(title: str, bits: Sequence[float]) -> Layout:
-    low, high = min(bits), max(bits)
-    pad = 0.08 * (high - low) or 0.5
-    return theme.axis(title, range=[low - pad, high + 2.4 * pad])
+def _bits_axis(title: str, bits: Sequence[float], codes: int) -> Layout:
+    """Return an axis for what exceeds the bits of the codes, with ticks that say all bits."""
+    over = [math.log10(value - codes) for value in bits]
+    low, high = min(over), max(over)
+    pad = max(0.08 * (high - low), 0.15)
+    ticks = [step * 10.0**power for power in range(math.floor(low) - 1, math.ceil(high) + 1) for step in (1, 3)]
+    seen = [tick for tick in ticks if low - pad <= math.log10(tick) <= high + 2 * pad]
+    names = [short(codes + tick, 4) for tick in seen]
+    return theme.axis(title, type="log", range=[low - pad, high + 2.6 * pad], tickvals=seen, ticktext=names)
 
 
 def _labels(x: Sequence[float], y: Sequence[float], names: Sequence[str]) -> list[str]:
-    near = NEAR[0] * (max(x) - min(x) or 1.0), NEAR[1] * (max(y) - min(y) or 1.0)
-    return parts.shared_labels(x, y, names, near)
+    """Return the names of points, one for several that lie on each other; `x` are bits over those of the codes."""
+    places = [math.log10(value) for value in x]
+    near = NEAR[0] * (max(places) - min(places) or 1.0), NEAR[1] * (max(y) - min(y) or 1.0)
+    return parts.shared_labels(places, y, names, near)
 
 
-def _points(name: str, number: int, x: Sequence[float], y: Sequence[float | None], names: Sequence[str]) -> Trace:
+def _points(way: str, number: int, x: Sequence[float], y: Sequence[float | None]) -> Trace:
     color, symbol = STYLES[number % len(STYLES)]
     return {
         "type": "scatter",
-        "name": name,
+        "name": way,
         "x": list(x),
         "y": list(y),
-        "customdata": list(names),
         "mode": "markers+text",
-        "textposition": "middle right" if number else "top right",
-        "textfont": {"size": 11, "color": color},
+        "textfont": {"size": 12, "color": color},
         "marker": {"color": color, "size": 9, "symbol": symbol, "line": {"width": 2, "color": color}},
     }
 
 
-def _errors(way: str, rungs: Sequence[Rung], number: int) -> Trace:
-    x, y, names = [r.bits for r in rungs], [r.mse or None for r in rungs], [r.name for r in rungs]
-    trace = _points(way, number, x, y, names)
-    trace["text"] = _logarithmic_labels(x, [r.mse for r in rungs], names)
-    trace["hovertemplate"] = "%{customdata}: %{y:.3g} at %{x:.3f} bits<extra>" + way + "</extra>"
-    return trace
-
-
-def _logarithmic_labels(x: Sequence[float], y: Sequence[float], names: Sequence[str]) -> list[str]:
-    return _labels(x, [math.log(max(value, 1e-300)) for value in y], names)
-
-
-def _accuracies(way: str, rungs: Sequence[Rung], number: int) -> Trace:
-    known = [(rung, rung.accuracy) for rung in rungs if rung.accuracy is not None]
-    x, y, names = [r.network_bits for r, _ in known], [100 * a.value for _, a in known], [r.name for r, _ in known]
-    trace = _points(way, number, x, y, names)
-    trace |= {"xaxis": "x2", "yaxis": "y2", "showlegend": False, "text": _labels(x, y, names) if x else []}
-    trace["hovertemplate"] = "%{customdata}: %{y:.1f} % at %{x:.3f} bits<extra>" + way + "</extra>"
-    trace["error_y"] = {
-        "type": "data",
-        "symmetric": False,
-        "array": [100 * (a.interval[1] - a.value) for _, a in known],
-        "arrayminus": [100 * (a.value - a.interval[0]) for _, a in known],
-        "width": 0,
-        "thickness": 1,
-        "color": STYLES[number % len(STYLES)][0],
+def _errors(ways: Ways, way: str, codes: int) -> Trace:
+    rungs, number = ways[way], list(ways).index(way)
+    x, names = [rung.bits - codes for rung in rungs], [rung.name for rung in rungs]
+    trace = _points(way, number, x, [rung.mse or None for rung in rungs])
+    return trace | {
+        "text": _labels(x, [math.log(max(rung.mse, LEAST)) for rung in rungs], names),
+        "textposition": _places(rungs, ways, number, lambda rung: rung.mse),
+        "customdata": [[rung.name, rung.bits] for rung in rungs],
+        "hovertemplate": "%{customdata[0]}: %{y:.3g} at %{customdata[1]:.3f} bits<extra>" + way + "</extra>",
     }
-    return trace
 
 
-def _ring(x: list[float], y: list[float | None], xaxis: str, yaxis: str = "y") -> Trace:
+def _accuracies(ways: Ways, way: str, codes: int) -> Trace:
+    rungs, number = ways[way], list(ways).index(way)
+    known = [(rung, rung.accuracy) for rung in rungs if rung.accuracy is not None]
+    x, y = [rung.network_bits - codes for rung, _ in known], [100 * found.value for _, found in known]
+    names = [rung.name for rung, _ in known]
+    return _points(way, number, x, y) | {
+        "xaxis": "x2",
+        "yaxis": "y2",
+        "showlegend": False,
+        "text": _labels(x, y, names) if x else [],
+        "textposition": _places([rung for rung, _ in known], ways, number, _level),
+        "customdata": [[rung.name, rung.network_bits] for rung, _ in known],
+        "hovertemplate": "%{customdata[0]}: %{y:.1f} % at %{customdata[1]:.3f} bits<extra>" + way + "</extra>",
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * (found.interval[1] - found.value) for _, found in known],
+            "arrayminus": [100 * (found.value - found.interval[0]) for _, found in known],
+            "width": 0,
+            "thickness": 1,
+            "color": STYLES[number % len(STYLES)][0],
+        },
+    }
+
+
+def _places(rungs: Sequence[Rung], ways: Ways, number: int, height: Callable[[Rung], float]) -> list[str]:
+    """Return where names are written: above the points that lie above those of other ways, else below."""
+    others = {rung.name: height(rung) for n, way in enumerate(ways.values()) if n != number for rung in way}
+    above = ((height(rung), -number) > (others.get(rung.name, -1.0), number - 1) for rung in rungs)
+    return ["top right" if is_above else "bottom right" for is_above in above]
+
+
+def _level(rung: Rung) -> float:
+    return 0.0 if rung.accuracy is None else rung.accuracy.value
+
+
+def _ring(x: list[float], y: list[float | None], xaxis: str, yaxis: str) -> Trace:
     return {
         "type": "scatter",
         "name": "on display",

@@ -115,7 +115,11 @@ def _axes(subject: Subject) -> tuple[str, str]:
 
 def _caption(subject: Subject, sight: Sight, edited: bool) -> str:
     words, (rows, columns) = read_prose(SLUG).laboratory, subject.matrix.shape
-    said = [words["maps"].format(tensor=subject.title, rows=count(rows), columns=count(columns))]
+    said = [
+        words["maps"].format(
+            Tensor=subject.title[0].upper() + subject.title[1:], rows=count(rows), columns=count(columns)
+        )
+    ]
     said.append(words["maps_click" if sight.targets else "maps_many"])
     if edited:
         said.append(words["maps_edited"])

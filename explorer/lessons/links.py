@@ -8,15 +8,18 @@ from typing import Any
 from explorer import state
 from explorer.fields import Field
 from explorer.lessons.scene import Scene
-from explorer.number_formats import CODEWORDS, DIM, FORMAT, PARTS, STAGES
+from explorer.number_formats import CODEWORDS, DIM, FORMAT, PARTS, SCALE_FORMATS, SCALES, STAGES
 from quant_engine import (
     FixedRange,
     IntFormat,
     KMeans,
     MinMax,
     MinMSE,
+    PerBlock,
     Percentile,
     PerChannel,
+    PerChannelGroup,
+    PerGroup,
     ProductCodebook,
     QuantizerSpec,
 )
@@ -42,6 +45,7 @@ def _integers(scene: Scene) -> Settings:
         state.SYMMETRY: "symmetric" if spec.symmetric else "asymmetric",
         state.LEVELS: "restricted" if spec.format.narrow else "full",
         state.CLIPPING: CLIPPING_WORDS.get(type(spec.clipping), "by hand"),
+        **_blocks(scene),
     }
     if isinstance(spec.clipping, Percentile):
         found[state.PERCENTILE] = f"{spec.clipping.p:g}"
@@ -61,6 +65,22 @@ def _activations(spec: QuantizerSpec | None) -> Settings:
     if spec is None:
         return {}
     return {state.ACTIVATIONS: f"{2 * -(-spec.format.bits // 2)} bits", state.CALIBRATION: "least MSE"}
+
+
+def _blocks(scene: Scene) -> Settings:
+    """Return what shares a scale, in which format, and the block that is looked into."""
+    blocks = scene.spec.granularity
+    named: dict[type[Any], tuple[str, Mapping[Field, str]]] = {
+        PerChannelGroup: ("channel group", {state.CHANNELS: "channels"}),
+        PerChannel: ("channel", {}),
+        PerGroup: ("sub-channel", {state.GROUP: "size"}),
+        PerBlock: ("2-D block", {state.ROWS: "rows", state.COLUMNS: "columns"}),
+    }
+    name, sizes = named.get(type(blocks), (state.GRANULARITY.default, {}))
+    scales = next(word for word, form in SCALE_FORMATS.items() if form == scene.spec.scale_format)
+    found: Settings = {state.GRANULARITY: name, SCALES: scales}
+    found |= {field: str(getattr(blocks, part)) for field, part in sizes.items()}
+    return found | ({state.BLOCK: str(scene.looked.block)} if scene.looked else {})
 
 
 def _centroids(scene: Scene) -> Settings:

@@ -81,9 +81,8 @@ def _body(bench: Bench, spec: QuantizerSpec, ticking: bool) -> None:
     same = [name for name, other in specs(spec).items() if other.key == spec.key]
     chosen = _rung(bench, "on display", spec, measured.get(same[0]) if same else None)
     plain = measured.get((PLAIN, ""))
-    figure = rungs_figure(
-        ways, chosen, plain, bench.subject.is_weight, charts.canvas(f"{bench.subject.key}|{spec.key}")
-    )
+    canvas, codes = charts.canvas(f"{bench.subject.key}|{spec.key}"), int(spec.format.bits)
+    figure = rungs_figure(ways, chosen, codes, plain, bench.subject.is_weight, canvas)
     charts.show(figure, f"{SLUG}_chart_rungs", describe_rungs(ways))
     if done < 1.0:
         st.progress(done, words["rungs_measuring"])

@@ -97,8 +97,7 @@ def _menu(field: Choice, disabled: bool = False) -> str:
 
 def _more(granularity: str, clipping: str) -> None:
     """Draw the number that goes with a choice."""
-    number = {"channel group": state.CHANNELS, "sub-channel": state.GROUP}.get(granularity)
-    if number is not None:
+    for number in state.SIZES.get(granularity, ()):
         with st.container(width=NUMBER_WIDTH):
             controls.whole_number(number)
     if clipping == "percentile":

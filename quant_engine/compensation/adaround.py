@@ -24,8 +24,8 @@ class AdaRoundSetting:
     """How the rounding is learned.
 
     `weight` is λ of the regulariser, whose exponent β falls along a cosine from the first of `exponents` to the second,
-    after a share `warm_start` of the iterations that go without it. `batch` samples are drawn in each, or all are taken where there
-    are no more.
+    after a share `warm_start` of the iterations that go without it. `batch` samples are drawn in each, or all are taken
+    where there are no more.
     """
 
     iterations: int = 1000

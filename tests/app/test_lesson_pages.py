@@ -32,6 +32,10 @@ from quant_engine import (
     LayerPlan,
     MinMax,
     MinMSE,
+    PerChannel,
+    PerChannelGroup,
+    PerGroup,
+    PerTensor,
     ProductCodebook,
     QuantizationPlan,
     QuantizerSpec,
@@ -42,6 +46,12 @@ ROOT = pathlib.Path(__file__).parents[2]
 ENTRY = str(ROOT / "explorer" / "app.py")
 TIMEOUT = 120
 SLUGS = list(LESSONS)
+
+
+@pytest.fixture(autouse=True)
+def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every lesson on the same model, named as on the command line: none opens on a story of its own."""
+    monkeypatch.setenv("QUANT_EXPLORER_MODEL", "fashion-cnn")
 
 
 def open_lesson(slug: str, **settings: object) -> AppTest:
@@ -69,7 +79,7 @@ def known(at: AppTest) -> AppTest:
 
 
 def everything_on(at: AppTest) -> list[str]:
-    texts = [element.value for kind in (at.metric, at.markdown, at.caption) for element in kind]
+    texts = [element.value for kind in (at.metric, at.markdown, at.caption, at.warning) for element in kind]
     return [*texts, *(radio.label + str(radio.options) for radio in at.radio)]
 
 
@@ -163,7 +173,15 @@ def other_values(lesson: Lesson) -> Iterator[tuple[str, object]]:
             yield field.key, int(field.greatest) if field.greatest != field.default else int(field.greatest) // 2
 
 
-HEEDED_UNDER = {"centroids_seed": {"start": "k-means++"}}  # what else must be set for a control to count
+HEEDED_UNDER = {  # what else must be set for a control to count
+    "centroids_seed": {"start": "k-means++"},
+    "granularity_channels": {"shared": "channel group"},
+    "granularity_group": {"shared": "sub-channel"},
+    "granularity_rows": {"shared": "2-D block"},
+    "granularity_columns": {"shared": "2-D block"},
+    "granularity_remainder": {"shared": "sub-channel", "group": 7},
+    "granularity_block": {"shared": "channel"},
+}
 
 
 @pytest.mark.parametrize(
@@ -244,6 +262,17 @@ def current_scene(at: AppTest, slug: str) -> Scene:
 SPECS: dict[str, Callable[[dict[str, object]], QuantizerSpec]] = {
     "bits": lambda v: QuantizerSpec(IntFormat(v["bits"], v["codes"] == "signed", v["levels"] == "restricted")),
     "centroids": lambda v: QuantizerSpec(KMeans(1 << v["bits"])),
+    "granularity": lambda v: QuantizerSpec(
+        IntFormat(v["bits"]),
+        {
+            "layer": PerTensor(),
+            "channel group": PerChannelGroup(v.get("channels", 4), remainder="short"),
+            "channel": PerChannel(0),
+            "sub-channel": PerGroup(v.get("group", 3), remainder="short"),
+        }[str(v["shared"])],
+        v["range"] == "symmetric",
+        MinMSE() if v["clipping"] == "least MSE" else MinMax(),
+    ),
     "formats": lambda v: QuantizerSpec(
         IntFormat(int(v["bits"].split()[0])), clipping=MinMSE() if v["range"] == "least MSE" else MinMax()
     ),

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import Weighted
 from quant_engine.network.evaluation import BATCH
+from quant_engine.network.images import Split
 from quant_engine.network.integer_only.compiling import compile_plan
 from quant_engine.network.integer_only.following import following, window
 from quant_engine.network.integer_only.program import Codes, IntegerProgram, Largest, MultiplyAccumulate
-from quant_engine.network.network import Network, Split
+from quant_engine.network.network import Network
 from quant_engine.plan import QuantizationPlan
 from quant_engine.quantizer import Quantizer
 

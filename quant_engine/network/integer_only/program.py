@@ -124,7 +124,8 @@ class MultiplyAccumulate:
     @cached_property
     def correction(self) -> Sums:
         """What the zero point takes from each channel: −z · Σ w."""
-        return (-self.zero_point * _matrix(self.weight).sum(axis=1, dtype=np.int64)).astype(np.int32)
+        found: Sums = (-self.zero_point * _matrix(self.weight).sum(axis=1, dtype=np.int64)).astype(np.int32)
+        return found
 
     @cached_property
     def offset(self) -> Sums:
