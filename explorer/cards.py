@@ -13,8 +13,8 @@ METHODS_EXPLAINED = (
 )
 MIXED_EXPLAINED = (
     "Every layer may have 2 to 8 bits (symmetric, least MSE) or stay in 16-bit floats, within the bytes of 4 bits "
-    "everywhere: the plan whose KL divergences, each layer quantized alone, sum up to the least. It was searched on the "
-    "512 calibration images; the test images, which score it here, had no part in it."
+    "everywhere: the plan whose KL divergences, each layer quantized alone, sum up to the least. It was searched on "
+    "the 512 calibration images; the test images, which score it here, had no part in it."
 )
 CLIPPING_NAMES = {"MinMax": "min-max", "Percentile": "99.99th percentile", "MinMSE": "least MSE", "MinKL": "least KL"}
 

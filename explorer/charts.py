@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -21,3 +24,13 @@ def canvas(revision: str) -> theme.Canvas:
 def show(figure: go.Figure, key: str, alt: str) -> None:
     """Draw a figure under a stable key."""
     st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt)
+
+
+def show_clickable(figure: go.Figure, key: str, alt: str, on_click: Callable[[Any], None]) -> None:
+    """Draw a figure whose points can be clicked: `on_click` is given a point's `customdata` (as a callback)."""
+
+    def clicked() -> None:
+        if points := st.session_state[key].selection.points:
+            on_click(points[0]["customdata"])
+
+    st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt, on_select=clicked, selection_mode="points")

@@ -1,6 +1,6 @@
 """The course: a lesson is a module with its laboratory, a file of prose, and its line here."""
 
-from explorer.lessons import bits, centroids, clipping, formats, rounding, symmetry, uniform, vectors
+from explorer.lessons import bits, centroids, clipping, formats, mixed, rounding, symmetry, uniform, vectors
 from explorer.lessons.model import Lesson
 
 LESSONS: dict[str, Lesson] = {
@@ -13,6 +13,7 @@ LESSONS: dict[str, Lesson] = {
         clipping.LESSON,
         rounding.LESSON,
         centroids.LESSON,
+        mixed.LESSON,
         vectors.LESSON,
     )
 }

@@ -8,8 +8,18 @@ from typing import Any
 from explorer import state
 from explorer.fields import Field
 from explorer.lessons.scene import Scene
-from explorer.number_formats import CODEWORDS, DIM, FORMAT, PARTS, STAGES
-from quant_engine import FixedRange, IntFormat, KMeans, MinMax, MinMSE, Percentile, ProductCodebook
+from explorer.number_formats import CODEWORDS, DIM, FLOAT, FORMAT, PARTS, STAGES
+from quant_engine import (
+    FixedRange,
+    FloatFormat,
+    IntFormat,
+    KMeans,
+    MinMax,
+    MinMSE,
+    Percentile,
+    PerChannel,
+    ProductCodebook,
+)
 
 CLIPPING_WORDS = {MinMax: "min-max", Percentile: "percentile", MinMSE: "least MSE", FixedRange: "by hand"}
 Settings = dict[Field, str]
@@ -32,6 +42,7 @@ def _integers(scene: Scene) -> Settings:
         state.SYMMETRY: "symmetric" if spec.symmetric else "asymmetric",
         state.LEVELS: "restricted" if spec.format.narrow else "full",
         state.CLIPPING: CLIPPING_WORDS.get(type(spec.clipping), "by hand"),
+        state.GRANULARITY: "channel" if isinstance(spec.granularity, PerChannel) else "layer",
     }
     if isinstance(spec.clipping, Percentile):
         found[state.PERCENTILE] = f"{spec.clipping.p:g}"
@@ -40,6 +51,11 @@ def _integers(scene: Scene) -> Settings:
         if not spec.symmetric:
             found[state.LO] = repr(scene.view.lo)
     return found
+
+
+def _floats(scene: Scene) -> Settings:
+    """Floats of 16 bits, which stand for themselves."""
+    return {FORMAT: "float", FLOAT: "FP16"}
 
 
 def _centroids(scene: Scene) -> Settings:
@@ -55,6 +71,7 @@ def _vectors(scene: Scene) -> Settings:
 
 FORMATS: Mapping[type[Any], Callable[[Scene], Settings]] = {
     IntFormat: _integers,
+    FloatFormat: _floats,
     KMeans: _centroids,
     ProductCodebook: _vectors,
 }

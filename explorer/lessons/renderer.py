@@ -9,7 +9,7 @@ import streamlit as st
 from explorer import charts, controls, frame, tensors
 from explorer.formulas import Convention, flowing
 from explorer.lessons.links import playground_link
-from explorer.lessons.model import BEATS, Bench, Choices, Facts, Lesson, Place
+from explorer.lessons.model import BEATS, Bench, Choices, Facts, Lesson, Place, Told
 from explorer.lessons.prose import words
 from explorer.lessons.scene import Scene
 from explorer.notation import short
@@ -40,21 +40,23 @@ def _body(lesson: Lesson) -> None:
         beat = controls.choice(lesson.beat)
         title = scene.subject.title
         named = {"tensor": title, "Tensor": title[0].upper() + title[1:]}
-        DRAW[beat](lesson, scene, {**lesson.facts(scene), **named})
+        facts = lesson.facts(scene)
+        DRAW[beat](lesson, scene, facts if isinstance(facts, Told) else {**facts, **named})
         _footer(lesson, scene, beat)
 
 
 def _laboratory(lesson: Lesson) -> Scene:
     model, layer = frame.selected()
-    source_field, outlier_field = lesson.tensor
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    with row:
-        with st.container(width=220):
-            source = controls.menu(source_field)
-        outlier = 0
-        if source in tensors.SYNTHETIC:
-            with st.container(width=200):
-                outlier = controls.slider(outlier_field)
+    source, outlier = lesson.source, 0
+    if lesson.tensor:
+        source_field, outlier_field = lesson.tensor
+        with row:
+            with st.container(width=220):
+                source = controls.menu(source_field)
+            if source in tensors.SYNTHETIC:
+                with st.container(width=200):
+                    outlier = controls.slider(outlier_field)
     with st.spinner(words()["reading"]):
         subject = tensors.subject(source, model, layer, outlier)
     return lesson.laboratory(
@@ -104,7 +106,8 @@ def _reveal(lesson: Lesson, scene: Scene, facts: Facts) -> None:
     yours = words()["none"] if chosen is None else asked.option(chosen).label.format_map(facts)
     left, other = st.columns(2)
     left.markdown(f"{words()['you_predicted']}  \n**{yours}**")
-    other.markdown(f"{words()['this_tensor_says']}  \n**{right}**")
+    says = words()["this_network_says" if lesson.whole else "this_tensor_says"]
+    other.markdown(f"{says}  \n**{right}**")
     st.markdown(lesson.prose.reveal.format_map(facts))
 
 

@@ -39,11 +39,26 @@ class Placed:
     bucket: int
 
 
+@dataclass(frozen=True)
+class Mix:
+    """Bits for each layer of a network, what shares a scale, and the bits of the uniform plan that sets the budget.
+
+    `layer` is the one of the sidebar.
+    """
+
+    model: str
+    layer: str
+    shared: str
+    uniform: int
+    bits: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A tensor quantized as a whole; `place` says which value is followed, in per cent of the tensor's span.
 
-    `held` is a number whose bits are looked into, and `placed` says where centroids stand, where a laboratory does so.
+    `held` is a number whose bits are looked into, `placed` says where centroids stand, and `mix` how many bits each
+    layer of a network has, where a laboratory does so.
     """
 
     subject: Subject
@@ -51,11 +66,12 @@ class Scene:
     place: int = 50
     held: Held | None = None
     placed: Placed | None = None
+    mix: Mix | None = None
 
     @property
     def key(self) -> str:
         """What is on display, for caches and for answers that must not outlive it."""
-        return f"{self.subject.key}|{self.spec.key}|{self.place}|{self.placed}"
+        return f"{self.subject.key}|{self.spec.key}|{self.place}|{self.placed}|{self.mix}"
 
     @property
     def outcome(self) -> Outcome:
