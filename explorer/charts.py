@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -25,13 +26,11 @@ def show(figure: go.Figure, key: str, alt: str) -> None:
     st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt)
 
 
-def pick(figure: go.Figure, key: str, alt: str, on_pick: Callable[[int], None]) -> None:
-    """Draw a figure whose points can be clicked: `on_pick` gets the number that leads a point's data (a callback)."""
+def pick(figure: go.Figure, key: str, alt: str, on_pick: Callable[[Any], None]) -> None:
+    """Draw a figure whose points can be clicked: `on_pick` is given a point's `customdata` (as a callback)."""
 
     def picked() -> None:
-        points = st.session_state[key]["selection"]["points"]
-        if points:
-            traces, place = figure.data, points[0]
-            on_pick(int(traces[place["curve_number"]].customdata[place["point_index"]][0]))
+        if points := st.session_state[key].selection.points:
+            on_pick(figure.data[points[0]["curve_number"]].customdata[points[0]["point_index"]])
 
     st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt, on_select=picked, selection_mode="points")

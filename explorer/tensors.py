@@ -88,6 +88,18 @@ SYNTHETIC: dict[str, Callable[[np.random.Generator], NDArray[np.float64]]] = {  
 }
 
 
+def _all_weights(model: str, layer: str) -> Subject:
+    network = compute.network(model)
+    values = np.concatenate([network.weight(name).reshape(-1) for name in network.layers()])
+    return Subject(f"all|{model}", f"the network {model}", "weight of any layer", values)
+
+
+WHOLE: dict[str, Callable[[str, str], Subject]] = {  # for pages on a network as a whole; in no menu
+    "all weights": _all_weights,
+    "weight of the sidebar": REAL["weights"],
+}
+
+
 def source_field(prefix: str, default: str = "weights") -> Choice:
     """Return the field that chooses where a page's tensor comes from."""
     return Choice(
@@ -121,8 +133,9 @@ def subject(source: str, model: str, layer: str, outlier: int = 0) -> Subject:
 
 
 def _make(source: str, model: str, layer: str, outlier: int) -> Subject:
-    if source in REAL:
-        return REAL[source](model, layer)
+    real = {**REAL, **WHOLE}
+    if source in real:
+        return real[source](model, layer)
     values = SYNTHETIC[source](np.random.default_rng(SEED)).astype(np.float32)
     if outlier:
         values[0] = outlier

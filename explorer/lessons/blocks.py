@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,9 +103,9 @@ def _show(figure: object, name: str, alt: str) -> None:
     charts.pick(figure, f"{SLUG}_chart_{name}", alt, _picked)
 
 
-def _picked(block: int) -> None:
-    """Look into the block that was clicked (a callback)."""
-    controls.assign({grain.BLOCK.key: block})
+def _picked(row: Sequence[float]) -> None:
+    """Look into the block that was clicked, whose number leads its data (a callback)."""
+    controls.assign({grain.BLOCK.key: int(row[0])})
 
 
 def _axes(subject: Subject) -> tuple[str, str]:

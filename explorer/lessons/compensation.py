@@ -178,4 +178,4 @@ def _raced(scene: Scene) -> Raced:
     return _shown(scene).raced
 
 
-LESSON = Lesson(11, SLUG, FIELDS, laboratory, prediction, facts, written, question, source=None)
+LESSON = Lesson(11, SLUG, FIELDS, laboratory, prediction, facts, written, question, source="weight of the sidebar")

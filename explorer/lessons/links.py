@@ -8,9 +8,10 @@ from typing import Any
 from explorer import state
 from explorer.fields import Field
 from explorer.lessons.scene import Scene
-from explorer.number_formats import CODEWORDS, DIM, FORMAT, PARTS, SCALE_FORMATS, SCALES, STAGES
+from explorer.number_formats import CODEWORDS, DIM, FLOAT, FORMAT, PARTS, SCALE_FORMATS, SCALES, STAGES
 from quant_engine import (
     FixedRange,
+    FloatFormat,
     IntFormat,
     KMeans,
     MinMax,
@@ -83,6 +84,11 @@ def _blocks(scene: Scene) -> Settings:
     return found | ({state.BLOCK: str(scene.looked.block)} if scene.looked else {})
 
 
+def _floats(scene: Scene) -> Settings:
+    """Floats of 16 bits, which stand for themselves."""
+    return {FORMAT: "float", FLOAT: "FP16"}
+
+
 def _centroids(scene: Scene) -> Settings:
     """Centroids are learned anew in the playground, from the fewest bits that it offers."""
     return {FORMAT: "centroids", state.BITS: str(max(scene.spec.format.bits, int(state.BITS.least)))}
@@ -96,6 +102,7 @@ def _vectors(scene: Scene) -> Settings:
 
 FORMATS: Mapping[type[Any], Callable[[Scene], Settings]] = {
     IntFormat: _integers,
+    FloatFormat: _floats,
     KMeans: _centroids,
     ProductCodebook: _vectors,
 }

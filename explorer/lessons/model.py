@@ -5,7 +5,7 @@ The words are in `prose/`, one file a lesson; this package computes everything t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from streamlit.delta_generator import DeltaGenerator
@@ -15,11 +15,31 @@ from explorer.figures.theme import Canvas
 from explorer.formulas import Convention
 from explorer.lessons.prose import Prose, read_prose
 from explorer.lessons.scene import Scene
-from explorer.tensors import Subject, tensor_fields
+from explorer.tensors import WHOLE, Subject, tensor_fields
 
 Facts = Mapping[str, str]  # live numbers by name, as the prose quotes them
 
 BEATS = ("Predict", "Act", "Reveal", "Formula", "Question")
+
+
+class Told(Mapping[str, str]):
+    """Live numbers by name, each worked out when the words ask for it."""
+
+    def __init__(self, numbers: Mapping[str, Callable[[], str]]) -> None:
+        """Keep how each is worked out."""
+        self._numbers = numbers
+
+    def __getitem__(self, name: str) -> str:
+        """Work a number out."""
+        return self._numbers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names."""
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._numbers)
 
 
 @dataclass(frozen=True)
@@ -116,7 +136,8 @@ class Bench:
 class Lesson:
     """One concept. `slug` prefixes its settings in the URL and names its prose; `source` is the tensor it opens on.
 
-    `story` is the model and layer on which it opens, for those who have not chosen others.
+    `story` is the model and layer on which it opens, for those who have not chosen others. A lesson whose source is of
+    a network as a whole (`tensors.WHOLE`) has no menu of tensors.
     """
 
     number: int
@@ -127,7 +148,7 @@ class Lesson:
     facts: Callable[[Scene], Facts]
     formulas: Callable[[Scene, Convention], Sequence[str]]
     question: Callable[[Scene], Question]
-    source: str | None = "weights"  # None: a lesson on whole networks, whose tensor is the weight chosen in the sidebar
+    source: str = "weights"
     story: tuple[str, str] | None = None
 
     @property
@@ -141,9 +162,14 @@ class Lesson:
         return Choice(f"{self.slug}_beat", "Step", BEATS, BEATS[0], "The five steps of the lesson, at your own pace.")
 
     @property
+    def whole(self) -> bool:
+        """Whether it is about a network, not about one tensor."""
+        return self.source in WHOLE
+
+    @property
     def tensor(self) -> tuple[Choice, Number] | tuple[()]:
-        """The fields of the tensor on display."""
-        return tensor_fields(self.slug, self.source) if self.source else ()
+        """The fields of the tensor on display, where it can be chosen."""
+        return () if self.whole else tensor_fields(self.slug, self.source)
 
     @property
     def all_fields(self) -> tuple[Field, ...]:

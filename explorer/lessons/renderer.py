@@ -9,7 +9,7 @@ import streamlit as st
 from explorer import charts, controls, frame, tensors
 from explorer.formulas import Convention, flowing
 from explorer.lessons.links import playground_link
-from explorer.lessons.model import BEATS, Awaited, Bench, Choices, Facts, Lesson, Place
+from explorer.lessons.model import BEATS, Awaited, Bench, Choices, Facts, Lesson, Place, Told
 from explorer.lessons.prose import words
 from explorer.lessons.scene import Scene
 from explorer.notation import short
@@ -40,7 +40,8 @@ def _body(lesson: Lesson) -> None:
         beat = controls.choice(lesson.beat)
         title = scene.subject.title
         named = {"tensor": title, "Tensor": title[0].upper() + title[1:]}
-        DRAW[beat](lesson, scene, {**lesson.facts(scene), **named})
+        facts = lesson.facts(scene)
+        DRAW[beat](lesson, scene, facts if isinstance(facts, Told) else {**facts, **named})
         _footer(lesson, scene, beat)
 
 
@@ -68,7 +69,7 @@ def _laboratory(lesson: Lesson) -> Scene:
 def _tensor(lesson: Lesson) -> tuple[str, int]:
     """Show the choice of a tensor where the lesson has one, and return its source and outlier."""
     if not lesson.tensor:
-        return "weights", 0
+        return lesson.source, 0
     source_field, outlier_field = lesson.tensor
     with st.container(width=220):
         source = controls.menu(source_field)
@@ -114,7 +115,8 @@ def _reveal(lesson: Lesson, scene: Scene, facts: Facts) -> None:
     yours = words()["none"] if chosen is None else asked.option(chosen).label.format_map(facts)
     left, other = st.columns(2)
     left.markdown(f"{words()['you_predicted']}  \n**{yours}**")
-    other.markdown(f"{words()['this_tensor_says']}  \n**{right}**")
+    says = words()["this_network_says" if lesson.whole else "this_tensor_says"]
+    other.markdown(f"{says}  \n**{right}**")
     st.markdown(lesson.prose.reveal.format_map(facts))
 
 

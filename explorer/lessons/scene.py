@@ -43,6 +43,20 @@ class Placed:
     bucket: int
 
 
+@dataclass(frozen=True)
+class Mix:
+    """Bits for each layer of a network, what shares a scale, and the bits of the uniform plan that sets the budget.
+
+    `layer` is the one of the sidebar.
+    """
+
+    model: str
+    layer: str
+    shared: str
+    uniform: int
+    bits: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Looked:
     """A block of the tensor that is looked into: its number and what is drawn of it."""
@@ -56,7 +70,8 @@ class Scene:
     """A tensor quantized as a whole; `place` says which value is followed, in per cent of the tensor's span.
 
     `held` is a number whose bits are looked into, `placed` says where centroids stand, `looked` is a block that is
-    looked into, and `compensated` what is known of methods that win accuracy back, where a laboratory does so.
+    looked into, `compensated` what is known of methods that win accuracy back, and `mix` how many bits each layer of a
+    network has, where a laboratory does so.
     """
 
     subject: Subject
@@ -66,13 +81,13 @@ class Scene:
     placed: Placed | None = None
     looked: Looked | None = None
     compensated: Compensated | None = None
+    mix: Mix | None = None
 
     @property
     def key(self) -> str:
         """What is on display, for caches and for answers that must not outlive it."""
-        return (
-            f"{self.subject.key}|{self.spec.key}|{self.place}|{self.placed}|{self.compensated and self.compensated.key}"
-        )
+        compensated = self.compensated and self.compensated.key
+        return f"{self.subject.key}|{self.spec.key}|{self.place}|{self.placed}|{compensated}|{self.mix}"
 
     @property
     def outcome(self) -> Outcome:

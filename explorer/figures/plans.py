@@ -1,0 +1,138 @@
+"""Plans of mixed precision: bytes against accuracy, and what was predicted against what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from explorer.figures import parts, theme
+from explorer.figures.theme import Canvas, Layout, Trace
+from explorer.notation import accuracy, count, short
+
+HEIGHT = 400
+KIB = 1024
+LOOKS = {  # colour, dash and marker, by kind of plan
+    "uniform": (theme.NEUTRAL, "dot", "square"),
+    "exact": (theme.ORIGINAL, "solid", "diamond"),
+    "greedy": (theme.ERROR, "dash", "circle"),
+    "yours": (theme.QUANTIZED, "solid", "star"),
+}
+
+
+@dataclass(frozen=True)
+class PlanPoint:
+    """A plan: its code (what a click gives), what it is called, its bytes, its accuracy, and both costs if known."""
+
+    code: str
+    title: str
+    size_bytes: int
+    accuracy: float
+    predicted: float | None = None
+    measured: float | None = None
+
+
+Kinds = Mapping[str, Sequence[PlanPoint]]
+
+
+def front_figure(kinds: Kinds, budget: int, canvas: Canvas) -> go.Figure:
+    """Draw accuracy against bytes, a line for each kind of plan, and the budget as an upright line."""
+    traces = []
+    for kind, points in kinds.items():
+        ordered = sorted(points, key=lambda point: point.size_bytes)
+        traces.append(
+            _trace(kind, ordered, [p.size_bytes / KIB for p in ordered], [100 * p.accuracy for p in ordered], True)
+        )
+    sizes = [point.size_bytes / KIB for points in kinds.values() for point in points] or [1.0]
+    low, high = 0.92 * min(sizes), 1.08 * max(sizes)
+    return theme.figure(
+        traces,
+        HEIGHT,
+        canvas,
+        margin={"l": 62, "r": 8, "t": 8, "b": 84},
+        xaxis=theme.axis("weights, KiB", type="log", range=[math.log10(low), math.log10(high)], **_ticks(low, high)),
+        yaxis=theme.axis("accuracy on calibration images, %"),
+        shapes=[parts.line(budget / KIB, "y", theme.NEUTRAL, "dash", 1)],
+        **_legend(canvas),
+    )
+
+
+def scatter_figure(kinds: Kinds, what: str, same_unit: bool, canvas: Canvas) -> go.Figure:
+    """Draw measured against predicted cost of plans; where both have one unit, with the line on which they agree."""
+    traces: list[Trace] = []
+    held = [
+        (point.predicted, point.measured)
+        for points in kinds.values()
+        for point in points
+        if point.predicted is not None and point.measured is not None and min(point.predicted, point.measured) > 0
+    ]
+    if held and same_unit:
+        ends = [min(min(pair) for pair in held), max(max(pair) for pair in held)]
+        agree = {"color": theme.NEUTRAL, "dash": theme.IDENTITY_DASH, "width": 1}
+        traces.append({"type": "scatter", "name": "agree", "x": ends, "y": ends, "mode": "lines", "line": agree,
+                       "hoverinfo": "skip"})  # fmt: skip
+    for kind, points in kinds.items():
+        shown = [p for p in points if (p.predicted or 0) > 0 and (p.measured or 0) > 0]
+        traces.append(_trace(kind, shown, [p.predicted or 0 for p in shown], [p.measured or 0 for p in shown], False))
+    xs, ys = ([pair[place] for pair in held] or [1.0] for place in (0, 1))
+    return theme.figure(
+        traces,
+        HEIGHT,
+        canvas,
+        margin={"l": 66, "r": 8, "t": 8, "b": 84},
+        xaxis=parts.error_axis("predicted: sum over layers", xs),
+        yaxis=parts.error_axis(f"measured: {what}", ys),
+        **_legend(canvas),
+    )
+
+
+def describe_plans(kinds: Kinds) -> str:
+    """Say in words what the figures show."""
+    said = (
+        f"{kind}: " + ", ".join(f"{count(p.size_bytes)} bytes {accuracy(p.accuracy)}" for p in points)
+        for kind, points in kinds.items()
+        if points
+    )
+    return "Plans by bytes and accuracy on calibration images. " + "; ".join(said) + "."
+
+
+def describe_scatter(kinds: Kinds, what: str) -> str:
+    """Say in words what the figure shows."""
+    pairs = [
+        f"{short(point.predicted)} → {short(point.measured)}"
+        for points in kinds.values()
+        for point in points
+        if point.predicted is not None and point.measured is not None
+    ]
+    return f"{what} of plans, predicted → measured: " + ", ".join(pairs) + "."
+
+
+def _trace(kind: str, points: Sequence[PlanPoint], x: Sequence[float], y: Sequence[float], joined: bool) -> Trace:
+    color, dash, symbol = LOOKS[kind]
+    return {
+        "type": "scatter",
+        "name": kind,
+        "x": list(x),
+        "y": list(y),
+        "customdata": [point.code for point in points],
+        "text": [point.title for point in points],
+        "mode": "lines+markers" if joined and kind != "yours" else "markers",
+        "line": {"color": color, "dash": dash, "width": 1},
+        "marker": {"color": color, "symbol": symbol, "size": 15 if kind == "yours" else 10},
+        "selected": {"marker": {"opacity": 1}},
+        "unselected": {"marker": {"opacity": 1}},
+        "hovertemplate": f"%{{text}}<br>%{{x:.4g}}, %{{y:.4g}}<extra>{kind}</extra>",
+    }
+
+
+def _ticks(low: float, high: float) -> Layout:
+    places = [tick for tick in (2.0**power for power in range(0, 24)) if low <= tick <= high]
+    places = sorted({*places, *(1.5 * tick for tick in places if 1.5 * tick <= high)})
+    return {"tickvals": places, "ticktext": [short(place) for place in places]}
+
+
+def _legend(canvas: Canvas) -> Layout:
+    place = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top", "font": {"color": canvas.ink}}
+    return {"showlegend": True, "legend": place}

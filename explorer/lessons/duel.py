@@ -1,0 +1,125 @@
+"""Your plan against the uniform one: on calibration images while you search, on test images when you ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from explorer.lessons import plans, watching
+from explorer.lessons.parts import numbers
+from explorer.lessons.plans import Bits
+from explorer.lessons.prose import read_prose
+from explorer.lessons.scene import Mix
+from explorer.notation import accuracy, count, short
+from quant_engine.network import Accuracy, Effect
+
+SLUG = "mixed"
+YOURS, UNIFORM = "yours", "uniform"
+
+
+def duel(mix: Mix) -> None:
+    """Draw both plans' accuracy on the images that the search may see, and the table of those scored on others."""
+    words = read_prose(SLUG).laboratory
+    rival = plans.uniform(mix)
+
+    def draw(found: dict[str, Any], waiting: bool) -> None:
+        _numbers(mix, found.get(_key(rival)), found.get(_key(mix)))
+
+    work: dict[str, Callable[[], Effect]] = {_key(one): _effect(one) for one in (rival, mix)}
+    watching.await_all(f"{SLUG}_duel", work, draw)
+    st.button(
+        words["score"],
+        key=f"{SLUG}_score",
+        icon=":material/visibility:",
+        on_click=_score,
+        args=(mix,),
+        disabled=mix.bits in scored(mix),
+    )
+    if scored(mix):
+        _tested(mix, rival)
+    else:
+        st.caption(words["score_none"])
+
+
+def scored(mix: Mix) -> list[Bits]:
+    """Return the plans that were scored on test images in this session, in order."""
+    kept: dict[tuple[str, str], list[Bits]] = st.session_state.setdefault(f"{SLUG}_scored", {})
+    return kept.setdefault((mix.model, mix.shared), [])
+
+
+def _score(mix: Mix) -> None:
+    """Score a plan and the uniform one on test images (a callback)."""
+    for bits in (plans.uniform(mix).bits, mix.bits):
+        if bits not in scored(mix):
+            scored(mix).append(bits)
+
+
+def _key(mix: Mix) -> str:
+    return f"{mix.model}|{mix.shared}|{plans.write_plan(mix.bits)}"
+
+
+def _effect(mix: Mix) -> Callable[[], Effect]:
+    return lambda: plans.effect_of(mix)
+
+
+def _test(mix: Mix) -> Callable[[], Effect]:
+    return lambda: plans.tested(mix)
+
+
+def _numbers(mix: Mix, uniform: Effect | None, yours: Effect | None) -> None:
+    words = read_prose(SLUG).laboratory
+    with numbers():
+        for name, found in (
+            (words["uniform_plan"].format(bits=_width(mix.uniform)), uniform),
+            (words["your_plan"], yours),
+        ):
+            note = "…" if found is None else words["loss_is"].format(loss=short(found.loss))
+            value = "…" if found is None else accuracy(found.accuracy.value)
+            st.metric(name, value, note, delta_color="off", delta_arrow="off", width=180)
+    if uniform is None or yours is None:
+        st.caption(words["measuring_plan"])
+        return
+    over = plans.size_of(mix) - plans.budget_of(mix)
+    ahead = yours.accuracy.correct - uniform.accuracy.correct
+    name = "over" if over > 0 else "same" if mix.bits == plans.uniform(mix).bits else (
+        "ahead" if ahead > 0 else "behind" if ahead < 0 else "level"
+    )  # fmt: skip
+    total = yours.accuracy.total
+    text = words[f"duel_{name}"].format(
+        over=count(max(over, 0)), images=abs(ahead), total=total, one=short(100 / total), bits=_width(mix.uniform)
+    )
+    st.markdown(text)
+
+
+def _width(width: int) -> str:
+    return "FP16" if width == plans.FLOAT_BITS else f"{width} bits"
+
+
+def _tested(mix: Mix, rival: Mix) -> None:
+    words, listed = read_prose(SLUG).laboratory, scored(mix)
+    every = {_key(one): one for one in (replace(mix, bits=bits) for bits in listed)}
+
+    def draw(found: dict[str, Any], waiting: bool) -> None:
+        st.table([_row(one, found.get(key)) for key, one in every.items()])
+        tried = sum(len(set(bits)) > 1 for bits in listed)
+        st.caption(words["scored_one" if tried < 2 else "scored_many"].format(n=tried))
+
+    watching.await_all(f"{SLUG}_test", {key: _test(one) for key, one in every.items()}, draw)
+
+
+def _row(mix: Mix, found: Effect | None) -> dict[str, str]:
+    seen = plans.findings(mix.model, mix.shared).plans.get(mix.bits)
+    return {
+        "plan": ", ".join(map(str, mix.bits)),
+        "bytes": count(plans.size_of(mix)),
+        "calibration images": "…" if seen is None else _interval(seen.accuracy),
+        "test images": "…" if found is None else _interval(found.accuracy),
+    }
+
+
+def _interval(measured: Accuracy) -> str:
+    low, high = measured.interval
+    return f"{accuracy(measured.value)} ({accuracy(low)} – {accuracy(high)})"

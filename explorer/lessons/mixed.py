@@ -1,0 +1,293 @@
+"""Lesson 8: mixed precision and sensitivity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from explorer import charts, compute, controls
+from explorer.fields import Choice, Number
+from explorer.formulas import Convention
+from explorer.lessons import plans, survey
+from explorer.lessons.duel import duel
+from explorer.lessons.model import Bench, Choices, Facts, Lesson, Option, Told
+from explorer.lessons.parts import SLIDER_WIDTH
+from explorer.lessons.plans import FLOAT_BITS, WIDTHS
+from explorer.lessons.prose import read_prose
+from explorer.lessons.scene import Mix, Scene
+from explorer.lessons.search import COST, PLAN, search
+from explorer.notation import count, latex, short
+from explorer.steppers import Row, steppers
+from quant_engine import QuantizerSpec
+from quant_engine.network import Trial, sensitivities
+
+SLUG = "mixed"
+SHARED = Choice(
+    f"{SLUG}_shared",
+    "One scale for each",
+    tuple(plans.SHARED),
+    "channel",
+    "Which weights share a scale: those of an output channel, or all of a layer. FP16 needs none.",
+)
+UNIFORM = Number(
+    f"{SLUG}_uniform", "Budget: uniform bits", 2, 8, 4, "Your plan may take the bytes of so many bits everywhere.",
+    whole=True,
+)  # fmt: skip
+PREDICTED_BITS = 3
+
+
+def laboratory(bench: Bench) -> Scene:
+    """Draw the steppers and the duel, the sensitivity of every layer, and what the optimiser finds."""
+    with bench.controls:
+        shared = controls.choice(SHARED)
+        with st.container(width=SLIDER_WIDTH):
+            uniform = controls.slider(UNIFORM)
+    mix = _mix(bench, shared, uniform)
+    left, right = st.columns([0.54, 0.46], gap="large")
+    with left:
+        _steppers(mix)
+    with right:
+        duel(mix)
+        _table(mix)
+    survey.survey(bench, mix)
+    search(bench, mix)
+    return scene_of(bench, mix)
+
+
+def scene_of(bench: Bench, mix: Mix) -> Scene:
+    """Return what is on display; its spec is that of the sidebar's layer."""
+    return Scene(bench.subject, _spec(mix, mix.layer), mix=mix)
+
+
+def _mix(bench: Bench, shared: str, uniform: int) -> Mix:
+    """Return the plan of the address, or the uniform one where that is of another network."""
+    layers = len(compute.network(bench.model).layers())
+    bits = plans.read_plan(controls.unshown(PLAN))
+    if bits and len(bits) != layers:
+        st.info(_words()["other_network"].format(given=len(bits), layers=layers, model=bench.model))
+        controls.assign({PLAN.key: ""})
+        bits = plans.read_plan(controls.unshown(PLAN))
+    return Mix(bench.model, bench.layer, shared, uniform, bits or (uniform,) * layers)
+
+
+def _words() -> dict[str, str]:
+    return dict(read_prose(SLUG).laboratory)
+
+
+def _steppers(mix: Mix) -> None:
+    layers = plans.network_of(mix).layers()
+    table = plans.sizes(mix).astype(int).tolist()
+    rows = [Row(name, info.parameters, tuple(table[place])) for place, (name, info) in enumerate(layers.items())]
+    steppers(
+        f"{SLUG}_steppers",
+        rows,
+        ["FP16" if width == FLOAT_BITS else str(width) for width in WIDTHS],
+        [WIDTHS.index(width) for width in mix.bits],
+        plans.budget_of(mix),
+        _stepped,
+        words=read_prose(SLUG).editor,
+        ink=charts.ink(),
+    )
+    with st.container(horizontal=True):
+        st.button(_words()["to_uniform"], key=f"{SLUG}_to_uniform", on_click=_set, args=((),))
+
+
+def _stepped(chosen: tuple[int, ...]) -> None:
+    """Take over what a hand has stepped to (a callback)."""
+    _set(tuple(WIDTHS[index] for index in chosen))
+
+
+def _set(bits: tuple[int, ...]) -> None:
+    controls.assign({PLAN.key: plans.write_plan(bits)})
+
+
+def _table(mix: Mix) -> None:
+    words = _words()
+    with st.expander(words["table_title"]):
+        st.table([{name: _cell(value) for name, value in row.items()} for row in plans.plan_rows(mix)])
+        with st.container(horizontal=True):
+            for name, text, kind in (
+                ("csv", plans.as_csv(mix), "text/csv"),
+                ("json", plans.as_json(mix), "application/json"),
+            ):
+                st.download_button(
+                    words[f"download_{name}"],
+                    text,
+                    f"{mix.model}-plan.{name}",
+                    kind,
+                    key=f"{SLUG}_download_{name}",
+                    icon=":material/download:",
+                    on_click="ignore",
+                )
+        st.caption(words["table_note"])
+
+
+def _cell(value: object) -> str:
+    return count(value) if isinstance(value, int) else str(value)
+
+
+def _spec(mix: Mix, layer: str) -> QuantizerSpec:
+    return plans.spec_of(mix, mix.bits[list(plans.network_of(mix).layers()).index(layer)])
+
+
+# --- what is asked and said -------------------------------------------------------------------------------------------
+
+
+def _shown(scene: Scene) -> Mix:
+    """Return the plan on display."""
+    assert scene.mix is not None
+    return scene.mix
+
+
+def _tried(scene: Scene) -> dict[str, float]:
+    """Return by how much the loss rises with each layer alone, as the prediction speaks of it: one scale a channel."""
+    return survey.rises(replace(_shown(scene), shared="channel"), PREDICTED_BITS)
+
+
+def most_sensitive(scene: Scene) -> str:
+    """Return the layer that the network minds most."""
+    found = _tried(scene)
+    return max(found, key=lambda layer: found[layer])
+
+
+def prediction(scene: Scene) -> str:
+    """Say which layer is the most sensitive."""
+    layers, most = list(plans.network_of(_shown(scene)).layers()), most_sensitive(scene)
+    places = {survey.biggest(_shown(scene)): "biggest", layers[0]: "first", layers[-1]: "last"}
+    return places.get(most, "other")
+
+
+def facts(scene: Scene) -> Facts:
+    """Return the numbers that the prose quotes; those that take measuring are measured when they are asked for."""
+    mix = _shown(scene)
+    layers = plans.network_of(mix).layers()
+    names, big = list(layers), survey.biggest(mix)
+    at = mix.bits[names.index(mix.layer)]
+
+    def rank() -> str:
+        found = _tried(scene)
+        return str(sorted(found, key=lambda layer: -found[layer]).index(big) + 1)
+
+    return Told(
+        {
+            "model": lambda: mix.model,
+            "layers": lambda: str(len(names)),
+            "biggest": lambda: big,
+            "biggest_weights": lambda: count(layers[big].parameters),
+            "biggest_share": lambda: f"{100 * layers[big].parameters / _weights(mix):.0f} %",
+            "first": lambda: names[0],
+            "first_weights": lambda: count(layers[names[0]].parameters),
+            "last": lambda: names[-1],
+            "tried": lambda: str(PREDICTED_BITS),
+            "most": lambda: most_sensitive(scene),
+            "most_rise": lambda: short(_tried(scene)[most_sensitive(scene)]),
+            "most_weights": lambda: count(layers[most_sensitive(scene)].parameters),
+            "biggest_rise": lambda: short(_tried(scene)[big]),
+            "rank": rank,
+            "layer": lambda: mix.layer,
+            "at": lambda: "FP16" if at == FLOAT_BITS else f"{at} bits",
+            "uniform": lambda: str(mix.uniform),
+            "size": lambda: count(plans.size_of(mix)),
+            "budget": lambda: count(plans.budget_of(mix)),
+            "next": lambda: next_bit(scene) or "none",
+            "next_fall": lambda: _fall_text(scene, next_bit(scene)),
+            "next_bytes": lambda: _bytes_text(scene, next_bit(scene)),
+        }
+    )
+
+
+def _weights(mix: Mix) -> int:
+    return sum(info.parameters for info in plans.network_of(mix).layers().values())
+
+
+def written(scene: Scene, convention: Convention) -> Sequence[str]:
+    """Write out the predicted rise of the loss of the sidebar's layer, beside the measured one, and the budget."""
+    mix = _shown(scene)
+    network = plans.network_of(mix)
+    at = mix.bits[list(network.layers()).index(mix.layer)]
+    expected = survey.predicted(mix, mix.layer, scene.spec).loss_increase
+    n = network.layers()[mix.layer].parameters
+    measured = _alone(mix, mix.layer)
+    sizes = [row["bytes"] for row in plans.plan_rows(mix)]
+    relation = r"\le" if sum(sizes) <= plans.budget_of(mix) else ">"
+    name = mix.layer.replace("_", r"\_")
+    return (
+        r"\Delta L \approx \tfrac12\, \delta^\top H\, \delta \approx \tfrac12 \sum_i F_i\, \delta_i^2, \qquad "
+        r"\delta = \hat w - w, \quad F_i = \frac1n \sum_n \left(\frac{\partial L_n}{\partial w_i}\right)^2",
+        rf"\text{{{name}}},\; b = {at}: \quad \tfrac12 \cdot {n} \cdot {latex(2 * expected / n)} = {latex(expected)}"
+        rf" \qquad \text{{measured }} {latex(measured)}",
+        r"\sum_\ell \mathrm{bytes}_\ell(b_\ell) = "
+        + " + ".join(str(size) for size in sizes)
+        + rf" = {sum(sizes)} {relation} {plans.budget_of(mix)}",
+    )
+
+
+def _alone(mix: Mix, layer: str) -> float:
+    """Return by how much the loss rises with one layer alone as the plan has it."""
+    known = plans.findings(mix.model, mix.shared).trials
+    trial = Trial(layer, _spec(mix, layer))
+    for _ in sensitivities(plans.network_of(mix), [trial], known):
+        pass
+    return known[trial.key].loss - survey.plain_of(mix).loss
+
+
+def _grown(mix: Mix, place: int) -> Mix | None:
+    """Return the plan with the next wider choice for one layer, None where there is none."""
+    at = WIDTHS.index(mix.bits[place])
+    if at + 1 == len(WIDTHS):
+        return None
+    return replace(mix, bits=(*mix.bits[:place], WIDTHS[at + 1], *mix.bits[place + 1 :]))
+
+
+def steps_up(scene: Scene) -> dict[str, tuple[float, int]]:
+    """Return for each layer that can grow: by how much its next step lowers the measured loss, and its bytes."""
+    mix = _shown(scene)
+    now, size = plans.effect_of(mix).loss, plans.size_of(mix)
+    found = {}
+    for place, layer in enumerate(plans.network_of(mix).layers()):
+        if (grown := _grown(mix, place)) is not None:
+            found[layer] = now - plans.effect_of(grown).loss, plans.size_of(grown) - size
+    return found
+
+
+def next_bit(scene: Scene) -> str | None:
+    """Return the layer whose next step lowers the loss most for its bytes; None where all have the widest choice."""
+    found = steps_up(scene)
+    return max(found, key=lambda layer: found[layer][0] / found[layer][1], default=None)
+
+
+def question(scene: Scene) -> Choices:
+    """Ask which layer gets the next bit."""
+    mix, found = _shown(scene), steps_up(scene)
+    right, layers = next_bit(scene), list(plans.network_of(mix).layers())
+    if right is None:
+        return Choices((Option("right", "none: all have 16 bits"), Option("biggest", survey.biggest(mix))), "right")
+    errors = {layer: survey.predicted(mix, layer, _spec(mix, layer)).weight_mse for layer in found}
+    wrong = {
+        "biggest": max(found, key=lambda layer: plans.network_of(mix).layers()[layer].parameters),
+        "error": max(errors, key=lambda layer: errors[layer]),
+        "most": max(found, key=lambda layer: found[layer][0]),
+        "last": layers[-1],
+        "first": layers[0],
+        "dearest": max(found, key=lambda layer: found[layer][1]),
+        "least": min(found, key=lambda layer: found[layer][0] / found[layer][1]),
+    }
+    taken = {right: "right"}
+    for key, layer in wrong.items():
+        if layer in found:
+            taken.setdefault(layer, key)
+    return Choices(tuple(Option(taken[layer], layer) for layer in layers if layer in taken), "right")
+
+
+def _fall_text(scene: Scene, layer: str | None) -> str:
+    return short(steps_up(scene)[layer][0]) if layer else "0"
+
+
+def _bytes_text(scene: Scene, layer: str | None) -> str:
+    return count(steps_up(scene)[layer][1]) if layer else "0"
+
+
+FIELDS = (SHARED, UNIFORM, PLAN, survey.METRIC, survey.SCOPE, survey.AT, COST)
+LESSON = Lesson(8, SLUG, FIELDS, laboratory, prediction, facts, written, question, source="all weights")

@@ -1,0 +1,167 @@
+"""Plans of mixed precision, as the lesson has them: what a layer may be, bytes, and effects that are found once."""
+
+from __future__ import annotations
+
+import csv
+import io
+import pathlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer import compute
+from explorer.lessons.scene import Mix
+from quant_engine import IntFormat, MinMSE, PerChannel, PerTensor, QuantizationPlan, QuantizerSpec
+from quant_engine.granularity import Granularity
+from quant_engine.network import Effect, Network, Prediction, layer_sizes, mixed_candidates, weight_plan
+from quant_engine.network.sensitivity import Key
+
+BETWEEN = "_"
+FLOAT_BITS = 16
+SHARED: dict[str, Granularity] = {"channel": PerChannel(0), "layer": PerTensor()}
+Bits = tuple[int, ...]
+
+
+def candidates(shared: str) -> list[QuantizerSpec]:
+    """Return what a layer may be: integers of 2 to 8 bits with the range of least error, or 16-bit floats."""
+    return mixed_candidates(QuantizerSpec(IntFormat(4), SHARED[shared], clipping=MinMSE()))
+
+
+WIDTHS: Bits = tuple(int(spec.format.bits) for spec in candidates("channel"))
+
+
+def read_plan(text: str) -> Bits:
+    """Read what `write_plan` has written.
+
+    >>> read_plan("4_16_2"), read_plan("")
+    ((4, 16, 2), ())
+    """
+    return tuple(int(part) for part in text.split(BETWEEN)) if text else ()
+
+
+def write_plan(bits: Sequence[int]) -> str:
+    """Write the bits of each layer for an address."""
+    return BETWEEN.join(str(width) for width in bits)
+
+
+def is_plan(text: str) -> bool:
+    """Say whether text is bits of layers as an address has them.
+
+    >>> is_plan("4_16_2"), is_plan("4_9"), is_plan("4_x"), is_plan("")
+    (True, False, False, True)
+    """
+    return not text or all(part in {str(width) for width in WIDTHS} for part in text.split(BETWEEN))
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What has been measured of one network with one way to share scales; kept for all who look at it.
+
+    Effects are those of trials, by their keys, and of whole plans, by their bits, on the calibration images.
+    """
+
+    trials: dict[Key, Effect] = field(default_factory=dict)
+    predictions: dict[tuple[str, str], Prediction] = field(default_factory=dict)
+    plans: dict[Bits, Effect] = field(default_factory=dict)
+    tested: dict[Bits, Effect] = field(default_factory=dict)
+    fronts: dict[str, list[Bits]] = field(default_factory=dict)  # plans that a search has found, by its name
+    costs: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # of layers at every width, by their name
+
+
+def findings(model: str, shared: str) -> Findings:
+    """Return what has been found so far."""
+    found: Findings = compute.kept(f"mixed_findings|{model}|{shared}", Findings)
+    return found
+
+
+def network_of(mix: Mix) -> Network:
+    """Return the network."""
+    return compute.network(mix.model)
+
+
+def sizes(mix: Mix) -> NDArray[np.float64]:
+    """Return the whole bytes of each layer under each choice."""
+    found: NDArray[np.float64] = compute.kept(
+        f"mixed_sizes|{mix.model}|{mix.shared}", lambda: layer_sizes(network_of(mix), candidates(mix.shared))
+    )
+    return found
+
+
+def size_of(mix: Mix, bits: Bits | None = None) -> int:
+    """Return the bytes of a plan."""
+    chosen = [WIDTHS.index(width) for width in (mix.bits if bits is None else bits)]
+    return int(sizes(mix)[np.arange(len(chosen)), chosen].sum())
+
+
+def uniform(mix: Mix) -> Mix:
+    """Return the uniform plan that sets the budget."""
+    return replace(mix, bits=(mix.uniform,) * len(mix.bits))
+
+
+def budget_of(mix: Mix) -> int:
+    """Return the bytes that a plan may take."""
+    return size_of(uniform(mix))
+
+
+def spec_of(mix: Mix, width: int) -> QuantizerSpec:
+    """Return what a layer of some bits is."""
+    return candidates(mix.shared)[WIDTHS.index(width)]
+
+
+def engine_plan(mix: Mix) -> QuantizationPlan:
+    """Return the plan as the engine has it."""
+    layers = network_of(mix).layers()
+    return weight_plan({name: spec_of(mix, width) for name, width in zip(layers, mix.bits, strict=True)})
+
+
+def effect_of(mix: Mix) -> Effect:
+    """Return the effect of a plan on the calibration images, found once."""
+    known = findings(mix.model, mix.shared).plans
+    if mix.bits not in known:
+        known[mix.bits] = network_of(mix).effect(engine_plan(mix))
+    return known[mix.bits]
+
+
+def tested(mix: Mix) -> Effect:
+    """Return the effect of a plan on the test images, found once."""
+    known = findings(mix.model, mix.shared).tested
+    if mix.bits not in known:
+        known[mix.bits] = network_of(mix).effect(engine_plan(mix), "test")
+    return known[mix.bits]
+
+
+def plan_rows(mix: Mix) -> list[dict[str, Any]]:
+    """Return one record for each layer: its format, bits and bytes."""
+    chosen = [WIDTHS.index(width) for width in mix.bits]
+    return [
+        {
+            "layer": name,
+            "format": "FP16" if width == FLOAT_BITS else f"int{width} per {mix.shared}",
+            "bits": width,
+            "weights": info.parameters,
+            "bytes": int(sizes(mix)[place, chosen[place]]),
+        }
+        for place, ((name, info), width) in enumerate(zip(network_of(mix).layers().items(), mix.bits, strict=True))
+    ]
+
+
+def as_csv(mix: Mix) -> str:
+    """Return the plan as a table of comma-separated values."""
+    text = io.StringIO()
+    rows = plan_rows(mix)
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_json(mix: Mix) -> str:
+    """Return the plan as `QuantizationPlan.save` writes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = pathlib.Path(folder) / "plan.json"
+        engine_plan(mix).save(target)
+        return target.read_text(encoding="utf-8")

@@ -1,0 +1,247 @@
+"""Plans that the optimiser finds: exactly from layer costs, greedily from whole plans; a click loads one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import streamlit as st
+
+from explorer import charts, controls
+from explorer.fields import Choice, Coded
+from explorer.figures.plans import (
+    Kinds,
+    PlanPoint,
+    describe_plans,
+    describe_scatter,
+    front_figure,
+    scatter_figure,
+)
+from explorer.lessons import plans, watching
+from explorer.lessons.model import Bench
+from explorer.lessons.plans import WIDTHS, Bits
+from explorer.lessons.prose import read_prose
+from explorer.lessons.scene import Mix
+from explorer.lessons.survey import plain_of
+from explorer.slices import Sliced
+from quant_engine import QuantError
+from quant_engine.allocation import allocate
+from quant_engine.network import Effect, greedy_search, layer_costs, sensitivities, trials
+
+SLUG = "mixed"
+EXACT, GREEDY = f"{SLUG}_exact", f"{SLUG}_greedy"
+BUDGETS = 13  # from 2 bits everywhere to 8
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a layer costs: its name in the engine, how a whole plan is measured beside it, and by what greedy goes."""
+
+    engine: str
+    title: str
+    same_unit: bool
+    greedy: str
+
+    def of(self, found: Effect, plain: Effect) -> float:
+        """Return what is measured of a whole plan."""
+        if self.engine == "divergence":
+            return found.divergence
+        if self.engine == "accuracy":
+            return plain.accuracy.value - found.accuracy.value
+        return found.loss - plain.loss
+
+
+COSTS = {
+    "KL": Cost("divergence", "KL divergence, nats", True, "divergence"),
+    "loss": Cost("loss", "rise of the loss", True, "loss"),
+    "accuracy": Cost("accuracy", "accuracy lost, as a share", True, "accuracy"),
+    "Fisher": Cost("predicted loss", "rise of the loss", True, "loss"),
+    "weight error": Cost("predicted error", "rise of the loss", False, "loss"),
+}
+COST = Choice(
+    f"{SLUG}_cost",
+    "Cost of a layer",
+    tuple(COSTS),
+    "KL",
+    "What the exact plan sums up and makes as small as it can be: measured with each layer quantized alone (KL, loss, "
+    "accuracy), or predicted (Fisher: ½ Σ F δ²; weight error: Σ δ²). Greedy goes by the same measure of whole plans, "
+    "and by the loss where the cost is predicted.",
+)
+PLAN = Coded(f"{SLUG}_plan", "Bits by layer", plans.is_plan, f"{', '.join(map(str, WIDTHS))} with _ between them")
+
+
+def exact_of(mix: Mix, name: str) -> Sliced:
+    """Return the work of measuring what every layer costs at every width, and then the best plans of many budgets."""
+    network, found, cost = plans.network_of(mix), plans.findings(mix.model, mix.shared), COSTS[name]
+    wanted = trials(network, plans.candidates(mix.shared)) if not cost.engine.startswith("predicted") else []
+
+    def steps() -> Iterator[object]:
+        yield plain_of(mix)
+        yield from sensitivities(network, wanted, found.trials)
+        found.costs[name] = layer_costs(network, plans.candidates(mix.shared), cost.engine, found.trials)
+        yield None
+        yield from _uniform(mix)
+        for budget in _budgets(mix):
+            bits = best_plan(mix, name, budget)
+            plans.effect_of(replace(mix, bits=bits))
+            found.fronts.setdefault(f"{EXACT}|{name}", []).append(bits)
+            yield bits
+
+    return Sliced(steps(), len(wanted) + 2 + len(WIDTHS) + len(_budgets(mix)))
+
+
+def greedy_of(mix: Mix, name: str) -> Sliced:
+    """Return the work of stepping down from 16-bit floats everywhere, each plan measured as a whole."""
+    network, found = plans.network_of(mix), plans.findings(mix.model, mix.shared)
+    search = greedy_search(network, plans.candidates(mix.shared), 0, COSTS[name].greedy)
+
+    def steps() -> Iterator[object]:
+        yield from _uniform(mix)
+        for step in search:
+            bits = tuple(int(spec.format.bits) for spec in step.choices.values())
+            found.plans[bits] = step.measured
+            found.fronts.setdefault(f"{GREEDY}|{COSTS[name].greedy}", []).append(bits)
+            yield bits
+
+    return Sliced(steps(), len(WIDTHS) + 1 + len(mix.bits) * (len(WIDTHS) - 1))
+
+
+def _uniform(mix: Mix) -> Iterator[object]:
+    for width in WIDTHS:
+        yield plans.effect_of(plans.uniform(replace(mix, uniform=width)))
+
+
+def _budgets(mix: Mix) -> list[float]:
+    """Return the bytes of uniform plans of 2 to 8 bits, and those half-way between them."""
+    whole = plans.sizes(mix).sum(axis=0)[: WIDTHS.index(8) + 1].tolist()
+    return sorted([*whole, *((a + b) / 2 for a, b in pairwise(whole))])
+
+
+def best_plan(mix: Mix, name: str, budget: float) -> Bits:
+    """Return the plan of least summed cost within a budget of bytes, exactly."""
+    costs = plans.findings(mix.model, mix.shared).costs[name]
+    return tuple(WIDTHS[choice] for choice in allocate(costs, plans.sizes(mix), budget))
+
+
+def greedy_plan(mix: Mix, name: str) -> Bits | None:
+    """Return the first plan on greedy's way down that fits the budget."""
+    steps = plans.findings(mix.model, mix.shared).fronts.get(f"{GREEDY}|{COSTS[name].greedy}", [])
+    return next((bits for bits in steps if plans.size_of(mix, bits) <= plans.budget_of(mix)), None)
+
+
+def search(bench: Bench, mix: Mix) -> None:
+    """Draw the buttons, the front with plans to click, and predicted beside measured."""
+    words = read_prose(SLUG).laboratory
+    st.subheader(words["search_title"])
+    st.markdown(words["search_lead"])
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        with st.container(width=170):
+            name = controls.menu(COST)
+        for kind in (EXACT, GREEDY):
+            st.button(
+                words[kind.removeprefix(f"{SLUG}_")],
+                key=f"{kind}_run",
+                icon=":material/play_arrow:",
+                on_click=_ask,
+                args=(kind, _key(mix, kind, name)),
+            )
+    for kind, work in ((EXACT, exact_of), (GREEDY, greedy_of)):
+        _watch(mix, name, kind, work)
+    st.fragment(_drawn, run_every=watching.TICK if _going(mix, name) else None)(bench, mix, name)
+
+
+def _key(mix: Mix, kind: str, name: str) -> str:
+    return f"{mix.model}|{mix.shared}|{name if kind == EXACT else COSTS[name].greedy}"
+
+
+def _going(mix: Mix, name: str) -> bool:
+    return any(watching.asked(kind) == _key(mix, kind, name) for kind in (EXACT, GREEDY))
+
+
+def _ask(kind: str, key: str) -> None:
+    """Begin to search, and take over the plan when it is there (a callback)."""
+    watching.start(kind, key)
+    st.session_state[f"{kind}_wanted"] = True
+
+
+def _watch(mix: Mix, name: str, kind: str, work: object) -> None:
+    """Draw how far a search is; where it has found what was asked for, put the plan into the steppers."""
+    words, key = read_prose(SLUG).laboratory, _key(mix, kind, name)
+    if watching.asked(kind) != key:
+        return
+
+    def draw(sliced: Sliced) -> None:
+        found = _found(mix, name, kind)
+        if found is not None and st.session_state.pop(f"{kind}_wanted", False):
+            controls.assign({PLAN.key: plans.write_plan(found)})
+            st.rerun()
+
+    making = (lambda: exact_of(mix, name)) if kind == EXACT else (lambda: greedy_of(mix, name))
+    watching.watch(kind, key, making, words[f"{kind.removeprefix(f'{SLUG}_')}_running"], draw)
+
+
+def _found(mix: Mix, name: str, kind: str) -> Bits | None:
+    if kind == GREEDY:
+        return greedy_plan(mix, name)
+    known = plans.findings(mix.model, mix.shared).costs
+    try:
+        return best_plan(mix, name, plans.budget_of(mix)) if name in known else None
+    except QuantError:
+        return None
+
+
+def kinds_of(mix: Mix, name: str) -> Kinds:
+    """Return the plans that have been measured, by kind."""
+    found = plans.findings(mix.model, mix.shared)
+    every = {
+        "uniform": [(width,) * len(mix.bits) for width in WIDTHS],
+        "exact": found.fronts.get(f"{EXACT}|{name}", []),
+        "greedy": found.fronts.get(f"{GREEDY}|{COSTS[name].greedy}", []),
+        "yours": [mix.bits],
+    }
+    return {
+        kind: [_point(mix, name, bits) for bits in dict.fromkeys(listed) if bits in found.plans]
+        for kind, listed in every.items()
+    }
+
+
+def _point(mix: Mix, name: str, bits: Bits) -> PlanPoint:
+    found, cost = plans.findings(mix.model, mix.shared), COSTS[name]
+    effect, plain, costs = found.plans[bits], found.plans.get(()), found.costs.get(name)
+    chosen = [WIDTHS.index(width) for width in bits]
+    return PlanPoint(
+        plans.write_plan(bits),
+        ", ".join(map(str, bits)),
+        plans.size_of(mix, bits),
+        effect.accuracy.value,
+        None if costs is None else float(costs[np.arange(len(chosen)), chosen].sum()),
+        None if plain is None else cost.of(effect, plain),
+    )
+
+
+def _drawn(bench: Bench, mix: Mix, name: str) -> None:
+    words, kinds, cost = read_prose(SLUG).laboratory, kinds_of(mix, name), COSTS[name]
+    if not any(kinds[kind] for kind in ("exact", "greedy")):
+        st.caption(words["search_none"])
+        return
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.markdown(words["front_title"])
+        figure = front_figure(kinds, plans.budget_of(mix), bench.canvas)
+        charts.pick(figure, f"{SLUG}_chart_front", describe_plans(kinds), _load)
+    with right:
+        st.markdown(words["scatter_title"])
+        if name in plans.findings(mix.model, mix.shared).costs:
+            scatter = scatter_figure(kinds, cost.title, cost.same_unit, bench.canvas)
+            charts.pick(scatter, f"{SLUG}_chart_scatter", describe_scatter(kinds, cost.title), _load)
+        else:
+            st.caption(words["scatter_none"])
+    st.caption(words["front_note"])
+
+
+def _load(code: str) -> None:
+    """Put a plan that was clicked into the steppers (a callback)."""
+    if plans.is_plan(code):
+        controls.assign({PLAN.key: code})

@@ -1,0 +1,5 @@
+"""Bits for each layer under a budget, to step up and down; bytes are added up in the browser."""
+
+from explorer.steppers.mount import Row, steppers
+
+__all__ = ["Row", "steppers"]
