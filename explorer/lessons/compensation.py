@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import streamlit as st
@@ -12,14 +12,15 @@ from explorer.fields import Choice, Number
 from explorer.formulas import Convention
 from explorer.lessons import gradients, moves
 from explorer.lessons.compensated import Compensated
-from explorer.lessons.laps import CLIPPED, GRANULARITIES, accuracy_of, setting_of
-from explorer.lessons.model import Awaited, Bench, Choices, Facts, Lesson, Option
+from explorer.lessons.laps import CLIPPED, GRANULARITIES, Baselines, accuracy_of, setting_of
+from explorer.lessons.model import Awaited, Bench, Choices, Facts, Lesson, Option, Told
 from explorer.lessons.parts import SLIDER_WIDTH
 from explorer.lessons.prose import method_words, read_prose
 from explorer.lessons.race import race_laboratory, start
-from explorer.lessons.raced import DATA_FREE, SLUG, Raced, described
+from explorer.lessons.raced import DATA_FREE, SLUG, Raced, described, shared_name
 from explorer.lessons.scene import Scene
 from explorer.notation import accuracy, count, latex, share, short
+from quant_engine.network import Accuracy
 from quant_engine.network.compensation import METHODS
 
 FLOAT = "float32"
@@ -36,6 +37,7 @@ SHARED = Choice(
 )
 FIELDS = (BITS, ACTIVATIONS, SHARED, moves.SHOWN, gradients.STEP)
 STEPS = {"none": 0.0, "quarter": 0.25, "half": 0.5, "most": 0.75, "all": 1.0}  # shares of the loss won back
+UNKNOWN = "…"
 LITTLE = 0.01  # of accuracy: less is no loss to speak of
 
 
@@ -69,34 +71,40 @@ def prediction(scene: Scene) -> str | None:
 
 def facts(scene: Scene) -> Facts:
     """Return the numbers that the prose quotes."""
-    raced, stepped = _raced(scene), _shown(scene).stepped
-    base = raced.baselines
-    found = (
-        {}
-        if base is None
-        else {"plain": base.plain, **{name: accuracy_of(lap) for name, lap in raced.standing.items()}}
+    return Told(
+        {
+            "model": lambda: _raced(scene).model,
+            "layer": lambda: _shown(scene).layer,
+            "bits": lambda: str(_raced(scene).setting.weight.format.bits),
+            "activations": lambda: _activations(_raced(scene)),
+            "shared": lambda: shared_name(_raced(scene).setting),
+            "setting": lambda: described(_raced(scene).setting),
+            "plain": lambda: _baseline(scene, lambda base: base.plain),
+            "nearest": lambda: _baseline(scene, lambda base: accuracy_of(base.nearest)),
+            "clipped": lambda: _baseline(scene, lambda base: accuracy_of(base.clipped)),
+            "regained": lambda: _regained(_raced(scene).baselines),
+            "n": lambda: count(base.plain.total) if (base := _raced(scene).baselines) else UNKNOWN,
+            "standing": lambda: _standing(_raced(scene)),
+            "scores": lambda: _scores(_raced(scene)),
+            "weights": lambda: count(scene.subject.values.size),
+            "start": lambda: short(_shown(scene).stepped.start),
+            "step": lambda: short(_shown(scene).stepped.step),
+            "least": lambda: short(_shown(scene).stepped.least),
+            "slope": lambda: short(_shown(scene).stepped.slope),
+        }
     )
-    regained = base.regained(accuracy_of(base.clipped)) if base else None
-    return {
-        "model": raced.model,
-        "layer": _shown(scene).layer,
-        "bits": str(raced.setting.weight.format.bits),
-        "activations": _activations(raced),
-        "shared": next(n for n, shape in GRANULARITIES.items() if shape == raced.setting.weight.granularity),
-        "setting": described(raced.setting),
-        "plain": accuracy(found["plain"].value) if found else "…",
-        "nearest": accuracy(found["nearest"].value) if found else "…",
-        "clipped": accuracy(found[CLIPPED].value) if found else "…",
-        "regained": "…" if not found else "nothing, since nothing was lost" if regained is None else share(regained),
-        "n": count(base.plain.total) if base else "…",
-        "standing": _standing(raced),
-        "scores": _scores(raced),
-        "weights": count(scene.subject.values.size),
-        "start": short(stepped.start),
-        "step": short(stepped.step),
-        "least": short(stepped.least),
-        "slope": short(stepped.slope),
-    }
+
+
+def _baseline(scene: Scene, chosen: Callable[[Baselines], Accuracy]) -> str:
+    base = _raced(scene).baselines
+    return accuracy(chosen(base).value) if base else UNKNOWN
+
+
+def _regained(base: Baselines | None) -> str:
+    if base is None:
+        return UNKNOWN
+    regained = base.regained(accuracy_of(base.clipped))
+    return read_prose(SLUG).laboratory["nothing_lost"] if regained is None else share(regained)
 
 
 def _activations(raced: Raced) -> str:

@@ -12,7 +12,7 @@ from quant_engine import QuantizationPlan
 from quant_engine.network.compensation import METHODS, Setting
 
 SLUG = "compensation"
-SLOW = ("AdaRound", "QAT", "synthetic data")  # half a minute and more; all others take seconds
+SLOW = ("AdaRound", "QAT", "QAT with PACT", "synthetic data")  # half a minute and more; all others take seconds
 DATA_FREE = ("ranges from BatchNorm", "Gaussian data", "synthetic data")
 
 
@@ -24,8 +24,12 @@ def contestants() -> list[str]:
 def described(setting: Setting) -> str:
     """Return a setting in a few characters."""
     activation = setting.activation.format.bits if setting.activation else "32"
-    shared = next(name for name, shape in GRANULARITIES.items() if shape == setting.weight.granularity)
-    return f"W{setting.weight.format.bits}A{activation}, {shared}"
+    return f"W{setting.weight.format.bits}A{activation}, {shared_name(setting)}"
+
+
+def shared_name(setting: Setting) -> str:
+    """Return what shares a scale of the weights."""
+    return next(name for name, shape in GRANULARITIES.items() if shape == setting.weight.granularity)
 
 
 @dataclass(frozen=True)
