@@ -29,7 +29,7 @@ class Schedule:
 
     epochs: int
     batch: int = 100
-    rate: float = 1e-3
+    rate: float = 2e-3
     step_rate: float = 1e-2
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from quant_engine.network.effects import effect
 from quant_engine.network.network import Network
 from quant_engine.plan import QuantizationPlan
 
-SCHEDULE = Schedule(epochs=15)
+SCHEDULE = Schedule(epochs=12)
 
 
 def qat(network: Network, setting: Setting, rule: Rule = "LSQ", schedule: Schedule = SCHEDULE) -> Iterator[Stage]:
