@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from functools import partial
 
 from quant_engine.errors import QuantError
-from quant_engine.network.compensation.layerwise import corrected, learned_rounding, second_order
-from quant_engine.network.compensation.rescaling import activation_aware, equalized, smoothed
 from quant_engine.network.compensation.data_free import (
     batch_norm_ranges,
     gaussian_data,
@@ -14,7 +12,9 @@ from quant_engine.network.compensation.data_free import (
     synthetic_data,
     synthetic_images,
 )
+from quant_engine.network.compensation.layerwise import corrected, learned_rounding, second_order
 from quant_engine.network.compensation.qat import qat
+from quant_engine.network.compensation.rescaling import activation_aware, equalized, smoothed
 from quant_engine.network.compensation.rounding import clipped, nearest, uniform_plan
 from quant_engine.network.compensation.stages import Method, Setting, Stage
 from quant_engine.network.network import Network
