@@ -403,3 +403,24 @@ def requantized(total, multiplier, shift, once):
         return (total * multiplier + (1 << (places - 1))) >> places
     left = max(min(total << max(shift, 0), 2**31 - 1), -(2**31))
     return divide_by_power(high_multiply(left, multiplier), max(-shift, 0))
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+def learned_step_gradients(x, step, lowest, highest, upstream, rule):
+    """Return the straight-through gradient of every value and the step's, value by value.
+
+    Written from Esser et al. 2020, equations 1 to 5, and Choi et al. 2018, equation 3 (for α = step · highest).
+    """
+    by_value, by_step = np.zeros_like(x), 0.0
+    for i in np.ndindex(x.shape):
+        ratio = x[i] / step
+        if ratio > highest:
+            slope, by_value[i] = highest, 0.0
+        elif ratio < lowest:
+            slope, by_value[i] = lowest, 0.0
+        else:
+            slope, by_value[i] = (np.rint(ratio) - ratio if rule == "LSQ" else 0.0), upstream[i]
+        by_step += upstream[i] * slope
+    return by_value, by_step

@@ -56,11 +56,13 @@ class Conv:
 
     def run(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Apply the step with its BatchNorm folded into weight and bias."""
+        return self.convolve(x, weight, bias).relu_()
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Apply the convolution alone."""
         from torch.nn import functional
 
-        return functional.relu(
-            functional.conv2d(x, weight, bias, padding=self.kernel // 2, groups=self.groups), inplace=True
-        )
+        return functional.conv2d(x, weight, bias, padding=self.kernel // 2, groups=self.groups)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from quant_engine.inputs import Float32Array
+from quant_engine.errors import QuantError
+from quant_engine.inputs import Float32Array, as_float32
 from quant_engine.network.architectures import NORM_SUFFIX, Architecture, Linear, Shape, Weighted
 from quant_engine.network.folding import BatchNorm, fold_batch_norm
 
@@ -73,6 +74,23 @@ def read_layers(
             step.name, _kind(step), weight.shape, input_shape, one_sided, step.output_shape(input_shape), holder
         )
     return layers, parameters
+
+
+def with_others(parameters: Parameters, others: Parameters) -> Parameters:
+    """Return the parameters with those of some layers replaced by copies (read-only) of others.
+
+    Raises:
+        QuantError: for arrays of other shapes.
+    """
+    given = dict(parameters)
+    for name, (weight, bias) in others.items():
+        shapes = tuple(array.shape for array in parameters[name])
+        if (weight.shape, bias.shape) != shapes:
+            raise QuantError(f"layer {name!r} has {shapes}; its new parameters have {weight.shape}, {bias.shape}")
+        given[name] = as_float32(weight).copy(), as_float32(bias).copy()
+        for array in given[name]:
+            array.flags.writeable = False
+    return given
 
 
 def read_norms(architecture: Architecture, stored: Mapping[str, Float32Array]) -> dict[str, BatchNorm]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, as_float32
+from quant_engine.inputs import Float32Array
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.activations import LayerChange, layer_change
 from quant_engine.network.architectures import ARCHITECTURES, Architecture
@@ -24,7 +24,7 @@ from quant_engine.network.files import BUILTIN
 from quant_engine.network.fisher import diagonal_fisher
 from quant_engine.network.folding import BatchNorm
 from quant_engine.network.images import Split, as_images, read_images
-from quant_engine.network.layers import LayerInfo, read_layers, read_norms
+from quant_engine.network.layers import LayerInfo, Parameters, read_layers, read_norms, with_others
 from quant_engine.network.planning import check_shared, refuse_unfit
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
@@ -47,18 +47,13 @@ class Network:
 
         self.name = name
         self.title = architecture.title
-        self._architecture = architecture
+        self.architecture = architecture
         stored = load((BUILTIN / f"{name}.safetensors").read_bytes())
         self._layers, self._parameters = read_layers(architecture, stored)
         self._norms = read_norms(architecture, stored)
         self._runners: dict[str, Runner] = {}
         self._plain: dict[str, Float32Array] = {}  # logits in floating point
         self._lock = threading.Lock()
-
-    @property
-    def architecture(self) -> Architecture:
-        """The steps that the network runs through, as data."""
-        return self._architecture
 
     def layers(self) -> MappingProxyType[str, LayerInfo]:
         """Return the layers that have a weight, in the order in which they run."""
@@ -92,7 +87,7 @@ class Network:
         """
         return MappingProxyType(self._norms)
 
-    def with_parameters(self, parameters: Mapping[str, tuple[Float32Array, Float32Array]]) -> Network:
+    def with_parameters(self, parameters: Parameters) -> Network:
         """Return this network with other weights and biases, in floating point, for some layers.
 
         Data and layers are the same; this network stays as it is.
@@ -106,17 +101,10 @@ class Network:
             >>> halved.evaluate() == network.evaluate()
             True
         """
-        other = Network(self.name, self._architecture)
-        given = dict(self._parameters)
-        for name, (weight, bias) in parameters.items():
-            shapes = self.weight(name).shape, self.bias(name).shape
-            if (weight.shape, bias.shape) != shapes:
-                raise QuantError(f"layer {name!r} has {shapes}; its new parameters have {weight.shape}, {bias.shape}")
-            copies = as_float32(weight).copy(), as_float32(bias).copy()
-            for array in copies:
-                array.flags.writeable = False
-            given[name] = copies
-        other._parameters = given
+        for name in parameters:
+            self._check(name)
+        other = Network(self.name, self.architecture)
+        other._parameters = with_others(self._parameters, parameters)
         return other
 
     def planned_weight(self, layer: str, plan: LayerPlan) -> Float32Array | None:
@@ -160,7 +148,7 @@ class Network:
             raise QuantError(
                 f"no image lies in [{start}:{stop}] of the {len(self.data(split)[0])} of {split!r}; widen the range"
             )
-        return layer_inputs(self._architecture, self._parameters, images, wanted)
+        return layer_inputs(self.architecture, self._parameters, images, wanted)
 
     def freeze(self, plan: QuantizationPlan, images: int | Float32Array | None = None) -> QuantizationPlan:
         """Return the plan with everything fitted that can be fixed.
@@ -254,7 +242,7 @@ class Network:
 
     def run(self, inputs: Float32Array) -> Float32Array:
         """Return the logits (n, classes) of normalised images (n, 1, 28, 28) in floating point."""
-        return Runner(self._architecture, self._parameters, inputs).logits({})
+        return Runner(self.architecture, self._parameters, inputs).logits({})
 
     def activation_cost(self, plan: QuantizationPlan) -> dict[str, ActivationCost]:
         """Measure what dynamic quantization costs against static, for each layer whose activation is planned.
@@ -279,19 +267,19 @@ class Network:
     ) -> dict[str, Quantizer]:
         if images is None or isinstance(images, int | float):
             return self._calibration.quantizers(static, images)
-        given = as_images(images, self._architecture.input_shape)
-        return Calibration(self._architecture, self._layers, self._parameters, given).quantizers(static)
+        given = as_images(images, self.architecture.input_shape)
+        return Calibration(self.architecture, self._layers, self._parameters, given).quantizers(static)
 
     def _change(self, layer: str, plan: LayerPlan) -> LayerChange:
         return layer_change(plan, self.planned_weight(layer, plan))
 
     @cached_property
     def _fisher(self) -> dict[str, Float32Array]:
-        return diagonal_fisher(self._architecture, self._layers, self._parameters, *self.data("calibration"))
+        return diagonal_fisher(self.architecture, self._layers, self._parameters, *self.data("calibration"))
 
     @cached_property
     def _calibration(self) -> Calibration:
-        return Calibration(self._architecture, self._layers, self._parameters, self.data("calibration")[0])
+        return Calibration(self.architecture, self._layers, self._parameters, self.data("calibration")[0])
 
     def _matrix(self, layer: str) -> Float32Array:
         return self.weight(layer).reshape(self._layers[layer].matrix_shape)
@@ -299,7 +287,7 @@ class Network:
     def _runner(self, split: Split) -> Runner:
         with self._lock:
             if split not in self._runners:
-                self._runners[split] = Runner(self._architecture, self._parameters, self.data(split)[0])
+                self._runners[split] = Runner(self.architecture, self._parameters, self.data(split)[0])
             return self._runners[split]
 
 

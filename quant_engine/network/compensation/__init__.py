@@ -1,9 +1,19 @@
 """Winning accuracy back on a network: each method goes in stages, to be shown, stopped, and ended with a plan."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from quant_engine.errors import QuantError
+from quant_engine.network.compensation.data_free import (
+    batch_norm_ranges,
+    gaussian_data,
+    gaussian_images,
+    ranges_from_batch_norm,
+    synthetic_data,
+    synthetic_images,
+)
 from quant_engine.network.compensation.layerwise import corrected, learned_rounding, second_order
+from quant_engine.network.compensation.qat import qat
 from quant_engine.network.compensation.rescaling import activation_aware, equalized, smoothed
 from quant_engine.network.compensation.rounding import clipped, nearest, uniform_plan
 from quant_engine.network.compensation.stages import Method, Setting, Stage
@@ -19,6 +29,11 @@ METHODS: dict[str, Method] = {
     "AWQ": activation_aware,
     "AdaRound": learned_rounding,
     "GPTQ": second_order,
+    "synthetic data": synthetic_data,
+    "Gaussian data": gaussian_data,
+    "ranges from BatchNorm": ranges_from_batch_norm,
+    "QAT": qat,
+    "QAT with PACT": partial(qat, rule="PACT"),
 }
 
 
@@ -51,4 +66,15 @@ def compensated(network: Network, method: str, setting: Setting) -> Quantization
     return plans[-1]
 
 
-__all__ = ["METHODS", "Method", "Setting", "Stage", "compensate", "compensated", "uniform_plan"]
+__all__ = [
+    "METHODS",
+    "Method",
+    "Setting",
+    "Stage",
+    "batch_norm_ranges",
+    "compensate",
+    "compensated",
+    "gaussian_images",
+    "synthetic_images",
+    "uniform_plan",
+]

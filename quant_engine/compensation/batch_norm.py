@@ -1,0 +1,100 @@
+"""What BatchNorms remember of the data they were trained on, put to use where there are none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.inputs import Float64Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RATE = 0.1  # of Adam, in normalised pixels
+SQRT_2 = math.sqrt(2.0)
+
+
+class Moments(NamedTuple):
+    """Mean and standard deviation of each channel of what a layer gives, as tensors (channels,)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+
+def moments(x: Tensor) -> Moments:
+    """Return the moments of values (images, channels, …), the deviation of them all about their mean."""
+    axes = [axis for axis in range(x.ndim) if axis != 1]
+    return Moments(x.mean(axes), (x.var(axes, unbiased=False) + 1e-12).sqrt())
+
+
+def distance(found: Mapping[str, Moments], wanted: Mapping[str, Moments]) -> Tensor:
+    """Return Σ_l ‖μ̃_l − μ_l‖² + ‖σ̃_l − σ_l‖² over the layers l, as means over their channels.
+
+    (Cai et al. 2020, equation 3, whose published program takes means too.)
+    """
+    import torch
+
+    parts = [
+        (found[layer].mean - mean).square().mean() + (found[layer].deviation - deviation).square().mean()
+        for layer, (mean, deviation) in wanted.items()
+    ]
+    return torch.stack(parts).sum()
+
+
+def synthesise(
+    run: Callable[[Tensor], Mapping[str, Moments]],
+    wanted: Mapping[str, Moments],
+    start: Tensor,
+    limits: tuple[float, float],
+    steps: int,
+) -> Iterator[tuple[float, Tensor]]:
+    """Change images by gradient descent until what layers give of them has wanted moments; yield loss and images.
+
+    ZeroQ's distilled data (Cai et al. 2020, section 3.2): Adam from `start` on, which is left as it is; here the images
+    also stay within `limits`, as pixels do, and the rate falls along half a cosine. `run` gives the moments that images
+    lead to. The loss is that before the step.
+    """
+    import torch
+
+    images = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([images], RATE)
+    for step in range(steps):
+        with torch.enable_grad():
+            loss = distance(run(images), wanted)
+            (images.grad,) = torch.autograd.grad(loss, [images])
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * (1 + math.cos(math.pi * step / steps)) / 2
+        optimizer.step()
+        images.data.clamp_(*limits)
+        yield float(loss.detach()), images.detach()
+
+
+def normal_range(mean: NDArray[Any], deviation: NDArray[Any], reach: float, relu: bool) -> tuple[float, float]:
+    """Return the least and greatest of mean ± reach · deviation over all channels, behind a ReLU or not.
+
+    (Nagel et al. 2019, section 5: β ± n·γ, with n = 6, is what a BatchNorm with shift β and scale γ gives.)
+
+    Example:
+        >>> normal_range(np.array([0.0, 1.0]), np.array([1.0, 0.5]), 6.0, relu=True)
+        (0.0, 6.0)
+    """
+    low, high = float((mean - reach * deviation).min()), float((mean + reach * deviation).max())
+    return (max(low, 0.0), max(high, 0.0)) if relu else (low, high)
+
+
+def rectified(mean: NDArray[Any], deviation: NDArray[Any]) -> tuple[Float64Array, Float64Array]:
+    """Return mean and standard deviation of max(0, x) for normal x, of any shape.
+
+    With z = β/γ: E = γ·φ(z) + β·Φ(z), E² = (β² + γ²)·Φ(z) + β·γ·φ(z) (Nagel et al. 2019, appendix C).
+    """
+    beta, gamma = np.asarray(mean, np.float64), np.maximum(np.abs(deviation).astype(np.float64), 1e-12)
+    z = beta / gamma
+    density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    below = np.vectorize(math.erfc, otypes=[float])(-z / SQRT_2) / 2
+    first = gamma * density + beta * below
+    second = (beta**2 + gamma**2) * below + beta * gamma * density
+    return first, np.sqrt(np.maximum(second - first**2, 0.0))

@@ -1,0 +1,163 @@
+"""Static ranges without data: from images made to fit the BatchNorms, from noise, from the BatchNorms alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from quant_engine.clipping import FixedRange
+from quant_engine.compensation.batch_norm import Moments, moments, normal_range, rectified, synthesise
+from quant_engine.errors import QuantError
+from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.network.architectures import Conv, Flatten, Weighted
+from quant_engine.network.compensation.rounding import uniform_plan
+from quant_engine.network.compensation.stages import Setting, Stage
+from quant_engine.network.images import PIXEL_RANGE
+from quant_engine.network.network import Network
+from quant_engine.plan import LayerPlan, QuantizationPlan
+from quant_engine.quantizer import fit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IMAGES, STEPS = 128, 150
+REACH = 6.0  # standard deviations (Nagel et al. 2019, section 5)
+PIXELS = "pixels"
+
+
+class Synthesis(NamedTuple):
+    """Images on their way to the BatchNorms' statistics: `done` of `total` steps, and the loss before the last one."""
+
+    done: int
+    total: int
+    loss: float
+    images: Float32Array
+
+
+def synthetic_images(network: Network, seed: int = 0, count: int = IMAGES, steps: int = STEPS) -> Iterator[Synthesis]:
+    """Make images from nothing but the network (ZeroQ: Cai et al. 2020), one step of gradient descent at a time.
+
+    Started from Gaussian noise, until at every BatchNorm mean and deviation are those it was trained on, and those of
+    all pixels 0 and 1, as the normalisation makes them.
+
+    Raises:
+        QuantError: for a network without BatchNorm.
+
+    Example:
+        >>> from quant_engine.network import load
+        >>> *_, last = synthetic_images(load("fashion-cnn"), count=4, steps=2)
+        >>> last.done, last.images.shape
+        (2, (4, 1, 28, 28))
+    """
+    import torch
+
+    norms = network.batch_norms()
+    if not norms:
+        raise QuantError(f"{network.name} has no BatchNorm that tells of its data; calibrate on images")
+    channels = network.architecture.input_shape[0]
+    wanted = {PIXELS: Moments(torch.zeros(channels), torch.ones(channels))}
+    for name, norm in norms.items():
+        wanted[name] = Moments(torch.from_numpy(norm.mean.copy()), torch.from_numpy(norm.deviation.copy()))
+    start = torch.from_numpy(gaussian_images(network, seed, count))
+    found = synthesise(_Statistics(network), wanted, start, PIXEL_RANGE, steps)
+    for done, (loss, images) in enumerate(found, 1):
+        yield Synthesis(done, steps, loss, images.numpy().copy())
+
+
+def gaussian_images(network: Network, seed: int = 0, count: int = IMAGES) -> Float32Array:
+    """Return images of Gaussian noise with the mean and deviation that the normalisation gives to pixels, 0 and 1."""
+    shape = count, *network.architecture.input_shape
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def batch_norm_ranges(network: Network, reach: float = REACH) -> dict[str, tuple[float, float]]:
+    """Return the range (lo, hi) of each layer's input that the parameters alone tell.
+
+    Behind a BatchNorm, β ± reach · γ, through the ReLU. Behind a layer without one, the same of mean W·m + b and
+    variance W²·v, with the mean m and variance v of a rectified normal input whose values are taken as independent.
+    Pooling leaves ranges and moments as they are. Pixels lie between 0 and 1 before they are normalised.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    ahead, spread = PIXEL_RANGE, (np.zeros(1), np.ones(1))
+    shape = network.architecture.input_shape
+    for step in network.architecture.steps:
+        if isinstance(step, Weighted):
+            found[step.name] = ahead
+            mean, deviation = _outputs(network, step, spread)
+            relu = isinstance(step, Conv) or step.relu
+            ahead = normal_range(mean, deviation, reach, relu)
+            spread = rectified(mean, deviation) if relu else (mean, deviation)
+        elif isinstance(step, Flatten):
+            each = int(np.prod(shape[1:]))
+            spread = np.repeat(spread[0], each), np.repeat(spread[1], each)
+        shape = step.output_shape(shape)
+    return found
+
+
+def synthetic_data(network: Network, setting: Setting) -> Iterator[Stage]:
+    """Clip by synthetic images in place of the calibration images: no data are needed."""
+    for at in synthetic_images(network, setting.seed):
+        plan = _calibrated(network, setting, at.images) if at.done == at.total else None
+        yield Stage(at.done, at.total, "images", plan, at.loss)
+
+
+def gaussian_data(network: Network, setting: Setting) -> Iterator[Stage]:
+    """Clip by Gaussian noise in place of the calibration images."""
+    yield Stage(1, 1, "ranges", _calibrated(network, setting, gaussian_images(network, setting.seed)))
+
+
+def ranges_from_batch_norm(network: Network, setting: Setting) -> Iterator[Stage]:
+    """Take the inputs' ranges from BatchNorms, whatever the setting's clipping of inputs."""
+    layers: dict[str, LayerPlan] = {}
+    for name, (low, high) in batch_norm_ranges(network).items():
+        activation = None
+        if setting.activation is not None:
+            spec = replace(setting.activation, clipping=FixedRange(low, high))
+            activation = fit(np.zeros((1, *network.layers()[name].input_shape), np.float32), spec)
+        layers[name] = LayerPlan(setting.weight, activation)
+    yield Stage(1, 1, "ranges", network.freeze(QuantizationPlan(layers)))
+
+
+def _calibrated(network: Network, setting: Setting, images: Float32Array) -> QuantizationPlan:
+    return network.freeze(uniform_plan(network, setting), images)
+
+
+class _Statistics:
+    """Gives the moments before every BatchNorm, and of the pixels, that images lead to."""
+
+    def __init__(self, network: Network) -> None:
+        import torch
+
+        self._steps = network.architecture.steps
+        self._norms = {
+            name: [torch.from_numpy(a.copy()) for a in (norm.weight, norm.gamma / norm.deviation, norm.mean, norm.beta)]
+            for name, norm in network.batch_norms().items()
+        }
+        self._last = list(self._norms)[-1]
+
+    def __call__(self, x: Tensor) -> Mapping[str, Moments]:
+        found = {PIXELS: moments(x)}
+        for step in self._steps:
+            if not isinstance(step, Conv):
+                x = x if isinstance(step, Weighted) else step.run(x)
+                continue
+            weight, factor, mean, beta = self._norms[step.name]
+            x = step.convolve(x, weight)
+            found[step.name] = moments(x)
+            if step.name == self._last:
+                break
+            x = ((x - mean[:, None, None]) * factor[:, None, None] + beta[:, None, None]).relu()
+        return found
+
+
+def _outputs(network: Network, step: Weighted, spread: tuple[Float64Array, Float64Array]) -> tuple[Float64Array, ...]:
+    """Return mean and deviation of each channel of what a step gives before its ReLU."""
+    norm = network.batch_norms().get(step.name)
+    if norm is not None:
+        return norm.beta.astype(np.float64), np.abs(norm.gamma).astype(np.float64)
+    weight = network.weight(step.name).astype(np.float64)
+    weight = weight.reshape(len(weight), -1)
+    return weight @ spread[0] + network.bias(step.name), np.sqrt(weight**2 @ spread[1] ** 2)

@@ -1,0 +1,57 @@
+"""Quantization-aware training: the network learns from its own answers in floating point, quantized as it will be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from quant_engine.compensation.learned_step import Rule
+from quant_engine.compensation.training import Schedule, distil
+from quant_engine.network.compensation.rounding import uniform_plan
+from quant_engine.network.compensation.stages import Setting, Stage
+from quant_engine.network.compensation.trainee import Trainee, refuse_untrainable
+from quant_engine.network.effects import effect
+from quant_engine.network.network import Network
+from quant_engine.plan import QuantizationPlan
+
+SCHEDULE = Schedule(epochs=12)
+
+
+def qat(network: Network, setting: Setting, rule: Rule = "LSQ", schedule: Schedule = SCHEDULE) -> Iterator[Stage]:
+    """Train weights, biases and steps of the quantized network on the training images; a stage a step.
+
+    The ranges of the setting's clipping are the start. Twice an epoch a stage brings the plan so far. Of these and of
+    the start, the last stage's plan is the one whose answers to the calibration images are nearest to those in
+    floating point (least KL divergence); test images take no part. `rule` is what steps of activations learn by.
+
+    Raises:
+        QuantError: for specs whose steps cannot be learned.
+    """
+    import torch
+
+    for role, spec in (("weight", setting.weight), ("activation", setting.activation)):
+        if spec is not None:
+            refuse_untrainable(role, spec)
+    start = network.freeze(uniform_plan(network, setting))
+    trainee, teacher = Trainee(network, start, rule), Trainee(network, QuantizationPlan())
+    images, labels = network.data("calibration")
+    wanted = teacher.answers(images)
+
+    def divergence() -> float:
+        return effect(wanted, trainee.answers(images), labels).divergence
+
+    best, least = start, divergence()
+    training = torch.from_numpy(network.data("training")[0])
+    total = schedule.steps(len(training))
+    half = max(total // (2 * schedule.epochs), 1)
+    yield Stage(0, total, "ranges", start)
+    generator = torch.Generator().manual_seed(setting.seed)
+    for step, loss in enumerate(
+        distil(trainee.logits, teacher.logits, trainee.trained, training, generator, schedule), 1
+    ):
+        trainee.hold()
+        plan = None
+        if step % half == 0 or step == total:
+            plan, found = trainee.plan(), divergence()
+            if found < least:
+                best, least = plan, found
+        yield Stage(step, total, "training", best if step == total else plan, loss)
