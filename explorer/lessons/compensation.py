@@ -10,7 +10,7 @@ import streamlit as st
 from explorer import controls
 from explorer.fields import Choice, Number
 from explorer.formulas import Convention
-from explorer.lessons import gradients, moves
+from explorer.lessons import dreams, gradients, moves
 from explorer.lessons.compensated import Compensated
 from explorer.lessons.laps import CLIPPED, GRANULARITIES, Baselines, accuracy_of, setting_of
 from explorer.lessons.model import Awaited, Bench, Choices, Facts, Lesson, Option, Told
@@ -54,6 +54,7 @@ def laboratory(bench: Bench) -> Scene:
     raced = race_laboratory(bench.model, setting, bench.predicted, DATA_FREE if bench.asking else ())
     method = moves.moves_laboratory(raced, bench.layer, bench.predicted)
     stepped = gradients.gradients_laboratory(bench.model, bench.layer, bits)
+    dreams.dreams_laboratory(bench.model, bench.layer)
     shown = Compensated(raced, bench.layer, stepped, method)
     return Scene(bench.subject, setting.weight, compensated=shown)
 

@@ -37,19 +37,19 @@ def moves_laboratory(known: Raced, layer: str, predicted: bool) -> str | None:
     """Draw codes before and after a method, and where the weights sat that changed; return the method."""
     said = read_prose(SLUG).laboratory
     st.subheader(said["moves_title"])
-    st.markdown(said["moves_lead"].format(layer=layer))
     with st.container(width=240):
         chosen = controls.menu(SHOWN, format_func=lambda name: name if name == BEST else method_words(name).title)
     method = shown_method(known, chosen)
+    name = said["moves_any"] if method is None else method_words(method).title
+    st.markdown(said["moves_lead"].format(layer=layer, method=name))
     if not predicted:
         st.info(said["moves_locked"], icon=":material/lock:")
     elif known.baselines is None:
         st.caption(said["race_baselines"])
     elif method is None or method not in known.standing:
-        name = said["moves_any"] if method is None else method_words(method).title
         st.info(said["moves_not_yet"].format(method=name), icon=":material/hourglass:")
     elif (found := jumps(known, method, layer)) is None:
-        st.info(said["moves_none"].format(method=method_words(method).title, layer=layer), icon=":material/block:")
+        st.info(said["moves_none"].format(method=name, layer=layer), icon=":material/block:")
     else:
         _draw(found, known, method, layer)
     return method

@@ -8,6 +8,7 @@ from quant_engine.network.compensation.data_free import (
     batch_norm_ranges,
     gaussian_data,
     gaussian_images,
+    norm_moments,
     ranges_from_batch_norm,
     synthetic_data,
     synthetic_images,
@@ -75,6 +76,7 @@ __all__ = [
     "compensate",
     "compensated",
     "gaussian_images",
+    "norm_moments",
     "synthetic_images",
     "uniform_plan",
 ]

@@ -15,7 +15,7 @@ from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.network.architectures import Conv, Flatten, Weighted
 from quant_engine.network.compensation.rounding import uniform_plan
 from quant_engine.network.compensation.stages import Setting, Stage
-from quant_engine.network.images import PIXEL_RANGE
+from quant_engine.network.images import PIXEL_RANGE, as_images
 from quant_engine.network.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import fit
@@ -71,6 +71,25 @@ def gaussian_images(network: Network, seed: int = 0, count: int = IMAGES) -> Flo
     """Return images of Gaussian noise with the mean and deviation that the normalisation gives to pixels, 0 and 1."""
     shape = count, *network.architecture.input_shape
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def norm_moments(network: Network, images: Float32Array) -> dict[str, tuple[Float32Array, Float32Array]]:
+    """Return mean and deviation (channels,) of what normalised images lead to before every BatchNorm.
+
+    Beside them stand the `mean` and `deviation` of `Network.batch_norms`, those of the images it was trained on.
+
+    Example:
+        >>> from quant_engine.network import load
+        >>> network = load("fashion-cnn")
+        >>> mean, deviation = norm_moments(network, gaussian_images(network, count=2))["conv1"]
+        >>> mean.shape, deviation.shape
+        ((16,), (16,))
+    """
+    import torch
+
+    with torch.inference_mode():
+        found = _Statistics(network)(torch.from_numpy(as_images(images, network.architecture.input_shape)))
+    return {name: (found[name].mean.numpy(), found[name].deviation.numpy()) for name in network.batch_norms()}
 
 
 def batch_norm_ranges(network: Network, reach: float = REACH) -> dict[str, tuple[float, float]]:

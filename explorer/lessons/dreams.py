@@ -1,0 +1,141 @@
+"""The fourth laboratory of lesson 11: images made up from nothing but a network, beside noise and real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from explorer import charts, compute
+from explorer.figures.dreams import Match, describe_images, describe_match, images_figure, match_figure
+from explorer.lessons.prose import read_prose
+from explorer.lessons.raced import SLUG
+from explorer.notation import count, short
+from explorer.races import Run
+from quant_engine.network import Network
+from quant_engine.network.compensation import gaussian_images, norm_moments, synthetic_images
+
+LOOK = 0.6  # seconds between two looks
+SHOWN = 12  # images of a kind
+SIGHT = 2.2  # normalised pixels: noise beyond is drawn as black
+
+Images = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Dream:
+    """What names the run that makes a network's images."""
+
+    model: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dreamt:
+    """Images on their way: the first few of them, all at the end."""
+
+    done: int
+    total: int
+    loss: float
+    images: Images
+
+
+def dreaming(network: Network) -> Generator[Dreamt, None, None]:
+    """Make images step by step, as the method in the race does."""
+    for at in synthetic_images(network):
+        images = at.images if at.done == at.total else at.images[:SHOWN].copy()
+        yield Dreamt(at.done, at.total, at.loss, images)
+
+
+def match_of(network: Network, images: Images, layer: str) -> Match:
+    """Return how images match the network's BatchNorms, and the statistics of one layer."""
+    found, norms = norm_moments(network, images), network.batch_norms()
+    misses = {}
+    for name, norm in norms.items():
+        mean, deviation = (part.astype(np.float64) for part in found[name])
+        apart = (mean - norm.mean) ** 2 + (deviation - norm.deviation) ** 2
+        misses[name] = float((apart / norm.deviation.astype(np.float64) ** 2).mean())
+    return Match(misses, *(part.astype(np.float64) for part in found[layer]))
+
+
+def dreams_laboratory(model: str, layer: str) -> None:
+    """Draw the images and how well their statistics match."""
+    said = read_prose(SLUG).laboratory
+    st.subheader(said["dreams_title"])
+    st.markdown(said["dreams_lead"])
+    run = compute.session_runs().get(Dream(model))
+    ticking = run is not None and run.active
+    st.fragment(_body, run_every=LOOK if ticking else None)(model, layer, ticking)
+
+
+def _body(model: str, layer: str, ticking: bool) -> None:
+    said, run = read_prose(SLUG).laboratory, compute.session_runs().get(Dream(model))
+    active = run is not None and run.active
+    _control(model, run)
+    network = compute.network(model)
+    norms = network.batch_norms()
+    shown = layer if layer in norms else list(norms)[-1]
+    last: Dreamt | None = run.last if run is not None else None
+    kinds: dict[str, Images] = {said["dream_noise"]: compute.kept(f"noise|{model}", partial(gaussian_images, network))}
+    if last is not None:
+        kinds[said["dream_made"]] = last.images
+    kinds[said["dream_real"]] = network.data("calibration")[0][: len(next(iter(kinds.values())))]
+    rows = {name: images[:SHOWN, 0] for name, images in kinds.items()}
+    canvas = charts.canvas(f"{model}|{shown}")
+    charts.show(images_figure(rows, SHOWN, (-0.81, SIGHT), canvas), f"{SLUG}_chart_images", describe_images(rows))
+    finished = [name for name, images in kinds.items() if len(images) > SHOWN]  # not those on their way
+    found = {name: _match(model, name, kinds[name], shown) for name in finished}
+    wanted = norms[shown].mean.astype(np.float64), norms[shown].deviation.astype(np.float64)
+    charts.show(match_figure(found, wanted, shown, canvas), f"{SLUG}_chart_match", describe_match(found))
+    st.caption(said["dreams_note"].format(n=count(len(kinds[said["dream_real"]])), shown=SHOWN, layer=shown))
+    if ticking != active:
+        st.rerun()  # the clock of this part starts and stops with the page
+
+
+def _match(model: str, name: str, images: Images, layer: str) -> Match:
+    """Return a match, kept: a session's images of one kind are those of every session."""
+    found: Match = compute.kept(
+        f"match|{model}|{name}|{len(images)}|{layer}", lambda: match_of(compute.network(model), images, layer)
+    )
+    return found
+
+
+def _control(model: str, run: Run | None) -> None:
+    """Show the button that makes images, or how far they are."""
+    said = read_prose(SLUG).laboratory
+    if run is not None and run.active:
+        last: Dreamt | None = run.last
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            if last is None:
+                st.progress(0.0, said["dream_waiting" if run.state == "waiting" else "dream_begun"])
+            else:
+                text = said["dreaming"].format(done=count(last.done), total=count(last.total), loss=short(last.loss))
+                st.progress(last.done / last.total, text)
+            st.button(
+                said["cancel"],
+                key=f"{SLUG}_cancel_dream",
+                icon=":material/close:",
+                disabled=run.stopping,
+                on_click=run.cancel,
+                width="content",
+            )
+        return
+    done = run is not None and run.state == "done"
+    st.button(
+        said["dream"],
+        key=f"{SLUG}_dream",
+        icon=":material/check:" if done else ":material/play_arrow:",
+        disabled=done,
+        on_click=_start,
+        args=(model,),
+    )
+    if run is not None and run.state == "failed":
+        st.error(said["failed"].format(method=said["dream_made"], error=run.error), icon=":material/error:")
+
+
+def _start(model: str) -> None:
+    """Begin to make images (a callback)."""
+    compute.session_runs().start(Dream(model), partial(dreaming, compute.network(model)))
