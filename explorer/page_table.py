@@ -32,7 +32,7 @@ PAGES: dict[str, tuple[PageEntry, ...]] = {
         PageEntry("lesson_clipping.py", "5 Clipping and calibration"),
         PageEntry("lesson_rounding.py", "6 Dequantization and rounding"),
         PageEntry("lesson_centroids.py", "7 Non-uniform quantization"),
-        PageEntry("lesson_mixed.py", "8 Mixed precision and sensitivity"),
+        PageEntry("lesson_mixed.py", "8 Mixed precision"),
         PageEntry("lesson_granularity.py", "9 Granularity"),
         PageEntry("lesson_vectors.py", "10 Scalar, vector, product"),
         PageEntry("lesson_compensation.py", "11 Compensation: PTQ, QAT, ZSQ"),

@@ -14,6 +14,7 @@ from explorer.notation import accuracy, count, short
 
 HEIGHT = 400
 KIB = 1024
+SIGHT = 12.0  # points of accuracy below the best
 LOOKS = {  # colour, dash and marker, by kind of plan
     "uniform": (theme.NEUTRAL, "dot", "square"),
     "exact": (theme.ORIGINAL, "solid", "diamond"),
@@ -38,8 +39,8 @@ Kinds = Mapping[str, Sequence[PlanPoint]]
 
 
 def front_figure(kinds: Kinds, budget: int, canvas: Canvas) -> go.Figure:
-    """Draw accuracy against bytes, a line for each kind of plan, and the budget as an upright line."""
-    traces = []
+    """Draw accuracy against bytes: a line for each kind of plan, the best of all, and the budget as an upright line."""
+    traces = [_best([point for points in kinds.values() for point in points])]
     for kind, points in kinds.items():
         ordered = sorted(points, key=lambda point: point.size_bytes)
         traces.append(
@@ -53,10 +54,41 @@ def front_figure(kinds: Kinds, budget: int, canvas: Canvas) -> go.Figure:
         canvas,
         margin={"l": 62, "r": 8, "t": 8, "b": 84},
         xaxis=theme.axis("weights, KiB", type="log", range=[math.log10(low), math.log10(high)], **_ticks(low, high)),
-        yaxis=theme.axis("accuracy on calibration images, %"),
+        yaxis=theme.axis("accuracy on calibration images, %", range=_sight(kinds)),
         shapes=[parts.line(budget / KIB, "y", theme.NEUTRAL, "dash", 1)],
         **_legend(canvas),
     )
+
+
+def undominated(points: Sequence[PlanPoint]) -> list[PlanPoint]:
+    """Return the points of which none is both as small and as accurate, by rising bytes."""
+    found: list[PlanPoint] = []
+    for point in sorted(points, key=lambda point: (point.size_bytes, -point.accuracy)):
+        if not found or point.accuracy > found[-1].accuracy:
+            found.append(point)
+    return found
+
+
+def _best(points: Sequence[PlanPoint]) -> Trace:
+    """Return the front as broad steps behind the plans."""
+    front = undominated(points)
+    return {
+        "type": "scatter",
+        "name": "front",
+        "x": [point.size_bytes / KIB for point in front],
+        "y": [100 * point.accuracy for point in front],
+        "mode": "lines",
+        "line": {"color": theme.FAINT, "width": 9, "shape": "hv"},
+        "hoverinfo": "skip",
+    }
+
+
+def _sight(kinds: Kinds) -> list[float]:
+    """Return the accuracies in sight: plans far below the best would flatten all others."""
+    values = [100 * point.accuracy for points in kinds.values() for point in points] or [0.0, 100.0]
+    low, high = max(min(values), max(values) - SIGHT), max(values)
+    pad = 0.06 * (high - low) + 0.2
+    return [low - pad, high + pad]
 
 
 def scatter_figure(kinds: Kinds, what: str, same_unit: bool, canvas: Canvas) -> go.Figure:

@@ -7,30 +7,43 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from explorer.figures import theme
-from explorer.figures.theme import Canvas, Trace
+from explorer.figures import parts, theme
+from explorer.figures.theme import Canvas, Layout, Trace
 from explorer.notation import short
 
-HEIGHT = 330
+ROW_HEIGHT = 180
+GAP = 0.28  # of a row
 LOOKS = ((theme.QUANTIZED, ""), (theme.ERROR, theme.HATCH))  # colour and pattern, part by part
 
 Values = Sequence[float | None]
 
 
 def sensitivity_figure(layers: Sequence[str], values: Mapping[str, Values], title: str, canvas: Canvas) -> go.Figure:
-    """Draw a bar for every layer and part (weights, inputs); what is not known yet has none."""
-    traces = [_bars(name, layers, found, number) for number, (name, found) in enumerate(values.items())]
+    """Draw a bar for every layer, in a row for each part (weights, inputs) with an axis of its own."""
+    rows, axes = len(values), dict[str, Layout]()
+    notes = []
+    for number, name in enumerate(values):
+        top = 1 - number / rows
+        domain = [top - (1 - GAP) / rows, top - GAP / 2 / rows]
+        plain = theme.axis("", domain=domain, anchor="x", nticks=5)
+        axes[f"yaxis{number + 1 if number else ''}"] = {**plain, "zeroline": True, "zerolinecolor": theme.NEUTRAL}
+        place = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
+        notes.append(parts.note(f"<b>{name}</b>, {title}", 0, domain[1], canvas.ink, **place))
     return theme.figure(
-        traces,
-        HEIGHT,
+        [_bars(name, layers, found, number) for number, (name, found) in enumerate(values.items())],
+        ROW_HEIGHT * rows + 50,
         canvas,
-        margin={"l": 66, "r": 8, "t": 28, "b": 48},
-        xaxis=theme.axis("", type="category", categoryorder="array", categoryarray=list(layers)),
-        yaxis={**theme.axis(title), "zeroline": True, "zerolinecolor": theme.NEUTRAL},
-        barmode="group",
-        bargap=0.25,
-        showlegend=True,
-        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"color": canvas.ink}},
+        margin={"l": 56, "r": 8, "t": 8, "b": 36},
+        xaxis=theme.axis(
+            "",
+            type="category",
+            categoryorder="array",
+            categoryarray=list(layers),
+            anchor=f"y{rows if rows > 1 else ''}",
+        ),
+        annotations=notes,
+        bargap=0.45,
+        **axes,
     )
 
 
@@ -50,6 +63,7 @@ def _bars(name: str, layers: Sequence[str], found: Values, number: int) -> Trace
         "type": "bar",
         "name": name,
         "x": list(layers),
+        "yaxis": f"y{number + 1 if number else ''}",
         "y": [None if value is None or not math.isfinite(value) else value for value in found],
         "marker": {
             "color": color,

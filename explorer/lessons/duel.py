@@ -36,7 +36,7 @@ def duel(mix: Mix) -> None:
         icon=":material/visibility:",
         on_click=_score,
         args=(mix,),
-        disabled=mix.bits in scored(mix),
+        disabled={mix.bits, rival.bits} <= set(scored(mix)),
     )
     if scored(mix):
         _tested(mix, rival)
@@ -78,7 +78,7 @@ def _numbers(mix: Mix, uniform: Effect | None, yours: Effect | None) -> None:
         ):
             note = "…" if found is None else words["loss_is"].format(loss=short(found.loss))
             value = "…" if found is None else accuracy(found.accuracy.value)
-            st.metric(name, value, note, delta_color="off", delta_arrow="off", width=180)
+            st.metric(name, value, note, delta_color="off", delta_arrow="off", width=150)
     if uniform is None or yours is None:
         st.caption(words["measuring_plan"])
         return

@@ -224,7 +224,7 @@ def _point(mix: Mix, name: str, bits: Bits) -> PlanPoint:
 def _drawn(bench: Bench, mix: Mix, name: str) -> None:
     words, kinds, cost = read_prose(SLUG).laboratory, kinds_of(mix, name), COSTS[name]
     if not any(kinds[kind] for kind in ("exact", "greedy")):
-        st.caption(words["search_none"])
+        st.caption(words["search_none"].format(cost=name))
         return
     left, right = st.columns(2, gap="medium")
     with left:

@@ -126,7 +126,8 @@ def survey(bench: Bench, mix: Mix) -> None:
     words = read_prose(SLUG).laboratory
     st.subheader(words["survey_title"])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        name = controls.choice(METRIC)
+        with st.container(width=170):
+            name = controls.menu(METRIC)
         scope = controls.choice(SCOPE, disabled=METRICS[name].measured is None)
         with st.container(width=SLIDER_WIDTH):
             at = controls.slider(AT)
@@ -175,16 +176,16 @@ def _bars(bench: Bench, mix: Mix, at: int, name: str, scope: str) -> None:
     layers = list(plans.network_of(mix).layers())
     figure = sensitivity_figure(layers, values, metric.title, bench.canvas)
     charts.show(figure, f"{SLUG}_chart_survey", describe_sensitivity(layers, values, metric.title))
-    st.caption(_ranked(mix, values["weights"], metric, scope))
+    st.caption(_ranked(mix, values["weights"], metric, scope, at))
     with st.expander(words["survey_numbers"]):
         st.table(_table(layers, values))
 
 
-def _ranked(mix: Mix, weights: Sequence[float | None], metric: Metric, scope: str) -> str:
+def _ranked(mix: Mix, weights: Sequence[float | None], metric: Metric, scope: str, at: int) -> str:
     """Say which weight is minded most, and where the biggest layer stands."""
     words = read_prose(SLUG).laboratory
     if any(value is None for value in weights):
-        return words["survey_under_way"]
+        return words["survey_under_way"].format(what=metric.title, scope=scope, at=at)
     known = dict(zip(plans.network_of(mix).layers(), (float(value or 0) for value in weights), strict=True))
     alone = metric.predicted is not None or SCOPES[scope] == "only"
     most = sorted(known, key=lambda layer: known[layer], reverse=metric.more_is_worse == alone)

@@ -17,15 +17,16 @@ from streamlit.testing.v1 import AppTest
 from explorer import state, tensors
 from explorer.fields import Choice, Number
 from explorer.formulas import ARTICLE, CONVENTIONS, TOOLS, code_formula, value_formula, zero_point_formula
-from explorer.lessons import LESSONS, calibration
+from explorer.lessons import LESSONS, calibration, plans
 from explorer.lessons.links import playground_link
 from explorer.lessons.model import BEATS, Choices, Lesson, Place
 from explorer.lessons.prose import words
-from explorer.lessons.scene import Scene
+from explorer.lessons.scene import Mix, Scene
 from explorer.notation import short
 from explorer.page_table import PAGES
 from explorer.state import PlaygroundState
 from quant_engine import (
+    FP16,
     FixedRange,
     IntFormat,
     KMeans,
@@ -255,6 +256,8 @@ def current_scene(at: AppTest, slug: str) -> Scene:
     """The scene on display, built anew from the controls."""
     keys = [field.key for field in LESSONS[slug].fields if field.key in at.session_state]
     values = {key.removeprefix(f"{slug}_"): at.session_state[key] for key in keys}
+    if LESSONS[slug].whole:
+        return network_scene(str(values["shared"]), int(values["uniform"]), plans.read_plan(str(values["plan"])))
     subject = tensors.subject(at.session_state[f"{slug}_tensor"], "fashion-cnn", "conv3")
     return Scene(subject, SPECS[slug](values), values.get("place", 50))
 
@@ -287,6 +290,12 @@ SPECS: dict[str, Callable[[dict[str, object]], QuantizerSpec]] = {
         ProductCodebook(*(int(v[name]) for name in ("dim", "codewords", "parts", "stages")), remainder="pad")
     ),
 }
+
+
+def network_scene(shared: str = "channel", uniform: int = 4, bits: tuple[int, ...] = ()) -> Scene:
+    """The scene of a lesson about a network; without bits, of the uniform plan."""
+    mix = Mix("fashion-cnn", "conv3", shared, uniform, bits or (uniform,) * 5)
+    return Scene(tensors.subject("all weights", mix.model, mix.layer), plans.spec_of(mix, mix.bits[2]), mix=mix)
 
 
 def opening_spec(slug: str) -> QuantizerSpec:
@@ -469,6 +478,8 @@ def test_the_switch_rewrites_the_formulas_of_a_lesson() -> None:
         QuantizerSpec(IntFormat(3, narrow=True)),
         QuantizerSpec(IntFormat(5, signed=False), symmetric=False),
         QuantizerSpec(IntFormat(6), clipping=FixedRange(-0.25, 0.25)),
+        QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE()),
+        QuantizerSpec(FP16),
     ],
 )
 def test_the_playground_link_means_the_same_spec(spec: QuantizerSpec) -> None:
@@ -483,12 +494,15 @@ def test_the_playground_link_means_the_same_spec(spec: QuantizerSpec) -> None:
     found = PlaygroundState.from_fields(values).spec(*np.percentile(scene.subject.values, [0, 100]).tolist())
     assert found.format == spec.format
     assert found.symmetric == spec.symmetric
-    assert Scene(scene.subject, found).view.levels == pytest.approx(scene.view.levels, rel=1e-6)
+    assert found.granularity == spec.granularity
+    if spec.format.even and spec.granularity == PerTensor():
+        assert Scene(scene.subject, found).view.levels == pytest.approx(scene.view.levels, rel=1e-6)
 
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_prose_names_only_numbers_that_the_lesson_computes(slug: str) -> None:
-    prose, scene = LESSONS[slug].prose, gaussian_scene(opening_spec(slug))
+    prose = LESSONS[slug].prose
+    scene = network_scene() if LESSONS[slug].whole else gaussian_scene(opening_spec(slug))
     known = {*LESSONS[slug].facts(scene), "tensor", "Tensor", "best", "guess", "ratio"}
     texts = [prose.predict, *prose.predictions.values(), prose.act, prose.reveal, prose.formula, prose.question]
     for text in [*texts, *prose.feedback.values()]:
@@ -498,7 +512,7 @@ def test_prose_names_only_numbers_that_the_lesson_computes(slug: str) -> None:
 @pytest.mark.parametrize("slug", SLUGS)
 def test_a_broken_setting_in_a_link_is_said_and_the_default_used(slug: str) -> None:
     at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT)
-    at.query_params[f"{slug}_bits"] = "77"
+    at.query_params[f"{slug}_{'uniform' if LESSONS[slug].whole else 'bits'}"] = "77"
     at.run()
     assert not at.exception
     assert any("77" in warning.value for warning in at.warning)

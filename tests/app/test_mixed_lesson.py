@@ -1,0 +1,293 @@
+"""The lesson on mixed precision: what it measures, says and offers, held against torch, numpy and trying all plans."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import pathlib
+import time
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from explorer.figures.plans import PlanPoint, front_figure, scatter_figure, undominated
+from explorer.figures.sensitivity import sensitivity_figure
+from explorer.figures.theme import Canvas
+from explorer.lessons import LESSONS, mixed, plans, search, survey
+from explorer.lessons.prose import read_prose
+from explorer.lessons.scene import Mix, Scene
+from explorer.slices import Sliced
+from explorer.tensors import subject
+from quant_engine import FP16, IntFormat, QuantizationPlan
+from quant_engine.network import footprint, load
+from tests import reference
+from tests.engine.trained import folded, trained_module
+
+ROOT = pathlib.Path(__file__).parents[2]
+WORDS = read_prose("mixed").laboratory
+LAYERS = ("conv1", "conv2", "conv3", "fc1", "fc2")
+CANVAS = Canvas("test")
+
+
+def open_lesson(model: str = "fashion-cnn", **settings: object) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
+    at.query_params["model"] = model
+    at.run()
+    at.switch_page(str(ROOT / "pages" / "lesson_mixed.py"))
+    return change(at, show_anyway=True, **settings)
+
+
+def change(at: AppTest, **settings: object) -> AppTest:
+    for name, value in settings.items():
+        at.session_state[f"mixed_{name}"] = value
+    at.run()
+    assert not at.exception
+    return at
+
+
+def await_text(at: AppTest, wanted: str, limit: float = 60) -> AppTest:
+    """Run again until some text is on the page, as the page does by itself."""
+    deadline = time.monotonic() + limit
+    while not any(wanted in text for text in everything_on(at)):
+        assert time.monotonic() < deadline, (wanted, everything_on(at))
+        time.sleep(0.2)
+        change(at)
+    return at
+
+
+def everything_on(at: AppTest) -> list[str]:
+    found = [element.value for kind in (at.markdown, at.caption, at.info) for element in kind]
+    return [*found, *(table.value.to_string() for table in at.table)]
+
+
+def metrics(at: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in at.metric}
+
+
+def scene_of(bits: tuple[int, ...], shared: str = "channel", layer: str = "conv3") -> Scene:
+    mix = Mix("fashion-cnn", layer, shared, 4, bits)
+    return Scene(subject("all weights", mix.model, layer), plans.spec_of(mix, bits[LAYERS.index(layer)]), mix=mix)
+
+
+def rounded(x: np.ndarray, width: int) -> np.ndarray:
+    """A weight in one output channel's scale, by the best of many: the obvious slow way."""
+    if width == 16:
+        return x.astype(np.float16).astype(np.float32)
+    rows, top = x.reshape(len(x), -1), 2 ** (width - 1) - 1
+    found = np.empty_like(rows)
+    for row, out in zip(rows, found, strict=True):
+        scales = np.float32(np.abs(row).max() / top) * np.linspace(0.2, 1.0, 801, dtype=np.float32)[:, None]
+        tried = np.clip(np.rint(row / scales), -top - 1, top) * scales
+        out[:] = tried[np.square(tried - row, dtype=np.float64).sum(axis=1).argmin()]
+    return found.reshape(x.shape)
+
+
+def losses_of(all_bits: list[tuple[int | None, ...]]) -> list[float]:
+    """The calibration loss of plans by torch alone: the trained modules with weights replaced; None leaves float32."""
+    layers, whole = folded(trained_module("fashion-cnn"))
+    images, labels = (torch.from_numpy(part) for part in load("fashion-cnn").data("calibration"))
+    kept = {name: layers[name].weight.detach().numpy().copy() for name in LAYERS}
+    found = []
+    for bits in all_bits:
+        with torch.inference_mode():
+            for name, width in zip(LAYERS, bits, strict=True):
+                new = kept[name] if width is None else rounded(kept[name], width)
+                layers[name].weight.copy_(torch.from_numpy(new))
+            found.append(torch.nn.functional.cross_entropy(whole(images), labels).item())
+    return found
+
+
+# --- what is said -----------------------------------------------------------------------------------------------------
+
+
+def test_the_most_sensitive_layer_is_the_one_of_which_torchs_loss_rises_the_most() -> None:
+    alone = [tuple(3 if name == layer else None for name in LAYERS) for layer in LAYERS]
+    plain, *tried = losses_of([(None,) * 5, *alone])
+    rises = survey.rises(Mix("fashion-cnn", "conv3", "channel", 4, (4,) * 5), 3)
+    for layer, loss in zip(LAYERS, tried, strict=True):
+        assert rises[layer] == pytest.approx(loss - plain, rel=0.25, abs=0.01)
+    scene = scene_of((4,) * 5)
+    assert mixed.most_sensitive(scene) == LAYERS[int(np.argmax(tried))] == "conv1"
+    assert LESSONS["mixed"].prediction(scene) == "first"
+    at = open_lesson(beat="Reveal")
+    assert any("**conv1** raises the loss the most" in text for text in everything_on(at))
+
+
+def test_the_next_bit_goes_where_torchs_loss_falls_most_for_the_bytes() -> None:
+    bits = (8, 4, 4, 3, 4)
+    grown = [tuple((16 if b == 8 else b + 1) if n == place else b for n, b in enumerate(bits)) for place in range(5)]
+    now, *then = losses_of([bits, *grown])
+    weights = [load("fashion-cnn").layers()[name].parameters for name in LAYERS]
+    outputs = [load("fashion-cnn").layers()[name].shape[0] for name in LAYERS]
+    # one bit more for every weight; from int8 to FP16, 8 more, and no scales
+    added = [n / 8 if b < 8 else n - 4 * out for n, b, out in zip(weights, bits, outputs, strict=True)]
+    gains = {name: (now - loss) / size for name, loss, size in zip(LAYERS, then, added, strict=True)}
+    scene = scene_of(bits)
+    assert {name: size for name, (_, size) in mixed.steps_up(scene).items()} == dict(zip(LAYERS, added, strict=True))
+    assert mixed.next_bit(scene) == max(gains, key=lambda name: gains[name])
+    asked = LESSONS["mixed"].question(scene)
+    labels = {option.key: option.label for option in asked.options}
+    assert labels["right"] == mixed.next_bit(scene)
+    assert labels.get("biggest", "fc1") == "fc1"
+
+
+def test_where_every_layer_is_a_float_none_gets_the_next_bit() -> None:
+    asked = LESSONS["mixed"].question(scene_of((16,) * 5))
+    assert asked.option("right").label.startswith("none")
+    at = open_lesson(beat="Question", plan="16_16_16_16_16")
+    assert not at.exception
+
+
+def test_the_formula_holds_torchs_fisher_information() -> None:
+    layers, whole = folded(trained_module("fashion-cnn"))
+    images, labels = (torch.from_numpy(part) for part in load("fashion-cnn").data("calibration"))
+    weight = layers["fc2"].weight.requires_grad_()
+    total = torch.zeros_like(weight)
+    for image, label in zip(images, labels, strict=True):
+        loss = torch.nn.functional.cross_entropy(whole(image[None]), label[None])
+        total += torch.autograd.grad(loss, weight)[0].square()
+    plain = weight.detach().numpy()
+    error = np.square(rounded(plain, 4) - plain, dtype=np.float64)
+    expected = float(((total / len(images)).numpy() * error).sum() / 2)
+    scene = scene_of((4,) * 5, layer="fc2")
+    found = survey.predicted(scene.mix, "fc2", scene.spec).loss_increase
+    assert found == pytest.approx(expected, rel=0.05)
+    lines = LESSONS["mixed"].formulas(scene, None)
+    assert rf"\tfrac12 \cdot {plain.size} \cdot" in lines[1]
+    assert r"136 + 2432 + 9472 + 28032 + 520 = 40592 \le 40592" in lines[2]
+
+
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+def test_bytes_and_downloads_are_the_engines_own(tmp_path: pathlib.Path) -> None:
+    mix = Mix("fashion-depthwise", "dw1", "layer", 4, (16, 8, 7, 6, 5, 4, 3, 2, 3, 4))
+    network = load(mix.model)
+    (tmp_path / "plan.json").write_text(plans.as_json(mix), encoding="utf-8")
+    loaded = QuantizationPlan.load(tmp_path / "plan.json")
+    assert [loaded[name].weight.format for name in network.layers()] == [
+        FP16 if width == 16 else IntFormat(width) for width in mix.bits
+    ]
+    rows = list(csv.DictReader(io.StringIO(plans.as_csv(mix))))
+    assert [row["layer"] for row in rows] == list(network.layers())
+    assert [int(row["bits"]) for row in rows] == list(mix.bits)
+    assert sum(int(row["bytes"]) for row in rows) == footprint(network, loaded).size_bytes == plans.size_of(mix)
+    assert rows[0]["format"] == "FP16"
+
+
+def test_the_exact_plan_is_the_best_of_all_and_goes_into_the_steppers() -> None:
+    at = open_lesson(cost="loss")
+    at.button(key="mixed_exact_run").click()
+    await_text(change(at), "Ahead by")
+    bits = plans.read_plan(at.session_state["mixed_plan"])
+    mix = Mix("fashion-cnn", "conv3", "channel", 4, bits)
+    costs, sizes = plans.findings("fashion-cnn", "channel").costs["loss"], plans.sizes(mix)
+    chosen = [plans.WIDTHS.index(width) for width in bits]
+    best = reference.best_choice(costs, sizes, plans.budget_of(mix))
+    assert costs[np.arange(5), chosen].sum() == pytest.approx(best, rel=1e-12)
+    assert plans.size_of(mix) <= plans.budget_of(mix) == 40592
+    await_text(at, "Bytes against accuracy")
+    kinds = search.kinds_of(mix, "loss")
+    point = next(point for point in kinds["yours"])
+    assert point.predicted == pytest.approx(best)
+    assert point.accuracy == load("fashion-cnn").evaluate(plans.engine_plan(mix), "calibration").value
+
+
+def test_a_search_can_be_stopped_and_goes_on() -> None:
+    at = open_lesson(cost="accuracy")
+    at.button(key="mixed_greedy_run").click()
+    change(at)
+    at.button(key="mixed_greedy_stop").click()
+    change(at)
+    assert not any(button.key == "mixed_greedy_stop" for button in at.button)
+    time.sleep(0.6)
+    listed = plans.findings("fashion-cnn", "channel").fronts
+    done = len(listed.get("mixed_greedy|accuracy", []))
+    time.sleep(0.6)
+    assert len(listed.get("mixed_greedy|accuracy", [])) == done < 36
+
+
+def test_work_in_slices_goes_on_where_it_was_and_ends() -> None:
+    sliced = Sliced(iter(range(3)), 3, seconds=0)
+    for done in (1, 2, 3):
+        sliced.advance()
+        assert (sliced.done, sliced.finished) == (done, False)
+    sliced.advance()
+    assert sliced.finished
+    assert sliced.share == 1
+
+
+def test_test_images_are_scored_only_when_asked_for_and_counted() -> None:
+    at = await_text(open_lesson(plan="8_7_6_3_6"), "calibration images, within the bytes")
+    assert not any("test images" in table.value.to_string() for table in at.table)
+    at.button(key="mixed_score").click()
+    network = load("fashion-cnn")
+    mix = Mix("fashion-cnn", "conv3", "channel", 4, (8, 7, 6, 3, 6))
+    await_text(change(at), f"{100 * network.evaluate(plans.engine_plan(mix)).value:.1f} %")
+    assert any("The search never saw the test images" in text for text in everything_on(at))
+    change(at, plan="7_7_6_3_6")
+    at.button(key="mixed_score").click()
+    change(at)
+    assert any("2 mixed plans" in text for text in everything_on(at))
+
+
+def test_a_plan_over_the_budget_is_no_fair_match() -> None:
+    at = await_text(open_lesson(plan="8_8_8_8_8"), "not a fair match")
+    assert metrics(at)["Uniform, 4 bits"] != "…"
+
+
+def test_a_plan_of_another_network_is_said_and_put_aside() -> None:
+    at = open_lesson("fashion-depthwise", plan="8_7_6_3_6")
+    assert any("for 5 layers, fashion-depthwise has 10" in info.value for info in at.info)
+    assert at.session_state["mixed_plan"] == ""
+    change(at)
+    assert not any("for 5 layers" in info.value for info in at.info)
+
+
+@pytest.mark.parametrize("text", ["4_9", "4__4", "x", "4_4_4_4_4_", "-4", "4 4", "4_4.0"])
+def test_text_that_is_no_plan_is_refused(text: str) -> None:
+    assert not search.PLAN.accepts(text)
+
+
+def test_sensitivities_on_the_page_are_the_engines() -> None:
+    at = await_text(open_lesson(metric="KL"), "are minded most")
+    network = load("fashion-cnn")
+    mix = Mix("fashion-cnn", "conv3", "channel", 4, (4,) * 5)
+    known = survey.values_of(mix, 3, "KL", "only this layer")
+    for place, layer in enumerate(LAYERS):
+        plan = QuantizationPlan({layer: survey.Trial(layer, plans.spec_of(mix, 3)).plan(network)[layer]})
+        assert known["weights"][place] == network.effect(plan).divergence
+    change(at, metric="Fisher")
+    await_text(at, "predicted rise of the loss")
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_front_has_the_plans_that_no_other_beats() -> None:
+    rng = np.random.default_rng(2)
+    points = [PlanPoint(str(n), "", int(s), float(a)) for n, (s, a) in enumerate(rng.integers(1, 12, (40, 2)))]
+    found = {(point.size_bytes, point.accuracy) for point in undominated(points)}
+    beaten = {
+        (b.size_bytes, b.accuracy)
+        for a, b in itertools.permutations(points, 2)
+        if a.size_bytes <= b.size_bytes
+        and a.accuracy >= b.accuracy
+        and (a.size_bytes, a.accuracy) != (b.size_bytes, b.accuracy)
+    }
+    assert found == {(point.size_bytes, point.accuracy) for point in points} - beaten
+
+
+def test_points_carry_the_plan_that_a_click_loads() -> None:
+    kinds = {"exact": [PlanPoint("4_3", "4, 3", 2048, 0.9, 0.01, 0.02), PlanPoint("8_3", "8, 3", 4096, 0.95, 0.0, 0.0)]}
+    front, scatter = front_figure(kinds, 3000, CANVAS), scatter_figure(kinds, "loss", True, CANVAS)
+    assert list(next(trace for trace in front.data if trace.name == "exact").customdata) == ["4_3", "8_3"]
+    assert list(next(trace for trace in scatter.data if trace.name == "exact").customdata) == ["4_3"]  # 0 has no place
+
+
+def test_bars_that_are_not_known_yet_are_left_out() -> None:
+    figure = sensitivity_figure(["a", "b"], {"weights": [0.5, None], "inputs": [None, np.inf]}, "loss", CANVAS)
+    assert [list(trace.y) for trace in figure.data] == [[0.5, None], [None, None]]
