@@ -9,7 +9,8 @@ from quant_engine.network import LARGE, Accuracy, ModelCard
 METHODS_EXPLAINED = (
     f"Layers of {count(LARGE)} weights and more by the method named; smaller ones, in which learned codebooks would "
     "outweigh the codes, are int4 per channel by least MSE. Bits per value are those of the large layers, everything "
-    "stored counted."
+    "stored counted. Indices have whole bits, so vectors do not come at just four: the nearest sizes stand below and "
+    "above."
 )
 MIXED_EXPLAINED = (
     "Every layer may have 2 to 8 bits (symmetric, least MSE) or stay in 16-bit floats, within the bytes of 4 bits "

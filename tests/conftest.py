@@ -1,8 +1,10 @@
-"""How hypothesis searches: the same examples on every CI run, new ones on every run at a desk."""
+"""How hypothesis searches, the same examples on every CI run, new ones on every run at a desk; how torch waits."""
 
 import os
 
 from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # beside a second test process, spinning quadruples torch's time
 
 settings.register_profile("desk", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("desk"), derandomize=True)

@@ -26,16 +26,16 @@ CHECKS = (
     ("ruff", "format", "--check", "."),
     ("mypy",),
     ("lint-imports",),
-    ("pytest", "--numprocesses=2", "--dist=loadfile", "--ignore=tests/browser", "--cov", "--cov-report="),
     (
         "pytest",
-        "tests/browser",
         "--numprocesses=2",
-        "--dist=worksteal",
+        "--dist=loadfile",
+        "--no-loadscope-reorder",
+        "--ignore=tests/browser",
         "--cov",
-        "--cov-append",
         "--cov-report=term:skip-covered",
     ),
+    ("pytest", "tests/browser", "--numprocesses=2", "--dist=worksteal"),
     ("python", "-m", "benchmarks", "--quick"),
 )
 

@@ -20,6 +20,7 @@ GAP = 0.06  # of the width, between values and errors
 BINS = 160
 ERROR_REACH = 4.0  # root mean squared errors of the worst setting
 RATE_HEIGHT = 360
+MOST_DB = 150.0  # what is better, or without any error, is drawn here and named
 NEAR = 0.06, 0.08  # of the spans of bits and of quality: closer, names would lie on each other
 
 Array = NDArray[np.float64]
@@ -82,7 +83,8 @@ def compare_figure(rows: Sequence[Compared], values: Distribution, worst_rmse: f
 def rate_figure(rows: Sequence[Compared], canvas: Canvas) -> go.Figure:
     """Draw signal to noise against bits per value, everything counted."""
     bits = [row.outcome.storage.bits_per_value for row in rows]
-    quality = [min(row.outcome.report.sqnr_db, 150.0) for row in rows]
+    exact = [row.outcome.report.sqnr_db > MOST_DB for row in rows]
+    quality = [min(row.outcome.report.sqnr_db, MOST_DB) for row in rows]
     reach = max(max(bits) - min(bits), 1.0)
     low, high = min(quality), max(quality)
     room = max(0.25 * (high - low), 3.0)
@@ -92,13 +94,13 @@ def rate_figure(rows: Sequence[Compared], canvas: Canvas) -> go.Figure:
         "x": bits,
         "y": quality,
         "mode": "markers+text",
-        "text": parts.shared_labels(bits, quality, [number_of(number) for number in range(len(rows))], near),
+        "text": parts.shared_labels(bits, quality, [_point_name(*point) for point in enumerate(exact)], near),
         "textposition": "top center",
         "marker": {"size": 12, "color": theme.QUANTIZED},
         "customdata": [row.name for row in rows],
         "hovertemplate": "%{customdata}<br>%{x:.4g} bits per value, %{y:.2f} dB<extra></extra>",
     }
-    ends = [min(bits) - 0.25 * reach, max(bits) + 0.25 * reach]
+    ends = [max(min(bits) - 0.25 * reach, 0.0), max(bits) + 0.25 * reach]
     guide = {
         "type": "scatter",
         "x": ends,
@@ -108,13 +110,17 @@ def rate_figure(rows: Sequence[Compared], canvas: Canvas) -> go.Figure:
         "hoverinfo": "skip",
     }
     return theme.figure(
-        [guide, points],
+        [points] if exact[0] else [guide, points],
         RATE_HEIGHT,
         canvas,
         margin={"l": 56, "r": 8, "t": 8, "b": 44},
         xaxis=theme.axis("bits per value, everything counted", range=ends),
         yaxis=theme.axis("SQNR in dB", range=[low - room, high + room]),
     )
+
+
+def _point_name(place: int, exact: bool) -> str:
+    return f"{number_of(place)} (no error)" if exact else number_of(place)
 
 
 def number_of(place: int) -> str:

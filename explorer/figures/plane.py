@@ -17,6 +17,7 @@ HEIGHT = 350
 PAD = 0.06  # of the view
 OUTER = 0.1  # per cent of the coordinates, at either end
 DOT = "rgba(0, 114, 178, 0.35)"
+MANY = 400  # points that are drawn small, and let each other shine through
 FEW = 64  # codewords and edges that are drawn large
 
 Array = NDArray[np.float64]
@@ -49,7 +50,7 @@ def plane_figure(plane: Plane, canvas: Canvas) -> go.Figure:
         "x": plane.points[:, 0],
         "y": plane.points[:, 1],
         "mode": "markers",
-        "marker": {"size": 3, "color": DOT},
+        "marker": {"size": 3, "color": DOT} if len(plane.points) > MANY else {"size": 6, "color": theme.ORIGINAL},
         "hoverinfo": "skip",
     }
     words = {

@@ -107,7 +107,9 @@ def _figures(model: str, layer: str, rows: Sequence[Compared]) -> None:
         charts.show(compare_figure(rows, shown, worst, canvas), "compare_figure", words)
     with right:
         charts.show(rate_figure(rows, canvas), "rate_figure", words)
-        st.caption("Dotted: 6.02 dB for each bit, from the present setting. Up and to the left is better.")
+        st.caption(
+            "Dotted: 6.02 dB for each bit, from the present setting, if it has an error. Up and to the left is better."
+        )
 
 
 def _table(place: DeltaGenerator, model: str, rows: Sequence[Row], accuracies: dict[int, str]) -> None:

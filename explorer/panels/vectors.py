@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import streamlit as st
 
 from explorer import charts, compute, formulas, notation
@@ -27,3 +28,13 @@ def vectors_panel(model: str, layer: str, result: Outcome) -> None:
             "Indices, and codebooks at 32 bits an entry. Rows that vectors do not divide are filled up with zeros, "
             "which are counted too."
         )
+        learned = compute.fitted(model, layer, spec.key, spec).learned
+        assert learned is not None
+        there, stored = int(np.isfinite(learned[..., 0]).sum()), learned[..., 0].size
+        if there < stored:
+            st.info(
+                f"Only {notation.count(there)} of {notation.count(stored)} codewords can be learned from "
+                f"{notation.count(len(vectors))} vectors: no codebook has more codewords than distinct vectors. The "
+                "room for all of them is counted: take fewer.",
+                icon=":material/info:",
+            )

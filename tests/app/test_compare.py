@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from explorer import compute, pins, state
 from explorer.fields import Choice, Number
+from explorer.figures.compare import rate_figure
+from explorer.figures.theme import Canvas
 from explorer.number_formats import KINDS
 from explorer.presets import PRESETS
 from explorer.results import encode_seconds
@@ -137,3 +139,19 @@ def test_histograms_of_what_comes_back_hold_every_value() -> None:
     assert row.returned.sum() == row.errors.sum() == values.size
     back = compute.fitted("fashion-cnn", "conv3", spec.key, spec).fake_quantize(values)
     assert (row.returned > 0).sum() <= np.unique(back).size
+
+
+def test_a_codebook_of_more_codewords_than_there_are_vectors_is_said_and_has_no_error_to_draw() -> None:
+    at = start()
+    at.session_state["tensor"], at.session_state["play_format"] = "conv1", "vectors"
+    at.run()
+    assert not at.exception
+    distinct = len(np.unique(np.pad(compute.matrix("fashion-cnn", "conv1"), ((0, 0), (0, 1))).reshape(-1, 2), axis=0))
+    assert any(f"Only {distinct} of 256 codewords can be learned from 80 vectors" in info.value for info in at.info)
+    specs = [PlaygroundState.from_fields({"play_format": kind}).spec(-1.0, 1.0) for kind in ("vectors", "integer")]
+    edges = np.linspace(-1, 1, 11), np.linspace(-1, 1, 11)
+    rows = [compute.compared("fashion-cnn", "conv1", spec, "x", edges) for spec in specs]
+    figure = rate_figure(rows, Canvas("test"))
+    assert [trace.mode for trace in figure.data] == ["markers+text"]  # no decibels a bit from where nothing is lost
+    assert list(figure.data[0].text) == ["now (no error)", "1"]
+    assert [trace.mode for trace in rate_figure(rows[::-1], Canvas("test")).data] == ["lines", "markers+text"]

@@ -125,6 +125,10 @@ def test_importance_moves_the_codewords_to_where_it_lies():
     assert plain.measure(X).mse < heeded.measure(X).mse
     row = reference.least_partition_error(X[3], by_input, 4)
     assert reference.weighted_error(X[3], by_input, heeded.levels(3)) == pytest.approx(row, rel=1e-5)
+    grouped = qe.fit(X, qe.QuantizerSpec(qe.KMeans(4), qe.PerGroup(10)), importance=by_input)
+    part = X[3, 20:30], by_input[20:30]
+    least = reference.least_partition_error(*part, 4)
+    assert reference.weighted_error(*part, grouped.levels((3, 2))) == pytest.approx(least, rel=1e-5)
 
 
 def test_quantiles_heed_importance_as_how_often_a_value_stands():
