@@ -362,6 +362,58 @@ def optimal_brain_weights(W, H, count, rounded, damping=0.01):
     return W
 
 
+def equalized(weights, groups, channels, rounds=500):
+    """Return the weights of a chain, (out, in), with s = √(r₁ r₂)/r₂ at every channel of every joint, by turns."""
+    weights = [np.array(weight, np.float64) for weight in weights]
+    for _ in range(rounds):
+        for at in range(len(weights) - 1):
+            first, second = weights[at], weights[at + 1]
+            read_channels = channels[at + 1] // groups[at + 1]
+            rows, width = len(second) // groups[at + 1], second.shape[1] // read_channels
+            for channel in range(len(first)):
+                group, place = divmod(channel, read_channels)
+                part = second[group * rows : (group + 1) * rows, place * width : (place + 1) * width]
+                made, read = np.abs(first[channel]).max(), np.abs(part).max()
+                scale = math.sqrt(made * read) / read if made and read else 1.0
+                first[channel] /= scale
+                part *= scale
+    return weights
+
+
+def adaround_codes(W, x, y, step, qmin, qmax, iterations, rate, regulariser, warm_start, relu):
+    """Return AdaRound's codes and h(V), every sample in every iteration, with gradients and Adam by hand in float64."""
+    low, high, first, last = -0.1, 1.1, 20.0, 2.0
+    floor = np.floor(W / step)
+    share = np.clip((W / step - floor - low) / (high - low), 1e-4, 1 - 1e-4)
+    V = np.log(share / (1 - share))
+    mean, square = np.zeros_like(V), np.zeros_like(V)
+
+    def forward(h):
+        outputs = x @ (step * np.clip(floor + h, qmin, qmax)).T
+        return outputs, (np.maximum(outputs, 0) if relu else outputs) - y
+
+    nearest = step * np.clip(np.rint(W / step), qmin, qmax)
+    outputs = x @ nearest.T
+    unit = np.square((np.maximum(outputs, 0) if relu else outputs) - y).mean(0).sum()
+    for iteration in range(iterations):
+        sigmoid = 1 / (1 + np.exp(-V))
+        stretched = sigmoid * (high - low) + low
+        h = np.clip(stretched, 0, 1)
+        outputs, difference = forward(h)
+        difference = difference * (outputs > 0) if relu else difference
+        gradient = 2 / len(x) * difference.T @ x / unit * step * ((floor + h >= qmin) & (floor + h <= qmax))
+        done = (iteration / iterations - warm_start) / (1 - warm_start)
+        if done >= 0:
+            beta = last + 0.5 * (first - last) * (1 + math.cos(math.pi * done))
+            gradient -= regulariser * beta * 2 * np.sign(2 * h - 1) * np.abs(2 * h - 1) ** (beta - 1)
+        gradient = gradient * ((stretched >= 0) & (stretched <= 1)) * (high - low) * sigmoid * (1 - sigmoid)
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        corrected = mean / (1 - 0.9 ** (iteration + 1)), square / (1 - 0.999 ** (iteration + 1))
+        V = V - rate * corrected[0] / (np.sqrt(corrected[1]) + 1e-8)
+    h = np.clip(1 / (1 + np.exp(-V)) * (high - low) + low, 0, 1)
+    return np.clip(floor + (h >= 0.5), qmin, qmax), h
+
+
 # --- integer-only -----------------------------------------------------------------------------------------------------
 
 

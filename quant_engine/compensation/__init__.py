@@ -4,7 +4,7 @@ from quant_engine.compensation.adaround import AdaRoundSetting, AdaRoundStep, ad
 from quant_engine.compensation.bias import bias_correction, clipped_normal_mean
 from quant_engine.compensation.equalization import FloatLayer, equalize
 from quant_engine.compensation.gptq import gptq
-from quant_engine.compensation.layer import layer_error
+from quant_engine.compensation.layer import layer_error, reached_weight
 from quant_engine.compensation.rotation import RotatedTensor, hadamard, hadamard_quantize
 from quant_engine.compensation.scaling import awq, smoothquant
 
@@ -23,5 +23,6 @@ __all__ = [
     "hadamard",
     "hadamard_quantize",
     "layer_error",
+    "reached_weight",
     "smoothquant",
 ]

@@ -13,7 +13,7 @@ from quant_engine.network.compensation.data_free import (
     synthetic_data,
     synthetic_images,
 )
-from quant_engine.network.compensation.layerwise import corrected, learned_rounding, second_order
+from quant_engine.network.compensation.layerwise import corrected, learned_rounding, second_order, second_order_reaching
 from quant_engine.network.compensation.qat import qat
 from quant_engine.network.compensation.rescaling import activation_aware, equalized, smoothed
 from quant_engine.network.compensation.rounding import clipped, nearest, uniform_plan
@@ -30,6 +30,7 @@ METHODS: dict[str, Method] = {
     "AWQ": activation_aware,
     "AdaRound": learned_rounding,
     "GPTQ": second_order,
+    "GPTQ, asymmetric": second_order_reaching,
     "synthetic data": synthetic_data,
     "Gaussian data": gaussian_data,
     "ranges from BatchNorm": ranges_from_batch_norm,

@@ -7,8 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from quant_engine.compensation import AdaRoundSetting, adaround_steps, bias_correction, gptq, layer_error
-from quant_engine.inputs import Float32Array
+from quant_engine.compensation import (
+    AdaRoundSetting,
+    adaround_steps,
+    bias_correction,
+    gptq,
+    layer_error,
+    reached_weight,
+)
+from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.network.compensation.rounding import uniform_plan
 from quant_engine.network.compensation.stages import Setting, Stage
 from quant_engine.network.compensation.walk import Visit, samples, walk
@@ -49,21 +56,41 @@ def corrected(network: Network, setting: Setting) -> Iterator[Stage]:
 
 
 def second_order(network: Network, setting: Setting) -> Iterator[Stage]:
-    """GPTQ in every layer, strongest inputs first, and the biases corrected: it keeps WX̂, not what X gave before.
+    """GPTQ in every layer, strongest inputs first, and the biases corrected, for it does not mind what came before.
 
-    Each layer is solved for the inputs that it gets from those quantized before it; what these have lost already moves
-    the means of the outputs, which the bias takes back. The loss is the share of the outputs' power that is lost.
+    As in its paper, each layer keeps what its weight makes of the inputs from the layers quantized before it. What
+    those have lost moves the means of the outputs, and the bias takes that back. The loss is the share of the outputs'
+    power that is lost.
+    """
+
+    def choose(visit: Visit, plan: LayerPlan) -> Iterator[Found]:
+        yield _by_gptq(visit, plan, setting, visit.weight, visit.hessian(visit.x_hat))
+
+    return layer_by_layer(network, setting, choose)
+
+
+def second_order_reaching(network: Network, setting: Setting) -> Iterator[Stage]:
+    """GPTQ in every layer, of the weight that makes best of quantized inputs what the layer made in floating point.
+
+    So a layer makes up for those before it too, as in AdaRound and in GPTAQ (`reached_weight`). The loss is the share
+    of the outputs' power that is lost on the way from there.
     """
 
     def choose(visit: Visit, plan: LayerPlan) -> Iterator[Found]:
         hessian = visit.hessian(visit.x_hat)
-        found = gptq(visit.weight, hessian, setting.weight, act_order=True)
-        power = layer_error(visit.weight, np.zeros_like(visit.weight), hessian)
-        weight = found.dequantize()
-        loss = layer_error(visit.weight, weight, hessian) / power if power else 0.0
-        yield replace(plan, weight=found, bias=_corrected_bias(visit, weight)), loss
+        weight = reached_weight(visit.weight, visit.hessian(visit.x, visit.x_hat), hessian)
+        yield _by_gptq(visit, plan, setting, weight, hessian)
 
     return layer_by_layer(network, setting, choose)
+
+
+def _by_gptq(visit: Visit, plan: LayerPlan, setting: Setting, weight: Float32Array, hessian: Float64Array) -> Found:
+    """Return the layer with a weight rounded by GPTQ and its bias corrected, and the share of power that is lost."""
+    found = gptq(weight, hessian, setting.weight, act_order=True)
+    rounded = found.dequantize()
+    power = layer_error(weight, np.zeros_like(weight), hessian)
+    loss = layer_error(weight, rounded, hessian) / power if power else 0.0
+    return replace(plan, weight=found, bias=_corrected_bias(visit, rounded)), loss
 
 
 def learned_rounding(network: Network, setting: Setting) -> Iterator[Stage]:

@@ -48,12 +48,12 @@ class Visit:
             count += part.shape[1]
         return total / count
 
-    def hessian(self, x: Tensor) -> Float64Array:
-        """Return XXᵀ over images and places, divided by their number: (groups, in, in)."""
+    def hessian(self, x: Tensor, other: Tensor | None = None) -> Float64Array:
+        """Return XXᵀ, or XYᵀ with other inputs, over images and places, divided by their number: (groups, in, in)."""
         width, count = self.weight.shape[1], 0
         total = np.zeros((self.groups, width, width))
-        for part in self.patches(x):
-            total += (part.transpose(1, 2) @ part).double().numpy()
+        for part, second in zip(self.patches(x), self.patches(x if other is None else other), strict=True):
+            total += (part.double().transpose(1, 2) @ second.double()).numpy()
             count += part.shape[1]
         return total / count
 

@@ -1,0 +1,241 @@
+"""Equalization, AWQ, SmoothQuant and rotation: what they change, and that the function computed stays the same."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+import quant_engine as qe
+from quant_engine.compensation import (
+    FloatLayer,
+    awq,
+    equalize,
+    hadamard,
+    hadamard_quantize,
+    layer_error,
+    smoothquant,
+)
+from tests import reference
+
+INT3 = qe.QuantizerSpec(qe.IntFormat(3), qe.PerChannel())
+
+
+def layer(rng, outputs, inputs, groups=1, kernel=(), channels=0):
+    weight = rng.standard_normal((outputs, inputs // groups, *kernel)) * rng.lognormal(
+        0, 1.5, (outputs, 1, *[1] * len(kernel))
+    )
+    return FloatLayer(weight.astype(np.float32), rng.standard_normal(outputs).astype(np.float32), groups, channels)
+
+
+def chain(seed=0):
+    """Return a convolution, a depthwise and a pointwise one, a grouped one, and a layer behind a flattened picture."""
+    rng = np.random.default_rng(seed)
+    return [
+        layer(rng, 6, 2, kernel=(3, 3)),
+        layer(rng, 6, 6, groups=6, kernel=(3, 3)),
+        layer(rng, 8, 6, kernel=(1, 1)),
+        layer(rng, 12, 8, groups=2, kernel=(3, 3)),
+        layer(rng, 5, 12 * 4, channels=12),
+        layer(rng, 3, 5),
+    ]
+
+
+def outputs(layers, x):
+    """Run the chain in torch, with a ReLU behind every layer and a pooling behind the grouped convolution."""
+    x = torch.from_numpy(x)
+    for number, one in enumerate(layers):
+        weight, bias = torch.from_numpy(one.weight), torch.from_numpy(one.bias)
+        if weight.ndim == 4:
+            x = functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=one.groups)
+        else:
+            x = functional.linear(x.flatten(1), weight, bias)
+        x = functional.relu(x) if number < len(layers) - 1 else x
+        x = functional.max_pool2d(x, 2) if number == 3 else x
+    return x.numpy()
+
+
+# --- equalization -----------------------------------------------------------------------------------------------------
+
+
+def test_an_equalized_chain_computes_what_it_did():
+    x = np.random.default_rng(1).standard_normal((10, 2, 4, 4)).astype(np.float32)
+    plain = outputs(chain(), x)
+    np.testing.assert_allclose(outputs(equalize(chain()), x), plain, rtol=1e-4, atol=1e-4 * np.abs(plain).max())
+
+
+def test_both_sides_of_every_joint_have_the_same_ranges():
+    before, after = chain(), equalize(chain())
+    for one, two in itertools.pairwise(after):
+        np.testing.assert_allclose(one.output_ranges(), two.input_ranges(), rtol=1e-3)
+    worst = max(np.ptp(np.log(one.output_ranges() / two.input_ranges())) for one, two in itertools.pairwise(before))
+    assert worst > 1
+
+
+def test_a_pair_gets_the_scales_of_the_equation():
+    first, second = chain()[2:4]
+    one, two = equalize([first, second])
+    for channel in range(8):
+        made, read = (
+            np.abs(first.weight[channel]).max(),
+            np.abs(second.weight[channel // 4 * 6 : channel // 4 * 6 + 6, channel % 4]).max(),
+        )
+        scale = np.sqrt(made * read) / read
+        np.testing.assert_allclose(one.weight[channel], first.weight[channel] / scale, rtol=1e-5)
+        np.testing.assert_allclose(one.bias[channel], first.bias[channel] / scale, rtol=1e-5)
+    np.testing.assert_allclose(two.bias, second.bias)
+
+
+def test_the_whole_chain_is_what_loops_over_its_channels_make_of_it():
+    pairs = [(one.weight.reshape(len(one.weight), -1), one.groups, one.channels) for one in chain()]
+    expected = reference.equalized([weight for weight, *_ in pairs], [g for _, g, _ in pairs], [c for *_, c in pairs])
+    for found, weight in zip(equalize(chain()), expected, strict=True):
+        np.testing.assert_allclose(found.weight.reshape(weight.shape), weight, rtol=2e-3)
+
+
+def test_channels_that_nothing_makes_or_nothing_reads_stay():
+    first = FloatLayer(np.float32([[0.0], [2.0], [3.0]]), np.ones(3, np.float32))
+    second = FloatLayer(np.float32([[5.0, 0.0, 3.0]]), np.ones(1, np.float32))
+    one, two = equalize([first, second])
+    np.testing.assert_array_equal(one.weight, first.weight)
+    np.testing.assert_array_equal(two.weight, second.weight)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: equalize([chain()[0], chain()[3]]), "a layer of 6 outputs is followed by one that reads 8 channels"),
+        (lambda: FloatLayer(np.ones((4, 3)), np.ones(3)), "weight has shape .4, 3. and bias .3,."),
+        (lambda: FloatLayer(np.ones((4, 6)), np.ones(4), 1, 4), "6 inputs, which are no 4 channels"),
+        (lambda: FloatLayer(np.full((1, 2), np.nan), np.ones(1)), "weight of shape .1, 2. has 2 NaN"),
+    ],
+)
+def test_layers_that_do_not_join_are_refused(make, said):
+    with pytest.raises(qe.QuantError, match=said):
+        make()
+
+
+# --- AWQ and SmoothQuant ----------------------------------------------------------------------------------------------
+
+
+def strong_inputs(seed, inputs=24):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((inputs, 300)) * rng.lognormal(0, 1.2, (inputs, 1))
+    return rng.standard_normal((10, inputs)), X
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_awqs_scales_are_those_of_the_best_exponent(seed):
+    W, X = strong_inputs(seed)
+    magnitude = np.abs(X).mean(axis=1)
+    errors = []
+    for step in range(20):
+        s = magnitude ** (step / 20)
+        s /= np.sqrt(s.max() * s.min())
+        changed = qe.fake_quantize((W * s).astype(np.float32), INT3).astype(np.float64) @ (X / s[:, None])
+        errors.append((np.square(changed - W @ X).sum(), s))
+    found = awq(W, X @ X.T, magnitude, INT3)
+    np.testing.assert_allclose(found, min(errors, key=lambda pair: pair[0])[1], rtol=1e-6)
+
+
+def test_awq_loses_less_than_rounding_where_some_inputs_are_strong():
+    W, X = strong_inputs(1)
+    s = awq(W, X @ X.T, np.abs(X).mean(axis=1), INT3)
+    W_hat = qe.fake_quantize((W * s).astype(np.float32), INT3) / s
+    assert layer_error(W, W_hat, X @ X.T) < 0.8 * layer_error(W, qe.fake_quantize(W, INT3), X @ X.T)
+
+
+def test_awq_scales_whole_channels_of_a_grouped_convolution():
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((2, 2 * 9, 100)) * np.repeat(rng.lognormal(0, 2, (2, 2, 1)), 9, axis=1)
+    s = awq(rng.standard_normal((6, 18)), X @ X.transpose(0, 2, 1), np.abs(X).reshape(4, -1).mean(axis=1), INT3)
+    assert s.shape == (4,)
+    assert np.all(np.diff(s[np.argsort(np.abs(X).reshape(4, -1).mean(axis=1))]) >= 0)
+
+
+def test_silent_channels_keep_their_scale():
+    W, X = strong_inputs(2)
+    X[4] = 0
+    assert awq(W, X @ X.T, np.abs(X).mean(axis=1), INT3)[4] == 1
+    np.testing.assert_array_equal(smoothquant([0.0, 2.0, 0.0], [3.0, 0.0, 0.0]), [1.0, 1.0, 1.0])
+
+
+def test_smoothquant_gives_half_of_the_range_to_either_side():
+    W, X = strong_inputs(4)
+    x, w = np.abs(X).max(axis=1), np.abs(W).max(axis=0)
+    s = smoothquant(x, w)
+    np.testing.assert_allclose(x / s, w * s)
+    np.testing.assert_allclose(x / smoothquant(x, w, 1.0), 1.0)
+    np.testing.assert_allclose(w * smoothquant(x, w, 0.0), 1.0)
+    np.testing.assert_allclose(smoothquant(x, w, 0.8), x**0.8 / w**0.2)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: smoothquant([1.0], [1.0, 2.0]), "inputs has shape .1,. and weights .2,."),
+        (lambda: smoothquant([-1.0], [1.0]), "inputs of shape .1,. has values that are negative"),
+        (lambda: smoothquant([1.0], [1.0], 1.5), "strength=1.5 is out of range"),
+        (lambda: awq(np.ones((2, 6)), np.eye(6), np.ones(4), INT3), "magnitude has shape .4,. for W of shape .2, 6."),
+        (lambda: awq(np.ones((2, 6)), np.eye(6), np.full(6, np.nan), INT3), "magnitude of shape .6,. has values"),
+    ],
+)
+def test_ranges_that_are_none_are_refused(make, said):
+    with pytest.raises(qe.QuantError, match=said):
+        make()
+
+
+# --- rotation ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64, 96, 100, 576])
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_a_hadamard_matrix_is_orthogonal_and_as_flat_as_its_blocks(size, seed):
+    R = hadamard(size, seed)
+    np.testing.assert_allclose(R @ R.T, np.eye(size), atol=1e-12)
+    parts = [1 << bit for bit in range(size.bit_length()) if size >> bit & 1]
+    found = sorted({round(1 / value**2) for value in np.abs(R[R != 0])})
+    assert found == sorted(parts)
+
+
+def test_a_power_of_two_is_the_matrix_of_walsh_functions():
+    expected = [[(-1) ** bin(i & j).count("1") / 4 for j in range(16)] for i in range(16)]
+    np.testing.assert_allclose(hadamard(16, None), expected)
+    signs = hadamard(16, 3) / hadamard(16, None)
+    np.testing.assert_array_equal(signs, np.broadcast_to(signs[:, :1], (16, 16)))
+    assert len(np.unique(signs)) == 2
+
+
+def kurtosis(x):
+    return np.mean((x - x.mean()) ** 4) / np.var(x) ** 2
+
+
+def test_outliers_are_spread_and_cost_less():
+    rng = np.random.default_rng(0)
+    W = rng.standard_normal((32, 576))
+    W[:, rng.choice(576, 4, replace=False)] *= 25
+    spec = qe.QuantizerSpec(qe.IntFormat(4), qe.PerChannel(), clipping=qe.MinMSE())
+    rotated = hadamard_quantize(W, spec)
+    plain, spread = (np.square(found - W).mean() for found in (qe.fake_quantize(W, spec), rotated.dequantize()))
+    flat = W @ rotated.rotation
+    print(f"kurtosis {kurtosis(W):.1f} to {kurtosis(flat):.1f}, mse {plain:.4f} to {spread:.4f}")
+    assert kurtosis(flat) < 0.1 * kurtosis(W)
+    assert spread < 0.5 * plain
+
+
+def test_the_error_is_that_of_the_codes_and_outputs_may_be_computed_rotated():
+    rng = np.random.default_rng(1)
+    W, x = rng.standard_normal((8, 40)), rng.standard_normal((40, 5))
+    rotated = hadamard_quantize(W, INT3, seed=7)
+    codes_error = np.square(rotated.quantized.dequantize() - W @ rotated.rotation).sum()
+    assert np.square(rotated.dequantize() - W).sum() == pytest.approx(codes_error, rel=1e-4)
+    np.testing.assert_allclose(
+        rotated.quantized.dequantize() @ (rotated.rotation.T @ x), rotated.dequantize() @ x, rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, True])
+def test_sizes_that_are_none_are_refused(size):
+    with pytest.raises(qe.QuantError, match="give an integer of 1 or more"):
+        hadamard(size)
