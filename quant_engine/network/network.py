@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.network.accuracy import Accuracy
-from quant_engine.network.activations import LayerChange, layer_change
+from quant_engine.network.activations import layer_change
 from quant_engine.network.architectures import ARCHITECTURES, Architecture
 from quant_engine.network.calibration import Calibration
 from quant_engine.network.cost import MEASURED_IMAGES, ActivationCost, measure_cost
@@ -196,7 +196,7 @@ class Network:
             QuantError: as `freeze`.
         """
         frozen = self.freeze(plan or QuantizationPlan())
-        changes = {name: self._change(name, layer) for name, layer in frozen.layers.items()}
+        changes = {name: layer_change(layer, self.planned_weight(name, layer)) for name, layer in frozen.layers.items()}
         return self._runner(data).logits(changes)
 
     def effect(self, plan: QuantizationPlan | None = None, data: Split = "calibration") -> Effect:
@@ -269,9 +269,6 @@ class Network:
             return self._calibration.quantizers(static, images)
         given = as_images(images, self.architecture.input_shape)
         return Calibration(self.architecture, self._layers, self._parameters, given).quantizers(static)
-
-    def _change(self, layer: str, plan: LayerPlan) -> LayerChange:
-        return layer_change(plan, self.planned_weight(layer, plan))
 
     @cached_property
     def _fisher(self) -> dict[str, Float32Array]:

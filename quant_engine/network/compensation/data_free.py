@@ -118,7 +118,7 @@ def batch_norm_ranges(network: Network, reach: float = REACH) -> dict[str, tuple
 
 def synthetic_data(network: Network, setting: Setting) -> Iterator[Stage]:
     """Clip by synthetic images in place of the calibration images: no data are needed."""
-    for at in synthetic_images(network, setting.seed):
+    for at in synthetic_images(network, setting.seed, IMAGES, STEPS):
         plan = _calibrated(network, setting, at.images) if at.done == at.total else None
         yield Stage(at.done, at.total, "images", plan, at.loss)
 
