@@ -23,7 +23,7 @@ def short(value: float, digits: int = 3) -> str:
         text = _trimmed(f"{value:.{max(digits - 1 - exponent, 0)}f}")
     else:
         mantissa, power = f"{value:.{digits - 1}e}".split("e")
-        text = f"{mantissa}·10{_superscript(int(power))}"
+        text = f"{mantissa}·10{superscript(int(power))}"
     return text.replace("-", MINUS)
 
 
@@ -158,5 +158,10 @@ def _trimmed(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _superscript(value: int) -> str:
+def superscript(value: int) -> str:
+    """Write a whole number as an exponent.
+
+    >>> superscript(-12)
+    '⁻¹²'
+    """
     return str(value).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

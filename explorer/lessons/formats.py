@@ -13,7 +13,7 @@ from explorer.figures.losses import describe_losses, losses_figure
 from explorer.figures.radix import describe_radix, radix_figure
 from explorer.figures.rugs import Rugs, describe_rugs, even_figure, inner_share, octave_figure
 from explorer.formulas import Convention
-from explorer.lessons import contest, holding
+from explorer.lessons import contest, holding, integer_only
 from explorer.lessons.contest import RANGES, Entrant
 from explorer.lessons.energy import energy_table, whole
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, Option
@@ -258,4 +258,14 @@ def _clipping(scene: Scene) -> str:
     return next(name for name, clipping in RANGES.items() if clipping == scene.spec.clipping)
 
 
-LESSON = Lesson(2, SLUG, (FORMAT, NUMBER, BITS, RANGE, POINT), laboratory, prediction, facts, written, question)
+LESSON = Lesson(
+    2,
+    SLUG,
+    (FORMAT, NUMBER, BITS, RANGE, POINT),
+    laboratory,
+    prediction,
+    facts,
+    written,
+    question,
+    appendix=integer_only.APPENDIX,
+)

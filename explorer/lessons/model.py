@@ -133,6 +133,17 @@ class Bench:
 
 
 @dataclass(frozen=True)
+class Appendix:
+    """What follows a lesson's laboratory and is drawn last, so that nothing waits for it: its settings, and a drawer.
+
+    It is given the network and the layer.
+    """
+
+    fields: tuple[Field, ...]
+    draw: Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
 class Lesson:
     """One concept. `slug` prefixes its settings in the URL and names its prose; `source` is the tensor it opens on.
 
@@ -150,6 +161,7 @@ class Lesson:
     question: Callable[[Scene], Question]
     source: str = "weights"
     story: tuple[str, str] | None = None
+    appendix: Appendix | None = None
 
     @property
     def prose(self) -> Prose:
@@ -174,7 +186,7 @@ class Lesson:
     @property
     def all_fields(self) -> tuple[Field, ...]:
         """Everything that a link to this lesson may set."""
-        return (self.beat, *self.tensor, *self.fields)
+        return (self.beat, *self.tensor, *self.fields, *(self.appendix.fields if self.appendix else ()))
 
     def predicted(self, scene: Scene) -> Choices:
         """Return the prediction's options, whose right one the tensor decides."""

@@ -81,5 +81,11 @@ def words() -> Mapping[str, str]:
     return MappingProxyType(_read("shared"))
 
 
+@functools.cache
+def read_words(name: str) -> Mapping[str, str]:
+    """Return the words of a part that several lessons may show."""
+    return MappingProxyType(_read(name))
+
+
 def _read(name: str) -> dict[str, Any]:
     return tomllib.loads((FOLDER / LANGUAGE / f"{name}.toml").read_text(encoding="utf-8"))

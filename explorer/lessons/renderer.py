@@ -43,6 +43,8 @@ def _body(lesson: Lesson) -> None:
         facts = lesson.facts(scene)
         DRAW[beat](lesson, scene, facts if isinstance(facts, Told) else {**facts, **named})
         _footer(lesson, scene, beat)
+    if lesson.appendix:
+        lesson.appendix.draw(*frame.selected())
 
 
 def _laboratory(lesson: Lesson) -> Scene:

@@ -547,6 +547,15 @@ def test_what_is_followed_by_hand_is_what_the_kernels_compute(name, rounding):
                 assert pixel.requantized.code == later[2][at]
 
 
+def test_a_narrower_accumulator_wraps_what_is_followed():
+    pixel = follow(program("fashion-cnn"), codes("fashion-cnn")[0], "conv3", 2, (2, 5))
+    assert pixel.total > 2**15
+    narrow = pixel.narrowed(16)
+    assert narrow.held == narrow.requantized.total == pixel.total - 2**16
+    assert narrow.requantized.code == 0 < pixel.requantized.code
+    assert pixel.narrowed(24).requantized == pixel.requantized
+
+
 def test_operations_are_those_counted_by_hand():
     found = count_operations(network("fashion-cnn"), program("fashion-cnn"), 4)
     products = 16 * 9 * 28 * 28 + 32 * 144 * 14 * 14 + 64 * 288 * 7 * 7 + 96 * 576 + 10 * 96

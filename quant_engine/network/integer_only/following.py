@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
 from quant_engine.network.integer_only.program import (
+    Accumulator,
     AddUp,
     Codes,
     IntegerProgram,
@@ -142,6 +143,19 @@ class OutputPixel:
         """The same in real numbers, bias as the integers have it: scale · weight · scale · (code − z), added up."""
         parts = (self.weights * self.weight_scale) * ((self.codes - self.zero_point) * self.input_scale)
         return float(parts.sum()) + self.bias * self.sum_scale
+
+    def narrowed(self, bits: int) -> OutputPixel:
+        """Return the same number where this layer alone has an accumulator of so many bits, which wraps.
+
+        Raises:
+            QuantError: as `Accumulator`.
+        """
+        wrapped = Accumulator(bits, "wrap").wrapped
+        gathered = None if self.gathered is None else wrapped(self.gathered)
+        held = wrapped(self.total)
+        total = held if gathered is None else gathered
+        done = self.requantized and replace(self.requantized, total=total)
+        return replace(self, held=held, gathered=gathered, requantized=done)
 
 
 def follow(program: IntegerProgram, image: Codes, layer: str, channel: int, place: tuple[int, ...] = ()) -> OutputPixel:

@@ -66,7 +66,8 @@ class Accumulator:
                 f"bits, but the accumulator has {self.bits}; take more bits, or overflow='wrap' to see what comes out"
             )
         spare = np.int32(WORD - self.bits)
-        return np.asarray(np.left_shift(sums, spare) >> spare)
+        kept: Sums = np.right_shift(np.left_shift(sums, spare), spare)
+        return kept
 
     def wrapped(self, total: int) -> int:
         """Return what is left of one sum.

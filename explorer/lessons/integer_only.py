@@ -1,0 +1,224 @@
+"""Integer-only arithmetic, in the lesson on number formats: one number step by step, then the whole network."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from explorer import compute, controls
+from explorer.fields import Choice, Number
+from explorer.lessons.integer_pixel import (
+    CODE_BITS,
+    TERM_STEPS,
+    WORD,
+    WORDS,
+    followed,
+    plan_of,
+    program_of,
+    rows,
+    signed,
+    terms,
+)
+from explorer.lessons.model import Appendix
+from explorer.lessons.parts import numbers
+from explorer.lessons.prose import read_words
+from explorer.notation import accuracy, count, short
+from explorer.pixel import pixel
+from quant_engine import QuantError
+from quant_engine.energy import SOURCE, Energy
+from quant_engine.network import Accuracy, footprint
+from quant_engine.network.integer_only import (
+    Agreement,
+    Difference,
+    agreement,
+    count_operations,
+    integer_accuracy,
+    with_integer_bias,
+)
+
+PREFIX = "formats_int"
+IMAGE = Number(f"{PREFIX}_image", "Test image", 0, 1999, 0, "Which of the 2,000 test images runs.", whole=True)
+CHANNEL = Number(f"{PREFIX}_channel", "Output channel", 0, 159, 2, "Which output channel, or neuron.", whole=True)
+ROW = Number(f"{PREFIX}_row", "Row", 0, 27, 2, "Where in the output, from the top, before pooling.", whole=True)
+COLUMN = Number(f"{PREFIX}_column", "Column", 0, 27, 5, "Where in the output, from the left.", whole=True)
+WEIGHTS = Choice(f"{PREFIX}_weights", "Weights", ("8 bits", "4 bits"), "8 bits", "Bits of every weight's code.")
+REGISTER = Choice(
+    f"{PREFIX}_register",
+    "Accumulator",
+    ("32 bits", "24 bits", "16 bits"),
+    "32 bits",
+    "Bits of the register in which products are added up. What does not fit wraps around.",
+)
+STEP = Number(f"{PREFIX}_step", "Step", 1, 12, 1, "How far the computation is shown.", whole=True)
+FIELDS = (IMAGE, CHANNEL, ROW, COLUMN, WEIGHTS, REGISTER, STEP)
+RUN_KEY = f"{PREFIX}_run"
+MICRO = 1e-6  # of a picojoule, in microjoules
+MOST_LISTED = 25
+FIELD_WIDTH = 118
+
+
+@st.fragment
+def draw(model: str, layer: str) -> None:
+    """Draw one number's steps, and the whole network below."""
+    words = read_words(WORDS)
+    st.subheader(words["title"])
+    st.markdown(words["lead"].format(layer=layer))
+    try:
+        _steps(model, layer)
+        _network(model)
+    except QuantError as error:
+        st.error(words["refused"].format(error=error), icon=":material/error:")
+
+
+def _steps(model: str, layer: str) -> None:
+    words, info = read_words(WORDS), compute.network(model).layers()[layer]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        image = _field(IMAGE, int(IMAGE.greatest))
+        channel = _field(CHANNEL, info.output_shape[0] - 1)
+        place = tuple(
+            _field(field, size - 1) for field, size in zip((ROW, COLUMN), info.output_shape[1:], strict=False)
+        )
+        weight_bits = int(controls.choice(WEIGHTS).split()[0])
+        register = int(controls.choice(REGISTER).split()[0])
+    found, real = followed(model, weight_bits, register, image, layer, channel, place)
+    listed, rest = terms(found, real, weight_bits)
+    steps = rows(found, real, register)
+    last = TERM_STEPS + len(steps)
+    controls.hold(STEP, last)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        with st.container(width=FIELD_WIDTH):
+            step = min(controls.whole_number(STEP), last)
+        for key, target in (("next", min(step + 1, last)), ("back", max(step - 1, 1)), ("start", 1), ("all", last)):
+            st.button(
+                words[key],
+                key=f"{PREFIX}_{key}",
+                type="primary" if key == "next" else "secondary",
+                disabled=target == step,
+                on_click=controls.assign,
+                args=({STEP.key: target},),
+            )
+    if step <= TERM_STEPS:
+        st.caption(words[f"step_{step}"].format(z=found.zero_point, bits=weight_bits))
+    pixel(f"{PREFIX}_pixel", listed, rest, steps, step, words={k: v for k, v in words.items() if k in HEADINGS})
+
+
+HEADINGS = ("place", "code", "weight", "product", "real")
+
+
+def _field(field: Number, greatest: int) -> int:
+    controls.hold(field, greatest)
+    with st.container(width=FIELD_WIDTH):
+        return controls.whole_number(field)
+
+
+def _network(model: str) -> None:
+    """Show accuracy beside simulated and float, what differs, and what it costs."""
+    words = read_words(WORDS)
+    st.subheader(words["accuracy_title"])
+    weight_bits = int((st.session_state.get(WEIGHTS.key) or WEIGHTS.default).split()[0])
+    register = int((st.session_state.get(REGISTER.key) or REGISTER.default).split()[0])
+    if st.button(words["accuracy_run"], key=f"{RUN_KEY}_button") or st.session_state.get(RUN_KEY):
+        st.session_state[RUN_KEY] = True
+        with st.spinner(words["accuracy_running"]):
+            _accuracies(model, weight_bits, register)
+    _operations(model, weight_bits)
+
+
+def _accuracies(model: str, weight_bits: int, register: int) -> None:
+    words, network = read_words(WORDS), compute.network(model)
+    found = agreed(model, weight_bits)
+    plain: Accuracy = compute.kept(f"float accuracy|{model}", network.evaluate)
+    with numbers():
+        for key, result in (("float", plain), ("simulated", found.simulated), ("integer", found.integer)):
+            low, high = result.interval
+            st.metric(
+                words[key],
+                f"{100 * result.value:.2f} %",
+                f"{accuracy(low)} – {accuracy(high)}",
+                delta_color="off",
+                delta_arrow="off",
+                help=f"{count(result.correct)} of {count(result.total)}",
+            )
+    if register < WORD:
+        narrow: Accuracy = compute.kept(
+            f"narrow accuracy|{model}|{weight_bits}|{register}",
+            lambda: integer_accuracy(network, program_of(model, weight_bits).accumulating(register, "wrap")),
+        )
+        st.warning(words["overflow_run"].format(bits=register, accuracy=accuracy(narrow.value)))
+    same: int = compute.kept(f"same labels|{model}|{weight_bits}", lambda: _same_labels(model, weight_bits))
+    if not found.differences:
+        st.markdown(words["no_difference"])
+    else:
+        why = words["explained_all" if found.explained else "explained_not"]
+        st.markdown(words["differences"].format(n=len(found.differences), explained=why))
+        st.table([_difference(difference) for difference in found.differences[:MOST_LISTED]])
+    st.caption(words["matched_note"].format(n=count(same)))
+
+
+def agreed(model: str, weight_bits: int) -> Agreement:
+    """Return integer-only beside simulated, on all test images."""
+    found: Agreement = compute.kept(
+        f"agreement|{model}|{weight_bits}",
+        lambda: agreement(compute.network(model), plan_of(model, weight_bits)),
+    )
+    return found
+
+
+def _same_labels(model: str, weight_bits: int) -> int:
+    """Return how many labels agree when both have the same biases and every product is rounded once."""
+    network, program = compute.network(model), program_of(model, weight_bits, "single")
+    simulated = network.predict(with_integer_bias(program, plan_of(model, weight_bits)))
+    return int((program.predict(program.quantize(network.data()[0])) == simulated).sum())
+
+
+def _difference(difference: Difference) -> dict[str, str]:
+    words = read_words(WORDS)
+    return {
+        words["column_image"]: str(difference.image),
+        words["column_labels"]: " → ".join(str(label) for label in difference.labels),
+        words["column_place"]: f"{difference.layer}, {', '.join(map(str, difference.place))}",
+        words["column_values"]: " | ".join(f"{value:.4f}" for value in difference.values),
+        words["column_codes"]: " | ".join(str(code) for code in difference.codes),
+    }
+
+
+def _operations(model: str, weight_bits: int) -> None:
+    words, network, program = read_words(WORDS), compute.network(model), program_of(model, weight_bits)
+    found, plain = count_operations(network, program, weight_bits), footprint(network).compute
+    multiplications = sum(info.multiplications for info in network.layers().values())
+    parts: tuple[tuple[str, int, Energy | None], ...] = (
+        ("multiplications", found.multiplications, found.multiply),
+        ("additions", found.additions, None),
+        ("comparisons", found.comparisons, None),
+        ("requantizations", found.requantizations, found.requantize),
+    )
+    energies = {
+        "additions": found.add * (found.additions / (found.additions + found.comparisons)),
+        "comparisons": found.add * (found.comparisons / (found.additions + found.comparisons)),
+    }
+    table = [_cost(words[key], count(number), energy or energies[key]) for key, number, energy in parts]
+    table.append(_cost(words["integer_total"], "", found.compute))
+    table.append(_cost(words["float_total"], f"{count(multiplications)} × and +", plain))
+    st.table(table)
+    worst = max(program.bounds.values(), key=lambda bounds: bounds.bits)
+    st.caption(
+        words["energy_note"].format(
+            source=SOURCE,
+            ratio=short(plain.picojoules / found.compute.picojoules),
+            bits=worst.bits,
+            layer=worst.name,
+        )
+    )
+
+
+def _cost(name: str, number: str, energy: Energy) -> dict[str, str]:
+    words = read_words(WORDS)
+    return {
+        words["column_operation"]: name,
+        words["column_count"]: number,
+        words["column_energy"]: short(energy.picojoules * MICRO),
+    }
+
+
+APPENDIX = Appendix(FIELDS, draw)
+
+__all__ = ["APPENDIX", "CODE_BITS", "FIELDS", "agreed", "draw", "signed"]
