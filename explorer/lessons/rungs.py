@@ -25,7 +25,7 @@ from quant_engine import (
     QuantizerSpec,
 )
 from quant_engine.granularity import Granularity
-from quant_engine.network import Accuracy
+from quant_engine.network import Accuracy, bits_of_layers
 
 SLUG = grain.SLUG
 OWNER_KEY = f"{SLUG}_rungs_owner"
@@ -55,8 +55,7 @@ def specs(spec: QuantizerSpec) -> dict[Name, QuantizerSpec]:
 
 def network_bits(model: str, spec: QuantizerSpec) -> float:
     """Return the bits per value of a network whose every layer is quantized so."""
-    stored = [spec.storage(info.matrix_shape) for info in compute.network(model).layers().values()]
-    return sum(part.bits for part in stored) / sum(part.values for part in stored)
+    return bits_of_layers(compute.network(model).layers(), spec)
 
 
 def rungs_section(bench: Bench, spec: QuantizerSpec) -> None:
