@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from explorer.notation import accuracy, count
 from quant_engine import PerTensor, QuantizerSpec
-from quant_engine.network import LARGE, Accuracy, ModelCard
+from quant_engine.network import LARGE, Accuracy, MethodResult, ModelCard
 
 METHODS_EXPLAINED = (
     f"Layers of {count(LARGE)} weights and more by the method named; smaller ones, in which learned codebooks would "
     "outweigh the codes, are int4 per channel by least MSE. Bits per value are those of the large layers, everything "
     "stored counted. Indices have whole bits, so vectors do not come at just four: the nearest sizes stand below and "
     "above."
+)
+GRANULARITY_EXPLAINED = (
+    "Every layer's weight at 4 bits, symmetric, with one float32 scale for the whole layer, some output channels, one, "
+    "a rectangle of channels and inputs, or a run of inputs inside a channel. Channels of depthwise layers differ so "
+    "much in range that one scale for all of them zeroes the smallest. Finer blocks cost more bits, and a better range "
+    "for each can be worth more than more of them."
 )
 MIXED_EXPLAINED = (
     "Every layer may have 2 to 8 bits (symmetric, least MSE) or stay in 16-bit floats, within the bytes of 4 bits "
@@ -44,13 +52,13 @@ def activations_table(card: ModelCard) -> list[dict[str, str]]:
     return list(records.values())
 
 
-def methods_table(card: ModelCard) -> list[dict[str, str]]:
-    """Return one record for each method of about four bits, the cheapest first."""
-    ordered = sorted(card.about_four_bits.items(), key=lambda entry: entry[1].bits_per_value)
+def methods_table(methods: Mapping[str, MethodResult], called: str = "method") -> list[dict[str, str]]:
+    """Return one record for each method, numbered, the cheapest first."""
+    ordered = sorted(methods.items(), key=lambda entry: entry[1].bits_per_value)
     return [
         {
             "": str(number),
-            "method": name,
+            called: name,
             "bits per value": f"{found.bits_per_value:.3f}",
             "accuracy": _cell(found.accuracy),
         }

@@ -4,6 +4,7 @@ import streamlit as st
 
 from explorer import charts, compute
 from explorer.cards import (
+    GRANULARITY_EXPLAINED,
     METHODS_EXPLAINED,
     MIXED_EXPLAINED,
     activations_table,
@@ -37,7 +38,16 @@ charts.show(
     "methods_figure",
     describe_methods(card.about_four_bits),
 )
-st.table(methods_table(card))
+st.table(methods_table(card.about_four_bits))
+if card.granularity:
+    st.subheader("Granularity at 4 bits")
+    st.markdown(GRANULARITY_EXPLAINED)
+    charts.show(
+        methods_figure(card.granularity, plain, charts.canvas(model)),
+        "granularity_figure",
+        describe_methods(card.granularity, "granularities at four bits"),
+    )
+    st.table(methods_table(card.granularity, "one scale for each"))
 st.subheader("Weights and activations")
 st.markdown(
     "W8A2: weights of 8 bits (per channel, symmetric, least MSE) and the input of every layer, the pixels too, of "

@@ -51,7 +51,7 @@ from quant_engine.network import (
     mixed_plan,
     weight_plan,
 )
-from quant_engine.network.card import LARGE, bits_of_layers, bits_of_method, plan_of_layers, plan_of_method
+from quant_engine.network.card import LARGE, bits_of_layers, bits_of_method, plan_of_method
 
 BUILTIN = pathlib.Path(__file__).parents[1] / "quant_engine" / "network" / "builtin"
 BITS = (8, 7, 6, 5, 4, 3, 2)
@@ -175,7 +175,7 @@ def granularity(network: Network) -> list[dict[str, object]]:
             "name": name,
             "spec": spec.key,
             "bits_per_value": bits_of_layers(network.layers(), spec),
-            "correct": network.evaluate(plan_of_layers(network.layers(), spec)).correct,
+            "correct": network.evaluate(weight_plan(dict.fromkeys(network.layers(), spec))).correct,
         }
         for name, spec in specs.items()
     ]

@@ -84,13 +84,13 @@ def _float32_line(plain: Accuracy, x: float, side: str) -> theme.Layout:
     }
 
 
-def describe_methods(methods: Mapping[str, MethodResult]) -> str:
+def describe_methods(methods: Mapping[str, MethodResult], kind: str = "number formats of about four bits") -> str:
     """Say in words what the figure shows."""
     said = "; ".join(
         f"{name} {result.bits_per_value:.2f} bits, {accuracy(result.accuracy.value)}"
         for name, result in methods.items()
     )
-    return f"Accuracy against bits per value of number formats of about four bits: {said}."
+    return f"Accuracy against bits per value of {kind}: {said}."
 
 
 def _intervals(values: Sequence[Accuracy]) -> theme.Trace:

@@ -179,7 +179,7 @@ def _plain(plain: Accuracy) -> Layout:
     """Return a dashed line at the accuracy of floating point, named above it."""
     level = 100 * plain.value
     line = {"color": theme.NEUTRAL, "dash": "dash", "width": 1}
-    place = {"xref": "x2 domain", "yref": "y2", "xanchor": "right", "yanchor": "bottom"}
+    place = {"xref": "x2 domain", "yref": "y2", "xanchor": "left", "yanchor": "bottom"}
     return {
         "shapes": [
             {
@@ -193,5 +193,5 @@ def _plain(plain: Accuracy) -> Layout:
                 "line": line,
             }
         ],
-        "annotations": [parts.note(f"float32 {accuracy(plain.value)}", 1, level, theme.NEUTRAL, **place)],
+        "annotations": [parts.note(f"float32 {accuracy(plain.value)}", 0, level, theme.NEUTRAL, **place)],
     }

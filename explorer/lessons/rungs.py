@@ -25,11 +25,11 @@ from quant_engine import (
     QuantizerSpec,
 )
 from quant_engine.granularity import Granularity
-from quant_engine.network import Accuracy
+from quant_engine.network import Accuracy, bits_of_layers
 
 SLUG = grain.SLUG
 OWNER_KEY = f"{SLUG}_rungs_owner"
-LOOK = 0.5  # seconds between two looks at an answer that is awaited
+LOOK = 1.0  # seconds between two looks at an answer that is awaited
 RUNGS: dict[str, Granularity] = {  # in the order in which accuracies are asked for: the story first
     "layer": PerTensor(),
     "channel": PerChannel(0),
@@ -55,25 +55,27 @@ def specs(spec: QuantizerSpec) -> dict[Name, QuantizerSpec]:
 
 def network_bits(model: str, spec: QuantizerSpec) -> float:
     """Return the bits per value of a network whose every layer is quantized so."""
-    stored = [spec.storage(info.matrix_shape) for info in compute.network(model).layers().values()]
-    return sum(part.bits for part in stored) / sum(part.values for part in stored)
+    return bits_of_layers(compute.network(model).layers(), spec)
 
 
 def rungs_section(bench: Bench, spec: QuantizerSpec) -> None:
-    """Draw error and accuracy against bits; accuracies are measured one after the other while the page is looked at."""
+    """Draw error against bits, and accuracy where it is asked for: one after the other, while the page is open."""
     words = read_prose(SLUG).laboratory
     st.subheader(words["rungs_title"])
     st.markdown(words["rungs_lead"])
     if not bench.telling:
         st.info(words["rungs_asked" if bench.predicted else "rungs_locked"], icon=":material/lock:")
         return
-    ticking = bench.subject.is_weight and _measured(bench, spec)[1] < 1.0
-    st.fragment(_body, run_every=LOOK if ticking else None)(bench, spec, ticking)
+    measuring = bench.subject.is_weight and st.toggle(
+        words["rungs_measure"], key=f"{SLUG}_measuring", persist_state="session"
+    )
+    ticking = measuring and _measured(bench, spec)[1] < 1.0
+    st.fragment(_body, run_every=LOOK if ticking else None)(bench, spec, measuring, ticking)
 
 
-def _body(bench: Bench, spec: QuantizerSpec, ticking: bool) -> None:
+def _body(bench: Bench, spec: QuantizerSpec, measuring: bool, ticking: bool) -> None:
     words = read_prose(SLUG).laboratory
-    measured, done = _measured(bench, spec) if bench.subject.is_weight else ({}, 1.0)
+    measured, done = _measured(bench, spec) if measuring else ({}, 1.0)
     ways: dict[str, list[Rung]] = {}
     for (way, name), other in specs(spec).items():
         ways.setdefault(way, []).append(_rung(bench, name, other, measured.get((way, name))))
@@ -82,7 +84,7 @@ def _body(bench: Bench, spec: QuantizerSpec, ticking: bool) -> None:
     chosen = _rung(bench, "on display", spec, measured.get(same[0]) if same else None)
     plain = measured.get((PLAIN, ""))
     canvas, codes = charts.canvas(f"{bench.subject.key}|{spec.key}"), int(spec.format.bits)
-    figure = rungs_figure(ways, chosen, codes, plain, bench.subject.is_weight, canvas)
+    figure = rungs_figure(ways, chosen, codes, plain, measuring, canvas)
     charts.show(figure, f"{SLUG}_chart_rungs", describe_rungs(ways))
     if done < 1.0:
         st.progress(done, words["rungs_measuring"])

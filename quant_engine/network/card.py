@@ -45,14 +45,9 @@ def bits_of_method(layers: Mapping[str, LayerInfo], spec: QuantizerSpec) -> floa
     return sum(part.bits for part in stored) / sum(part.values for part in stored)
 
 
-def plan_of_layers(layers: Mapping[str, LayerInfo], spec: QuantizerSpec) -> QuantizationPlan:
-    """Return the plan with every layer's weight under one spec."""
-    return QuantizationPlan(dict.fromkeys(layers, LayerPlan(spec)))
-
-
 def bits_of_layers(layers: Mapping[str, LayerInfo], spec: QuantizerSpec) -> float:
-    """Return the bits per value of all weights under one spec, everything stored counted."""
-    stored = [spec.storage(info.matrix_shape) for info in layers.values()]
+    """Return the bits per value of all weights under one spec, everything stored counted, shared weights once."""
+    stored = [spec.storage(info.matrix_shape) for info in layers.values() if not info.shared]
     return sum(part.bits for part in stored) / sum(part.values for part in stored)
 
 

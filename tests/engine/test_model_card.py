@@ -81,6 +81,32 @@ def test_every_method_of_about_four_bits_costs_and_scores_what_the_card_says(net
     assert not wrong
 
 
+def test_every_granularity_costs_and_scores_what_the_card_says(network):
+    card, layers = model_card(network.name), network.layers()
+    assert bool(card.granularity) == (network.name == "fashion-depthwise")
+    known, wrong = card.weights_only, {}
+    for name, result in card.granularity.items():
+        plan = weight_plan(dict.fromkeys(layers, result.spec))
+        stored = [
+            fitted.weight.storage(layers[layer].matrix_shape) for layer, fitted in network.freeze(plan).layers.items()
+        ]
+        assert result.bits_per_value == pytest.approx(sum(s.bits for s in stored) / sum(s.values for s in stored))
+        found = known[result.spec] if result.spec in known else network.evaluate(plan)
+        if abs(found.correct - result.accuracy.correct) > IMAGES:
+            wrong[name] = (found.correct, result.accuracy.correct)
+    assert not wrong
+
+
+def test_one_scale_a_layer_breaks_the_depthwise_model_and_one_a_channel_saves_it():
+    card = model_card("fashion-depthwise")
+    scores = {name: result.accuracy for name, result in card.granularity.items()}
+    assert scores["layer, min-max"].interval[1] < 0.25
+    assert scores["channel, least MSE"].interval[0] > 0.85
+    finer, coarser = card.granularity["run of 16, min-max"], card.granularity["channel, least MSE"]
+    assert finer.bits_per_value > coarser.bits_per_value + 1
+    assert finer.accuracy.interval[1] < coarser.accuracy.interval[0]  # finer does not always beat clipping
+
+
 def test_every_mixed_plan_fits_the_bytes_of_the_uniform_one_and_scores_what_the_card_says(network):
     rows = model_card(network.name).mixed
     assert {type(found.uniform.granularity).__name__ for found in rows} == {"PerTensor", "PerChannel"}
@@ -120,5 +146,6 @@ def test_the_page_says_what_the_numbers_say():
         assert f"{card.full.correct:,} of {card.full.total:,}" in text
         methods = [result.accuracy for result in card.about_four_bits.values()]
         mixed = [accuracy for found in card.mixed for accuracy in (found.accuracy, found.uniform_accuracy)]
-        measured = [*card.weights_only.values(), *card.static_activations.values(), *methods, *mixed]
+        grains = [result.accuracy for result in card.granularity.values()]
+        measured = [*card.weights_only.values(), *card.static_activations.values(), *methods, *mixed, *grains]
         assert all(f"{accuracy.value:.4f}" in text for accuracy in measured)

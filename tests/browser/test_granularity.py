@@ -1,0 +1,99 @@
+"""The lesson on granularity as a student does it, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from explorer import notation
+from quant_engine.network import load
+from tests.browser.conftest import NO_FAULTS, faults_on, metrics, photograph, settle
+
+pytestmark = pytest.mark.browser
+Opener = Callable[..., Page]
+ROWS = 24  # of dw1
+
+
+def press(page: Page, group: str, label: str) -> None:
+    page.get_by_role("radiogroup", name=group).get_by_text(label, exact=True).click()
+    settle(page)
+
+
+def point_at(page: Page, name: str, row: int, touch: bool = False) -> None:
+    """Click a row of a map, or tap it twice, near its right end."""
+    plot = page.locator(f".st-key-granularity_chart_{name} .nsewdrag").last
+    plot.scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    box = plot.bounding_box()
+    place = box["x"] + 0.9 * box["width"], box["y"] + (row + 0.5) / ROWS * box["height"]
+    for _ in range(2 if touch else 1):
+        (page.touchscreen.tap if touch else page.mouse.click)(*place)
+        page.wait_for_timeout(500)
+    settle(page)
+
+
+def query(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def mse(edited: dict[int, float]) -> str:
+    """The error at 4 bits with one scale a channel, some with a β of their own."""
+    x = load("fashion-depthwise").weight("dw1").reshape(ROWS, -1)
+    reach = np.abs(x).max(axis=1, keepdims=True).astype(np.float64)
+    for row, beta in edited.items():
+        reach[row] = beta
+    scale = (reach / 7).astype(np.float32)
+    back = np.clip(np.rint(x / scale), -8, 7) * scale
+    return notation.short(float(np.mean((back.astype(np.float64) - x) ** 2)))
+
+
+def test_a_student_sees_the_collapse_and_the_rescue_edits_a_block_and_takes_it_back(
+    app: str, open_page: Opener
+) -> None:
+    page = open_page(f"{app}/lesson_granularity")
+    expect(page.get_by_text("The error map is drawn once you have predicted.")).to_be_visible()
+    assert metrics(page)["Channels of zeros only"] == "?"
+    page.get_by_test_id("stRadio").get_by_text("one in five, up to three in five", exact=True).click()
+    settle(page)
+    assert metrics(page)["Channels of zeros only"] == "10 of 24"
+    collapsed = float(metrics(page)["Every layer so"].split()[0])
+    press(page, "One scale for each", "channel")
+    assert metrics(page)["Channels of zeros only"] == "0 of 24"
+    assert collapsed < 30 < 75 < float(metrics(page)["Every layer so"].split()[0])
+    assert metrics(page)["MSE"] == mse({})
+    point_at(page, "values", 18)
+    assert query(page)["granularity_block"] == ["18"]
+    point_at(page, "errors", 5)
+    expect(page.get_by_text("output channel 5, inputs 0 to 8, 9 values")).to_be_visible()
+    page.get_by_role("slider", name="β, the upper end").focus()
+    for _ in range(3):
+        page.keyboard.press("PageDown")
+    page.wait_for_function("location.search.includes('granularity_edits=')")
+    settle(page)
+    expect(page.get_by_text("set by hand for this block alone")).to_be_visible()
+    beta = float(query(page)["granularity_edits"][0].split("_")[-1])
+    assert metrics(page)["MSE"] == mse({5: beta}) != mse({})
+    again = open_page(page.url)
+    expect(again.get_by_text("set by hand for this block alone")).to_be_visible()
+    page.get_by_role("button", name="Back to the calibrator's range").click()
+    settle(page)
+    assert metrics(page)["MSE"] == mse({})
+    assert "granularity_edits" not in query(page)
+    assert faults_on(page) == NO_FAULTS
+    photograph(page, "granularity-rescued")
+
+
+def test_a_block_is_chosen_by_number_or_by_two_taps_on_a_phone(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/lesson_granularity?granularity_shared=channel", "phone")
+    point_at(page, "ranges", 7, touch=True)
+    expect(page.get_by_text("output channel 7, inputs 0 to 8, 9 values")).to_be_visible()
+    number = page.get_by_role("spinbutton", name="Block")
+    number.fill("12")
+    number.press("Enter")
+    settle(page)
+    expect(page.get_by_text("output channel 12, inputs 0 to 8, 9 values")).to_be_visible()
+    assert faults_on(page) == NO_FAULTS
