@@ -32,7 +32,7 @@ from quant_engine.network import Effect, greedy_search, layer_costs, sensitiviti
 
 SLUG = "mixed"
 EXACT, GREEDY = f"{SLUG}_exact", f"{SLUG}_greedy"
-BUDGETS = 13  # from 2 bits everywhere to 8
+LOADED_KEY = f"{SLUG}_loaded"
 
 
 @dataclass(frozen=True)
@@ -222,6 +222,8 @@ def _point(mix: Mix, name: str, bits: Bits) -> PlanPoint:
 
 
 def _drawn(bench: Bench, mix: Mix, name: str) -> None:
+    if st.session_state.pop(LOADED_KEY, False):
+        st.rerun()  # a click reruns this part alone, and the steppers are elsewhere
     words, kinds, cost = read_prose(SLUG).laboratory, kinds_of(mix, name), COSTS[name]
     if not any(kinds[kind] for kind in ("exact", "greedy")):
         st.caption(words["search_none"].format(cost=name))
@@ -244,4 +246,4 @@ def _drawn(bench: Bench, mix: Mix, name: str) -> None:
 def _load(code: str) -> None:
     """Put a plan that was clicked into the steppers (a callback)."""
     if plans.is_plan(code):
-        controls.assign({PLAN.key: code})
+        controls.assign({PLAN.key: code, LOADED_KEY: True})
