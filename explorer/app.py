@@ -27,7 +27,8 @@ navigation = st.navigation(
             for page in pages
         ]
         for section, pages in PAGES.items()
-    }
+    },
+    expanded=True,  # or every page after the tenth hides behind a button
 )
 shared_frame(navigation.url_path)
 navigation.run()

@@ -86,6 +86,7 @@ def facts(scene: Scene) -> Facts:
             "regained": lambda: _regained(_raced(scene).baselines),
             "n": lambda: count(base.plain.total) if (base := _raced(scene).baselines) else UNKNOWN,
             "standing": lambda: _standing(_raced(scene)),
+            "moves": lambda: _moves(_raced(scene)),
             "scores": lambda: _scores(_raced(scene)),
             "weights": lambda: count(scene.subject.values.size),
             "start": lambda: short(_shown(scene).stepped.start),
@@ -120,6 +121,15 @@ def _standing(raced: Raced) -> str:
         return said["standing_none"]
     best = sorted(raced.ended, key=lambda method: -accuracy_of(raced.ended[method]).correct)
     return ", ".join(f"{method_words(m).title} {accuracy(accuracy_of(raced.ended[m]).value)}" for m in best)
+
+
+def _moves(raced: Raced) -> str:
+    """Say how many codes the best of the methods that were started by hand changed."""
+    moved = None if raced.leader is None else raced.moved(raced.leader)
+    if raced.leader is None or not moved:
+        return ""
+    said = read_prose(SLUG).laboratory["moves"]
+    return said.format(method=method_words(raced.leader).title, share=share(moved))
 
 
 def _scores(raced: Raced) -> str:

@@ -71,8 +71,8 @@ class MethodWords:
 
 @functools.cache
 def method_words(method: str) -> MethodWords:
-    """Return what is said of a method of compensation."""
-    return MethodWords(**_read("methods")[method])
+    """Return what is said of a method of compensation; one that nothing is said of yet goes by its name."""
+    return MethodWords(**{"title": method, "does": "", "needs": "", **_read("methods").get(method, {})})
 
 
 @functools.cache
