@@ -23,6 +23,7 @@ from quant_engine.kernels import (
     floating,
     ggml,
     index,
+    integer,
     learning,
     moments,
     observe,
@@ -799,6 +800,91 @@ def quantile_codebooks():
     for block, codebook in zip(blocks, found, strict=True):
         expected = reference.quantile_means(block, np.ones(block.size, int), 4)
         np.testing.assert_allclose(codebook[~np.isnan(codebook)], expected, rtol=1e-5, atol=1e-7)
+
+
+# --- integers alone; test_integer_only.py holds the same kernels against whole networks ---------------------------------
+
+TOTALS = np.concatenate([rng.integers(-(2**31), 2**31, 94), [0, 1, -1, 2**31 - 1, -(2**31), 2**30]]).astype(np.int32)
+MULTIPLIERS, SHIFTS = np.int32([2**30, 2**31 - 1, 1_500_000_001]), np.int32([0, -3, 2])
+PLANES = TOTALS[:60].reshape(2, 3, 10) >> 4
+IMAGES = rng.integers(0, 256, (2, 4, 5, 6)).astype(np.uint8)
+
+
+def requantized_planes(planes, once):
+    by_channel = zip(np.moveaxis(planes, 1, 0), MULTIPLIERS.tolist(), SHIFTS.tolist(), strict=True)
+    found = [[reference.requantized(t, m, s, once) for t in part.ravel().tolist()] for part, m, s in by_channel]
+    return np.moveaxis(np.array(found, object).reshape(3, 2, -1), 0, 1)
+
+
+@checks("integer.high_products")
+def high_products():
+    out = np.empty_like(TOTALS)
+    for multiplier in MULTIPLIERS:
+        integer.high_products(TOTALS, multiplier, out)
+        assert out.tolist() == [reference.high_multiply(t, int(multiplier)) for t in TOTALS.tolist()]
+
+
+@checks("integer.divisions")
+def divisions():
+    out = np.empty_like(TOTALS)
+    for exponent in (0, 1, 7, 31):
+        integer.divisions(TOTALS, exponent, out)
+        assert out.tolist() == [reference.divide_by_power(t, exponent) for t in TOTALS.tolist()]
+
+
+@checks("integer.convolve")
+def convolve():
+    padded = np.pad(IMAGES.astype(np.int32), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=7)
+    for groups, outputs in ((1, 3), (2, 6), (4, 4)):
+        each = 4 // groups
+        weight = rng.integers(-128, 128, (outputs, each, 3, 3)).astype(np.int8)
+        offset, out = rng.integers(-999, 999, outputs).astype(np.int32), np.empty((2, outputs, 5, 6), np.int32)
+        integer.convolve(IMAGES, weight, offset, groups, 7, out)
+        for o in range(outputs):
+            first = o // (outputs // groups) * each
+            windows = np.lib.stride_tricks.sliding_window_view(padded[:, first : first + each], (3, 3), (2, 3))
+            expected = offset[o] + np.einsum("nchwij,cij->nhw", windows, weight[o].astype(np.int32))
+            np.testing.assert_array_equal(out[:, o], expected)
+
+
+@checks("integer.multiply")
+def multiply():
+    x, weight = IMAGES.reshape(2, -1), rng.integers(-128, 128, (5, 120)).astype(np.int8)
+    offset, out = rng.integers(-999, 999, 5).astype(np.int32), np.empty((2, 5), np.int32)
+    integer.multiply(x, weight, offset, out)
+    np.testing.assert_array_equal(out, offset + x.astype(np.int64) @ weight.T.astype(np.int64))
+
+
+@checks("integer.requantize")
+def requantize():
+    for once, (lowest, highest, kind) in itertools.product((False, True), ((-128, 127, np.int8), (0, 255, np.uint8))):
+        out = np.empty(PLANES.shape, kind)
+        integer.requantize(PLANES, MULTIPLIERS, SHIFTS, once, 3, lowest, highest, out)
+        assert out.tolist() == np.clip(requantized_planes(PLANES, once) + 3, lowest, highest).tolist()
+
+
+@checks("integer.rescale")
+def rescale():
+    sums = np.ascontiguousarray(PLANES[:, :, 0])
+    for once in (False, True):
+        out = np.empty_like(sums)
+        integer.rescale(sums, MULTIPLIERS, SHIFTS, once, out)
+        expected = np.clip(requantized_planes(sums[..., None], once)[..., 0], -(2**31), 2**31 - 1)
+        assert out.tolist() == expected.tolist()
+
+
+@checks("integer.add_up")
+def add_up():
+    small, out = PLANES >> 12, np.empty((2, 3), np.int32)
+    integer.add_up(small, out)
+    np.testing.assert_array_equal(out, np.maximum(small, 0).sum(axis=2))
+
+
+@checks("integer.largest")
+def largest():
+    out = np.empty((2, 4, 2, 3), np.uint8)
+    integer.largest(IMAGES, out)  # the fifth row has no partner
+    np.testing.assert_array_equal(out, IMAGES[:, :, :4].reshape(2, 4, 2, 2, 3, 2).max(axis=(3, 5)))
 
 
 @given(st.floats(width=32, allow_nan=False), st.floats(width=32, allow_nan=False))
