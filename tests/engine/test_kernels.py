@@ -802,7 +802,7 @@ def quantile_codebooks():
         np.testing.assert_allclose(codebook[~np.isnan(codebook)], expected, rtol=1e-5, atol=1e-7)
 
 
-# --- integers alone; test_integer_only.py holds the same kernels against whole networks ---------------------------------
+# --- integers alone; test_integer_only.py holds the same kernels against whole networks -------------------------------
 
 TOTALS = np.concatenate([rng.integers(-(2**31), 2**31, 94), [0, 1, -1, 2**31 - 1, -(2**31), 2**30]]).astype(np.int32)
 MULTIPLIERS, SHIFTS = np.int32([2**30, 2**31 - 1, 1_500_000_001]), np.int32([0, -3, 2])
