@@ -16,11 +16,11 @@ from explorer.notation import short
 ROW_HEIGHT = 84
 MATCH_HEIGHT = 360
 GAP = 2  # pixels between images
-STYLES = (
-    (theme.NEUTRAL, "square-open"),
-    (theme.QUANTIZED, "diamond"),
-    (theme.ORIGINAL, "circle"),
-)
+STYLES = {
+    "noise": (theme.NEUTRAL, "square-open"),
+    "made": (theme.QUANTIZED, "diamond"),
+    "real": (theme.ORIGINAL, "circle"),
+}
 
 Images = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -31,9 +31,10 @@ class Match:
     """How the statistics of some images match those of the BatchNorms.
 
     `misses` is, layer by layer, the mean over channels of ((μ̃ − μ)² + (σ̃ − σ)²)/σ²; `means` and `deviations` are those
-    of one layer's channels.
+    of one layer's channels. `kind` is one of `STYLES`.
     """
 
+    kind: str
     misses: Mapping[str, float]
     means: Array
     deviations: Array
@@ -82,10 +83,9 @@ def describe_images(rows: Mapping[str, Images]) -> str:
 
 def match_figure(found: Mapping[str, Match], wanted: tuple[Array, Array], layer: str, canvas: Canvas) -> go.Figure:
     """Draw how far every layer's statistics are off, and those of one layer's channels against the BatchNorm's."""
-    styles = dict(zip(found, STYLES, strict=False))
     traces: list[Trace] = []
     for name, match in found.items():
-        color, symbol = styles[name]
+        color, symbol = STYLES[match.kind]
         marker = {"color": color, "symbol": symbol, "size": 9}
         traces.append(
             {

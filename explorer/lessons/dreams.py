@@ -50,7 +50,7 @@ def dreaming(network: Network) -> Generator[Dreamt, None, None]:
         yield Dreamt(at.done, at.total, at.loss, images)
 
 
-def match_of(network: Network, images: Images, layer: str) -> Match:
+def match_of(network: Network, images: Images, layer: str, kind: str = "real") -> Match:
     """Return how images match the network's BatchNorms, and the statistics of one layer."""
     found, norms = norm_moments(network, images), network.batch_norms()
     misses = {}
@@ -58,7 +58,7 @@ def match_of(network: Network, images: Images, layer: str) -> Match:
         mean, deviation = (part.astype(np.float64) for part in found[name])
         apart = (mean - norm.mean) ** 2 + (deviation - norm.deviation) ** 2
         misses[name] = float((apart / norm.deviation.astype(np.float64) ** 2).mean())
-    return Match(misses, *(part.astype(np.float64) for part in found[layer]))
+    return Match(kind, misses, *(part.astype(np.float64) for part in found[layer]))
 
 
 def dreams_laboratory(model: str, layer: str) -> None:
@@ -79,26 +79,26 @@ def _body(model: str, layer: str, ticking: bool) -> None:
     norms = network.batch_norms()
     shown = layer if layer in norms else list(norms)[-1]
     last: Dreamt | None = run.last if run is not None else None
-    kinds: dict[str, Images] = {said["dream_noise"]: compute.kept(f"noise|{model}", partial(gaussian_images, network))}
+    noise: Images = compute.kept(f"noise|{model}", partial(gaussian_images, network))
+    kinds = {"noise": noise, "real": network.data("calibration")[0][: len(noise)]}
     if last is not None:
-        kinds[said["dream_made"]] = last.images
-    kinds[said["dream_real"]] = network.data("calibration")[0][: len(next(iter(kinds.values())))]
-    rows = {name: images[:SHOWN, 0] for name, images in kinds.items()}
+        kinds = {"noise": noise, "made": last.images, "real": kinds["real"]}
+    rows = {said[f"dream_{kind}"]: images[:SHOWN, 0] for kind, images in kinds.items()}
     canvas = charts.canvas(f"{model}|{shown}")
     charts.show(images_figure(rows, SHOWN, (-0.81, SIGHT), canvas), f"{SLUG}_chart_images", describe_images(rows))
-    finished = [name for name, images in kinds.items() if len(images) > SHOWN]  # not those on their way
-    found = {name: _match(model, name, kinds[name], shown) for name in finished}
+    finished = [kind for kind, images in kinds.items() if len(images) > SHOWN]  # not those on their way
+    found = {said[f"dream_{kind}"]: _match(model, kind, kinds[kind], shown) for kind in finished}
     wanted = norms[shown].mean.astype(np.float64), norms[shown].deviation.astype(np.float64)
     charts.show(match_figure(found, wanted, shown, canvas), f"{SLUG}_chart_match", describe_match(found))
-    st.caption(said["dreams_note"].format(n=count(len(kinds[said["dream_real"]])), shown=SHOWN, layer=shown))
+    st.caption(said["dreams_note"].format(n=count(len(noise)), shown=SHOWN, layer=shown))
     if ticking != active:
         st.rerun()  # the clock of this part starts and stops with the page
 
 
-def _match(model: str, name: str, images: Images, layer: str) -> Match:
+def _match(model: str, kind: str, images: Images, layer: str) -> Match:
     """Return a match, kept: a session's images of one kind are those of every session."""
     found: Match = compute.kept(
-        f"match|{model}|{name}|{len(images)}|{layer}", lambda: match_of(compute.network(model), images, layer)
+        f"match|{model}|{kind}|{len(images)}|{layer}", lambda: match_of(compute.network(model), images, layer, kind)
     )
     return found
 

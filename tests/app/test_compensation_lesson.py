@@ -6,12 +6,14 @@ Methods are stood in for by quick ones that go on when they are told to; the bas
 from __future__ import annotations
 
 import io
+import itertools
 import pathlib
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from explorer.figures.theme import Canvas
 from explorer.lessons import LESSONS
 from explorer.lessons.compensated import Compensated
 from explorer.lessons.compensation import prediction, question
+from explorer.lessons.dreams import SHOWN, dreaming, match_of
 from explorer.lessons.gradients import balanced_step, pull_on, staircase, stepped
 from explorer.lessons.laps import Baselines, Lap, accuracy_of, baselines, key_of, laps, setting_of
 from explorer.lessons.links import playground_link
@@ -35,10 +38,11 @@ from explorer.lessons.race import zipped
 from explorer.lessons.raced import DATA_FREE, Raced, moved_share
 from explorer.lessons.scene import Scene
 from explorer.notation import accuracy
+from explorer.races import Lanes, Runs
 from explorer.tensors import subject
 from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fit
 from quant_engine.network import Accuracy, Network, load
-from quant_engine.network.compensation import METHODS, Setting, Stage, uniform_plan
+from quant_engine.network.compensation import METHODS, Setting, Stage, compensate, uniform_plan
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORDS = read_prose("compensation").laboratory
@@ -321,6 +325,47 @@ def test_settings_that_differ_have_keys_that_differ() -> None:
         setting_of(bits, width, shared) for bits in (2, 8) for width in (None, 2, 8) for shared in ("channel", "layer")
     ]
     assert len({key_of(setting) for setting in every}) == len(every)
+
+
+def losses_of(seed: int) -> Generator[float | None, None, None]:
+    network, setting = compute.network("fashion-cnn"), setting_of(2, 8, "channel", seed)
+    for stage in itertools.islice(compensate(network, "QAT", setting), 6):
+        yield stage.loss
+
+
+def test_two_sessions_that_train_at_once_learn_what_each_learns_alone() -> None:
+    alone = [tuple(losses_of(seed)) for seed in (1, 2)]
+    assert alone[0] != alone[1]
+    lanes = Lanes(at_once=2)
+    together = [Runs(str(seed), lanes).start("QAT", partial(losses_of, seed)) for seed in (1, 2)]
+    end = time.monotonic() + LIMIT
+    while any(run.active for run in together):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert [run.items for run in together] == alone
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def test_images_match_as_what_their_convolutions_give_does() -> None:
+    network = load("fashion-cnn")
+    norm, images = network.batch_norms()["conv1"], network.data("calibration")[0][:64]
+    outputs = torch.nn.functional.conv2d(torch.from_numpy(images), torch.from_numpy(norm.weight.copy()), padding=1)
+    mean, deviation = (part.numpy() for part in (outputs.mean((0, 2, 3)), outputs.std((0, 2, 3), correction=0)))
+    found = match_of(network, images, "conv1")
+    np.testing.assert_allclose(found.means, mean, atol=1e-5)
+    np.testing.assert_allclose(found.deviations, deviation, rtol=1e-4)
+    apart = ((mean - norm.mean) ** 2 + (deviation - norm.deviation) ** 2) / norm.deviation**2
+    assert found.misses["conv1"] == pytest.approx(apart.mean(), rel=1e-3)
+
+
+def test_made_up_images_come_nearer_to_the_batch_norms_step_by_step() -> None:
+    network = load("fashion-cnn")
+    first = list(itertools.islice(dreaming(network), 8))
+    assert [at.done for at in first] == list(range(1, 9))
+    assert first[-1].loss < 0.8 * first[0].loss
+    assert {len(at.images) for at in first} == {SHOWN}
 
 
 # --- codes ------------------------------------------------------------------------------------------------------------
