@@ -95,7 +95,7 @@ def requantize_energy() -> Energy:
     The additions round twice and add the zero point; shifts and the clamp are left out.
 
     Example:
-        >>> requantize_energy().picojoules, requantize_energy().basis
+        >>> round(requantize_energy().picojoules, 9), requantize_energy().basis
         (3.4, 'measured')
     """
     return _exactly(INTEGER_MULTIPLY[32], "measured") + accumulate_energy(FixedPointFormat(7, 0)) * 3
