@@ -182,6 +182,7 @@ HEEDED_UNDER = {  # what else must be set for a control to count
     "granularity_columns": {"shared": "2-D block"},
     "granularity_remainder": {"shared": "sub-channel", "group": 7},
     "granularity_block": {"shared": "channel"},
+    "compensation_activations": {"beat": "Predict"},
 }
 
 
@@ -189,7 +190,7 @@ HEEDED_UNDER = {  # what else must be set for a control to count
     ("slug", "key", "value"), [(slug, key, value) for slug in SLUGS for key, value in other_values(LESSONS[slug])]
 )
 def test_every_control_changes_what_is_shown(slug: str, key: str, value: object) -> None:
-    at = open_lesson(slug, beat="Formula", show_anyway=True, **HEEDED_UNDER.get(key, {}))
+    at = open_lesson(slug, **{"beat": "Formula", "show_anyway": True, **HEEDED_UNDER.get(key, {})})
     before = everything_on(at)
     at.session_state[key] = value
     at.run()
