@@ -22,7 +22,8 @@ def block_ranges(x: Any, spec: QuantizerSpec) -> Float64Array:
     """Return the clipping range (blocks, 2) of every block, row-major in the grid, widened to hold 0.
 
     Of a symmetric spec the greater magnitude of both ends counts. A block of zeros alone has no width: it is given the
-    range from which the scale and zero point follow that `fit` gives it.
+    range from which the scale and zero point follow that `fit` gives it, unless a scale of the tensor (E4M3) is to be
+    found from ranges none of which has a width.
 
     Raises:
         QuantError: for a format whose scales do not follow from ranges, an empty tensor, and values not finite.
