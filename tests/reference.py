@@ -405,7 +405,7 @@ def adaround_codes(W, x, y, step, qmin, qmax, iterations, rate, regulariser, war
         done = (iteration / iterations - warm_start) / (1 - warm_start)
         if done >= 0:
             beta = last + 0.5 * (first - last) * (1 + math.cos(math.pi * done))
-            gradient -= regulariser * beta * 2 * np.sign(2 * h - 1) * np.abs(2 * h - 1) ** (beta - 1)
+            gradient -= regulariser / W.size * beta * 2 * np.sign(2 * h - 1) * np.abs(2 * h - 1) ** (beta - 1)
         gradient = gradient * ((stretched >= 0) & (stretched <= 1)) * (high - low) * sigmoid * (1 - sigmoid)
         mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
         corrected = mean / (1 - 0.9 ** (iteration + 1)), square / (1 - 0.999 ** (iteration + 1))

@@ -30,8 +30,8 @@ class AdaRoundSetting:
 
     iterations: int = 1000
     batch: int = 256
-    rate: float = 0.02
-    weight: float = 0.01
+    rate: float = 0.05
+    weight: float = 10.0
     exponents: tuple[float, float] = (20.0, 2.0)
     warm_start: float = 0.2
     seed: int = 0
@@ -92,7 +92,8 @@ def adaround_steps(
     Ŵ = s·clip(⌊W/s⌋ + h(V), qmin, qmax) with h(V) = clip(σ(V)(ζ − γ) + γ, 0, 1), ζ = 1.1 and γ = −0.1 (Nagel et al.
     2020, "Up or Down?", equations 22 and 23). V is learned by Adam; what is minimised is the mean of
     ‖f(Wx + b) − f(Ŵx̂ + b)‖² over the samples plus λ·Σ(1 − |2h(V) − 1|^β) (equations 24 and 25), whose β falls, so that
-    every h ends at 0 or 1. The error is divided by that of rounding to nearest, so that λ means the same everywhere.
+    every h ends at 0 or 1. Other than there, the error is divided by that of rounding to nearest and the sum by the
+    number of weights, so that λ means the same in every layer.
 
     W is (out, in); x̂, (samples, in) or (groups, samples, in), are the inputs of the quantized layer; `target`,
     (samples, out), is what the layer should give before f: by default Wx̂ + b. `bias` is (out,), 0 by default; f is the
@@ -160,7 +161,7 @@ def _learn(
                 total += float(loss.detach())
                 exponent = _annealed(iteration, setting)
                 if exponent is not None:
-                    loss = loss + setting.weight * (1 - (2 * h - 1).abs() ** exponent).sum()
+                    loss = loss + setting.weight * (1 - (2 * h - 1).abs() ** exponent).mean()
                 (parameter.grad,) = torch.autograd.grad(loss, [parameter])
                 optimizer.step()
         with torch.no_grad():

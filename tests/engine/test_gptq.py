@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import quant_engine as qe
-from quant_engine.compensation import gptq, layer_error
+from quant_engine.compensation import gptq, layer_error, reached_weight
 from tests import reference
 
 INT3 = qe.QuantizerSpec(qe.IntFormat(3), qe.PerChannel(), clipping=qe.MinMSE())
@@ -212,3 +212,38 @@ def test_what_is_given_stays_as_it_was_and_the_same_comes_out_again():
     np.testing.assert_array_equal(first.codes, second.codes)
     np.testing.assert_array_equal(W, given[0])
     np.testing.assert_array_equal(H, given[1])
+
+
+# --- other inputs than before -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_the_reached_weight_is_the_ridge_regression_of_the_outputs(groups):
+    """By least squares on inputs with √λ·I beneath them, group by group."""
+    rng = np.random.default_rng(11)
+    W = rng.standard_normal((6, 5)).astype(np.float32)
+    X = rng.standard_normal((groups, 5, 40))
+    X_hat = np.round(X + 0.3 * rng.standard_normal(X.shape))
+    H, cross = X_hat @ X_hat.transpose(0, 2, 1), X @ X_hat.transpose(0, 2, 1)
+    found = reached_weight(W, cross if groups > 1 else cross[0], H if groups > 1 else H[0], damping=0.1)
+    for group, rows in enumerate(np.split(np.arange(6), groups)):
+        pull = np.sqrt(0.1 * np.mean(np.diag(H[group]))) * np.eye(5)
+        inputs = np.vstack([X_hat[group].T, pull])
+        wanted = np.vstack([(W[rows] @ X[group]).T, pull @ W[rows].T])
+        np.testing.assert_allclose(found[rows], np.linalg.lstsq(inputs, wanted)[0].T, rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_that_stay_as_they_were_leave_the_weight_and_dead_ones_too():
+    W, H = problem(12)
+    H[3] = H[:, 3] = 0
+    np.testing.assert_allclose(reached_weight(W, H, H), W, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(reached_weight(W, 0 * H, 0 * H), W, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cross", "damping", "said"),
+    [(np.ones((2, 3, 3)), 0.01, "cross has shape .2, 3, 3. and H .3, 3."), (np.eye(3), 0.0, "damping=0.0 is out of")],
+)
+def test_a_weight_that_cannot_be_reached_for_is_refused(cross, damping, said):
+    with pytest.raises(qe.QuantError, match=said):
+        reached_weight(np.ones((2, 3)), cross, np.eye(3), damping)

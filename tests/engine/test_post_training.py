@@ -1,0 +1,210 @@
+"""Post-training methods on the built-in networks: what they leave as it was, and what they are for."""
+
+import itertools
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import quant_engine as qe
+from quant_engine import network as networks
+from quant_engine.compensation import equalize
+from quant_engine.network.compensation import Setting, compensate, compensated, layerwise
+from quant_engine.network.compensation.rescaling import float_layers, with_layers
+from quant_engine.network.compensation.walk import patches, samples, walk
+from tests.engine.trained import folded, run, trained_module
+
+SETTING = Setting(
+    qe.QuantizerSpec(qe.IntFormat(3), qe.PerChannel(), clipping=qe.MinMSE()),
+    qe.QuantizerSpec(qe.IntFormat(8, signed=False), symmetric=False, clipping=qe.MinMSE()),
+)
+METHODS = ("bias correction", "equalization", "SmoothQuant", "AWQ", "AdaRound", "GPTQ", "GPTQ, asymmetric")
+
+
+@pytest.fixture(scope="module", params=networks.ARCHITECTURES)
+def network(request):
+    return networks.load(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    monkeypatch.setattr(layerwise, "ADAROUND", replace(layerwise.ADAROUND, iterations=20, every=10, batch=64))
+
+
+@pytest.fixture(scope="module")
+def small():
+    return networks.load("fashion-cnn")
+
+
+# --- what a method leaves ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_ends_with_a_frozen_plan_like_any_other(small, method, tmp_path):
+    stages = list(compensate(small, method, SETTING))
+    plan = stages[-1].plan
+    assert [stage.done for stage in stages] == list(range(1, len(stages) + 1))
+    assert stages[-1].done == stages[-1].total
+    assert plan.frozen
+    plan.save(tmp_path / "plan.json")
+    back = qe.QuantizationPlan.load(tmp_path / "plan.json")
+    np.testing.assert_array_equal(small.predict(back), small.predict(plan))
+    for name, layer in plan.layers.items():
+        assert layer.weight.spec == SETTING.weight
+        assert small.planned_weight(name, layer).shape == small.weight(name).shape
+        assert layer.activation.spec == SETTING.activation
+
+
+def codes_of(plan):
+    return [getattr(layer.weight, "codes", layer.weight.scale) for layer in plan.layers.values()]
+
+
+@pytest.mark.parametrize("method", ["AdaRound", "GPTQ", "equalization"])
+def test_two_threads_at_once_find_what_each_finds_alone_and_a_stop_leaves_nothing(small, method):
+    weights = {name: small.weight(name).copy() for name in small.layers()}
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    alone = codes_of(compensated(small, method, SETTING))
+    found = {}
+
+    def work(number):
+        stopped = compensate(small, method, SETTING)
+        next(stopped)
+        stopped.close()
+        found[number] = codes_of(compensated(small, method, SETTING))
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for codes in found.values():
+        for one, other in zip(codes, alone, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert len(found) == 2
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+    assert torch.is_grad_enabled()
+    for name, weight in weights.items():
+        np.testing.assert_array_equal(small.weight(name), weight)
+
+
+def test_another_seed_draws_other_samples(small):
+    one, other = (codes_of(compensated(small, "AdaRound", replace(SETTING, seed=seed))) for seed in (0, 1))
+    assert any((first != second).any() for first, second in zip(one, other, strict=True))
+
+
+def test_gptq_takes_what_adaround_refuses(small):
+    setting = Setting(qe.QuantizerSpec(qe.NF4, qe.PerGroup(32, remainder="short")))
+    assert compensated(small, "GPTQ", setting)["conv2"].weight.spec == setting.weight
+    with pytest.raises(qe.QuantError, match="codes must have equal steps"):
+        compensated(small, "AdaRound", setting)
+
+
+# --- what a method does -----------------------------------------------------------------------------------------------
+
+
+def test_patches_times_the_weight_are_the_layers_outputs(network):
+    plans = {name: qe.LayerPlan() for name in network.layers()}
+    for visit in walk(network, plans):
+        x = visit.x[:3]
+        outputs = visit.outputs(patches(visit.step, x)).relu()
+        weight = torch.from_numpy(network.weight(visit.name).copy())
+        expected = visit.step.run(x, weight, torch.from_numpy(visit.bias.copy())).relu()
+        by_channel = expected.transpose(0, 1).flatten(1).T
+        torch.testing.assert_close(outputs, by_channel, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(visit.hessian(x), slow_hessian(visit, x), rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(visit.x, visit.x_hat)
+        few, _ = samples(visit, 100, 0)
+        assert few.shape[1] >= 100
+        assert few.shape[::2] == (visit.groups, visit.weight.shape[1])
+
+
+def slow_hessian(visit, x):
+    """Return the mean of the outer product of a patch with itself, patch by patch."""
+    whole = patches(visit.step, x).double().numpy()
+    return np.einsum("gni,gnj->gij", whole, whole) / whole.shape[1]
+
+
+def mean_outputs(network, plan):
+    """Return each layer's mean outputs before the ReLU on the calibration images, by torch modules with hooks."""
+    layers, whole = folded(trained_module(network.name))
+    found = {name: [] for name in layers}
+    for name, module in layers.items():
+        layer = plan[name]
+        weight = network.planned_weight(name, layer)
+        module.weight.data = torch.from_numpy(network.weight(name).copy() if weight is None else weight.copy())
+        if layer.bias is not None:
+            module.bias.data = torch.from_numpy(layer.bias.copy())
+        if layer.activation is not None:
+            quantize = layer.activation.fake_quantize
+            module.register_forward_pre_hook(lambda _, x, quantize=quantize: torch.from_numpy(quantize(x[0].numpy())))
+        axes = (0, 2, 3) if network.weight(name).ndim == 4 else 0
+        module.register_forward_hook(
+            lambda _, x, y, name=name, axes=axes: found[name].append((len(y), y.double().mean(axes)))
+        )
+    run(whole, network.data("calibration")[0])
+    return {
+        name: (sum(n * mean for n, mean in parts) / sum(n for n, _ in parts)).numpy() for name, parts in found.items()
+    }
+
+
+@pytest.mark.parametrize("method", ["bias correction", "GPTQ"])
+def test_mean_outputs_of_every_layer_are_those_of_floating_point(network, method):
+    expected = mean_outputs(network, qe.QuantizationPlan())
+    found = mean_outputs(network, compensated(network, method, SETTING))
+    plain = mean_outputs(network, compensated(network, "clipped", SETTING))
+    for name, mean in expected.items():
+        spread = np.abs(mean).max()
+        np.testing.assert_allclose(found[name], mean, atol=2e-3 * spread)
+        assert np.abs(plain[name] - mean).max() > 5 * np.abs(found[name] - mean).max()
+
+
+def test_an_equalized_network_gives_the_same_logits_and_has_equal_ranges(network):
+    layers = float_layers(network)
+    found = dict(zip(layers, equalize(list(layers.values())), strict=True))
+    logits = network.logits()
+    changed = with_layers(network, found)
+    np.testing.assert_allclose(changed.logits(), logits, atol=1e-4 * np.abs(logits).max())
+    names = list(layers)
+    for one, two in itertools.pairwise(names):
+        made, read = found[one].output_ranges(), found[two].input_ranges()
+        alive = (made > 0) & (read > 0)
+        np.testing.assert_allclose(made[alive], read[alive], rtol=2e-3)
+
+
+@pytest.mark.parametrize("method", ["equalization", "SmoothQuant", "AWQ"])
+def test_what_moves_scales_between_layers_changes_nothing_at_16_bits(network, method):
+    fine = Setting(qe.QuantizerSpec(qe.IntFormat(16), qe.PerChannel()))
+    plan = compensated(network, method, fine)
+    logits = network.logits()
+    np.testing.assert_allclose(network.logits(plan), logits, atol=2e-3 * np.abs(logits).max())
+    assert any((network.bias(name) != layer.bias).any() for name, layer in plan.layers.items())
+
+
+def test_one_scale_a_layer_is_saved_by_equalization():
+    """What the method was made for: depthwise filters of very different ranges under one scale."""
+    network = networks.load("fashion-depthwise")
+    setting = Setting(qe.QuantizerSpec(qe.IntFormat(6), clipping=qe.MinMSE()), SETTING.activation)
+    plain, equal = (
+        network.evaluate(compensated(network, method, setting)).value for method in ("clipped", "equalization")
+    )
+    print(f"6 bits, one scale a layer: {plain:.4f} clipped, {equal:.4f} equalized")
+    assert equal > plain
+
+
+def test_compensation_wins_accuracy_back_at_two_bits(small):
+    setting = replace(SETTING, weight=replace(SETTING.weight, format=qe.IntFormat(2)))
+    found = {
+        method: small.evaluate(compensated(small, method, setting)).value
+        for method in ("clipped", "bias correction", "GPTQ", "GPTQ, asymmetric")
+    }
+    print(found)
+    assert found["clipped"] < found["bias correction"] < found["GPTQ"]
+    assert found["GPTQ, asymmetric"] > 0.85
+
+
+def test_parameters_of_another_shape_are_refused(small):
+    with pytest.raises(qe.QuantError, match=r"layer 'fc2' has .*; its new parameters have"):
+        small.with_parameters({"fc2": (np.ones((10, 95), np.float32), np.ones(10, np.float32))})
