@@ -72,7 +72,6 @@ def kmeans_mse(x: np.ndarray, k: int) -> float:
 
 def faiss_mse(x: np.ndarray, k: int) -> float:
     """The error of k vectors, the best of five starts."""
-    faiss.omp_set_num_threads(1)
     learner = faiss.Kmeans(x.shape[1], k, niter=60, nredo=5, seed=1, max_points_per_centroid=10**6)
     learner.train(np.ascontiguousarray(x, np.float32))
     distances, _ = learner.index.search(np.ascontiguousarray(x, np.float32), 1)

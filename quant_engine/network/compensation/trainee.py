@@ -45,7 +45,8 @@ class LearnedRange:
         if self._block is None:
             return fake_quantize(x, step, self._lowest, self._highest, self._rule)
         lowest, highest = self._lowest[self._block], self._highest[self._block]
-        return fake_quantize(x, step[self._block], lowest, highest, self._rule)
+        steps = step.index_select(0, self._block.flatten()).reshape(self._block.shape)  # sums in one order
+        return fake_quantize(x, steps, lowest, highest, self._rule)
 
     def hold(self) -> None:
         """Keep the steps positive."""
