@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from explorer.notation import accuracy, count
 from quant_engine import PerTensor, QuantizerSpec
-from quant_engine.network import LARGE, Accuracy, MethodResult, ModelCard
+from quant_engine.network import LARGE, Accuracy, CompensationResult, MethodResult, ModelCard, broken_order
 
 METHODS_EXPLAINED = (
     f"Layers of {count(LARGE)} weights and more by the method named; smaller ones, in which learned codebooks would "
@@ -24,6 +24,11 @@ MIXED_EXPLAINED = (
     "Every layer may have 2 to 8 bits (symmetric, least MSE) or stay in 16-bit floats, within the bytes of 4 bits "
     "everywhere: the plan whose KL divergences, each layer quantized alone, sum up to the least. It was searched on "
     "the 512 calibration images; the test images, which score it here, had no part in it."
+)
+COMPENSATION_EXPLAINED = (
+    "W3A8: weights of 3 bits (per channel, symmetric) and the input of every layer of 8 bits (per tensor, unsigned and "
+    "asymmetric), ranges of least squared error but for “nearest”. Where a method draws at random, the mean of three "
+    "seeds stands before the least and the greatest of them. Lesson 11 says what the methods do, and races them."
 )
 CLIPPING_NAMES = {"MinMax": "min-max", "Percentile": "99.99th percentile", "MinMSE": "least MSE", "MinKL": "least KL"}
 
@@ -80,6 +85,29 @@ def mixed_table(card: ModelCard) -> list[dict[str, str]]:
                 {"scales": blocks, "bits by layer": plan, "bytes": count(size_bytes), "accuracy": _cell(measured)}
             )
     return records
+
+
+def compensation_table(results: Sequence[CompensationResult]) -> list[dict[str, str]]:
+    """Return one record for each method, with a cell for each pair of widths."""
+    records: dict[str, dict[str, str]] = {}
+    widths = dict.fromkeys((result.bits for result in results), "–")
+    for result in results:
+        cell = accuracy(result.mean)
+        if len(result.accuracies) > 1:
+            low, high = result.spread
+            cell += f" ({accuracy(low)} – {accuracy(high)})"
+        records.setdefault(result.method, {"method": result.method, **widths})[result.bits] = cell
+    return list(records.values())
+
+
+def compensation_surprises(results: Sequence[CompensationResult]) -> str:
+    """Say which methods score less than others of which less is expected."""
+    said = [
+        f"{better.bits}: {better.method} {accuracy(better.mean)} below {worse.method} {accuracy(worse.mean)}"
+        for better, worse in broken_order(results)
+    ]
+    expected = "Expected is QAT ≥ AdaRound, GPTQ ≥ clipped ≥ nearest."
+    return f"{expected} Measured against it: {'; '.join(said)}." if said else f"{expected} It holds everywhere here."
 
 
 def _cell(measured: Accuracy) -> str:

@@ -4,16 +4,26 @@ import streamlit as st
 
 from explorer import charts, compute
 from explorer.cards import (
+    COMPENSATION_EXPLAINED,
     GRANULARITY_EXPLAINED,
     METHODS_EXPLAINED,
     MIXED_EXPLAINED,
     activations_table,
     as_table,
     by_method,
+    compensation_surprises,
+    compensation_table,
     methods_table,
     mixed_table,
 )
-from explorer.figures.card import card_figure, describe_card, describe_methods, methods_figure
+from explorer.figures.card import (
+    card_figure,
+    compensation_figure,
+    describe_card,
+    describe_compensation,
+    describe_methods,
+    methods_figure,
+)
 from explorer.frame import selected
 from explorer.notation import accuracy, count
 
@@ -58,7 +68,17 @@ st.table(activations_table(card))
 st.subheader("Mixed precision")
 st.markdown(MIXED_EXPLAINED)
 st.table(mixed_table(card))
+st.subheader("Compensation")
+st.markdown(COMPENSATION_EXPLAINED)
+charts.show(
+    compensation_figure(card.compensation, plain, charts.canvas(model)),
+    "compensation_figure",
+    describe_compensation(card.compensation),
+)
+st.table(compensation_table(card.compensation))
+st.markdown(compensation_surprises(card.compensation))
 st.caption(
-    "Measured by tools/write_card.py on the committed weights; a test evaluates every cell again. The playground shows "
-    "the same numbers under “Every layer so”. Data: Fashion-MNIST, © 2017 Zalando SE, MIT License."
+    "Measured by tools/write_card.py on the committed weights; tests evaluate every cell again, and of compensation "
+    "those that take seconds. The playground shows the same numbers under “Every layer so”. Data: Fashion-MNIST, "
+    "© 2017 Zalando SE, MIT License."
 )

@@ -6,13 +6,23 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from explorer.figures import parts, theme
+from explorer.figures import error_rate, parts, theme
+from explorer.figures.error_rate import place
 from explorer.figures.theme import Canvas
 from explorer.notation import accuracy
-from quant_engine.network import Accuracy, MethodResult
+from quant_engine.network import Accuracy, CompensationResult, MethodResult
 
 HEIGHT = 380
 NEAR = 0.025, 0.06  # of the spans of bits and of accuracy: closer, numbers would lie on each other
+LANE_HEIGHT = 26
+MARGIN = 0.05  # of the axis of error rates, behind the best
+WIDTHS = {  # color by the bits of activations, symbol by those of weights
+    "W8A8": (theme.ORIGINAL, "circle-open"),
+    "W4A8": (theme.ORIGINAL, "circle"),
+    "W3A8": (theme.ORIGINAL, "square"),
+    "W2A8": (theme.ORIGINAL, "diamond"),
+    "W4A4": (theme.QUANTIZED, "circle"),
+}
 STYLES = {
     "per tensor, min-max": (theme.ORIGINAL, "dot", "circle-open"),
     "per tensor, least MSE": (theme.ORIGINAL, "solid", "circle"),
@@ -65,6 +75,60 @@ def methods_figure(methods: Mapping[str, MethodResult], plain: Accuracy, canvas:
     )
 
 
+def compensation_figure(results: Sequence[CompensationResult], plain: Accuracy, canvas: Canvas) -> go.Figure:
+    """Draw a lane for each method with its accuracy at each pair of widths, and from least to greatest over seeds."""
+    methods = list(dict.fromkeys(result.method for result in results))
+    reached = [plain.value, *(result.spread[1] for result in results)]
+    return theme.figure(
+        [_seeds(bits, [result for result in results if result.bits == bits]) for bits in WIDTHS],
+        LANE_HEIGHT * len(methods) + 110,
+        canvas,
+        xaxis=error_rate.axis("accuracy, %", 0.0, max(map(place, reached)) + MARGIN),
+        yaxis=theme.axis(
+            "",
+            categoryorder="array",
+            categoryarray=methods[::-1],
+            showgrid=True,
+            gridcolor="rgba(123, 135, 148, 0.25)",
+        ),
+        shapes=[{**_line_at(place(plain.value), "x"), "yref": "paper", "y0": 0, "y1": 1}],
+        margin={**theme.MARGIN, "l": 152, "b": 52, "t": 34},
+        showlegend=True,
+        legend={"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"},
+    )
+
+
+def describe_compensation(results: Sequence[CompensationResult]) -> str:
+    """Say in words what the figure shows."""
+    said = "; ".join(f"{result.method} {accuracy(result.mean)}" for result in results if result.bits == "W3A8")
+    return f"Accuracy of every compensating method at every pair of widths. At W3A8: {said}."
+
+
+def _seeds(bits: str, results: Sequence[CompensationResult]) -> theme.Trace:
+    color, symbol = WIDTHS[bits]
+    at = [place(result.mean) for result in results]
+    spread = {
+        "type": "data",
+        "symmetric": False,
+        "array": [place(result.spread[1]) - here for result, here in zip(results, at, strict=True)],
+        "arrayminus": [here - place(result.spread[0]) for result, here in zip(results, at, strict=True)],
+        "width": 0,
+        "color": color,
+        "thickness": 2,
+    }
+    return {
+        "type": "scatter",
+        "name": bits,
+        "x": at,
+        "y": [result.method for result in results],
+        "error_x": spread,
+        "mode": "markers",
+        "marker": {"symbol": symbol, "size": 9, "color": color},
+        "customdata": [accuracy(result.mean) for result in results],
+        "hovertemplate": f"%{{y}}, {bits}: %{{customdata}}<extra></extra>",
+    }
+
+
 def _numbers(bits: Sequence[float], level: Sequence[float]) -> list[str]:
     """Return the numbers of the points, from 1, as they are labelled."""
     names = [str(number) for number, _ in enumerate(bits, 1)]
@@ -75,13 +139,17 @@ def _numbers(bits: Sequence[float], level: Sequence[float]) -> list[str]:
 def _float32_line(plain: Accuracy, x: float, side: str) -> theme.Layout:
     """Return a dashed line at the accuracy of floating point, named at one side."""
     level = 100 * plain.value
-    line = {"color": theme.NEUTRAL, "dash": "dash", "width": 1}
     text = f"float32 {accuracy(plain.value)}"
     place = {"xref": "paper", "xanchor": side, "yanchor": "bottom"}
     return {
-        "shapes": [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level, "line": line}],
+        "shapes": [{**_line_at(level, "y"), "xref": "paper", "x0": 0, "x1": 1}],
         "annotations": [parts.note(text, x, level, theme.NEUTRAL, **place)],
     }
+
+
+def _line_at(level: float, axis: str) -> theme.Layout:
+    line = {"color": theme.NEUTRAL, "dash": "dash", "width": 1}
+    return {"type": "line", f"{axis}0": level, f"{axis}1": level, "line": line}
 
 
 def describe_methods(methods: Mapping[str, MethodResult], kind: str = "number formats of about four bits") -> str:

@@ -1,17 +1,14 @@
-"""The race: a lane for every method, what accuracy its plans reached on the way, and where it ended.
-
-Accuracy stands on an axis of the error rate, so that a point gained near the end of the way can still be seen.
-"""
+"""The race: a lane for every method, what accuracy its plans reached on the way, and where it ended."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from explorer.figures import theme
+from explorer.figures import error_rate, theme
+from explorer.figures.error_rate import place
 from explorer.figures.parts import note
 from explorer.figures.theme import Canvas, Layout, Trace
 from explorer.notation import accuracy, short
@@ -19,8 +16,6 @@ from quant_engine.network import Accuracy
 
 LANE_HEIGHT = 36
 AROUND = 84  # pixels above and below the lanes
-TICKS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99)  # per cent
-FEWEST_PIXELS = 0.055  # between two ticks, in units of the axis
 WAY_HEIGHT = 300
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
@@ -45,25 +40,19 @@ class Lane:
 def race_figure(lanes: Sequence[Lane], plain: Accuracy | None, canvas: Canvas) -> go.Figure:
     """Draw the lanes from top to bottom; the dashed line is floating point, dotted ones lead down from baselines."""
     lows, highs = _reach(lanes, plain)
-    traces = [trace for place, lane in enumerate(lanes) for trace in _lane(lane, place, canvas)]
-    lines = [_upright(lane.last, place, theme.FAINT, "dot") for place, lane in enumerate(lanes) if lane.baseline]
+    traces = [trace for row, lane in enumerate(lanes) for trace in _lane(lane, row, canvas)]
+    lines = [_upright(lane.last, row, theme.FAINT, "dot") for row, lane in enumerate(lanes) if lane.baseline]
     notes: list[Layout] = []
     if plain is not None:
         lines.append(_upright(plain, -0.7, theme.ORIGINAL, "dash"))
         above = {"yref": "paper", "yanchor": "bottom", "xanchor": "right", "xshift": 6}
-        notes.append(note(f"float32 {accuracy(plain.value)}", _place(plain.value), 1.0, theme.ORIGINAL, **above))
-    ticks = _ticks(lows, highs)
+        notes.append(note(f"float32 {accuracy(plain.value)}", place(plain.value), 1.0, theme.ORIGINAL, **above))
     return theme.figure(
         traces,
         AROUND + LANE_HEIGHT * len(lanes),
         canvas,
         margin={"l": 148, "r": 14, "t": 30, "b": 48},
-        xaxis=theme.axis(
-            "accuracy on the test images, %",
-            range=[lows, highs],
-            tickvals=[_place(tick / 100) for tick in ticks],
-            ticktext=[str(tick) for tick in ticks],
-        ),
+        xaxis=error_rate.axis("accuracy on the test images, %", lows, highs),
         yaxis=theme.axis(
             "",
             range=[len(lanes) - 0.4, -0.7],
@@ -112,52 +101,36 @@ def describe_way(lanes: Sequence[Lane]) -> str:
     return f"Accuracy on the test images as methods went on: {'; '.join(said)}."
 
 
-def _place(value: float) -> float:
-    """Return where an accuracy stands on the axis; all right is as far as 99.95 %."""
-    return -math.log10(max(1.0 - value, 5e-4))
-
-
 def _reach(lanes: Sequence[Lane], plain: Accuracy | None) -> tuple[float, float]:
     ends = [found for lane in lanes for _, found in lane.found] + ([plain] if plain else [])
     if not ends:
-        return _place(0.0), _place(0.95)
-    low = min(_place(found.interval[0]) for found in ends)
-    high = max(_place(found.interval[1]) for found in ends)
+        return place(0.0), place(0.95)
+    low = min(place(found.interval[0]) for found in ends)
+    high = max(place(found.interval[1]) for found in ends)
     pad = 0.04 * (high - low)
     return low - pad, high + pad
-
-
-def _ticks(low: float, high: float) -> list[int]:
-    """Return round accuracies in sight that are far enough apart to be read."""
-    chosen: list[int] = []
-    for tick in TICKS:
-        place = _place(tick / 100)
-        far = not chosen or place - _place(chosen[-1] / 100) >= FEWEST_PIXELS * (high - low)
-        if low <= place <= high and far:
-            chosen.append(tick)
-    return chosen
 
 
 def _upright(found: Accuracy | None, top: float, color: str, dash: str) -> Layout:
     """Return a line from a lane down through all others."""
     if found is None:
         return {}
-    place = _place(found.value)
+    at = place(found.value)
     line = {"color": color, "dash": dash, "width": 1.5}
-    return {"type": "line", "x0": place, "x1": place, "y0": top, "y1": 1000, "line": line, "layer": "below"}
+    return {"type": "line", "x0": at, "x1": at, "y0": top, "y1": 1000, "line": line, "layer": "below"}
 
 
-def _lane(lane: Lane, place: int, canvas: Canvas) -> list[Trace]:
+def _lane(lane: Lane, row: int, canvas: Canvas) -> list[Trace]:
     if lane.last is None:
         return []
     color = theme.NEUTRAL if lane.baseline else theme.QUANTIZED
-    low, high = (_place(end) for end in lane.last.interval)
-    here = _place(lane.last.value)
+    low, high = (place(end) for end in lane.last.interval)
+    here = place(lane.last.value)
     way = {
         "type": "scatter",
         "name": lane.title,
-        "x": [_place(found.value) for _, found in lane.found],
-        "y": [place] * len(lane.found),
+        "x": [place(found.value) for _, found in lane.found],
+        "y": [row] * len(lane.found),
         "mode": "lines+markers",
         "line": {"color": color, "width": 1},
         "marker": {"symbol": "circle-open", "size": 5, "color": color},
@@ -168,7 +141,7 @@ def _lane(lane: Lane, place: int, canvas: Canvas) -> list[Trace]:
         "type": "scatter",
         "name": lane.title,
         "x": [here],
-        "y": [place],
+        "y": [row],
         "mode": "markers+text",
         "marker": {
             "symbol": "diamond" if lane.ended else "diamond-open",

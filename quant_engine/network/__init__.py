@@ -4,10 +4,12 @@ from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES
 from quant_engine.network.card import (
     LARGE,
+    CompensationResult,
     MethodResult,
     MixedResult,
     ModelCard,
     bits_of_layers,
+    broken_order,
     mixed_candidates,
     model_card,
     plan_of_method,
@@ -49,6 +51,7 @@ __all__ = [
     "ActivationCost",
     "BatchNorm",
     "CalibrationPoint",
+    "CompensationResult",
     "Effect",
     "Footprint",
     "LayerFootprint",
@@ -64,6 +67,7 @@ __all__ = [
     "Trial",
     "best_steps",
     "bits_of_layers",
+    "broken_order",
     "calibration_study",
     "footprint",
     "greedy_search",

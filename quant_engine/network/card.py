@@ -77,6 +77,60 @@ def mixed_candidates(uniform: QuantizerSpec) -> list[QuantizerSpec]:
 
 
 @dataclass(frozen=True)
+class CompensationResult:
+    """What the network scores under one of the methods of `compensation.METHODS`.
+
+    `accuracies` has one entry, or for a method that draws at random one for each of the seeds 0, 1, 2.
+    """
+
+    method: str
+    weight: QuantizerSpec
+    activation: QuantizerSpec
+    accuracies: tuple[Accuracy, ...]
+
+    @property
+    def bits(self) -> str:
+        """Bits of weights and activations, as W4A8."""
+        return f"W{self.weight.format.bits}A{self.activation.format.bits}"
+
+    @property
+    def mean(self) -> float:
+        """The accuracy, over the seeds on average."""
+        return sum(found.value for found in self.accuracies) / len(self.accuracies)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The least and the greatest accuracy of a seed."""
+        values = [found.value for found in self.accuracies]
+        return min(values), max(values)
+
+
+EXPECTED_ORDER = (
+    ("QAT", "AdaRound"),
+    ("QAT", "GPTQ"),
+    ("AdaRound", "clipped"),
+    ("GPTQ", "clipped"),
+    ("clipped", "nearest"),
+)
+
+
+def broken_order(results: Iterable[CompensationResult]) -> list[tuple[CompensationResult, CompensationResult]]:
+    """Return the pairs, at the same bits, in which the method of which more is expected scores less on average.
+
+    Expected is QAT ≥ AdaRound, GPTQ ≥ clipped ≥ nearest; the first of a pair is the one that disappoints.
+    """
+    found = {(result.bits, result.method): result for result in results}
+    widths = dict.fromkeys(bits for bits, _ in found)
+    pairs = [
+        (found[bits, better], found[bits, worse])
+        for bits in widths
+        for better, worse in EXPECTED_ORDER
+        if (bits, better) in found and (bits, worse) in found
+    ]
+    return [(better, worse) for better, worse in pairs if better.mean < worse.mean]
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """Accuracies of one built-in network; `weights_only` has every layer's weight quantized by one spec.
 
@@ -85,7 +139,8 @@ class ModelCard:
     the 2,000 that are committed. `about_four_bits` has the layers of `LARGE` weights and more quantized by a method of
     a name, and the smaller ones by `SMALL_LAYERS`. `mixed` has plans of mixed precision beside uniform ones.
     `granularity` has every layer's weight at four bits, with one scale for what its name says; it is measured on the
-    depthwise model, and empty for others.
+    depthwise model, and empty for others. `compensation` has every layer's weight and input quantized by one pair of
+    specs and one of `compensation.METHODS`.
     """
 
     full: Accuracy
@@ -95,6 +150,7 @@ class ModelCard:
     about_four_bits: dict[str, MethodResult]
     mixed: list[MixedResult]
     granularity: dict[str, MethodResult]
+    compensation: list[CompensationResult]
 
 
 def model_card(name: str) -> ModelCard:
@@ -122,6 +178,15 @@ def model_card(name: str) -> ModelCard:
         about_four_bits=_methods(stored["about_four_bits"], total),
         mixed=[_mixed(row, total) for row in stored["mixed"]],
         granularity=_methods(stored["granularity"], total),
+        compensation=[
+            CompensationResult(
+                row["method"],
+                _spec(row, "weight"),
+                _spec(row, "activation"),
+                tuple(Accuracy(correct, total) for correct in row["correct"]),
+            )
+            for row in stored["compensation"]
+        ],
     )
 
 

@@ -8,6 +8,7 @@ import quant_engine as qe
 from quant_engine.network import (
     ARCHITECTURES,
     LARGE,
+    broken_order,
     footprint,
     load,
     mixed_candidates,
@@ -16,9 +17,16 @@ from quant_engine.network import (
     plan_of_method,
     weight_plan,
 )
+from quant_engine.network.compensation import METHODS, Setting, compensate
 
 IMAGES = 6  # of 2,000 that other processors' arithmetic may decide otherwise
 IMAGES_WITH_RANGES = 20  # … where it may also move the ranges found for activations
+IMAGES_TRAINED = 40  # … where it may move every step of a training
+QUICK = ("nearest", "clipped", "bias correction", "SmoothQuant", "Gaussian data", "ranges from BatchNorm")
+SLOWER = {  # networks and bits at which methods that take longer are tried again
+    "fashion-cnn": {"W2A8": ("equalization", "GPTQ", "GPTQ, asymmetric", "AdaRound", "synthetic data", "QAT")},
+    "fashion-depthwise": {"W4A8": ("equalization", "AWQ", "GPTQ")},
+}
 FLOORS = {"fashion-cnn": 0.915, "fashion-depthwise": 0.910}
 
 
@@ -130,6 +138,46 @@ def test_a_mixed_plan_of_the_card_is_searched_on_calibration_images_alone(monkey
     assert splits == {"calibration"}
 
 
+def test_the_card_has_every_compensating_method_at_all_bits(network):
+    rows = model_card(network.name).compensation
+    found = {method: {row.bits: len(row.accuracies) for row in rows if row.method == method} for method in METHODS}
+    bits = ["W8A8", "W4A8", "W3A8", "W2A8", "W4A4"]
+    for method, seeds in found.items():
+        assert list(seeds) == bits[method.startswith("QAT") :]
+        assert set(seeds.values()) in ({1}, {3})
+    assert {"AdaRound", "QAT", "QAT with PACT", "synthetic data"} <= {m for m in found if found[m]["W4A8"] == 3}
+
+
+def test_compensation_scores_what_the_card_says(network):
+    wrong = {}
+    for row in model_card(network.name).compensation:
+        if row.method not in QUICK and row.method not in SLOWER[network.name].get(row.bits, ()):
+            continue
+        *_, last = compensate(network, row.method, Setting(row.weight, row.activation))
+        found = network.evaluate(last.plan).correct
+        trained = row.method.startswith("QAT") or row.method == "AdaRound"
+        if abs(found - row.accuracies[0].correct) > (IMAGES_TRAINED if trained else IMAGES_WITH_RANGES):
+            wrong[row.method, row.bits] = (found, row.accuracies[0].correct)
+    assert not wrong
+
+
+def test_images_from_nothing_calibrate_within_a_point_of_real_ones(network):
+    rows = {(row.method, row.bits): row.mean for row in model_card(network.name).compensation}
+    for bits in ("W8A8", "W4A8"):
+        assert abs(rows["synthetic data", bits] - rows["clipped", bits]) < 0.01
+
+
+def test_what_disappoints_is_told(network):
+    rows = model_card(network.name).compensation
+    means = {(row.bits, row.method): row.mean for row in rows}
+    told = {(better.bits, better.method, worse.method) for better, worse in broken_order(rows)}
+    for bits, method in means:
+        if method == "GPTQ":
+            assert ((bits, "GPTQ", "clipped") in told) == (means[bits, "GPTQ"] < means[bits, "clipped"])
+        if method == "QAT":
+            assert ((bits, "QAT", "AdaRound") in told) == (means[bits, "QAT"] < means[bits, "AdaRound"])
+
+
 def test_eight_bits_lose_next_to_nothing_and_two_bit_activations_much(network):
     card = model_card(network.name)
     for (_, activation), measured in card.static_activations.items():
@@ -149,3 +197,4 @@ def test_the_page_says_what_the_numbers_say():
         grains = [result.accuracy for result in card.granularity.values()]
         measured = [*card.weights_only.values(), *card.static_activations.values(), *methods, *mixed, *grains]
         assert all(f"{accuracy.value:.4f}" in text for accuracy in measured)
+        assert all(f"{row.mean:.4f}" in text for row in card.compensation)

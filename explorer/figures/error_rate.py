@@ -1,0 +1,32 @@
+"""An axis of accuracy on which the error rate is logarithmic: a point gained near the end of the way can be seen."""
+
+from __future__ import annotations
+
+import math
+
+from explorer.figures import theme
+from explorer.figures.theme import Layout
+
+TICKS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99)  # per cent
+FEWEST_PIXELS = 0.055  # between two ticks, in units of the axis
+
+
+def place(value: float) -> float:
+    """Return where an accuracy stands on the axis; all right is as far as 99.95 %.
+
+    >>> [round(place(value), 3) for value in (0.0, 0.9, 0.99)]
+    [-0.0, 1.0, 2.0]
+    """
+    return -math.log10(max(1.0 - value, 5e-4))
+
+
+def axis(title: str, low: float, high: float) -> Layout:
+    """Return the axis between two places, labelled at round accuracies that are far enough apart to be read."""
+    chosen: list[int] = []
+    for tick in TICKS:
+        at = place(tick / 100)
+        far = not chosen or at - place(chosen[-1] / 100) >= FEWEST_PIXELS * (high - low)
+        if low <= at <= high and far:
+            chosen.append(tick)
+    marks = {"tickvals": [place(tick / 100) for tick in chosen], "ticktext": [str(tick) for tick in chosen]}
+    return theme.axis(title, range=[low, high], **marks)
