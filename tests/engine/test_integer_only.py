@@ -17,6 +17,7 @@ from quant_engine import (
     E4M3,
     NF4,
     FixedPointFormat,
+    FixedRange,
     IntFormat,
     KMeans,
     LayerPlan,
@@ -45,6 +46,7 @@ from quant_engine.network.integer_only import (
     with_integer_bias,
 )
 from quant_engine.network.integer_only.agreement import _difference, _simulate
+from quant_engine.network.integer_only.compiling import _refuse_wide
 from quant_engine.network.integer_only.program import AddUp, MultiplyAccumulate, Requantize, Rescale
 from tests import reference
 
@@ -406,17 +408,121 @@ def test_the_machine_code_of_the_kernels_knows_no_float(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_no_sum_leaves_its_bounds_and_some_codes_reach_them(name):
+def test_no_sum_leaves_its_bounds(name):
     for step, _, out in program(name).trace(codes(name)):
         if isinstance(step, MultiplyAccumulate | AddUp):
             each = out.astype(np.int64).reshape(*out.shape[:2], -1)
             assert (each >= step.bounds.low[:, None]).all()
             assert (each <= step.bounds.high[:, None]).all()
-        if isinstance(step, MultiplyAccumulate) and step.weight.ndim == 2:
-            worst = np.where(step.weight > 0, step.top, 0).astype(np.uint8)
-            reached = step.run(worst, Accumulator()).diagonal()
-            assert np.array_equal(reached, step.bounds.high)
     assert all(bounds.bits <= 32 for bounds in program(name).bounds.values())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_layers_bounds_are_reached_in_every_channel(name):
+    for step in program(name).steps:
+        if not isinstance(step, MultiplyAccumulate):
+            continue
+        outputs, channels = step.weight.shape[:2]
+        first = np.arange(outputs) // (outputs // step.groups) * channels
+        for expected, pulls in ((step.bounds.high, step.weight > 0), (step.bounds.low, step.weight < 0)):
+            x = np.zeros((outputs, step.groups * channels, *step.weight.shape[2:]), np.uint8)
+            for o in range(outputs):  # an image for each channel, as large as the window
+                x[o, first[o] : first[o] + channels] = np.where(pulls[o], step.top, 0)
+            sums = step.run(x, Accumulator()).reshape(outputs, outputs, -1)
+            middle = sums[:, :, sums.shape[2] // 2]
+            assert np.array_equal(middle.diagonal(), expected), step.name
+
+
+def ends_by_hand(subject, plan, layer, granularity):
+    """Return the least and the greatest sum of each channel in Python's own integers, weight by weight."""
+    quantizer = plan[layer].activation
+    scale, zero_point = float(quantizer.scale.item()), int(quantizer.zero_point.item())
+    matrix = subject.weight(layer).reshape(len(subject.weight(layer)), -1)
+    steps = np.abs(matrix).max(axis=1) / np.float32(127)
+    if isinstance(granularity, PerTensor):
+        steps[:] = steps.max()
+    found = []
+    for row, step, real in zip(matrix, steps, subject.bias(layer), strict=True):
+        low = high = round(float(real) / (scale * float(step)))
+        for weight in row:
+            code = int(np.rint(weight / step))
+            ends = code * (0 - zero_point), code * (255 - zero_point)
+            low, high = low + min(ends), high + max(ends)
+        found.append((low, high))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "granularity", "bits"),
+    [
+        ("fashion-cnn", "fc1", PerTensor(), 22),
+        ("fashion-cnn", "fc1", PerChannel(0), 24),
+        ("fashion-cnn", "conv1", PerChannel(0), 18),
+        ("fashion-cnn", "conv3", PerTensor(), 21),
+        ("fashion-depthwise", "dw3", PerChannel(0), 19),
+    ],
+)
+def test_bounds_and_their_bits_are_those_worked_out_weight_by_weight(name, layer, granularity, bits):
+    """One scale for the layer leaves most channels of fc1 few codes; a scale for each uses ±127 in all, so 24 bits."""
+    weight = QuantizerSpec(IntFormat(8), granularity)
+    subject = network(name)
+    plan = subject.freeze(QuantizationPlan(dict.fromkeys(subject.layers(), LayerPlan(weight, UINT8))))
+    compiled = compile_plan(subject, plan)
+    bounds, expected = compiled.bounds[layer], ends_by_hand(subject, plan, layer, granularity)
+    assert list(zip(bounds.low.tolist(), bounds.high.tolist(), strict=True)) == expected
+    low, high = min(low for low, _ in expected), max(high for _, high in expected)
+    fewest = next(b for b in range(1, 64) if -(2 ** (b - 1)) <= low and high < 2 ** (b - 1))
+    assert bounds.bits == fewest == bits
+    if layer == "dw3":
+        pooled, (_, tall, wide) = compiled.bounds["pool3"], subject.layers()["pw4"].output_shape
+        assert pooled.low.tolist() == [0] * len(pooled.low)
+        highs = [high for _, high in ends_by_hand(subject, plan, "pw4", granularity)]
+        assert pooled.high.tolist() == [tall * wide * max(high, 0) for high in highs]
+
+
+MOST_ADDED = 66_311  # products of 127 · 255 that 2³¹ − 1 holds: 32,385 · 66,311 = 2,147,481,735
+
+
+@pytest.mark.parametrize("zero_point", [0, 255])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_widest_sum_is_right_and_one_input_or_a_bias_more_is_refused(zero_point, sign):
+    room = 2**31 - 1 - 127 * 255 * MOST_ADDED + (sign * (1 if zero_point == 0 else -1) < 0)
+
+    def layer(inputs, bias=0):
+        weight = np.full((1, inputs), 127 * sign, np.int8)
+        return MultiplyAccumulate("wide", weight, np.array([bias], np.int32), zero_point, 255)
+
+    towards = sign if zero_point == 0 else -sign  # of the sum that is furthest from 0
+    for bias in (0, towards * room):
+        widest = layer(MOST_ADDED, bias)
+        _refuse_wide(widest.bounds)
+        codes = np.full((1, MOST_ADDED), 255 if zero_point == 0 else 0, np.uint8)
+        expected = towards * 127 * 255 * MOST_ADDED + bias
+        assert widest.run(codes, Accumulator()).item() == expected
+        assert expected in (widest.bounds.low.item(), widest.bounds.high.item())
+    for beyond in (layer(MOST_ADDED + 1), layer(MOST_ADDED, towards * (room + 1)), layer(10 * MOST_ADDED)):
+        expected = towards * 127 * 255 * beyond.weight.size + int(beyond.bias[0])
+        assert expected in (beyond.bounds.low.item(), beyond.bounds.high.item())
+        with pytest.raises(QuantError, match=rf"layer 'wide', channel 0: .*{expected}.* needs 3[36] bits"):
+            _refuse_wide(beyond.bounds)
+
+
+def test_a_sum_over_the_picture_that_could_overflow_is_refused_when_compiling():
+    subject = network("fashion-depthwise")
+    _, steps = program("fashion-depthwise").scales["pw4"]
+    bias = subject.bias("pw4").copy()
+    bias[7] = 2.0**31 / 49 * steps[7]
+    layer = dataclasses.replace(frozen("fashion-depthwise")["pw4"], bias=bias)
+    with pytest.raises(QuantError, match="'pool3', channel 7: its sums can reach from 0 to .* needs 33 bits"):
+        compile_plan(subject, QuantizationPlan({**frozen("fashion-depthwise").layers, "pw4": layer}))
+
+
+def test_an_input_that_no_shift_reaches_is_refused():
+    subject = network("fashion-cnn")
+    tiny = dataclasses.replace(UINT8, clipping=FixedRange(0.0, 1e-30))
+    layer = dataclasses.replace(frozen("fashion-cnn")["conv2"], activation=tiny)
+    with pytest.raises(QuantError, match=r"layer 'conv1', channel \d+: .*beyond any shift"):
+        compile_plan(subject, QuantizationPlan({**frozen("fashion-cnn").layers, "conv2": layer}))
 
 
 def test_bits_are_those_of_twos_complement():
