@@ -20,6 +20,7 @@ from quant_engine.network.integer_only import WAYS, Agreement, Difference, agree
 
 NAME = "formats_int_run"
 MOST_LISTED = 25
+UNBROKEN = "\u00a0"
 AT_ONCE = 200  # images, after which `agreeing` tells what it has found
 
 
@@ -118,6 +119,10 @@ def way_rows(agreement: Agreement) -> list[dict[str, str]]:
     ]
 
 
+def _steps(value: float) -> str:
+    return f"{value:.4f}".replace("-", MINUS)
+
+
 def difference_row(agreement: Agreement, difference: Difference) -> dict[str, str]:
     """Return one image: its labels, how near to each other they are, and where the first code turns over."""
     words = read_words(WORDS)
@@ -126,13 +131,14 @@ def difference_row(agreement: Agreement, difference: Difference) -> dict[str, st
     if difference.count > 1:
         first += words["and_others"].format(n=count(difference.count - 1))
     labels = (agreement.truth[difference.image], *(agreement.labels[way][difference.image] for way in WAYS))
-    return {
+    row = {
         words["column_image"]: str(difference.image),
         words["column_truth"]: str(labels[0]),
         words["column_labels"]: " → ".join(str(label) for label in labels[1:]),
         words["column_leads"]: " → ".join(short(lead, 2) for lead in difference.leads),
         words["column_place"]: first,
-        words["column_values"]: " → ".join(f"{value:.5f}".replace("-", MINUS) for value in difference.values[1:3]),
+        words["column_values"]: " → ".join(_steps(value) for value in (*difference.values[1:3], difference.values[4])),
         words["column_codes"]: " → ".join(str(code) for code in difference.codes),
-        words["column_cause"]: words[f"cause_{difference.cause}"],
+        words["column_cause"]: ", ".join(f"{words[f'cause_{cause}']} {count(n)}" for cause, n in difference.causes),
     }
+    return {name: cell.replace(" ", UNBROKEN) for name, cell in row.items()}

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.network.integer_only.following import following, window
-from quant_engine.network.integer_only.program import Codes, IntegerProgram, Largest, MultiplyAccumulate
+from quant_engine.network.integer_only.following import Requantized, following, window
+from quant_engine.network.integer_only.program import (
+    Codes,
+    IntegerProgram,
+    Largest,
+    MultiplyAccumulate,
+    Requantize,
+    Rescale,
+)
 from quant_engine.network.integer_only.simulating import LOGITS
 from quant_engine.plan import QuantizationPlan
 from quant_engine.quantizer import Quantizer
 
 UNIT = 2.0**-24  # rounding of one float32 operation, relative
 CAUSES = ("float32", "bias", "multiplier", "rounding")
+T = TypeVar("T", int, float)
 
 
 @dataclass(frozen=True)
@@ -31,10 +40,12 @@ class Difference:
 
     `place` is where the codes differ most, of `count` places; `codes` there are (simulated, integer-only). `values` are
     what is rounded to them, in steps of the code: as simulated in float32; exactly, with real scales and bias; with the
-    bias of the integers; and with their multiplier too. Of these and of rounding the product, `cause` names the last
-    that takes the code to another one. `allowed` is how far the first and the last value may lie apart by what rounds
-    on the way: the bias to a step of the sum, the multiplier to 31 bits, the product before it is shifted, and the
-    simulation's own float32.
+    bias of the integers; with their multiplier too; and with the product rounded to its high half, where it is rounded
+    twice. `causes` counts, over all these places, which of `CAUSES` is the last to take the code to another one, most
+    frequent first: float32 sums, the bias, the multiplier, or how the product is rounded. `allowed` is how
+    far the first value may lie from the exact one of the integers (the last but one) by what rounds on the way: the
+    bias to a step of the sum, the multiplier to 31 bits, the product before it is shifted, and the simulation's own
+    float32.
 
     Where no code differs, `layer` is "logits", `place` the integer-only label, `codes` are the labels, and `values` are
     by how much the simulated label's logit leads the other one, in steps.
@@ -48,8 +59,8 @@ class Difference:
     count: int
     place: tuple[int, ...]
     codes: tuple[int, int]
-    values: tuple[float, float, float, float]
-    cause: str
+    values: tuple[float, float, float, float, float]
+    causes: tuple[tuple[str, int], ...]
     allowed: float
     explained: bool
 
@@ -66,6 +77,7 @@ class _Exact:
     real: float
     biased: float
     multiplied: float
+    halved: float
     allowed: float
 
 
@@ -103,18 +115,22 @@ def explain(
             found = {place: _exact(program, before, biases[before.name], given, place) for place in places}
             held = all(abs(values[place] - one.multiplied) <= one.allowed for place, one in found.items())
             worst = max(places, key=lambda place: abs(int(theirs[place] - ours[place])))
+            causes: Counter[str] = Counter()
+            for place, exact in found.items():
+                along = exact.real, exact.biased, exact.multiplied
+                passed = [min(max(math.floor(value + 0.5), 0), step.top) for value in along]
+                causes[_cause([int(theirs[place]), *passed, int(ours[place])])] += 1
             one, pair = found[worst], (int(theirs[worst]), int(ours[worst]))
-            passed = float(values[worst]), one.real, one.biased, one.multiplied
-            outcomes = [pair[0], *(min(max(math.floor(v + 0.5), 0), step.top) for v in passed[1:]), pair[1]]
+            stages = float(values[worst]), one.real, one.biased, one.multiplied, one.halved
             held = held and all(abs(int(theirs[place] - ours[place])) <= 1 for place in places)
-            where = step.name, len(places), worst, pair, passed, _cause(outcomes), one.allowed, held
+            where = step.name, len(places), worst, pair, stages, tuple(causes.most_common()), one.allowed, held
             return Difference(image, labels, biases_alone, leads, *where)
         before, given = step, x[0]
     assert before is not None
     pairs = [_exact(program, before, biases[before.name], given, (label,)) for label in labels]
-    passed = (
+    stages = (
         leads[0] / program.logit_scale,
-        *(getattr(pairs[0], kind) - getattr(pairs[1], kind) for kind in ("real", "biased", "multiplied")),
+        *(getattr(pairs[0], kind) - getattr(pairs[1], kind) for kind in ("real", "biased", "multiplied", "halved")),
     )
     outcomes = [
         first,
@@ -122,8 +138,8 @@ def explain(
         second,
     ]
     allowed = pairs[0].allowed + pairs[1].allowed + 1.0  # each logit is rounded to a whole number once more
-    held = abs(passed[0] - passed[3]) <= allowed
-    where = LOGITS, 0, (second,), labels, passed, _cause(outcomes), allowed, held
+    held = abs(stages[0] - stages[3]) <= allowed
+    where = LOGITS, 0, (second,), labels, stages, ((_cause(outcomes), 1),), allowed, held
     return Difference(image, labels, biases_alone, leads, *where)
 
 
@@ -161,14 +177,12 @@ def _exact(
     real_factor = sum_scale / many / _next_scale(program, step)
 
     def value(shift: float, by: float) -> float:
-        sums = [total + shift for total in totals]
-        if gather is not None:
-            sums = [sum(max(one, 0) for one in sums)]
+        sums = _gathered([total + shift for total in totals], gather is not None)
         values = [one * by + zero_point for one in sums]
         return max(values) if lowest is None else max(*values, float(lowest))
 
     multiplied = value(0, factor)
-    most = sum(max(total, 0) for total in totals) if gather is not None else max(abs(total) for total in totals)
+    most = max(abs(total) for total in _gathered(totals, gather is not None))
     floating = sum(error for _, error in found) if gather is not None else floating
     allowed = (
         0.5 * many * factor  # bias
@@ -177,7 +191,23 @@ def _exact(
         + floating * factor
         + abs(multiplied) * 2 * UNIT
     )
-    return _Exact(value(left_out, real_factor), value(0, real_factor), multiplied, allowed)
+    halved = max(_halved(later, channel, total) for total in _gathered(totals, gather is not None)) + zero_point
+    halved = halved if lowest is None else max(halved, float(lowest))
+    return _Exact(value(left_out, real_factor), value(0, real_factor), multiplied, halved, allowed)
+
+
+def _gathered(sums: Sequence[T], gathered: bool) -> Sequence[T]:
+    """Return the sums that are requantized: each, or what is above 0 of all together."""
+    return [sum(max(one, 0) for one in sums)] if gathered else sums
+
+
+def _halved(later: Requantize | Rescale | None, channel: int, total: int) -> float:
+    """Return a sum, multiplied and rounded to the high half if it is rounded twice, before it is rounded to a code."""
+    if later is None:
+        return float(total)
+    multiplier, shift = int(later.multiplier[channel]), int(later.shift[channel])
+    done = Requantized(total, multiplier, shift, 0, None, None, later.once)
+    return total * done.factor if later.once else done.high / (1 << done.right)
 
 
 def _next_scale(program: IntegerProgram, step: MultiplyAccumulate) -> float:
