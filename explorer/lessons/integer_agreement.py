@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
@@ -58,9 +59,10 @@ def compare(model: str, weight_bits: int, register: int) -> None:
     if watching.asked(NAME):
         watching.start(NAME, key)
     else:
-        st.button(words["accuracy_run"], key=f"{NAME}_button", on_click=watching.start, args=(NAME, key))
+        label = words["accuracy_run" if watching.asked(NAME) is None else "accuracy_go_on"]
+        st.button(label, key=f"{NAME}_button", on_click=watching.start, args=(NAME, key))
     if watching.asked(NAME) is not None:
-        work = lambda: comparison_of(model, weight_bits)  # noqa: E731
+        work = partial(comparison_of, model, weight_bits)
         watching.watch(NAME, key, work, words["accuracy_running"], lambda _: _draw(findings(model, weight_bits)))
         if register < WORD:
             _narrow(model, weight_bits, register)

@@ -244,7 +244,7 @@ def _place(pixel: OutputPixel, at: tuple[int, ...]) -> str:
     if len(at) == 1:
         return f"input {at[0]}"
     reach = pixel.codes.shape[1] // 2
-    way = ", ".join(signed(i - reach, plus=True) for i in at[1:])
+    way = ",\u00a0".join(signed(i - reach, plus=True) for i in at[1:])
     return f"channel {at[0]} ({way})" if pixel.codes.shape[1] > 1 else f"channel {at[0]}"
 
 
