@@ -19,6 +19,7 @@ class Sizes:
     budget: float = 20.0  # seconds a case, beyond its first rounds
     memory_values: int = 100_000_000
     codebook_values: int = 1_000_000
+    images: int = 2_000
     compile_peers: bool = True
 
 
@@ -30,6 +31,7 @@ QUICK = Sizes(
     budget=0.0,
     memory_values=4_000_000,
     codebook_values=20_000,
+    images=200,
     compile_peers=False,
 )
 

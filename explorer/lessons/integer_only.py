@@ -6,34 +6,16 @@ import streamlit as st
 
 from explorer import compute, controls
 from explorer.fields import Choice, Number
-from explorer.lessons.integer_pixel import (
-    CODE_BITS,
-    TERM_STEPS,
-    WORD,
-    WORDS,
-    followed,
-    plan_of,
-    program_of,
-    rows,
-    signed,
-    terms,
-)
+from explorer.lessons.integer_agreement import compare
+from explorer.lessons.integer_pixel import TERM_STEPS, WORDS, followed, program_of, rows, terms
 from explorer.lessons.model import Appendix
-from explorer.lessons.parts import numbers
 from explorer.lessons.prose import read_words
-from explorer.notation import accuracy, count, short
+from explorer.notation import count, short
 from explorer.pixel import pixel
 from quant_engine import QuantError
 from quant_engine.energy import SOURCE, Energy
-from quant_engine.network import Accuracy, footprint
-from quant_engine.network.integer_only import (
-    Agreement,
-    Difference,
-    agreement,
-    count_operations,
-    integer_accuracy,
-    with_integer_bias,
-)
+from quant_engine.network import footprint
+from quant_engine.network.integer_only import count_operations
 
 PREFIX = "formats_int"
 IMAGE = Number(f"{PREFIX}_image", "Test image", 0, 1999, 0, "Which of the 2,000 test images runs.", whole=True)
@@ -50,9 +32,7 @@ REGISTER = Choice(
 )
 STEP = Number(f"{PREFIX}_step", "Step", 1, 12, 1, "How far the computation is shown.", whole=True)
 FIELDS = (IMAGE, CHANNEL, ROW, COLUMN, WEIGHTS, REGISTER, STEP)
-RUN_KEY = f"{PREFIX}_run"
 MICRO = 1e-6  # of a picojoule, in microjoules
-MOST_LISTED = 25
 FIELD_WIDTH = 118
 
 
@@ -116,69 +96,8 @@ def _network(model: str) -> None:
     st.subheader(words["accuracy_title"])
     weight_bits = int((st.session_state.get(WEIGHTS.key) or WEIGHTS.default).split()[0])
     register = int((st.session_state.get(REGISTER.key) or REGISTER.default).split()[0])
-    if st.button(words["accuracy_run"], key=f"{RUN_KEY}_button") or st.session_state.get(RUN_KEY):
-        st.session_state[RUN_KEY] = True
-        with st.spinner(words["accuracy_running"]):
-            _accuracies(model, weight_bits, register)
+    compare(model, weight_bits, register)
     _operations(model, weight_bits)
-
-
-def _accuracies(model: str, weight_bits: int, register: int) -> None:
-    words, network = read_words(WORDS), compute.network(model)
-    found = agreed(model, weight_bits)
-    plain: Accuracy = compute.kept(f"float accuracy|{model}", network.evaluate)
-    with numbers():
-        for key, result in (("float", plain), ("simulated", found.simulated), ("integer", found.integer)):
-            low, high = result.interval
-            st.metric(
-                words[key],
-                f"{100 * result.value:.2f} %",
-                f"{accuracy(low)} – {accuracy(high)}",
-                delta_color="off",
-                delta_arrow="off",
-                help=f"{count(result.correct)} of {count(result.total)}",
-            )
-    if register < WORD:
-        narrow: Accuracy = compute.kept(
-            f"narrow accuracy|{model}|{weight_bits}|{register}",
-            lambda: integer_accuracy(network, program_of(model, weight_bits).accumulating(register, "wrap")),
-        )
-        st.warning(words["overflow_run"].format(bits=register, accuracy=accuracy(narrow.value)))
-    same: int = compute.kept(f"same labels|{model}|{weight_bits}", lambda: _same_labels(model, weight_bits))
-    if not found.differences:
-        st.markdown(words["no_difference"])
-    else:
-        why = words["explained_all" if found.explained else "explained_not"]
-        st.markdown(words["differences"].format(n=len(found.differences), explained=why))
-        st.table([_difference(difference) for difference in found.differences[:MOST_LISTED]])
-    st.caption(words["matched_note"].format(n=count(same)))
-
-
-def agreed(model: str, weight_bits: int) -> Agreement:
-    """Return integer-only beside simulated, on all test images."""
-    found: Agreement = compute.kept(
-        f"agreement|{model}|{weight_bits}",
-        lambda: agreement(compute.network(model), plan_of(model, weight_bits)),
-    )
-    return found
-
-
-def _same_labels(model: str, weight_bits: int) -> int:
-    """Return how many labels agree when both have the same biases and every product is rounded once."""
-    network, program = compute.network(model), program_of(model, weight_bits, "single")
-    simulated = network.predict(with_integer_bias(program, plan_of(model, weight_bits)))
-    return int((program.predict(program.quantize(network.data()[0])) == simulated).sum())
-
-
-def _difference(difference: Difference) -> dict[str, str]:
-    words = read_words(WORDS)
-    return {
-        words["column_image"]: str(difference.image),
-        words["column_labels"]: " → ".join(str(label) for label in difference.labels),
-        words["column_place"]: f"{difference.layer}, {', '.join(map(str, difference.place))}",
-        words["column_values"]: " | ".join(f"{value:.4f}" for value in difference.values),
-        words["column_codes"]: " | ".join(str(code) for code in difference.codes),
-    }
 
 
 def _operations(model: str, weight_bits: int) -> None:
@@ -220,5 +139,3 @@ def _cost(name: str, number: str, energy: Energy) -> dict[str, str]:
 
 
 APPENDIX = Appendix(FIELDS, draw)
-
-__all__ = ["APPENDIX", "CODE_BITS", "FIELDS", "agreed", "draw", "signed"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from quant_engine.network.integer_only import IntegerProgram, OutputPixel, bits_
 WORDS = "integer_only"
 SHOWN = 9  # products, of those that move the sum most
 TERM_STEPS = 3
-CODE_BITS, WORD, PRODUCT = 8, 32, 64
+CODE_BITS, TWICE, WORD, PRODUCT = 8, 16, 32, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +108,7 @@ def terms(pixel: OutputPixel, real: Real, weight_bits: int) -> tuple[list[Term],
                 signed(weight),
                 bits(weight, weight_bits),
                 signed(code * weight),
+                " ".join(wrap(bits(code * weight, TWICE), CODE_BITS)),
                 f"{short(float(real.inputs[at]))} · {short(float(real.weights[at]))}={short(float(real.products[at]))}",
                 bool(pixel.inside[at]),
             )
@@ -190,16 +192,16 @@ def _requantized(pixel: OutputPixel, real: Real, row: object) -> list[Row]:
             total=signed(done.shifted),
             multiplier=signed(done.multiplier),
             factor=short(done.factor, 5),
-            steps=short(steps, 6),
+            steps=_plain(steps),
         ),
-        row("high", done.high, WORD, value=short(done.shifted * done.multiplier / 2**31, 6)),
+        row("high", done.high, WORD, value=_plain(done.shifted * done.multiplier / 2**31)),
         row(
             "shift",
             done.divided,
             WORD,
             right=superscript(done.right),
             left=left,
-            steps=short(steps, 6),
+            steps=_plain(steps),
             value=signed(done.divided),
         ),
     ]
@@ -242,7 +244,7 @@ def _place(pixel: OutputPixel, at: tuple[int, ...]) -> str:
     if len(at) == 1:
         return f"input {at[0]}"
     reach = pixel.codes.shape[1] // 2
-    way = ", ".join(signed(i - reach, plus=True) for i in at[1:])
+    way = ",\u00a0".join(signed(i - reach, plus=True) for i in at[1:])
     return f"channel {at[0]} ({way})" if pixel.codes.shape[1] > 1 else f"channel {at[0]}"
 
 
@@ -257,6 +259,11 @@ def signed(number: int, plus: bool = False) -> str:
 
 def _factor(number: int) -> str:
     return signed(number) if number >= 0 else f"({signed(number)})"
+
+
+def _plain(number: float) -> str:
+    """Write a number of steps without powers of ten: what is large has two decimals."""
+    return short(number, 6) if abs(number) < 1000 else f"{number:,.2f}".replace("-", MINUS)
 
 
 def _added(number: int) -> str:

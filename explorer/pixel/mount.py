@@ -37,6 +37,7 @@ class Term:
     weight: str
     weight_bits: str
     product: str
+    product_bits: str
     real: str
     inside: bool = True
 

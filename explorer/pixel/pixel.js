@@ -7,7 +7,7 @@ function make(tag, name, text) {
   return element;
 }
 
-/** The bits of a register in bytes, those that it does not hold before them, struck out. */
+/** The bits of a register in bytes, those that it does not hold before them, struck out; lines fill from the last byte. */
 function strip(row) {
   const place = make("div", `bits part-${row.part}`);
   const all = row.lost + row.bits;
@@ -22,7 +22,7 @@ function strip(row) {
       group.append(make("i", `${bit === "1" ? "one" : ""} ${at < row.lost.length ? "lost" : ""}`, bit));
       at += 1;
     }
-    place.append(group);
+    place.prepend(group);
   }
   return place;
 }

@@ -67,18 +67,19 @@ def divisions(values, exponent, out):
 
 @kernel
 def _padded(x, reach, pad):
-    """Return every channel's images (n, in, h, w) one after the other, each with a frame of `pad`, as (in, …)."""
+    """Return every channel's images (n, in, h, w) one after the other, framed by `pad`, as (in, …).
+
+    Neighbours share their frame: what is right of a row is left of the next one, what is below an image above the next.
+    """
     images, inputs, height, width = x.shape
-    wide = width + 2 * reach
-    framed = np.full((inputs, images * (height + 2 * reach) * wide), pad, x.dtype)
+    tall, wide = height + reach, width + reach
+    framed = np.full((inputs, (images * tall + reach) * wide + reach), pad, x.dtype)
     for c in range(inputs):
-        place = reach * wide + reach
         for image in range(images):
             for y in range(height):
+                place = (image * tall + reach + y) * wide + reach
                 for i in range(width):
                     framed[c, place + i] = x[image, c, y, i]
-                place += wide
-            place += 2 * reach * wide
     return framed
 
 
@@ -130,7 +131,7 @@ def convolve(x, weight, offset, groups, pad, out):
     outputs, channels, size, _ = weight.shape
     reach, members = size // 2, outputs // groups
     framed = _padded(x, reach, pad)
-    wide, tall, length = width + 2 * reach, height + 2 * reach, framed.shape[1]
+    wide, tall, length = width + reach, height + reach, framed.shape[1]
     starts = np.empty(channels * size * size, np.int64)
     for k in range(starts.size):
         channel, window = k // (size * size), k % (size * size)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.lessons import integer_only
+from explorer import compute
+from explorer.lessons.integer_agreement import NAME, comparison_of
 from explorer.lessons.integer_pixel import followed, plan_of, rows, terms
 from explorer.lessons.prose import read_words
 from quant_engine.network import load
+from quant_engine.network.integer_only import compile_plan, integer_accuracy
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORDS = read_words("integer_only")
@@ -115,12 +117,23 @@ def test_the_page_steps_runs_and_holds_what_a_link_sets() -> None:
     assert not at.exception
     assert at.session_state["formats_int_channel"] == 9
     at.button(key="formats_int_run_button").click().run()
+    assert any("Running the test images every way" in bar.proto.text for bar in at.get("progress"))
+    work = compute.kept(f"sliced|{NAME}|fashion-cnn|8", lambda: comparison_of("fashion-cnn", 8))
+    while not work.finished:  # which the worker in the background does with what time is left
+        work.advance()
+    at.run()
     assert not at.exception
     shown = {metric.label: metric.value for metric in at.metric}
-    agreed = integer_only.agreed("fashion-cnn", 8)
-    assert shown["Integer-only"] == f"{100 * agreed.integer.value:.2f} %"
-    simulated = load("fashion-cnn").evaluate(plan_of("fashion-cnn", 8))
+    plan = plan_of("fashion-cnn", 8)
+    compiled = compile_plan(load("fashion-cnn"), plan)
+    integer = integer_accuracy(load("fashion-cnn"), compiled)
+    simulated = load("fashion-cnn").evaluate(plan)
+    assert shown["Integer-only"] == f"{100 * integer.value:.2f} %"
     assert shown["Simulated"] == f"{100 * simulated.value:.2f} %"
+    ways, images = at.table[-3].value, at.table[-2].value
+    assert ways["right, of 2,000"].map(whole).tolist()[:: len(ways) - 1] == [simulated.correct, integer.correct]
+    assert ways["unlike the line above"].tolist()[2] == "0"  # integers as such change no label
+    assert len(images) == whole(ways["labels unlike simulated"].tolist()[-1])
+    assert all("bias" in text or "rounding\u00a0twice" in text for text in images["codes turned by"])
     assert any("16 accumulator bits" in warning.value for warning in at.warning)
-    assert any("2,000 of 2,000 labels" in caption.value for caption in at.caption)
     assert any("estimates" in caption.value and "Horowitz" in caption.value for caption in at.caption)

@@ -1,18 +1,16 @@
 """Integer-only inference: a frozen plan becomes a list of integer steps, and runs without a float on the way."""
 
-from quant_engine.network.integer_only.agreement import (
-    Agreement,
-    Difference,
-    agreement,
-    integer_accuracy,
-    with_integer_bias,
-)
+from quant_engine.network.integer_only.agreement import WAYS, Agreement, agreeing, agreement, integer_accuracy
 from quant_engine.network.integer_only.compiling import compile_plan, fixed_point
+from quant_engine.network.integer_only.explaining import CAUSES, Difference
 from quant_engine.network.integer_only.following import OutputPixel, Requantized, follow
 from quant_engine.network.integer_only.operations import Operations, count_operations
 from quant_engine.network.integer_only.program import Accumulator, Bounds, IntegerProgram, bits_of
+from quant_engine.network.integer_only.simulating import with_integer_bias
 
 __all__ = [
+    "CAUSES",
+    "WAYS",
     "Accumulator",
     "Agreement",
     "Bounds",
@@ -21,6 +19,7 @@ __all__ = [
     "Operations",
     "OutputPixel",
     "Requantized",
+    "agreeing",
     "agreement",
     "bits_of",
     "compile_plan",

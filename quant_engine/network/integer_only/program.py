@@ -123,14 +123,14 @@ class MultiplyAccumulate:
     groups: int = 1
 
     @cached_property
-    def correction(self) -> Sums:
+    def correction(self) -> NDArray[np.int64]:
         """What the zero point takes from each channel: −z · Σ w."""
-        found: Sums = (-self.zero_point * _matrix(self.weight).sum(axis=1, dtype=np.int64)).astype(np.int32)
+        found: NDArray[np.int64] = -self.zero_point * _matrix(self.weight).sum(axis=1, dtype=np.int64)
         return found
 
     @cached_property
     def offset(self) -> Sums:
-        """Where each channel's sum starts: bias and correction, in int64 so that the bounds can be checked."""
+        """Where each channel's sum starts: bias and correction."""
         return (self.bias.astype(np.int64) + self.correction).astype(np.int32)
 
     @cached_property

@@ -1,0 +1,52 @@
+"""Cases of whole networks: integer-only inference beside floating point and another runtime of integers."""
+
+from __future__ import annotations
+
+import quant_engine as qe
+from benchmarks import inference_peers
+from benchmarks.comparison import Comparison, Peer
+from benchmarks.data import Sizes
+from quant_engine.network import load
+from quant_engine.network.integer_only import compile_plan
+
+BATCH = 200  # images that the peers are given at a time
+LEAST_ALIKE = 0.99  # labels: onnxruntime rounds products by float32 multipliers, so codes at ties differ
+
+
+def plain(sizes: Sizes) -> Comparison:
+    """Run the plain network's test images with 8-bit weights and inputs."""
+    return _integer_only("fashion-cnn", sizes)
+
+
+def depthwise(sizes: Sizes) -> Comparison:
+    """Run the depthwise network's."""
+    return _integer_only("fashion-depthwise", sizes)
+
+
+def _integer_only(name: str, sizes: Sizes) -> Comparison:
+    network = load(name)
+    inputs = qe.QuantizerSpec(qe.IntFormat(8, signed=False), symmetric=False)
+    layer = qe.LayerPlan(qe.QuantizerSpec(qe.IntFormat(8), qe.PerChannel(0)), inputs)
+    program = compile_plan(network, qe.QuantizationPlan(dict.fromkeys(network.layers(), layer)))
+    images, _ = network.data()
+    images = images[: sizes.images]
+    codes = program.quantize(images)
+    float32 = inference_peers.floating(network, images, BATCH)
+    int8 = inference_peers.quantized(network, program, codes, BATCH)
+
+    def check() -> str:
+        labels = program.predict(codes)
+        alike = (labels == float32().argmax(axis=1)).mean()
+        said = f"{len(codes):,} images; {alike:.2%} of the labels are those of float32"
+        if int8 is None:
+            return said
+        alike = (labels == int8().argmax(axis=1)).mean()
+        assert alike >= LEAST_ALIKE, f"only {alike:.2%} of the labels are onnxruntime's"
+        return f"{said}, {alike:.2%} those of onnxruntime"
+
+    note = "" if int8 else inference_peers.NO_ONNXRUNTIME
+    return Comparison(
+        lambda: program.run(codes),
+        (Peer("torch, float32", float32), Peer("onnxruntime, int8", int8, note=note)),
+        check=check,
+    )
