@@ -33,16 +33,18 @@ from explorer.lessons.laps import Baselines, Lap, accuracy_of, baselines, key_of
 from explorer.lessons.links import playground_link
 from explorer.lessons.model import Awaited, Choices
 from explorer.lessons.moves import counted
+from explorer.lessons.outputs import learned_loss, measured
 from explorer.lessons.prose import method_words, read_prose
 from explorer.lessons.race import zipped
 from explorer.lessons.raced import DATA_FREE, Raced, moved_share
 from explorer.lessons.scene import Scene
-from explorer.notation import accuracy
+from explorer.notation import accuracy, latex, share, short
 from explorer.races import Lanes, Runs
 from explorer.tensors import subject
-from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fit
+from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fit, quantize
+from quant_engine.compensation import gptq, layer_error
 from quant_engine.network import Accuracy, Network, load
-from quant_engine.network.compensation import METHODS, Setting, Stage, compensate, uniform_plan
+from quant_engine.network.compensation import METHODS, Setting, Stage, compensate, layer_hessian, uniform_plan
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORDS = read_prose("compensation").laboratory
@@ -453,6 +455,35 @@ def test_lsq_starts_where_the_paper_says() -> None:
     assert found.start == pytest.approx(2 * weight.mean() / np.sqrt(7))
     assert found.factor == pytest.approx(1 / np.sqrt(weight.size * 7))
     assert found.step == pytest.approx(1.5 * found.least)
+
+
+def test_the_formula_tells_what_gptq_saves_of_the_layers_outputs() -> None:
+    at = until(open_lesson(beat="Formula"), "by GPTQ in the same ones")
+    network = load("fashion-cnn")
+    weight, hessian = network.weight("fc2"), layer_hessian(network, "fc2")
+    power = layer_error(weight, np.zeros_like(weight), hessian)
+    found = (
+        gptq(weight, hessian, SETTING.weight, act_order=True).dequantize(),
+        quantize(weight, SETTING.weight).dequantize(),
+    )
+    saved, nearest = (layer_error(weight, rounded, hessian) for rounded in found)
+    (said,) = (caption.value for caption in at.caption if "by GPTQ in the same ones" in caption.value)
+    assert f"loses {share(nearest / power)} of" in said
+    assert f"{share(saved / power)}: ×{short(nearest / saved)} less" in said
+    formula = next(text.value for text in at.markdown if "(\\mathrm{GPTQ})" in text.value)
+    assert latex(nearest) in formula
+    assert latex(saved) in formula
+    assert "AdaRound is written here" in said
+
+
+def test_adaround_is_in_the_formula_once_it_is_through_in_the_race() -> None:
+    network = load("fashion-cnn")
+    plan = network.freeze(uniform_plan(network, SETTING))
+    given = plan["fc2"].weight.encode(network.weight("fc2"))
+    ended = {"AdaRound": lap(1800, QuantizationPlan({**plan.layers, "fc2": LayerPlan(given)}))}
+    assert learned_loss(Raced("fashion-cnn", SETTING), "fc2") is None
+    found = learned_loss(Raced("fashion-cnn", SETTING, None, ended), "fc2")
+    assert found == pytest.approx(measured("fashion-cnn", "fc2", SETTING.weight).nearest)
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------
