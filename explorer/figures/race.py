@@ -21,6 +21,7 @@ LANE_HEIGHT = 36
 AROUND = 84  # pixels above and below the lanes
 TICKS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99)  # per cent
 FEWEST_PIXELS = 0.055  # between two ticks, in units of the axis
+LABEL_WIDTH = 0.05  # of the axis: half a number, and room beside it
 WAY_HEIGHT = 300
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
@@ -41,17 +42,29 @@ class Lane:
         """Where it stands."""
         return self.found[-1][1] if self.found else None
 
+    @property
+    def has_way(self) -> bool:
+        """Whether it was measured often enough for a line."""
+        return len(self.found) > 2
+
 
 def race_figure(lanes: Sequence[Lane], plain: Accuracy | None, canvas: Canvas) -> go.Figure:
     """Draw the lanes from top to bottom; the dashed line is floating point, dotted ones lead down from baselines."""
     lows, highs = _reach(lanes, plain)
-    traces = [trace for place, lane in enumerate(lanes) for trace in _lane(lane, place, canvas)]
-    lines = [_upright(lane.last, place, theme.FAINT, "dot") for place, lane in enumerate(lanes) if lane.baseline]
+    lines = [
+        _upright(lane.last, place, theme.FAINT, "dot")
+        for place, lane in enumerate(lanes)
+        if lane.baseline and lane.last is not None
+    ]
     notes: list[Layout] = []
     if plain is not None:
         lines.append(_upright(plain, -0.7, theme.ORIGINAL, "dash"))
         above = {"yref": "paper", "yanchor": "bottom", "xanchor": "right", "xshift": 6}
         notes.append(note(f"float32 {accuracy(plain.value)}", _place(plain.value), 1.0, theme.ORIGINAL, **above))
+    marks, near = [line["x0"] for line in lines], LABEL_WIDTH * (highs - lows)
+    traces = [
+        trace for place, lane in enumerate(lanes) for trace in _lane(lane, place, _side(lane, marks, near), canvas)
+    ]
     ticks = _ticks(lows, highs)
     return theme.figure(
         traces,
@@ -72,7 +85,7 @@ def race_figure(lanes: Sequence[Lane], plain: Accuracy | None, canvas: Canvas) -
             showgrid=True,
             gridcolor="rgba(123, 135, 148, 0.25)",
         ),
-        shapes=[line for line in lines if line],
+        shapes=lines,
         annotations=notes,
     )
 
@@ -85,8 +98,11 @@ def describe_race(lanes: Sequence[Lane], plain: Accuracy | None) -> str:
 
 
 def way_figure(lanes: Sequence[Lane], plain: Accuracy | None, canvas: Canvas) -> go.Figure:
-    """Draw accuracy against the seconds of a method's own work, a line for each method that was measured on its way."""
-    traces = [_way(lane, number) for number, lane in enumerate(lanes)]
+    """Draw accuracy against the seconds of a method's own work, a line for each method that was measured on its way.
+
+    A method's place among the lanes gives its line its looks, whichever others are there.
+    """
+    traces = [_way(lane, number) for number, lane in enumerate(lanes) if lane.has_way]
     level = 100 * plain.value if plain else 0.0
     dashed = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
     return theme.figure(
@@ -108,6 +124,7 @@ def describe_way(lanes: Sequence[Lane]) -> str:
         f"{lane.title} from {accuracy(lane.found[0][1].value)} to {accuracy(lane.found[-1][1].value)} "
         f"in {short(lane.found[-1][0])} s"
         for lane in lanes
+        if lane.has_way
     )
     return f"Accuracy on the test images as methods went on: {'; '.join(said)}."
 
@@ -138,16 +155,23 @@ def _ticks(low: float, high: float) -> list[int]:
     return chosen
 
 
-def _upright(found: Accuracy | None, top: float, color: str, dash: str) -> Layout:
+def _upright(found: Accuracy, top: float, color: str, dash: str) -> Layout:
     """Return a line from a lane down through all others."""
-    if found is None:
-        return {}
     place = _place(found.value)
     line = {"color": color, "dash": dash, "width": 1.5}
     return {"type": "line", "x0": place, "x1": place, "y0": top, "y1": 1000, "line": line, "layer": "below"}
 
 
-def _lane(lane: Lane, place: int, canvas: Canvas) -> list[Trace]:
+def _side(lane: Lane, lines: Sequence[float], near: float) -> str:
+    """Return where a lane's number is clear of the upright lines."""
+    here = _place(lane.last.value) if lane.last else math.inf
+    line = min(lines, key=lambda line: abs(line - here), default=math.inf)
+    if lane.baseline or abs(line - here) > near:
+        return "top center"
+    return "top left" if here <= line else "top right"
+
+
+def _lane(lane: Lane, place: int, side: str, canvas: Canvas) -> list[Trace]:
     if lane.last is None:
         return []
     color = theme.NEUTRAL if lane.baseline else theme.QUANTIZED
@@ -186,7 +210,7 @@ def _lane(lane: Lane, place: int, canvas: Canvas) -> list[Trace]:
             "thickness": 2,
         },
         "text": [accuracy(lane.last.value)],
-        "textposition": "top center",
+        "textposition": side,
         "textfont": {"color": canvas.ink, "size": 12},
         "cliponaxis": False,
         "hovertemplate": _interval(lane.last) + "<extra>" + lane.title + "</extra>",
@@ -207,7 +231,7 @@ def _way(lane: Lane, number: int) -> Trace:
         "x": [seconds for seconds, _ in lane.found],
         "y": [100 * found.value for _, found in lane.found],
         "mode": "lines+markers",
-        "line": {"color": color, "width": 2, "dash": DASHES[number % len(DASHES)]},
+        "line": {"color": color, "width": 2, "dash": DASHES[number // len(COLORS) % len(DASHES)]},
         "marker": {"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 7, "color": color},
         "hovertemplate": "%{y:.1f} % after %{x:.1f} s<extra>" + lane.title + "</extra>",
     }

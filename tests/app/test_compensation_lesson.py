@@ -502,7 +502,18 @@ def test_lanes_stand_at_their_accuracies_with_intervals_and_floating_point_besid
     said = describe_race(lanes, Accuracy(1876, 2000))
     assert "QAT so far 90.0 %" in said
     assert "floating point 93.8 %" in said
-    assert len(way_figure([lanes[1]], None, CANVAS).data[0].x) == 2
+    three = replace(lanes[1], found=[*seen, seen[1]])
+    alone, beside = (way_figure(shown, None, CANVAS).data for shown in ([lanes[0], three], [three, three]))
+    assert [len(trace.x) for trace in alone] == [3]
+    assert alone[0].line == beside[1].line != beside[0].line
+
+
+def test_numbers_in_the_race_are_clear_of_the_lines() -> None:
+    lanes = [Lane("clipped", [(0.0, Accuracy(1700, 2000))], True, True)]
+    lanes += [Lane(str(n), [(0.0, Accuracy(n, 2000))], True) for n in (1699, 1701, 1750, 1874, 1880)]
+    figure = race_figure(lanes, Accuracy(1876, 2000), CANVAS)
+    sides = [trace.textposition for trace in figure.data if trace.mode == "markers+text"]
+    assert sides == [f"top {side}" for side in ("center", "left", "right", "center", "left", "right")]
 
 
 @pytest.mark.parametrize("correct", [0, 200, 1999, 2000])
