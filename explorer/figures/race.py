@@ -20,7 +20,7 @@ from quant_engine.network import Accuracy
 LANE_HEIGHT = 36
 AROUND = 84  # pixels above and below the lanes
 TICKS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99)  # per cent
-FEWEST_PIXELS = 0.055  # between two ticks, in units of the axis
+APART = 0.11  # of the axis, between two ticks
 LABEL_WIDTH = 0.05  # of the axis: half a number, and room beside it
 WAY_HEIGHT = 300
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -74,6 +74,7 @@ def race_figure(lanes: Sequence[Lane], plain: Accuracy | None, canvas: Canvas) -
         xaxis=theme.axis(
             "accuracy on the test images, %",
             range=[lows, highs],
+            tickangle=0,
             tickvals=[_place(tick / 100) for tick in ticks],
             ticktext=[str(tick) for tick in ticks],
         ),
@@ -149,7 +150,7 @@ def _ticks(low: float, high: float) -> list[int]:
     chosen: list[int] = []
     for tick in TICKS:
         place = _place(tick / 100)
-        far = not chosen or place - _place(chosen[-1] / 100) >= FEWEST_PIXELS * (high - low)
+        far = not chosen or place - _place(chosen[-1] / 100) >= APART * (high - low)
         if low <= place <= high and far:
             chosen.append(tick)
     return chosen
