@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Hashable
 from typing import Any, Literal
 
@@ -123,11 +122,11 @@ class Lanes:
     """
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
-        """Open so many lanes."""
+        """Open so many lanes, and the one for what is quick."""
         self._at_once = at_once
         self._lock = threading.Lock()
         self._waiting: list[Run] = []
-        self._busy: Counter[str] = Counter()
+        self._going: list[Run] = []
 
     def enter(self, run: Run) -> None:
         """Let a run go on as soon as it is its turn."""
@@ -138,11 +137,22 @@ class Lanes:
     def _fill(self) -> None:
         """Start runs as long as lanes are free (the lock is held)."""
         self._waiting = [run for run in self._waiting if run.active]
-        while ready := [run for run in self._waiting if self._busy.total() < self._at_once + run.quick]:
-            run = min(ready, key=lambda waiting: (self._busy[waiting.owner], not waiting.quick))
+        while ready := [run for run in self._waiting if self._has_lane(run)]:
+            run = min(ready, key=self._turn)
             self._waiting.remove(run)
-            self._busy[run.owner] += 1
+            self._going.append(run)
             threading.Thread(target=self._drive, args=(run,), name="quant-explorer-race", daemon=True).start()
+
+    def _has_lane(self, run: Run) -> bool:
+        """Say whether a run finds a lane free: one of the quick ones under way takes none from those that are not."""
+        if run.quick:
+            return len(self._going) < self._at_once + 1
+        apart = any(going.quick for going in self._going)
+        return len(self._going) - apart < self._at_once
+
+    def _turn(self, run: Run) -> tuple[int, bool]:
+        """Return what is least for the run whose turn it is."""
+        return sum(going.owner == run.owner for going in self._going), not run.quick
 
     def _drive(self, run: Run) -> None:
         try:
@@ -150,7 +160,7 @@ class Lanes:
             run.carry_out()
         finally:
             with self._lock:
-                self._busy[run.owner] -= 1
+                self._going.remove(run)
                 self._fill()
 
 

@@ -52,8 +52,9 @@ def laboratory(bench: Bench) -> Scene:
         shared = controls.choice(SHARED)
     widths = None if activations == FLOAT else int(activations.split()[0])
     setting = setting_of(bits, widths, shared)
-    raced = race_laboratory(bench.model, setting, bench.predicted, DATA_FREE if bench.asking else ())
-    method = moves.moves_laboratory(raced, bench.layer, bench.predicted)
+    hidden = DATA_FREE if bench.asking else ()
+    raced = race_laboratory(bench.model, setting, bench.predicted, hidden)
+    method = moves.moves_laboratory(raced, bench.layer, bench.predicted, hidden)
     stepped = gradients.gradients_laboratory(bench.model, bench.layer, bits)
     dreams.dreams_laboratory(bench.model, bench.layer)
     lost = lost_of(raced, bench.layer) if bench.writing else None

@@ -7,7 +7,7 @@ import pathlib
 import tempfile
 import uuid
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from functools import partial
@@ -79,7 +79,7 @@ def entries(runs: Runs) -> list[tuple[Entry, Run]]:
 # --- what is shown ----------------------------------------------------------------------------------------------------
 
 
-def race_laboratory(model: str, setting: Setting, predicted: bool, hidden: Iterable[str] = ()) -> Raced:
+def race_laboratory(model: str, setting: Setting, predicted: bool, hidden: Sequence[str] = ()) -> Raced:
     """Draw the race, and return what is known of it; accuracies show once it is `predicted`, `hidden` ones never."""
     said = read_prose(SLUG).laboratory
     st.subheader(said["race_title"])
@@ -93,7 +93,7 @@ def race_laboratory(model: str, setting: Setting, predicted: bool, hidden: Itera
     ticking = known.baselines is None or bool(compute.session_runs().active())
     st.fragment(_body, run_every=LOOK if ticking else None)(model, setting, predicted, tuple(hidden), look)
     if predicted:
-        _download(known)
+        _download(known.without(hidden))
     return known
 
 
