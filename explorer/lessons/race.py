@@ -257,7 +257,8 @@ def _lane(known: Raced, runs: Runs, method: str) -> Lane:
         lap = known.baselines.nearest if method == NEAREST else known.baselines.clipped
         return Lane(_title(method), [(lap.seconds, accuracy_of(lap))], ended=True, baseline=True)
     run = runs.get(Entry(known.model, known.setting, method))
-    found = [(lap.seconds, lap.accuracy) for lap in run.items if lap.accuracy is not None] if run else []
+    laps_run = run.items if run is not None and run.state in ("running", "done") else ()
+    found = [(lap.seconds, lap.accuracy) for lap in laps_run if lap.accuracy is not None]
     return Lane(_title(method), found, ended=method in known.ended)
 
 

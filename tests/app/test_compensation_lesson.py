@@ -263,6 +263,19 @@ def test_the_question_waits_for_what_it_asks_and_then_takes_the_best_without_dat
     assert isinstance(floating, Awaited)
 
 
+def test_no_method_that_is_asked_for_is_named_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in DATA_FREE:
+        monkeypatch.setitem(METHODS, name, Stepwise(free=True))
+    at = press(open_lesson(beat="Question"), "awaited")
+    until(at, "hidden while you are asked")
+    end = time.monotonic() + LIMIT
+    while not any(radio.options for radio in at.radio):
+        assert time.monotonic() < end
+        change(at)
+    assert any("and after a method" in said for said in said_on(at))
+    assert [button.proto.label for button in at.get("download_button")] == ["Plan of clipped"]
+
+
 class Clock:
     """A clock that a method moves on, and that scoring moves on by half a second."""
 
