@@ -1,20 +1,19 @@
 """Long work on threads of its own, watched while it goes on and stopped when nobody wants it any more.
 
 A run works off a generator, one item at a time, and may be cancelled between two of them. All sessions share a few
-lanes. Each session has its runs; one that goes away has them cancelled.
+lanes, and one more for what is quick. Each session has its runs; one that goes away has them cancelled.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Hashable
 from typing import Any, Literal
 
 from explorer.jobs import step_back
 
-AT_ONCE = 2  # runs under way, over all sessions
+AT_ONCE = 2  # runs under way, over all sessions; one more if it is quick
 
 State = Literal["waiting", "running", "done", "cancelled", "failed"]
 Work = Callable[[], Generator[Any, None, None]]
@@ -23,9 +22,9 @@ Work = Callable[[], Generator[Any, None, None]]
 class Run:
     """A generator that is worked off in the background: what it has yielded so far, and how it has ended."""
 
-    def __init__(self, owner: str, work: Work) -> None:
+    def __init__(self, owner: str, work: Work, quick: bool = False) -> None:
         """Keep the work; whoever has a lane free calls `carry_out`."""
-        self.owner = owner
+        self.owner, self.quick = owner, quick
         self._work = work
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -118,15 +117,16 @@ class Run:
 class Lanes:
     """What lets a few runs go on at once, each on a thread that gives way to the pages.
 
-    When a lane is free, it goes to the owner with the fewest runs under way, and to the first of those that wait.
+    When a lane is free, it goes to the owner with the fewest runs under way: to what is quick, and what came first. One
+    lane more is there for what is quick, which so never waits for what takes long.
     """
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
-        """Open so many lanes."""
+        """Open so many lanes, and the one for what is quick."""
         self._at_once = at_once
         self._lock = threading.Lock()
         self._waiting: list[Run] = []
-        self._busy: Counter[str] = Counter()
+        self._going: list[Run] = []
 
     def enter(self, run: Run) -> None:
         """Let a run go on as soon as it is its turn."""
@@ -137,11 +137,22 @@ class Lanes:
     def _fill(self) -> None:
         """Start runs as long as lanes are free (the lock is held)."""
         self._waiting = [run for run in self._waiting if run.active]
-        while self._waiting and self._busy.total() < self._at_once:
-            run = min(self._waiting, key=lambda waiting: self._busy[waiting.owner])
+        while ready := [run for run in self._waiting if self._has_lane(run)]:
+            run = min(ready, key=self._turn)
             self._waiting.remove(run)
-            self._busy[run.owner] += 1
+            self._going.append(run)
             threading.Thread(target=self._drive, args=(run,), name="quant-explorer-race", daemon=True).start()
+
+    def _has_lane(self, run: Run) -> bool:
+        """Say whether a run finds a lane free: one of the quick ones under way takes none from those that are not."""
+        if run.quick:
+            return len(self._going) < self._at_once + 1
+        apart = any(going.quick for going in self._going)
+        return len(self._going) - apart < self._at_once
+
+    def _turn(self, run: Run) -> tuple[int, bool]:
+        """Return what is least for the run whose turn it is."""
+        return sum(going.owner == run.owner for going in self._going), not run.quick
 
     def _drive(self, run: Run) -> None:
         try:
@@ -149,7 +160,7 @@ class Lanes:
             run.carry_out()
         finally:
             with self._lock:
-                self._busy[run.owner] -= 1
+                self._going.remove(run)
                 self._fill()
 
 
@@ -163,12 +174,12 @@ class Runs:
         self._lock = threading.Lock()
         self._runs: dict[Hashable, Run] = {}
 
-    def start(self, key: Hashable, work: Work) -> Run:
+    def start(self, key: Hashable, work: Work, quick: bool = False) -> Run:
         """Return the run of a key, begun anew unless it is under way or done."""
         with self._lock:
             found = self._runs.get(key)
             if found is None or found.state in ("cancelled", "failed") or found.stopping:
-                found = self._runs[key] = Run(self.owner, work)
+                found = self._runs[key] = Run(self.owner, work, quick)
                 self._lanes.enter(found)
             return found
 

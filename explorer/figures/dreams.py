@@ -13,7 +13,7 @@ from explorer.figures import parts, theme
 from explorer.figures.theme import Canvas, Trace
 from explorer.notation import short
 
-ROW_HEIGHT = 84
+BOARD_HEIGHT = 200
 MATCH_HEIGHT = 360
 GAP = 2  # pixels between images
 STYLES = {
@@ -40,15 +40,14 @@ class Match:
     deviations: Array
 
 
-def images_figure(rows: Mapping[str, Images], columns: int, ends: tuple[float, float], canvas: Canvas) -> go.Figure:
-    """Draw rows of images (n, height, width), each row of one kind, dark where pixels are great."""
-    height, width = next(iter(rows.values())).shape[1:]
-    step = height + GAP
-    board = np.full((step * len(rows) - GAP, (width + GAP) * columns - GAP), np.nan, np.float32)
-    for row, images in enumerate(rows.values()):
-        for column, image in enumerate(images[:columns]):
-            left = column * (width + GAP)
-            board[row * step : row * step + height, left : left + width] = image
+def images_figure(images: Images, columns: int, ends: tuple[float, float], canvas: Canvas) -> go.Figure:
+    """Draw images (n, height, width) of one kind on a board of so many columns, dark where pixels are great."""
+    count, height, width = images.shape
+    down, across = height + GAP, width + GAP
+    board = np.full((down * -(-count // columns) - GAP, across * columns - GAP), np.nan, np.float32)
+    for number, image in enumerate(images):
+        row, column = divmod(number, columns)
+        board[row * down : row * down + height, column * across : column * across + width] = image
     trace = {
         "type": "heatmap",
         "z": np.round(board, 2),
@@ -58,35 +57,28 @@ def images_figure(rows: Mapping[str, Images], columns: int, ends: tuple[float, f
         "showscale": False,
         "hovertemplate": "pixel %{z}<extra></extra>",
     }
+    square = {**theme.axis(""), "visible": False, "constrain": "domain"}
     return theme.figure(
         [trace],
-        ROW_HEIGHT * len(rows) + 16,
+        BOARD_HEIGHT,
         canvas,
-        margin={"l": 84, "r": 8, "t": 8, "b": 8},
-        xaxis={**theme.axis(""), "visible": False, "constrain": "domain"},
-        yaxis={
-            **theme.axis(""),
-            "autorange": "reversed",
-            "showline": False,
-            "ticks": "",
-            "tickvals": [step * row + height / 2 for row in range(len(rows))],
-            "ticktext": list(rows),
-        },
+        margin={"l": 0, "r": 0, "t": 4, "b": 4},
+        xaxis=square,
+        yaxis={**square, "autorange": "reversed", "scaleanchor": "x"},
         plot_bgcolor="rgba(0,0,0,0)",
     )
 
 
-def describe_images(rows: Mapping[str, Images]) -> str:
+def describe_images(kind: str, images: Images) -> str:
     """Say in words what the figure shows."""
-    return "Images in rows, one kind below the other: " + ", ".join(rows) + "."
+    return f"{len(images)} images: {kind}."
 
 
-def match_figure(found: Mapping[str, Match], wanted: tuple[Array, Array], layer: str, canvas: Canvas) -> go.Figure:
-    """Draw how far every layer's statistics are off, and those of one layer's channels against the BatchNorm's."""
+def misses_figure(found: Mapping[str, Match], canvas: Canvas) -> go.Figure:
+    """Draw how far the statistics of each kind of images are off in every layer."""
     traces: list[Trace] = []
     for name, match in found.items():
         color, symbol = STYLES[match.kind]
-        marker = {"color": color, "symbol": symbol, "size": 9}
         traces.append(
             {
                 "type": "scatter",
@@ -95,58 +87,76 @@ def match_figure(found: Mapping[str, Match], wanted: tuple[Array, Array], layer:
                 "y": list(match.misses.values()),
                 "mode": "lines+markers",
                 "line": {"color": color, "width": 1.5},
-                "marker": marker,
+                "marker": {"color": color, "symbol": symbol, "size": 9},
                 "hovertemplate": "%{x}: %{y:.3g}<extra>" + name + "</extra>",
             }
         )
-        for wide, have, axis in ((wanted[0], match.means, "2"), (wanted[1], match.deviations, "3")):
-            traces.append(
-                {
-                    "type": "scatter",
-                    "name": name,
-                    "showlegend": False,
-                    "x": wide,
-                    "y": have,
-                    "xaxis": f"x{axis}",
-                    "yaxis": f"y{axis}",
-                    "mode": "markers",
-                    "marker": {**marker, "size": 6},
-                    "hovertemplate": "BatchNorm %{x:.3g}, images %{y:.3g}<extra>" + name + "</extra>",
-                }
-            )
-    lines = []
-    spans = {}
-    for axis, every in (
-        ("2", np.concatenate([wanted[0], *(match.means for match in found.values())])),
-        ("3", np.concatenate([wanted[1], *(match.deviations for match in found.values())])),
-    ):
-        pad = 0.05 * (float(np.ptp(every)) or 1.0)
-        low, high = float(every.min()) - pad, float(every.max()) + pad
-        spans[axis] = [low, high]
-        ends = {"x0": low, "y0": low, "x1": high, "y1": high, "xref": f"x{axis}", "yref": f"y{axis}"}
-        lines.append({"type": "line", **ends, "line": {"color": theme.NEUTRAL, "width": 1, "dash": "dot"}})
     misses = [miss for match in found.values() for miss in match.misses.values()]
     return theme.figure(
         traces,
         MATCH_HEIGHT,
         canvas,
         margin={"l": 62, "r": 8, "t": 8, "b": 92},
-        xaxis=theme.axis("layer", domain=[0.0, 0.36], type="category"),
-        yaxis={**parts.error_axis("distance from BatchNorm, in σ²", misses)},
-        xaxis2=theme.axis(f"{layer}: μ of BatchNorm", domain=[0.47, 0.71], anchor="y2", range=spans["2"], nticks=4),
-        yaxis2=theme.axis("μ̃ of images", anchor="x2", range=spans["2"], nticks=5),
-        xaxis3=theme.axis(f"{layer}: σ of BatchNorm", domain=[0.79, 1.0], anchor="y3", range=spans["3"], nticks=4),
-        yaxis3=theme.axis("σ̃ of images", anchor="x3", range=spans["3"], nticks=5),
-        shapes=lines,
+        xaxis=theme.axis("layer", type="category"),
+        yaxis=parts.error_axis("distance from BatchNorm, in σ²", misses),
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": -0.24, "yanchor": "top", "font": {"color": canvas.ink}},
     )
 
 
-def describe_match(found: Mapping[str, Match]) -> str:
+def match_figure(found: Mapping[str, Match], wanted: tuple[Array, Array], canvas: Canvas) -> go.Figure:
+    """Draw mean and deviation of every channel of one layer, of the images against those of the BatchNorm."""
+    traces: list[Trace] = []
+    lines, spans = [], []
+    for number, wide in enumerate(wanted):
+        axis = str(number + 1) if number else ""
+        have = {name: (match.means, match.deviations)[number] for name, match in found.items()}
+        for name, values in have.items():
+            color, symbol = STYLES[found[name].kind]
+            traces.append(
+                {
+                    "type": "scatter",
+                    "name": name,
+                    "x": wide,
+                    "y": values,
+                    "xaxis": f"x{axis}",
+                    "yaxis": f"y{axis}",
+                    "mode": "markers",
+                    "marker": {"color": color, "symbol": symbol, "size": 6},
+                    "hovertemplate": "BatchNorm %{x:.3g}, images %{y:.3g}<extra>" + name + "</extra>",
+                }
+            )
+        every = np.concatenate([wide, *have.values()])
+        pad = 0.05 * (float(np.ptp(every)) or 1.0)
+        low, high = float(every.min()) - pad, float(every.max()) + pad
+        spans.append([low, high])
+        ends = {"x0": low, "y0": low, "x1": high, "y1": high, "xref": f"x{axis}", "yref": f"y{axis}"}
+        lines.append({"type": "line", **ends, "line": {"color": theme.NEUTRAL, "width": 1, "dash": "dot"}})
+    return theme.figure(
+        traces,
+        MATCH_HEIGHT,
+        canvas,
+        margin={"l": 50, "r": 8, "t": 8, "b": 92},
+        xaxis=theme.axis("μ of BatchNorm", domain=[0.0, 0.43], range=spans[0], nticks=4),
+        yaxis=theme.axis("μ̃ of images", range=spans[0], nticks=5),
+        xaxis2=theme.axis("σ of BatchNorm", domain=[0.59, 1.0], anchor="y2", range=spans[1], nticks=4),
+        yaxis2=theme.axis("σ̃ of images", anchor="x2", range=spans[1], nticks=5),
+        shapes=lines,
+    )
+
+
+def describe_misses(found: Mapping[str, Match]) -> str:
     """Say in words what the figure shows."""
     said: Sequence[str] = [
         f"{name}: " + ", ".join(f"{layer} {short(miss)}" for layer, miss in match.misses.items())
         for name, match in found.items()
     ]
     return "Distance of the images' statistics from those of every BatchNorm, in σ². " + "; ".join(said) + "."
+
+
+def describe_match(found: Mapping[str, Match], layer: str) -> str:
+    """Say in words what the figure shows."""
+    return (
+        f"Mean and deviation of every channel of {layer}, of images against BatchNorm: {', '.join(found)}. "
+        "Where they match, points lie on the diagonal."
+    )

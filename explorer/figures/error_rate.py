@@ -8,7 +8,7 @@ from explorer.figures import theme
 from explorer.figures.theme import Layout
 
 TICKS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99)  # per cent
-FEWEST_PIXELS = 0.055  # between two ticks, in units of the axis
+APART = 0.11  # of the axis, between two ticks
 
 
 def place(value: float) -> float:
@@ -25,8 +25,8 @@ def axis(title: str, low: float, high: float) -> Layout:
     chosen: list[int] = []
     for tick in TICKS:
         at = place(tick / 100)
-        far = not chosen or at - place(chosen[-1] / 100) >= FEWEST_PIXELS * (high - low)
+        far = not chosen or at - place(chosen[-1] / 100) >= APART * (high - low)
         if low <= at <= high and far:
             chosen.append(tick)
     marks = {"tickvals": [place(tick / 100) for tick in chosen], "ticktext": [str(tick) for tick in chosen]}
-    return theme.axis(title, range=[low, high], **marks)
+    return theme.axis(title, range=[low, high], tickangle=0, **marks)

@@ -121,7 +121,7 @@ def distance_figure(found: Jumps, canvas: Canvas) -> go.Figure:
         [trace],
         HEIGHT,
         canvas,
-        margin={"l": 66, "r": 8, "t": 8, "b": 84},
+        margin={"l": 66, "r": 22, "t": 8, "b": 84},
         xaxis=theme.axis(
             "distance to the nearest threshold, in steps",
             range=[0, 0.5],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from quant_engine.network import Accuracy
 
 LANE_HEIGHT = 36
 AROUND = 84  # pixels above and below the lanes
+LABEL_WIDTH = 0.05  # of the axis: half a number, and room beside it
 WAY_HEIGHT = 300
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
@@ -36,17 +38,27 @@ class Lane:
         """Where it stands."""
         return self.found[-1][1] if self.found else None
 
+    @property
+    def has_way(self) -> bool:
+        """Whether it was measured often enough for a line."""
+        return len(self.found) > 2
+
 
 def race_figure(lanes: Sequence[Lane], plain: Accuracy | None, canvas: Canvas) -> go.Figure:
     """Draw the lanes from top to bottom; the dashed line is floating point, dotted ones lead down from baselines."""
     lows, highs = _reach(lanes, plain)
-    traces = [trace for row, lane in enumerate(lanes) for trace in _lane(lane, row, canvas)]
-    lines = [_upright(lane.last, row, theme.FAINT, "dot") for row, lane in enumerate(lanes) if lane.baseline]
+    lines = [
+        _upright(lane.last, row, theme.FAINT, "dot")
+        for row, lane in enumerate(lanes)
+        if lane.baseline and lane.last is not None
+    ]
     notes: list[Layout] = []
     if plain is not None:
         lines.append(_upright(plain, -0.7, theme.ORIGINAL, "dash"))
         above = {"yref": "paper", "yanchor": "bottom", "xanchor": "right", "xshift": 6}
         notes.append(note(f"float32 {accuracy(plain.value)}", place(plain.value), 1.0, theme.ORIGINAL, **above))
+    marks, near = [line["x0"] for line in lines], LABEL_WIDTH * (highs - lows)
+    traces = [trace for row, lane in enumerate(lanes) for trace in _lane(lane, row, _side(lane, marks, near), canvas)]
     return theme.figure(
         traces,
         AROUND + LANE_HEIGHT * len(lanes),
@@ -61,7 +73,7 @@ def race_figure(lanes: Sequence[Lane], plain: Accuracy | None, canvas: Canvas) -
             showgrid=True,
             gridcolor="rgba(123, 135, 148, 0.25)",
         ),
-        shapes=[line for line in lines if line],
+        shapes=lines,
         annotations=notes,
     )
 
@@ -74,8 +86,11 @@ def describe_race(lanes: Sequence[Lane], plain: Accuracy | None) -> str:
 
 
 def way_figure(lanes: Sequence[Lane], plain: Accuracy | None, canvas: Canvas) -> go.Figure:
-    """Draw accuracy against the seconds of a method's own work, a line for each method that was measured on its way."""
-    traces = [_way(lane, number) for number, lane in enumerate(lanes)]
+    """Draw accuracy against the seconds of a method's own work, a line for each method that was measured on its way.
+
+    A method's place among the lanes gives its line its looks, whichever others are there.
+    """
+    traces = [_way(lane, number) for number, lane in enumerate(lanes) if lane.has_way]
     level = 100 * plain.value if plain else 0.0
     dashed = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
     return theme.figure(
@@ -97,6 +112,7 @@ def describe_way(lanes: Sequence[Lane]) -> str:
         f"{lane.title} from {accuracy(lane.found[0][1].value)} to {accuracy(lane.found[-1][1].value)} "
         f"in {short(lane.found[-1][0])} s"
         for lane in lanes
+        if lane.has_way
     )
     return f"Accuracy on the test images as methods went on: {'; '.join(said)}."
 
@@ -111,16 +127,23 @@ def _reach(lanes: Sequence[Lane], plain: Accuracy | None) -> tuple[float, float]
     return low - pad, high + pad
 
 
-def _upright(found: Accuracy | None, top: float, color: str, dash: str) -> Layout:
+def _upright(found: Accuracy, top: float, color: str, dash: str) -> Layout:
     """Return a line from a lane down through all others."""
-    if found is None:
-        return {}
     at = place(found.value)
     line = {"color": color, "dash": dash, "width": 1.5}
     return {"type": "line", "x0": at, "x1": at, "y0": top, "y1": 1000, "line": line, "layer": "below"}
 
 
-def _lane(lane: Lane, row: int, canvas: Canvas) -> list[Trace]:
+def _side(lane: Lane, lines: Sequence[float], near: float) -> str:
+    """Return where a lane's number is clear of the upright lines."""
+    here = place(lane.last.value) if lane.last else math.inf
+    line = min(lines, key=lambda line: abs(line - here), default=math.inf)
+    if lane.baseline or abs(line - here) > near:
+        return "top center"
+    return "top left" if here <= line else "top right"
+
+
+def _lane(lane: Lane, row: int, side: str, canvas: Canvas) -> list[Trace]:
     if lane.last is None:
         return []
     color = theme.NEUTRAL if lane.baseline else theme.QUANTIZED
@@ -159,7 +182,7 @@ def _lane(lane: Lane, row: int, canvas: Canvas) -> list[Trace]:
             "thickness": 2,
         },
         "text": [accuracy(lane.last.value)],
-        "textposition": "top center",
+        "textposition": side,
         "textfont": {"color": canvas.ink, "size": 12},
         "cliponaxis": False,
         "hovertemplate": _interval(lane.last) + "<extra>" + lane.title + "</extra>",
@@ -180,7 +203,7 @@ def _way(lane: Lane, number: int) -> Trace:
         "x": [seconds for seconds, _ in lane.found],
         "y": [100 * found.value for _, found in lane.found],
         "mode": "lines+markers",
-        "line": {"color": color, "width": 2, "dash": DASHES[number % len(DASHES)]},
+        "line": {"color": color, "width": 2, "dash": DASHES[number // len(COLORS) % len(DASHES)]},
         "marker": {"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 7, "color": color},
         "hovertemplate": "%{y:.1f} % after %{x:.1f} s<extra>" + lane.title + "</extra>",
     }

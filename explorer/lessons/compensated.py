@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from explorer.lessons.gradients import Stepped
+from explorer.lessons.outputs import Lost
 from explorer.lessons.raced import Raced
 
 
@@ -16,6 +17,7 @@ class Compensated:
     layer: str
     stepped: Stepped
     method: str | None  # whose codes are looked at
+    lost: Lost | None = None  # what rounding takes from the layer's outputs, once that is asked for and known
 
     @property
     def key(self) -> str:

@@ -14,12 +14,13 @@ from explorer.lessons import dreams, gradients, moves
 from explorer.lessons.compensated import Compensated
 from explorer.lessons.laps import CLIPPED, GRANULARITIES, Baselines, accuracy_of, setting_of
 from explorer.lessons.model import Awaited, Bench, Choices, Facts, Lesson, Option, Told
+from explorer.lessons.outputs import Lost, lost_of
 from explorer.lessons.parts import SLIDER_WIDTH
 from explorer.lessons.prose import method_words, read_prose
 from explorer.lessons.race import race_laboratory, start
 from explorer.lessons.raced import DATA_FREE, SLUG, Raced, described, shared_name
 from explorer.lessons.scene import Scene
-from explorer.notation import accuracy, count, latex, share, short
+from explorer.notation import accuracy, beside, count, latex, share, short
 from quant_engine.network import Accuracy
 from quant_engine.network.compensation import METHODS
 
@@ -51,11 +52,13 @@ def laboratory(bench: Bench) -> Scene:
         shared = controls.choice(SHARED)
     widths = None if activations == FLOAT else int(activations.split()[0])
     setting = setting_of(bits, widths, shared)
-    raced = race_laboratory(bench.model, setting, bench.predicted, DATA_FREE if bench.asking else ())
-    method = moves.moves_laboratory(raced, bench.layer, bench.predicted)
+    hidden = DATA_FREE if bench.asking else ()
+    raced = race_laboratory(bench.model, setting, bench.predicted, hidden)
+    method = moves.moves_laboratory(raced, bench.layer, bench.predicted, hidden)
     stepped = gradients.gradients_laboratory(bench.model, bench.layer, bits)
     dreams.dreams_laboratory(bench.model, bench.layer)
-    shown = Compensated(raced, bench.layer, stepped, method)
+    lost = lost_of(raced, bench.layer) if bench.writing else None
+    shown = Compensated(raced, bench.layer, stepped, method, lost)
     return Scene(bench.subject, setting.weight, compensated=shown)
 
 
@@ -93,6 +96,7 @@ def facts(scene: Scene) -> Facts:
             "step": lambda: short(_shown(scene).stepped.step),
             "least": lambda: short(_shown(scene).stepped.least),
             "slope": lambda: short(_shown(scene).stepped.slope),
+            "lost": lambda: _lost(_shown(scene).lost),
         }
     )
 
@@ -142,6 +146,21 @@ def _scores(raced: Raced) -> str:
     )
 
 
+def _lost(lost: Lost | None) -> str:
+    """Say what rounding takes from the layer's outputs."""
+    said = read_prose(SLUG).laboratory
+    if lost is None:
+        return said["lost_awaited"]
+    if not lost.nearest:
+        return said["lost_nothing"]
+    shares = {"nearest": share(lost.nearest / lost.power), "gptq": share(lost.gptq / lost.power)}
+    told = said["lost"].format(**shares, ratio=beside(lost.nearest, lost.gptq))
+    if lost.learned is None:
+        return f"{told} {said['lost_unlearned']}"
+    learned = {"learned": share(lost.learned / lost.power), "ratio": beside(lost.nearest, lost.learned)}
+    return f"{told} {said['lost_learned'].format(**learned)}"
+
+
 def written(scene: Scene, convention: Convention) -> Sequence[str]:
     """Write out what AdaRound, GPTQ and LSQ minimise, with the numbers of the layer."""
     shown = _shown(scene)
@@ -160,7 +179,17 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
         rf"\lambda \sum_{{i=1}}^{{{size}}} \left(1 - |2 h(V_i) - 1|^\beta\right)",
         r"\mathrm{GPTQ}: \; \min_{\hat W} \, \| W X - \hat W X \|^2 = "
         r"\mathrm{tr}\left((W - \hat W) \, H \, (W - \hat W)^T\right), \quad H = X X^T",
+        *_errors(shown.lost),
     )
+
+
+def _errors(lost: Lost | None) -> Sequence[str]:
+    """Write out the error of the layer's outputs, once it is known."""
+    if lost is None:
+        return ()
+    found = {"nearest": lost.nearest, "GPTQ": lost.gptq, "AdaRound": lost.learned}
+    known = (rf"{latex(error)} \; (\mathrm{{{name}}})" for name, error in found.items() if error is not None)
+    return (r"\frac{1}{n} \| W X - \hat W X \|^2 = " + r", \quad ".join(known),)
 
 
 def question(scene: Scene) -> Choices | Awaited:

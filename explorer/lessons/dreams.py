@@ -11,7 +11,16 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer import charts, compute
-from explorer.figures.dreams import Match, describe_images, describe_match, images_figure, match_figure
+from explorer.figures.dreams import (
+    Match,
+    describe_images,
+    describe_match,
+    describe_misses,
+    images_figure,
+    match_figure,
+    misses_figure,
+)
+from explorer.lessons.parts import figures_of
 from explorer.lessons.prose import read_prose
 from explorer.lessons.raced import SLUG
 from explorer.notation import count, short
@@ -20,7 +29,7 @@ from quant_engine.network import Network
 from quant_engine.network.compensation import gaussian_images, norm_moments, synthetic_images
 
 LOOK = 0.6  # seconds between two looks
-SHOWN = 12  # images of a kind
+SHOWN, COLUMNS = 12, 4  # images of a kind, and how many beside each other
 SIGHT = 2.2  # normalised pixels: noise beyond is drawn as black
 
 Images = NDArray[np.float32]
@@ -80,16 +89,25 @@ def _body(model: str, layer: str, ticking: bool) -> None:
     shown = layer if layer in norms else list(norms)[-1]
     last: Dreamt | None = run.last if run is not None else None
     noise: Images = compute.kept(f"noise|{model}", partial(gaussian_images, network))
-    kinds = {"noise": noise, "real": network.data("calibration")[0][: len(noise)]}
-    if last is not None:
-        kinds = {"noise": noise, "made": last.images, "real": kinds["real"]}
-    rows = {said[f"dream_{kind}"]: images[:SHOWN, 0] for kind, images in kinds.items()}
+    kinds = {
+        "noise": noise,
+        **({} if last is None else {"made": last.images}),
+        "real": network.data("calibration")[0][: len(noise)],
+    }
     canvas = charts.canvas(f"{model}|{shown}")
-    charts.show(images_figure(rows, SHOWN, (-0.81, SIGHT), canvas), f"{SLUG}_chart_images", describe_images(rows))
+    for place, (kind, images) in zip(st.columns(len(kinds), gap="medium"), kinds.items(), strict=True):
+        with place:
+            st.markdown(said[f"dream_{kind}"], text_alignment="center")
+            board = images_figure(images[:SHOWN, 0], COLUMNS, (-0.81, SIGHT), canvas)
+            charts.show(board, f"{SLUG}_chart_{kind}", describe_images(said[f"dream_{kind}"], images[:SHOWN]))
     finished = [kind for kind, images in kinds.items() if len(images) > SHOWN]  # not those on their way
     found = {said[f"dream_{kind}"]: _match(model, kind, kinds[kind], shown) for kind in finished}
     wanted = norms[shown].mean.astype(np.float64), norms[shown].deviation.astype(np.float64)
-    charts.show(match_figure(found, wanted, shown, canvas), f"{SLUG}_chart_match", describe_match(found))
+    left, right = figures_of(0.42)
+    with left:
+        charts.show(misses_figure(found, canvas), f"{SLUG}_chart_misses", describe_misses(found))
+    with right:
+        charts.show(match_figure(found, wanted, canvas), f"{SLUG}_chart_match", describe_match(found, shown))
     st.caption(said["dreams_note"].format(n=count(len(noise)), shown=SHOWN, layer=shown))
     if ticking != active:
         st.rerun()  # the clock of this part starts and stops with the page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +23,7 @@ from explorer.lessons.prose import read_prose
 from explorer.lessons.raced import SLUG
 from explorer.notation import short
 from quant_engine import IntFormat, MinMSE, QuantizerSpec, fit
+from quant_engine.compensation import gradient_factor, initial_step, slopes
 
 STEP = Number(
     f"{SLUG}_step",
@@ -56,18 +56,13 @@ class Stepped:
 
 
 def staircase(v: Array, step: float, form: IntFormat) -> tuple[Array, Array, Array]:
-    """Return what comes back for values, the straight-through gradient, and LSQ's gradient of the step.
+    """Return v̂ = s·clip(round(v/s), Qn, Qp), and what training takes for ∂v̂/∂v and ∂v̂/∂s (the engine's `slopes`).
 
-    v̂ = s·clip(round(v/s), Qn, Qp); ∂v̂/∂v = 1 for Qn ≤ v/s ≤ Qp, else 0; ∂v̂/∂s = round(v/s) − v/s there, else Qn or Qp
-    (Esser et al., LSQ, 2020, equations 1–3).
-
-    >>> [part.tolist() for part in staircase(np.array([-9.0, 0.4, 3.0]), 1.0, IntFormat(3))]
-    [[-4.0, 0.0, 3.0], [0.0, 1.0, 1.0], [-4.0, -0.4, 0.0]]
+    >>> [part.tolist() for part in staircase(np.array([-9.0, 0.25, 3.0]), 1.0, IntFormat(3))]
+    [[-4.0, 0.0, 3.0], [0.0, 1.0, 1.0], [-4.0, -0.25, 0.0]]
     """
-    u = v / step
-    codes = np.clip(np.rint(u), form.qmin, form.qmax)
-    inside = (u >= form.qmin) & (u <= form.qmax)
-    return codes * step, inside.astype(np.float64), np.where(inside, codes - u, codes)
+    found = slopes(v, step, form.qmin, form.qmax)
+    return np.clip(np.rint(v / step), form.qmin, form.qmax) * step, found["x"], found["step"]
 
 
 def pull_on(values: Array, step: float, form: IntFormat) -> tuple[float, float]:
@@ -88,8 +83,8 @@ def stepped(model: str, layer: str, bits: int, percent: int) -> Stepped:
         return Stepped(
             step,
             least,
-            float(2 * np.abs(values).mean() / math.sqrt(form.qmax)),
-            1 / math.sqrt(values.size * form.qmax),
+            initial_step(values, form.qmax),
+            gradient_factor(values.size, form.qmax),
             mse,
             slope,
             balanced_step(values, form),

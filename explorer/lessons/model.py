@@ -121,7 +121,8 @@ class Bench:
     controls: DeltaGenerator
     canvas: Canvas
     predicted: bool
-    asking: bool  # the question is on display
+    writing: bool  # the formula is on display
+    asking: bool  # the question is
     guesses: Mapping[str, float]  # answers to `Place` questions, by their keys
     model: str
     layer: str

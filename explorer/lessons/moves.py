@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import streamlit as st
 
@@ -33,13 +35,16 @@ SHOWN = Choice(
 )
 
 
-def moves_laboratory(known: Raced, layer: str, predicted: bool) -> str | None:
-    """Draw codes before and after a method, and where the weights sat that changed; return the method."""
+def moves_laboratory(known: Raced, layer: str, predicted: bool, hidden: Sequence[str] = ()) -> str | None:
+    """Draw codes before and after a method, and where the weights sat that changed; return the method.
+
+    What `hidden` ones score is asked for, so that none of them is named the best.
+    """
     said = read_prose(SLUG).laboratory
     st.subheader(said["moves_title"])
     with st.container(width=240):
         chosen = controls.menu(SHOWN, format_func=lambda name: name if name == BEST else method_words(name).title)
-    method = shown_method(known, chosen)
+    method = shown_method(known.without(hidden), chosen)
     name = said["moves_any"] if method is None else method_words(method).title
     st.markdown(said["moves_lead"].format(layer=layer, method=name))
     if not predicted:

@@ -7,7 +7,7 @@ import pathlib
 import tempfile
 import uuid
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from functools import partial
@@ -45,7 +45,8 @@ def start(model: str, setting: Setting, methods: Iterable[str]) -> None:
     """Start methods, unless they are under way or through (a callback)."""
     network, runs = compute.network(model), compute.session_runs()
     for method in methods:
-        runs.start(Entry(model, setting, method), partial(laps, network, method, setting))
+        entry = Entry(model, setting, method)
+        runs.start(entry, partial(laps, network, method, setting), quick=method not in SLOW)
 
 
 def raced(model: str, setting: Setting) -> Raced:
@@ -78,7 +79,7 @@ def entries(runs: Runs) -> list[tuple[Entry, Run]]:
 # --- what is shown ----------------------------------------------------------------------------------------------------
 
 
-def race_laboratory(model: str, setting: Setting, predicted: bool, hidden: Iterable[str] = ()) -> Raced:
+def race_laboratory(model: str, setting: Setting, predicted: bool, hidden: Sequence[str] = ()) -> Raced:
     """Draw the race, and return what is known of it; accuracies show once it is `predicted`, `hidden` ones never."""
     said = read_prose(SLUG).laboratory
     st.subheader(said["race_title"])
@@ -92,7 +93,7 @@ def race_laboratory(model: str, setting: Setting, predicted: bool, hidden: Itera
     ticking = known.baselines is None or bool(compute.session_runs().active())
     st.fragment(_body, run_every=LOOK if ticking else None)(model, setting, predicted, tuple(hidden), look)
     if predicted:
-        _download(known)
+        _download(known.without(hidden))
     return known
 
 
@@ -160,23 +161,36 @@ def _starters(known: Raced, runs: Runs) -> None:
 
 
 def _under_way(known: Raced, runs: Runs, predicted: bool, hidden: tuple[str, ...]) -> None:
-    """Show every run of this session that has more to come, with how far it is, and what failed."""
-    said = read_prose(SLUG).laboratory
+    """Show every run of this session that goes on, with how far it is, what waits, and what failed."""
+    said, waiting = read_prose(SLUG).laboratory, []
     for entry, run in entries(runs):
         name = entry.name(known.model, known.setting)
-        if run.active:
+        if run.state == "running":
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.progress(_part(run), _doing(name, run, predicted and entry.method not in hidden))
-                st.button(
-                    said["cancel"],
-                    key=f"{SLUG}_cancel_{entry.slug}",
-                    icon=":material/close:",
-                    disabled=run.stopping,
-                    on_click=run.cancel,
-                    width="content",
-                )
+                _cancel(said["cancel"], entry, run)
+        elif run.state == "waiting":
+            waiting.append((name, entry, run))
         elif run.state == "failed" and (entry.model, entry.setting) == (known.model, known.setting):
             st.error(said["failed"].format(method=name, error=run.error), icon=":material/error:")
+    if waiting:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.caption(said["waiting"], width="content")
+            for name, entry, run in waiting:
+                _cancel(name, entry, run)
+
+
+def _cancel(label: str, entry: Entry, run: Run) -> None:
+    """Show the button that cancels a run."""
+    st.button(
+        label,
+        key=f"{SLUG}_cancel_{entry.slug}",
+        icon=":material/close:",
+        type="secondary" if run.state == "running" else "tertiary",
+        disabled=run.stopping,
+        on_click=run.cancel,
+        width="content",
+    )
 
 
 def _part(run: Run) -> float:
@@ -188,8 +202,6 @@ def _part(run: Run) -> float:
 def _doing(name: str, run: Run, told: bool) -> str:
     """Say how far a run is."""
     said, last = read_prose(SLUG).laboratory, run.last
-    if run.state == "waiting":
-        return said["waiting"].format(method=name)
     if run.stopping:
         return said["stopping"].format(method=name)
     if last is None:
@@ -226,9 +238,8 @@ def _standings(known: Raced, runs: Runs, hidden: tuple[str, ...]) -> None:
         )
     if any(method in hidden for method in METHODS):
         st.caption(said["race_hidden"])
-    ways = [lane for lane in lanes if len(lane.found) > 2]
-    if ways:
-        charts.show(way_figure(ways, plain, canvas), f"{SLUG}_chart_way", describe_way(ways))
+    if any(lane.has_way for lane in lanes):
+        charts.show(way_figure(lanes, plain, canvas), f"{SLUG}_chart_way", describe_way(lanes))
     if known.standing:
         st.table([_row(known, method, method in hidden) for method in known.standing])
         st.caption(said["table_note"])
@@ -246,7 +257,8 @@ def _lane(known: Raced, runs: Runs, method: str) -> Lane:
         lap = known.baselines.nearest if method == NEAREST else known.baselines.clipped
         return Lane(_title(method), [(lap.seconds, accuracy_of(lap))], ended=True, baseline=True)
     run = runs.get(Entry(known.model, known.setting, method))
-    found = [(lap.seconds, lap.accuracy) for lap in run.items if lap.accuracy is not None] if run else []
+    laps_run = run.items if run is not None and run.state in ("running", "done") else ()
+    found = [(lap.seconds, lap.accuracy) for lap in laps_run if lap.accuracy is not None]
     return Lane(_title(method), found, ended=method in known.ended)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from explorer import compute
 from explorer.lessons.laps import CLIPPED, GRANULARITIES, NEAREST, Baselines, Lap, accuracy_of, key_of
@@ -87,6 +88,10 @@ class Raced:
     def leader(self) -> str | None:
         """The best of the methods that were started by hand and are through."""
         return max(self.ended, key=lambda method: accuracy_of(self.ended[method]).correct, default=None)
+
+    def without(self, hidden: Iterable[str]) -> Raced:
+        """Return the race as if some methods had not been started."""
+        return replace(self, ended={method: lap for method, lap in self.ended.items() if method not in hidden})
 
     def moved(self, method: str) -> float | None:
         """Return the share of all weights whose code is another than in the clipped baseline."""

@@ -60,6 +60,7 @@ def _laboratory(lesson: Lesson) -> Scene:
             row,
             charts.canvas(subject.key),
             predicted=_prediction(lesson) is not None or _shown_anyway(lesson),
+            writing=_beat_to_come(lesson) == BEATS[-2],
             asking=_beat_to_come(lesson) == BEATS[-1],
             model=model,
             layer=layer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import streamlit as st
@@ -62,6 +63,17 @@ def _watched(name: str, key: str, sliced: Sliced, label: str, draw: Callable[[Sl
     draw(sliced)
     if ticking != (asked(name) == key and not sliced.finished):
         st.rerun()  # the clock of this part starts and stops with the page
+
+
+def come_back(future: Future[Any]) -> None:
+    """Run the page again when some work is done: a part of it, which shows nothing, looks every now and then."""
+    ticking = not future.done()
+    st.fragment(_looked, run_every=TICK if ticking else None)(future, ticking)
+
+
+def _looked(future: Future[Any], ticking: bool) -> None:
+    if ticking and future.done():
+        st.rerun()
 
 
 def await_all(name: str, work: dict[str, Callable[[], Any]], draw: Callable[[dict[str, Any], bool], None]) -> None:

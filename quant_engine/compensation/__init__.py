@@ -5,6 +5,7 @@ from quant_engine.compensation.bias import bias_correction, clipped_normal_mean
 from quant_engine.compensation.equalization import FloatLayer, equalize
 from quant_engine.compensation.gptq import gptq
 from quant_engine.compensation.layer import layer_error, reached_weight
+from quant_engine.compensation.learned_step import gradient_factor, initial_step, slopes
 from quant_engine.compensation.rotation import RotatedTensor, hadamard, hadamard_quantize
 from quant_engine.compensation.scaling import awq, smoothquant
 
@@ -20,9 +21,12 @@ __all__ = [
     "clipped_normal_mean",
     "equalize",
     "gptq",
+    "gradient_factor",
     "hadamard",
     "hadamard_quantize",
+    "initial_step",
     "layer_error",
     "reached_weight",
+    "slopes",
     "smoothquant",
 ]

@@ -33,16 +33,18 @@ from explorer.lessons.laps import Baselines, Lap, accuracy_of, baselines, key_of
 from explorer.lessons.links import playground_link
 from explorer.lessons.model import Awaited, Choices
 from explorer.lessons.moves import counted
+from explorer.lessons.outputs import learned_loss, measured
 from explorer.lessons.prose import method_words, read_prose
 from explorer.lessons.race import zipped
 from explorer.lessons.raced import DATA_FREE, Raced, moved_share
 from explorer.lessons.scene import Scene
-from explorer.notation import accuracy
+from explorer.notation import accuracy, latex, share, short
 from explorer.races import Lanes, Runs
 from explorer.tensors import subject
-from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fit
+from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fit, quantize
+from quant_engine.compensation import gptq, layer_error
 from quant_engine.network import Accuracy, Network, load
-from quant_engine.network.compensation import METHODS, Setting, Stage, compensate, uniform_plan
+from quant_engine.network.compensation import METHODS, Setting, Stage, compensate, layer_hessian, uniform_plan
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORDS = read_prose("compensation").laboratory
@@ -261,6 +263,19 @@ def test_the_question_waits_for_what_it_asks_and_then_takes_the_best_without_dat
     assert isinstance(floating, Awaited)
 
 
+def test_no_method_that_is_asked_for_is_named_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in DATA_FREE:
+        monkeypatch.setitem(METHODS, name, Stepwise(free=True))
+    at = press(open_lesson(beat="Question"), "awaited")
+    until(at, "hidden while you are asked")
+    end = time.monotonic() + LIMIT
+    while not any(radio.options for radio in at.radio):
+        assert time.monotonic() < end
+        change(at)
+    assert any("and after a method" in said for said in said_on(at))
+    assert [button.proto.label for button in at.get("download_button")] == ["Plan of clipped"]
+
+
 class Clock:
     """A clock that a method moves on, and that scoring moves on by half a second."""
 
@@ -455,6 +470,35 @@ def test_lsq_starts_where_the_paper_says() -> None:
     assert found.step == pytest.approx(1.5 * found.least)
 
 
+def test_the_formula_tells_what_gptq_saves_of_the_layers_outputs() -> None:
+    at = until(open_lesson(beat="Formula"), "by GPTQ in the same ones")
+    network = load("fashion-cnn")
+    weight, hessian = network.weight("fc2"), layer_hessian(network, "fc2")
+    power = layer_error(weight, np.zeros_like(weight), hessian)
+    found = (
+        gptq(weight, hessian, SETTING.weight, act_order=True).dequantize(),
+        quantize(weight, SETTING.weight).dequantize(),
+    )
+    saved, nearest = (layer_error(weight, rounded, hessian) for rounded in found)
+    (said,) = (caption.value for caption in at.caption if "by GPTQ in the same ones" in caption.value)
+    assert f"loses {share(nearest / power)} of" in said
+    assert f"{share(saved / power)}: ×{short(nearest / saved)} less" in said
+    formula = next(text.value for text in at.markdown if "(\\mathrm{GPTQ})" in text.value)
+    assert latex(nearest) in formula
+    assert latex(saved) in formula
+    assert "AdaRound is written here" in said
+
+
+def test_adaround_is_in_the_formula_once_it_is_through_in_the_race() -> None:
+    network = load("fashion-cnn")
+    plan = network.freeze(uniform_plan(network, SETTING))
+    given = plan["fc2"].weight.encode(network.weight("fc2"))
+    ended = {"AdaRound": lap(1800, QuantizationPlan({**plan.layers, "fc2": LayerPlan(given)}))}
+    assert learned_loss(Raced("fashion-cnn", SETTING), "fc2") is None
+    found = learned_loss(Raced("fashion-cnn", SETTING, None, ended), "fc2")
+    assert found == pytest.approx(measured("fashion-cnn", "fc2", SETTING.weight).nearest)
+
+
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
@@ -471,7 +515,18 @@ def test_lanes_stand_at_their_accuracies_with_intervals_and_floating_point_besid
     said = describe_race(lanes, Accuracy(1876, 2000))
     assert "QAT so far 90.0 %" in said
     assert "floating point 93.8 %" in said
-    assert len(way_figure([lanes[1]], None, CANVAS).data[0].x) == 2
+    three = replace(lanes[1], found=[*seen, seen[1]])
+    alone, beside = (way_figure(shown, None, CANVAS).data for shown in ([lanes[0], three], [three, three]))
+    assert [len(trace.x) for trace in alone] == [3]
+    assert alone[0].line == beside[1].line != beside[0].line
+
+
+def test_numbers_in_the_race_are_clear_of_the_lines() -> None:
+    lanes = [Lane("clipped", [(0.0, Accuracy(1700, 2000))], True, True)]
+    lanes += [Lane(str(n), [(0.0, Accuracy(n, 2000))], True) for n in (1699, 1701, 1750, 1874, 1880)]
+    figure = race_figure(lanes, Accuracy(1876, 2000), CANVAS)
+    sides = [trace.textposition for trace in figure.data if trace.mode == "markers+text"]
+    assert sides == [f"top {side}" for side in ("center", "left", "right", "center", "left", "right")]
 
 
 @pytest.mark.parametrize("correct", [0, 200, 1999, 2000])

@@ -141,6 +141,35 @@ def test_a_free_lane_goes_to_the_session_with_the_fewest_runs_under_way(lanes: L
     wait_until(lambda: not greedy.active() and not modest.active())
 
 
+def test_what_is_quick_does_not_wait_for_what_takes_long(lanes: Lanes) -> None:
+    runs, works = Runs("a", lanes), [Counting(1) for _ in range(6)]
+    slow = [runs.start(number, work) for number, work in enumerate(works[:3])]
+    quick = [runs.start(number, work, quick=True) for number, work in enumerate(works[3:], 3)]
+    wait_until(lambda: [run.state for run in slow] == ["running", "running", "waiting"])
+    wait_until(lambda: [run.state for run in quick] == ["running", "waiting", "waiting"])
+    works[3].release(1)
+    wait_until(lambda: quick[1].state == "running")
+    assert slow[2].state == "waiting"
+    works[0].release(1)
+    wait_until(lambda: quick[2].state == "running")
+    for work in works:
+        work.release(1)
+    wait_until(lambda: not runs.active())
+
+
+def test_many_that_are_quick_do_not_keep_another_session_waiting(lanes: Lanes) -> None:
+    greedy, modest, works = Runs("greedy", lanes), Runs("modest", lanes), [Counting(1) for _ in range(6)]
+    crowd = [greedy.start(number, work, quick=True) for number, work in enumerate(works[:5])]
+    wait_until(lambda: [run.state for run in crowd[2:4]] == ["running", "waiting"])
+    late = modest.start("late", works[5])
+    works[0].release(1)
+    wait_until(lambda: late.state == "running")
+    assert crowd[3].state == "waiting"
+    for work in works:
+        work.release(1)
+    wait_until(lambda: not greedy.active() and not modest.active())
+
+
 def test_a_session_that_goes_away_frees_its_lanes_and_leaves_others_alone(lanes: Lanes) -> None:
     gone, stays, works = Runs("gone", lanes), Runs("stays", lanes), [Counting() for _ in range(4)]
     for number, work in enumerate(works[:3]):

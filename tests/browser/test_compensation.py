@@ -8,6 +8,10 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from explorer.lessons.laps import accuracy_of, setting_of
+from explorer.lessons.laps import baselines as measured_baselines
+from explorer.notation import accuracy
+from quant_engine.network import load
 from tests.browser.conftest import NO_FAULTS, faults_on, photograph, settle
 
 pytestmark = pytest.mark.browser
@@ -19,15 +23,16 @@ def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=re.compile(re.escape(name) + "$"))
 
 
+RACE = """() => {
+  const plot = document.querySelector('.st-key-compensation_chart_race .js-plotly-plot');
+  const stands = plot._fullData.filter(trace => trace.mode === 'markers+text');
+  return Object.fromEntries(stands.map(trace => [trace.name, trace.text[0]]));
+}"""
+
+
 def race_of(page: Page) -> dict[str, str]:
     """The accuracy on every lane, by method."""
-    return page.evaluate(
-        """() => {
-          const plot = document.querySelector('.st-key-compensation_chart_race .js-plotly-plot');
-          const stands = plot._fullData.filter(trace => trace.mode === 'markers+text');
-          return Object.fromEntries(stands.map(trace => [trace.name, trace.text[0]]));
-        }"""
-    )
+    return page.evaluate(RACE)
 
 
 def baselines(page: Page) -> None:
@@ -58,17 +63,32 @@ def test_a_method_is_started_and_ends_on_its_lane_while_another_page_is_looked_a
     photograph(page, "compensation-race")
 
 
-def test_two_windows_train_at_once_and_a_window_that_closes_makes_room(app: str, open_page: Opener) -> None:
+def expected(bits: int) -> dict[str, str]:
+    """What both baselines score on a network that nobody has trained."""
+    base = measured_baselines(load("fashion-cnn"), setting_of(bits, 8, "channel"))
+    return {name: accuracy(accuracy_of(getattr(base, name)).value) for name in ("nearest", "clipped")}
+
+
+def test_two_windows_train_at_once_and_what_is_cancelled_leaves_no_trace(app: str, open_page: Opener) -> None:
     first, second = (open_page(f"{app}/lesson_compensation?compensation_bits={bits}") for bits in (2, 3))
+    baselines(second)
+    before = race_of(second)
     for page in (first, second):
         button(page, "QAT (LSQ)").click()
         expect(page.get_by_text(re.compile(r"QAT \(LSQ\) · training: \d+"))).to_be_visible(timeout=LIMIT)
     button(second, "QAT (PACT)").click()
-    expect(second.get_by_text("QAT (PACT) · waiting for a free lane")).to_be_visible(timeout=LIMIT)
+    expect(second.get_by_text("Waiting for a free lane")).to_be_visible(timeout=LIMIT)
+    assert first.get_by_text("Waiting for a free lane").count() == 0
     first.close()
     expect(second.get_by_text(re.compile(r"QAT \(PACT\) · (begun|ranges|training)"))).to_be_visible(timeout=LIMIT)
     expect(second.get_by_text(re.compile(r"QAT \(LSQ\) · training"))).to_be_visible()
+    second.wait_for_function(f"({RACE})()['QAT (LSQ)']", timeout=LIMIT)
     button(second, "Cancel all").click()
     expect(second.get_by_text(re.compile("QAT .* · "))).to_have_count(0, timeout=LIMIT)
     expect(button(second, "QAT (LSQ)")).to_be_enabled()
+    settle(second)
+    assert race_of(second) == before == expected(3)
+    second.get_by_role("slider").first.press("ArrowRight")
+    second.wait_for_function(f"({RACE})().clipped === '{expected(4)['clipped']}'", timeout=LIMIT)
+    assert race_of(second) == expected(4)
     assert faults_on(second) == NO_FAULTS

@@ -1,5 +1,6 @@
 """Post-training methods on the built-in networks: what they leave as it was, and what they are for."""
 
+import copy
 import itertools
 import threading
 from dataclasses import replace
@@ -10,8 +11,8 @@ import torch
 
 import quant_engine as qe
 from quant_engine import network as networks
-from quant_engine.compensation import equalize
-from quant_engine.network.compensation import Setting, compensate, compensated, layerwise
+from quant_engine.compensation import equalize, layer_error
+from quant_engine.network.compensation import Setting, compensate, compensated, layer_hessian, layerwise
 from quant_engine.network.compensation.rescaling import float_layers, with_layers
 from quant_engine.network.compensation.walk import patches, samples, walk
 from tests.engine.trained import folded, run, trained_module
@@ -119,6 +120,23 @@ def test_patches_times_the_weight_are_the_layers_outputs(network):
         few, _ = samples(visit, 100, 0)
         assert few.shape[1] >= 100
         assert few.shape[::2] == (visit.groups, visit.weight.shape[1])
+
+
+def test_layer_error_on_a_layers_hessian_is_what_its_outputs_lose(network):
+    layers, whole = folded(trained_module(network.name))
+    for name in list(layers)[1:3]:
+        received = []
+        hook = layers[name].register_forward_hook(lambda _, x, y, received=received: received.append(x[0]))
+        run(whole, network.data("calibration")[0])
+        hook.remove()
+        weight = network.weight(name).reshape(len(network.weight(name)), -1)
+        rounded = qe.fake_quantize(weight, SETTING.weight)
+        changed = copy.deepcopy(layers[name])
+        changed.weight.data = torch.from_numpy(rounded).reshape(changed.weight.shape)
+        with torch.inference_mode():
+            lost = sum(float((layers[name](x) - changed(x)).square().sum(1).mean() * len(x)) for x in received)
+        expected = lost / sum(len(x) for x in received)
+        assert layer_error(weight, rounded, layer_hessian(network, name)) == pytest.approx(expected, rel=1e-3)
 
 
 def slow_hessian(visit, x):

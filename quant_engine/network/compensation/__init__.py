@@ -18,6 +18,7 @@ from quant_engine.network.compensation.qat import qat
 from quant_engine.network.compensation.rescaling import activation_aware, equalized, smoothed
 from quant_engine.network.compensation.rounding import clipped, nearest, uniform_plan
 from quant_engine.network.compensation.stages import Method, Setting, Stage
+from quant_engine.network.compensation.walk import layer_hessian
 from quant_engine.network.network import Network
 from quant_engine.plan import QuantizationPlan
 
@@ -77,6 +78,7 @@ __all__ = [
     "compensate",
     "compensated",
     "gaussian_images",
+    "layer_hessian",
     "norm_moments",
     "synthetic_images",
     "uniform_plan",

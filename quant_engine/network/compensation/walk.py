@@ -103,6 +103,16 @@ def samples(visit: Visit, count: int, seed: int) -> tuple[Tensor, Tensor]:
     return torch.cat(found[0], 1), torch.cat(found[1], 1)
 
 
+def layer_hessian(network: Network, layer: str) -> Float64Array:
+    """Return H = XXᵀ/n of what a layer receives from the calibration images in floating point: (groups, in, in).
+
+    n counts images and the places of a convolution; `layer_error` with this H is a mean over them.
+    """
+    network.weight(layer)  # whoever asks for a layer that is not there is told so
+    untouched = dict.fromkeys(network.layers(), LayerPlan())
+    return next(visit.hessian(visit.x) for visit in walk(network, untouched) if visit.name == layer)
+
+
 def walk(network: Network, plans: Mapping[str, LayerPlan]) -> Iterator[Visit]:
     """Come to one layer after the other, on the calibration images.
 
