@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.compensation.bias import clipped_normal_mean
 from quant_engine.inputs import Float64Array
 
 if TYPE_CHECKING:
@@ -95,6 +96,6 @@ def rectified(mean: NDArray[Any], deviation: NDArray[Any]) -> tuple[Float64Array
     z = beta / gamma
     density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
     below = np.vectorize(math.erfc, otypes=[float])(-z / SQRT_2) / 2
-    first = gamma * density + beta * below
+    first = clipped_normal_mean(beta, gamma)
     second = (beta**2 + gamma**2) * below + beta * gamma * density
     return first, np.sqrt(np.maximum(second - first**2, 0.0))

@@ -30,29 +30,32 @@ Found = tuple[LayerPlan, float | None]  # what a layer has come to, and what is 
 Choose = Callable[[Visit, LayerPlan], Iterator[Found]]
 
 
-def layer_by_layer(network: Network, setting: Setting, choose: Choose, steps: int = 1) -> Iterator[Stage]:
+def layer_by_layer(
+    network: Network, setting: Setting, choose: Choose, steps: int = 1, images: Float32Array | None = None
+) -> Iterator[Stage]:
     """Improve the clipped plan layer after layer; `choose` yields `steps` times what the layer has come to.
 
-    Every stage has the plan of the whole network: layers that have not had their turn are rounded to nearest.
+    Every stage has the plan of the whole network: layers that have not had their turn are rounded to nearest. What
+    layers receive is seen on the calibration images, or on other normalised `images`.
     """
-    plans = dict(network.freeze(uniform_plan(network, setting)).layers)
-    for before, visit in enumerate(walk(network, plans)):
+    plans = dict(network.freeze(uniform_plan(network, setting), images).layers)
+    for before, visit in enumerate(walk(network, plans, images)):
         for step, (plan, loss) in enumerate(choose(visit, plans[visit.name]), 1):
             plans[visit.name] = plan
             yield Stage(before * steps + step, len(plans) * steps, visit.name, QuantizationPlan(plans), loss)
 
 
-def corrected(network: Network, setting: Setting) -> Iterator[Stage]:
+def corrected(network: Network, setting: Setting, images: Float32Array | None = None) -> Iterator[Stage]:
     """Round to nearest in clipped ranges, and correct every bias so that the layer's mean outputs stay as they were.
 
-    The means are those of the calibration images, in floating point and as quantized up to the layer (Nagel et al.
-    2019, appendix D).
+    The means are those of the calibration images, or of other `images`, in floating point and as quantized up to the
+    layer (Nagel et al. 2019, appendix D).
     """
 
     def choose(visit: Visit, plan: LayerPlan) -> Iterator[Found]:
-        yield replace(plan, bias=_corrected_bias(visit, _rounded(visit, plan))), None
+        yield replace(plan, bias=_corrected_bias(visit, rounded_weight(plan, visit.weight))), None
 
-    return layer_by_layer(network, setting, choose)
+    return layer_by_layer(network, setting, choose, images=images)
 
 
 def second_order(network: Network, setting: Setting) -> Iterator[Stage]:
@@ -112,9 +115,9 @@ def _corrected_bias(visit: Visit, weight: Float32Array) -> Float32Array:
     return visit.bias + bias_correction(visit.weight, weight, visit.means(visit.x), visit.means(visit.x_hat))
 
 
-def _rounded(visit: Visit, plan: LayerPlan) -> Float32Array:
-    """Return the weight that a fitted plan gives a layer, (out, in)."""
+def rounded_weight(plan: LayerPlan, weight: Float32Array) -> Float32Array:
+    """Return what a fitted plan makes of a layer's weight, (out, in)."""
     if isinstance(plan.weight, QuantizedTensor):
         return plan.weight.dequantize()
     assert isinstance(plan.weight, Quantizer)  # the plan is frozen, and no layer is left out
-    return plan.weight.fake_quantize(visit.weight)
+    return plan.weight.fake_quantize(weight)
