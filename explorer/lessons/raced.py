@@ -13,7 +13,7 @@ from quant_engine.network.compensation import METHODS, Setting
 
 SLUG = "compensation"
 # half a minute and more; all others take seconds
-SLOW = ("AdaRound", "QAT", "QAT with PACT", "synthetic data", "equalization, synthetic data")
+SLOW = ("AdaRound", "QAT", "QAT with PACT", "synthetic data", "DFQ, synthetic data")
 DATA_FREE = ("ranges from BatchNorm", "Gaussian data", "synthetic data")
 
 

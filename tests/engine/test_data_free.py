@@ -140,7 +140,7 @@ def test_ranges_behind_a_linear_layer_are_those_of_independent_inputs(network):
         "ranges from BatchNorm",
         "bias correction, analytic",
         "DFQ",
-        "equalization, synthetic data",
+        "DFQ, synthetic data",
     ],
 )
 def test_methods_without_data_look_at_none(network, method, monkeypatch):

@@ -24,7 +24,7 @@ METHODS = (
     "bias correction",
     "bias correction, analytic",
     "equalization",
-    "equalization, synthetic data",
+    "DFQ, synthetic data",
     "DFQ",
     "SmoothQuant",
     "AWQ",

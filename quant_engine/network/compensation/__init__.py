@@ -41,7 +41,7 @@ METHODS: dict[str, Method] = {
     "ranges from BatchNorm": ranges_from_batch_norm,
     "bias correction, analytic": corrected_analytically,
     "DFQ": equalized_without_data,
-    "equalization, synthetic data": equalized_on_synthetic_images,
+    "DFQ, synthetic data": equalized_on_synthetic_images,
     "QAT": qat,
     "QAT with PACT": partial(qat, rule="PACT"),
 }

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from quant_engine.compensation import absorb, absorbable, bias_correction, equalization
+from quant_engine.inputs import Float32Array
 from quant_engine.network.compensation.data_free import synthesis
 from quant_engine.network.compensation.expected import (
     Normals,
@@ -15,11 +16,14 @@ from quant_engine.network.compensation.expected import (
     filled,
 )
 from quant_engine.network.compensation.layerwise import rounded_weight
-from quant_engine.network.compensation.rescaling import carried, equalized, float_layers, with_layers
+from quant_engine.network.compensation.rescaling import carried, float_layers, with_layers
+from quant_engine.network.compensation.rounding import uniform_plan
 from quant_engine.network.compensation.stages import Setting, Stage
 from quant_engine.network.network import Network
 from quant_engine.observers import BlockObservers
 from quant_engine.plan import LayerPlan, QuantizationPlan
+
+EQUALIZING = 3  # stages
 
 
 def corrected_analytically(network: Network, setting: Setting) -> Iterator[Stage]:
@@ -40,33 +44,45 @@ def equalized_without_data(network: Network, setting: Setting) -> Iterator[Stage
     the BatchNorms' β and γ divided by the scales that were found, and β less what was absorbed. In the built-in
     networks no β is above 3γ, so that there is nothing to absorb.
     """
+    yield from _equalized(network, setting, before=0, images=None)
+
+
+def equalized_on_synthetic_images(network: Network, setting: Setting) -> Iterator[Stage]:
+    """Do as `equalized_without_data` does, with the inputs' ranges from synthetic images.
+
+    Biases are corrected analytically here too. (With the means that layers have of synthetic images, the plain network
+    falls from 1,790 to 1,484 of 2,000 test images at W3A8: such images are like noise, and maxima of neighbours that
+    differ come out too large.)
+    """
+    for at in synthesis(network, setting):
+        yield Stage(at.done, at.total + EQUALIZING, "images", None, at.loss)
+    yield from _equalized(network, setting, at.total, at.images)
+
+
+def _equalized(network: Network, setting: Setting, before: int, images: Float32Array | None) -> Iterator[Stage]:
+    """Go on, after so many steps, to equalize; inputs are clipped on `images`, or on what is expected of them."""
     layers, outputs = float_layers(network), expected_outputs(network)
     names, (equal, scales) = list(layers), equalization(list(layers.values()))
-    yield Stage(1, 3, "equalization")
+    total = before + EQUALIZING
+    yield Stage(before + 1, total, "equalization")
     chain = list(equal)
     for at, factors in enumerate(scales):
         even = outputs[names[at]].divided(factors)
         amounts = absorbable(even.mean, even.deviation)
         chain[at], chain[at + 1] = absorb(chain[at], chain[at + 1], amounts)
         outputs[names[at]] = even.lowered(amounts)
-    yield Stage(2, 3, "absorption")
+    yield Stage(before + 2, total, "absorption")
     changed = with_layers(network, dict(zip(names, chain, strict=True)))
-    yield Stage(3, 3, "biases", carried(changed, _corrected(changed, setting, outputs)))
+    yield Stage(total, total, "biases", carried(changed, _corrected(changed, setting, outputs, images)))
 
 
-def equalized_on_synthetic_images(network: Network, setting: Setting) -> Iterator[Stage]:
-    """Equalize as `equalized` does, with synthetic images in place of the calibration images."""
-    layers = len(network.layers())
-    for at in synthesis(network, setting):
-        yield Stage(at.done, at.total + layers, "images", None, at.loss)
-    for stage in equalized(network, setting, at.images):
-        yield replace(stage, done=at.total + stage.done, total=at.total + layers)
-
-
-def _corrected(network: Network, setting: Setting, outputs: Mapping[str, Normals]) -> QuantizationPlan:
+def _corrected(
+    network: Network, setting: Setting, outputs: Mapping[str, Normals], images: Float32Array | None = None
+) -> QuantizationPlan:
     """Return the plan of a network whose layers give normal outputs, with its biases corrected."""
     inputs = expected_inputs(network, outputs)
-    plan = network.freeze(_clipped(network, setting, inputs))
+    wanted = _clipped(network, setting, inputs) if images is None else uniform_plan(network, setting)
+    plan = network.freeze(wanted, images)
     layers = {}
     for step, shape, _ in network.architecture.layer_inputs():
         layer, weight = plan[step.name], network.weight(step.name)

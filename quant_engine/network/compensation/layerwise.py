@@ -30,32 +30,29 @@ Found = tuple[LayerPlan, float | None]  # what a layer has come to, and what is 
 Choose = Callable[[Visit, LayerPlan], Iterator[Found]]
 
 
-def layer_by_layer(
-    network: Network, setting: Setting, choose: Choose, steps: int = 1, images: Float32Array | None = None
-) -> Iterator[Stage]:
+def layer_by_layer(network: Network, setting: Setting, choose: Choose, steps: int = 1) -> Iterator[Stage]:
     """Improve the clipped plan layer after layer; `choose` yields `steps` times what the layer has come to.
 
-    Every stage has the plan of the whole network: layers that have not had their turn are rounded to nearest. What
-    layers receive is seen on the calibration images, or on other normalised `images`.
+    Every stage has the plan of the whole network: layers that have not had their turn are rounded to nearest.
     """
-    plans = dict(network.freeze(uniform_plan(network, setting), images).layers)
-    for before, visit in enumerate(walk(network, plans, images)):
+    plans = dict(network.freeze(uniform_plan(network, setting)).layers)
+    for before, visit in enumerate(walk(network, plans)):
         for step, (plan, loss) in enumerate(choose(visit, plans[visit.name]), 1):
             plans[visit.name] = plan
             yield Stage(before * steps + step, len(plans) * steps, visit.name, QuantizationPlan(plans), loss)
 
 
-def corrected(network: Network, setting: Setting, images: Float32Array | None = None) -> Iterator[Stage]:
+def corrected(network: Network, setting: Setting) -> Iterator[Stage]:
     """Round to nearest in clipped ranges, and correct every bias so that the layer's mean outputs stay as they were.
 
-    The means are those of the calibration images, or of other `images`, in floating point and as quantized up to the
-    layer (Nagel et al. 2019, appendix D).
+    The means are those of the calibration images, in floating point and as quantized up to the layer (Nagel et al.
+    2019, appendix D).
     """
 
     def choose(visit: Visit, plan: LayerPlan) -> Iterator[Found]:
         yield replace(plan, bias=_corrected_bias(visit, rounded_weight(plan, visit.weight))), None
 
-    return layer_by_layer(network, setting, choose, images=images)
+    return layer_by_layer(network, setting, choose)
 
 
 def second_order(network: Network, setting: Setting) -> Iterator[Stage]:

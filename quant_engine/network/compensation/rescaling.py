@@ -19,15 +19,14 @@ from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import Quantizer
 
 
-def equalized(network: Network, setting: Setting, images: Float32Array | None = None) -> Iterator[Stage]:
+def equalized(network: Network, setting: Setting) -> Iterator[Stage]:
     """Equalize the ranges of weights across layers, round in clipped ranges, and correct the biases.
 
-    As Nagel et al. (2019) put it together, with the empirical correction; ranges and means are those of the calibration
-    images, or of other `images`.
+    As Nagel et al. (2019) put it together, with the empirical correction.
     """
     layers = float_layers(network)
     changed = with_layers(network, dict(zip(layers, equalize(list(layers.values())), strict=True)))
-    for stage in corrected(changed, setting, images):
+    for stage in corrected(changed, setting):
         yield replace(stage, plan=stage.plan and carried(changed, stage.plan))
 
 

@@ -103,15 +103,15 @@ def samples(visit: Visit, count: int, seed: int) -> tuple[Tensor, Tensor]:
     return torch.cat(found[0], 1), torch.cat(found[1], 1)
 
 
-def walk(network: Network, plans: Mapping[str, LayerPlan], images: Float32Array | None = None) -> Iterator[Visit]:
-    """Come to one layer after the other, on the calibration images or on other normalised `images`.
+def walk(network: Network, plans: Mapping[str, LayerPlan]) -> Iterator[Visit]:
+    """Come to one layer after the other, on the calibration images.
 
     `plans` holds a fitted quantizer for every layer's input (or None). When the walk goes on, the layer runs as its
     plan then says: so whoever walks puts there what it has found.
     """
     import torch
 
-    x = torch.from_numpy(network.data("calibration")[0] if images is None else images)
+    x = torch.from_numpy(network.data("calibration")[0])
     x_hat = x.clone()
     for step in network.architecture.steps:
         if not isinstance(step, Weighted):
