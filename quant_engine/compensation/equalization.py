@@ -99,7 +99,7 @@ def equalize(layers: Sequence[FloatLayer]) -> tuple[FloatLayer, ...]:
 
     Between two layers, channel i is divided by s_i in the first and multiplied by it in the second,
     s_i = √(r_i⁽¹⁾ r_i⁽²⁾)/r_i⁽²⁾, with r⁽¹⁾ and r⁽²⁾ the greatest |weight| that makes and that reads the channel
-    (Nagel et al. 2019, "Data-Free Quantization", equation 11); both ranges are then √(r⁽¹⁾ r⁽²⁾). All pairs in turn,
+    (Nagel et al. 2019, "Data-Free Quantization", appendix A); both ranges are then √(r⁽¹⁾ r⁽²⁾). All pairs in turn,
     again and again until nothing changes: a depthwise convolution has a joint on either side.
 
     The layers must be joined by what commutes with a positive factor for each channel: ReLU, maximum or average

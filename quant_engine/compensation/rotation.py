@@ -38,8 +38,7 @@ def hadamard(size: int, seed: int | None = 0) -> Float64Array:
 
     H_1 = 1, H_2n = [[H_n, H_n], [H_n, −H_n]]/√2 (Sylvester 1867), its rows' signs drawn at random, R = diag(±1)·H, or
     not, with `seed=None`. A vector that has one large value has, behind it, like values everywhere: what incoherence
-    processing is about (Chee et al. 2023, "QuIP"; Tseng et al. 2024, "QuIP#", section 3; Ashkboos et al. 2024,
-    "QuaRot").
+    processing is about (Chee et al. 2023, "QuIP"; Tseng et al. 2024, "QuIP#"; Ashkboos et al. 2024, "QuaRot").
 
     Sizes that are no power of two get blocks along the diagonal, of the powers of two that add up to the size, the
     largest first: 96 is 64 and 32. Values are then spread within their block alone.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IMAGES, STEPS = 128, 150
-REACH = 6.0  # standard deviations (Nagel et al. 2019, section 5)
+REACH = 6.0  # standard deviations (Nagel et al. 2019, experiments)
 PIXELS = "pixels"
 
 
