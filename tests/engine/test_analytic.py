@@ -106,15 +106,15 @@ def test_high_biases_are_absorbed_and_the_network_computes_nearly_what_it_did():
     assert lowered.median() < 0.1
 
 
-def test_equalization_without_data_is_nearly_as_good_as_with_it(network):
-    setting = Setting(replace(WEIGHT, format=qe.IntFormat(4)), inputs_of(4))
+def test_equalization_without_data_saves_one_scale_a_layer_nearly_as_well_as_with_data(network):
+    setting = Setting(qe.QuantizerSpec(qe.IntFormat(4), clipping=qe.MinMSE()), inputs_of(8))
     found = {
         method: network.evaluate(compensated(network, method, setting)).value
         for method in ("clipped", "DFQ", "equalization")
     }
     print(found)
-    assert found["equalization"] - 0.03 < found["DFQ"]
-    assert found["clipped"] < found["DFQ"] - 0.3
+    assert found["clipped"] < 0.3
+    assert found["DFQ"] > found["equalization"] - 0.02 > 0.85
 
 
 @pytest.mark.parametrize("granularity", [qe.PerTensor(), qe.PerChannel(1)])
