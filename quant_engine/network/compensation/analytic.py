@@ -46,7 +46,7 @@ def equalized_without_data(network: Network, setting: Setting) -> Iterator[Stage
 
     Made for one scale a layer: with weights of 4 bits and inputs of 8 the depthwise network has 1,826 of 2,000 test
     images right, 346 in clipped ranges, and 1,839 after `equalized` with real images. With a scale a channel DFQ loses
-    no more than 4 images to `equalized` at W8A8, but up to 39 at W4A8 and 276 at W3A8, in the depthwise network: what
+    no more than 2 images to `equalized` at W8A8, but up to 39 at W4A8 and 276 at W3A8, in the depthwise network: what
     is pooled has larger means than BatchNorms tell of (`expected_inputs`), and biases make up for that much less.
     """
     yield from _equalized(network, setting, before=0, images=None)
