@@ -380,6 +380,17 @@ def equalized(weights, groups, channels, rounds=500):
     return weights
 
 
+def absorbed(bias, weight, groups, channels, amounts):
+    """Return the bias of a layer, (out,), that reads what a smaller input no longer brings, weight by weight."""
+    found = np.array(bias, np.float64)
+    inputs = weight.shape[1] * groups
+    for row, weights in enumerate(weight):
+        group = row // (len(weight) // groups)
+        for column, value in enumerate(weights):
+            found[row] += value * amounts[(group * weight.shape[1] + column) // (inputs // channels)]
+    return found
+
+
 def adaround_codes(W, x, y, step, qmin, qmax, iterations, rate, regulariser, warm_start, relu):
     """Return AdaRound's codes and h(V), every sample in every iteration, with gradients and Adam by hand in float64."""
     low, high, first, last = -0.1, 1.1, 20.0, 2.0

@@ -13,7 +13,8 @@ from quant_engine import QuantizationPlan
 from quant_engine.network.compensation import METHODS, Setting
 
 SLUG = "compensation"
-SLOW = ("AdaRound", "QAT", "QAT with PACT", "synthetic data")  # half a minute and more; all others take seconds
+# half a minute and more; all others take seconds
+SLOW = ("AdaRound", "QAT", "QAT with PACT", "synthetic data", "DFQ, synthetic data")
 DATA_FREE = ("ranges from BatchNorm", "Gaussian data", "synthetic data")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.compensation.bias import clipped_normal_mean
 from quant_engine.inputs import Float64Array
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def moments(x: Tensor) -> Moments:
 def distance(found: Mapping[str, Moments], wanted: Mapping[str, Moments]) -> Tensor:
     """Return Σ_l ‖μ̃_l − μ_l‖² + ‖σ̃_l − σ_l‖² over the layers l, as means over their channels.
 
-    (Cai et al. 2020, equation 3, whose published program takes means too.)
+    (Cai et al. 2020, "ZeroQ", whose published program takes means too.)
     """
     import torch
 
@@ -54,9 +55,9 @@ def synthesise(
 ) -> Iterator[tuple[float, Tensor]]:
     """Change images by gradient descent until what layers give of them has wanted moments; yield loss and images.
 
-    ZeroQ's distilled data (Cai et al. 2020, section 3.2): Adam from `start` on, which is left as it is; here the images
-    also stay within `limits`, as pixels do, and the rate falls along half a cosine. `run` gives the moments that images
-    lead to. The loss is that before the step.
+    ZeroQ's distilled data (Cai et al. 2020): Adam from `start` on, which is left as it is; here the images also stay
+    within `limits`, as pixels do, and the rate falls along half a cosine. `run` gives the moments that images lead to.
+    The loss is that before the step.
     """
     import torch
 
@@ -76,7 +77,7 @@ def synthesise(
 def normal_range(mean: NDArray[Any], deviation: NDArray[Any], reach: float, relu: bool) -> tuple[float, float]:
     """Return the least and greatest of mean ± reach · deviation over all channels, behind a ReLU or not.
 
-    (Nagel et al. 2019, section 5: β ± n·γ, with n = 6, is what a BatchNorm with shift β and scale γ gives.)
+    (Nagel et al. 2019, experiments: β ± n·γ, with n = 6, is what a BatchNorm with shift β and scale γ gives.)
 
     Example:
         >>> normal_range(np.array([0.0, 1.0]), np.array([1.0, 0.5]), 6.0, relu=True)
@@ -95,6 +96,6 @@ def rectified(mean: NDArray[Any], deviation: NDArray[Any]) -> tuple[Float64Array
     z = beta / gamma
     density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
     below = np.vectorize(math.erfc, otypes=[float])(-z / SQRT_2) / 2
-    first = gamma * density + beta * below
+    first = clipped_normal_mean(beta, gamma)
     second = (beta**2 + gamma**2) * below + beta * gamma * density
     return first, np.sqrt(np.maximum(second - first**2, 0.0))

@@ -15,9 +15,9 @@ from quant_engine.inputs import Float32Array, Float64Array
 def bias_correction(W: Any, W_hat: Any, mean: Any, mean_hat: Any = None) -> Float32Array:
     """Return what to add to a layer's bias so that quantization leaves the mean of every output as it was.
 
-    E[Wx] − E[Ŵx̂] = W·E[x] − Ŵ·E[x̂], shape (out,) (Nagel et al. 2019, "Data-Free Quantization", equation 1 and section
-    4.2). W and Ŵ are (out, in); E[x], (in,), is the mean of the inputs, and E[x̂], the same unless it is given, that of
-    the inputs which the quantized layer gets. For a grouped convolution both are (groups, in).
+    E[Wx] − E[Ŵx̂] = W·E[x] − Ŵ·E[x̂], shape (out,) (Nagel et al. 2019, "Data-Free Quantization", "Quantization bias
+    correction"). W and Ŵ are (out, in); E[x], (in,), is the mean of the inputs, and E[x̂], the same unless it is given,
+    that of the inputs which the quantized layer gets. For a grouped convolution both are (groups, in).
 
     Empirical correction takes the means from data. Analytic correction takes them from the BatchNorm before, with
     `clipped_normal_mean`. A convolution's inputs are those of its patches, the zeros of the padding among them.
@@ -45,9 +45,9 @@ def _mean_outputs(weight: Float32Array, means: Float64Array) -> Float64Array:
 def clipped_normal_mean(beta: Any, gamma: Any) -> Float64Array:
     """Return E[max(y, 0)] of y ~ N(β, γ²): the mean of a channel behind BatchNorm and ReLU, without any data.
 
-    γ·φ(β/γ) + β·Φ(β/γ), elementwise, with the density φ and the distribution Φ of N(0, 1) (Nagel et al. 2019, section
-    4.2.1 and appendix C). BatchNorm's shift β and scale γ are the mean and the standard deviation of what it gives,
-    over the training images; the sign of γ does not matter, and γ = 0 gives max(β, 0).
+    γ·φ(β/γ) + β·Φ(β/γ), elementwise, with the density φ and the distribution Φ of N(0, 1) (Nagel et al. 2019, appendix
+    C, "Clipped normal distribution"). BatchNorm's shift β and scale γ are the mean and the standard deviation of what
+    it gives, over the training images; the sign of γ does not matter, and γ = 0 gives max(β, 0).
 
     Example:
         >>> clipped_normal_mean([0.0, 3.0, -1.0], [1.0, 0.5, 0.0]).round(4).tolist()

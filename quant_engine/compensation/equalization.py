@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, Float64Array, as_float32, refuse_non_finite
 
+ABSORBED = 3.0  # standard deviations, below which 0.13 % of a normal distribution lie
 ROUNDS = 100
 SETTLED = 1e-4  # relative change of a scale at which nothing is gained any more
 
@@ -70,6 +71,10 @@ class FloatLayer:
         ranges: Float32Array = np.abs(self.weight.reshape(self.outputs, -1)).max(axis=1)
         return ranges
 
+    def with_bias(self, bias: Any) -> FloatLayer:
+        """Return the layer with another bias, (out,)."""
+        return FloatLayer(self.weight, np.asarray(bias, np.float32), self.groups, self.channels)
+
     def scaled_inputs(self, factors: Any) -> FloatLayer:
         """Return the layer that gives the same for inputs whose channels are divided by `factors`, (channels,)."""
         by_input = self.by_input() * np.reshape(factors, (self.groups, 1, -1, 1))
@@ -82,12 +87,19 @@ class FloatLayer:
         return FloatLayer(weight.astype(np.float32), bias, self.groups, self.channels)
 
 
+class Equalization(NamedTuple):
+    """An equalized chain, and what the channels of each joint were divided by: (channels,) for every layer but one."""
+
+    layers: tuple[FloatLayer, ...]
+    scales: tuple[Float64Array, ...]
+
+
 def equalize(layers: Sequence[FloatLayer]) -> tuple[FloatLayer, ...]:
     """Return a chain of layers that computes the same, with the ranges of weights made equal across every joint.
 
     Between two layers, channel i is divided by s_i in the first and multiplied by it in the second,
     s_i = √(r_i⁽¹⁾ r_i⁽²⁾)/r_i⁽²⁾, with r⁽¹⁾ and r⁽²⁾ the greatest |weight| that makes and that reads the channel
-    (Nagel et al. 2019, "Data-Free Quantization", equation 11); both ranges are then √(r⁽¹⁾ r⁽²⁾). All pairs in turn,
+    (Nagel et al. 2019, "Data-Free Quantization", appendix A); both ranges are then √(r⁽¹⁾ r⁽²⁾). All pairs in turn,
     again and again until nothing changes: a depthwise convolution has a joint on either side.
 
     The layers must be joined by what commutes with a positive factor for each channel: ReLU, maximum or average
@@ -103,7 +115,17 @@ def equalize(layers: Sequence[FloatLayer]) -> tuple[FloatLayer, ...]:
         >>> one.weight.tolist(), two.weight.tolist()
         ([[2.0], [1.0]], [[2.0, 1.0]])
     """
+    return equalization(layers).layers
+
+
+def equalization(layers: Sequence[FloatLayer]) -> Equalization:
+    """Return what `equalize` comes to, with the scales that it found.
+
+    Raises:
+        QuantError: as `equalize`.
+    """
     chain = list(layers)
+    scales = [np.ones(layer.outputs) for layer in chain[:-1]]
     for first, second in pairwise(chain):
         if first.outputs != second.channels:
             raise QuantError(
@@ -115,10 +137,11 @@ def equalize(layers: Sequence[FloatLayer]) -> tuple[FloatLayer, ...]:
         for at in range(len(chain) - 1):
             factors = equalizing_factors(chain[at].output_ranges(), chain[at + 1].input_ranges())
             chain[at], chain[at + 1] = chain[at].scaled_outputs(1 / factors), chain[at + 1].scaled_inputs(factors)
+            scales[at] *= factors
             moved = max(moved, float(np.abs(factors - 1).max()))
         if moved < SETTLED:
             break
-    return tuple(chain)
+    return Equalization(tuple(chain), tuple(scales))
 
 
 def equalizing_factors(made: Any, read: Any) -> Float64Array:
@@ -126,3 +149,43 @@ def equalizing_factors(made: Any, read: Any) -> Float64Array:
     first, second = np.asarray(made, np.float64), np.asarray(read, np.float64)
     alive = (first > 0) & (second > 0)
     return np.sqrt(np.divide(first, second, out=np.ones(first.shape), where=alive))
+
+
+def absorb(first: FloatLayer, second: FloatLayer, amounts: Any) -> tuple[FloatLayer, FloatLayer]:
+    """Return two layers between which every channel is smaller by an amount: high biases move into the second.
+
+    b⁽¹⁾ − c and b⁽²⁾ + W⁽²⁾c, for r(Wx + b − c) = r(Wx + b) − c wherever Wx + b ≥ c (Nagel et al. 2019, "Absorbing high
+    biases"). `amounts` are c ≥ 0, (channels,), such as `absorbable`; the range between the layers shrinks by them.
+    The layers are joined by a ReLU, pooling or flattening. Where the second layer pads with zeros, its outputs at the
+    border change: they read c there too, which had read nothing.
+
+    Raises:
+        QuantError: for amounts that are negative, not finite, or not one for each channel of both layers.
+
+    Example:
+        >>> one, two = absorb(FloatLayer([[1.0]], [5.0]), FloatLayer([[2.0]], [0.0]), [4.0])
+        >>> one.bias.tolist(), two.bias.tolist()
+        ([1.0], [8.0])
+    """
+    c = np.asarray(amounts, np.float64)
+    if not first.outputs == second.channels == c.size or c.ndim != 1:
+        raise QuantError(
+            f"amounts has shape {c.shape}, for a layer of {first.outputs} outputs and one that reads {second.channels} "
+            "channels; give one for each channel between the two"
+        )
+    if not np.isfinite(c).all() or (c < 0).any():
+        raise QuantError(f"amounts of shape {c.shape} has values that are negative or not finite; give 0 or more")
+    read = np.einsum("goiv,gi->go", second.by_input().astype(np.float64), c.reshape(second.groups, -1)).reshape(-1)
+    return first.with_bias(first.bias - c), second.with_bias(second.bias + read)
+
+
+def absorbable(mean: Any, deviation: Any) -> Float64Array:
+    """Return c = max(0, β − 3γ), which all but 0.13 % of normal values with mean β and deviation γ exceed.
+
+    (Nagel et al. 2019, "Absorbing high biases", with β and γ of the BatchNorm before.)
+
+    Example:
+        >>> absorbable([5.0, 1.0], [1.0, 1.0]).tolist()
+        [2.0, 0.0]
+    """
+    return np.maximum(np.asarray(mean, np.float64) - ABSORBED * np.abs(np.asarray(deviation, np.float64)), 0.0)

@@ -27,8 +27,8 @@ def gptq(
 
     Input after input: with the upper triangular U of H⁻¹ = UᵀU, column j of the weights is rounded, and the columns
     behind it take W[:, j:] −= (w_j − ŵ_j)/U_jj · U[j, j:], the change that makes up best for what it lost (Frantar et
-    al. 2023, "GPTQ", algorithm 1; equation 2 gives the step, Hassibi and Stork 1993 the idea). What is minimised is
-    `layer_error`, ‖WX − ŴX‖².
+    al. 2023, "GPTQ", algorithm 1; section 3, equation 2 gives the step, Hassibi and Stork 1993 the idea). What is
+    minimised is `layer_error`, ‖WX − ŴX‖².
 
     W is (out, in), H = XXᵀ (in, in) for inputs X (in, samples), of any scale; for a grouped convolution, H is
     (groups, in, in), one for the inputs of each group of outputs. Any scalar format, rounding and granularity. Scales

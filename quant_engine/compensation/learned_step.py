@@ -25,21 +25,24 @@ def fake_quantize(x: Tensor, step: Tensor, lowest: Tensor, highest: Tensor, rule
     and is given the slope 1 (straight-through estimator: Bengio, Léonard and Courville 2013), so that ∂x̂/∂x is 1 where
     lowest ≤ x/s ≤ highest and 0 beyond. ∂x̂/∂s is, inside that range and beyond it,
 
-    - LSQ: q − x/s and q (Esser et al. 2020, equation 3);
-    - PACT: 0 and q, which for a clipping value α = s · highest is ∂x̂/∂α = 0 and 1 (Choi et al. 2018, equation 3).
+    - LSQ: q − x/s and q (Esser et al. 2020, section 2.1, "Step size gradient");
+    - PACT: 0 and q, which for a clipping value α = s · highest is ∂x̂/∂α = 0 and 1 (Choi et al. 2018).
     """
     quantized: Tensor = _function().apply(x, step, lowest, highest, rule == "LSQ")
     return quantized
 
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
-    """Return x itself; its gradient is multiplied by `factor` (Esser et al. 2020, appendix A, `gradscale`)."""
+    """Return x itself; its gradient is multiplied by `factor` (as `gradscale` of Esser et al. 2020)."""
     scaled: Tensor = _gradient_scale().apply(x, factor)
     return scaled
 
 
 def gradient_factor(count: int, highest: float) -> float:
-    """Return 1/√(N · Qp), which balances a step's gradient with those of the N values that share it (section 2.2)."""
+    """Return 1/√(N · Qp), which balances a step's gradient with those of the N values that share it.
+
+    (Esser et al. 2020, section 2.2.)
+    """
     return 1.0 / math.sqrt(count * highest)
 
 

@@ -19,8 +19,8 @@ def awq(W: Any, H: Any, magnitude: Any, spec: QuantizerSpec) -> Float64Array:
 
     s = m^α, with the mean magnitude m = E|x| of every channel: weights that meet large inputs are scaled up before they
     are rounded, so that they lose less, and inputs are divided by s to make up for it. α, of 0, 1/20, … 19/20, is the
-    one with the least ‖Q(W·diag(s))·diag(s)⁻¹·X − WX‖² (Lin et al. 2024, "AWQ", equations 4 and 5); s is divided by
-    √(max s · min s), as the authors do.
+    one with the least ‖Q(W·diag(s))·diag(s)⁻¹·X − WX‖² (Lin et al. 2024, "AWQ", section 3.2, equations 4 and 5); s is
+    divided by √(max s · min s), as the authors do.
 
     W is (out, in), H = XXᵀ (in, in), or (groups, in, in) for a grouped convolution, `magnitude` (channels,). A channel
     may be read through several inputs, as in a convolution or behind a flattened picture: those of the first channel
@@ -71,8 +71,8 @@ def _balanced(strengths: Float64Array, exponent: float) -> Float64Array:
 def smoothquant(inputs: Any, weights: Any, strength: float = 0.5) -> Float64Array:
     """Return the scale of each input channel that moves a part of the inputs' range into the weights.
 
-    s_j = max|X_j|^α / max|W_j|^(1−α) (Xiao et al. 2023, "SmoothQuant", equation 4): inputs are divided by s, the
-    weights that read them multiplied by it. With α = 0 weights keep no differences of range, with α = 1 inputs keep
+    s_j = max|X_j|^α / max|W_j|^(1−α) (Xiao et al. 2023, "SmoothQuant", section 4, equation 4): inputs are divided by s,
+    the weights that read them multiplied by it. With α = 0 weights keep no differences of range, with α = 1 inputs keep
     none, with ½ both share them. `inputs` are max|X_j| and `weights` max|W_j| of every channel j, (channels,); where
     either is 0, the scale is 1.
 

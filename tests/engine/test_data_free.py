@@ -132,14 +132,24 @@ def test_ranges_behind_a_linear_layer_are_those_of_independent_inputs(network):
     assert batch_norm_ranges(network)["fc2"] == (0.0, pytest.approx(expected, rel=0.02))
 
 
-@pytest.mark.parametrize("method", ["synthetic data", "Gaussian data", "ranges from BatchNorm"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "synthetic data",
+        "Gaussian data",
+        "ranges from BatchNorm",
+        "bias correction, analytic",
+        "DFQ",
+        "DFQ, synthetic data",
+    ],
+)
 def test_methods_without_data_look_at_none(network, method, monkeypatch):
     from quant_engine.network.compensation import data_free
 
     def refuse(*_):
         raise AssertionError("an image was looked at")
 
-    monkeypatch.setattr(network, "data", refuse)
+    monkeypatch.setattr(type(network), "data", refuse)
     monkeypatch.setattr(type(network), "_calibration", property(refuse))
     monkeypatch.setattr(data_free, "STEPS", 2)
     *_, last = compensate(network, method, setting(8))

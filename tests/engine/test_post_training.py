@@ -12,7 +12,7 @@ import torch
 import quant_engine as qe
 from quant_engine import network as networks
 from quant_engine.compensation import equalize, layer_error
-from quant_engine.network.compensation import Setting, compensate, compensated, layer_hessian, layerwise
+from quant_engine.network.compensation import Setting, compensate, compensated, data_free, layer_hessian, layerwise
 from quant_engine.network.compensation.rescaling import float_layers, with_layers
 from quant_engine.network.compensation.walk import patches, samples, walk
 from tests.engine.trained import folded, run, trained_module
@@ -21,7 +21,18 @@ SETTING = Setting(
     qe.QuantizerSpec(qe.IntFormat(3), qe.PerChannel(), clipping=qe.MinMSE()),
     qe.QuantizerSpec(qe.IntFormat(8, signed=False), symmetric=False, clipping=qe.MinMSE()),
 )
-METHODS = ("bias correction", "equalization", "SmoothQuant", "AWQ", "AdaRound", "GPTQ", "GPTQ, asymmetric")
+METHODS = (
+    "bias correction",
+    "bias correction, analytic",
+    "equalization",
+    "DFQ, synthetic data",
+    "DFQ",
+    "SmoothQuant",
+    "AWQ",
+    "AdaRound",
+    "GPTQ",
+    "GPTQ, asymmetric",
+)
 
 
 @pytest.fixture(scope="module", params=networks.ARCHITECTURES)
@@ -32,6 +43,7 @@ def network(request):
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
     monkeypatch.setattr(layerwise, "ADAROUND", replace(layerwise.ADAROUND, iterations=20, every=10, batch=64))
+    monkeypatch.setattr(data_free, "STEPS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +191,33 @@ def test_mean_outputs_of_every_layer_are_those_of_floating_point(network, method
         assert np.abs(plain[name] - mean).max() > 5 * np.abs(found[name] - mean).max()
 
 
+def test_mean_outputs_come_nearer_by_what_batch_norms_tell(network):
+    """Each layer quantized alone: what is left of the shift of its means, measured on real images."""
+    plan = compensated(network, "bias correction, analytic", SETTING)
+    left = {}
+    for visit in walk(network, dict.fromkeys(network.layers(), qe.LayerPlan())):
+        layer = plan[visit.name]
+        change = visit.weight - network.planned_weight(visit.name, layer).reshape(visit.weight.shape)
+        means = np.repeat(visit.means(visit.x), len(change) // visit.groups, axis=0)
+        shift = np.sum(change * means, axis=1)
+        left[visit.name] = np.linalg.norm(shift - (layer.bias - visit.bias)) / np.linalg.norm(shift)
+    print(f"{network.name}: " + ", ".join(f"{name} {share:.2f}" for name, share in left.items()))
+    first, *others = left.values()
+    assert first == 1  # pixels have mean 0 for all that BatchNorms tell
+    assert max(others) < 0.8
+    assert np.median(others) < 0.5
+
+
+def test_in_the_whole_network_too_means_come_nearer_in_every_layer(small):
+    expected = mean_outputs(small, qe.QuantizationPlan())
+    plan = compensated(small, "bias correction, analytic", SETTING)
+    plain = qe.QuantizationPlan({name: replace(layer, bias=None) for name, layer in plan.layers.items()})
+    before, after = (mean_outputs(small, found) for found in (plain, plan))
+    for name in list(expected)[1:]:
+        one, two = (np.linalg.norm(found[name] - expected[name]) for found in (before, after))
+        assert two < 0.9 * one
+
+
 def test_an_equalized_network_gives_the_same_logits_and_has_equal_ranges(network):
     layers = float_layers(network)
     found = dict(zip(layers, equalize(list(layers.values())), strict=True))
@@ -192,7 +231,7 @@ def test_an_equalized_network_gives_the_same_logits_and_has_equal_ranges(network
         np.testing.assert_allclose(made[alive], read[alive], rtol=2e-3)
 
 
-@pytest.mark.parametrize("method", ["equalization", "SmoothQuant", "AWQ"])
+@pytest.mark.parametrize("method", ["equalization", "DFQ", "SmoothQuant", "AWQ"])
 def test_what_moves_scales_between_layers_changes_nothing_at_16_bits(network, method):
     fine = Setting(qe.QuantizerSpec(qe.IntFormat(16), qe.PerChannel()))
     plan = compensated(network, method, fine)

@@ -10,7 +10,10 @@ from torch.nn import functional
 import quant_engine as qe
 from quant_engine.compensation import (
     FloatLayer,
+    absorb,
+    absorbable,
     awq,
+    equalization,
     equalize,
     hadamard,
     hadamard_quantize,
@@ -102,9 +105,72 @@ def test_channels_that_nothing_makes_or_nothing_reads_stay():
     np.testing.assert_array_equal(two.weight, second.weight)
 
 
+def test_the_scales_of_an_equalization_lead_from_the_chain_to_the_equalized_one():
+    layers, (equal, scales) = chain(), equalization(chain())
+    assert [len(factors) for factors in scales] == [one.outputs for one in layers[:-1]]
+    for at, factors in enumerate(scales):
+        layers[at], layers[at + 1] = layers[at].scaled_outputs(1 / factors), layers[at + 1].scaled_inputs(factors)
+    for one, two in zip(layers, equal, strict=True):
+        np.testing.assert_allclose(one.weight, two.weight, rtol=1e-4)
+        np.testing.assert_allclose(one.bias, two.bias, rtol=1e-4)
+
+
+# --- absorption of high biases ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("joint", range(5))
+def test_absorbed_biases_are_what_loops_over_the_weights_add(joint):
+    first, second = chain()[joint : joint + 2]
+    amounts = np.random.default_rng(joint).uniform(0, 2, first.outputs)
+    one, two = absorb(first, second, amounts)
+    np.testing.assert_allclose(one.bias, first.bias - amounts, rtol=1e-5, atol=1e-6)
+    weight = second.weight.reshape(second.outputs, -1)
+    expected = reference.absorbed(second.bias, weight, second.groups, second.channels, amounts)
+    np.testing.assert_allclose(two.bias, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(one.weight, first.weight)
+    np.testing.assert_array_equal(two.weight, second.weight)
+
+
+def test_a_chain_whose_channels_stay_above_what_is_absorbed_computes_what_it_did():
+    """Without padding, in places where no value falls to what is taken off, and with less between the layers."""
+    rng = np.random.default_rng(0)
+    layers = [layer(rng, 6, 3), layer(rng, 8, 6, groups=2), layer(rng, 4, 8)]
+    layers[:2] = [one.with_bias(one.bias + 40.0) for one in layers[:2]]
+    x = torch.from_numpy(rng.uniform(-1, 1, (200, 3)).astype(np.float32))
+
+    def between(chained):
+        """Return what each layer gives; the grouped one by its two halves."""
+        found = [x]
+        for number, one in enumerate(chained):
+            weight, bias = torch.from_numpy(one.weight), torch.from_numpy(one.bias)
+            halves = zip(found[-1].chunk(one.groups, 1), weight.chunk(one.groups), strict=True)
+            given = torch.cat([half @ part.T for half, part in halves], 1) + bias
+            found.append(given.relu() if number < 2 else given)
+        return found[1:]
+
+    plain, lowered = between(layers), list(layers)
+    for at in range(2):
+        amounts = np.maximum(between(lowered)[at].min(0).values.numpy() - 0.01, 0.0)
+        assert amounts.max() > 1
+        lowered[at], lowered[at + 1] = absorb(lowered[at], lowered[at + 1], amounts)
+    after = between(lowered)
+    np.testing.assert_allclose(after[-1], plain[-1], rtol=1e-4, atol=1e-3)
+    assert all(now.max() < before.max() for now, before in zip(after[:2], plain[:2], strict=True))
+
+
+def test_what_may_be_absorbed_is_what_nearly_every_normal_value_exceeds():
+    mean, deviation = np.array([5.0, 3.5, 2.0, -4.0]), np.array([1.0, -1.0, 1.0, 0.1])
+    amounts = absorbable(mean, deviation)
+    np.testing.assert_allclose(amounts, [2.0, 0.5, 0.0, 0.0])
+    sample = mean[:2] + deviation[:2] * reference.gaussian_sample(100_000)[:, None]
+    np.testing.assert_allclose((sample < amounts[:2]).mean(0), 0.00135, atol=2e-5)
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
+        (lambda: absorb(*chain()[:2], [-1.0] * 6), "amounts of shape .6,. has values that are negative"),
+        (lambda: absorb(*chain()[:2], np.zeros(5)), "amounts has shape .5,., for a layer of 6 outputs"),
         (lambda: equalize([chain()[0], chain()[3]]), "a layer of 6 outputs is followed by one that reads 8 channels"),
         (lambda: FloatLayer(np.ones((4, 3)), np.ones(3)), "weight has shape .4, 3. and bias .3,."),
         (lambda: FloatLayer(np.ones((4, 6)), np.ones(4), 1, 4), "6 inputs, which are no 4 channels"),

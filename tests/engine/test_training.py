@@ -21,6 +21,7 @@ from quant_engine.network import load
 from quant_engine.network.compensation import Setting, compensate
 from quant_engine.network.compensation.qat import qat
 from quant_engine.network.compensation.trainee import Trainee
+from quant_engine.network.evaluation import BATCH
 from quant_engine.quantizer import QuantizedTensor
 from tests import reference
 
@@ -184,6 +185,24 @@ def test_training_wins_back_accuracy_and_never_ends_below_its_start(network):
     assert end.accuracy.value > start.accuracy.value + 0.2
     kept = [network.effect(stage.plan).divergence for stage in stages if stage.plan is not None]
     assert end.divergence == pytest.approx(min(kept), rel=1e-4)
+
+
+@pytest.mark.parametrize("granularity", [qe.PerTensor(), qe.PerChannel(1)], ids=["a tensor", "a channel"])
+def test_training_may_start_from_lsqs_own_steps(network, granularity):
+    setting = Setting(WEIGHT, replace(INPUT, granularity=granularity))
+    plan = next(qat(network, setting, schedule=SHORT, start="LSQ")).plan
+    for name, inputs in network.activations(stop=BATCH).items():
+        weight, activation = plan[name].weight, plan[name].activation
+        rows = np.abs(network.weight(name)).reshape(len(weight.scale), -1)
+        np.testing.assert_allclose(weight.scale[:, 0], 2 * rows.mean(1), rtol=1e-5)  # Qp = 1
+        values = np.abs(inputs.astype(np.float64))
+        channels = values.transpose(1, 0, *range(2, values.ndim)).reshape(values.shape[1], -1)
+        means = channels.mean(1) if granularity == qe.PerChannel(1) else values.mean()
+        above = 15 - activation.zero_point.reshape(-1)
+        found = activation.scale.reshape(-1)
+        alive = means > 0
+        np.testing.assert_allclose(found[alive], (2 * means / np.sqrt(above))[alive], rtol=1e-5)
+        assert np.all(found > 0)
 
 
 def test_where_training_only_does_harm_the_start_is_kept(network):

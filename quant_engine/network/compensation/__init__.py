@@ -4,6 +4,11 @@ from collections.abc import Iterator
 from functools import partial
 
 from quant_engine.errors import QuantError
+from quant_engine.network.compensation.analytic import (
+    corrected_analytically,
+    equalized_on_synthetic_images,
+    equalized_without_data,
+)
 from quant_engine.network.compensation.data_free import (
     batch_norm_ranges,
     gaussian_data,
@@ -35,6 +40,9 @@ METHODS: dict[str, Method] = {
     "synthetic data": synthetic_data,
     "Gaussian data": gaussian_data,
     "ranges from BatchNorm": ranges_from_batch_norm,
+    "bias correction, analytic": corrected_analytically,
+    "DFQ": equalized_without_data,
+    "DFQ, synthetic data": equalized_on_synthetic_images,
     "QAT": qat,
     "QAT with PACT": partial(qat, rule="PACT"),
 }

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from quant_engine.clipping import FixedRange
-from quant_engine.compensation.batch_norm import Moments, moments, normal_range, rectified, synthesise
+from quant_engine.compensation.batch_norm import Moments, moments, synthesise
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, Float64Array
-from quant_engine.network.architectures import Conv, Flatten, Weighted
+from quant_engine.inputs import Float32Array
+from quant_engine.network.architectures import Conv, Weighted
+from quant_engine.network.compensation.expected import expected_inputs, expected_outputs
 from quant_engine.network.compensation.rounding import uniform_plan
 from quant_engine.network.compensation.stages import Setting, Stage
 from quant_engine.network.images import PIXEL_RANGE, as_images
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IMAGES, STEPS = 128, 150
-REACH = 6.0  # standard deviations (Nagel et al. 2019, section 5)
+REACH = 6.0  # standard deviations (Nagel et al. 2019, experiments)
 PIXELS = "pixels"
 
 
@@ -95,30 +96,16 @@ def norm_moments(network: Network, images: Float32Array) -> dict[str, tuple[Floa
 def batch_norm_ranges(network: Network, reach: float = REACH) -> dict[str, tuple[float, float]]:
     """Return the range (lo, hi) of each layer's input that the parameters alone tell.
 
-    Behind a BatchNorm, β ± reach · γ, through the ReLU. Behind a layer without one, the same of mean W·m + b and
-    variance W²·v, with the mean m and variance v of a rectified normal input whose values are taken as independent.
-    Pooling leaves ranges and moments as they are. Pixels lie between 0 and 1 before they are normalised.
+    Behind a BatchNorm, β ± reach · γ, through the ReLU; behind a layer without one, the same of `expected_outputs`.
+    Pooling leaves ranges as they are. Pixels lie between 0 and 1 before they are normalised.
     """
-    found: dict[str, tuple[float, float]] = {}
-    ahead, spread = PIXEL_RANGE, (np.zeros(1), np.ones(1))
-    shape = network.architecture.input_shape
-    for step in network.architecture.steps:
-        if isinstance(step, Weighted):
-            found[step.name] = ahead
-            mean, deviation = _outputs(network, step, spread)
-            relu = isinstance(step, Conv) or step.relu
-            ahead = normal_range(mean, deviation, reach, relu)
-            spread = rectified(mean, deviation) if relu else (mean, deviation)
-        elif isinstance(step, Flatten):
-            each = int(np.prod(shape[1:]))
-            spread = np.repeat(spread[0], each), np.repeat(spread[1], each)
-        shape = step.output_shape(shape)
-    return found
+    inputs = expected_inputs(network, expected_outputs(network))
+    return {name: values.range(reach) for name, values in inputs.items()}
 
 
 def synthetic_data(network: Network, setting: Setting) -> Iterator[Stage]:
     """Clip by synthetic images in place of the calibration images: no data are needed."""
-    for at in synthetic_images(network, setting.seed, IMAGES, STEPS):
+    for at in synthesis(network, setting):
         plan = _calibrated(network, setting, at.images) if at.done == at.total else None
         yield Stage(at.done, at.total, "images", plan, at.loss)
 
@@ -138,6 +125,11 @@ def ranges_from_batch_norm(network: Network, setting: Setting) -> Iterator[Stage
             activation = fit(np.zeros((1, *network.layers()[name].input_shape), np.float32), spec)
         layers[name] = LayerPlan(setting.weight, activation)
     yield Stage(1, 1, "ranges", network.freeze(QuantizationPlan(layers)))
+
+
+def synthesis(network: Network, setting: Setting) -> Iterator[Synthesis]:
+    """Make as many images as methods take, by the setting's seed."""
+    return synthetic_images(network, setting.seed, IMAGES, STEPS)
 
 
 def _calibrated(network: Network, setting: Setting, images: Float32Array) -> QuantizationPlan:
@@ -170,13 +162,3 @@ class _Statistics:
                 break
             x = ((x - mean[:, None, None]) * factor[:, None, None] + beta[:, None, None]).relu()
         return found
-
-
-def _outputs(network: Network, step: Weighted, spread: tuple[Float64Array, Float64Array]) -> tuple[Float64Array, ...]:
-    """Return mean and deviation of each channel of what a step gives before its ReLU."""
-    norm = network.batch_norms().get(step.name)
-    if norm is not None:
-        return norm.beta.astype(np.float64), np.abs(norm.gamma).astype(np.float64)
-    weight = network.weight(step.name).astype(np.float64)
-    weight = weight.reshape(len(weight), -1)
-    return weight @ spread[0] + network.bias(step.name), np.sqrt(weight**2 @ spread[1] ** 2)

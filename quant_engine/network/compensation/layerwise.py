@@ -50,7 +50,7 @@ def corrected(network: Network, setting: Setting) -> Iterator[Stage]:
     """
 
     def choose(visit: Visit, plan: LayerPlan) -> Iterator[Found]:
-        yield replace(plan, bias=_corrected_bias(visit, _rounded(visit, plan))), None
+        yield replace(plan, bias=_corrected_bias(visit, rounded_weight(plan, visit.weight))), None
 
     return layer_by_layer(network, setting, choose)
 
@@ -112,9 +112,9 @@ def _corrected_bias(visit: Visit, weight: Float32Array) -> Float32Array:
     return visit.bias + bias_correction(visit.weight, weight, visit.means(visit.x), visit.means(visit.x_hat))
 
 
-def _rounded(visit: Visit, plan: LayerPlan) -> Float32Array:
-    """Return the weight that a fitted plan gives a layer, (out, in)."""
+def rounded_weight(plan: LayerPlan, weight: Float32Array) -> Float32Array:
+    """Return what a fitted plan makes of a layer's weight, (out, in)."""
     if isinstance(plan.weight, QuantizedTensor):
         return plan.weight.dequantize()
     assert isinstance(plan.weight, Quantizer)  # the plan is frozen, and no layer is left out
-    return plan.weight.fake_quantize(visit.weight)
+    return plan.weight.fake_quantize(weight)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from quant_engine.compensation.learned_step import Rule
 from quant_engine.compensation.training import Schedule, distil
 from quant_engine.network.compensation.rounding import uniform_plan
 from quant_engine.network.compensation.stages import Setting, Stage
-from quant_engine.network.compensation.trainee import Trainee, refuse_untrainable
+from quant_engine.network.compensation.trainee import Trainee, refuse_untrainable, with_first_steps
 from quant_engine.network.effects import effect
 from quant_engine.network.network import Network
 from quant_engine.plan import QuantizationPlan
 
+Start = Literal["ranges", "LSQ"]
 EPOCHS = 12
 RATES = {2: 2e-3, 3: 5e-4}  # by the bits of weights
 RATE = 2e-4  # of more bits
@@ -27,14 +29,20 @@ def usual_schedule(setting: Setting) -> Schedule:
     return Schedule(EPOCHS, rate=RATES.get(setting.weight.format.bits, RATE))
 
 
-def qat(network: Network, setting: Setting, rule: Rule = "LSQ", schedule: Schedule | None = None) -> Iterator[Stage]:
+def qat(
+    network: Network,
+    setting: Setting,
+    rule: Rule = "LSQ",
+    schedule: Schedule | None = None,
+    start: Start = "ranges",
+) -> Iterator[Stage]:
     """Train weights, biases and steps of the quantized network on the training images; a stage a step.
 
-    The ranges of the setting's clipping are the start. Twice an epoch a stage brings the plan so far. Of these and of
-    the start, the last stage's plan is the one whose answers to the calibration images are nearest to those in
-    floating point (least KL divergence); test images take no part. `rule` is what steps of activations learn by.
-    `schedule` is `usual_schedule` unless given. With the same seed and as many threads of torch (they order its sums)
-    the plan is the same to the bit.
+    The ranges of the setting's clipping are the start, or LSQ's own first steps (`with_first_steps`). Twice an epoch a
+    stage brings the plan so far. Of these and of the start, the last stage's plan is the one whose answers to the
+    calibration images are nearest to those in floating point (least KL divergence); test images take no part. `rule` is
+    what steps of activations learn by. `schedule` is `usual_schedule` unless given. With the same seed and as many
+    threads of torch (they order its sums) the plan is the same to the bit.
 
     Raises:
         QuantError: for specs whose steps cannot be learned.
@@ -45,19 +53,21 @@ def qat(network: Network, setting: Setting, rule: Rule = "LSQ", schedule: Schedu
         if spec is not None:
             refuse_untrainable(role, spec)
     schedule = schedule or usual_schedule(setting)
-    start = network.freeze(uniform_plan(network, setting))
-    trainee, teacher = Trainee(network, start, rule), Trainee(network, QuantizationPlan())
+    first = network.freeze(uniform_plan(network, setting))
+    if start == "LSQ":
+        first = with_first_steps(network, first)
+    trainee, teacher = Trainee(network, first, rule), Trainee(network, QuantizationPlan())
     images, labels = network.data("calibration")
     wanted = teacher.answers(images)
 
     def divergence() -> float:
         return effect(wanted, trainee.answers(images), labels).divergence
 
-    best, least = start, divergence()
+    best, least = first, divergence()
     training = torch.from_numpy(network.data("training")[0])
     total = schedule.steps(len(training))
     half = max(total // (2 * schedule.epochs), 1)
-    yield Stage(0, total, "ranges", start)
+    yield Stage(0, total, "ranges", first)
     generator = torch.Generator().manual_seed(setting.seed)
     for step, loss in enumerate(
         distil(trainee.logits, teacher.logits, trainee.trained, training, generator, schedule), 1

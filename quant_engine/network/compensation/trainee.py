@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quant_engine.compensation.learned_step import Rule, fake_quantize, gradient_factor, scale_gradient
+from quant_engine.compensation.learned_step import Rule, fake_quantize, gradient_factor, initial_step, scale_gradient
 from quant_engine.errors import QuantError
 from quant_engine.formats import IntFormat
 from quant_engine.inputs import Float32Array
@@ -62,8 +63,8 @@ class Trainee:
     """A network under a frozen plan, every layer's weight, bias and steps to be trained.
 
     BatchNorm stays folded: what is trained are the folded weight and the bias, so that what is quantized in training is
-    what is quantized afterwards (Jacob et al. 2018, section 3.2) and no statistics are left to drift (Krishnamoorthi
-    2018, section 3.2.2, freezes them for the same reason).
+    what is quantized afterwards (Jacob et al. 2018) and no statistics are left to drift (Krishnamoorthi 2018 freezes
+    them for the same reason).
     """
 
     def __init__(self, network: Network, plan: QuantizationPlan, rule: Rule = "LSQ") -> None:
@@ -131,6 +132,32 @@ class Trainee:
         weight = self._weight_ranges[name].quantizer().encode(self._weights[name].detach().flatten(1).numpy())
         activation = self._input_ranges[name].quantizer() if name in self._input_ranges else None
         return LayerPlan(weight, activation, bias=self._biases[name].detach().numpy())
+
+
+def with_first_steps(network: Network, plan: QuantizationPlan) -> QuantizationPlan:
+    """Return a fitted plan with the steps that LSQ starts from, 2 · mean|v|/√Qp of each block (`initial_step`).
+
+    v are the weights, or what the layer receives from a batch of calibration images. Zero points stay, and with them
+    how many steps there are above 0, Qp.
+    """
+    layers = {}
+    for name, inputs in network.activations(list(plan.layers), stop=BATCH).items():
+        layer, weight, activation = plan[name], plan[name].weight, plan[name].activation
+        if isinstance(weight, Quantizer):
+            weight = _with_first_step(weight, network.weight(name).reshape(network.layers()[name].matrix_shape))
+        if isinstance(activation, Quantizer):
+            activation = _with_first_step(activation, inputs)
+        layers[name] = replace(layer, weight=weight, activation=activation)
+    return QuantizationPlan(layers)
+
+
+def _with_first_step(fitted: Quantizer, values: Float32Array) -> Quantizer:
+    grid = fitted.spec.granularity.blocks(values.shape)
+    blocks = np.split(grid.flatten(values), grid.offsets[1:-1])
+    highest = fitted.spec.format.qmax - grid.from_grid(fitted.zero_point)
+    steps = [initial_step(block, max(top, 1)) for block, top in zip(blocks, highest.tolist(), strict=True)]
+    found = grid.to_grid(np.array(steps, np.float32))
+    return replace(fitted, scale=np.where(found > 0, found, fitted.scale))
 
 
 def refuse_untrainable(role: str, spec: QuantizerSpec) -> None:
