@@ -115,7 +115,7 @@ GRAINS = {  # of the depthwise model's story, from the coarsest
 WAYS = {"min-max": MinMax(), "least MSE": MinMSE()}
 GRAIN_MODELS = ("fashion-depthwise",)
 COMPENSATED_WIDTHS = ((8, 8), (4, 8), (3, 8), (2, 8), (4, 4))  # bits of weights and of activations
-DRAWN = ("AdaRound", "synthetic data", "Gaussian data", "QAT", "QAT with PACT")  # methods that draw at random
+DRAWN = ("AdaRound", "synthetic data", "Gaussian data", "DFQ, synthetic data", "QAT", "QAT with PACT")
 SEEDS = (0, 1, 2)
 
 

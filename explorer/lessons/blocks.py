@@ -130,10 +130,11 @@ def _caption(subject: Subject, sight: Sight, edited: bool) -> str:
 
 def _window(found: Blocks, block: int) -> tuple[slice, slice]:
     """Return the part of the matrix that is in sight: all of it, or the screenful that holds the block."""
-    return tuple(  # type: ignore[return-value]
+    rows, columns = (
         slice(start := where.start // most * most, min(start + most, size))
         for where, most, size in zip(found.grid.slices(block), (MOST_ROWS, MOST_COLUMNS), found.grid.shape, strict=True)
     )
+    return rows, columns
 
 
 def _sight(found: Blocks, block: int, edits: grain.Edits, seen: tuple[slice, slice], names: tuple[str, str]) -> Sight:
