@@ -189,7 +189,7 @@ def test_training_wins_back_accuracy_and_never_ends_below_its_start(network):
 
 @pytest.mark.parametrize("granularity", [qe.PerTensor(), qe.PerChannel(1)], ids=["a tensor", "a channel"])
 def test_training_may_start_from_lsqs_own_steps(network, granularity):
-    setting = Setting(WEIGHT, replace(INPUT, granularity=granularity))
+    setting = Setting(WEIGHT, replace(INPUT, granularity=granularity, clipping=qe.MinMax()))
     plan = next(qat(network, setting, schedule=SHORT, start="LSQ")).plan
     for name, inputs in network.activations(stop=BATCH).items():
         weight, activation = plan[name].weight, plan[name].activation
