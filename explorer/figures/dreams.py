@@ -57,14 +57,14 @@ def images_figure(images: Images, columns: int, ends: tuple[float, float], canva
         "showscale": False,
         "hovertemplate": "pixel %{z}<extra></extra>",
     }
-    square = {**theme.axis(""), "visible": False, "constrain": "domain"}
+    hidden = {**theme.axis(""), "visible": False}
     return theme.figure(
         [trace],
         BOARD_HEIGHT,
         canvas,
         margin={"l": 0, "r": 0, "t": 4, "b": 4},
-        xaxis=square,
-        yaxis={**square, "autorange": "reversed", "scaleanchor": "x"},
+        xaxis=hidden,
+        yaxis={**hidden, "autorange": "reversed", "scaleanchor": "x"},
         plot_bgcolor="rgba(0,0,0,0)",
     )
 

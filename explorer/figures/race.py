@@ -19,7 +19,7 @@ LANE_HEIGHT = 36
 AROUND = 84  # pixels above and below the lanes
 LABEL_WIDTH = 0.05  # of the axis: half a number, and room beside it
 WAY_HEIGHT = 300
-DASHES = ("solid", "dash", "dot", "dashdot")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
 COLORS = (theme.QUANTIZED, theme.ERROR, theme.ORIGINAL, theme.NEUTRAL)
 
@@ -196,7 +196,8 @@ def _interval(found: Accuracy) -> str:
 
 
 def _way(lane: Lane, number: int) -> Trace:
-    color = COLORS[number % len(COLORS)]
+    turned = number + number // len(SYMBOLS)  # so that lanes far apart differ in more than their dashes
+    color = COLORS[turned % len(COLORS)]
     return {
         "type": "scatter",
         "name": lane.title,
@@ -204,6 +205,6 @@ def _way(lane: Lane, number: int) -> Trace:
         "y": [100 * found.value for _, found in lane.found],
         "mode": "lines+markers",
         "line": {"color": color, "width": 2, "dash": DASHES[number // len(COLORS) % len(DASHES)]},
-        "marker": {"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 7, "color": color},
+        "marker": {"symbol": SYMBOLS[turned % len(SYMBOLS)], "size": 7, "color": color},
         "hovertemplate": "%{y:.1f} % after %{x:.1f} s<extra>" + lane.title + "</extra>",
     }

@@ -53,10 +53,14 @@ def laboratory(bench: Bench) -> Scene:
     widths = None if activations == FLOAT else int(activations.split()[0])
     setting = setting_of(bits, widths, shared)
     hidden = DATA_FREE if bench.asking else ()
-    raced = race_laboratory(bench.model, setting, bench.predicted, hidden)
-    method = moves.moves_laboratory(raced, bench.layer, bench.predicted, hidden)
-    stepped = gradients.gradients_laboratory(bench.model, bench.layer, bits)
-    dreams.dreams_laboratory(bench.model, bench.layer)
+    with st.container():  # one for each part, so that none is drawn in another's place when those before it grow
+        raced = race_laboratory(bench.model, setting, bench.predicted, hidden)
+    with st.container():
+        method = moves.moves_laboratory(raced, bench.layer, bench.predicted, hidden)
+    with st.container():
+        stepped = gradients.gradients_laboratory(bench.model, bench.layer, bits)
+    with st.container():
+        dreams.dreams_laboratory(bench.model, bench.layer)
     lost = lost_of(raced, bench.layer) if bench.writing else None
     shown = Compensated(raced, bench.layer, stepped, method, lost)
     return Scene(bench.subject, setting.weight, compensated=shown)

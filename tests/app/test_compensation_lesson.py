@@ -519,6 +519,8 @@ def test_lanes_stand_at_their_accuracies_with_intervals_and_floating_point_besid
     alone, beside = (way_figure(shown, None, CANVAS).data for shown in ([lanes[0], three], [three, three]))
     assert [len(trace.x) for trace in alone] == [3]
     assert alone[0].line == beside[1].line != beside[0].line
+    every = way_figure([three] * len(METHODS), None, CANVAS).data
+    assert len({(trace.line.color, trace.line.dash) for trace in every}) == len(METHODS)
 
 
 def test_numbers_in_the_race_are_clear_of_the_lines() -> None:
