@@ -22,7 +22,16 @@ from quant_engine.network.compensation import METHODS, Setting, compensate
 IMAGES = 6  # of 2,000 that other processors' arithmetic may decide otherwise
 IMAGES_WITH_RANGES = 20  # … where it may also move the ranges found for activations
 IMAGES_TRAINED = 40  # … where it may move every step of a training
-QUICK = ("nearest", "clipped", "bias correction", "SmoothQuant", "Gaussian data", "ranges from BatchNorm")
+QUICK = (
+    "nearest",
+    "clipped",
+    "bias correction",
+    "SmoothQuant",
+    "Gaussian data",
+    "ranges from BatchNorm",
+    "bias correction, analytic",
+    "DFQ",
+)
 SLOWER = {  # networks and bits at which methods that take longer are tried again
     "fashion-cnn": {"W2A8": ("equalization", "GPTQ", "GPTQ, asymmetric", "AdaRound", "synthetic data", "QAT")},
     "fashion-depthwise": {"W4A8": ("equalization", "AWQ", "GPTQ")},
