@@ -16,17 +16,21 @@ from quant_engine.plan import QuantizationPlan
 
 Start = Literal["ranges", "LSQ"]
 EPOCHS = 12
-RATES = {2: 2e-3, 3: 5e-4}  # by the bits of weights
-RATE = 2e-4  # of more bits
+RATE = 2e-3
+SLOWEST = 0.1  # of the rate
 
 
-def usual_schedule(setting: Setting) -> Schedule:
-    """Return the schedule for a setting: the finer the weights' steps, the slower they are trained.
+def usual_schedule(divergence: float) -> Schedule:
+    """Return the schedule for a start whose answers diverge so much (KL, nats) from those in floating point.
 
-    Fewer bits begin further from what is wanted; with more of them a rate that is right there undoes what rounding left
-    intact. Esser et al. (2020) train 8 bits at a tenth of the rate of fewer for the same reason.
+    The rate is in proportion up to one nat: what rounding has destroyed wants large steps, which would undo what it
+    left intact. Esser et al. (2020) likewise train more bits at a lower rate.
+
+    Example:
+        >>> usual_schedule(3.0).rate, usual_schedule(0.25).rate, usual_schedule(0.0).rate
+        (0.002, 0.0005, 0.0002)
     """
-    return Schedule(EPOCHS, rate=RATES.get(setting.weight.format.bits, RATE))
+    return Schedule(EPOCHS, rate=RATE * min(max(divergence, SLOWEST), 1.0))
 
 
 def qat(
@@ -41,8 +45,8 @@ def qat(
     The ranges of the setting's clipping are the start. Twice an epoch a stage brings the plan so far. Of these and of
     the start, the last stage's plan is the one whose answers to the calibration images are nearest to those in
     floating point (least KL divergence); test images take no part. `rule` is what steps of activations learn by.
-    `schedule` is `usual_schedule` unless given. With the same seed and as many threads of torch (they order its sums)
-    the plan is the same to the bit.
+    `schedule` is `usual_schedule` of the start's divergence unless given. With the same seed and as many threads of
+    torch (they order its sums) the plan is the same to the bit.
 
     `start="LSQ"` starts from the first steps of LSQ's paper (`with_first_steps`). In the plain network, with ranges of
     least squared error beside it and two seeds each, that ends no higher at W2A8 (1,830 and 1,838 of 2,000 test images,
@@ -56,7 +60,6 @@ def qat(
     for role, spec in (("weight", setting.weight), ("activation", setting.activation)):
         if spec is not None:
             refuse_untrainable(role, spec)
-    schedule = schedule or usual_schedule(setting)
     first = network.freeze(uniform_plan(network, setting))
     if start == "LSQ":
         first = with_first_steps(network, first)
@@ -68,6 +71,7 @@ def qat(
         return effect(wanted, trainee.answers(images), labels).divergence
 
     best, least = first, divergence()
+    schedule = schedule or usual_schedule(least)
     training = torch.from_numpy(network.data("training")[0])
     total = schedule.steps(len(training))
     half = max(total // (2 * schedule.epochs), 1)
