@@ -28,7 +28,8 @@ MIXED_EXPLAINED = (
 COMPENSATION_EXPLAINED = (
     "W3A8: weights of 3 bits (per channel, symmetric) and the input of every layer of 8 bits (per tensor, unsigned and "
     "asymmetric), ranges of least squared error but for “nearest”. Where a method draws at random, the mean of three "
-    "seeds stands before the least and the greatest of them. Lesson 11 says what the methods do, and races them."
+    "seeds stands before the least and the greatest of them. Around 93 % the 95 % interval is ± 1.1 points. Lesson 11 "
+    "says what the methods do, and races them."
 )
 CLIPPING_NAMES = {"MinMax": "min-max", "Percentile": "99.99th percentile", "MinMSE": "least MSE", "MinKL": "least KL"}
 
@@ -103,7 +104,7 @@ def compensation_table(results: Sequence[CompensationResult]) -> list[dict[str, 
 def compensation_surprises(results: Sequence[CompensationResult]) -> str:
     """Say which methods score less than others of which less is expected."""
     said = [
-        f"{better.bits}: {better.method} {accuracy(better.mean)} below {worse.method} {accuracy(worse.mean)}"
+        f"{better.bits}: {better.method} {100 * better.mean:.2f} % below {worse.method} {100 * worse.mean:.2f} %"
         for better, worse in broken_order(results)
     ]
     expected = "Expected is QAT ≥ AdaRound, GPTQ ≥ clipped ≥ nearest."

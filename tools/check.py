@@ -35,7 +35,7 @@ CHECKS = (
         "--cov",
         "--cov-report=term:skip-covered",
     ),
-    ("pytest", "tests/browser", "--numprocesses=2", "--dist=worksteal"),
+    ("pytest", "tests/browser", "--numprocesses=3", "--dist=worksteal"),  # they wait more than they work
     ("python", "-m", "benchmarks", "--quick"),
 )
 

@@ -249,7 +249,7 @@ def markdown(cards: dict[str, dict]) -> str:
             *_mixed(card["mixed"], network, total),
             "Compensation: every layer's weight (per channel, symmetric) and input (per tensor, unsigned, asymmetric), "
             "ranges of least squared error but for `nearest`; mean of three seeds, and the least and the greatest, "
-            "where a method draws at random:",
+            "where a method draws at random. Eight bits leave nothing to train.",
             "",
             *_compensation(model_card(name).compensation),
         ]

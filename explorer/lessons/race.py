@@ -107,10 +107,10 @@ def _body(model: str, setting: Setting, predicted: bool, hidden: tuple[str, ...]
     known = raced(model, setting)
     _starters(known, runs)
     _under_way(known, runs, predicted, hidden)
-    if known.baselines is None:
-        st.caption(said["race_baselines"])
     if not predicted:
         st.info(said["race_locked"], icon=":material/lock:")
+    elif known.baselines is None:
+        st.caption(said["race_baselines"])
     else:
         _standings(known, runs, hidden)
     if look != _looked(known):
