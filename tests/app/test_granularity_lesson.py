@@ -381,7 +381,8 @@ def test_accuracies_are_asked_for_one_after_the_other_and_are_the_networks(monke
     monkeypatch.setattr(compute, "everywhere", everywhere)
     monkeypatch.setattr(compute, "jobs", functools.cache(Jobs))
     monkeypatch.setattr(rungs.st, "session_state", {})
-    here = Bench(tensors.subject("weights", "fashion-cnn", "fc2"), None, CANVAS, True, False, {}, "fashion-cnn", "fc2")
+    subject = tensors.subject("weights", "fashion-cnn", "fc2")
+    here = Bench(subject, None, CANVAS, True, False, False, {}, "fashion-cnn", "fc2")
     spec = QuantizerSpec(INT4)
     assert rungs._measured(here, spec) == ({}, 0.0)
     assert asked == [None]
