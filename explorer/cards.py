@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from explorer.notation import accuracy, count
+from explorer.lessons.prose import method_words
+from explorer.notation import accuracy, count, unbroken
 from quant_engine import PerTensor, QuantizerSpec
 from quant_engine.network import LARGE, Accuracy, CompensationResult, MethodResult, ModelCard, broken_order
 
@@ -28,7 +30,7 @@ MIXED_EXPLAINED = (
 COMPENSATION_EXPLAINED = (
     "W3A8: weights of 3 bits (per channel, symmetric) and the input of every layer of 8 bits (per tensor, unsigned and "
     "asymmetric), ranges of least squared error but for “nearest”. Where a method draws at random, the mean of three "
-    "seeds stands before the least and the greatest of them (QAT with PACT, on the depthwise network: one seed). "
+    "seeds stands before the least and the greatest of them (QAT (PACT), on the depthwise network: one seed). "
     "Around 93 % the 95 % interval is ± 1.1 points. Lesson 11 says what the methods do, and races them."
 )
 CLIPPING_NAMES = {"MinMax": "min-max", "Percentile": "99.99th percentile", "MinMSE": "least MSE", "MinKL": "least KL"}
@@ -88,16 +90,21 @@ def mixed_table(card: ModelCard) -> list[dict[str, str]]:
     return records
 
 
+def titled(results: Sequence[CompensationResult]) -> list[CompensationResult]:
+    """Return the results with the methods called as lesson 11 calls them."""
+    return [replace(result, method=method_words(result.method).title) for result in results]
+
+
 def compensation_table(results: Sequence[CompensationResult]) -> list[dict[str, str]]:
     """Return one record for each method, with a cell for each pair of widths."""
     records: dict[str, dict[str, str]] = {}
     widths = dict.fromkeys((result.bits for result in results), "–")
-    for result in results:
+    for result in titled(results):
         cell = accuracy(result.mean)
         if len(result.accuracies) > 1:
             low, high = result.spread
             cell += f" ({accuracy(low)} – {accuracy(high)})"
-        records.setdefault(result.method, {"method": result.method, **widths})[result.bits] = cell
+        records.setdefault(result.method, {"method": unbroken(result.method), **widths})[result.bits] = unbroken(cell)
     return list(records.values())
 
 
@@ -105,9 +112,9 @@ def compensation_surprises(results: Sequence[CompensationResult]) -> str:
     """Say which methods score less than others of which less is expected."""
     said = [
         f"{better.bits}: {better.method} {100 * better.mean:.2f} % below {worse.method} {100 * worse.mean:.2f} %"
-        for better, worse in broken_order(results)
+        for better, worse in map(titled, broken_order(results))
     ]
-    expected = "Expected is QAT ≥ AdaRound, GPTQ ≥ clipped ≥ nearest."
+    expected = "Expected is QAT (LSQ) ≥ AdaRound, GPTQ ≥ clipped ≥ nearest."
     return f"{expected} Measured against it: {'; '.join(said)}." if said else f"{expected} It holds everywhere here."
 
 

@@ -27,6 +27,15 @@ def short(value: float, digits: int = 3) -> str:
     return text.replace("-", MINUS)
 
 
+def unbroken(text: str) -> str:
+    """Keep a text on one line: a table too wide for its window then scrolls, and no cell is a letter wide.
+
+    >>> unbroken("93.8 %") == "93.8\u00a0%"
+    True
+    """
+    return text.replace(" ", "\u00a0")
+
+
 def latex(value: float, digits: int = 4) -> str:
     r"""Write a number for LaTeX.
 

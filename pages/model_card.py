@@ -15,6 +15,7 @@ from explorer.cards import (
     compensation_table,
     methods_table,
     mixed_table,
+    titled,
 )
 from explorer.figures.card import (
     card_figure,
@@ -71,14 +72,14 @@ st.table(mixed_table(card))
 st.subheader("Compensation")
 st.markdown(COMPENSATION_EXPLAINED)
 charts.show(
-    compensation_figure(card.compensation, plain, charts.canvas(model)),
+    compensation_figure(titled(card.compensation), plain, charts.canvas(model)),
     "compensation_figure",
-    describe_compensation(card.compensation),
+    describe_compensation(titled(card.compensation)),
 )
 st.table(compensation_table(card.compensation))
 st.markdown(compensation_surprises(card.compensation))
 st.caption(
-    "Measured by tools/write_card.py on the committed weights; tests evaluate every cell again, and of compensation "
-    "those that take seconds. The playground shows the same numbers under “Every layer so”. Data: Fashion-MNIST, "
-    "© 2017 Zalando SE, MIT License."
+    "Measured by tools/write_card.py on the committed weights; tests evaluate every cell again, of compensation "
+    "those of quick methods and some others. The playground shows the same numbers under “Every layer so”. "
+    "Data: Fashion-MNIST, © 2017 Zalando SE, MIT License."
 )

@@ -80,7 +80,10 @@ def compensation_figure(results: Sequence[CompensationResult], plain: Accuracy, 
     methods = list(dict.fromkeys(result.method for result in results))
     reached = [plain.value, *(result.spread[1] for result in results)]
     return theme.figure(
-        [_seeds(bits, [result for result in results if result.bits == bits]) for bits in WIDTHS],
+        [
+            _upright(plain, methods),
+            *(_seeds(bits, [result for result in results if result.bits == bits]) for bits in WIDTHS),
+        ],
         LANE_HEIGHT * len(methods) + 110,
         canvas,
         xaxis=error_rate.axis("accuracy, %", 0.0, max(map(place, reached)) + MARGIN),
@@ -91,7 +94,6 @@ def compensation_figure(results: Sequence[CompensationResult], plain: Accuracy, 
             showgrid=True,
             gridcolor="rgba(123, 135, 148, 0.25)",
         ),
-        shapes=[{**_line_at(place(plain.value), "x"), "yref": "paper", "y0": 0, "y1": 1}],
         margin={**theme.MARGIN, "l": 152, "b": 52, "t": 34},
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"},
@@ -102,6 +104,19 @@ def describe_compensation(results: Sequence[CompensationResult]) -> str:
     """Say in words what the figure shows."""
     said = "; ".join(f"{result.method} {accuracy(result.mean)}" for result in results if result.bits == "W3A8")
     return f"Accuracy of every compensating method at every pair of widths. At W3A8: {said}."
+
+
+def _upright(plain: Accuracy, methods: Sequence[str]) -> theme.Trace:
+    """Return the dashed line of floating point through all lanes."""
+    return {
+        "type": "scatter",
+        "name": f"float32 {accuracy(plain.value)}",
+        "x": [place(plain.value)] * 2,
+        "y": [methods[0], methods[-1]],
+        "mode": "lines",
+        "line": {"color": theme.NEUTRAL, "dash": "dash", "width": 1},
+        "hoverinfo": "skip",
+    }
 
 
 def _seeds(bits: str, results: Sequence[CompensationResult]) -> theme.Trace:
@@ -139,17 +154,13 @@ def _numbers(bits: Sequence[float], level: Sequence[float]) -> list[str]:
 def _float32_line(plain: Accuracy, x: float, side: str) -> theme.Layout:
     """Return a dashed line at the accuracy of floating point, named at one side."""
     level = 100 * plain.value
+    line = {"color": theme.NEUTRAL, "dash": "dash", "width": 1}
     text = f"float32 {accuracy(plain.value)}"
     place = {"xref": "paper", "xanchor": side, "yanchor": "bottom"}
     return {
-        "shapes": [{**_line_at(level, "y"), "xref": "paper", "x0": 0, "x1": 1}],
+        "shapes": [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level, "line": line}],
         "annotations": [parts.note(text, x, level, theme.NEUTRAL, **place)],
     }
-
-
-def _line_at(level: float, axis: str) -> theme.Layout:
-    line = {"color": theme.NEUTRAL, "dash": "dash", "width": 1}
-    return {"type": "line", f"{axis}0": level, f"{axis}1": level, "line": line}
 
 
 def describe_methods(methods: Mapping[str, MethodResult], kind: str = "number formats of about four bits") -> str:

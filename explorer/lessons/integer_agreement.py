@@ -14,14 +14,13 @@ from explorer.lessons import watching
 from explorer.lessons.integer_pixel import WORD, WORDS, plan_of, program_of
 from explorer.lessons.parts import numbers
 from explorer.lessons.prose import read_words
-from explorer.notation import MINUS, accuracy, count, short
+from explorer.notation import MINUS, accuracy, count, short, unbroken
 from explorer.slices import Sliced
 from quant_engine.network import Accuracy
 from quant_engine.network.integer_only import WAYS, Agreement, Difference, agreeing, integer_accuracy
 
 NAME = "formats_int_run"
 MOST_LISTED = 25
-UNBROKEN = "\u00a0"
 AT_ONCE = 200  # images, after which `agreeing` tells what it has found
 
 
@@ -143,4 +142,4 @@ def difference_row(agreement: Agreement, difference: Difference) -> dict[str, st
         words["column_codes"]: " → ".join(str(code) for code in difference.codes),
         words["column_cause"]: ", ".join(f"{words[f'cause_{cause}']} {count(n)}" for cause, n in difference.causes),
     }
-    return {name: cell.replace(" ", UNBROKEN) for name, cell in row.items()}
+    return {name: unbroken(cell) for name, cell in row.items()}

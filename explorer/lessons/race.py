@@ -21,7 +21,7 @@ from explorer.jobs import SupersededError
 from explorer.lessons.laps import CLIPPED, NEAREST, Baselines, Lap, accuracy_of, baselines, key_of, laps
 from explorer.lessons.prose import method_words, read_prose
 from explorer.lessons.raced import SLOW, SLUG, Entry, Raced, contestants
-from explorer.notation import accuracy, count, share, short
+from explorer.notation import accuracy, count, share, short, unbroken
 from explorer.races import Run, Runs
 from quant_engine import QuantError, QuantizationPlan
 from quant_engine.network.compensation import METHODS, Setting
@@ -268,15 +268,15 @@ def _row(known: Raced, method: str, hidden: bool) -> dict[str, str]:
     found, moved = accuracy_of(lap), known.moved(method)
     low, high = (accuracy(end) for end in found.interval)
     back = known.baselines.regained(found) if known.baselines else None
-    numbers = {
+    row = {
         said["column_method"]: _title(method),
         said["column_accuracy"]: UNKNOWN if hidden else f"{accuracy(found.value)} ({low} – {high})",
         said["column_back"]: UNKNOWN if hidden else "" if back is None or method == NEAREST else share(back),
         said["column_moved"]: "" if moved is None else share(moved),
         said["column_seconds"]: "" if method in (NEAREST, CLIPPED) else short(lap.seconds, 2),
+        said["column_needs"]: method_words(method).needs,
     }
-    unbroken = {column: text.replace(" ", "\u00a0") for column, text in numbers.items()}  # a phone scrolls the table
-    return {**unbroken, said["column_needs"]: method_words(method).needs}
+    return {column: unbroken(text) for column, text in row.items()}
 
 
 def _download(known: Raced) -> None:
