@@ -1,7 +1,8 @@
 """Long work on threads of its own, watched while it goes on and stopped when nobody wants it any more.
 
-A run works off a generator, one item at a time, and may be cancelled between two of them. All sessions share a few
-lanes, and one more for what is quick. Each session has its runs; one that goes away has them cancelled.
+A run works off a generator, one item at a time, and may be cancelled between two of them; started again, it goes on
+from there. All sessions share a few lanes, and one more for what is quick. Each session has its runs; one that goes
+away has them cancelled.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ class Run:
     def __init__(self, owner: str, work: Work, quick: bool = False) -> None:
         """Keep the work; whoever has a lane free calls `carry_out`."""
         self.owner, self.quick = owner, quick
-        self._work = work
+        self._generator = work()
         self._lock = threading.Lock()
-        self._stop = threading.Event()
+        self._stop = False
         self._state: State = "waiting"
         self._items: list[Any] = []
         self._error: Exception | None = None
         self._begun: float | None = None
-        self._ended: float | None = None
+        self._spent = 0.0
 
     @property
     def state(self) -> State:
@@ -48,7 +49,8 @@ class Run:
     @property
     def stopping(self) -> bool:
         """Whether it was cancelled in the middle of an item, which it still finishes."""
-        return self._stop.is_set() and self.state == "running"
+        with self._lock:
+            return self._stop and self._state == "running"
 
     @property
     def items(self) -> tuple[Any, ...]:
@@ -70,48 +72,60 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long it has been under way."""
+        """How long it has been under way, without the time for which it was cancelled."""
         with self._lock:
-            if self._begun is None:
-                return 0.0
-            return (time.monotonic() if self._ended is None else self._ended) - self._begun
+            return self._spent + (0.0 if self._begun is None else time.monotonic() - self._begun)
 
     def cancel(self) -> None:
-        """Let the run end as soon as it can; one that still waits ends at once, one that has ended stays as it is."""
-        self._stop.set()
+        """Let the run stop as soon as it can; one that still waits stops at once, one that has ended stays as it is."""
         with self._lock:
+            self._stop = True
             if self._state == "waiting":
                 self._state = "cancelled"
 
+    def go_on(self) -> bool:
+        """Take a cancellation back, and say whether the run has to wait for a lane again."""
+        with self._lock:
+            self._stop = False
+            if self._state != "cancelled":
+                return False
+            self._state = "waiting"
+            return True
+
     def carry_out(self) -> None:
-        """Work the generator off, and close it whichever way it ends; nothing is done for a run cancelled before."""
+        """Work the generator off until it ends or is cancelled; nothing is done for a run cancelled before."""
         with self._lock:
             if self._state != "waiting":
                 return
             self._state, self._begun = "running", time.monotonic()
-        ended: State = "failed"
-        try:
-            ended = self._exhaust()
-        except Exception as error:  # whatever it is, the one who watches the run is told
+        while not self._stopped():
+            try:
+                item = next(self._generator)
+            except StopIteration:
+                self._end("done")
+                return
+            except Exception as error:  # whatever it is, the one who watches the run is told
+                self._end("failed", error)
+                return
             with self._lock:
-                self._error = error
-        finally:
-            with self._lock:
-                self._state, self._ended = ended, time.monotonic()
+                self._items.append(item)
 
-    def _exhaust(self) -> State:
-        items = self._work()
-        try:
-            while not self._stop.is_set():
-                try:
-                    item = next(items)
-                except StopIteration:
-                    return "done"
-                with self._lock:
-                    self._items.append(item)
-            return "cancelled"
-        finally:
-            items.close()
+    def _stopped(self) -> bool:
+        with self._lock:
+            stop = self._stop
+            if stop:
+                self._leave("cancelled")
+            return stop
+
+    def _end(self, state: State, error: Exception | None = None) -> None:
+        with self._lock:
+            self._error = error
+            self._leave(state)
+
+    def _leave(self, state: State) -> None:
+        """Stop the clock in a state (the lock is held)."""
+        assert self._begun is not None
+        self._state, self._spent, self._begun = state, self._spent + time.monotonic() - self._begun, None
 
 
 class Lanes:
@@ -131,7 +145,8 @@ class Lanes:
     def enter(self, run: Run) -> None:
         """Let a run go on as soon as it is its turn."""
         with self._lock:
-            self._waiting.append(run)
+            if run not in self._waiting:  # cancelled and taken back before its turn came
+                self._waiting.append(run)
             self._fill()
 
     def _fill(self) -> None:
@@ -175,11 +190,16 @@ class Runs:
         self._runs: dict[Hashable, Run] = {}
 
     def start(self, key: Hashable, work: Work, quick: bool = False) -> Run:
-        """Return the run of a key, begun anew unless it is under way or done."""
+        """Return the run of a key: a new one, one that goes on if it was cancelled, or the one under way or done.
+
+        What has failed is begun anew.
+        """
         with self._lock:
             found = self._runs.get(key)
-            if found is None or found.state in ("cancelled", "failed") or found.stopping:
+            if found is None or found.state == "failed":
                 found = self._runs[key] = Run(self.owner, work, quick)
+                self._lanes.enter(found)
+            elif found.go_on():
                 self._lanes.enter(found)
             return found
 

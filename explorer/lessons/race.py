@@ -29,6 +29,12 @@ from quant_engine.network.compensation import METHODS, Setting
 OWNER_KEY = f"{SLUG}_baselines_owner"
 LOOK = 0.5  # seconds between two looks at what is under way
 UNKNOWN = "?"
+ICONS = {
+    "waiting": ":material/hourglass:",
+    "running": ":material/hourglass:",
+    "done": ":material/check:",
+    "cancelled": ":material/resume:",
+}  # of a method's button, by the state of its run
 
 
 # --- what runs --------------------------------------------------------------------------------------------------------
@@ -128,9 +134,7 @@ def _starters(known: Raced, runs: Runs) -> None:
             st.button(
                 method_words(method).title,
                 key=f"{SLUG}_start_{method}",
-                icon={"done": ":material/check:"}.get(
-                    state, ":material/hourglass:" if busy else ":material/play_arrow:"
-                ),
+                icon=ICONS.get(state, ":material/play_arrow:"),
                 disabled=busy or state == "done",
                 help=method_words(method).does,
                 on_click=start,
@@ -141,7 +145,8 @@ def _starters(known: Raced, runs: Runs) -> None:
             st.markdown(said["method_line"].format(**asdict(method_words(method))))
     fast = [method for method in contestants() if method not in SLOW]
     with st.container(horizontal=True, gap="small"):
-        started = {method for method in fast if runs.get(Entry(known.model, known.setting, method))}
+        begun = {method: runs.get(Entry(known.model, known.setting, method)) for method in fast}
+        started = {method for method, run in begun.items() if run is not None and run.state != "cancelled"}
         st.button(
             said["start_fast"],
             key=f"{SLUG}_start_fast",

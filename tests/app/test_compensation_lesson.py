@@ -158,7 +158,7 @@ def test_a_method_runs_while_the_page_answers_and_its_result_stays(method: Stepw
     assert network.evaluate() == plain.evaluate()
 
 
-def test_a_cancelled_method_closes_and_leaves_the_page_as_it_was(method: Stepwise) -> None:
+def test_a_cancelled_method_leaves_the_page_as_it_was_and_goes_on_when_it_is_started_again(method: Stepwise) -> None:
     at = open_lesson(activations="float32")
     press(at, "start_AdaRound")
     method.turns.release(1)
@@ -167,11 +167,17 @@ def test_a_cancelled_method_closes_and_leaves_the_page_as_it_was(method: Stepwis
     until(at, "AdaRound (W3A32, channel) · step 0: 1 of 3")
     press(at, "cancel_all")
     method.turns.release(1)
-    assert method.closed.wait(LIMIT)
     change(at, bits=3)
+    end = time.monotonic() + LIMIT
+    while not at.button(key="compensation_cancel_all").disabled:
+        assert time.monotonic() < end
+        change(at)
     assert not any("AdaRound ·" in said for said in said_on(at))
-    assert not at.button(key="compensation_start_AdaRound").disabled
-    assert at.button(key="compensation_cancel_all").disabled
+    press(at, "start_AdaRound")
+    until(at, "AdaRound · step 1: 2 of 3")
+    method.turns.release(1)
+    assert method.closed.wait(LIMIT)
+    assert method.begun == 1
 
 
 def test_a_method_that_refuses_says_why_and_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

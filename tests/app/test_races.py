@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -63,22 +64,43 @@ def test_items_are_seen_while_the_run_goes_on_and_it_ends_as_done(lanes: Lanes) 
     assert run.seconds == taken > 0
 
 
-def test_a_cancelled_run_finishes_its_item_closes_the_generator_and_keeps_what_there_was(lanes: Lanes) -> None:
-    work = Counting()
-    run = Runs("a", lanes).start("key", work)
+def test_a_cancelled_run_finishes_its_item_and_goes_on_from_there_when_it_is_started_again(lanes: Lanes) -> None:
+    work, runs = Counting(5), Runs("a", lanes)
+    run = runs.start("key", work)
     work.release(2)
     wait_until(lambda: len(run.items) == 2)
     run.cancel()
     assert run.stopping
-    assert not work.closed.is_set()
     work.release(1)
     wait_until(lambda: run.state == "cancelled")
-    assert work.closed.is_set()
     assert run.items == (0, 1, 2)
     assert not run.stopping
+    taken = run.seconds
+    time.sleep(0.01)
+    assert run.seconds == taken > 0
+    assert runs.start("key", Counting()) is run
+    work.release(2)
+    wait_until(lambda: run.state == "done")
+    assert run.items == (0, 1, 2, 3, 4)
+    assert run.seconds > taken
+    assert work.closed.is_set()
 
 
-def test_a_key_is_started_once_and_again_only_after_it_was_cancelled_or_failed(lanes: Lanes) -> None:
+def test_a_cancelled_run_that_nobody_holds_any_more_is_closed(lanes: Lanes) -> None:
+    def start_and_cancel(work: Counting) -> None:
+        run = Runs("a", lanes).start("key", work)
+        assert work.begun.wait(LIMIT)
+        run.cancel()
+        work.release(1)
+        wait_until(lambda: run.state == "cancelled")
+        assert not work.closed.is_set()
+
+    work = Counting()
+    start_and_cancel(work)
+    wait_until(lambda: gc.collect() >= 0 and work.closed.is_set())
+
+
+def test_a_key_is_started_once_and_anew_only_after_it_failed(lanes: Lanes) -> None:
     runs, work = Runs("a", lanes), Counting(1)
     first = runs.start("key", work)
     assert runs.start("key", Counting()) is first
@@ -99,18 +121,27 @@ def test_a_key_is_started_once_and_again_only_after_it_was_cancelled_or_failed(l
     wait_until(lambda: again.state == "done")
 
 
-def test_a_run_started_again_while_it_stops_is_a_new_one(lanes: Lanes) -> None:
-    runs, old, new = Runs("a", lanes), Counting(), Counting(1)
-    stopping = runs.start("key", old)
-    assert old.begun.wait(LIMIT)
-    stopping.cancel()
-    again = runs.start("key", new)
-    assert again is not stopping
-    new.release(1)
-    wait_until(lambda: again.state == "done")
-    assert stopping.state == "running"
-    old.release(1)
-    wait_until(lambda: stopping.state == "cancelled")
+def test_a_run_started_again_while_it_stops_does_not_stop(lanes: Lanes) -> None:
+    runs, work = Runs("a", lanes), Counting(2)
+    run = runs.start("key", work)
+    assert work.begun.wait(LIMIT)
+    run.cancel()
+    assert runs.start("key", Counting()) is run
+    assert not run.stopping
+    work.release(2)
+    wait_until(lambda: run.state == "done")
+
+
+def test_a_run_cancelled_and_taken_back_while_it_waits_has_its_turn_once(lanes: Lanes) -> None:
+    runs, works = Runs("a", lanes), [Counting(1) for _ in range(3)]
+    *_, last = (runs.start(number, work) for number, work in enumerate(works))
+    last.cancel()
+    assert runs.start(2, Counting()) is last
+    assert last.state == "waiting"
+    for work in works:
+        work.release(1)
+    wait_until(lambda: not runs.active())
+    assert last.items == (0,)
 
 
 def test_more_runs_than_lanes_wait_and_a_waiting_one_can_be_cancelled(lanes: Lanes) -> None:

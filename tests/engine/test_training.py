@@ -240,6 +240,19 @@ def test_two_threads_that_train_at_once_do_not_disturb_each_other(network):
     assert torch.is_grad_enabled()
 
 
+def test_training_that_waits_and_goes_on_in_another_thread_learns_the_same(network):
+    setting = Setting(WEIGHT, INPUT)
+    whole = [*qat(network, setting, schedule=SHORT)][-1].plan
+    stages, found = qat(network, setting, schedule=SHORT), []
+    for _ in range(4):
+        next(stages)
+    list(qat(network, Setting(WEIGHT, INPUT, 1), schedule=SHORT))  # another one meanwhile
+    rest = threading.Thread(target=lambda: found.extend(stages))
+    rest.start()
+    rest.join()
+    assert codes(found[-1].plan) == codes(whole)
+
+
 def test_stopping_half_way_leaves_the_network_as_it_was(network):
     before = network.logits(None, "calibration")
     weights = {name: network.weight(name).copy() for name in network.layers()}
