@@ -24,8 +24,7 @@ def usual_schedule(divergence: float) -> Schedule:
     """Return the schedule for a start whose answers diverge so much (KL, nats) from those in floating point.
 
     The rate is in proportion up to one nat: what rounding has destroyed wants large steps, which would undo what it
-    left intact. (Esser et al. 2020, too, train 8 bits at a lower rate than fewer.) The rule was found on
-    the built-in networks, with an eye on their test images.
+    left intact. The rule was found on the built-in networks, with an eye on their test images.
 
     Example:
         >>> usual_schedule(3.0).rate, usual_schedule(0.25).rate, usual_schedule(0.0).rate
