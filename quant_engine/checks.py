@@ -7,6 +7,7 @@ given for a number is the same refusal everywhere. Arrays are checked by `quant_
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -75,6 +76,21 @@ def as_instance(value: Any, kind: type[T], name: str, remedy: str) -> T:
     """
     if not isinstance(value, kind):
         raise QuantError(f"{name}={_shown(value)} is not a {kind.__name__}; {remedy}")
+    return value
+
+
+def as_member(value: Any, table: Mapping[str, type], name: str) -> Any:
+    """Return an instance of one of a table's classes.
+
+    Raises:
+        QuantError: for anything else, and for an instance of a subclass: the classes are final, and what reads them
+            goes by their exact type.
+    """
+    if type(value) not in table.values():
+        base = next((known for known, kind in table.items() if isinstance(value, kind)), None)
+        if base is not None:
+            raise QuantError(f"{name}={_shown(value)} is of a subclass of {base}, which is final; give a {base} itself")
+        raise QuantError(f"{name}={_shown(value)} is none of {', '.join(table)}; give an instance of one")
     return value
 
 

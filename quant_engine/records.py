@@ -7,6 +7,7 @@ added later, with a default that keeps the old meaning, changes no stored record
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, ClassVar, Self
@@ -17,13 +18,13 @@ SCHEMA = 1
 
 
 class Record:
-    """Base of every frozen dataclass that is stored; a subclass is known by its name."""
+    """Base of every frozen dataclass that is stored, by the name of its class; a name belongs to its first class."""
 
-    _classes: ClassVar[dict[str, type[Record]]] = {}
+    _classes: ClassVar[dict[str, type[Any]]] = {}
 
     def __init_subclass__(cls) -> None:
-        """Remember the class for reading."""
-        Record._classes[cls.__name__] = cls
+        """Remember the class for reading, unless another one has its name."""
+        Record._classes.setdefault(cls.__name__, cls)
 
     def to_json(self) -> str:
         """Return the canonical JSON text, with its schema version.
@@ -41,10 +42,7 @@ class Record:
         Raises:
             QuantError: for text that is not such JSON, another schema or class, or values the class refuses.
         """
-        try:
-            record = json.loads(text)
-        except (ValueError, TypeError, RecursionError) as error:
-            raise QuantError(f"{str(text)[:80]!r} is not JSON: {error}") from error
+        record = parse_json(text)
         if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
             raise QuantError(f"{text[:80]!r} is not of schema {SCHEMA}; write it with to_json() of this version")
         found = from_record(record)
@@ -53,9 +51,36 @@ class Record:
         return found
 
 
+def parse_json(text: Any) -> Any:
+    """Return what a JSON text holds.
+
+    Raises:
+        QuantError: for what is not JSON, and for an object with a key twice, of which one value would be lost.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_distinct)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise QuantError(f"{str(text)[:80]!r} is not JSON: {error}") from error
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = sorted(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise QuantError(f"the key {', '.join(map(repr, twice))} occurs twice in one object; keep one")
+    return found
+
+
 def to_record(choice: Any) -> dict[str, Any]:
-    """Return a frozen dataclass as a JSON-ready mapping."""
-    record: dict[str, Any] = {"type": type(choice).__name__}
+    """Return a frozen dataclass as a JSON-ready mapping.
+
+    Raises:
+        QuantError: for a class whose name is another one's, as which it would be read.
+    """
+    name = type(choice).__name__
+    if Record._classes.get(name) is not type(choice):
+        raise QuantError(f"the name {name} of {type(choice)} is that of another record; rename the class")
+    record: dict[str, Any] = {"type": name}
     for field in fields(choice):
         value = getattr(choice, field.name)
         default = field.default if field.default_factory is MISSING else field.default_factory()
@@ -65,22 +90,34 @@ def to_record(choice: Any) -> dict[str, Any]:
 
 
 def from_record(record: Any) -> Record:
-    """Rebuild what `to_record` wrote."""
+    """Rebuild what `to_record` wrote.
+
+    Raises:
+        QuantError: for another class or fields, values the class refuses, and records nested beyond all use.
+    """
+    try:
+        found: Record = _rebuilt(record)
+        return found
+    except RecursionError as error:
+        raise QuantError("the record is nested too deeply; write it with to_json()") from error
+
+
+def _rebuilt(record: Any) -> Any:
     name = record.get("type") if isinstance(record, Mapping) else None
     kind = Record._classes.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise QuantError(f"{record!r} names no type of {', '.join(sorted(Record._classes))}")
-    unknown = set(record) - {field.name for field in fields(kind)} - {"type"}  # type: ignore[arg-type]
+        raise QuantError(f"{str(record)[:80]} names no type of {', '.join(sorted(Record._classes))}")
+    unknown = set(record) - {field.name for field in fields(kind)} - {"type"}
     if unknown:
         raise QuantError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
     values = {name: _value(value) for name, value in record.items() if name != "type"}
     try:
         return kind(**values)
     except TypeError as error:
-        raise QuantError(f"{dict(record)} is not a complete {kind.__name__}: {error}") from error
+        raise QuantError(f"{str(record)[:80]} is not a complete {kind.__name__}: {error}") from error
 
 
 def _value(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return from_record(value)
+        return _rebuilt(value)
     return tuple(value) if isinstance(value, list) else value

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,7 @@ from quant_engine.records import Record
 LIKELIER_LAPLACE = math.sqrt(math.pi / (2.0 * math.e))  # mean |x − μ| / σ below which Laplace is the likelier
 
 
+@final
 @dataclass(frozen=True)
 class ACIQ(Record):
     """The range μ ± α (or ±α, if symmetric) with the least expected error of a Gaussian or Laplace distribution.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +23,7 @@ LOGARITHM_COST = 4  # in values read
 Counter = Callable[[int, float, float], Float64Array]
 
 
+@final
 @dataclass(frozen=True)
 class MinKL(Record):
     """The range with the least Kullback–Leibler divergence of its quantized histogram from the histogram.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +20,7 @@ LARGE_BLOCK = 1 << 18  # values; from here a histogram of the block beats trying
 SEARCH_STEPS = 100  # candidates for each smaller block
 
 
+@final
 @dataclass(frozen=True)
 class MinMSE(Record):
     """The range with the least mean squared error of the quantized block."""

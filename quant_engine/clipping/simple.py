@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +16,7 @@ from quant_engine.inputs import Float64Array
 from quant_engine.records import Record
 
 
+@final
 @dataclass(frozen=True)
 class MinMax(Record):
     """The least and the greatest value."""
@@ -32,6 +34,7 @@ class MinMax(Record):
         return Objective("clipped share", "", values.share_outside(covered(ranges, format, symmetric)))
 
 
+@final
 @dataclass(frozen=True)
 class MovingAverage(Record):
     """The moving average of the extremes of batches, as observers take it: new = old + constant · (batch − old).
@@ -65,6 +68,7 @@ class MovingAverage(Record):
         return MinMax().objective(values, format, symmetric, ranges)
 
 
+@final
 @dataclass(frozen=True)
 class Percentile(Record):
     """A percentile of |x| if symmetric, else [100 − p, p] of x, interpolated linearly.
@@ -118,6 +122,7 @@ class Percentile(Record):
         return Objective("distance from the share to clip", "", apart[0] + apart[1])
 
 
+@final
 @dataclass(frozen=True)
 class FixedRange(Record):
     """A range taken as it is; floats for every block, or tuples with one value a block (row-major in the grid).

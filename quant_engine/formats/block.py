@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,7 @@ class Layout(NamedTuple):
     signed: bool = False
 
 
+@final
 @dataclass(frozen=True)
 class BlockFormat(CommonFormat, Record):
     """Runs of 32 values of the last axis, each with a float16 scale d and, in Q4_1 and Q5_1, a float16 minimum m.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from quant_engine.records import Record
 MOST_POWER_BITS = 8  # 127 powers of two, down to 2^−126: more would leave float32
 
 
+@final
 @dataclass(frozen=True)
 class Codebook(CommonFormat, Record):
     """Any ascending float32 values; a code is the number of one, from 0. Fixed, so storing it costs nothing.

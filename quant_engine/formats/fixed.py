@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from quant_engine.records import Record
 MOST_BITS = 24  # of which float32 holds every value exactly
 
 
+@final
 @dataclass(frozen=True)
 class FixedPointFormat(CommonFormat, Record):
     """Qm.n: multiples of 2^−n, of m bits before the point and n behind it, and a sign bit beside these if signed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ FLOAT32_LEAST, FLOAT32_GREATEST = -149, 128  # exponents between which every val
 SPECIALS = ("ieee", "nan", "none", "fnuz")
 
 
+@final
 @dataclass(frozen=True)
 class FloatFormat(CommonFormat, Record):
     """A sign, `exponent_bits` and `mantissa_bits`: ±2^(E − bias) · (1 + M/2^m), or ±2^(1 − bias) · M/2^m where E = 0.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from quant_engine.records import Record
 MOST_BITS = 16
 
 
+@final
 @dataclass(frozen=True)
 class IntFormat(CommonFormat, Record):
     """Consecutive integers, the codes of uniform quantization.

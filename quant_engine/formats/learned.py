@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -92,6 +92,7 @@ class ScalarCodebook(LearnedFormat):
         )
 
 
+@final
 @dataclass(frozen=True)
 class KMeans(ScalarCodebook, Record):
     """The `levels` values with the least squared error of all, for every block: the Lloyd–Max quantizer of its values.
@@ -111,6 +112,7 @@ class KMeans(ScalarCodebook, Record):
     """
 
 
+@final
 @dataclass(frozen=True)
 class Quantiles(ScalarCodebook, Record):
     """The means of `levels` equally filled parts of every block: each codeword stands for as many values.

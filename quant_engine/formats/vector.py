@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, final
 
 import numpy as np
 
@@ -71,6 +71,7 @@ class VectorFormat(LearnedFormat):
             raise QuantError(f'remainder={self.remainder!r} is unknown; choose "refuse" or "pad"')
 
 
+@final
 @dataclass(frozen=True)
 class VectorCodebook(VectorFormat, Record):
     """The `codewords` vectors that stand for all vectors of `dim` consecutive values of the last axis: k-means.
@@ -101,6 +102,7 @@ class VectorCodebook(VectorFormat, Record):
         self._check()
 
 
+@final
 @dataclass(frozen=True)
 class ProductCodebook(VectorFormat, Record):
     """As `VectorCodebook`, with vectors cut into `parts` of equal length, each with `codewords` of its own.

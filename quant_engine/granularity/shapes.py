@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, final
 
 import numpy as np
 
+from quant_engine.checks import as_member
 from quant_engine.errors import QuantError
 from quant_engine.granularity.grid import BlockGrid
 from quant_engine.records import Record
@@ -68,6 +69,7 @@ def _split(shape: tuple[int, ...], axis: int, size: int, remainder: Remainder, w
     return size if remainder == "pad" and shape[axis] else min(size, shape[axis])
 
 
+@final
 @dataclass(frozen=True)
 class PerTensor(Record):
     """One scale for all values (per layer).
@@ -82,6 +84,7 @@ class PerTensor(Record):
         return BlockGrid(shape, shape)
 
 
+@final
 @dataclass(frozen=True)
 class PerChannel(Record):
     """One scale for each index of `axis`.
@@ -107,6 +110,7 @@ class PerChannel(Record):
         return BlockGrid(shape, tuple(min(1, n) if i == axis else n for i, n in enumerate(shape)))
 
 
+@final
 @dataclass(frozen=True)
 class PerChannelGroup(Record):
     """One scale for each run of `channels` indices of `axis`.
@@ -137,6 +141,7 @@ class PerChannelGroup(Record):
         return BlockGrid(shape, block, padded=self.remainder == "pad")
 
 
+@final
 @dataclass(frozen=True)
 class PerGroup(Record):
     """One scale for each run of `size` values along `axis`, inside one index of every other axis (sub-channel).
@@ -172,6 +177,7 @@ choose a divisor of 250, or remainder="short" for a shorter last block, "pad" to
         return BlockGrid(shape, block, padded=self.remainder == "pad")
 
 
+@final
 @dataclass(frozen=True)
 class PerBlock(Record):
     """One scale for each rectangle of `rows` × `columns` values along two axes, inside one index of every other axis.
@@ -215,6 +221,7 @@ class PerBlock(Record):
         return BlockGrid(shape, tuple(block), padded=self.remainder == "pad")
 
 
+@final
 @dataclass(frozen=True)
 class PerToken(Record):
     """One scale for each row of the last axis: for activations, one a token (in a picture, one a row of pixels).
@@ -237,6 +244,7 @@ class PerToken(Record):
         return BlockGrid(shape, tuple(n if i == last else min(1, n) for i, n in enumerate(shape)))
 
 
+@final
 @dataclass(frozen=True)
 class PerSample(Record):
     """The blocks of `inner`, anew in each index of axis 0: what dynamic quantization makes of a batch.
@@ -250,8 +258,7 @@ class PerSample(Record):
 
     def __post_init__(self) -> None:
         """Check the field."""
-        if not isinstance(self.inner, tuple(GRANULARITIES.values())):
-            raise QuantError(f"inner={self.inner!r} is none of {', '.join(GRANULARITIES)}; give an instance of one")
+        as_member(self.inner, GRANULARITIES, "inner")
 
     def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
         """Return the blocks of every sample.

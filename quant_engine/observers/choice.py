@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from quant_engine.clipping import Clipping
+from quant_engine.checks import as_member
+from quant_engine.clipping import (
+    ACIQ,
+    CLIPPINGS,
+    Clipping,
+    FixedRange,
+    MinKL,
+    MinMax,
+    MinMSE,
+    MovingAverage,
+    Percentile,
+)
 from quant_engine.observers.base import Observer
 from quant_engine.observers.extremes import MinMaxObserver, MovingAverageObserver
 from quant_engine.observers.histogram import HistogramObserver
@@ -23,12 +34,15 @@ def observer_for(clipping: Clipping, bits: int = 8) -> Observer:
     The histogram has 2,048 bins, or 8 for each code of formats wider than 8 `bits`; for `MinKL`, which makes one of its
     own from it, 16 for each bin of that.
 
+    Raises:
+        QuantError: for what is not one of the clipping methods.
+
     Example:
         >>> from quant_engine import MinMSE
         >>> type(observer_for(MinMSE())).__name__
         'HistogramObserver'
     """
-    return CHOICES.get(type(clipping).__name__, _histogram)(clipping, bits)
+    return CHOICES[type(as_member(clipping, CLIPPINGS, "clipping"))](clipping, bits)
 
 
 def observer_of(spec: QuantizerSpec) -> Observer:
@@ -48,9 +62,12 @@ def _histogram(clipping: Clipping, bits: int) -> Observer:
     return HistogramObserver(max(FEWEST_BINS, BINS_A_CODE << bits))
 
 
-CHOICES: dict[str, Callable[[Any, int], Observer]] = {
-    "MinMax": lambda clipping, bits: MinMaxObserver(),
-    "MovingAverage": lambda clipping, bits: MovingAverageObserver(clipping.constant),
-    "MinKL": lambda clipping, bits: HistogramObserver(BINS_A_BIN * clipping.bins),
-    "FixedRange": lambda clipping, bits: MinMaxObserver(),  # it needs nothing
+CHOICES: dict[type, Callable[[Any, int], Observer]] = {
+    MinMax: lambda clipping, bits: MinMaxObserver(),
+    Percentile: _histogram,
+    MinMSE: _histogram,
+    MinKL: lambda clipping, bits: HistogramObserver(BINS_A_BIN * clipping.bins),
+    ACIQ: _histogram,
+    MovingAverage: lambda clipping, bits: MovingAverageObserver(clipping.constant),
+    FixedRange: lambda clipping, bits: MinMaxObserver(),  # it needs nothing
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
+from quant_engine.checks import as_member, validate_boolean
 from quant_engine.clipping import CLIPPINGS, Clipping, MinMax
 from quant_engine.errors import QuantError
 from quant_engine.formats import FORMATS, FloatFormat
@@ -15,6 +16,7 @@ from quant_engine.quantizer.storage import Storage
 from quant_engine.records import Record
 
 
+@final
 @dataclass(frozen=True)
 class QuantizerSpec(Record):
     """Format, granularity, symmetry and clipping of one quantizer.
@@ -49,17 +51,15 @@ class QuantizerSpec(Record):
     rounding: str = "nearest"
 
     def __post_init__(self) -> None:
-        """Check the fields."""
+        """Check the fields, and that nobody has derived from this class."""
+        as_member(self, {"QuantizerSpec": QuantizerSpec}, "spec")
         for name, table in (("format", FORMATS), ("granularity", GRANULARITIES), ("clipping", CLIPPINGS)):
-            value = getattr(self, name)
-            if not isinstance(value, tuple(table.values())):
-                raise QuantError(f"{name}={value!r} is none of {', '.join(table)}; give an instance of one")
-        if not isinstance(self.scale_format, FloatFormat | None):
-            raise QuantError(f"scale_format={self.scale_format!r} is no FloatFormat; give E8M0, E4M3, FP16 or None")
-        if self.rounding not in tuple(ROUNDINGS):
+            as_member(getattr(self, name), table, name)
+        if self.scale_format is not None:
+            as_member(self.scale_format, {"FloatFormat": FloatFormat}, "scale_format")
+        if not isinstance(self.rounding, str) or self.rounding not in ROUNDINGS:
             raise QuantError(f"rounding={self.rounding!r} is none of {', '.join(ROUNDINGS)}")
-        if not isinstance(self.symmetric, bool):
-            raise QuantError(f"symmetric={self.symmetric!r} is no truth value; give True or False")
+        validate_boolean(self.symmetric, "symmetric")
         object.__setattr__(self, "granularity", self.coding.granularity(self.granularity))
         self.coding.refuse(self)
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 
 import quant_engine as qe
+from quant_engine.observers import observer_for
 from quant_engine.records import Record
 from tests.engine.strategies import clippings, granularities, integer_formats, specs
 
@@ -147,6 +148,9 @@ def test_specs_are_frozen_and_hold_no_arrays(spec):
         ("", "is not JSON"),
         ("{", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
+        ("1" * 5_000, "is not JSON"),
+        ('{"schema":1,"type":"IntFormat","bits":4,"bits":8}', "'bits' occurs twice"),
+        ('{"schema":1,"type":"PerSample"' + ',"inner":{"type":"PerSample"' * 400 + "}" * 401, "nested too deeply"),
         (None, "is not JSON"),
         ("[]", "not of schema 1"),
         ('{"type":"IntFormat","bits":4}', "not of schema 1"),
@@ -176,3 +180,45 @@ def test_a_text_that_describes_nothing_is_refused_with_the_reason(text, reason):
 def test_a_text_of_another_class_is_refused_with_both_names():
     with pytest.raises(qe.QuantError, match="describes a MinMax, not a QuantizerSpec"):
         qe.QuantizerSpec.from_json(qe.MinMax().to_json())
+
+
+def derived(kind, name="Derived"):
+    return type(name, (kind,), {})
+
+
+FINAL = [choice for choice, _ in GOLDEN.values()]
+
+
+def test_an_instance_of_a_derived_class_is_refused_by_the_spec_and_not_before():
+    parts = {"format": qe.IntFormat(4), "granularity": qe.PerTensor(), "clipping": qe.MinMax()}
+    for choice in FINAL[:-1]:  # the last is the spec
+        made = derived(type(choice))(**{f.name: getattr(choice, f.name) for f in dataclasses.fields(choice) if f.init})
+        kind = type(choice).__name__
+        for part in parts:
+            with pytest.raises(qe.QuantError, match=f"{part}=.*(subclass of {kind}, which is final|is none of)"):
+                qe.QuantizerSpec(**{**parts, part: made})
+        with pytest.raises(qe.QuantError, match=r"inner=.*(is final|is none of)"):
+            qe.PerSample(made)
+        with pytest.raises(qe.QuantError, match=r"clipping=.*(is final|is none of)"):
+            observer_for(made)
+        if kind == "FloatFormat":
+            with pytest.raises(qe.QuantError, match=r"scale_format=.*subclass of FloatFormat"):
+                qe.QuantizerSpec(qe.IntFormat(4), scale_format=made)
+
+
+def test_a_class_derived_from_the_spec_is_refused():
+    with pytest.raises(qe.QuantError, match="subclass of QuantizerSpec, which is final"):
+        derived(qe.QuantizerSpec)(qe.IntFormat(4))
+
+
+def test_a_second_class_of_a_name_does_not_take_the_firsts_place():
+    for choice, text in GOLDEN.values():
+        for base in (type(choice), Record):
+            second = dataclasses.dataclass(frozen=True)(derived(base, type(choice).__name__))
+            assert type(Record.from_json(text)) is type(choice)
+            with pytest.raises(qe.QuantError, match=f"{second.__name__} of .*rename the class"):
+                Record.to_json(object.__new__(second))
+
+
+def test_every_choice_is_final_for_type_checkers():
+    assert all(type(choice).__final__ for choice in FINAL)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quant_engine.distribution import WeightedValues, optimal_codebooks, quantile_codebooks
 from quant_engine.errors import QuantError
-from quant_engine.formats import ScalarCodebook
+from quant_engine.formats import KMeans, Quantiles, ScalarCodebook
 from quant_engine.formats.base import checked_codes
 from quant_engine.granularity import BlockGrid, Granularity
 from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ENTRY_BITS = 32
 
-LEARNERS: dict[str, Callable[..., Float32Array]] = {"KMeans": optimal_codebooks, "Quantiles": quantile_codebooks}
+LEARNERS: dict[type, Callable[..., Float32Array]] = {KMeans: optimal_codebooks, Quantiles: quantile_codebooks}
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ScalarCodebookCoding(FlatCoding):
     def _parameters(
         self, values: NDArray[Any], offsets: NDArray[np.int64], weights: NDArray[Any] | None, grid: BlockGrid
     ) -> Parameters:
-        found = LEARNERS[type(self.format).__name__](values, offsets, self.format.levels, weights)
+        found = LEARNERS[type(self.format)](values, offsets, self.format.levels, weights)
         learned = found[grid.to_grid(np.arange(grid.count))]
         return Parameters(np.ones(grid.grid, np.float32), np.zeros(grid.grid, np.int32), learned)
 
