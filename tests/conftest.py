@@ -9,3 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # beside a second test proc
 settings.register_profile("desk", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("desk"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="every spec of the contract, instead of every pair of parts")

@@ -1,4 +1,4 @@
-"""Every kernel against its obvious twin; a kernel without a check here fails the suite."""
+"""Every kernel against its obvious twin; a kernel without a test here fails the suite."""
 
 import importlib
 import itertools
@@ -49,7 +49,6 @@ KERNELS = {
     if isinstance(found, Dispatcher) and not name.startswith("_") and found.py_func.__module__ == module.__name__
 }
 INLINED = {"index.key_bin"}  # helpers that exist only inside the kernels
-CHECKS = {}
 
 rng = np.random.default_rng(70)
 X = rng.standard_normal(1000).astype(np.float32)
@@ -63,34 +62,19 @@ EVERY = np.repeat(np.arange(5), np.diff(OFFSETS))  # the block of each value
 PARTS = [(0, 1000), (0, 7), (7, 350), (350, 1000), (299, 301)]
 
 
-def checks(name):
-    def keep(check):
-        CHECKS[name] = check
-        return check
-
-    return keep
+def test_every_kernel_has_a_test_here_that_is_called_by_its_name():
+    tested = {name for name in globals() if name.startswith("test_") and name.endswith("_agrees")}
+    assert tested == {f"test_{name.replace('.', '_')}_agrees" for name in KERNELS - INLINED}
 
 
-@pytest.mark.parametrize("name", sorted(KERNELS - INLINED))
-def test_the_kernel_agrees_with_its_twin(name):
-    assert name in CHECKS, f"write a check of {name} against its obvious version in tests/reference.py"
-    CHECKS[name]()
-
-
-def test_no_check_is_left_of_a_kernel_that_is_gone():
-    assert CHECKS.keys() <= KERNELS
-
-
-@checks("affine.block_extremes")
-def block_extremes():
+def test_affine_block_extremes_agrees():
     low, high = np.full(5, np.inf, np.float32), np.full(5, -np.inf, np.float32)
     for start, stop in itertools.pairwise([0, 1, 7, 350, 999, 1000]):  # parts that end inside blocks
         affine.block_extremes(X, OFFSETS, start, stop, low, high)
     np.testing.assert_array_equal((low, high), reference.block_extremes(X, OFFSETS))
 
 
-@checks("affine.encode_blocks")
-def encode_blocks():
+def test_affine_encode_blocks_agrees():
     expected = reference.encode(X, SCALE[EVERY], ZERO_POINT[EVERY], -8, 7)
     for start, stop in PARTS:
         codes = np.full(1000, 99, np.int8)
@@ -100,8 +84,7 @@ def encode_blocks():
         assert np.int32(peak).view(np.float32) == np.abs(X[start:stop]).max()
 
 
-@checks("affine.decode_blocks")
-def decode_blocks():
+def test_affine_decode_blocks_agrees():
     out = np.full(1000, np.nan, np.float32)
     for start, stop in itertools.pairwise([0, 7, 350, 1000]):
         affine.decode_blocks(CODES, OFFSETS, SCALE, ZERO_POINT, start, stop, out)
@@ -119,8 +102,7 @@ def assert_totals(totals, x, x_hat, lo, hi):
     assert totals[affine.MAX_ERROR] == expected["max_abs"]
 
 
-@checks("affine.fake_quantize_blocks")
-def fake_quantize_blocks():
+def test_affine_fake_quantize_blocks_agrees():
     scale, zero_point = SCALE[EVERY], ZERO_POINT[EVERY]
     x_hat = reference.decode(reference.encode(X, scale, zero_point, -8, 7), scale, zero_point)
     lo, hi = ((end - zero_point) * scale for end in ENDS)
@@ -142,8 +124,7 @@ WHOLE = {
 }
 
 
-@checks("rounding.encode_blocks")
-def round_codes():
+def test_rounding_encode_blocks_agrees():
     for (mode, whole), (start, stop) in itertools.product(WHOLE.items(), PARTS):
         expected, codes = reference.encode(X, SCALE[EVERY], ZERO_POINT[EVERY], -8, 7, whole), np.zeros(1000, np.int8)
         peak = rounding.encode_blocks(X, OFFSETS, SCALE, ZERO_POINT, *ENDS, start, stop, codes, mode, NOISE)
@@ -152,8 +133,7 @@ def round_codes():
         assert np.int32(peak).view(np.float32) == np.abs(X[start:stop]).max()
 
 
-@checks("rounding.fake_quantize_blocks")
-def round_values():
+def test_rounding_fake_quantize_blocks_agrees():
     scale, zero_point = SCALE[EVERY], ZERO_POINT[EVERY]
     lo, hi = ((end - zero_point) * scale for end in ENDS)
     for (mode, whole), keep, (start, stop) in itertools.product(WHOLE.items(), (True, False), PARTS):
@@ -194,16 +174,14 @@ def assert_encodes(kernel, given, expected):
         assert np.int32(peak).view(np.float32) == np.abs(X[start:stop]).max()
 
 
-@checks("table.fake_quantize_blocks")
-def table_values():
+def test_table_fake_quantize_blocks_agrees():
     scale = SCALE[EVERY]
     expected = TABLE[TABLE_PLACES] * scale, TABLE[0] * scale, TABLE[-1] * scale
     for thresholds, levels in every_form(TABLE_EDGES, TABLE):
         assert_quantizes(table.fake_quantize_blocks, (levels, thresholds), *expected)
 
 
-@checks("table.encode_blocks")
-def table_codes():
+def test_table_encode_blocks_agrees():
     for thresholds, _ in every_form(TABLE_EDGES, TABLE):
         assert_encodes(table.encode_blocks, (thresholds,), TABLE_PLACES)
 
@@ -222,23 +200,20 @@ def every_form(edges, levels):
     yield Guided(room, np.int32(first), offset, np.int32(shift), np.int32(base), np.int64(edges.size)), levels
 
 
-@checks("choice.cell")
-def cells():
+def test_choice_cell_agrees():
     guide = searched(np.linspace(-3, 2, 100, dtype=np.float32))
     assert all(lower <= higher for lower, higher in itertools.pairwise(choice.cell(u, guide) for u in np.sort(X)))
     assert 0 <= choice.cell(np.float32(-3e38), guide) < choice.cell(np.float32(3e38), guide) < guide.cells.size
 
 
-@checks("table.scale_blocks")
-def scale_blocks():
+def test_table_scale_blocks_agrees():
     values = X.copy()
     for start, stop in itertools.pairwise([0, 7, 350, 1000]):
         table.scale_blocks(values, OFFSETS, SCALE, start, stop)
     np.testing.assert_array_equal(values, X * SCALE[EVERY])
 
 
-@checks("table.best_scales")
-def best_scales():
+def test_table_best_scales_agrees():
     values, offsets = np.array([-1.0, -0.3, 0.0, 0.2, 1.0]), np.array([0, 250, 500, 1000])
     scales = np.zeros(3)
     for start, stop in ((0, 1), (1, 3)):
@@ -249,8 +224,7 @@ def best_scales():
         assert reference.levels_mse(x, values * scale) <= 1.001 * reference.best_scale_mse(x, values, grid)
 
 
-@checks("floating.fake_quantize_blocks")
-def float_values():
+def test_floating_fake_quantize_blocks_agrees():
     scale = SCALE[EVERY]
     place = reference.nearest_levels(np.abs(X / scale), MINIFLOAT)  # no value of X lies half-way
     x_hat = np.copysign(MINIFLOAT[place], X).astype(np.float32) * scale
@@ -258,8 +232,7 @@ def float_values():
     assert_quantizes(floating.fake_quantize_blocks, (MINIFLOAT_SHAPE,), x_hat, -ends, ends)
 
 
-@checks("floating.encode_blocks")
-def float_codes():
+def test_floating_encode_blocks_agrees():
     place = reference.nearest_levels(np.abs(X / SCALE[EVERY]), MINIFLOAT)
     assert_encodes(floating.encode_blocks, (MINIFLOAT_SHAPE, 8), place + 8 * (X < 0))
 
@@ -268,16 +241,14 @@ GGML_BLOCKS = np.stack([SCALE * np.float32([1, -1, 1, -1, 0]), ZERO_POINT, 1 / S
 GGML_SHAPES = [(*map(np.float32, ends), away) for *ends, away in ((8, 0, 15, False), (0, -8, 7, True))]
 
 
-@checks("ggml.first_peaks")
-def first_peaks():
+def test_ggml_first_peaks_agrees():
     x, peaks = np.round(X, 1), np.zeros(5, np.float32)  # so that some are as great as others
     for start, stop in ((0, 2), (2, 5)):
         ggml.first_peaks(x, OFFSETS, start, stop, peaks)
     np.testing.assert_array_equal(peaks, reference.first_peaks(x, OFFSETS))
 
 
-@checks("ggml.encode_blocks")
-def ggml_codes():
+def test_ggml_encode_blocks_agrees():
     for shape, (start, stop) in itertools.product(GGML_SHAPES, PARTS):
         codes = np.full(1000, 99, np.int8)
         peak = ggml.encode_blocks(X, OFFSETS, GGML_BLOCKS, shape, start, stop, codes)
@@ -287,8 +258,7 @@ def ggml_codes():
         assert np.int32(peak).view(np.float32) == np.abs(X[start:stop]).max()
 
 
-@checks("ggml.fake_quantize_blocks")
-def ggml_values():
+def test_ggml_fake_quantize_blocks_agrees():
     scale, minimum, *given = GGML_BLOCKS[EVERY].T
     for shape, keep, (start, stop) in itertools.product(GGML_SHAPES, (True, False), PARTS):
         part, offset = slice(start, stop), shape[0]
@@ -301,8 +271,7 @@ def ggml_values():
             np.testing.assert_array_equal(out[part], x_hat[part])
 
 
-@checks("ggml.decode_blocks")
-def ggml_decode():
+def test_ggml_decode_blocks_agrees():
     for shape in GGML_SHAPES:
         out = np.full(1000, np.nan, np.float32)
         for start, stop in itertools.pairwise([0, 7, 350, 1000]):
@@ -320,8 +289,7 @@ VECTOR_VALUES = VECTOR_VALUES.reshape(300, 8)[:, :7]
 VECTOR_PARTS = [(0, 600), (0, 1), (1, 400), (400, 600)]
 
 
-@checks("vectors.encode_vectors")
-def vector_codes():
+def test_vectors_encode_vectors_agrees():
     for start, stop in VECTOR_PARTS:
         codes = np.full((600, 4), 99, np.uint8)
         peak = vectors.encode_vectors(VECTOR_ROWS.reshape(-1), CUT, book_of(LEARNED), start, stop, codes)
@@ -331,8 +299,7 @@ def vector_codes():
         assert np.int32(peak).view(np.float32) == np.abs(values).max()
 
 
-@checks("vectors.fake_quantize_vectors")
-def vector_values():
+def test_vectors_fake_quantize_vectors_agrees():
     for keep, rows in itertools.product((True, False), [slice(0, 300), slice(0, 1), slice(1, 170), slice(170, 300)]):
         out, totals = np.full(2100 * keep, np.nan, np.float32), np.zeros(affine.TOTALS)
         given = VECTOR_ROWS.reshape(-1), CUT, book_of(LEARNED), 2 * rows.start, 2 * rows.stop
@@ -344,8 +311,7 @@ def vector_values():
             assert np.isnan(np.delete(out.reshape(300, 7), rows, axis=0)).all()
 
 
-@checks("vectors.decode_vectors")
-def vector_decoding():
+def test_vectors_decode_vectors_agrees():
     out = np.full(2100, np.nan, np.float32)
     for start, stop in itertools.pairwise([0, 1, 400, 600]):
         vectors.decode_vectors(VECTOR_CODES, CUT, LEARNED, start, stop, out)
@@ -356,8 +322,7 @@ POINTS = np.zeros((2, 4, 600), np.float32)  # two parts of three coordinates, an
 POINTS[:, :3] = rng.standard_normal((2, 3, 600))
 
 
-@checks("learning.lay_out")
-def lay_out():
+def test_learning_lay_out_agrees():
     numbers, frame = np.array([599, 0, 7, 3, 4]), (np.array([[0.5, 0.0], [-1.0, 2.0]]), 0.25)
     points = np.full((2, 2, 5), np.nan, np.float32)
     for start, stop in ((0, 2), (2, 5)):
@@ -366,8 +331,7 @@ def lay_out():
     np.testing.assert_array_equal(points, ((cut - frame[0]) * 0.25).astype(np.float32).transpose(1, 2, 0))
 
 
-@checks("learning.assign")
-def assign():
+def test_learning_assign_agrees():
     codewords = rng.standard_normal((2, 6, 3))
     columns, halves = np.zeros((2, 6, 4), np.float32), 0.5 * np.square(codewords.astype(np.float32)).sum(axis=2)
     columns[:, :, :3] = -codewords
@@ -387,8 +351,7 @@ def assign():
         assert squares[:, j].sum() == pytest.approx(np.square(held).sum(), rel=1e-12)
 
 
-@checks("learning.spread_starts")
-def spread_starts():
+def test_learning_spread_starts_agrees():
     draws, places = rng.random((2, 8)), np.zeros((2, 8), np.int64)
     for start, stop in ((0, 1), (1, 2)):
         learning.spread_starts(POINTS, draws, start, stop, places)
@@ -404,37 +367,32 @@ def spread_starts():
     assert (places[0, 3:] == -1).all()
 
 
-@checks("affine.compare")
-def compare():
+def test_affine_compare_agrees():
     x_hat, totals = X + np.float32(0.1) * X[::-1], np.zeros(affine.TOTALS)
     affine.compare(X, x_hat, np.float32(-1), np.float32(2), totals)
     assert_totals(totals, X, x_hat, -1, 2)
 
 
-@checks("observe.count_aligned")
-def count_aligned():
+def test_observe_count_aligned_agrees():
     counts = np.ones(64, np.int64)
     observe.count_aligned(X, 8.0, -32, counts)
     np.testing.assert_array_equal(counts - 1, reference.aligned_counts(X, 1 / 8, -32, 64))
 
 
-@checks("compile.ordered")
-def order():
+def test_compile_ordered_agrees():
     values = np.float32([-np.inf, -3e38, -1, -1e-45, -0.0, 0.0, 1e-45, 1, 3e38, np.inf])
     keys = [compile.ordered(value) for value in values]
     assert keys == sorted(keys)
     assert compile.ordered(np.float32(np.nan)) > keys[-1]
 
 
-@checks("compile.unordered")
-def unorder():
+def test_compile_unordered_agrees():
     for value in np.float32([-np.inf, -1e-45, -0.0, 0.0, 2.5, np.inf]):
         back = np.float32(compile.unordered(np.int32(compile.ordered(value))))
         assert back.view(np.int32) == value.view(np.int32)
 
 
-@checks("direct.even_error")
-def direct_even_error():
+def test_direct_even_error_agrees():
     found = direct.even_error(X, 0.3, -4, 3, 0, 600) + direct.even_error(X, 0.3, -4, 3, 600, 1000)
     assert found == pytest.approx(1000 * reference.even_mse(X, 0.3, -4, 3).item(), rel=1e-12)
 
@@ -448,8 +406,7 @@ def even_errors_of(kernel, source):
         assert error == pytest.approx(1000 * reference.even_mse(X, *configuration).item(), rel=1e-11)
 
 
-@checks("direct.even_errors")
-def direct_even_errors():
+def test_direct_even_errors_agrees():
     even_errors_of(direct.even_errors, X)
 
 
@@ -457,15 +414,13 @@ COUNTS = rng.integers(1, 5, 1000).astype(np.float64)
 REPEATED = np.repeat(X, COUNTS.astype(int))
 
 
-@checks("direct.counted_even_error")
-def direct_counted_even_error():
+def test_direct_counted_even_error_agrees():
     parts = [direct.counted_even_error((X, COUNTS), 0.3, -4, 3, *part) for part in ((0, 600), (600, 1000))]
     expected = REPEATED.size * reference.even_mse(REPEATED, 0.3, -4, 3).item()
     assert sum(parts) == pytest.approx(expected, rel=1e-12)
 
 
-@checks("direct.counted_even_errors")
-def direct_counted_even_errors():
+def test_direct_counted_even_errors_agrees():
     steps, least, greatest, found = np.array([0.3, 0.02]), np.array([-4, 0]), np.array([3, 255]), np.empty(2)
     direct.counted_even_errors((X, COUNTS), steps, least, greatest, 0, 1, found)
     direct.counted_even_errors((X, COUNTS), steps, least, greatest, 1, 2, found)
@@ -474,14 +429,12 @@ def direct_counted_even_errors():
         assert error == pytest.approx(expected, rel=1e-12)
 
 
-@checks("direct.levels_error")
-def direct_levels_error():
+def test_direct_levels_error_agrees():
     found = direct.levels_error(X, LEVELS, 0, 1) + direct.levels_error(X, LEVELS, 1, 1000)
     assert found == pytest.approx(1000 * reference.levels_mse(X, LEVELS), rel=1e-12)
 
 
-@checks("direct.count_bins")
-def count_bins():
+def test_direct_count_bins_agrees():
     expected, edges = np.histogram(X.astype(np.float64), 31)
     counts = np.zeros(31, np.int64)
     for start, stop in ((0, 400), (400, 1000)):
@@ -494,8 +447,7 @@ def both_indexes():
     return (IndexedValues.in_order(X).index, 1e-12), (IndexedValues.in_bins(X, float(np.abs(X).max())).index, 1e-4)
 
 
-@checks("index.sums_below")
-def sums_below():
+def test_index_sums_below_agrees():
     thresholds = np.array([-1e9, -1.0, 0.0, float(X[5]), 1e-3, 2.0, 1e9])
     for found, tolerance in both_indexes():
         sums = np.full((8, 3), np.nan)
@@ -503,8 +455,7 @@ def sums_below():
         np.testing.assert_allclose(sums, reference.sums_below(X, thresholds), rtol=tolerance, atol=1000 * tolerance)
 
 
-@checks("index.add_moments")
-def add_moments():
+def test_index_add_moments_agrees():
     found = IndexedValues.in_bins(X, float(np.abs(X).max())).index
     sums = np.zeros((2 * found.half, 4))
     index.add_moments(X, found.unit, found.offset, found.base, found.half, sums)
@@ -514,8 +465,7 @@ def add_moments():
     assert (np.diff(means) > 0).all()  # bins follow each other as the values do
 
 
-@checks("index.sum_runs")
-def sum_runs():
+def test_index_sum_runs_agrees():
     values = np.concatenate([np.sort(X[:100]), np.full(28, np.inf, np.float32)]).reshape(2, index.RUN)
     sums = np.zeros((2, 3))
     index.sum_runs(values, 0, 2, sums)
@@ -524,8 +474,7 @@ def sum_runs():
     )
 
 
-@checks("index.accumulate")
-def accumulate():
+def test_index_accumulate_agrees():
     rows = np.stack([X, X * X, 1e-6 * X], axis=1).astype(np.float64)
     sums = rows.copy()
     index.accumulate(sums)
@@ -533,8 +482,7 @@ def accumulate():
     assert (np.abs(sums - exact) <= 2.0**-52 * np.cumsum(np.abs(rows), axis=0)).all()  # the bound of Kahan's sum
 
 
-@checks("index.spread_bins")
-def spread_bins():
+def test_index_spread_bins_agrees():
     bins = [np.array([1.0, 2.0, 4.0]), np.array([3.0, 3.0]), np.array([])]
     spread = np.empty((3, 3))
     index.spread_bins(np.array([reference.moments(values) for values in bins]), spread)
@@ -545,20 +493,17 @@ def spread_bins():
     assert not spread[2].any()
 
 
-@checks("index.levels_error")
-def levels_error():
+def test_index_levels_error_agrees():
     for found, tolerance in both_indexes():
         expected = 1000 * reference.levels_mse(X, LEVELS)
         assert index.levels_error(found, LEVELS) == pytest.approx(expected, rel=max(tolerance, 1e-12))
 
 
-@checks("index.even_errors")
-def even_errors():
+def test_index_even_errors_agrees():
     even_errors_of(index.even_errors, both_indexes()[0][0])
 
 
-@checks("index.polish")
-def polish():
+def test_index_polish_agrees():
     steps, errors = np.array([0.5, 0.11, 0.3]), np.empty(3)
     starts = steps.copy()
     index.polish(both_indexes()[0][0], -7, 7, 50, steps, errors)
@@ -568,8 +513,7 @@ def polish():
         assert step == pytest.approx(reference.least_squares_step(X, step, -7, 7), rel=1e-6)  # a fixed point
 
 
-@checks("index.fine_errors")
-def fine_errors():
+def test_index_fine_errors_agrees():
     steps, least, greatest = np.array([1e-4, 5e-5]), np.array([-32768, -30000]), np.array([32767, 30000])
     errors = np.empty(2)
     index.fine_errors(both_indexes()[0][0], steps, least, greatest, errors)
@@ -577,8 +521,7 @@ def fine_errors():
     np.testing.assert_allclose(errors, expected, rtol=1e-9)
 
 
-@checks("entropy.divergences")
-def divergences():
+def test_entropy_divergences_agrees():
     for bins, zero, levels in ((40, 20, 4), (41, 20, 7), (40, 0, 6), (40, 39, 6), (40, 11, 40), (9, 4, 2)):
         counts = np.histogram(X, bins)[0] * (rng.random(bins) < 0.8)
         counts[: bins // 8] = 0
@@ -590,8 +533,7 @@ def divergences():
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-13)
 
 
-@checks("moments.spreads")
-def spreads():
+def test_moments_spreads_agrees():
     found = np.full((5, moments.SPREADS), np.nan)
     moments.spreads(X, OFFSETS, 0, 2, found)
     moments.spreads(X, OFFSETS, 2, 5, found)
@@ -602,8 +544,7 @@ def spreads():
         np.testing.assert_allclose(row, [x.mean(), x.var(), np.abs(x - x.mean()).mean(), *mean], rtol=1e-12, atol=1e-15)
 
 
-@checks("search.best_even_steps")
-def best_even_steps():
+def test_search_best_even_steps_agrees():
     steps = np.zeros(4)
     offsets = np.array([0, 250, 500, 750, 1000])
     search.best_even_steps(X, offsets, 100, np.float32(-7), np.float32(7), 0, 4, steps)
@@ -613,8 +554,7 @@ def best_even_steps():
         assert reference.even_mse(x, step, -7, 7).item() <= 1.01 * grid.min()
 
 
-@checks("search.best_offset_steps")
-def best_offset_steps():
+def test_search_best_offset_steps_agrees():
     x = X + np.float32(1)
     steps, zeros = np.zeros(2), np.zeros(2, np.int64)
     search.best_offset_steps(x, np.array([0, 500, 1000]), 100, 15, 0, 2, steps, zeros)
@@ -648,8 +588,7 @@ def nearest_codewords():
     return np.concatenate(codes)
 
 
-@checks("codebooks.encode_blocks")
-def codebooks_encode_blocks():
+def test_codebooks_encode_blocks_agrees():
     for start, stop in PARTS:
         codes = np.full(1000, 99, np.uint8)
         peak = codebooks.encode_blocks(X, OFFSETS, codebook_thresholds(), start, stop, codes)
@@ -658,8 +597,7 @@ def codebooks_encode_blocks():
         assert np.int32(peak).view(np.float32) == np.abs(X[start:stop]).max()
 
 
-@checks("codebooks.fake_quantize_blocks")
-def codebooks_fake_quantize_blocks():
+def test_codebooks_fake_quantize_blocks_agrees():
     x_hat = CODEBOOKS[EVERY, nearest_codewords()]
     low, high = CODEBOOKS[EVERY, 0], CODEBOOKS[EVERY, FILLED[EVERY] - 1]
     for (start, stop), keep in itertools.product(PARTS, (True, False)):
@@ -673,8 +611,7 @@ def codebooks_fake_quantize_blocks():
             assert np.isnan(np.delete(out, part)).all()
 
 
-@checks("codebooks.decode_blocks")
-def codebooks_decode_blocks():
+def test_codebooks_decode_blocks_agrees():
     out, codes = np.full(1000, 9, np.float32), rng.integers(0, 6, 1000).astype(np.uint8)
     for start, stop in itertools.pairwise([0, 7, 350, 1000]):
         codebooks.decode_blocks(codes, OFFSETS, CODEBOOKS, start, stop, out)
@@ -708,8 +645,7 @@ def runs_of_values():
         yield np.sort(rng.integers(0, 4, count) + 1e-3 * np.arange(count)), np.full(count, 0.3)
 
 
-@checks("segments.shortest_path")
-def shortest_path():
+def test_segments_shortest_path_agrees():
     for x, weights in runs_of_values():
         sums = prefix_sums(x, weights)
         costs = link_costs(sums)
@@ -718,8 +654,7 @@ def shortest_path():
             assert path_cost(costs + price, found) == pytest.approx(reference.least_path(costs + price), rel=1e-12)
 
 
-@checks("segments.joined")
-def joined():
+def test_segments_joined_agrees():
     x, weights = np.arange(64.0), np.ones(64)  # equal steps: at one price, paths of many numbers of links are as good
     costs = link_costs(prefix_sums(x, weights))
     few, many = np.arange(0, 65, 8), np.arange(0, 65, 4)
@@ -732,8 +667,7 @@ def joined():
         assert both <= path_cost(costs, few) + path_cost(costs, many) + 1e-9
 
 
-@checks("segments.best_path")
-def best_path():
+def test_segments_best_path_agrees():
     for x, weights in runs_of_values():
         sums = prefix_sums(x, weights)
         costs = link_costs(sums)
@@ -746,8 +680,7 @@ def best_path():
                 assert (gain, bound) == pytest.approx((-least, -least), rel=1e-12, abs=1e-12)
 
 
-@checks("segments.distinct")
-def distinct():
+def test_segments_distinct_agrees():
     x = np.float32([-1, -1, 0.5, 2, 2, 2, 7])
     for weights, kept in ((np.empty(0), [2, 1, 3, 1]), (np.array([1, 0.5, 0, 1, 0, 2, 4]), [1.5, 0, 3, 4])):
         held, sums = np.full(7, np.nan), np.zeros((8, 2))
@@ -762,8 +695,7 @@ def distinct():
     assert (count, sums[1, 0]) == (1, 1)
 
 
-@checks("segments.means")
-def means():
+def test_segments_means_agrees():
     x, weights = np.sort(rng.standard_normal(9)) + 1e6, rng.integers(1, 4, 9).astype(np.float64)
     path, found = np.array([0, 1, 4, 9]), np.empty(3)
     segments.means(x, prefix_sums(x, weights), path, found)
@@ -777,8 +709,7 @@ def sorted_blocks():
     return np.concatenate(blocks), blocks
 
 
-@checks("segments.optimal_codebooks")
-def optimal_codebooks():
+def test_segments_optimal_codebooks_agrees():
     values, blocks = sorted_blocks()
     found = np.full((5, 4), np.nan)
     for start, stop in ((0, 2), (2, 5)):
@@ -791,8 +722,7 @@ def optimal_codebooks():
             assert reference.levels_mse(part, levels) * part.size == pytest.approx(expected, rel=1e-9)
 
 
-@checks("segments.quantile_codebooks")
-def quantile_codebooks():
+def test_segments_quantile_codebooks_agrees():
     values, blocks = sorted_blocks()
     found = np.full((5, 4), np.nan)
     for start, stop in ((0, 2), (2, 5)):
@@ -816,24 +746,21 @@ def requantized_planes(planes, once):
     return np.moveaxis(np.array(found, object).reshape(3, 2, -1), 0, 1)
 
 
-@checks("integer.high_products")
-def high_products():
+def test_integer_high_products_agrees():
     out = np.empty_like(TOTALS)
     for multiplier in MULTIPLIERS:
         integer.high_products(TOTALS, multiplier, out)
         assert out.tolist() == [reference.high_multiply(t, int(multiplier)) for t in TOTALS.tolist()]
 
 
-@checks("integer.divisions")
-def divisions():
+def test_integer_divisions_agrees():
     out = np.empty_like(TOTALS)
     for exponent in (0, 1, 7, 31):
         integer.divisions(TOTALS, exponent, out)
         assert out.tolist() == [reference.divide_by_power(t, exponent) for t in TOTALS.tolist()]
 
 
-@checks("integer.convolve")
-def convolve():
+def test_integer_convolve_agrees():
     padded = np.pad(IMAGES.astype(np.int32), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=7)
     for groups, outputs in ((1, 3), (2, 6), (4, 4)):
         each = 4 // groups
@@ -847,24 +774,21 @@ def convolve():
             np.testing.assert_array_equal(out[:, o], expected)
 
 
-@checks("integer.multiply")
-def multiply():
+def test_integer_multiply_agrees():
     x, weight = IMAGES.reshape(2, -1), rng.integers(-128, 128, (5, 120)).astype(np.int8)
     offset, out = rng.integers(-999, 999, 5).astype(np.int32), np.empty((2, 5), np.int32)
     integer.multiply(x, weight, offset, out)
     np.testing.assert_array_equal(out, offset + x.astype(np.int64) @ weight.T.astype(np.int64))
 
 
-@checks("integer.requantize")
-def requantize():
+def test_integer_requantize_agrees():
     for once, (lowest, highest, kind) in itertools.product((False, True), ((-128, 127, np.int8), (0, 255, np.uint8))):
         out = np.empty(PLANES.shape, kind)
         integer.requantize(PLANES, MULTIPLIERS, SHIFTS, once, 3, lowest, highest, out)
         assert out.tolist() == np.clip(requantized_planes(PLANES, once) + 3, lowest, highest).tolist()
 
 
-@checks("integer.rescale")
-def rescale():
+def test_integer_rescale_agrees():
     sums = np.ascontiguousarray(PLANES[:, :, 0])
     for once in (False, True):
         out = np.empty_like(sums)
@@ -873,15 +797,13 @@ def rescale():
         assert out.tolist() == expected.tolist()
 
 
-@checks("integer.add_up")
-def add_up():
+def test_integer_add_up_agrees():
     small, out = PLANES >> 12, np.empty((2, 3), np.int32)
     integer.add_up(small, out)
     np.testing.assert_array_equal(out, np.maximum(small, 0).sum(axis=2))
 
 
-@checks("integer.largest")
-def largest():
+def test_integer_largest_agrees():
     out = np.empty((2, 4, 2, 3), np.uint8)
     integer.largest(IMAGES, out)  # the fifth row has no partner
     np.testing.assert_array_equal(out, IMAGES[:, :, :4].reshape(2, 4, 2, 2, 3, 2).max(axis=(3, 5)))
