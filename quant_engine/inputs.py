@@ -1,4 +1,4 @@
-"""What the engine takes in: real numbers as float32, finite, with an error that says where they are not."""
+"""What the engine takes in: arrays of real numbers, finite, with an error that says where they are not."""
 
 from __future__ import annotations
 
@@ -15,29 +15,25 @@ Float64Array = NDArray[np.float64]
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 WIDER_THAN_FLOAT32 = 4  # bytes an element
+FLOATS = ("float", "bfloat")  # how names of float types begin, ml_dtypes' too
 
 
 def as_float32(x: Any, name: str = "x") -> Float32Array:
     """Return `x` as a float32 array of the same shape, without copying one that already is.
 
-    Takes numpy arrays of any float type (those of ml_dtypes too), torch tensors of float16, bfloat16, float32 and
-    float64, and lists of floats. Values are checked for finiteness later, by the pass that reads them.
+    Takes numpy arrays of any float type (those of ml_dtypes too), lists of floats, and torch tensors of any float type
+    and layout, quantized and sparse ones too. Values are checked for finiteness later, by the pass that reads them.
 
     Raises:
-        QuantError: for integers, booleans, complex numbers and objects, and for values beyond float32.
+        QuantError: for integers, booleans, complex numbers and objects, for masked arrays and tensors without values,
+            and for values beyond float32.
     """
-    tensor: Any = getattr(sys.modules.get("torch"), "Tensor", ())  # it has none while another thread imports it
-    if isinstance(x, tensor):
-        x = x.detach().cpu()
-        x = (x.float() if x.dtype == sys.modules["torch"].bfloat16 else x).numpy()
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise QuantError(f"{name} is not a rectangular array of numbers: {error}") from error
-    if not array.dtype.name.startswith(("float", "bfloat")):
+    array = _as_array(x, name)
+    if not array.dtype.name.startswith(FLOATS):
+        remedy = "numpy.abs(x), or numpy.asarray(x).real" if array.dtype.kind == "c" else "numpy.asarray(x)"
         raise QuantError(
             f"{name} has dtype {array.dtype} and shape {array.shape}; quantization takes real values: "
-            "convert with .astype(numpy.float32)"
+            f"convert with {remedy}.astype(numpy.float32)"
         )
     if array.dtype == np.float32:
         return array
@@ -52,6 +48,51 @@ def as_float32(x: Any, name: str = "x") -> Float32Array:
                 f"({LARGEST_FLOAT32:.4g}), the first {array[where]:.4g} at {where}; scale the tensor down"
             )
     return narrow
+
+
+def as_float64(values: Any, name: str) -> Float64Array:
+    """Return real numbers, integers among them, as a float64 array of the same shape; finite or not.
+
+    Raises:
+        QuantError: for booleans, complex numbers, text and objects.
+    """
+    array = _as_array(values, name)
+    if array.dtype.kind not in "iu" and not array.dtype.name.startswith(FLOATS):
+        raise QuantError(f"{name} of dtype {array.dtype} and shape {array.shape} are not numbers; give real ones")
+    return array.astype(np.float64)
+
+
+def _as_array(x: Any, name: str) -> NDArray[Any]:
+    """Return what numpy makes of an array, a list or a torch tensor."""
+    tensor: Any = getattr(sys.modules.get("torch"), "Tensor", ())  # it has none while another thread imports it
+    if isinstance(x, tensor):
+        return _from_torch(x, name)
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise QuantError(f"{name} of shape {x.shape} has masked values; give x.filled(0) or x.compressed()")
+    try:
+        return np.asarray(x)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise QuantError(f"{name} is not a rectangular array of numbers ({error}); give one array of floats") from error
+
+
+def _from_torch(x: Any, name: str) -> NDArray[Any]:
+    """Return the values of a torch tensor: what numpy has no type or layout for, exactly, in those it has."""
+    torch: Any = sys.modules["torch"]
+    if x.is_nested:
+        raise QuantError(f"{name} is a nested tensor of {x.size(0)} shapes; give each of x.unbind() by itself")
+    if x.is_meta:
+        raise QuantError(f"{name} of shape {tuple(x.shape)} is on the device meta, without values; load them first")
+    try:
+        plain = x.detach().dequantize() if x.is_quantized else x.detach()
+        plain = plain if plain.layout == torch.strided else plain.to_dense()
+        plain = plain.cpu().resolve_conj().resolve_neg()
+        known = (torch.float16, torch.float32, torch.float64)
+        return np.asarray((plain.float() if plain.is_floating_point() and plain.dtype not in known else plain).numpy())
+    except (TypeError, RuntimeError) as error:
+        raise QuantError(
+            f"{name} is a {type(x).__name__} of {x.dtype} and shape {tuple(x.shape)}, whose values numpy cannot hold "
+            f"({error}); give a plain torch.float32 tensor of them"
+        ) from error
 
 
 def first_index(mask: NDArray[np.bool_]) -> tuple[int, ...]:

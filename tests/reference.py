@@ -55,11 +55,17 @@ def best_scale_mse(x, values, scales):
 # --- error ----------------------------------------------------------------------------------------------------------
 
 
+def outside(x, lo, hi):
+    """Say which values are outside by more than float32 rounds the outermost levels, at most twice and their scale."""
+    lo, hi = np.float32(lo), np.float32(hi)
+    return (x < lo - np.abs(lo) * np.float32(2.0**-22)) | (x > hi + np.abs(hi) * np.float32(2.0**-22))
+
+
 def metrics(x, x_hat, lo, hi):
     """Return mse, rounding mse, clipping mse, largest |error|, cosine, sqnr_db; [lo, hi] are the outermost levels."""
+    clipped = outside(x, lo, hi)
     x, x_hat = x.astype(np.float64), x_hat.astype(np.float64)
     square = (x_hat - x) ** 2
-    clipped = (x < lo) | (x > hi)
     signal, noise = np.sum(x * x), square.sum()
     norms = math.sqrt(np.sum(x * x)) * math.sqrt(np.sum(x_hat * x_hat))
     return {

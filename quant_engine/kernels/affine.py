@@ -23,6 +23,8 @@ from quant_engine.kernels.compile import (
 SQUARED_ERROR, CLIPPED_SQUARED_ERROR, CLIPPED, POWER, PRODUCT, MAX_ERROR = range(6)
 TOTALS = 6
 NO_SUMS = (0.0, 0.0, np.int32(0), 0.0, 0.0, np.int64(0))
+FLOAT32_ROUNDINGS = np.float32(2.0**-22)  # relative, of a scale and a level that are rounded up to twice each
+QUARTER = np.float32(0.25)
 
 
 @kernel
@@ -62,6 +64,16 @@ def block_extremes(x, offsets, start, stop, low, high):
 def _saturate(value, lowest, highest):
     inside = value if value > lowest else lowest
     return inside if inside < highest else highest
+
+
+@helper
+def _clipping_bounds(lowest, highest):
+    """Return what values are clipped beyond: the outermost levels, and a little more.
+
+    The extremes that a scale follows from lie outside by as much as rounding to float32 takes off scale and level;
+    nothing of them is clipped.
+    """
+    return lowest - np.abs(lowest) * FLOAT32_ROUNDINGS, highest + np.abs(highest) * FLOAT32_ROUNDINGS
 
 
 @helper
@@ -116,14 +128,19 @@ def _add(sums, totals):
 
 @kernel
 def _quantize_run(x, out, keep, scale, zero_point, qmin, qmax, totals):
-    """Quantize and dequantize one run of a block, adding its metrics to `totals`."""
+    """Quantize and dequantize one run of a block, adding its metrics to `totals`.
+
+    Values saturate at the bounds of clipping, which round to the outermost codes: within a quarter step of them.
+    """
     lowest = (qmin - zero_point) * scale
     highest = (qmax - zero_point) * scale
+    low, high = _clipping_bounds(lowest, highest)
+    low, high = max(low, lowest - scale * QUARTER), min(high, highest + scale * QUARTER)
     divisor = _divisor(scale)
     sums = NO_SUMS
     for i in range(x.size):
         value = x[i]  # before `out`, which may be the same memory, is written
-        inside = _saturate(value, lowest, highest)
+        inside = _saturate(value, low, high)
         level = _level(inside, scale, divisor)
         if keep:
             out[i] = level

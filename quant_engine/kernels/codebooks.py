@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _grown, _saturate
+from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _clipping_bounds, _grown, _saturate
 from quant_engine.kernels.compile import kernel, magnitude_bits
 
 BATCH = 1024  # values whose places are found together
@@ -30,6 +30,7 @@ def _find(x, thresholds, places):
 
 @kernel
 def _quantize_run(x, out, keep, levels, thresholds, highest, totals):
+    low, high = _clipping_bounds(levels[0], highest)
     sums = NO_SUMS
     places = np.empty(min(x.size, BATCH), np.uint32)
     found = np.empty(places.size, np.float32)
@@ -39,7 +40,7 @@ def _quantize_run(x, out, keep, levels, thresholds, highest, totals):
         for i in range(part.size):
             found[i] = levels[places[i]]
         for i in range(part.size):  # alike with output and without, so that sums add up alike
-            sums = _grown(sums, part[i], found[i], _saturate(part[i], levels[0], highest) != part[i])
+            sums = _grown(sums, part[i], found[i], _saturate(part[i], low, high) != part[i])
         if keep:  # now that all of the part is read: `out` may be the same memory
             out[start : start + part.size] = found[: part.size]
     _add(sums, totals)

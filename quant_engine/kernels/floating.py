@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _divisor, _grown, _saturate
+from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _clipping_bounds, _divisor, _grown, _saturate
 from quant_engine.kernels.compile import bits_of, float_of, helper, kernel, magnitude_bits
 
 BIAS = np.int64(1023)
@@ -51,13 +51,14 @@ def _code(value, shape, sign):
 @kernel
 def _quantize_run(x, out, keep, scale, shape, totals):
     highest = np.float32(shape[2]) * scale
+    low, high = _clipping_bounds(-highest, highest)
     sums = NO_SUMS
     for i in range(x.size):
         value = x[i]  # before `out`, which may be the same memory, is written
         level = _nearest(value / _divisor(scale), shape) * scale
         if keep:
             out[i] = level
-        sums = _grown(sums, value, level, _saturate(value, -highest, highest) != value)
+        sums = _grown(sums, value, level, _saturate(value, low, high) != value)
     _add(sums, totals)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _grown, _saturate
+from quant_engine.kernels.affine import FLOAT32_ROUNDINGS, NO_SUMS, _add, _block_at, _grown, _saturate
 from quant_engine.kernels.compile import helper, kernel, magnitude_bits
 
 ZERO = np.float32(0)
@@ -41,11 +41,20 @@ def _code(value, inverse, origin, shape):
     return _saturate(np.floor(steps + (offset + HALF)), least, greatest)
 
 
+@helper
+def _clipping_bounds(block, shape):
+    """Return what values are clipped beyond: the outermost levels, before or after float16, and what float32 rounds."""
+    scale, minimum, _inverse, origin, d = block
+    least, greatest = shape[1] - shape[0], shape[2] - shape[0]
+    ends = least * scale + minimum, greatest * scale + minimum, least * d + origin, greatest * d + origin
+    room = (max(-least, greatest) * np.abs(d) + np.abs(origin)) * FLOAT32_ROUNDINGS
+    return min(ends) - room, max(ends) + room
+
+
 @kernel
 def _quantize_run(x, out, keep, block, shape, totals):
-    scale, minimum, inverse, origin = block
-    ends = (shape[1] - shape[0]) * scale + minimum, (shape[2] - shape[0]) * scale + minimum
-    lowest, highest = min(ends), max(ends)
+    scale, minimum, inverse, origin, _d = block
+    lowest, highest = _clipping_bounds(block, shape)
     sums = NO_SUMS
     for i in range(x.size):
         value = x[i]  # before `out`, which may be the same memory, is written
@@ -60,7 +69,7 @@ def _quantize_run(x, out, keep, block, shape, totals):
 def fake_quantize_blocks(x, offsets, blocks, shape, start, stop, out, totals):
     """Write the values to `out` (unless it is empty) and add the metrics to `totals`, as `affine` does.
 
-    `blocks` is (blocks, 4): scale, minimum, inverse and origin of each.
+    `blocks` is (blocks, 5): scale, minimum, inverse, origin and d of each.
     """
     keep = out.size > 0
     block = _block_at(offsets, start)
@@ -68,7 +77,7 @@ def fake_quantize_blocks(x, offsets, blocks, shape, start, stop, out, totals):
         end = min(offsets[block + 1], stop)
         target = out[start:end] if keep else out
         row = blocks[block]
-        _quantize_run(x[start:end], target, keep, (row[0], row[1], row[2], row[3]), shape, totals)
+        _quantize_run(x[start:end], target, keep, (row[0], row[1], row[2], row[3], row[4]), shape, totals)
         start = end
         block += 1
 

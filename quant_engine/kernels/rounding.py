@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _divisor, _grown, _saturate
+from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _clipping_bounds, _divisor, _grown, _saturate
 from quant_engine.kernels.compile import add_product, helper, kernel, magnitude_bits
 
 FLOOR, CEIL, ZERO, STOCHASTIC = range(4)
@@ -32,14 +32,13 @@ def _relative_code(value, scale, zero_point, qmin, qmax, mode, noise, i):
 
 @kernel
 def _round_run(x, out, scale, zero_point, qmin, qmax, totals, mode, noise):
-    lowest = (qmin - zero_point) * scale
-    highest = (qmax - zero_point) * scale
+    low, high = _clipping_bounds((qmin - zero_point) * scale, (qmax - zero_point) * scale)
     sums = NO_SUMS
     for i in range(x.size):
         value = x[i]  # before `out`, which may be the same memory, is written
         code = _relative_code(value, scale, zero_point, qmin, qmax, mode, noise, i)
         out[i] = add_product(np.float32(0), code, scale)
-        sums = _grown(sums, value, out[i], _saturate(value, lowest, highest) != value)
+        sums = _grown(sums, value, out[i], _saturate(value, low, high) != value)
     _add(sums, totals)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _divisor, _grown, _saturate
+from quant_engine.kernels.affine import NO_SUMS, _add, _block_at, _clipping_bounds, _divisor, _grown, _saturate
 from quant_engine.kernels.choice import chosen, place
 from quant_engine.kernels.compile import helper, kernel, magnitude_bits
 
@@ -26,10 +26,11 @@ def _levels_run(x, scale, levels, thresholds, found):
 
 
 @kernel
-def _measure_run(x, found, lowest, highest, totals):
+def _measure_run(x, found, bounds, totals):
+    low, high = bounds
     sums = NO_SUMS
     for i in range(x.size):
-        sums = _grown(sums, x[i], found[i], _saturate(x[i], lowest, highest) != x[i])
+        sums = _grown(sums, x[i], found[i], _saturate(x[i], low, high) != x[i])
     _add(sums, totals)
 
 
@@ -44,11 +45,11 @@ def fake_quantize_blocks(x, offsets, scale, levels, thresholds, start, stop, out
     while start < stop:
         end = min(offsets[block + 1], stop)
         step = scale[block]
-        lowest, highest = levels[0] * step, levels[levels.size - 1] * step
+        bounds = _clipping_bounds(levels[0] * step, levels[levels.size - 1] * step)
         for first in range(start, end, RUN):
             last = min(first + RUN, end)
             _levels_run(x[first:last], step, levels, thresholds, found)
-            _measure_run(x[first:last], found, lowest, highest, totals)
+            _measure_run(x[first:last], found, bounds, totals)
             if out.size > 0:
                 out[first:last] = found[: last - first]
         start = end

@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, Float64Array, as_float32, refuse_non_finite
+from quant_engine.inputs import Float32Array, Float64Array, as_float32, as_float64, refuse_non_finite
 from quant_engine.kernels import affine
 from quant_engine.kernels.parallel import over_ranges
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ErrorReport:
     """Sums over all values of e = x̂ − x, from which every metric follows.
 
-    A value outside the outermost levels is clipped; its error counts as clipping, all other error as rounding.
+    A value outside the outermost levels by more than 2⁻²² of them, which is what rounding to float32 takes off scale
+    and level, is clipped; its error counts as clipping, all other error as rounding. GGUF's blocks clip nothing within
+    their levels before float16 rounds these.
     """
 
     count: int
@@ -29,6 +31,13 @@ class ErrorReport:
     power_sum: float
     product_sum: float
     max_abs: float
+
+    def __repr__(self) -> str:
+        """Return what is asked for first: MSE, SQNR, how much is clipped, and the greatest error."""
+        return (
+            f"ErrorReport(count={self.count}, mse={self.mse:.4g}, sqnr_db={self.sqnr_db:.2f}, "
+            f"clipped_share={self.clipped_share:.4g}, clipping_mse={self.clipping_mse:.4g}, max_abs={self.max_abs:.4g})"
+        )
 
     @property
     def mse(self) -> float:
@@ -92,11 +101,13 @@ def report_from_totals(parts: list[Float64Array], count: int) -> ErrorReport | N
 def measure(x: Any, x_hat: Any, clip: tuple[ArrayLike, ArrayLike] | None = None) -> ErrorReport:
     """Compare a reconstruction with its original.
 
-    `clip` = (lo, hi), the outermost levels, splits the error: values outside are clipped. Either may be an array that
-    broadcasts against `x`, one range a channel for example. Without `clip` nothing counts as clipped.
+    `clip` = (lo, hi), the outermost levels, splits the error: values outside by more than 2⁻²² of them are clipped.
+    Either may be an array that broadcasts against `x`, one range a channel for example, or infinite. Without `clip`
+    nothing counts as clipped.
 
     Raises:
-        QuantError: for shapes that differ, values that are not finite, or a `clip` that does not broadcast.
+        QuantError: for shapes that differ, values that are not finite, and a `clip` that is no pair of numbers in order
+            or does not broadcast.
 
     Example:
         >>> report = measure([0.0, 1.0, 4.0], [0.0, 1.5, 3.0], clip=(0.0, 3.0))
@@ -106,8 +117,7 @@ def measure(x: Any, x_hat: Any, clip: tuple[ArrayLike, ArrayLike] | None = None)
     original, reconstructed = as_float32(x), as_float32(x_hat, "x_hat")
     if original.shape != reconstructed.shape:
         raise QuantError(f"x has shape {original.shape} and x_hat {reconstructed.shape}; compare equal shapes")
-    low, high = (-np.inf, np.inf) if clip is None else clip
-    lows, highs = np.asarray(low, np.float32), np.asarray(high, np.float32)
+    lows, highs = _bounds((-np.inf, np.inf) if clip is None else clip, original.shape)
     flat, flat_hat = (np.ascontiguousarray(a).reshape(-1) for a in (original, reconstructed))
     scalar = lows.ndim == 0 and highs.ndim == 0
     bounds = (np.float32(lows), np.float32(highs)) if scalar else (np.float32(-np.inf), np.float32(np.inf))
@@ -126,14 +136,32 @@ def measure(x: Any, x_hat: Any, clip: tuple[ArrayLike, ArrayLike] | None = None)
     return report if scalar else _with_clipping(report, original, reconstructed, lows, highs)
 
 
+def _bounds(clip: Any, shape: tuple[int, ...]) -> tuple[Float32Array, Float32Array]:
+    """Return the bounds of clipping, which lie outside the levels by what rounding to float32 takes off them."""
+    if not isinstance(clip, tuple | list) or len(clip) != 2:
+        raise QuantError(f"clip={clip!r} is not a pair; give (lo, hi), the outermost levels")
+    low, high = as_float64(clip[0], "clip's lo"), as_float64(clip[1], "clip's hi")
+    try:
+        in_order = np.less_equal(low, high)
+        np.broadcast_to(in_order, shape)
+    except ValueError as error:
+        raise QuantError(
+            f"clip of shapes {low.shape}, {high.shape} does not broadcast to {shape}; give one range for each index of "
+            "an axis, with 1 for the other axes"
+        ) from error
+    if not in_order.all():
+        raise QuantError(f"clip has {int((~in_order).sum())} ranges that are NaN or have lo > hi; give lo ≤ hi")
+    with np.errstate(over="ignore"):
+        lows, highs = low.astype(np.float32), high.astype(np.float32)
+        slack = affine.FLOAT32_ROUNDINGS
+        return np.asarray(lows - np.abs(lows) * slack), np.asarray(highs + np.abs(highs) * slack)
+
+
 def _with_clipping(
     report: ErrorReport, x: Float32Array, x_hat: Float32Array, lows: Float32Array, highs: Float32Array
 ) -> ErrorReport:
     """Return the report with the clipped part counted against arrays of bounds."""
-    try:
-        outside = (x < np.broadcast_to(lows, x.shape)) | (x > np.broadcast_to(highs, x.shape))
-    except ValueError as error:
-        raise QuantError(f"clip of shapes {lows.shape}, {highs.shape} does not broadcast to {x.shape}") from error
+    outside = (x < lows) | (x > highs)
     errors = x_hat[outside].astype(np.float64) - x[outside]
     return ErrorReport(
         **{**report.__dict__, "clipped": int(outside.sum()), "clipped_squared_error": float(np.dot(errors, errors))}

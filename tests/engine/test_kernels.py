@@ -237,7 +237,8 @@ def test_floating_encode_blocks_agrees():
     assert_encodes(floating.encode_blocks, (MINIFLOAT_SHAPE, 8), place + 8 * (X < 0))
 
 
-GGML_BLOCKS = np.stack([SCALE * np.float32([1, -1, 1, -1, 0]), ZERO_POINT, 1 / SCALE, ZERO_POINT / 7], axis=1)
+GGML_STORED = SCALE * np.float32([1, -1, 1, -1, 0])
+GGML_BLOCKS = np.stack([GGML_STORED, ZERO_POINT, 1 / SCALE, ZERO_POINT / 7, SCALE], axis=1)
 GGML_SHAPES = [(*map(np.float32, ends), away) for *ends, away in ((8, 0, 15, False), (0, -8, 7, True))]
 
 
@@ -252,21 +253,22 @@ def test_ggml_encode_blocks_agrees():
     for shape, (start, stop) in itertools.product(GGML_SHAPES, PARTS):
         codes = np.full(1000, 99, np.int8)
         peak = ggml.encode_blocks(X, OFFSETS, GGML_BLOCKS, shape, start, stop, codes)
-        expected = reference.ggml_encode(X, *GGML_BLOCKS[EVERY, 2:].T, shape)
+        expected = reference.ggml_encode(X, *GGML_BLOCKS[EVERY, 2:4].T, shape)
         np.testing.assert_array_equal(codes[start:stop], expected[start:stop])
         assert (np.delete(codes, slice(start, stop)) == 99).all()
         assert np.int32(peak).view(np.float32) == np.abs(X[start:stop]).max()
 
 
 def test_ggml_fake_quantize_blocks_agrees():
-    scale, minimum, *given = GGML_BLOCKS[EVERY].T
+    scale, minimum, inverse, origin, d = GGML_BLOCKS[EVERY].T
     for shape, keep, (start, stop) in itertools.product(GGML_SHAPES, (True, False), PARTS):
         part, offset = slice(start, stop), shape[0]
-        x_hat = reference.ggml_decode(reference.ggml_encode(X, *given, shape), scale, minimum, offset)
-        ends = [reference.ggml_decode(end, scale, minimum, offset) for end in shape[1:3]]
+        x_hat = reference.ggml_decode(reference.ggml_encode(X, inverse, origin, shape), scale, minimum, offset)
+        each = itertools.product(shape[1:3], ((scale, minimum), (d, origin)))
+        ends = np.stack([reference.ggml_decode(end, *numbers, offset) for end, numbers in each])
         out, totals = np.empty(1000 * keep, np.float32), np.zeros(affine.TOTALS)
         ggml.fake_quantize_blocks(X, OFFSETS, GGML_BLOCKS, shape, start, stop, out, totals)
-        assert_totals(totals, X[part], x_hat[part], np.minimum(*ends)[part], np.maximum(*ends)[part])
+        assert_totals(totals, X[part], x_hat[part], ends.min(axis=0)[part], ends.max(axis=0)[part])
         if keep:
             np.testing.assert_array_equal(out[part], x_hat[part])
 

@@ -138,7 +138,7 @@ class GgmlCoding(FlatCoding):
 
     def thresholds(self, fitted: Fitted, place: tuple[int, ...]) -> Float32Array:
         """Return the edges of the block's buckets."""
-        scale, minimum, inverse, origin = _given(_of(fitted)[place])
+        scale, minimum, inverse, origin, _ = _given(_of(fitted)[place])
 
         def value(x: Float32Array) -> Float32Array:
             steps = self.format.decode(self.format.encode((x - origin) * inverse))
@@ -166,7 +166,7 @@ def _stored(learned: Float32Array) -> Float32Array:
 
 
 def _given(learned: Any) -> Float32Array:
-    """Return what the kernels need to know of blocks, (…, 4): scale, minimum, inverse and origin.
+    """Return what the kernels need to know of blocks, (…, 5): scale, minimum, inverse, origin and d.
 
     Where 1/d is beyond float32, d is 0 as float16, so that it does not matter which codes the values are given.
     """
@@ -175,11 +175,11 @@ def _given(learned: Any) -> Float32Array:
         inverse = np.float32(1) / d
     inverse = np.where(np.isfinite(inverse), inverse, np.float32(0))
     if learned.shape[-1] == 1:
-        return np.stack([stored[..., 0], np.full_like(d, NO_MINIMUM), inverse, np.zeros_like(d)], axis=-1)
-    return np.stack([stored[..., 0], stored[..., 1], inverse, learned[..., 1]], axis=-1)
+        return np.stack([stored[..., 0], np.full_like(d, NO_MINIMUM), inverse, np.zeros_like(d), d], axis=-1)
+    return np.stack([stored[..., 0], stored[..., 1], inverse, learned[..., 1], d], axis=-1)
 
 
 def _blocks(flat: Flat) -> Float32Array:
-    """Return `_given` of every block, in flat order, (blocks, 4)."""
+    """Return `_given` of every block, in flat order, (blocks, 5)."""
     columns = np.moveaxis(_given(flat.learned), -1, 0)
     return np.stack([flat.grid.from_grid(column) for column in columns], axis=-1)
