@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine import Distribution
+from quant_engine.inputs import LARGEST_FLOAT32
 
 MOST_VALUES = 24_000  # sent one by one, 4 bytes each
 MOST_RUNS = 8_000  # of larger tensors, 12 bytes each
@@ -19,7 +20,10 @@ MOST_RUNS = 8_000  # of larger tensors, 12 bytes each
 
 @dataclass(frozen=True)
 class Statistics:
-    """The payload: float32 values in order, or uint32 counts, float32 means and float32 variances of runs."""
+    """The payload: float32 values in order, or uint32 counts, float32 means and float32 variances of runs.
+
+    The browser spreads a run evenly: no further than to the extremes.
+    """
 
     payload: bytes
     values: bool
@@ -67,11 +71,13 @@ def statistics(values: NDArray[np.float32], distribution: Distribution) -> Stati
         payload = np.sort(values, axis=None).astype("<f4").tobytes()
         return Statistics(payload, True, _digest(payload))
     runs = distribution.runs(MOST_RUNS)
+    room = np.minimum(runs.means - distribution.lo, distribution.hi - runs.means)
+    variances = np.minimum(runs.variances, np.square(np.maximum(room, 0.0)) / 3.0)
     payload = b"".join(
         (
             runs.counts.astype("<u4").tobytes(),
             runs.means.astype("<f4").tobytes(),
-            runs.variances.astype("<f4").tobytes(),
+            np.minimum(variances, LARGEST_FLOAT32).astype("<f4").tobytes(),
         )
     )
     return Statistics(payload, False, _digest(payload))

@@ -4,7 +4,7 @@
 // tensors arrive value by value, and every answer for them is exact.
 
 const COLUMNS = 3; // count, sum, sum of squares
-const ROUNDING = 2 ** -22; // of a level that was a float32 twice: a value this little beyond the last level is on it
+const FLOAT32_ROUNDINGS = 2 ** -22; // relative, of a scale and a level: a value so little beyond the last level is not clipped
 
 /** Read what packing.py wrote: the length of a JSON header, the header, and the runs. */
 function unpack(bytes) {
@@ -136,8 +136,8 @@ function listed({ levels, peak, lo, hi, scale: known }) {
   return {
     count, scale, edge,
     zero: 0,
-    lowest: levels[0] * scale,
-    highest: levels[count - 1] * scale,
+    lowest: Math.fround(levels[0] * scale),
+    highest: Math.fround(levels[count - 1] * scale),
     level: (k) => levels[k] * scale,
     place(r) {
       let [from, to] = [0, count - 1]; // the last level whose edge is below r
@@ -162,12 +162,13 @@ function squaredError(sums, from, to, level) {
   return square - 2 * level * total + level * level * count;
 }
 
-/** Return the thresholds between the levels of a quantizer, with its outermost levels in front and behind. */
+/** Return the thresholds between the levels of a quantizer, with the bounds of clipping in front and behind. */
 function limitsOf({ count, edge, lowest, highest }) {
   const limits = new Float64Array(count + 1);
-  limits[0] = lowest - Math.abs(lowest) * ROUNDING;
+  const bound = (level, side) => Math.fround(level + side * Math.abs(level) * FLOAT32_ROUNDINGS);
+  limits[0] = bound(lowest, -1);
   for (let k = 1; k < count; k++) limits[k] = edge(k);
-  limits[count] = highest + Math.abs(highest) * ROUNDING;
+  limits[count] = bound(highest, 1) + Math.abs(highest) * 2 ** -30; // a value on the bound is not clipped either
   return limits;
 }
 

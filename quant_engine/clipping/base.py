@@ -56,7 +56,8 @@ class Blocks:
         if self.count >= MANY_BLOCKS:
             return self._extremes_of_many()
         lows, highs = zip(*over_ranges(self.values.size, work), strict=True)
-        return np.stack([np.min(lows, axis=0), np.max(highs, axis=0)], axis=1).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN is found out by the caller
+            return np.stack([np.min(lows, axis=0), np.max(highs, axis=0)], axis=1).astype(np.float64)
 
     def _extremes_of_many(self) -> Float64Array:
         """Return the extremes, each part of the work writing those of its own blocks."""

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from explorer.instrument.mount import script
 from explorer.instrument.packing import MOST_VALUES, Setting, pack, statistics
-from quant_engine import Distribution, FixedRange, IntFormat, QuantizerSpec, fit
+from quant_engine import E2M1, E4M3, NF4, Distribution, FixedRange, IntFormat, QuantizerSpec, fit
 from quant_engine.network import load
 from tests.browser.conftest import NO_FAULTS, faults_on, metrics, settle
 
@@ -90,6 +90,21 @@ def test_every_bit_width_agrees_with_the_engine_to_one_per_cent(arithmetic: Call
         if x.size <= MOST_VALUES:
             used = np.unique(quantizer.encode(x).codes).size
             assert found["used"] == pytest.approx(used, rel=1e-3), setting  # some lie on thresholds, to a float
+
+
+def test_min_max_clips_nothing_at_any_scale(arithmetic: Callable) -> None:
+    for log in range(-30, 31, 10):
+        for name, x in tensors().items():
+            scaled = np.float32(x.reshape(-1) / np.abs(x).max()) * np.float32(10.0**log)
+            reach = float(np.abs(scaled).max())
+            settings = [Setting(bits, True, False, True, -reach, reach) for bits in (2, 4, 7, 8)]
+            values = {"NF4": NF4, "E2M1": E2M1, "E4M3": E4M3}
+            settings += [
+                Setting(4, True, False, True, -reach, reach, label, form.values().tolist(), form.peak)
+                for label, form in values.items()
+            ]
+            for setting, found in zip(settings, arithmetic(scaled, settings), strict=True):
+                assert found["clippedShare"] == found["clipping"] == 0, (name, log, setting.name)
 
 
 def numbers(page: Page) -> str:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import quant_engine as qe
+from quant_engine.inputs import as_float32
 
 SPEC = qe.QuantizerSpec(qe.IntFormat(4), qe.PerChannel(0))
 VERBS = {
@@ -88,6 +89,59 @@ def test_levels_beyond_float32_are_refused_with_the_remedy():
 def test_every_float_type_is_taken(dtype):
     x = np.array([[0.5, -1.0]], dtype)
     np.testing.assert_array_equal(qe.fake_quantize(x, SPEC), qe.fake_quantize([[0.5, -1.0]], SPEC))
+
+
+@pytest.mark.parametrize(
+    "name", ["float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"]
+)
+def test_every_value_of_torch_float8_is_taken_as_it_is(name):
+    codes = np.arange(256, dtype=np.uint8)
+    expected = codes.view(getattr(ml_dtypes, name)).astype(np.float32)
+    finite = np.isfinite(expected)
+    given = torch.from_numpy(codes[finite]).view(getattr(torch, name))
+    np.testing.assert_array_equal(as_float32(given), expected[finite])
+    with pytest.raises(qe.QuantError, match=r"NaN and \d+ infinite"):
+        qe.fit(torch.from_numpy(codes).view(getattr(torch, name)), qe.QuantizerSpec(qe.IntFormat(4)))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's own, of layouts and types that it means to change
+def test_torch_tensors_of_every_layout_are_taken_as_the_values_they_stand_for():
+    x = torch.tensor([[0.5, -1.0, 0.0], [0.0, 2.0, 0.25]])
+    steps = torch.tensor([0.25, 0.5])
+    forms = {
+        "sparse": x.to_sparse(),
+        "compressed rows": x.to_sparse_csr(),
+        "mkldnn": x.to_mkldnn(),
+        "quantized": torch.quantize_per_tensor(x, 0.25, 8, torch.quint8),
+        "quantized by channel": torch.quantize_per_channel(x, steps, torch.zeros(2, dtype=torch.int64), 0, torch.qint8),
+        "with a gradient": x.clone().requires_grad_(),
+        "a parameter": torch.nn.Parameter(x),
+        "with the negative bit": torch.complex(x, -x).conj().imag,
+        "bfloat16": x.bfloat16(),
+        "transposed": x.t().contiguous().t(),
+    }
+    assert forms["with the negative bit"].is_neg()
+    for name, form in forms.items():
+        expected = x if name != "quantized by channel" else form.dequantize()
+        np.testing.assert_array_equal(as_float32(form), expected.numpy(), err_msg=name)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_tensors_without_plain_values_are_refused_with_type_and_remedy():
+    x = torch.ones(2, 2)
+    forms = {
+        r"device meta, without values; load them": torch.empty((2, 2), device="meta"),
+        r"nested tensor of 2 shapes; give each of x.unbind\(\)": torch.nested.nested_tensor([x, x[:1]]),
+        r"MaskedTensor of torch.float32 .*give a plain": torch.masked.masked_tensor(x, x > 0),
+        r"torch.float4_e2m1fn_x2 .*give a plain": torch.ones(4, dtype=torch.uint8).view(torch.float4_e2m1fn_x2),
+        r"complex64 .*numpy.abs\(x\)": torch.ones(2, dtype=torch.complex64).conj(),
+        r"torch.complex32 .*give a plain": torch.ones(2, dtype=torch.complex32),
+        r"give one array of floats": [torch.nn.Parameter(x), x],
+        r"masked values; give x.filled\(0\)": np.ma.masked_array([1.0, 2.0], [False, True]),
+    }
+    for message, form in forms.items():
+        with pytest.raises(qe.QuantError, match=message):
+            as_float32(form)
 
 
 @every_verb

@@ -41,6 +41,61 @@ def test_each_block_counts_as_clipped_what_lies_outside_its_own_levels(x, spec):
     assert fitted.measure(x).clipped == sum(int(mask.sum()) for mask in outside)
 
 
+REACHING = [
+    qe.IntFormat(4),
+    qe.IntFormat(8, narrow=True),
+    qe.IntFormat(16),
+    qe.E4M3,
+    qe.E2M1,
+    qe.NF4,
+    qe.power_of_two(4),
+]
+
+
+def test_min_max_clips_nothing_at_any_scale():
+    x = np.random.default_rng(11).standard_normal((40, 49)).astype(np.float32)
+    x /= np.abs(x).max()
+    for log in range(-30, 31, 3):
+        scaled = x * np.float32(10.0**log)
+        specs = [qe.QuantizerSpec(form, part) for form in REACHING for part in (qe.PerGroup(7), qe.PerChannel(1))]
+        specs += [qe.QuantizerSpec(form, scale_format=qe.E4M3) for form in REACHING]
+        specs += [qe.QuantizerSpec(qe.IntFormat(4), rounding="floor"), qe.QuantizerSpec(qe.FP32)]
+        specs += [qe.QuantizerSpec(qe.BlockFormat(name)) for name in ("Q4_1", "Q5_1", "Q8_0") if abs(log) <= 3]
+        for spec in specs:
+            if isinstance(spec.format, qe.BlockFormat):
+                scaled = np.ascontiguousarray(scaled[:, :32])
+            report = qe.fit(scaled, spec).measure(scaled)
+            assert (report.clipped, report.clipping_mse) == (0, 0.0), (spec, log)
+
+
+def test_min_max_clips_nothing_where_the_zero_point_is_not_rounded():
+    x = np.random.default_rng(12).uniform(-1 / 3, 1, (50, 77)).astype(np.float32)
+    x[:, 0], x[:, 1] = -1 / 3, 1  # of 15 steps, 3.75 lie below 0: 1/3 of 3, 7, 15, … does, if that is a whole number
+    for scale in np.float32(np.logspace(-30, 30, 31)):
+        quantizer = qe.fit(x * scale, qe.QuantizerSpec(qe.IntFormat(8), qe.PerChannel(0), symmetric=False))
+        assert (quantizer.zero_point == -64).all()
+        levels = quantizer.levels()[[0, -1]]
+        assert quantizer.measure(x * scale).clipped == reference.outside(x * scale, *levels).sum()
+
+
+def test_clipped_are_values_beyond_the_outermost_level_by_more_than_float32_rounds_it():
+    fitted = qe.fit([-0.7, 0.3], qe.QuantizerSpec(qe.IntFormat(4), clipping=qe.FixedRange(-0.7, 0.7)))
+    level = fitted.levels()[-1]
+    for factor, clipped in ((1, 0), (1 + 2.0**-23, 0), (1 + 2.0**-22, 0), (1 + 1e-6, 1), (2, 1)):
+        x = np.float32([level * np.float32(factor), 0.1])
+        x_hat, report = fitted.reconstruct(x)
+        assert report.clipped == qe.measure(x, x_hat, clip=(-level, level)).clipped == clipped, factor
+        bounds = np.float32([-level, -level]), np.float32([level, level])
+        assert qe.measure(x, x_hat, clip=bounds).clipped == clipped, factor
+
+
+def test_a_report_shows_what_is_asked_for_first():
+    text = repr(qe.measure([0.0, 1.0, 4.0], [0.0, 1.5, 3.0], clip=(0.0, 3.0)))
+    assert text == (
+        "ErrorReport(count=3, mse=0.4167, sqnr_db=11.34, clipped_share=0.3333, clipping_mse=0.3333, max_abs=1)"
+    )
+
+
 @given(arrays((3, 5)), arrays((3, 5)))
 def test_measure_compares_any_two_tensors(x, x_hat):
     assert_report(qe.measure(x, x_hat), x, x_hat, -np.inf, np.inf)
@@ -105,6 +160,19 @@ def test_shapes_that_differ_are_refused_with_both():
 def test_a_clip_that_does_not_broadcast_is_refused_with_the_shapes(clip):
     with pytest.raises(qe.QuantError, match=r"clip of shapes .* \(2, 2\)"):
         qe.measure(np.ones((2, 2)), np.ones((2, 2)), clip=clip)
+
+
+def test_a_clip_that_is_no_range_is_refused_and_infinite_ends_are_taken():
+    x = np.float32([-1.0, 0.5, 2.0])
+    for clip in ((np.nan, np.nan), (np.nan, 1.0), (2.0, 1.0), (1.0,), 3.0, "ab", (None, 1.0), ("a", "b"), (1j, 2.0)):
+        with pytest.raises(qe.QuantError, match="clip"):
+            qe.measure(x, x, clip=clip)
+    for bad in (np.float32([-1, np.nan, -1]), np.float32([-1, 3, -1])):
+        with pytest.raises(qe.QuantError, match="1 ranges that are NaN or have lo > hi"):
+            qe.measure(x, x, clip=(bad, 2.5))
+    assert qe.measure(x, x, clip=(-np.inf, np.inf)).clipped == 0
+    assert qe.measure(x, x, clip=(0, np.inf)).clipped == 1
+    assert qe.measure(x, x, clip=(-1e300, 1e300)).clipped == 0
 
 
 @pytest.mark.parametrize(
