@@ -6,9 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, final
 
-import numpy as np
-
-from quant_engine.checks import as_member
+from quant_engine.checks import as_integer, as_member
 from quant_engine.errors import QuantError
 from quant_engine.granularity.grid import BlockGrid
 from quant_engine.records import Record
@@ -29,44 +27,37 @@ class Granularity(Protocol):
 
 def _resolve_axis(axis: int, shape: tuple[int, ...]) -> int:
     if not -len(shape) <= axis < len(shape):
-        raise QuantError(f"axis {axis} does not exist in shape {shape}; choose an axis the tensor has, or PerTensor()")
+        there = f"choose one from {-len(shape)} to {len(shape) - 1}, or use PerTensor()" if shape else "use PerTensor()"
+        raise QuantError(f"axis {axis} does not exist in shape {shape}; {there}")
     return axis % len(shape)
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+def _set_integers(choice: Record, names: tuple[str, ...], low: int | None = None) -> None:
+    """Check fields, and make numpy integers plain ones, which JSON and keys can hold."""
+    for name in names:
+        object.__setattr__(choice, name, as_integer(getattr(choice, name), name, low))
 
 
-def _set_integer(choice: Record, name: str, least: float, what: str) -> None:
-    """Check a field, and make a numpy integer a plain one, which JSON and keys can hold."""
-    value = getattr(choice, name)
-    if not _is_integer(value) or value < least:
-        raise QuantError(f"{name}={value!r} is no {what}")
-    object.__setattr__(choice, name, int(value))
-
-
-def _set_length(choice: Record, name: str) -> None:
-    _set_integer(choice, name, 1, "block length; give an integer of 1 or more")
-
-
-def _set_axis(choice: Record) -> None:
-    _set_integer(choice, "axis", -math.inf, "axis; give an integer")
-
-
-def _check_remainder(remainder: str) -> None:
-    if remainder not in REMAINDERS:
+def _check_remainder(remainder: Any) -> None:
+    if not isinstance(remainder, str) or remainder not in REMAINDERS:
         raise QuantError(f'remainder={remainder!r} is unknown; choose "refuse", "short" or "pad"')
 
 
-def _split(shape: tuple[int, ...], axis: int, size: int, remainder: Remainder, what: str) -> int:
-    """Return the block length along `axis`, or refuse one that does not divide it."""
+def _split(shape: tuple[int, ...], axis: int, size: int, remainder: Remainder, what: str, first: str = "") -> int:
+    """Return the block length along `axis`, or refuse one that does not divide it; `first` is what to try first."""
     if shape[axis] % size and remainder == "refuse":
         raise QuantError(
-            f"{what} {size} does not divide axis {axis} of shape {shape}; "
+            f"{what} {size} does not divide axis {axis} of shape {shape}; {first}"
             f'choose a divisor of {shape[axis]}, or remainder="short" for a shorter last block, "pad" to store it as a '
             "whole one"
         )
     return size if remainder == "pad" and shape[axis] else min(size, shape[axis])
+
+
+def matrix_rows(shape: tuple[int, ...]) -> int:
+    """Return the length of a weight's rows as a matrix (out, everything else), or 0 where they stay what they are."""
+    row = math.prod(shape[1:])
+    return row if len(shape) > 2 and shape[0] and row > shape[-1] else 0
 
 
 @final
@@ -98,7 +89,7 @@ class PerChannel(Record):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        _set_axis(self)
+        _set_integers(self, ("axis",))
 
     def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
         """Return one block an index.
@@ -129,8 +120,8 @@ class PerChannelGroup(Record):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        _set_length(self, "channels")
-        _set_axis(self)
+        _set_integers(self, ("channels",), 1)
+        _set_integers(self, ("axis",))
         _check_remainder(self.remainder)
 
     def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
@@ -165,14 +156,18 @@ choose a divisor of 250, or remainder="short" for a shorter last block, "pad" to
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        _set_length(self, "size")
-        _set_axis(self)
+        _set_integers(self, ("size",), 1)
+        _set_integers(self, ("axis",))
         _check_remainder(self.remainder)
 
     def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
         """Return one block a run of values."""
         axis = _resolve_axis(self.axis, shape)
-        length = _split(shape, axis, self.size, self.remainder, "group size")
+        matrix = ""
+        if (row := matrix_rows(shape)) and axis == len(shape) - 1:
+            also = ' and remainder="short"' if row % self.size else ""
+            matrix = f"give w.reshape(len(w), -1){also}, for rows of {row}; or "
+        length = _split(shape, axis, self.size, self.remainder, "group size", matrix)
         block = tuple(length if i == axis else min(1, n) for i, n in enumerate(shape))
         return BlockGrid(shape, block, padded=self.remainder == "pad")
 
@@ -203,18 +198,20 @@ class PerBlock(Record):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        _set_length(self, "rows")
-        _set_length(self, "columns")
-        if not isinstance(self.axes, tuple | list) or len(self.axes) != 2 or not all(map(_is_integer, self.axes)):
-            raise QuantError(f"axes={self.axes!r} are no two axes; give two integers, such as (0, -1)")
-        object.__setattr__(self, "axes", tuple(int(axis) for axis in self.axes))
+        _set_integers(self, ("rows", "columns"), 1)
+        if not isinstance(self.axes, tuple | list) or len(self.axes) != 2:
+            raise QuantError(f"axes={self.axes!r} are not two axes; give two integers, such as (0, -1)")
+        object.__setattr__(self, "axes", tuple(as_integer(axis, "an axis of axes") for axis in self.axes))
         _check_remainder(self.remainder)
 
     def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
         """Return one block a rectangle."""
         row, column = (_resolve_axis(axis, shape) for axis in self.axes)
         if row == column:
-            raise QuantError(f"axes={self.axes} are the same one in shape {shape}; choose two, or PerGroup")
+            raise QuantError(
+                f"axes={self.axes} are the same one in shape {shape}; choose two, or use "
+                f'PerGroup({self.columns}, {row}, "short")'
+            )
         block = [min(1, n) for n in shape]
         block[row] = _split(shape, row, self.rows, self.remainder, "block of rows")
         block[column] = _split(shape, column, self.columns, self.remainder, "block of columns")

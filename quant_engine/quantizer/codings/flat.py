@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.granularity import BlockGrid
+from quant_engine.granularity import BlockGrid, Granularity
 from quant_engine.inputs import Float32Array, refuse_non_finite
 from quant_engine.kernels.compile import INFINITY_BITS
 from quant_engine.kernels.parallel import over_ranges
@@ -63,7 +63,7 @@ class FlatCoding(abc.ABC):
 
     def encode(self, x: Float32Array, fitted: Fitted, rng: np.random.Generator | None) -> NDArray[Any]:
         """Return the codes."""
-        grid = _grid(fitted, x.shape)
+        grid = self._grid(fitted, x.shape)
         flat = grid.flatten(x)
         codes = np.empty(flat.shape, self.format.dtype)
         peaks = over_ranges(flat.size, self.encode_pass(flat, _flat(fitted, grid, rng), codes))
@@ -73,7 +73,7 @@ class FlatCoding(abc.ABC):
 
     def decode(self, codes: NDArray[Any], fitted: Fitted) -> Float32Array:
         """Return x̂ of codes."""
-        grid = _grid(fitted, codes.shape)
+        grid = self._grid(fitted, codes.shape)
         flat = grid.flatten(codes)
         out = np.empty(flat.shape, np.float32)
         over_ranges(flat.size, self.decode_pass(flat, _flat(fitted, grid), out))
@@ -83,7 +83,7 @@ class FlatCoding(abc.ABC):
         self, x: Float32Array, fitted: Fitted, out: Float32Array | None, rng: np.random.Generator | None
     ) -> ErrorReport:
         """Run the fused kernel over the flat values."""
-        grid = _grid(fitted, x.shape)
+        grid = self._grid(fitted, x.shape)
         flat = grid.flatten(x)
         written = NO_OUTPUT if out is None else grid.flatten(out)
         work = self.quantize_pass(flat, _flat(fitted, grid, rng), written)
@@ -99,14 +99,18 @@ class FlatCoding(abc.ABC):
         """Return the shape of the codes: one a value."""
         return codes
 
+    def blocks(self, granularity: Granularity, shape: tuple[int, ...]) -> BlockGrid:
+        """Return the blocks of a tensor of this shape."""
+        return granularity.blocks(shape)
 
-def _grid(fitted: Fitted, shape: tuple[int, ...]) -> BlockGrid:
-    grid = fitted.spec.granularity.blocks(shape)
-    if grid.grid != fitted.scale.shape:
-        raise QuantError(
-            f"the quantizer was fitted to {fitted.scale.shape} blocks, but shape {shape} has {grid.grid}; fit it anew"
-        )
-    return grid
+    def _grid(self, fitted: Fitted, shape: tuple[int, ...]) -> BlockGrid:
+        grid = self.blocks(fitted.spec.granularity, shape)
+        if grid.grid != fitted.scale.shape:
+            raise QuantError(
+                f"the quantizer was fitted to {fitted.scale.shape} blocks, but shape {shape} has {grid.grid}; "
+                "fit it anew"
+            )
+        return grid
 
 
 def _flat(fitted: Fitted, grid: BlockGrid, rng: np.random.Generator | None = None) -> Flat:

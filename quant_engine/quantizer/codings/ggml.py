@@ -13,7 +13,8 @@ from quant_engine.clipping import Blocks
 from quant_engine.errors import QuantError
 from quant_engine.formats import BlockFormat
 from quant_engine.formats.base import checked_codes
-from quant_engine.granularity import Granularity, PerGroup, PerSample, PerTensor
+from quant_engine.granularity import BlockGrid, Granularity, PerGroup, PerSample, PerTensor
+from quant_engine.granularity.shapes import matrix_rows
 from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
 from quant_engine.kernels import affine, ggml
 from quant_engine.kernels.parallel import over_ranges
@@ -49,6 +50,27 @@ class GgmlCoding(FlatCoding):
             )
         return chosen
 
+    def blocks(self, granularity: Granularity, shape: tuple[int, ...]) -> BlockGrid:
+        """Return the blocks of a tensor of this shape, whose length cannot be chosen."""
+        size, short = self.format.block, self._short(granularity)
+        if not shape:
+            raise QuantError(
+                f"a tensor of shape () has no axis for runs of {size}; give w.reshape(1), and granularity={short}"
+            )
+        if shape[-1] % size and granularity != short:
+            row = matrix_rows(shape) if granularity == PerGroup(size) else 0
+            matrix = f"give w.reshape(len(w), -1), with rows of {row}, {'and' if row % size else 'or'} " if row else ""
+            raise QuantError(
+                f"group size {size} does not divide axis {len(shape) - 1} of shape {shape}, and blocks of "
+                f"{self.format.name} are always {size}; {matrix}use granularity={short}"
+            )
+        return granularity.blocks(shape)
+
+    def _short(self, granularity: Granularity) -> Granularity:
+        if isinstance(granularity, PerSample):
+            return PerSample(self._short(granularity.inner))
+        return PerGroup(self.format.block, remainder="short")
+
     def refuse(self, spec: QuantizerSpec) -> None:
         """Check that all is left to the format."""
         refuse_choices(spec, "the format has a fit and a rounding of its own")
@@ -70,7 +92,7 @@ class GgmlCoding(FlatCoding):
 
     def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
         """Return whole blocks, and float16 scales and minima."""
-        blocks = spec.granularity.blocks(shape).count if math.prod(shape) else 0
+        blocks = self.blocks(spec.granularity, shape).count if math.prod(shape) else 0
         return Storage(
             values=math.prod(shape),
             code_bits=blocks * self.format.block * self.format.bits,
@@ -84,7 +106,7 @@ class GgmlCoding(FlatCoding):
         """Return d and m as ggml finds them."""
         if importance is not None:
             raise QuantError(f"importance with {self.format}, which has a fit of its own; use importance=None")
-        grid = spec.granularity.blocks(x.shape)
+        grid = self.blocks(spec.granularity, x.shape)
         found = np.zeros((grid.count, 1 + self.format.has_minimum), np.float32)
         if x.size:
             blocks = Blocks(grid.flatten(x), grid)

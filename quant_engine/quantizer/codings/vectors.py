@@ -13,6 +13,7 @@ from quant_engine.errors import QuantError
 from quant_engine.formats import VectorFormat
 from quant_engine.formats.base import checked_codes
 from quant_engine.granularity import Granularity, PerTensor
+from quant_engine.granularity.shapes import matrix_rows
 from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
 from quant_engine.kernels import affine, vectors
 from quant_engine.kernels.compile import INFINITY_BITS
@@ -163,12 +164,15 @@ class VectorCoding:
         """
         if not shape:
             raise QuantError(
-                f"a tensor of shape () has no axis to take {self.format.dim} values of; give one with axes"
+                f"a tensor of shape () has no axis to take {self.format.dim} values of; give w.reshape(1), and "
+                'remainder="pad"'
             )
         length, dim = shape[-1], self.format.dim
         if length % dim and self.format.remainder == "refuse":
+            row = matrix_rows(shape)
+            matrix = f"give w.reshape(len(w), -1), for rows of {row}; or " if row and row % dim == 0 else ""
             raise QuantError(
-                f"dim={dim} does not divide the last axis of shape {shape}; choose a divisor of {length}, or "
+                f"dim={dim} does not divide the last axis of shape {shape}; {matrix}choose a divisor of {length}, or "
                 'remainder="pad" to fill the last vector of a row up with zeros'
             )
         count = math.prod(shape[:-1]) * -(-length // dim)
