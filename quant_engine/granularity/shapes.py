@@ -199,9 +199,11 @@ class PerBlock(Record):
     def __post_init__(self) -> None:
         """Check the fields."""
         _set_integers(self, ("rows", "columns"), 1)
-        if not isinstance(self.axes, tuple | list) or len(self.axes) != 2:
-            raise QuantError(f"axes={self.axes!r} are not two axes; give two integers, such as (0, -1)")
-        object.__setattr__(self, "axes", tuple(as_integer(axis, "an axis of axes") for axis in self.axes))
+        try:
+            row, column = (as_integer(axis, "axis") for axis in self.axes)
+        except (QuantError, TypeError, ValueError) as error:
+            raise QuantError(f"axes={self.axes!r} are not two axes; give two integers, such as (0, -1)") from error
+        object.__setattr__(self, "axes", (row, column))
         _check_remainder(self.remainder)
 
     def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
@@ -209,7 +211,7 @@ class PerBlock(Record):
         row, column = (_resolve_axis(axis, shape) for axis in self.axes)
         if row == column:
             raise QuantError(
-                f"axes={self.axes} are the same one in shape {shape}; choose two, or use "
+                f"axes={self.axes} are the same one in shape {shape}; choose two, or "
                 f'PerGroup({self.columns}, {row}, "short")'
             )
         block = [min(1, n) for n in shape]

@@ -67,7 +67,7 @@ def largest_divisor(of, below):
 def remedies(message, parts, w):
     """Yield what each remedy of a message makes of the parts of a spec and of a weight."""
     problem, _, advice = message.partition("; ")
-    for alternative in re.split(r",? or (?=use|give|choose|remainder)|; or |, (?=\"pad\")", advice):
+    for alternative in re.split(r",? or (?=use|give|choose|remainder|Per)|; or |, (?=\"pad\")", advice):
         taken, given, known = dict(parts), w, False
         if "w.reshape" in alternative:
             given, known = eval(re.search(r"w\.reshape\((len\(w\), )?-?\d+\)", alternative)[0]), True
@@ -76,7 +76,7 @@ def remedies(message, parts, w):
         for name, value in re.findall(GIVEN, alternative):
             taken[name], known = eval(value, vars(qe)), True
         for name, table in (("granularity", qe.GRANULARITIES), ("clipping", qe.CLIPPINGS)):
-            for value in re.findall(rf"use ((?:{'|'.join(table)})\(.*?\)\)?)", alternative):
+            for value in re.findall(rf"(?:use |^)((?:{'|'.join(table)})\(.*?\)\)?)", alternative):
                 taken[name], known = eval(value, vars(qe)), True
         if divisor := re.search(r"divisor of (\d+)", alternative):
             what = next((name for name in LENGTHS if problem.startswith(name)), None)

@@ -43,10 +43,10 @@ class GgmlCoding(FlatCoding):
         own = PerGroup(self.format.block)
         if isinstance(chosen, PerTensor):
             return own
-        if chosen not in (own, PerGroup(self.format.block, remainder="short")):
+        if chosen not in (own, short := self._short(own)):
             raise QuantError(
                 f"granularity={chosen} with {self.format}: its blocks are runs of {self.format.block} along the last "
-                f'axis; use {own}, or remainder="short" for a shorter last block'
+                f"axis; use {own}, or use {short} for a shorter last block"
             )
         return chosen
 
