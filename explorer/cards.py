@@ -33,7 +33,7 @@ COMPENSATION_EXPLAINED = (
     "seeds stands before the least and the greatest of them (QAT (PACT), on the depthwise network: one seed). "
     "Around 93 % the 95 % interval is ± 1.1 points. Lesson 11 says what the methods do, and races them."
 )
-CLIPPING_NAMES = {"MinMax": "min-max", "Percentile": "99.99th percentile", "MinMSE": "least MSE", "MinKL": "least KL"}
+CLIPPING_NAMES = {"MinMax": "min–max", "Percentile": "99.99th percentile", "MinMSE": "least MSE", "MinKL": "least KL"}
 
 
 def by_method(card: ModelCard) -> dict[str, dict[int, Accuracy]]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 
+RENAMED = {"min-max": "min–max"}  # words of older links, which stay readable
+
+
 class _WithDefault:
     """What takes the place of what is not valid."""
 
@@ -25,8 +28,15 @@ class Choice(_WithDefault):
     help: str
 
     def accepts(self, text: str) -> bool:
-        """Say whether a URL parameter is valid."""
-        return text in self.options
+        """Say whether a URL parameter is valid; an older word for an option is."""
+        return self.word(text) in self.options
+
+    def word(self, text: str) -> str:
+        """Return the option that a URL parameter names, by its present word.
+
+        A control drops an older word and falls back to its default: where another option is renamed, set it too.
+        """
+        return text if text in self.options else RENAMED.get(text, text)
 
     @property
     def expected(self) -> str:

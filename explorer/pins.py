@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from explorer import state
-from explorer.fields import Coded, Number
+from explorer.fields import Choice, Coded, Number
 
 MOST_PINS = 4
 APART, WITHIN, IS = "|", ",", ":"
@@ -73,11 +73,13 @@ def _is_valid(part: str) -> bool:
 def _read_one(part: str) -> Pin:
     if part == AS_IT_OPENS:
         return {}
-    return {KEPT[name].key: _value(name, text) for name, text in (pair.split(IS) for pair in part.split(WITHIN))}
+    pairs = (pair.split(IS) for pair in part.split(WITHIN))
+    found = {KEPT[name].key: _value(name, text) for name, text in pairs}
+    return {key: value for key, value in found.items() if value != _default(key)}
 
 
 def _value(name: str, text: str) -> Any:
     field = KEPT[name]
     if isinstance(field, Number):
         return int(text) if field.whole else float(text)
-    return text
+    return field.word(text) if isinstance(field, Choice) else text

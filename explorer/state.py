@@ -99,8 +99,8 @@ BLOCK = Number(
 CLIPPING = Choice(
     "play_clipping",
     "Clipping",
-    ("min-max", "percentile", "least MSE", "KL", "ACIQ", "by hand"),
-    "min-max",
+    ("min–max", "percentile", "least MSE", "KL", "ACIQ", "by hand"),
+    "min–max",
     "How the range [α, β] is chosen: the extremes, a percentile, the least mean squared error, the least divergence of "
     "histograms (entropy calibration), the optimum of a fitted Gaussian or Laplace distribution, or your own.",
 )
@@ -119,8 +119,8 @@ ACTIVATIONS = Choice(
 CALIBRATION = Choice(
     "play_calibration",
     "Their range",
-    ("min-max", "percentile", "least MSE", "KL", "dynamic", "per token"),
-    "min-max",
+    ("min–max", "percentile", "least MSE", "KL", "dynamic", "per token"),
+    "min–max",
     "Static: observed on the 512 calibration images by one of four methods, then fixed. Dynamic: the extremes of each "
     "image as it comes. Per token: of each row of each image.",
 )
@@ -158,7 +158,7 @@ SIZES = {"channel group": (CHANNELS,), "sub-channel": (GROUP,), "2-D block": (RO
 LEAST_ERROR = MinMSE()
 SMALL_BLOCK_BINS = 256  # of the histogram for KL where blocks are parts of a tensor: few values need no more
 ACTIVATION_METHODS: dict[str, Clipping] = {
-    "min-max": MinMax(),
+    "min–max": MinMax(),
     "percentile": Percentile(99.99),
     "least MSE": LEAST_ERROR,
     "KL": MinKL(),
@@ -318,7 +318,7 @@ class PlaygroundState:
     def methods(self) -> dict[str, Clipping]:
         """The clipping methods that find a range by themselves, of those that the format takes."""
         every: dict[str, Clipping] = {
-            "min-max": MinMax(),
+            "min–max": MinMax(),
             "percentile": Percentile(self.percentile),
             "least MSE": LEAST_ERROR,
             "KL": MinKL() if self.granularity == GRANULARITY.default else MinKL(SMALL_BLOCK_BINS),

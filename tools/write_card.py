@@ -67,13 +67,13 @@ from quant_engine.network.compensation import Setting, compensate
 BUILTIN = pathlib.Path(__file__).parents[1] / "quant_engine" / "network" / "builtin"
 BITS = (8, 7, 6, 5, 4, 3, 2)
 COLUMNS = {
-    "per tensor, min-max": (PerTensor(), MinMax()),
+    "per tensor, min–max": (PerTensor(), MinMax()),
     "per tensor, least MSE": (PerTensor(), MinMSE()),
-    "per channel, min-max": (PerChannel(0), MinMax()),
+    "per channel, min–max": (PerChannel(0), MinMax()),
     "per channel, least MSE": (PerChannel(0), MinMSE()),
 }
 WIDTHS = ((8, 8), (4, 4), (8, 2))  # bits of weights and of activations
-CALIBRATORS = {"min-max": MinMax(), "99.99th percentile": Percentile(99.99), "least MSE": MinMSE(), "least KL": MinKL()}
+CALIBRATORS = {"min–max": MinMax(), "99.99th percentile": Percentile(99.99), "least MSE": MinMSE(), "least KL": MinKL()}
 
 
 def _grouped(form: object, size: int, scale_format: object = None, clipping: object = None) -> QuantizerSpec:
@@ -112,7 +112,7 @@ GRAINS = {  # of the depthwise model's story, from the coarsest
     "run of 16": PerGroup(16, remainder="short"),
     "run of 3": PerGroup(3, remainder="short"),
 }
-WAYS = {"min-max": MinMax(), "least MSE": MinMSE()}
+WAYS = {"min–max": MinMax(), "least MSE": MinMSE()}
 GRAIN_MODELS = ("fashion-depthwise",)
 COMPENSATED_WIDTHS = ((8, 8), (4, 8), (3, 8), (2, 8), (4, 4))  # bits of weights and of activations
 DRAWN = ("AdaRound", "synthetic data", "Gaussian data", "DFQ, synthetic data", "QAT", "QAT with PACT")

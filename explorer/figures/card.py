@@ -24,9 +24,9 @@ WIDTHS = {  # color by the bits of activations, symbol by those of weights
     "W4A4": (theme.QUANTIZED, "circle"),
 }
 STYLES = {
-    "per tensor, min-max": (theme.ORIGINAL, "dot", "circle-open"),
+    "per tensor, min–max": (theme.ORIGINAL, "dot", "circle-open"),
     "per tensor, least MSE": (theme.ORIGINAL, "solid", "circle"),
-    "per channel, min-max": (theme.QUANTIZED, "dot", "square-open"),
+    "per channel, min–max": (theme.QUANTIZED, "dot", "square-open"),
     "per channel, least MSE": (theme.QUANTIZED, "solid", "square"),
 }
 

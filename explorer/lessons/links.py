@@ -25,7 +25,7 @@ from quant_engine import (
     QuantizerSpec,
 )
 
-CLIPPING_WORDS = {MinMax: "min-max", Percentile: "percentile", MinMSE: "least MSE", FixedRange: "by hand"}
+CLIPPING_WORDS = {MinMax: "min–max", Percentile: "percentile", MinMSE: "least MSE", FixedRange: "by hand"}
 Settings = dict[Field, str]
 
 

@@ -56,7 +56,7 @@ def tensor_panel(model: str, layer: str, result: Outcome) -> None:
     """Say what the whole tensor loses, beside min–max and with the size of the whole model."""
     report = result.report
     plain = compute.reference_report(model, layer, result.spec)
-    beside = f" (min-max {notation.decibels(plain.sqnr_db)})" if plain is not None else ""
+    beside = f" (min–max {notation.decibels(plain.sqnr_db)})" if plain is not None else ""
     before, after = compute.model_bytes(model, result.spec)
     st.caption(
         f"Whole tensor, exact: SQNR {notation.decibels(report.sqnr_db)}{beside}; MSE {notation.short(report.mse)} = "

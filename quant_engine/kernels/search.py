@@ -119,7 +119,7 @@ def _best_of(x, step, factor, count, least, greatest, best, best_error):
 def best_even_steps(x, offsets, candidates, least, greatest, start, stop, steps):
     """Write, for the blocks `start` to `stop`, the best step for the levels step · k, least ≤ k ≤ greatest.
 
-    Candidates fall evenly, in logarithm, from the step of min-max to the mean magnitude (of the side that has levels)
+    Candidates fall evenly, in logarithm, from the step of min–max to the mean magnitude (of the side that has levels)
     over the largest |k|. No best step is smaller: it is Σ k·x / Σ k² of its own codes, and |k| rises with |x|. A block
     is scaled by its largest magnitude first, so that tiny and huge values keep float32's precision.
     """

@@ -114,7 +114,7 @@ class MovingAverageObserver:
         if self.batches and other.batches:
             raise QuantError(
                 f"moving averages of {self.batches} and {other.batches} batches cannot be merged, as their result "
-                "depends on the order of batches; observe all batches in one, or use a min-max or histogram observer"
+                "depends on the order of batches; observe all batches in one, or use a min–max or histogram observer"
             )
         if other.batches:
             self.lo, self.hi, self.batches = other.lo, other.hi, other.batches

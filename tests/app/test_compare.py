@@ -91,7 +91,7 @@ def test_pinned_settings_stand_in_a_table_with_what_they_cost_and_score() -> Non
     assert not at.exception
     table = at.table[0].value
     assert list(table[""]) == ["now", "1"]
-    assert list(table["Setting"]) == ["NF4, per layer, min-max", "int4, per layer, min-max"]
+    assert list(table["Setting"]) == ["NF4, per layer, min–max", "int4, per layer, min–max"]
     for name, row in zip(("NF4", "integer"), range(2), strict=True):
         spec = PlaygroundState.from_fields({"play_format": name}).spec(-1.0, 1.0)
         result = compute.outcome("fashion-cnn", "conv3", spec.key, spec)
@@ -106,7 +106,7 @@ def test_a_pin_can_be_shown_again_and_taken_off() -> None:
     at = start()
     at.query_params["play_pins"] = "bits:3|format:GGUF"
     at.run()
-    assert list(at.table[0].value["Setting"]) == ["int4, per layer, min-max", "int3, per layer, min-max", "Q4_0"]
+    assert list(at.table[0].value["Setting"]) == ["int4, per layer, min–max", "int3, per layer, min–max", "Q4_0"]
     at.button(key="show_1").click().run()
     assert at.slider(key="play_bits").value == 3
     at.button(key="unpin_2").click().run()
@@ -128,7 +128,7 @@ def test_a_setting_that_does_not_fit_the_tensor_is_named_and_the_others_stay() -
     at.run()
     assert not at.exception
     assert any("cannot be used here" in warning.value for warning in at.warning)
-    assert list(at.table[0].value["Setting"]) == ["int4, per layer, min-max", "int3, per layer, min-max"]
+    assert list(at.table[0].value["Setting"]) == ["int4, per layer, min–max", "int3, per layer, min–max"]
 
 
 def test_histograms_of_what_comes_back_hold_every_value() -> None:

@@ -81,7 +81,7 @@ def test_marks_are_the_ranges_of_the_clipping_methods(symmetric: bool) -> None:
     ).levels()
     assert marks["least MSE"].hi == levels[-1]
     assert marks["least MSE"].lo == (-levels[-1] if symmetric else levels[0])
-    assert marks["min-max"].hi > marks["percentile"].hi
+    assert marks["min–max"].hi > marks["percentile"].hi
 
 
 def test_the_use_of_codes_adds_up_to_all_values() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
 
-from explorer import state
+from explorer import pins, state
 from explorer.fields import Choice
 from explorer.state import PlaygroundState
 from quant_engine import FixedRange, IntFormat, MinMax, PerChannel, PerGroup, PerTensor, QuantError, QuantizerSpec
+
+ROOT = pathlib.Path(__file__).parents[2]
+CARD = ROOT / "quant_engine" / "network" / "builtin" / "model_card.json"
 
 
 def test_keys_are_unique_and_carry_the_pages_prefix() -> None:
@@ -73,3 +78,18 @@ def test_formats_without_scales_have_no_groups(values: dict[str, object]) -> Non
 def test_formats_with_scales_or_codebooks_have_groups(name: str) -> None:
     asked = PlaygroundState.from_fields({"play_format": name, state.GRANULARITY.key: "channel"})
     assert asked.spec(-1.0, 1.0).granularity == PerChannel(0)
+
+
+def test_the_older_word_for_min_max_is_read_in_links_and_pins() -> None:
+    for field in (state.CLIPPING, state.CALIBRATION):
+        assert field.accepts("min-max")
+        assert field.default == field.word("min-max") == "min–max"
+    assert pins.read("clipping:min-max,bits:3|activations:8 bits,calibration:min-max") == [
+        {"play_bits": 3},
+        {"play_activations": "8 bits"},
+    ]
+
+
+def test_one_method_has_one_name() -> None:
+    for path in (*(ROOT / "explorer").rglob("*.py"), *(ROOT / "explorer").rglob("*.toml"), CARD, CARD.with_name("MODEL_CARD.md")):
+        assert path.name == "fields.py" or "min-max" not in path.read_text(encoding="utf-8").lower(), path

@@ -112,7 +112,7 @@ def test_methods_are_pinned_compared_and_shared_by_the_address(app: str, open_pa
     settle(page)
     rows = page.get_by_role("table").last.get_by_role("row")
     expect(rows).to_have_count(4)
-    expect(rows.nth(3)).to_contain_text("E2M1, groups of 16, min-max, E4M3 scales")
+    expect(rows.nth(3)).to_contain_text("E2M1, groups of 16, min–max, E4M3 scales")
     expect(rows.nth(3)).to_contain_text("%", timeout=30_000)
     assert "play_pins=" in page.url
     other = open_page(page.url)

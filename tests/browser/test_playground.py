@@ -136,14 +136,14 @@ def test_blocks_are_looked_into_one_by_one(app: str, open_page: Opener) -> None:
 def test_a_range_upside_down_is_explained_and_nothing_breaks(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/?play_symmetry=asymmetric&play_clipping=by+hand&play_lo=0.5&play_hi=0.2")
     expect(page.get_by_text(re.compile("lo=0.5 is not below hi=0.2"))).to_be_visible()
-    press(page, "Clipping", "min-max")
+    press(page, "Clipping", "min–max")
     assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(4), symmetric=False))
 
 
 BROKEN = {  # links, and what is said of each of their settings
     "play_bits=77&play_clipping=magic&model=resnet&tensor=conv9&play_hi=nan&colour=red": (
         "Bits: “77” is not a whole number from 2 to 16",
-        "Clipping: “magic” is not one of min-max",
+        "Clipping: “magic” is not one of min–max",
         "Model: “resnet” is not one of",
         "Tensor: “conv9” is not one of",
         "β: “nan” is not a number",

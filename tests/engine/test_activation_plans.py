@@ -236,7 +236,7 @@ def test_the_study_is_freezing_and_evaluating_at_each_size(network):
             assert (lo, hi) == pytest.approx((levels.min(), levels.max()))
     for name in network.layers():
         highest = [point.ranges[name][1] for point in points]
-        assert highest == sorted(highest), "min-max ranges only ever grow"
+        assert highest == sorted(highest), "min–max ranges only ever grow"
 
 
 def test_the_study_can_be_stopped(network):

@@ -117,9 +117,9 @@ def test_every_granularity_costs_and_scores_what_the_card_says(network):
 def test_one_scale_a_layer_breaks_the_depthwise_model_and_one_a_channel_saves_it():
     card = model_card("fashion-depthwise")
     scores = {name: result.accuracy for name, result in card.granularity.items()}
-    assert scores["layer, min-max"].interval[1] < 0.25
+    assert scores["layer, min–max"].interval[1] < 0.25
     assert scores["channel, least MSE"].interval[0] > 0.85
-    finer, coarser = card.granularity["run of 16, min-max"], card.granularity["channel, least MSE"]
+    finer, coarser = card.granularity["run of 16, min–max"], card.granularity["channel, least MSE"]
     assert finer.bits_per_value > coarser.bits_per_value + 1
     assert finer.accuracy.interval[1] < coarser.accuracy.interval[0]  # finer does not always beat clipping
 
