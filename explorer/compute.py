@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from explorer.instrument import Mark, Statistics, statistics
 from explorer.jobs import Jobs
 from explorer.races import Lanes, Runs
-from explorer.results import BlockView, Compared, Outcome, encode_seconds, ends, outcome_of, view_of
+from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
 from explorer.warmup import warm_up
 from quant_engine import (
     Distribution,
@@ -169,16 +169,16 @@ def compared(
     result, values = outcome(model, layer, spec.key, spec), matrix(model, layer)
 
     def measured() -> float:
-        return encode_seconds(values, result.quantizer)
+        return encode_ns(values, result.quantizer)
 
     def counted() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         back = result.quantizer.fake_quantize(values)
         return np.histogram(back, edges[0])[0], np.histogram(back.astype(np.float64) - values, edges[1])[0]
 
-    seconds: float = kept(f"encode|{model}|{layer}|{spec.key}", measured)
+    speed: float = kept(f"encode|{model}|{layer}|{spec.key}", measured)
     reach = edges[1][-1]
     returned, errors = kept(f"compared|{model}|{layer}|{spec.key}|{edges[0].size}|{reach!r}", counted)
-    return Compared(name, result, returned, errors, seconds)
+    return Compared(name, result, returned, errors, speed)
 
 
 def model_bytes(model: str, spec: QuantizerSpec, only: str | None = None) -> tuple[int, int]:

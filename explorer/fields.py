@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-
 RENAMED = {"min-max": "min–max"}  # words of older links, which stay readable
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from quant_engine.network import Accuracy
+
 MINUS = "−"
 KIB, MIB = 1024, 1024**2
 
@@ -122,6 +124,16 @@ def accuracy(value: float) -> str:
     '93.8 %'
     """
     return f"{100 * value:.1f} %"
+
+
+def with_interval(found: Accuracy) -> str:
+    """Write a measured accuracy with its 95 % interval.
+
+    >>> with_interval(Accuracy(1876, 2000))
+    '93.8 % (92.7 % – 94.8 %)'
+    """
+    low, high = found.interval
+    return f"{accuracy(found.value)} ({accuracy(low)} – {accuracy(high)})"
 
 
 def sizes(before: float, after: float) -> str:

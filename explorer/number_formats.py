@@ -25,6 +25,7 @@ from quant_engine import (
     PerGroup,
     PerTensor,
     ProductCodebook,
+    QuantError,
     Quantiles,
     VectorCodebook,
     power_of_two,
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from explorer.state import PlaygroundState
 
 FLOATS = {"E2M1": E2M1, "E2M3": E2M3, "E3M2": E3M2, "E4M3": E4M3, "E5M2": E5M2, "FP16": FP16, "BF16": BF16}
-SCALE_FORMATS = {"float32": None, "E8M0": E8M0, "E4M3": E4M3, "FP16": FP16}
+POWER_OF_TWO = "E8M0"
+SCALE_FORMATS = {"float32": None, POWER_OF_TWO: E8M0, "E4M3": E4M3, "FP16": FP16}
 
 FLOAT = Choice(
     "play_float",
@@ -112,6 +114,8 @@ def _fixed(state: PlaygroundState) -> FixedPointFormat:
 
 
 def _vectors(state: PlaygroundState) -> VectorCodebook | ProductCodebook:
+    if state.dim % state.parts:
+        raise QuantError(f"{state.parts} parts do not divide vectors of {state.dim}: choose a number that does")
     if state.parts == 1:
         return VectorCodebook(state.dim, state.codewords, state.stages, "pad")
     return ProductCodebook(state.dim, state.codewords, state.parts, state.stages, "pad")

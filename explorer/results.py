@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine import Distribution, ErrorReport, Quantizer, QuantizerSpec, Storage, measure
+from quant_engine import (
+    Distribution,
+    ErrorReport,
+    FixedRange,
+    PerTensor,
+    Quantizer,
+    QuantizerSpec,
+    Storage,
+    block_ranges,
+    measure,
+)
 
-ENCODE_ROUNDS = 5
+ENCODE_ROUNDS = 3
+MANY_VALUES, GROWTH = 1 << 20, 16  # values of which encoding is timed, and how a tensor grows to that
+LONG_CALL = 0.05  # seconds: a thousand times what it costs to call at all
 VECTOR_BOOKS = 4  # axes of the codebooks of vectors: stages, parts, codewords, values
 
 
@@ -42,6 +54,7 @@ class BlockView:
     scale: float
     zero_point: int
     first_code: int
+    chosen: tuple[float, float]  # the range before rounding the zero point moved it
     levels: NDArray[np.float32]
     thresholds: NDArray[np.float32]
     counts: NDArray[np.int64]
@@ -63,12 +76,42 @@ class Compared:
     outcome: Outcome
     returned: NDArray[np.int64]
     errors: NDArray[np.int64]
-    encode_seconds: float
+    encode_ns: float
 
 
-def encode_seconds(values: NDArray[np.float32], quantizer: Quantizer) -> float:
-    """Return how long it takes to encode a tensor: the least of a few times, after one that does not count."""
+def encode_ns(values: NDArray[np.float32], quantizer: Quantizer) -> float:
+    """Return the nanoseconds that encoding takes for each value: the least of a few times.
+
+    A small tensor is repeated until there are a million values, or until a call takes so long that what it costs to
+    call at all does not count.
+    """
+    shown, fitted = values, quantizer
     quantizer.encode(values)
+    took = _encode_seconds(shown, fitted)
+    while shown.size < MANY_VALUES and took < LONG_CALL:
+        shown, fitted = repeated(values, quantizer, min(GROWTH * shown.size, MANY_VALUES))
+        took = _encode_seconds(shown, fitted)
+    return 1e9 * took / shown.size
+
+
+def repeated(values: NDArray[np.float32], quantizer: Quantizer, least: int) -> tuple[NDArray[np.float32], Quantizer]:
+    """Return a matrix repeated row after row until it has `least` values, and a quantizer of its blocks.
+
+    The rows' scales are repeated with them, as far as blocks divide the rows; the time does not depend on them.
+    """
+    tall = np.tile(values, (-(-least // values.size), 1))
+    rows = np.arange(quantizer.spec.granularity.blocks(tall.shape).grid[0]) % len(quantizer.scale)
+    learned = quantizer.learned
+    return tall, Quantizer(
+        quantizer.spec,
+        quantizer.scale[rows],
+        quantizer.zero_point[rows],
+        learned if learned is None or learned.ndim == VECTOR_BOOKS else learned[rows],
+    )
+
+
+def _encode_seconds(values: NDArray[np.float32], quantizer: Quantizer) -> float:
+    """Return the least time of a few calls."""
     times = []
     for _ in range(ENCODE_ROUNDS):
         start = time.perf_counter()
@@ -109,6 +152,15 @@ def ends(quantizer: Quantizer, block: int = 0) -> tuple[float, float]:
     return (-highest if mirrored else float(levels[0])), highest
 
 
+def _chosen(values: NDArray[np.float32], spec: QuantizerSpec, block: int) -> tuple[float, float]:
+    """Return the asymmetric range that was chosen for a block, for which the zero point is then rounded."""
+    clipping = spec.clipping
+    if isinstance(clipping, FixedRange) and isinstance(clipping.lo, tuple) and isinstance(clipping.hi, tuple):
+        clipping = FixedRange(clipping.lo[block], clipping.hi[block])
+    lo, hi = block_ranges(values, replace(spec, granularity=PerTensor(), clipping=clipping))[0]
+    return float(lo), float(hi)
+
+
 def view_of(values: NDArray[np.float32], quantizer: Quantizer, statistics: Distribution, block: int = 0) -> BlockView:
     """Return everything that is drawn of one block, whose `values` and `statistics` are given."""
     spec, place = quantizer.spec, np.unravel_index(block, quantizer.scale.shape)
@@ -122,6 +174,7 @@ def view_of(values: NDArray[np.float32], quantizer: Quantizer, statistics: Distr
         hi=hi,
         scale=float(quantizer.scale[place]),
         zero_point=int(quantizer.zero_point[place]),
+        chosen=(lo, hi) if spec.symmetric else _chosen(values, spec, block),
         first_code=spec.format.qmin if spec.format.even else 0,
         levels=levels,
         thresholds=thresholds,

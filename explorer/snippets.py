@@ -19,11 +19,20 @@ NAMED: dict[Any, str] = {
 }
 
 
-def engine_code(model: str, layer: str, spec: QuantizerSpec, plan: LayerPlan) -> str:
-    """Return the lines of quant_engine that quantize the tensor and score the network with layers under the plan."""
-    parts = [part for part in (spec, plan.activation) if isinstance(part, QuantizerSpec)]
+def engine_code(model: str, layer: str, plan: LayerPlan, others: LayerPlan | None) -> str:
+    """Return the lines of quant_engine that quantize the tensor and score the network.
+
+    It is scored with this layer under its plan, then with all layers: the others under theirs, if that is another.
+    """
+    weights = [plan.weight] if others is None else [plan.weight, others.weight]
+    parts = [part for part in (*weights, plan.activation) if isinstance(part, QuantizerSpec)]
     names = ", ".join(sorted({"LayerPlan", "QuantizationPlan", *set().union(*map(_names, parts)), "fit"}))
-    activation = "".join(f", {_expression(part)}" for part in parts[1:]) + (", dynamic=True" if plan.dynamic else "")
+    rest = "" if plan.activation is None else f", {_expression(plan.activation)}"
+    rest += ", dynamic=True" if plan.dynamic else ""
+    other_layers, every = "", "{name: so for name in network.layers()}"
+    if others is not None:
+        other_layers = f"others = LayerPlan({_expression(others.weight)}{rest})  # a range by hand is of one layer\n"
+        every = f'{{name: others for name in network.layers()}} | {{"{layer}": so}}'
     return f"""\
 from quant_engine import {names}
 from quant_engine.network import load
@@ -32,14 +41,14 @@ network = load("{model}")
 weight = network.weight("{layer}")
 x = weight.reshape(len(weight), -1)  # one row an output channel
 
-spec = {_expression(spec)}
+spec = {_expression(plan.weight)}
 quantizer = fit(x, spec)
 report = quantizer.measure(x)
 print(f"SQNR {{report.sqnr_db:.2f}} dB, MSE {{report.mse:.4g}}, of which clipping {{report.clipping_mse:.4g}}")
 print(f"{{quantizer.storage(x.shape).bits_per_value:.4f}} bits per value")
 
-so = LayerPlan(spec{activation})
-everywhere = QuantizationPlan({{name: so for name in network.layers()}})
+so = LayerPlan(spec{rest})
+{other_layers}everywhere = QuantizationPlan({every})
 for plan in (None, QuantizationPlan({{"{layer}": so}}), everywhere):
     accuracy = network.evaluate(plan)
     print(f"{{accuracy.correct}} of {{accuracy.total}} right")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from explorer.fields import Choice, Field, Number
+from explorer.notation import short
 from explorer.number_formats import (
     BLOCKS,
     CODEWORDS,
@@ -15,6 +16,7 @@ from explorer.number_formats import (
     KINDS,
     PARTS,
     POINT,
+    POWER_OF_TWO,
     SCALE_FORMATS,
     SCALES,
     STAGES,
@@ -96,10 +98,12 @@ BLOCK = Number(
     "Whose histogram and buckets are drawn. The numbers above the figure are for the whole tensor.",
     whole=True,
 )
+METHODS = ("min–max", "percentile", "least MSE", "KL", "ACIQ")
+BY_HAND = "by hand"
 CLIPPING = Choice(
     "play_clipping",
     "Clipping",
-    ("min–max", "percentile", "least MSE", "KL", "ACIQ", "by hand"),
+    (*METHODS, BY_HAND),
     "min–max",
     "How the range [α, β] is chosen: the extremes, a percentile, the least mean squared error, the least divergence of "
     "histograms (entropy calibration), the optimum of a fitted Gaussian or Laplace distribution, or your own.",
@@ -109,10 +113,18 @@ PERCENTILE = Number(
 )
 LO = Number("play_lo", "α", -LARGEST, LARGEST, None, "The lower end of the range by hand; empty: the least value.")
 HI = Number("play_hi", "β", -LARGEST, LARGEST, None, "The upper end of the range by hand; empty: the greatest value.")
+OTHERS = Choice(
+    "play_others",
+    "Other layers",
+    METHODS,
+    "min–max",
+    "A range by hand is of one tensor and stays with its layer. This is how the ranges of the other layers are chosen "
+    "where all layers are quantized: as this layer's was before the hand changed it.",
+)
 ACTIVATIONS = Choice(
     "play_activations",
     "Activations",
-    ("float32", "8 bits", "6 bits", "4 bits", "2 bits"),
+    ("float32", *(f"{bits} bits" for bits in range(8, 1, -1))),
     "float32",
     "What flows into the layers while accuracy is measured: left alone, or quantized per tensor to unsigned codes.",
 )
@@ -150,6 +162,7 @@ PLAYGROUND_FIELDS: tuple[Field, ...] = (
     PERCENTILE,
     LO,
     HI,
+    OTHERS,
     ACTIVATIONS,
     CALIBRATION,
     VALUE,
@@ -191,6 +204,7 @@ class PlaygroundState:
     percentile: float = 99.9
     lo: float | None = None
     hi: float | None = None
+    others: str = OTHERS.default
     activations: str = ACTIVATIONS.default
     calibration: str = CALIBRATION.default
 
@@ -223,6 +237,7 @@ class PlaygroundState:
             percentile=float(given[PERCENTILE.key]),
             lo=given[LO.key],
             hi=given[HI.key],
+            others=given[OTHERS.key],
             activations=given[ACTIVATIONS.key],
             calibration=given[CALIBRATION.key],
         )
@@ -231,8 +246,14 @@ class PlaygroundState:
         """Return the quantizer this state asks for; `least` and `greatest` stand in for an empty α and β.
 
         Raises:
-            QuantError: for a range with lo ≥ hi.
+            QuantError: for a range by hand without width, a clipping that the format does not take, and scales that are
+                powers of two under an asymmetric range.
         """
+        if self.clips and not self.symmetric and self.scales == POWER_OF_TWO:
+            raise QuantError(
+                f"scales in {self.scales} are powers of two, rounded down, which do not reach both ends of an "
+                "asymmetric range: choose a symmetric range, or other scales"
+            )
         granularities: dict[str, Granularity] = {
             "layer": PerTensor(),
             "channel group": PerChannelGroup(self.channels, remainder="short"),
@@ -289,7 +310,7 @@ class PlaygroundState:
             "" if self.symmetric else "asymmetric",
             "restricted" if self.narrow else "",
             shared[self.granularity] if self.grouped else "",
-            self.clipping if self.clips else "",
+            self._said_clipping if self.clips else "",
             f"{self.scales} scales" if self.clips and self.scales != SCALES.default else "",
             "" if self.activations == ACTIVATIONS.default else f"activations {self.activations}, {self.calibration}",
         ]
@@ -305,14 +326,36 @@ class PlaygroundState:
         return clipping.lo, clipping.hi
 
     def _clipping(self, least: float, greatest: float) -> Clipping:
-        if self.clipping == "by hand":
-            hi = greatest if self.hi is None else self.hi
-            if self.symmetric:
-                return FixedRange(-hi if self.signed else 0.0, hi)
-            return FixedRange(least if self.lo is None else self.lo, hi)
-        if self.clipping not in self.methods:
-            raise QuantError(f"{self.clipping} reckons with codes of equal steps: choose another clipping")
-        return self.methods[self.clipping]
+        return self._by_hand(least, greatest) if self.by_hand else self._method(self.clipping)
+
+    def _method(self, name: str) -> Clipping:
+        if name not in self.methods:
+            raise QuantError(f"{name} reckons with codes of equal steps: choose another clipping")
+        return self.methods[name]
+
+    def _by_hand(self, least: float, greatest: float) -> FixedRange:
+        """Return the range by hand, or say in its own terms why it is none."""
+        hi = greatest if self.hi is None else self.hi
+        said = f"β = {short(hi)}" + (" (empty: the greatest value)" if self.hi is None else "")
+        if self.symmetric:
+            if hi <= 0:
+                ends = "−β to β" if self.signed else "0 to β"
+                raise QuantError(f"{said} is not above 0, and a symmetric range goes from {ends}: set a β above 0")
+            return FixedRange(-hi if self.signed else 0.0, hi)
+        lo = least if self.lo is None else self.lo
+        if lo >= hi:
+            low = f"α = {short(lo)}" + (" (empty: the least value)" if self.lo is None else "")
+            raise QuantError(f"{low} is not below {said}: set α below β")
+        return FixedRange(lo, hi)
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether the range is one tensor's, set by hand."""
+        return self.clips and self.clipping == BY_HAND
+
+    @property
+    def _said_clipping(self) -> str:
+        return f"{self.clipping} (other layers: {self.others})" if self.by_hand else self.clipping
 
     @property
     def methods(self) -> dict[str, Clipping]:
@@ -327,6 +370,18 @@ class PlaygroundState:
         return (
             every if self.kind.integer else {name: way for name, way in every.items() if not isinstance(way, EVEN_ONLY)}
         )
+
+    def plans(self, weight: QuantizerSpec) -> tuple[LayerPlan, LayerPlan | None]:
+        """Return what this layer does, and what the others do where all are quantized, if that is something else.
+
+        A range by hand is not theirs: they keep their method.
+
+        Raises:
+            QuantError: for a clipping that the format does not take.
+        """
+        if not self.by_hand:
+            return self.layer_plan(weight), None
+        return self.layer_plan(weight), self.layer_plan(replace(weight, clipping=self._method(self.others)))
 
     def layer_plan(self, weight: QuantizerSpec) -> LayerPlan:
         """Return what a layer does: its weight by this spec, its input as the state says."""
@@ -343,3 +398,9 @@ class PlaygroundState:
 def found_by(method: str) -> dict[str, object]:
     """Return the fields of a range that a clipping method finds, by key."""
     return {CLIPPING.key: method, LO.key: None, HI.key: None}
+
+
+def set_by_hand(lo: float | None, hi: float | None, before: str) -> dict[str, object]:
+    """Return the fields of a range by hand, by key; the other layers keep the method that was chosen `before`."""
+    kept: dict[str, object] = {} if before == BY_HAND else {OTHERS.key: before}
+    return {CLIPPING.key: BY_HAND, LO.key: lo, HI.key: hi, **kept}

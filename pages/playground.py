@@ -16,6 +16,7 @@ def playground() -> None:
     values = compute.matrix(model, layer)
     try:
         spec = settings.spec(float(values.min()), float(values.max()))
+        plan, others = settings.plans(spec)
         with st.spinner("Quantizing: the first use of a format after installation takes some seconds…"):
             result = compute.outcome(model, layer, spec.key, spec)
     except QuantError as error:
@@ -24,21 +25,20 @@ def playground() -> None:
     with st.container(horizontal=True, vertical_alignment="top", gap="medium"):
         accuracy = st.container(width="content")
         panels.metrics_panel(result)
-    plan = settings.layer_plan(spec)
     if settings.kind.scalar:
         block = block_field(spec, values.shape)
         view = compute.block_view(model, layer, spec.key, block, spec)
-        remember_range(view.lo, view.hi)
+        remember_range(view.lo, view.hi, settings.clipping)
         panels.instrument_panel(model, layer, settings, spec, block, view)
         panels.tensor_panel(model, layer, result)
         panels.formula_panel(spec, view, convention())
-        panels.code_panel(model, layer, spec, plan, (block, view))
+        panels.code_panel(model, layer, plan, others, (block, view))
     else:
         panels.vectors_panel(model, layer, result)
         panels.tensor_panel(model, layer, result)
-        panels.code_panel(model, layer, spec, plan, None)
+        panels.code_panel(model, layer, plan, others, None)
     table, rows = panels.compare_panel(model, layer, settings)
-    panels.accuracy_panel(accuracy.empty(), model, layer, plan)
+    panels.accuracy_panel(accuracy.empty(), model, layer, plan, others)
     panels.await_accuracies(table, model, layer, rows)
 
 

@@ -12,6 +12,7 @@ from explorer.jobs import SupersededError
 from explorer.lessons.parts import numbers
 from explorer.lessons.prose import words
 from quant_engine import LayerPlan, QuantError
+from quant_engine.network import Accuracy
 
 OWNER_KEY = "lesson_accuracy_owner"
 LOOK = 0.3  # seconds
@@ -29,9 +30,18 @@ def accuracy_section(model: str, layer: str, plan: LayerPlan, others: LayerPlan 
     st.fragment(_body, run_every=LOOK if ticking else None)(owner, asked, time.monotonic(), ticking)
 
 
+def _metric(label: str, result: Accuracy) -> None:
+    low, high = (notation.accuracy(end) for end in result.interval)
+    st.metric(words()[label], notation.accuracy(result.value), f"{low} – {high}", delta_color="off", delta_arrow="off")
+
+
 def _body(owner: str, asked: tuple[str, str, LayerPlan, LayerPlan | None], started: float, ticking: bool) -> None:
+    plain = compute.everywhere(f"{owner}|plain", asked[0], None)
     future = compute.accuracies(owner, *asked)
     if not future.done():
+        if plain.done() and plain.exception() is None:  # it depends on no setting
+            with numbers():
+                _metric(LABELS[0], plain.result())
         st.caption(words()["accuracy_running"].format(seconds=f"{time.monotonic() - started:.1f}"))
         return
     try:
@@ -43,10 +53,7 @@ def _body(owner: str, asked: tuple[str, str, LayerPlan, LayerPlan | None], start
         return
     with numbers():
         for label, result in zip(LABELS, results, strict=True):
-            low, high = (notation.accuracy(end) for end in result.interval)
-            st.metric(
-                words()[label], notation.accuracy(result.value), f"{low} – {high}", delta_color="off", delta_arrow="off"
-            )
+            _metric(label, result)
     total = results[0].total
     st.caption(words()["accuracy_note"].format(n=notation.count(total), one=notation.share(1 / total)))
     if ticking:

@@ -19,29 +19,35 @@ from quant_engine import LayerPlan, QuantError
 from quant_engine.network import Accuracy
 
 LABELS = ("Float32", "This layer so", "Every layer so")
-OWNER_KEY = "accuracy_owner"
+OWNER_KEY, PLAIN = "accuracy_owner", "plain"
 METRIC_WIDTH = 130
 LOOK = 0.02  # seconds after which a newer setting may interrupt
 SIGN_OF_LIFE = 0.3  # seconds
 PENDING = "…"
 
 
-def accuracy_panel(place: DeltaGenerator, model: str, layer: str, plan: LayerPlan) -> None:
+def accuracy_panel(place: DeltaGenerator, model: str, layer: str, plan: LayerPlan, others: LayerPlan | None) -> None:
     """Fill `place` once the background worker has the answer; until then say that it runs.
 
-    The container's key names the setting it answers, so that a test can tell a new answer from the one before.
+    Float32 depends on no setting: it stays while the others are measured anew. The container's key names the setting it
+    answers, so that a test can tell a new answer from the one before.
     """
     owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
-    future = compute.accuracies(owner, model, layer, plan)
+    plain = compute.everywhere(f"{owner}|{PLAIN}", model, None)
+    future = compute.accuracies(owner, model, layer, plan, others)
     try:
-        _await(future, lambda: place.container(key="awaiting_accuracy", horizontal=True, gap="medium", width="content"))
+        _await(
+            plain,
+            future,
+            lambda: place.container(key="awaiting_accuracy", horizontal=True, gap="medium", width="content"),
+        )
         results = future.result()
     except SupersededError:
         return  # a newer setting of this session is being evaluated, and draws itself
     except QuantError as error:
         place.warning(f"Not every layer can be quantized so: {error}")
         return
-    key = f"accuracy_{hashlib.sha256(f'{model}{layer}{plan}'.encode()).hexdigest()[:12]}"
+    key = f"accuracy_{hashlib.sha256(f'{model}{layer}{plan}{others}'.encode()).hexdigest()[:12]}"
     with place.container(key=key, horizontal=True, gap="medium", width="content"):
         for label, result in zip(LABELS, results, strict=True):
             _metric(label, result)
@@ -58,20 +64,33 @@ def _metric(label: str, result: Accuracy) -> None:
     )
 
 
+def _draw_plain(place: DeltaGenerator, plain: Future[Any]) -> bool:
+    """Draw the accuracy in floating point if it is known, and return whether it is."""
+    known = plain.done() and plain.exception() is None
+    with place:
+        if known:
+            _metric(LABELS[0], plain.result())
+        else:
+            _draw(LABELS[0], PENDING, "running")
+    return known
+
+
 def _draw(label: str, value: str, note: str, explanation: str | None = None) -> None:
     st.metric(label, value, note, delta_color="off", delta_arrow="off", width=METRIC_WIDTH, help=explanation)
 
 
-def _await(future: Future[Any], row: Callable[[], DeltaGenerator]) -> None:
+def _await(plain: Future[Any], future: Future[Any], row: Callable[[], DeltaGenerator]) -> None:
     """Wait, with the time taken in the place of a number, so that nothing else on the page moves."""
     if future.done():
         return
     started, shown = time.monotonic(), -SIGN_OF_LIFE
     with row():
-        for label in LABELS[:-1]:
-            _draw(label, PENDING, "running")
+        first = st.empty()
+        known = _draw_plain(first, plain)
+        _draw(LABELS[1], PENDING, "running")
         clock = st.empty()
     while not future.done():
+        known = known or _draw_plain(first, plain)
         waited = time.monotonic() - started
         if waited - shown >= SIGN_OF_LIFE:
             shown = waited

@@ -27,10 +27,11 @@ PENDING = "…"
 
 @dataclass(frozen=True)
 class Row:
-    """A setting that is compared, and what it does to every layer."""
+    """A setting that is compared, what it does to this layer, and to the others."""
 
     compared: Compared
     plan: LayerPlan
+    others: LayerPlan | None
 
 
 def compare_panel(model: str, layer: str, settings: PlaygroundState) -> tuple[DeltaGenerator, list[Row]]:
@@ -52,7 +53,8 @@ def await_accuracies(place: DeltaGenerator, model: str, layer: str, rows: Sequen
     """Fill the table as accuracies come."""
     owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
     waiting = {
-        number: compute.accuracies(f"{owner}|{number}", model, layer, row.plan) for number, row in enumerate(rows)
+        number: compute.accuracies(f"{owner}|{number}", model, layer, row.plan, row.others)
+        for number, row in enumerate(rows)
     }
     found: dict[int, str] = {}
     for number, future in waiting.items():
@@ -76,26 +78,26 @@ def _accuracy(future: Future[Any]) -> str:
         return PENDING
     except QuantError as error:
         return f"not possible: {error}"
-    low, high = everywhere.interval
-    return f"{notation.accuracy(everywhere.value)} ({notation.accuracy(low)} – {notation.accuracy(high)})"
+    return notation.with_interval(everywhere)
 
 
 def _rows(model: str, layer: str, all_settings: Sequence[PlaygroundState]) -> list[Row]:
     """Return what every setting does; one that cannot be used is said and left out."""
     values = compute.matrix(model, layer)
-    specs: list[tuple[str, QuantizerSpec, LayerPlan]] = []
+    specs: list[tuple[str, QuantizerSpec, LayerPlan, LayerPlan | None]] = []
     for number, settings in enumerate(all_settings):
         try:
             spec = settings.spec(float(values.min()), float(values.max()))
             compute.outcome(model, layer, spec.key, spec)
+            plans = settings.plans(spec)
         except QuantError as error:
             st.warning(f"{number_of(number)} ({settings.description}) cannot be used here: {error}")
             continue
-        specs.append((settings.description, spec, settings.layer_plan(spec)))
-    worst = max(compute.outcome(model, layer, spec.key, spec).report.rmse for _, spec, _ in specs)
+        specs.append((settings.description, spec, *plans))
+    worst = max(compute.outcome(model, layer, spec.key, spec).report.rmse for _, spec, *_ in specs)
     shown = compute.distribution(model, layer, PerTensor().to_json(), 0, QuantizerSpec(specs[0][1].format))
     edges = value_edges(shown), error_edges(worst)
-    return [Row(compute.compared(model, layer, spec, name, edges), plan) for name, spec, plan in specs]
+    return [Row(compute.compared(model, layer, spec, name, edges), plan, others) for name, spec, plan, others in specs]
 
 
 def _figures(model: str, layer: str, rows: Sequence[Compared]) -> None:
@@ -132,7 +134,7 @@ def _table(place: DeltaGenerator, model: str, rows: Sequence[Row], accuracies: d
             notation.short(result.report.mse),
             notation.decibels(result.report.sqnr_db),
             accuracies.get(number, PENDING),
-            f"{notation.short(1e9 * row.compared.encode_seconds / result.storage.values)} ns a value",
+            f"{notation.short(row.compared.encode_ns)} ns per value",
             notation.sizes(*compute.model_bytes(model, result.spec)),
         )
         for column, cell in zip(columns.values(), cells, strict=True):

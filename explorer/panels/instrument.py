@@ -59,5 +59,6 @@ def _moved(move: Move) -> None:
     elif move.range is not None:
         lo, hi = move.range
         symmetric = not kind.integer or st.session_state.get(state.SYMMETRY.key) != "asymmetric"
-        values |= {state.CLIPPING.key: "by hand", state.LO.key: None if symmetric else lo, state.HI.key: hi}
+        before = st.session_state.get(state.CLIPPING.key, state.CLIPPING.default)
+        values |= state.set_by_hand(None if symmetric else lo, hi, before)
     controls.assign(values)

@@ -22,6 +22,7 @@ CODEBOOKS = replace(
     help="Which values share learned codewords: the whole tensor, some output channels, one, or a run inside one.",
 )
 RANGE_MEMORY = "play_last_range"  # where the range last shown is kept for "by hand" to start from
+METHOD_MEMORY = "play_last_method"  # and the method that found it, for the other layers to keep
 
 
 def settings_panel(model: str, layer: str) -> PlaygroundState:
@@ -44,6 +45,8 @@ def settings_panel(model: str, layer: str) -> PlaygroundState:
             _menu(state.LEVELS, disabled=not signed)
         if settings.clips:
             _range_fields(model, layer, symmetric)
+            if clipping == state.BY_HAND:
+                _menu(state.OTHERS)
             if granularity != state.GRANULARITY.default or settings.scales != SCALES.default:
                 _menu(SCALES)
         st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, args=(state.PLAYGROUND_FIELDS,))
@@ -85,9 +88,9 @@ def block_field(spec: QuantizerSpec, shape: tuple[int, ...]) -> int:
         return controls.whole_number(state.BLOCK, greatest=blocks - 1)
 
 
-def remember_range(lo: float, hi: float) -> None:
-    """Keep the range that is shown, for "by hand" to start from."""
-    st.session_state[RANGE_MEMORY] = lo, hi
+def remember_range(lo: float, hi: float, clipping: str) -> None:
+    """Keep the range that is shown and what chose it, for "by hand" to start from."""
+    st.session_state[RANGE_MEMORY], st.session_state[METHOD_MEMORY] = (lo, hi), clipping
 
 
 def _menu(field: Choice, disabled: bool = False) -> str:
@@ -119,13 +122,18 @@ def _range_fields(model: str, layer: str, symmetric: bool) -> None:
 
 def _clipping_changed() -> None:
     """Start "by hand" from the range that was shown, and let the other methods find their own (a callback)."""
-    by_hand = st.session_state[state.CLIPPING.key] == "by hand"
-    lo, hi = st.session_state.get(RANGE_MEMORY, (None, None)) if by_hand else (None, None)
+    method = st.session_state[state.CLIPPING.key]
+    if method != state.BY_HAND:
+        controls.assign(state.found_by(method))
+        return
+    lo, hi = st.session_state.get(RANGE_MEMORY, (None, None))
     symmetric = st.session_state.get(state.SYMMETRY.key, "symmetric") == "symmetric"
-    controls.assign({state.LO.key: None if symmetric else lo, state.HI.key: hi})
+    before = st.session_state.get(METHOD_MEMORY, state.BY_HAND)
+    controls.assign(state.set_by_hand(None if symmetric else lo, hi, before))
 
 
 def _range_changed() -> None:
     """Take a typed range (a callback)."""
-    if any(st.session_state[field.key] is not None for field in (state.LO, state.HI)):
-        controls.assign({state.CLIPPING.key: "by hand"})
+    lo, hi = (st.session_state[field.key] for field in (state.LO, state.HI))
+    if lo is not None or hi is not None:
+        controls.assign(state.set_by_hand(lo, hi, st.session_state[state.CLIPPING.key]))

@@ -36,12 +36,17 @@ def formula_panel(spec: QuantizerSpec, view: BlockView, convention: Convention) 
 
 
 def code_panel(
-    model: str, layer: str, spec: QuantizerSpec, plan: LayerPlan, shown: tuple[int, BlockView] | None
+    model: str, layer: str, plan: LayerPlan, others: LayerPlan | None, shown: tuple[int, BlockView] | None
 ) -> None:
-    """Offer the code behind the picture; `shown` is the block on display and its view, if it is one of scalars."""
+    """Offer the code behind the picture: this layer's plan and that of the others, if it is another.
+
+    `shown` is the block on display and its view, if it is one of scalars.
+    """
+    spec = plan.weight
+    assert isinstance(spec, QuantizerSpec)
     with st.expander("Show the code", icon=":material/code:"):
         engine, plain = st.tabs(["quant_engine", "numpy"])
-        engine.code(engine_code(model, layer, spec, plan), language="python")
+        engine.code(engine_code(model, layer, plan, others), language="python")
         if shown is None:
             plain.caption("Vectors are looked up among learned codewords: see the lines of quant_engine.")
             return

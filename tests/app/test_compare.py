@@ -13,7 +13,7 @@ from explorer.figures.compare import rate_figure
 from explorer.figures.theme import Canvas
 from explorer.number_formats import KINDS
 from explorer.presets import PRESETS
-from explorer.results import encode_seconds
+from explorer.results import repeated
 from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
 from tests.app.test_pages import start
@@ -77,10 +77,14 @@ def test_bits_that_a_kind_does_not_have_become_the_nearest_it_has() -> None:
     assert chosen.bits == 8
 
 
-def test_encoding_is_timed_on_the_values() -> None:
-    spec = PlaygroundState().spec(-1.0, 1.0)
-    fitted = compute.fitted("fashion-cnn", "conv3", spec.key, spec)
-    assert 0 < encode_seconds(compute.matrix("fashion-cnn", "conv3"), fitted) < 10
+def test_encoding_is_timed_on_a_tensor_that_is_repeated_with_its_scales() -> None:
+    values = compute.matrix("fashion-depthwise", "dw1")
+    for preset in PRESETS.values():
+        spec = PlaygroundState.from_fields(dict(preset)).spec(float(values.min()), float(values.max()))
+        fitted = compute.fitted("fashion-depthwise", "dw1", spec.key, spec)
+        tall, alike = repeated(values, fitted, 10_000)
+        assert tall.size >= 10_000
+        assert np.array_equal(alike.encode(tall).codes[: len(values)], fitted.encode(values).codes)
 
 
 def test_pinned_settings_stand_in_a_table_with_what_they_cost_and_score() -> None:

@@ -110,7 +110,7 @@ def test_a_range_upside_down_is_an_error_message_not_an_exception() -> None:
     at.session_state[state.LO.key], at.session_state[state.HI.key] = 1.0, -1.0
     at.run()
     assert not at.exception
-    assert "lo=1 is not below hi=-1" in at.error[0].value
+    assert "α = 1 is not below β = −1" in at.error[0].value
     at.session_state[state.HI.key] = 2.0
     at.run()
     assert not at.error

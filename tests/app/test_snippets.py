@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -60,11 +61,12 @@ def output_of(code: str) -> str:
 @pytest.mark.parametrize("plan", PLANS)
 def test_the_engine_snippet_gives_the_error_and_the_accuracies_on_screen(plan: LayerPlan) -> None:
     spec = plan.weight
+    others = replace(plan, weight=replace(spec, clipping=MinMSE())) if isinstance(spec.clipping, FixedRange) else None
     result = compute.outcome("fashion-cnn", "conv2", spec.key, spec)
-    printed = output_of(engine_code("fashion-cnn", "conv2", spec, plan))
+    printed = output_of(engine_code("fashion-cnn", "conv2", plan, others))
     assert f"SQNR {result.report.sqnr_db:.2f} dB" in printed
     assert f"{result.storage.bits_per_value:.4f} bits per value" in printed
-    accuracies = compute.accuracies("test", "fashion-cnn", "conv2", plan).result(60)
+    accuracies = compute.accuracies("test", "fashion-cnn", "conv2", plan, others).result(60)
     assert [int(n) for n in re.findall(r"(\d+) of \d+ right", printed)] == [a.correct for a in accuracies]
 
 

@@ -29,13 +29,15 @@ pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
 
 
-def expected(model: str, layer: str, spec: QuantizerSpec) -> dict[str, str]:
-    """Return what the screen must say, from the engine."""
+def expected(model: str, layer: str, spec: QuantizerSpec, others: QuantizerSpec | None = None) -> dict[str, str]:
+    """Return what the screen must say, from the engine; `others` is the spec of the other layers if it is another."""
     network = load(model)
     x = network.weight(layer).reshape(len(network.weight(layer)), -1)
     quantizer = fit(x, spec)
     report, storage = quantizer.measure(x), quantizer.storage(x.shape)
-    everywhere = QuantizationPlan({name: LayerPlan(spec) for name in network.layers()})
+    everywhere = QuantizationPlan(
+        {**dict.fromkeys(network.layers(), LayerPlan(others or spec)), layer: LayerPlan(spec)}
+    )
     return {
         "SQNR": notation.decibels(report.sqnr_db).removesuffix(" dB"),
         "MSE": notation.short(report.mse),
@@ -48,9 +50,9 @@ def expected(model: str, layer: str, spec: QuantizerSpec) -> dict[str, str]:
     }
 
 
-def assert_shows(page: Page, model: str, layer: str, spec: QuantizerSpec) -> None:
+def assert_shows(page: Page, model: str, layer: str, spec: QuantizerSpec, others: QuantizerSpec | None = None) -> None:
     shown = numbers(page)
-    wanted = expected(model, layer, spec)
+    wanted = expected(model, layer, spec, others)
     assert {label: shown.get(label) for label in wanted} == wanted
 
 
@@ -69,7 +71,11 @@ def press(page: Page, group: str, option: str) -> None:
 
 
 def choose_tensor(page: Page, name: str) -> None:
-    box = page.get_by_role("combobox", name="Tensor")
+    choose(page, "Tensor", name)
+
+
+def choose(page: Page, menu: str, name: str) -> None:
+    box = page.get_by_role("combobox", name=menu)
     box.click()
     box.fill(name)
     page.get_by_role("option", name=name, exact=True).click()
@@ -117,8 +123,33 @@ def test_a_range_by_hand_starts_from_the_one_shown_and_can_be_typed(app: str, op
     beta.fill("0.1")
     beta.press("Enter")
     settle(page)
-    assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(4), clipping=FixedRange(-0.1, 0.1)))
-    assert parse_qs(urlsplit(page.url).query)["play_hi"] == ["0.1"]
+    by_hand = QuantizerSpec(IntFormat(4), clipping=FixedRange(-0.1, 0.1))
+    assert_shows(page, "fashion-cnn", "conv3", by_hand, QuantizerSpec(IntFormat(4), clipping=MinMSE()))
+    asked = parse_qs(urlsplit(page.url).query)
+    assert (asked["play_hi"], asked["play_others"]) == (["0.1"], ["least MSE"])
+    choose(page, "Other layers", "min–max")
+    assert_shows(page, "fashion-cnn", "conv3", by_hand, QuantizerSpec(IntFormat(4)))
+    press(page, "Clipping", "KL")
+    assert "play_others" not in parse_qs(urlsplit(page.url).query)
+
+
+def test_float32_stays_while_other_accuracies_are_measured_anew(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/?model=fashion-depthwise&tensor=dw2")
+    seen = page.evaluate_handle(
+        """() => { const seen = []; setInterval(() => {
+            const row = document.querySelector('.st-key-awaiting_accuracy [data-testid=stMetricValue]');
+            if (row && row.textContent) seen.push(row.textContent); }, 10); return seen; }"""
+    )
+    for clipping in ("ACIQ", "least MSE", "percentile"):
+        press(page, "Clipping", clipping)
+    assert set(seen.json_value()) == {metrics(page)["Float32"]}
+
+
+def test_links_with_the_older_word_for_min_max_open_without_a_word(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/?play_bits=3&play_clipping=min-max&play_pins=bits:5,clipping:min-max")
+    assert page.get_by_test_id("stAlert").count() == 0
+    assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(3)))
+    expect(page.get_by_test_id("stTable")).to_contain_text("int5, per layer, min–max")
 
 
 def test_blocks_are_looked_into_one_by_one(app: str, open_page: Opener) -> None:
@@ -135,7 +166,7 @@ def test_blocks_are_looked_into_one_by_one(app: str, open_page: Opener) -> None:
 
 def test_a_range_upside_down_is_explained_and_nothing_breaks(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/?play_symmetry=asymmetric&play_clipping=by+hand&play_lo=0.5&play_hi=0.2")
-    expect(page.get_by_text(re.compile("lo=0.5 is not below hi=0.2"))).to_be_visible()
+    expect(page.get_by_text(re.compile("α = 0.5 is not below β = 0.2"))).to_be_visible()
     press(page, "Clipping", "min–max")
     assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(4), symmetric=False))
 
