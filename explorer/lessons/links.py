@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from explorer import state
-from explorer.fields import Field
+from explorer.fields import Field, Number
 from explorer.lessons.scene import Scene
 from explorer.number_formats import CODEWORDS, DIM, FLOAT, FORMAT, PARTS, SCALE_FORMATS, SCALES, STAGES
+from explorer.state import PlaygroundState
 from quant_engine import (
+    ACIQ,
     FixedRange,
     FloatFormat,
     IntFormat,
     KMeans,
+    MinKL,
     MinMax,
     MinMSE,
     PerBlock,
@@ -23,9 +27,17 @@ from quant_engine import (
     PerGroup,
     ProductCodebook,
     QuantizerSpec,
+    VectorCodebook,
 )
 
-CLIPPING_WORDS = {MinMax: "min–max", Percentile: "percentile", MinMSE: "least MSE", FixedRange: "by hand"}
+CLIPPING_WORDS: dict[type[Any], str] = {
+    MinMax: "min–max",
+    Percentile: "percentile",
+    MinMSE: "least MSE",
+    MinKL: "KL",
+    ACIQ: "ACIQ",
+    FixedRange: state.BY_HAND,
+}
 Settings = dict[Field, str]
 
 
@@ -38,6 +50,31 @@ def playground_link(model: str, layer: str, scene: Scene) -> dict[str, str]:
     return {"model": model, "tensor": layer, **changed}
 
 
+def is_exact(link: Mapping[str, str], scene: Scene) -> bool:
+    """Say whether the playground that a link opens has just this scene's spec: some it can only come near to.
+
+    It rounds to the nearest, cuts a last block short, and learns two bits of centroids and more.
+    """
+    fields = {field.key: field for field in state.PLAYGROUND_FIELDS}
+    given = {key: _value(fields[key], text) for key, text in link.items() if key in fields}
+    shown = scene.subject.statistics
+    opened = PlaygroundState.from_fields(given).spec(shown.lo, shown.hi)
+    return replace(opened, format=_product(opened.format)) == scene.spec
+
+
+def _product(form: Any) -> Any:
+    """Return a vector codebook as a product of one part, which is what lesson 10 calls it."""
+    if not isinstance(form, VectorCodebook):
+        return form
+    return ProductCodebook(form.dim, form.codewords, 1, form.stages, form.remainder)
+
+
+def _value(field: Field, text: str) -> Any:
+    if isinstance(field, Number):
+        return int(text) if field.whole else float(text)
+    return text
+
+
 def _integers(scene: Scene) -> Settings:
     spec = scene.spec
     found: Settings = {
@@ -45,15 +82,15 @@ def _integers(scene: Scene) -> Settings:
         state.CODES: "signed" if spec.format.signed else "unsigned",
         state.SYMMETRY: "symmetric" if spec.symmetric else "asymmetric",
         state.LEVELS: "restricted" if spec.format.narrow else "full",
-        state.CLIPPING: CLIPPING_WORDS.get(type(spec.clipping), "by hand"),
+        state.CLIPPING: CLIPPING_WORDS[type(spec.clipping)],
         **_blocks(scene),
     }
     if isinstance(spec.clipping, Percentile):
         found[state.PERCENTILE] = f"{spec.clipping.p:g}"
-    elif found[state.CLIPPING] == "by hand":
-        found[state.HI] = repr(scene.view.hi)
+    elif isinstance(spec.clipping, FixedRange):
+        found[state.HI] = repr(spec.clipping.hi)
         if not spec.symmetric:
-            found[state.LO] = repr(scene.view.lo)
+            found[state.LO] = repr(spec.clipping.lo)
     if isinstance(spec.granularity, PerChannel):
         found[state.GRANULARITY] = "channel"
     if scene.compensated is not None:
@@ -62,10 +99,10 @@ def _integers(scene: Scene) -> Settings:
 
 
 def _activations(spec: QuantizerSpec | None) -> Settings:
-    """Return the playground's nearest to an activation's spec of least squared error: it has even widths only."""
+    """Return how an activation's spec is set."""
     if spec is None:
         return {}
-    return {state.ACTIVATIONS: f"{2 * -(-spec.format.bits // 2)} bits", state.CALIBRATION: "least MSE"}
+    return {state.ACTIVATIONS: f"{spec.format.bits} bits", state.CALIBRATION: CLIPPING_WORDS[type(spec.clipping)]}
 
 
 def _blocks(scene: Scene) -> Settings:

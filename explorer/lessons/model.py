@@ -16,6 +16,7 @@ from explorer.formulas import Convention
 from explorer.lessons.prose import Prose, read_prose
 from explorer.lessons.scene import Scene
 from explorer.tensors import WHOLE, Subject, tensor_fields
+from quant_engine.network import Accuracy
 
 Facts = Mapping[str, str]  # live numbers by name, as the prose quotes them
 
@@ -42,6 +43,15 @@ class Told(Mapping[str, str]):
         return len(self._numbers)
 
 
+def overlap(one: Accuracy, other: Accuracy) -> bool:
+    """Say whether the 95 % intervals of two accuracies overlap: then neither is the better one.
+
+    >>> overlap(Accuracy(880, 1000), Accuracy(890, 1000)), overlap(Accuracy(750, 1000), Accuracy(920, 1000))
+    (True, False)
+    """
+    return one.interval[0] <= other.interval[1] and other.interval[0] <= one.interval[1]
+
+
 @dataclass(frozen=True)
 class Option:
     """One answer: `key` names its feedback in the prose, `label` is what is shown."""
@@ -52,10 +62,18 @@ class Option:
 
 @dataclass(frozen=True)
 class Choices:
-    """A question with one right answer among options; the wrong ones are misconceptions worked out."""
+    """A question with a right answer among options; the wrong ones are misconceptions worked out.
+
+    Options as good as the right one, as far as can be measured, are `tied` with it: they are right too.
+    """
 
     options: tuple[Option, ...]
     right: str
+    tied: frozenset[str] = frozenset()
+
+    def is_right(self, key: str) -> bool:
+        """Say whether an option is a right answer."""
+        return key == self.right or key in self.tied
 
     def option(self, key: str) -> Option:
         """Return an option by key."""

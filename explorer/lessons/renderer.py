@@ -7,8 +7,8 @@ import hashlib
 import streamlit as st
 
 from explorer import charts, controls, frame, tensors
-from explorer.formulas import Convention, flowing
-from explorer.lessons.links import playground_link
+from explorer.formulas import CONVENTIONS, Convention, flowing
+from explorer.lessons.links import is_exact, playground_link
 from explorer.lessons.model import BEATS, Awaited, Bench, Choices, Facts, Lesson, Place, Told
 from explorer.lessons.prose import words
 from explorer.lessons.scene import Scene
@@ -127,7 +127,9 @@ def _formula(lesson: Lesson, scene: Scene, facts: Facts) -> None:
     convention: Convention = frame.convention()
     for line in lesson.formulas(scene, convention):
         st.markdown(flowing(line), text_alignment="center")
-    st.caption(f"{lesson.prose.formula.format_map(facts)} {convention.sentence}")
+    either = (lesson.formulas(scene, one) for one in CONVENTIONS.values())
+    said = convention.sentence if len({tuple(lines) for lines in either}) > 1 else ""
+    st.caption(f"{lesson.prose.formula.format_map(facts)} {said}")
 
 
 def _question(lesson: Lesson, scene: Scene, facts: Facts) -> None:
@@ -150,7 +152,7 @@ def _ask_choices(lesson: Lesson, asked: Choices, scene: Scene, facts: Facts) -> 
         key=_answer_key(lesson, scene),
     )
     if chosen is not None:
-        _feedback(lesson, chosen, facts)
+        _feedback(lesson, chosen, asked.is_right(chosen), facts)
 
 
 def _ask_place(lesson: Lesson, asked: Place, scene: Scene, facts: Facts) -> None:
@@ -169,15 +171,20 @@ def _ask_place(lesson: Lesson, asked: Place, scene: Scene, facts: Facts) -> None
     if asked.key in _guesses(lesson):
         guess = _guesses(lesson)[asked.key]
         key, ratio = asked.verdict(guess)
-        _feedback(lesson, key, {**facts, "ratio": f"×{short(ratio)}", "best": short(asked.best), "guess": short(guess)})
+        _feedback(
+            lesson,
+            key,
+            key == "right",
+            {**facts, "ratio": f"×{short(ratio)}", "best": short(asked.best), "guess": short(guess)},
+        )
 
 
 DRAW = dict(zip(BEATS, (_predict, _act, _reveal, _formula, _question), strict=True))
 
 
-def _feedback(lesson: Lesson, key: str, facts: Facts) -> None:
+def _feedback(lesson: Lesson, key: str, right: bool, facts: Facts) -> None:
     text = lesson.prose.feedback[key].format_map(facts)
-    if key == "right":
+    if right:
         st.success(text, icon=":material/check:")
     else:
         st.warning(text, icon=":material/psychology_alt:")
@@ -197,11 +204,12 @@ def _footer(lesson: Lesson, scene: Scene, beat: str) -> None:
                 args=({lesson.beat.key: following},),
             )
         model, layer = frame.selected()
+        link = playground_link(model, layer, scene)
         st.page_link(
             pages_folder() / PLAYGROUND,
-            label=words()["open_playground"],
+            label=words()["open_playground" if is_exact(link, scene) else "open_playground_near"],
             icon=":material/open_in_full:",
-            query_params=playground_link(model, layer, scene),
+            query_params=link,
             help=None if scene.subject.is_weight else words()["playground_shows_weights"],
         )
 

@@ -5,6 +5,7 @@ What is right is worked out again here, with numpy and from the tensor alone.
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import string
 import time
@@ -18,21 +19,31 @@ from explorer import state, tensors
 from explorer.fields import Choice, Number
 from explorer.formulas import ARTICLE, CONVENTIONS, TOOLS, code_formula, value_formula, zero_point_formula
 from explorer.lessons import LESSONS, calibration, plans
-from explorer.lessons.links import playground_link
+from explorer.lessons.compensated import Compensated
+from explorer.lessons.gradients import stepped
+from explorer.lessons.laps import setting_of
+from explorer.lessons.links import is_exact, playground_link
 from explorer.lessons.model import BEATS, Choices, Lesson, Place
 from explorer.lessons.prose import words
+from explorer.lessons.raced import Raced
 from explorer.lessons.scene import Mix, Scene
 from explorer.notation import short
 from explorer.page_table import PAGES
 from explorer.state import PlaygroundState
 from quant_engine import (
+    ACIQ,
+    E4M3,
+    E8M0,
     FP16,
     FixedRange,
     IntFormat,
     KMeans,
     LayerPlan,
+    MinKL,
     MinMax,
     MinMSE,
+    PerBlock,
+    Percentile,
     PerChannel,
     PerChannelGroup,
     PerGroup,
@@ -40,6 +51,7 @@ from quant_engine import (
     ProductCodebook,
     QuantizationPlan,
     QuantizerSpec,
+    fake_quantize,
 )
 from quant_engine.network import load
 
@@ -329,7 +341,7 @@ def test_the_code_of_a_value_is_numpys(range_: str, place: int) -> None:
     for bits in (3, 5):
         change(at, "uniform", bits=bits)
         codes = quantized(np.array([r]), bits, lo, hi, symmetric=range_ == "symmetric", signed=True)
-        assert right_label(at) == str(codes[0])
+        assert right_label(at) == str(codes[0]).replace("-", "−")
 
 
 @pytest.mark.parametrize(("kind", "signed"), [("signed symmetric", True), ("unsigned symmetric", False)])
@@ -472,32 +484,68 @@ def test_the_switch_rewrites_the_formulas_of_a_lesson() -> None:
 # --- links and words --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        QuantizerSpec(IntFormat(4)),
-        QuantizerSpec(IntFormat(3, narrow=True)),
-        QuantizerSpec(IntFormat(5, signed=False), symmetric=False),
-        QuantizerSpec(IntFormat(6), clipping=FixedRange(-0.25, 0.25)),
-        QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE()),
-        QuantizerSpec(FP16),
-    ],
-)
-def test_the_playground_link_means_the_same_spec(spec: QuantizerSpec) -> None:
-    scene = Scene(tensors.subject("weights", "fashion-cnn", "conv3"), spec, 62)
-    link = playground_link("fashion-cnn", "conv3", scene)
+def opened_by(link: dict[str, str]) -> PlaygroundState:
+    """The playground's state that a link sets, as the controls read it."""
     fields = {field.key: field for field in state.PLAYGROUND_FIELDS}
     values: dict[str, object] = {}
     for key, text in link.items():
         if key in fields:
-            assert fields[key].accepts(text)
+            assert fields[key].accepts(text), key
             values[key] = text if isinstance(fields[key], Choice) else float(text)
-    found = PlaygroundState.from_fields(values).spec(*np.percentile(scene.subject.values, [0, 100]).tolist())
-    assert found.format == spec.format
-    assert found.symmetric == spec.symmetric
-    assert found.granularity == spec.granularity
-    if spec.format.even and spec.granularity == PerTensor():
-        assert Scene(scene.subject, found).view.levels == pytest.approx(scene.view.levels, rel=1e-6)
+    return PlaygroundState.from_fields(values)
+
+
+LINKED = [
+    *(
+        QuantizerSpec(IntFormat(bits), clipping=clipping)
+        for bits in (2, 4, 8)
+        for clipping in (MinMax(), Percentile(99.0), MinMSE(), MinKL(), ACIQ("fit"), FixedRange(-0.25, 0.25))
+    ),
+    QuantizerSpec(IntFormat(3, narrow=True)),
+    QuantizerSpec(IntFormat(5, signed=False), symmetric=False),
+    QuantizerSpec(IntFormat(5), symmetric=False, clipping=FixedRange(-0.125, 0.3)),
+    QuantizerSpec(IntFormat(4, signed=False), clipping=FixedRange(0.0, 0.5)),
+    QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE()),
+    QuantizerSpec(IntFormat(4), PerChannelGroup(7, remainder="short"), symmetric=False),
+    QuantizerSpec(IntFormat(4), PerGroup(16, remainder="short"), scale_format=E4M3),
+    QuantizerSpec(IntFormat(4), PerBlock(4, 3, remainder="short"), scale_format=E8M0),
+    QuantizerSpec(KMeans(4)),
+    QuantizerSpec(ProductCodebook(4, 16, 2, 1, "pad")),
+    QuantizerSpec(ProductCodebook(2, 16, 1, 2, "pad")),
+    QuantizerSpec(FP16),
+]
+NEAREST_ONLY = [
+    QuantizerSpec(IntFormat(4), rounding="floor"),
+    QuantizerSpec(IntFormat(4), PerGroup(7, remainder="pad")),
+    QuantizerSpec(KMeans(2)),
+]
+
+
+def test_a_playground_link_means_the_state() -> None:
+    subject = tensors.subject("weights", "fashion-cnn", "conv3")
+    ends = subject.statistics.lo, subject.statistics.hi
+    for spec in [*LINKED, *NEAREST_ONLY]:
+        scene = Scene(subject, spec, 62)
+        link = playground_link("fashion-cnn", "conv3", scene)
+        found = opened_by(link).spec(*ends)
+        assert is_exact(link, scene) == (spec in LINKED), spec
+        if spec in LINKED and not isinstance(spec.format, ProductCodebook):
+            assert found == spec
+        if isinstance(spec.format, ProductCodebook):  # of one part: a vector codebook, with the same codewords
+            assert np.array_equal(fake_quantize(subject.matrix, found), fake_quantize(subject.matrix, spec))
+
+
+def test_every_width_of_activations_that_lesson_11_has_is_in_its_link() -> None:
+    for weights_at, inputs_at in itertools.product((2, 5), (None, *range(2, 9))):
+        setting = setting_of(weights_at, inputs_at, "channel")
+        shown = Compensated(
+            Raced("fashion-cnn", setting), "conv3", stepped("fashion-cnn", "conv3", weights_at, 100), None
+        )
+        subject = tensors.subject("weights", "fashion-cnn", "conv3")
+        scene = Scene(subject, setting.weight, compensated=shown)
+        opened = opened_by(playground_link("fashion-cnn", "conv3", scene))
+        plan = opened.layer_plan(opened.spec(-1.0, 1.0))
+        assert (plan.weight, plan.activation, plan.dynamic) == (setting.weight, setting.activation, False)
 
 
 @pytest.mark.parametrize("slug", SLUGS)
