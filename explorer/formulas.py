@@ -46,22 +46,26 @@ def with_rounding(convention: Convention, mode: str) -> Convention:
 
 
 def scale_formula(spec: QuantizerSpec, view: BlockView) -> str:
-    """Return S, from the range and the codes."""
+    """Return S, from the range that was chosen and the codes."""
     form, scale = spec.format, latex(view.scale)
     if spec.symmetric:
         steps = "2^{b-1} - 1" if form.signed else "2^b - 1"
         return rf"S = \frac{{\beta}}{{{steps}}} = \frac{{{latex(view.hi)}}}{{{form.qmax}}} = {scale}"
     steps = "2^b - 2" if form.narrow else "2^b - 1"
-    difference = f"{latex(view.hi)} - ({latex(view.lo)})" if view.lo < 0 else f"{latex(view.hi)} - {latex(view.lo)}"
+    lo, hi = view.chosen
+    difference = f"{latex(hi)} - ({latex(lo)})" if lo < 0 else f"{latex(hi)} - {latex(lo)}"
     return rf"S = \frac{{\beta - \alpha}}{{{steps}}} = \frac{{{difference}}}{{{form.qmax - form.qmin}}} = {scale}"
 
 
 def zero_point_formula(spec: QuantizerSpec, view: BlockView, convention: Convention = TOOLS) -> str:
-    """Return the zero point: the code of real 0, or minus that in the literature's convention."""
+    """Return the zero point: the code of real 0, or minus that in the literature's convention.
+
+    It follows from the range that was chosen, and being rounded moves that range by up to half a step.
+    """
     name, rounding = convention.symbol, convention.rounding
     if spec.symmetric:
         return rf"{name} = 0 \quad \text{{(symmetric)}}"
-    least, ratio = spec.format.qmin, rf"\frac{{{latex(view.lo)}}}{{{latex(view.scale)}}}"
+    least, ratio = spec.format.qmin, rf"\frac{{{latex(view.chosen[0])}}}{{{latex(view.scale)}}}"
     if convention.sign > 0:
         rule, numbers = r"q_{\min} - \frac{\alpha}{S}", f"{least} - {ratio}"
     else:
@@ -70,6 +74,12 @@ def zero_point_formula(spec: QuantizerSpec, view: BlockView, convention: Convent
         rf"{name} = {rounding}\left({rule}\right) = {rounding}\left({numbers}\right) "
         f"= {convention.sign * view.zero_point}"
     )
+
+
+def moved_formula(view: BlockView) -> str:
+    """Return where rounding the zero point has moved an asymmetric range: to the outermost levels."""
+    chosen, levels = ((latex(lo), latex(hi)) for lo, hi in (view.chosen, (view.lo, view.hi)))
+    return rf"[\alpha, \beta] = [{chosen[0]},\; {chosen[1]}] \;\rightarrow\; [{levels[0]},\; {levels[1]}]"
 
 
 def code_formula(

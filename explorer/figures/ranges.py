@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -23,7 +23,7 @@ def ranges_figure(
 ) -> go.Figure:
     """Draw every row over one axis; the chosen one's name is bold. Without `numbers` the codes must be counted."""
     views = list(rows.values())
-    ends = parts.span(views[0].distribution, *(float(v.levels[i]) for v in views for i in (0, -1)))
+    ends = _reach(views)
     traces, notes, axes = [], [], {}
     for number, (name, view) in enumerate(rows.items()):
         axis = f"y{number + 1 if number else ''}"
@@ -45,6 +45,14 @@ def ranges_figure(
         annotations=notes,
         **axes,
     )
+
+
+def _reach(views: Sequence[BlockView]) -> tuple[float, float]:
+    """Return an axis with every codeword in sight, since codes without a value are to be counted."""
+    low = min(v.distribution.lo for v in views), *(float(v.levels[0]) for v in views)
+    high = max(v.distribution.hi for v in views), *(float(v.levels[-1]) for v in views)
+    pad = 0.03 * (max(high) - min(low) or 1.0)
+    return min(low) - pad, max(high) + pad
 
 
 def describe_ranges(rows: Mapping[str, BlockView]) -> str:

@@ -19,6 +19,8 @@ HISTOGRAM_HEIGHT = 190
 LEGEND = 104  # pixels left of the figure, for names
 FEWEST_OCTAVES, MOST_OCTAVES = 6, 24
 BARS_AN_OCTAVE = 2
+APART = 150  # lines that can be told apart over the width of the axis: closer ones would make a pattern of the screen
+HALF_MARK = 0.36  # of a row
 
 Array = NDArray[np.float32]
 
@@ -107,9 +109,12 @@ def _figure(
 ) -> go.Figure:
     rows = len(rugs)
     height = HISTOGRAM_HEIGHT + rows * ROW_HEIGHT + 50
+    near = (axis["range"][1] - axis["range"][0]) / APART
+    named = enumerate(rugs.items())
+    marks = [trace for row, (name, levels) in named for trace in _rug(name, levels, rows - 1 - row, near)]
     edge = rows * ROW_HEIGHT / (HISTOGRAM_HEIGHT + rows * ROW_HEIGHT)
     return theme.figure(
-        [*bars, *(_rug(name, levels, rows - 1 - row) for row, (name, levels) in enumerate(rugs.items()))],
+        [*bars, *marks],
         height,
         canvas,
         margin={"l": LEGEND, "r": 8, "t": 8, "b": 44},
@@ -128,18 +133,38 @@ def _figure(
     )
 
 
-def _rug(name: str, levels: NDArray[np.floating], row: int) -> Trace:
-    """Return one line of marks as a single path."""
-    x = np.full(3 * levels.size, np.nan)
-    x[0::3] = x[1::3] = levels
-    y = np.tile([row - 0.36, row + 0.36, np.nan], levels.size)
-    return {
-        "type": "scatter",
-        "name": name,
+def _rug(name: str, levels: NDArray[np.floating], row: int, near: float) -> list[Trace]:
+    """Return one row of marks: lines, and bands where levels are closer than `near`."""
+    bands, alone = bands_of(levels, near)
+    x = np.full(3 * alone.size, np.nan)
+    x[0::3] = x[1::3] = alone
+    y = np.tile([row - HALF_MARK, row + HALF_MARK, np.nan], alone.size)
+    common = {"type": "scatter", "name": name, "yaxis": "y2", "mode": "lines"}
+    lines = {
+        **common,
         "x": x,
         "y": y,
-        "yaxis": "y2",
-        "mode": "lines",
         "line": {"color": theme.QUANTIZED, "width": 1 if levels.size > parts.MOST_CELLS else 2},
         "hovertemplate": f"%{{x:.5g}}<extra>{name}</extra>",
     }
+    if not len(bands):
+        return [lines]
+    corners = np.full((len(bands), 6), np.nan)
+    corners[:, :5] = bands[:, [0, 1, 1, 0, 0]]
+    heights = np.tile([row - HALF_MARK] * 2 + [row + HALF_MARK] * 2 + [row - HALF_MARK, np.nan], len(bands))
+    filled = {"fill": "toself", "fillcolor": theme.QUANTIZED, "line": {"color": theme.QUANTIZED, "width": 1}}
+    return [lines, {**common, "x": corners.reshape(-1), "y": heights, **filled, "hoverinfo": "skip"}]
+
+
+def bands_of(levels: NDArray[np.floating], near: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return stretches (n, 2) in which neighbouring levels are closer than `near`, and the levels in none of them.
+
+    >>> bands, alone = bands_of(np.array([0.0, 0.1, 0.2, 1.0]), 0.5)
+    >>> bands.tolist(), alone.tolist()
+    ([[0.0, 0.2]], [1.0])
+    """
+    places = np.sort(levels.astype(np.float64))
+    stretches = np.split(places, np.flatnonzero(np.diff(places) >= near) + 1)
+    bands = [[stretch[0], stretch[-1]] for stretch in stretches if stretch.size > 1]
+    alone = [stretch[0] for stretch in stretches if stretch.size == 1]
+    return np.array(bands, np.float64).reshape(-1, 2), np.array(alone, np.float64)

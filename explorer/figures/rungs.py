@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -38,14 +38,23 @@ Ways = Mapping[str, Sequence[Rung]]
 
 
 def rungs_figure(
-    ways: Ways, chosen: Rung, codes: int, plain: Accuracy | None, network: bool, canvas: Canvas
+    ways: Ways,
+    chosen: Rung,
+    codes: int,
+    plain: Accuracy | None,
+    network: bool,
+    canvas: Canvas,
+    apart: Collection[str] | None = None,
 ) -> go.Figure:
     """Draw error (left) and accuracy (right) for every way of clipping; a ring marks what is on display.
+
+    Errors are those of the granularities whose blocks stand `apart` on the tensor, if not all do.
 
     Bits lie on an axis that is logarithmic in what exceeds the bits of the `codes`, and are written in full.
     """
     every = [*(rung for rungs in ways.values() for rung in rungs), chosen]
-    traces = [_errors(ways, way, codes) for way in ways]
+    seen = {way: [rung for rung in rungs if apart is None or rung.name in apart] for way, rungs in ways.items()}
+    traces = [_errors(seen, way, codes) for way in seen]
     traces.append(_ring([chosen.bits - codes], [chosen.mse or None], "x", "y"))
     layout: Layout = {
         "xaxis": _bits_axis("bits per value of the tensor", [r.bits for r in every], codes)

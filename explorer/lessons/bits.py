@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import streamlit as st
 
 from explorer import charts, controls, formulas
@@ -73,6 +74,9 @@ def facts(scene: Scene) -> Facts:
         "wide_used": count(wide.codes_used),
         "wide_total": count(wide.codes_total),
         "wide_idle": share(1 - wide.codes_used / wide.codes_total),
+        **_idle(scene.under(_wide(scene))),
+        "low": short(scene.subject.statistics.lo),
+        "high": short(scene.subject.statistics.hi),
         "scale": short(scene.view.scale),
         "two": short(two.view.scale),
         "three": short(three.view.scale),
@@ -92,9 +96,18 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
 
 def question(scene: Scene) -> Choices:
     """Ask how many distinct values are left."""
-    bits, result = scene.spec.format.bits, scene.outcome
-    wrong = {"all_codes": 2**bits, "steps": 2**bits - 1, "linear": 2 * bits, "sign": 2 ** (bits - 1)}
+    form, result = scene.spec.format, scene.outcome
+    wrong = {"all_codes": result.codes_total, "steps": result.codes_total - 1, "linear": 2 * form.bits}
+    if form.signed:
+        wrong["sign"] = 2 ** (form.bits - 1)
     return choices(result.codes_used, wrong, lambda value: count(int(value)))
+
+
+def _idle(wide: Scene) -> Facts:
+    """Say how many codes without a value lie beyond the values, and how many between them."""
+    used = np.flatnonzero(wide.view.counts)
+    inside = int(used[-1] - used[0]) + 1 if used.size else 0
+    return {"beyond": count(wide.view.counts.size - inside), "between": count(inside - used.size)}
 
 
 def _of_bits(scene: Scene, bits: int) -> QuantizerSpec:

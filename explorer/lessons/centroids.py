@@ -47,6 +47,7 @@ BUCKET = Number(
 GAINS = {"same": 1.0, "third": 4 / 3, "half": 2.0, "quarter": 4.0}  # error of clipped uniform in units of the least
 PREDICTED_BITS = 4
 RATIO_DIGITS = 4
+HALF = 0.5
 AT_BEST = 1.0005  # times the least error: what so many figures tell apart
 
 
@@ -202,9 +203,12 @@ def facts(scene: Scene) -> Facts:
         "k": str(k),
         "found": str(run.end.centroids.size),
         "start": (scene.placed or OPENING).start,
-        "over_uniform": beside(uniform, least),
-        "over_clipped": beside(clipped, least),
-        "clipping_part": share((uniform - clipped) / fall) if fall > 0 else "none",
+        "part": share(least / clipped) if clipped else "100 %",
+        "part_whole": share(least / uniform) if uniform else "100 %",
+        "disguise": _disguise((uniform - clipped) / fall if fall > 0 else None),
+        "lloyd": _words()["lloyd_best" if _is_best(run.end.mse, best.mse) else "lloyd_above"].format(
+            start=(scene.placed or OPENING).start, last=run.last, end=beside(run.end.mse, best.mse, RATIO_DIGITS)
+        ),
         "stored": short(bits_stored, 5),
         "last": str(run.last),
         "end": beside(run.end.mse, best.mse, RATIO_DIGITS),
@@ -212,6 +216,13 @@ def facts(scene: Scene) -> Facts:
         "thin": share(float(run.end.counts.min() / run.end.counts.sum())),
         "equal": share(1 / run.end.centroids.size),
     }
+
+
+def _disguise(clipping: float | None) -> str:
+    """Say how much of the gain of k-means clipping alone has."""
+    if clipping is None:
+        return _words()["disguise_none"]
+    return _words()["disguise_most" if clipping > HALF else "disguise_less"].format(share=share(clipping))
 
 
 def written(scene: Scene, convention: Convention) -> Sequence[str]:

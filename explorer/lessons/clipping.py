@@ -19,9 +19,9 @@ from explorer.lessons.calibration import calibration_section
 from explorer.lessons.hand import hand
 from explorer.lessons.model import Bench, Facts, Lesson, Place
 from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
-from explorer.lessons.prose import words
+from explorer.lessons.prose import read_prose, words
 from explorer.lessons.scene import Scene
-from explorer.notation import latex, ratio, share, short
+from explorer.notation import beside, latex, ratio, share, short
 from quant_engine import Distribution, FixedRange, IntFormat, MinMax, MinMSE, Percentile, QuantizerSpec, fit
 from quant_engine.clipping import ACIQ, Clipping, MinKL
 from quant_engine.distribution import WeightedValues
@@ -48,6 +48,7 @@ SEARCHING = ("least MSE", "least KL", "ACIQ")  # what they minimise is worth a c
 POINTS = 56
 REACH = (0.01, 1.0)  # of the greatest magnitude
 PREDICTED_BITS = 4
+TINY = 1e-300
 SAME = 1.1  # a ratio of errors nearer to 1 is "about the same"
 
 
@@ -114,16 +115,16 @@ def facts(scene: Scene) -> Facts:
     """Return the numbers that the prose quotes."""
     report, picked = scene.outcome.report, _picks(scene)
     best, widest = picked["least MSE"], picked["min–max"]
-    gain = _gain(scene)
     return {
         "bits": str(scene.spec.format.bits),
         "beta": short(scene.view.hi),
         "clipped": share(report.clipped_share),
         "rounding": short(report.rounding_mse),
         "clipping": short(report.clipping_mse),
-        "verdict": f"falls, {ratio(gain, 1)}" if gain >= 1 else f"rises, {ratio(1, gain)}",
+        "verdict": _verdict(scene),
+        "crossing": _crossing(scene),
         "best_beta": short(best.clip),
-        "best_gain": ratio(widest.error, best.error) if best.error else "×1",
+        "best_gain": short(widest.error / best.error) if best.error else "1",
         "least": share(best.clip / widest.clip) if widest.clip else "100 %",
     }
 
@@ -175,6 +176,39 @@ def _split(scene: Scene) -> Split:
 
     found: Split = compute.kept(f"split|{scene.subject.key}|{form.to_json()}", measured)
     return found
+
+
+def _verdict(scene: Scene) -> str:
+    """Say what clipping one per cent does, by the same rule as the prediction."""
+    gain = _gain(scene)
+    said = f"1/{short(gain)} of it" if gain >= 1 else f"{ratio(1, gain)}"
+    return {
+        "falls": f"falls to {said}",
+        "same": f"stays about the same ({said})",
+        "rises": f"rises to {said}",
+    }[prediction(scene)]
+
+
+def crossing_of(split: Split) -> float | None:
+    """Return the β at which rounding and clipping error are equal, between two points of the grid; None if nowhere."""
+    apart = np.log(np.maximum(split.rounding, TINY)) - np.log(np.maximum(split.clipping, TINY))
+    above = np.flatnonzero((apart[:-1] < 0) & (apart[1:] >= 0))
+    if not above.size:
+        return None
+    at = int(above[-1])
+    share_of_step = apart[at] / (apart[at] - apart[at + 1])
+    return float(split.clips[at] * (split.clips[at + 1] / split.clips[at]) ** share_of_step)
+
+
+def _crossing(scene: Scene) -> str:
+    """Say where the errors cross, and what that costs beside the best β."""
+    said, cross = read_prose(SLUG).laboratory, crossing_of(_split(scene))
+    if cross is None:
+        return said["no_crossing"]
+    form = scene.spec.format
+    other = scene.under(QuantizerSpec(form, clipping=FixedRange(-cross if form.signed else 0.0, cross)))
+    least = _picks(scene)["least MSE"].error
+    return said["crossing"].format(cross=short(cross), over=beside(other.mse, least))
 
 
 def _objectives(scene: Scene, clips: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

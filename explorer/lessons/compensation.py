@@ -7,20 +7,21 @@ from functools import partial
 
 import streamlit as st
 
-from explorer import controls
+from explorer import compute, controls
 from explorer.fields import Choice, Number
 from explorer.formulas import Convention
 from explorer.lessons import dreams, gradients, moves
 from explorer.lessons.compensated import Compensated
 from explorer.lessons.laps import CLIPPED, GRANULARITIES, Baselines, accuracy_of, setting_of
-from explorer.lessons.model import Awaited, Bench, Choices, Facts, Lesson, Option, Told
+from explorer.lessons.model import Awaited, Bench, Choices, Facts, Lesson, Option, Told, overlap
 from explorer.lessons.outputs import Lost, lost_of
 from explorer.lessons.parts import SLIDER_WIDTH
 from explorer.lessons.prose import method_words, read_prose
 from explorer.lessons.race import race_laboratory, start
 from explorer.lessons.raced import DATA_FREE, SLUG, Raced, described, shared_name
 from explorer.lessons.scene import Scene
-from explorer.notation import accuracy, beside, count, latex, share, short
+from explorer.notation import accuracy, beside, count, latex, share, short, with_interval
+from quant_engine import QuantError
 from quant_engine.network import Accuracy
 from quant_engine.network.compensation import METHODS
 
@@ -37,7 +38,7 @@ SHARED = Choice(
     f"{SLUG}_shared", "One scale for each", tuple(GRANULARITIES), "channel", "Which weights of a layer share a scale."
 )
 FIELDS = (BITS, ACTIVATIONS, SHARED, moves.SHOWN, gradients.STEP)
-STEPS = {"none": 0.0, "quarter": 0.25, "half": 0.5, "most": 0.75, "all": 1.0}  # shares of the loss won back
+STEPS = {"none": 0.1, "quarter": 0.4, "half": 0.6, "most": 0.9}  # shares of the loss won back: each less than
 UNKNOWN = "…"
 LITTLE = 0.01  # of accuracy: less is no loss to speak of
 
@@ -74,7 +75,7 @@ def prediction(scene: Scene) -> str | None:
     regained = base.regained(accuracy_of(base.clipped))
     if regained is None or base.plain.value - accuracy_of(base.nearest).value < LITTLE:
         return "nothing"
-    return min(STEPS, key=lambda name: abs(STEPS[name] - regained))
+    return next((name for name, end in STEPS.items() if regained < end), "all")
 
 
 def facts(scene: Scene) -> Facts:
@@ -95,6 +96,9 @@ def facts(scene: Scene) -> Facts:
             "standing": lambda: _standing(_raced(scene)),
             "moves": lambda: _moves(_raced(scene)),
             "scores": lambda: _scores(_raced(scene)),
+            "tie": lambda: _tie(_raced(scene)),
+            "why": lambda: _why(_raced(scene), OPTION_KEYS[_ranked(_raced(scene))[0][0]]),
+            **{f"why_{key}": partial(_why_of, scene, key) for key in OPTION_KEYS.values()},
             "weights": lambda: count(scene.subject.values.size),
             "start": lambda: short(_shown(scene).stepped.start),
             "step": lambda: short(_shown(scene).stepped.step),
@@ -107,7 +111,7 @@ def facts(scene: Scene) -> Facts:
 
 def _baseline(scene: Scene, chosen: Callable[[Baselines], Accuracy]) -> str:
     base = _raced(scene).baselines
-    return accuracy(chosen(base).value) if base else UNKNOWN
+    return with_interval(chosen(base)) if base else UNKNOWN
 
 
 def _regained(base: Baselines | None) -> str:
@@ -136,7 +140,9 @@ def _moves(raced: Raced) -> str:
     moved = None if raced.leader is None else raced.moved(raced.leader)
     if raced.leader is None or not moved:
         return ""
-    said = read_prose(SLUG).laboratory["moves"]
+    alone = raced.standing.get(CLIPPED)
+    tie = alone is not None and overlap(accuracy_of(raced.ended[raced.leader]), accuracy_of(alone))
+    said = read_prose(SLUG).laboratory["moves_tie" if tie else "moves"]
     return said.format(method=method_words(raced.leader).title, share=share(moved))
 
 
@@ -144,7 +150,7 @@ def _scores(raced: Raced) -> str:
     """Say what calibration without data scores, and with real images."""
     known = raced.standing
     return ", ".join(
-        f"{method_words(method).title} {accuracy(accuracy_of(known[method]).value)}"
+        f"{method_words(method).title} {with_interval(accuracy_of(known[method]))}"
         for method in (*DATA_FREE, CLIPPED)
         if method in known
     )
@@ -206,15 +212,65 @@ def question(scene: Scene) -> Choices | Awaited:
     missing = [method for method in free if method not in raced.ended]
     if missing or not free or raced.baselines is None:
         return Awaited(said["ask_first"], said["start_free"], partial(start, raced.model, raced.setting, missing))
-    scores = {method: accuracy_of(raced.ended[method]).correct for method in free}
-    best = max(scores, key=lambda method: scores[method])
-    wrong = [method for method in free if scores[method] < scores[best]]
-    options = [Option("right" if method == best else OPTION_KEYS[method], _label(method)) for method in (best, *wrong)]
+    (best, _), *others = _ranked(raced)
+    keys = {best: "right", **{method: f"tied_{OPTION_KEYS[method]}" for method in _tied(raced)}}
+    options = [Option(keys.get(method, OPTION_KEYS[method]), _label(method)) for method in (best, *dict(others))]
     options += [Option(key, said[f"option_{key}"]) for key in ("images", "labels", "nothing")]
-    return Choices(tuple(sorted(options, key=lambda option: option.label)), "right")
+    ordered = tuple(sorted(options, key=lambda option: option.label))
+    return Choices(ordered, "right", frozenset(keys.values()) - {"right"})
 
 
-OPTION_KEYS = {"ranges from BatchNorm": "ranges", "Gaussian data": "noise", "synthetic data": "synthetic"}
+def _ranked(raced: Raced) -> list[tuple[str, Accuracy]]:
+    """Return what the methods without data score, the best first."""
+    known = {method: accuracy_of(raced.ended[method]) for method in DATA_FREE if method in raced.ended}
+    return sorted(known.items(), key=lambda pair: -pair[1].correct)
+
+
+def _tied(raced: Raced) -> list[str]:
+    """Return the methods without data that the test images do not tell apart from the best one."""
+    (_, best), *others = _ranked(raced)
+    return [method for method, found in others if overlap(found, best)]
+
+
+def _tie(raced: Raced) -> str:
+    """Say which methods without data are as good as the best one."""
+    said, tied = read_prose(SLUG).laboratory, _tied(raced)
+    if not tied:
+        return said["no_tie"]
+    best, others = _ranked(raced)[0][0], [method_words(method).title for method in tied]
+    return said["tie"].format(best=method_words(best).title, others=" and ".join(others))
+
+
+def _why_of(scene: Scene, key: str) -> str:
+    return _why(_raced(scene), key)
+
+
+def _why(raced: Raced, key: str) -> str:
+    """Say what a way of calibrating without data rests on; of noise, where it fails."""
+    said = read_prose(SLUG).laboratory
+    if key != OPTION_KEYS[NOISE]:
+        return said["why_data"]
+    noise, images = (_on_card(raced.model, method) for method in (NOISE, CLIPPED))
+    if noise is None or images is None:
+        return said["why_noise_unknown"]
+    return said["why_noise"].format(noise=accuracy(noise), images=accuracy(images), model=raced.model)
+
+
+def _on_card(model: str, method: str) -> float | None:
+    """Return what a method scores with weights and activations at four bits, as a mean over its seeds on the card."""
+    try:
+        rows = compute.card(model).compensation
+    except QuantError:
+        return None  # a network without a card
+    for row in rows:
+        if (row.method, row.weight.format.bits, row.activation.format.bits) == (method, FOUR_BITS, FOUR_BITS):
+            return sum(found.value for found in row.accuracies) / len(row.accuracies)
+    return None
+
+
+NOISE = "Gaussian data"
+OPTION_KEYS = {"ranges from BatchNorm": "ranges", NOISE: "noise", "synthetic data": "synthetic"}
+FOUR_BITS = 4
 
 
 def _label(method: str) -> str:

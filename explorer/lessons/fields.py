@@ -31,4 +31,4 @@ def range_field(prefix: str, default: str = "symmetric") -> Choice:
 def place_field(prefix: str, default: int = 62) -> Number:
     """Return the place of the value that is followed."""
     text = "The value that is followed, in per cent of the way from the least to the greatest value."
-    return Number(f"{prefix}_place", "Follow a value", 0, 100, default, text, whole=True)
+    return Number(f"{prefix}_place", "Follow a value, %", 0, 100, default, text, whole=True)

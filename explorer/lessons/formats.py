@@ -19,7 +19,7 @@ from explorer.lessons.energy import energy_table, whole
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, Option
 from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
 from explorer.lessons.prose import read_prose
-from explorer.lessons.scene import Held, Scene, nearest_step
+from explorer.lessons.scene import Held, Scene
 from explorer.notation import count, decibels, latex, ratio, share, short
 from quant_engine import IntFormat, QuantizerSpec
 from quant_engine.energy import SOURCE
@@ -52,7 +52,7 @@ POINT = Number(
     "n of Qm.n: values are multiples of 2⁻ⁿ. At 4 bits, 3 at most beside the sign.",
     whole=True,
 )
-STEPS = {"tenth": 0.1, "third": 1 / 3, "same": 1.0, "three": 3.0, "ten": 10.0}  # MSE of E4M3 in units of int8's
+STEPS = {"tenth": 1 / 5, "third": 2 / 3, "same": 3 / 2, "three": 5.0}  # MSE of E4M3 in units of int8's: each less than
 PREDICTED_BITS = 8
 FORMAT_WIDTH = 210
 
@@ -178,7 +178,7 @@ def _energy(bench: Bench) -> None:
 
 def prediction(scene: Scene) -> str:
     """Say what E4M3 loses beside int8."""
-    return nearest_step(_float_loss(scene), STEPS)
+    return next((name for name, end in STEPS.items() if _float_loss(scene) < end), "ten")
 
 
 def facts(scene: Scene) -> Facts:

@@ -152,8 +152,9 @@ def chosen_spec(shape: tuple[int, int]) -> QuantizerSpec:
     granularity = granularity_of(shared, numbers, way)
     try:
         granularity.blocks(shape)
-    except QuantError as refusal:
-        st.warning(words["refused"].format(refusal=refusal), icon=":material/block:")
+    except QuantError:
+        said = words["refused"].format(block=" × ".join(map(str, numbers)), rows=shape[0], columns=shape[1])
+        st.warning(said, icon=":material/block:")
         granularity = granularity_of(shared, numbers, "short")
     return QuantizerSpec(IntFormat(bits), granularity, symmetric, clipping, scales)
 

@@ -35,7 +35,7 @@ from quant_engine.quantizer.storage import SCALE_BITS
 STORY = "fashion-depthwise", "dw1"
 PREDICTED = QuantizerSpec(IntFormat(4))  # one scale for the layer, min–max
 FEW, MANY = 0.2, 0.6  # shares of the rows
-RUN = 16  # of the sub-channels that the reveal compares
+RUN = 16  # of the sub-channels that the reveal compares, where rows are longer
 
 
 def laboratory(bench: Bench) -> Scene:
@@ -104,8 +104,6 @@ def facts(scene: Scene) -> Facts:
     reaches = reaches[reaches > 0]
     layer = coded(subject, PREDICTED)
     channel = coded(subject, replace(PREDICTED, granularity=PerChannel(0)))
-    clipped = coded(subject, replace(PREDICTED, granularity=PerChannel(0), clipping=MinMSE()))
-    runs = coded(subject, replace(PREDICTED, granularity=PerGroup(RUN, remainder="short")))
     stored = spec.storage(subject.matrix.shape)
     count_of_blocks = spec.granularity.blocks(subject.matrix.shape).count
     return {
@@ -117,13 +115,7 @@ def facts(scene: Scene) -> Facts:
         "layer_bits": short(layer.storage.bits_per_value, 4),
         "channel_bits": short(channel.storage.bits_per_value, 4),
         "channel_gain": beside(layer.report.mse, channel.report.mse),
-        "run": str(RUN),
-        "run_bits": short(runs.storage.bits_per_value, 4),
-        "run_mse": short(runs.report.mse),
-        "clipped_mse": short(clipped.report.mse),
-        "finer": "so here the finer blocks lose more, at more bits"
-        if runs.report.mse > clipped.report.mse
-        else "so here the finer blocks lose less, and cost more",
+        "finer": _finer(subject),
         "shared": grain.shared_words(spec),
         "bits": str(spec.format.bits),
         "blocks": count(count_of_blocks),
@@ -133,6 +125,34 @@ def facts(scene: Scene) -> Facts:
         "each": str(_each(spec)),
         "block": count(scene.looked.block if scene.looked else 0),
     }
+
+
+def run_of(row: int) -> int | None:
+    """Return the length of runs that are finer than a row of so many values; None where there are none.
+
+    >>> run_of(288), run_of(9), run_of(7), run_of(1)
+    (16, 3, 4, None)
+    """
+    if row <= 1:
+        return None
+    divisors = [length for length in range(2, row) if row % length == 0]
+    return RUN if row > RUN else max(divisors, default=-(-row // 2))
+
+
+def _finer(subject: Subject) -> str:
+    """Say what blocks finer than channels lose and cost beside clipped channels."""
+    words, run = read_prose(SLUG).laboratory, run_of(subject.row)
+    if run is None:
+        return words["finer_none"]
+    clipped = coded(subject, replace(PREDICTED, granularity=PerChannel(0), clipping=MinMSE()))
+    runs = coded(subject, replace(PREDICTED, granularity=PerGroup(run, remainder="short")))
+    return words["finer_loses" if runs.report.mse > clipped.report.mse else "finer_gains"].format(
+        run=run,
+        run_bits=short(runs.storage.bits_per_value, 4),
+        run_mse=short(runs.report.mse),
+        clipped_mse=short(clipped.report.mse),
+        ratio=ratio(runs.storage.bits_per_value, clipped.storage.bits_per_value),
+    )
 
 
 def _each(spec: QuantizerSpec) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import streamlit as st
 
 from explorer import charts, compute, controls
@@ -18,7 +19,7 @@ from explorer.lessons.plans import FLOAT_BITS, WIDTHS
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Mix, Scene
 from explorer.lessons.search import COST, PLAN, search
-from explorer.notation import count, latex, short
+from explorer.notation import beside, count, latex, short
 from explorer.steppers import Row, steppers
 from quant_engine import QuantizerSpec
 from quant_engine.network import Trial, sensitivities
@@ -36,6 +37,7 @@ UNIFORM = Number(
     whole=True,
 )  # fmt: skip
 PREDICTED_BITS = 3
+NEAR = 1.25  # a ratio of measured to predicted up to which they agree
 
 
 def laboratory(bench: Bench) -> Scene:
@@ -186,6 +188,9 @@ def facts(scene: Scene) -> Facts:
             "most_weights": lambda: count(layers[most_sensitive(scene)].parameters),
             "biggest_rise": lambda: short(_tried(scene)[big]),
             "rank": rank,
+            "weight_error": lambda: _weight_error(scene),
+            "apart": lambda: _apart(scene),
+            "orders": lambda: _orders(scene),
             "layer": lambda: mix.layer,
             "at": lambda: "FP16" if at == FLOAT_BITS else f"{at} bits",
             "uniform": lambda: str(mix.uniform),
@@ -196,6 +201,56 @@ def facts(scene: Scene) -> Facts:
             "next_bytes": lambda: _bytes_text(scene, next_bit(scene)),
         }
     )
+
+
+def _weight_error(scene: Scene) -> str:
+    """Say whether the layer with the largest error of its weights is the most sensitive one."""
+    mix, spec = _shown(scene), plans.spec_of(_shown(scene), PREDICTED_BITS)
+    errors = {layer: compute.outcome(mix.model, layer, spec.key, spec).report.mse for layer in _layers(mix)}
+    worst = max(errors, key=lambda layer: errors[layer])
+    name = "weight_error_same" if worst == most_sensitive(scene) else "weight_error_other"
+    return _words()[name].format(layer=worst)
+
+
+def _apart(scene: Scene) -> str:
+    """Say how far the measured rise of the loss is from the predicted one, and why."""
+    mix = _shown(scene)
+    expected = survey.predicted(mix, mix.layer, scene.spec).loss_increase
+    measured = _alone(mix, mix.layer)
+    if measured <= 0 or expected <= 0:
+        return _words()["apart_odd"]
+    ratio = measured / expected
+    at = mix.bits[_layers(mix).index(mix.layer)]
+    name = "apart_near" if 1 / NEAR <= ratio <= NEAR else "apart_far"
+    return _words()[name].format(ratio=beside(measured, expected), at="FP16" if at == FLOAT_BITS else f"{at} bits")
+
+
+def _orders(scene: Scene) -> str:
+    """Say in which order layers are predicted to raise the loss, and in which they do."""
+    mix = _shown(scene)
+    spec = plans.spec_of(mix, PREDICTED_BITS)
+    measured = _tried(scene)
+    predicted = {layer: survey.predicted(mix, layer, spec).loss_increase for layer in measured}
+    said = {"predicted": predicted, "measured": measured}
+    return _words()["orders"].format(
+        tried=PREDICTED_BITS,
+        correlation=short(rank_correlation(list(predicted.values()), list(measured.values())), 2),
+        **{name: ", ".join(sorted(found, key=lambda layer: -found[layer])) for name, found in said.items()},
+    )
+
+
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return Spearman's correlation of two lists without ties.
+
+    >>> round(rank_correlation([1.0, 2.0, 3.0, 5.0], [2.0, 1.0, 3.0, 9.0]), 2)
+    0.8
+    """
+    first, second = (np.argsort(np.argsort(values)) for values in (one, other))
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def _layers(mix: Mix) -> list[str]:
+    return list(plans.network_of(mix).layers())
 
 
 def _weights(mix: Mix) -> int:

@@ -17,7 +17,7 @@ from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Scene
 from explorer.notation import count, decibels, share, short
 from explorer.tensors import Subject
-from quant_engine import ProductCodebook, QuantError, QuantizerSpec
+from quant_engine import ProductCodebook, QuantizerSpec
 
 SLUG = "vectors"
 DIM = Choice(
@@ -46,12 +46,13 @@ def format_of() -> ProductCodebook:
     words = read_prose(SLUG).laboratory
     with st.container(horizontal=True, gap="medium"):
         dim, parts, codewords, stages = (int(controls.choice(field)) for field in (DIM, PARTS, CODEWORDS, STAGES))
-    try:
-        return ProductCodebook(dim, codewords, parts, stages, remainder="pad")
-    except QuantError as refusal:
-        nearest = math.gcd(dim, parts)
-        st.warning(words["product_refused"].format(refusal=refusal, parts=nearest), icon=":material/block:")
-        return ProductCodebook(dim, codewords, nearest, stages, remainder="pad")
+    nearest = math.gcd(dim, parts)
+    if nearest != parts:
+        st.warning(
+            words["product_refused"].format(given=parts, dim=dim, parts=nearest),
+            icon=":material/block:",
+        )
+    return ProductCodebook(dim, codewords, nearest, stages, remainder="pad")
 
 
 def product_laboratory(bench: Bench) -> Scene:

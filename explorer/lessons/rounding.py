@@ -17,8 +17,8 @@ from explorer.lessons import fields
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
 from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
 from explorer.lessons.prose import words
-from explorer.lessons.scene import Scene, nearest_step
-from explorer.notation import count, latex, ratio, short
+from explorer.lessons.scene import STOCHASTIC, Scene, nearest_step
+from explorer.notation import beside, count, latex, ratio, short
 from quant_engine import IntFormat, Quantizer, QuantizerSpec, fit
 from quant_engine.quantizer.rounding import ROUNDINGS
 
@@ -78,7 +78,7 @@ def prediction(scene: Scene) -> str:
 
 def facts(scene: Scene) -> Facts:
     """Return the numbers that the prose quotes."""
-    down = scene.under(_spec("floor"))
+    down, drawn = (scene.under(_spec(rounding)) for rounding in ("floor", STOCHASTIC))
     return {
         "bits": str(scene.spec.format.bits),
         "mode": scene.spec.rounding,
@@ -89,6 +89,8 @@ def facts(scene: Scene) -> Facts:
         "half": short(scene.view.scale / 2),
         "cost": ratio(_cost(scene), 1.0),
         "bias": short(_errors(down).bias),
+        "stochastic": beside(drawn.mse, scene.under(_spec("nearest")).mse),
+        "stochastic_bias": short(_errors(drawn).bias, 2),
         "n": count(np.unique(scene.subject.values).size),
         "used": count(scene.outcome.codes_used),
     }

@@ -15,7 +15,7 @@ from explorer.lessons import grain
 from explorer.lessons.coded import coded
 from explorer.lessons.model import Bench
 from explorer.lessons.prose import read_prose
-from explorer.notation import accuracy, count, short
+from explorer.notation import count, short, with_interval
 from quant_engine import (
     PerBlock,
     PerChannel,
@@ -53,6 +53,19 @@ def specs(spec: QuantizerSpec) -> dict[Name, QuantizerSpec]:
     }
 
 
+def distinct(shape: tuple[int, ...]) -> list[str]:
+    """Return the names of granularities whose blocks differ on a matrix: of equal ones the first.
+
+    >>> distinct((24, 9))
+    ['layer', 'channel', 'runs of 3', '4 channels', '4 × 4', '16 channels']
+    """
+    found: dict[tuple[int, ...], str] = {}
+    for name, granularity in RUNGS.items():
+        first = tuple(int(side.stop) for side in granularity.blocks(shape).slices(0))  # the others follow from it
+        found.setdefault(first, name)
+    return list(found.values())
+
+
 def network_bits(model: str, spec: QuantizerSpec) -> float:
     """Return the bits per value of a network whose every layer is quantized so."""
     return bits_of_layers(compute.network(model).layers(), spec)
@@ -79,13 +92,18 @@ def _body(bench: Bench, spec: QuantizerSpec, measuring: bool, ticking: bool) -> 
     ways: dict[str, list[Rung]] = {}
     for (way, name), other in specs(spec).items():
         ways.setdefault(way, []).append(_rung(bench, name, other, measured.get((way, name))))
+    shape = bench.subject.matrix.shape
+    apart = distinct(shape)
     ways = {way: ways[way] for way in grain.CLIPPINGS}
     same = [name for name, other in specs(spec).items() if other.key == spec.key]
     chosen = _rung(bench, "on display", spec, measured.get(same[0]) if same else None)
     plain = measured.get((PLAIN, ""))
     canvas, codes = charts.canvas(f"{bench.subject.key}|{spec.key}"), int(spec.format.bits)
-    figure = rungs_figure(ways, chosen, codes, plain, measuring, canvas)
+    figure = rungs_figure(ways, chosen, codes, plain, measuring, canvas, apart)
     charts.show(figure, f"{SLUG}_chart_rungs", describe_rungs(ways))
+    if alike := [name for name in RUNGS if name not in apart]:
+        said = words["rungs_alike"].format(names=", ".join(alike), row=count(shape[1]), rows=count(shape[0]))
+        st.caption(said)
     if done < 1.0:
         st.progress(done, words["rungs_measuring"])
     if plain is not None:
@@ -105,8 +123,7 @@ def _rung(bench: Bench, name: str, spec: QuantizerSpec, measured: Accuracy | Non
 def _record(way: str, rung: Rung) -> dict[str, str]:
     level = "…"
     if rung.accuracy is not None:
-        low, high = rung.accuracy.interval
-        level = f"{accuracy(rung.accuracy.value)} ({accuracy(low)} – {accuracy(high)})"
+        level = with_interval(rung.accuracy)
     return {
         "one scale for each": rung.name,
         "clipping": way,

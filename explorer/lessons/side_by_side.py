@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -12,10 +13,10 @@ from explorer import charts, compute
 from explorer.figures.rugs import Rugs, describe_rugs, even_figure
 from explorer.jobs import SupersededError
 from explorer.lessons import rivals
-from explorer.lessons.model import Bench
+from explorer.lessons.model import Bench, overlap
 from explorer.lessons.parts import figures_of
 from explorer.lessons.prose import read_prose
-from explorer.notation import accuracy, beside, count, decibels, short
+from explorer.notation import accuracy, beside, count, decibels, short, with_interval
 from explorer.tensors import Subject
 from quant_engine import LayerPlan, QuantError
 from quant_engine.network import Accuracy
@@ -23,6 +24,7 @@ from quant_engine.network import Accuracy
 SLUG = "centroids"
 OWNER_KEY = "centroids_owner"
 PENDING = "…"
+Name = TypeVar("Name")
 LOOK = 0.5  # seconds between two looks at answers that are awaited
 
 
@@ -89,6 +91,7 @@ def _measured(bench: Bench, bits: int, ticking: bool) -> None:
                 one=short(100 / plain.total),
             )
         )
+        st.caption(_inversion(bench.subject, bits, futures))
     if ticking != (len(done) < len(futures)):
         st.rerun()  # the clock of this part stops with the page
 
@@ -112,7 +115,35 @@ def _accuracies(future: Future[Any]) -> tuple[str, str]:
         return PENDING, PENDING
     except QuantError as error:
         return PENDING, f"not possible: {error}"
-    return accuracy(alone.value), accuracy(everywhere.value)
+    return with_interval(alone), with_interval(everywhere)
+
+
+def _inversion(subject: Subject, bits: int, futures: Mapping[rivals.Rival, Future[Any]]) -> str:
+    """Say where less error goes with less accuracy, at its most, and whether the images tell that."""
+    words = read_prose(SLUG).laboratory
+    scores = {rival: future.result()[2] for rival, future in futures.items() if future.exception() is None}
+    found = inversion({rival: rivals.report(subject, rival, bits).mse for rival in scores}, scores)
+    if found is None:
+        return ""
+    less, more = found
+    return words["inverted"].format(
+        less=less.name,
+        more=more.name,
+        ratio=beside(rivals.report(subject, less, bits).mse, rivals.report(subject, more, bits).mse),
+        low=accuracy(scores[less].value),
+        high=accuracy(scores[more].value),
+        verdict=words["inverted_tie" if overlap(scores[less], scores[more]) else "inverted_apart"],
+    )
+
+
+def inversion(errors: Mapping[Name, float], scores: Mapping[Name, Accuracy]) -> tuple[Name, Name] | None:
+    """Return of two codebooks the one with less error, and the one with most accuracy above it; None if there are none.
+
+    >>> inversion({"a": 1.0, "b": 2.0}, {"a": Accuracy(5, 10), "b": Accuracy(7, 10)})
+    ('a', 'b')
+    """
+    pairs = [(a, b) for a in errors for b in errors if errors[a] < errors[b] and scores[a].value < scores[b].value]
+    return max(pairs, key=lambda pair: scores[pair[1]].value - scores[pair[0]].value, default=None)
 
 
 def _plain(done: list[Future[Any]]) -> Accuracy | None:

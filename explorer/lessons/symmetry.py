@@ -14,7 +14,9 @@ from explorer.formulas import Convention
 from explorer.lessons import fields
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
 from explorer.lessons.parts import SLIDER_WIDTH
+from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Scene, nearest_step
+from explorer.lessons.uniform import moved
 from explorer.notation import count, ratio, share, short
 from quant_engine import IntFormat, QuantizerSpec
 
@@ -30,8 +32,8 @@ KIND = Choice(
     "Range",
     tuple(KINDS),
     "signed symmetric",
-    "Signed symmetric: codes to both sides of 0. Unsigned symmetric: codes from 0 up. Asymmetric: from the least to "
-    "the greatest value, with a zero point.",
+    "Signed symmetric: [−β, β], codes to both sides of 0. Unsigned symmetric: [0, β], codes from 0 up, and negative "
+    "values become 0. Asymmetric: from the least to the greatest value, with a zero point.",
 )
 COST = {"same": 1.0, "double": 2.0, "four": 4.0, "sixteen": 16.0}  # error of signed symmetric, in that of asymmetric
 FOUR_BITS = 4
@@ -68,6 +70,7 @@ def prediction(scene: Scene) -> str:
 def facts(scene: Scene) -> Facts:
     """Return the numbers that the prose quotes."""
     result, form = scene.outcome, scene.spec.format
+    said, half = read_prose(SLUG).laboratory, scene.under(_spec("unsigned symmetric", FOUR_BITS))
     signed, wide = (scene.under(_spec(name, FOUR_BITS)) for name in ("signed symmetric", "asymmetric"))
     low, high = scene.subject.statistics.lo, scene.subject.statistics.hi
     return {
@@ -79,6 +82,10 @@ def facts(scene: Scene) -> Facts:
         "squared": ratio(signed.view.scale**2, wide.view.scale**2),
         "signed_idle": _idle_text(signed),
         "wide_idle": _idle_text(wide),
+        "unsigned": said["unsigned_same"]
+        if low >= 0
+        else said["unsigned_clips"].format(clipped=share(half.outcome.report.clipped_share)),
+        "moved": moved(scene),
         "used": count(result.codes_used),
         "total": count(result.codes_total),
         "idle": share(_idle(scene)),
@@ -93,6 +100,7 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
     return (
         formulas.scale_formula(scene.spec, scene.view),
         formulas.zero_point_formula(scene.spec, scene.view, convention),
+        *(() if scene.spec.symmetric else (formulas.moved_formula(scene.view),)),
     )
 
 

@@ -13,8 +13,10 @@ from explorer.formulas import Convention
 from explorer.lessons import fields
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
 from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
+from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Scene, nearest_step
-from explorer.notation import decibels, ratio, short
+from explorer.notation import decibels, short
+from explorer.results import BlockView
 from quant_engine import IntFormat, QuantizerSpec
 
 SLUG = "uniform"
@@ -42,7 +44,13 @@ def laboratory(bench: Bench) -> Scene:
         st.metric("Scale S", short(scene.view.scale))
         st.metric("Zero point", str(scene.view.zero_point))
         st.metric("Code of r", "?" if bench.asking else str(scene.code))
-        st.metric("Error, S/2", f"{short(scene.r_hat - scene.r)}, {short(scene.view.scale / 2)}")
+        st.metric(
+            "Error of r",
+            short(scene.r_hat - scene.r),
+            f"S/2 = {short(scene.view.scale / 2)}",
+            delta_color="off",
+            delta_arrow="off",
+        )
     if bench.predicted:
         with beside:
             measured = {width: scene.under(_of_bits(scene, width)).outcome.report.sqnr_db for width in WIDTHS}
@@ -60,22 +68,24 @@ def prediction(scene: Scene) -> str:
 
 def facts(scene: Scene) -> Facts:
     """Return the numbers that the prose quotes."""
-    view, four, five = scene.view, *(scene.under(_of_bits(scene, bits)) for bits in (4, 5))
+    view, said = scene.view, read_prose(SLUG).laboratory
+    four, five = (scene.under(_of_bits(scene, bits)) for bits in (4, 5))
     two, eight = (scene.under(_of_bits(scene, bits)).outcome.report.sqnr_db for bits in (2, 8))
     return {
         "bits": str(scene.spec.format.bits),
         "r": short(scene.r, 4),
         "r_hat": short(scene.r_hat, 4),
         "code": str(scene.code),
-        "alpha": short(view.lo, 4),
-        "beta": short(view.hi, 4),
+        **_ends(view),
+        "moved": moved(scene),
+        "ends": said["mirrored" if scene.spec.symmetric else "whole"],
         "scale": short(view.scale, 4),
         "least": str(scene.spec.format.qmin),
         "greatest": str(scene.spec.format.qmax),
         "half": short(view.scale / 2),
         "error": short(scene.r_hat - scene.r),
-        "gain": ratio(four.mse, five.mse) if five.mse else "×∞",
-        "shrink": ratio(four.view.scale, five.view.scale),
+        "gain": short(four.mse / five.mse) if five.mse else "∞",
+        "shrink": short(four.view.scale / five.view.scale),
         "a_bit": decibels((eight - two) / 6),
         "mse": short(scene.mse),
         "ideal": short(view.scale**2 / 12),
@@ -88,6 +98,7 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
     return (
         formulas.scale_formula(spec, view),
         formulas.zero_point_formula(spec, view, convention),
+        *(() if spec.symmetric else (formulas.moved_formula(view),)),
         formulas.code_formula(spec, view, scene.r, convention),
         formulas.value_formula(view, scene.r, convention),
     )
@@ -99,7 +110,7 @@ def question(scene: Scene) -> Choices:
     zero, steps = view.zero_point, r / view.scale
     width = (form.qmax if scene.spec.symmetric else form.qmax - form.qmin) + 1
     coarse = view.scale * (width - 1) / width
-    shifted = 0 if scene.spec.symmetric else round(form.qmin - view.lo / coarse)
+    shifted = 0 if scene.spec.symmetric else round(form.qmin - view.chosen[0] / coarse)
     wrong = {
         "divisor": round(r / coarse) + shifted,
         "sign": round(steps) - zero,
@@ -109,7 +120,18 @@ def question(scene: Scene) -> Choices:
         "from_zero": scene.code - form.qmin,
         "neighbour": scene.code - 1,
     }
-    return choices(scene.code, wrong, lambda value: str(int(value)))
+    return choices(scene.code, wrong, lambda value: short(value, 9))
+
+
+def moved(scene: Scene) -> str:
+    """Say where rounding the zero point has moved the range."""
+    return "" if scene.spec.symmetric else read_prose(SLUG).laboratory["moved"].format(**_ends(scene.view))
+
+
+def _ends(view: BlockView) -> Facts:
+    """Return the range that was chosen, and the outermost levels."""
+    (alpha, beta), low, high = view.chosen, view.lo, view.hi
+    return {"alpha": short(alpha, 4), "beta": short(beta, 4), "low": short(low, 4), "high": short(high, 4)}
 
 
 def _gain(scene: Scene, bits: int) -> float:

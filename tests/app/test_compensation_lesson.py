@@ -262,11 +262,28 @@ def test_the_question_waits_for_what_it_asks_and_then_takes_the_best_without_dat
     assert asked.option("right").label == WORDS["option_synthetic"]
     assert {option.key for option in asked.options} == {"right", "ranges", "noise", "images", "labels", "nothing"}
     assert all(option.key in LESSONS["compensation"].prose.feedback for option in asked.options)
-    tied = question(scene(Raced("fashion-cnn", SETTING, measured, {**ended, "ranges from BatchNorm": lap(1790)})))
+    tied = question(scene(Raced("fashion-cnn", SETTING, measured, {**ended, "ranges from BatchNorm": lap(1780)})))
     assert isinstance(tied, Choices)
-    assert len(tied.options) == 5  # of two that are equally good one is asked for
+    assert len(tied.options) == 6
+    assert sorted(option.key for option in tied.options if tied.is_right(option.key)) == ["right", "tied_ranges"]
+    assert all(option.key in LESSONS["compensation"].prose.feedback for option in tied.options)
+    assert not asked.tied
     floating = question(scene(Raced("fashion-cnn", setting_of(3, None, "channel"), measured, ended)))
     assert isinstance(floating, Awaited)
+
+
+def test_noise_is_said_to_fail_where_the_model_card_has_it_fail() -> None:
+    ended = {"Gaussian data": lap(1769), "synthetic data": lap(1759), "ranges from BatchNorm": lap(1767)}
+    measured = Baselines(Accuracy(1876, 2000), lap(1000), lap(1759))
+    shown = scene(Raced("fashion-cnn", SETTING, measured, ended))
+    said = LESSONS["compensation"].facts(shown)
+    assert "BatchNorm" not in said["why"]
+    assert "74.7 %" in said["why"]  # (1476 + 1498 + 1506) of 6000
+    assert accuracy(1839 / 2000) in said["why"]
+    assert said["why_ranges"] == said["why_synthetic"] == WORDS["why_data"]
+    asked = question(shown)
+    assert isinstance(asked, Choices)
+    assert len(asked.tied) == 2
 
 
 def test_no_method_that_is_asked_for_is_named_the_best(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,14 +109,14 @@ def test_the_least_error_of_a_range_is_no_greater_than_that_of_min_max(source: s
 
 def test_what_a_float_loses_is_predicted_by_the_tensor() -> None:
     lesson = LESSONS["formats"]
-    steps = {"tenth": 0.1, "third": 1 / 3, "same": 1, "three": 3, "ten": 10}
+    ends = {"tenth": 1 / 5, "third": 2 / 3, "same": 3 / 2, "three": 5}
     for source in SOURCES:
         x = scene(source).subject.values
         top, signed = np.float32(np.abs(x).max()), x.min() < 0
         whole = even(x, top / (127 if signed else 255), -128 if signed else 0, 127 if signed else 255)
         floating = (x / (top / 448)).astype(ml_dtypes.float8_e4m3fn).astype(np.float64) * (top / 448)
         ratio = np.mean((floating - x) ** 2) / np.mean((whole - x) ** 2)
-        likely = min(steps, key=lambda key: abs(math.log(ratio / steps[key])))
+        likely = next((key for key, end in ends.items() if ratio < end), "ten")
         assert lesson.prediction(scene(source)) == likely
     assert lesson.prediction(scene("synthetic Gaussian")) == "ten"
     assert lesson.prediction(scene("synthetic Gaussian", outlier=60)) in ("tenth", "third")

@@ -169,7 +169,7 @@ def test_blocks_that_do_not_divide_are_cut_padded_or_refused_and_each_is_said() 
     assert metrics(at)["MSE"] == cut["MSE"]
     assert any("1.33 of filling" in text.value for text in at.caption)
     change(at, remainder="refused")
-    assert any("group size 4 does not divide axis 1 of shape (24, 9)" in box.value for box in at.warning)
+    assert any("blocks of 4 do not divide a matrix of 24 × 9" in box.value for box in at.warning)
     assert metrics(at) == cut
 
 

@@ -222,7 +222,7 @@ def test_strips_are_the_learned_codewords() -> None:
 
 def test_parts_that_do_not_divide_are_refused_and_the_nearest_shown() -> None:
     at = open_lesson(dim="8", parts="16")
-    assert any("parts=16 does not divide dim=8" in warning.value for warning in at.warning)
+    assert any("16 parts do not divide vectors of 8" in warning.value for warning in at.warning)
     assert metrics(at)[WORDS["stored"]] == str(8 * 16)
 
 

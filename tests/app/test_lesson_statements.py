@@ -1,0 +1,272 @@
+"""What the lessons say is what their own numbers say: each statement is worked out again, with numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from explorer import tensors
+from explorer.figures.ranges import ranges_figure
+from explorer.figures.rugs import Rugs, bands_of, even_figure, octave_figure
+from explorer.figures.theme import Canvas
+from explorer.formulas import ARTICLE, TOOLS
+from explorer.lessons import LESSONS, contest, mixed, plans, rivals
+from explorer.lessons.granularity import run_of
+from explorer.lessons.learning import OPENING
+from explorer.lessons.model import overlap
+from explorer.lessons.prose import read_prose
+from explorer.lessons.rungs import distinct
+from explorer.lessons.scene import Mix, Scene
+from explorer.notation import beside, latex, share, short
+from quant_engine import (
+    IntFormat,
+    KMeans,
+    LayerPlan,
+    MinMSE,
+    PerChannel,
+    QuantizationPlan,
+    QuantizerSpec,
+    fake_quantize,
+)
+from quant_engine.network import Accuracy, load
+from quant_engine.network.sensitivity import predict_sensitivity
+
+CNN, DEPTHWISE = ("fashion-cnn", "conv3"), ("fashion-depthwise", "dw1")
+CANVAS = Canvas("test")
+
+
+def weights(place: tuple[str, str]) -> tensors.Subject:
+    return tensors.subject("weights", *place)
+
+
+def affine(x: np.ndarray, bits: int, lo: float, hi: float) -> tuple[float, int, np.ndarray]:
+    """Scale, zero point and what comes back, of unsigned codes over [lo, hi]."""
+    scale = (hi - lo) / (2**bits - 1)
+    zero = int(np.rint(-lo / scale))
+    return scale, zero, scale * (np.clip(np.rint(x / scale) + zero, 0, 2**bits - 1) - zero)
+
+
+def error_with(x: np.ndarray, beta: float, bits: int) -> tuple[float, float]:
+    """Rounding and clipping error of a symmetric range."""
+    scale = beta / (2 ** (bits - 1) - 1)
+    back = scale * np.clip(np.rint(x / scale), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    wrong, outside = (back - x) ** 2, (x < -(2 ** (bits - 1)) * scale) | (x > beta)
+    return float(wrong[~outside].sum() / x.size), float(wrong[outside].sum() / x.size)
+
+
+# --- 1: codes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [CNN, DEPTHWISE])
+def test_codes_are_idle_beyond_the_values_and_between_them(place: tuple[str, str]) -> None:
+    x = weights(place).values.astype(np.float64)
+    used = np.unique(np.rint(x / (np.abs(x).max() / 127)).astype(int))
+    beyond = set(range(-128, 128)) - set(range(used[0], used[-1] + 1))
+    said = LESSONS["bits"].facts(Scene(weights(place), QuantizerSpec(IntFormat(3))))
+    assert (said["beyond"], said["between"]) == (str(len(beyond)), str(256 - len(beyond) - used.size))
+    if place == CNN:
+        assert len(beyond) > 0.4 * (256 - used.size)  # nearly half, which no extreme value explains
+
+
+# --- 2: formats -------------------------------------------------------------------------------------------------------
+
+
+def test_no_lines_of_a_format_are_so_close_that_even_values_look_uneven() -> None:
+    subject = weights(CNN)
+    levels = {
+        entrant.name: contest.levels(subject, entrant.spec("min–max")) for entrant in contest.entrants(subject, 8)
+    }
+    shown = Rugs(subject.values, subject.statistics, levels, subject.unit)
+    for figure in (even_figure(shown, CANVAS), octave_figure(shown, CANVAS)):
+        width = np.ptp(figure.layout.xaxis.range)
+        for trace in figure.data:
+            if trace.name in levels and trace.fill is None:
+                assert np.diff(np.unique(np.array(trace.x)[0::3])).min(initial=np.inf) >= width / 200
+    bands, alone = bands_of(levels["int8"], float(np.ptp(levels["int8"])) / 150)
+    assert (len(bands), alone.size) == (1, 0)  # even everywhere
+    for values in levels.values():
+        bands, alone = bands_of(values, float(np.ptp(values)) / 150)
+        inside = [(low <= values) & (values <= high) for low, high in bands.astype(np.float32)]
+        assert np.all(np.logical_or.reduce([*inside, np.isin(values, alone.astype(np.float32))]))
+
+
+# --- 3: uniform -------------------------------------------------------------------------------------------------------
+
+
+def test_the_zero_point_follows_from_the_values_and_moves_the_range() -> None:
+    subject = weights(CNN)
+    scene = Scene(subject, QuantizerSpec(IntFormat(4, signed=False), symmetric=False), 62)
+    lo, hi = float(subject.values.min()), float(subject.values.max())
+    scale, zero, _ = affine(subject.values, 4, lo, hi)
+    said = LESSONS["uniform"].facts(scene)
+    assert (said["alpha"], said["beta"]) == (short(lo, 4), short(hi, 4))
+    assert (said["low"], said["high"]) == (short(-zero * scale, 4), short((15 - zero) * scale, 4))
+    assert said["low"] != said["alpha"]
+    assert all(said[name] in said["moved"] for name in ("alpha", "beta", "low", "high"))
+    _, zero_point, moved, *_ = LESSONS["uniform"].formulas(scene, TOOLS)
+    assert rf"\frac{{{latex(lo)}}}{{{latex(scale)}}}\right) = {zero}" in zero_point
+    assert latex(lo) in moved
+    assert latex((15 - zero) * scale) in moved
+
+
+def test_what_is_predicted_is_the_range_that_is_named() -> None:
+    for symmetric in (True, False):
+        scene = Scene(weights(CNN), QuantizerSpec(IntFormat(3), symmetric=symmetric))
+        words = read_prose("uniform").laboratory
+        assert LESSONS["uniform"].facts(scene)["ends"] == words["mirrored" if symmetric else "whole"]
+
+
+# --- 4: symmetric and asymmetric --------------------------------------------------------------------------------------
+
+
+def test_every_idle_code_has_a_cross_within_the_axis() -> None:
+    for source in ("layer inputs", "weights"):
+        for bits in (2, 4, 8):
+            subject = tensors.subject(source, *CNN)
+            rows = {
+                name: Scene(subject, QuantizerSpec(IntFormat(bits, signed), symmetric=symmetric)).view
+                for name, signed, symmetric in (
+                    ("signed", True, True),
+                    ("unsigned", False, True),
+                    ("free", False, False),
+                )
+            }
+            figure = ranges_figure(rows, "signed", subject.unit, CANVAS)
+            low, high = figure.layout.xaxis.range
+            crosses = [np.array(trace.x) for trace in figure.data if trace.name == "idle"]
+            assert [x.size for x in crosses] == [int((view.counts == 0).sum()) for view in rows.values()]
+            assert all(np.all((low < x) & (x < high)) for x in crosses)
+
+
+def test_unsigned_symmetric_is_the_asymmetric_range_where_no_value_is_negative() -> None:
+    words = read_prose("symmetry").laboratory
+    inputs, both = (
+        Scene(tensors.subject(source, *CNN), QuantizerSpec(IntFormat(4))) for source in ("layer inputs", "weights")
+    )
+    half, free = (inputs.under(QuantizerSpec(IntFormat(4, signed=False), symmetric=s)) for s in (True, False))
+    assert half.view.levels == pytest.approx(free.view.levels)
+    assert LESSONS["symmetry"].facts(inputs)["unsigned"] == words["unsigned_same"]
+    clipped = share(float((both.subject.values < -1e-6 * both.subject.values.max()).mean()))
+    assert clipped in LESSONS["symmetry"].facts(both)["unsigned"]
+
+
+# --- 5: clipping ------------------------------------------------------------------------------------------------------
+
+
+def test_the_best_clip_is_not_where_both_errors_are_equal() -> None:
+    x = weights(CNN).values.astype(np.float64)
+    scene = Scene(weights(CNN), QuantizerSpec(IntFormat(4)))
+    said = LESSONS["clipping"].facts(scene)["crossing"]
+    cross = float(said.split("β = ")[1].split(",")[0])
+    rounding, clipping = error_with(x, cross, 4)
+    assert rounding == pytest.approx(clipping, rel=0.05)
+    least = min(sum(error_with(x, beta, 4)) for beta in np.linspace(0.15, 0.35, 201))
+    assert rounding + clipping > 1.04 * least
+    assert float(said.split("sum is ×")[1].split(" ")[0]) == pytest.approx((rounding + clipping) / least, rel=0.01)
+
+
+# --- 6: rounding ------------------------------------------------------------------------------------------------------
+
+
+def test_stochastic_rounding_doubles_the_error_without_a_bias() -> None:
+    said = LESSONS["rounding"].facts(Scene(weights(CNN), QuantizerSpec(IntFormat(4))))
+    assert float(said["stochastic"].removeprefix("×")) == pytest.approx(2.0, rel=0.05)
+    assert abs(float(said["stochastic_bias"].replace("−", "-"))) < 0.02
+    assert float(said["bias"].replace("−", "-")) == pytest.approx(-0.5, abs=0.02)
+
+
+# --- 7: centroids -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("place", "most"), [(CNN, True), (DEPTHWISE, False)])
+def test_clipping_has_most_of_the_gain_of_k_means_only_where_it_has(place: tuple[str, str], most: bool) -> None:
+    x = weights(place).values.astype(np.float64)
+    uniform = float(np.mean((affine(x, 4, x.min(), x.max())[2] - x) ** 2))
+    levels = fake_quantize(weights(place).values, QuantizerSpec(KMeans(16)))
+    best = float(np.mean((levels - x) ** 2))
+    clipped = float(np.mean((fake_quantize(weights(place).values, rivals.CLIPPED.spec(4)) - x) ** 2))
+    part = (uniform - clipped) / (uniform - best)
+    assert (part > 0.5) == most
+    said = LESSONS["centroids"].facts(Scene(weights(place), QuantizerSpec(KMeans(16)), placed=OPENING))
+    words = read_prose("centroids").laboratory
+    assert said["disguise"] == words["disguise_most" if most else "disguise_less"].format(share=share(part))
+    assert said["part"] == share(best / clipped)
+    assert ("no guarantee: from" in said["lloyd"]) == (said["end"] != "×1")
+
+
+# --- 8: mixed precision -----------------------------------------------------------------------------------------------
+
+
+def test_the_predicted_loss_is_set_beside_the_measured_one_and_so_is_the_order_of_layers() -> None:
+    network = load("fashion-cnn")
+    mix = Mix("fashion-cnn", "conv3", "channel", 3, (3,) * 5)
+    scene = Scene(tensors.subject("all weights", *CNN), plans.spec_of(mix, 3), mix=mix)
+    spec = plans.spec_of(mix, 3)
+    plain = network.effect().loss
+    rise = {name: network.effect(QuantizationPlan({name: LayerPlan(spec)})).loss - plain for name in network.layers()}
+    expected = {name: predict_sensitivity(network, name, spec).loss_increase for name in network.layers()}
+    said = LESSONS["mixed"].facts(scene)
+    assert f"{beside(rise['conv3'], expected['conv3'])} the prediction" in said["apart"]
+    for found in (rise, expected):
+        assert ", ".join(sorted(found, key=lambda name: -found[name])) in said["orders"]
+    errors = {
+        name: float(
+            np.mean((fake_quantize(w := network.weight(name).reshape(len(network.weight(name)), -1), spec) - w) ** 2)
+        )
+        for name in network.layers()
+    }
+    same = max(errors, key=lambda name: errors[name]) == max(rise, key=lambda name: rise[name])
+    words = read_prose("mixed").laboratory
+    assert (said["weight_error"] == words["weight_error_same"]) == same
+    assert mixed.rank_correlation([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) == pytest.approx(-1.0)
+
+
+# --- 9: granularity ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [CNN, DEPTHWISE, ("fashion-depthwise", "pw1")])
+def test_blocks_that_are_called_finer_than_channels_are_finer(place: tuple[str, str]) -> None:
+    x = weights(place).matrix.astype(np.float64)
+    run = run_of(x.shape[1])
+    assert run is not None
+    assert 1 < run < x.shape[1]
+    back = np.empty_like(x)
+    for start in range(0, x.shape[1], run):
+        part = x[:, start : start + run]
+        scale = np.abs(part).max(axis=1, keepdims=True) / 7
+        back[:, start : start + run] = scale * np.rint(part / np.where(scale > 0, scale, 1))
+    finer = float(np.mean((back - x) ** 2))
+    channel = QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE())
+    clipped = float(np.mean((fake_quantize(weights(place).matrix, channel) - x) ** 2))
+    said = LESSONS["granularity"].facts(Scene(weights(place), QuantizerSpec(IntFormat(4))))["finer"]
+    assert ("lose more" in said) == (finer > clipped)
+    assert f"runs of {run} " in said
+    assert short(finer) in said
+    assert short(clipped) in said
+
+
+def test_granularities_with_the_same_blocks_are_drawn_once() -> None:
+    assert "runs of 16" not in distinct((24, 9))
+    assert "runs of 16" in distinct((64, 288))
+    assert "16 channels" not in distinct((16, 9))  # all channels: the layer
+
+
+# --- 11: compensation -------------------------------------------------------------------------------------------------
+
+
+def test_accuracies_whose_intervals_overlap_are_a_tie() -> None:
+    assert overlap(Accuracy(1769, 2000), Accuracy(1759, 2000))
+    assert not overlap(Accuracy(1839, 2000), Accuracy(1494, 2000))
+
+
+# --- all --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_convention_is_explained_only_where_a_formula_has_it() -> None:
+    centroids = Scene(weights(CNN), QuantizerSpec(KMeans(16)), placed=OPENING)
+    uniform = Scene(weights(CNN), QuantizerSpec(IntFormat(4), symmetric=False))
+    differ = {
+        slug: LESSONS[slug].formulas(scene, TOOLS) != LESSONS[slug].formulas(scene, ARTICLE)
+        for slug, scene in (("centroids", centroids), ("uniform", uniform))
+    }
+    assert differ == {"centroids": False, "uniform": True}
