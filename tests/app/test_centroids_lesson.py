@@ -18,7 +18,7 @@ from explorer.lessons import LESSONS, centroids, learning, rivals
 from explorer.lessons.learning import OPENING
 from explorer.lessons.links import playground_link
 from explorer.lessons.scene import Placed, Scene
-from explorer.notation import accuracy, share, short
+from explorer.notation import share, short, with_interval
 from explorer.state import PlaygroundState
 from quant_engine import KMeans, LayerPlan, QuantizationPlan, QuantizerSpec
 from quant_engine.network import load
@@ -282,7 +282,7 @@ def test_accuracy_comes_from_the_network_with_every_layer_so() -> None:
         assert everywhere == network.evaluate(QuantizationPlan(dict.fromkeys(network.layers(), plan)))
         at.run()
         table = at.table[0].value.set_index("codebook")
-        assert table.loc[rival.name, "every layer so"] == accuracy(everywhere.value)
+        assert table.loc[rival.name, "every layer so"] == with_interval(everywhere)
 
 
 @pytest.mark.parametrize("name", ABSURD)
