@@ -95,6 +95,30 @@ def _from_torch(x: Any, name: str) -> NDArray[Any]:
         ) from error
 
 
+def as_integers(values: Any, subject: str, low: int, high: int, remedy: str) -> NDArray[Any]:
+    """Return an array of integers from `low` to `high`, both included, of whatever integer type it has.
+
+    The values are not read where the type holds no others.
+
+    Raises:
+        QuantError: for other types, also where all values are whole, and for integers outside; `subject` says what is
+            wrong and `remedy` what to do.
+    """
+    array = _as_array(values, "the array of integers")
+    if not array.size:
+        return np.zeros(array.shape, array.dtype if array.dtype.kind in "iu" else np.int64)  # [] is float64 to numpy
+    if array.dtype.kind not in "iu":
+        first = str(array.reshape(-1)[0])[:40]
+        raise QuantError(f"{subject}: {first} of shape {array.shape} and dtype {array.dtype} is no integer; {remedy}")
+    held = np.iinfo(array.dtype)
+    if (held.min < low and array.min() < low) or (held.max > high and array.max() > high):
+        where = first_index((array < low) | (array > high))
+        raise QuantError(
+            f"{subject}: {array[where]} at {where} of shape {array.shape} is no integer from {low} to {high}; {remedy}"
+        )
+    return array
+
+
 def first_index(mask: NDArray[np.bool_]) -> tuple[int, ...]:
     """Return the index of the first true element."""
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.inputs import Float32Array, Float64Array, as_integers
 
 MOST_LISTED_BITS = 16  # beyond, a list of all values serves nobody
 
@@ -23,6 +23,10 @@ class Format(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The numpy type of the codes."""
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """The least and the greatest code."""
 
     @property
     def even(self) -> bool:
@@ -57,6 +61,13 @@ class Format(Protocol):
     def decode(self, codes: ArrayLike) -> Float32Array:
         """Return the value of each code, in the scaled domain."""
 
+    def as_codes(self, codes: ArrayLike) -> NDArray[Any]:
+        """Return codes as integers of `dtype`.
+
+        Raises:
+            QuantError: for what are no codes of the format.
+        """
+
     def refuse_activations(self) -> None:
         """Check that activations can have the format.
 
@@ -77,6 +88,15 @@ class CommonFormat:
     def scaled(self) -> bool:
         """Whether values are scaled to each block's range."""
         return True
+
+    @property
+    def code_range(self: Format) -> tuple[int, int]:
+        """The least and the greatest code: all that the bits can hold."""
+        return 0, (1 << self.bits) - 1
+
+    def as_codes(self: Format, codes: ArrayLike) -> NDArray[Any]:
+        """Return codes as integers of `dtype`."""
+        return checked_codes(codes, *self.code_range, self).astype(self.dtype, copy=False)
 
     def refuse_activations(self) -> None:
         """Check that activations can have the format: they can."""
@@ -120,21 +140,15 @@ def refuse_long_list(format: Any, bits: int) -> None:
         )
 
 
-def checked_codes(codes: ArrayLike, least: int, greatest: int, what: object) -> Any:
+def checked_codes(codes: ArrayLike, least: int, greatest: int, what: object) -> NDArray[Any]:
     """Return codes as an array.
 
     Raises:
         QuantError: for numbers that are no codes of the format.
     """
-    array = np.asarray(codes)
-    if array.dtype.kind not in "iu":
-        raise QuantError(f"codes have dtype {array.dtype} and shape {array.shape}; give integers")
-    if array.size and not (least <= array.min() and array.max() <= greatest):
-        raise QuantError(
-            f"codes from {array.min()} to {array.max()} in shape {array.shape} are not all codes of {what}, which run "
-            f"from {least} to {greatest}"
-        )
-    return array
+    return as_integers(
+        codes, f"not all codes are codes of {what!s:.80}", least, greatest, "give integers that encode() gave"
+    )
 
 
 def checked_width(owner: str, name: str, value: Any, least: int, greatest: int) -> int:

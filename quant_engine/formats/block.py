@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import CommonFormat, checked_codes
+from quant_engine.formats.base import CommonFormat
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.records import Record
 
@@ -107,6 +107,11 @@ class BlockFormat(CommonFormat, Record):
         """The greatest code."""
         return self.qmin + (1 << self.bits) - 1
 
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """The least and the greatest code."""
+        return self.qmin, self.qmax
+
     def values(self) -> Float64Array:
         """Return what the codes stand for before scaling."""
         return np.arange(self.qmin, self.qmax + 1, dtype=np.float64) - self.offset
@@ -127,7 +132,7 @@ class BlockFormat(CommonFormat, Record):
         Raises:
             QuantError: for numbers that are no codes.
         """
-        whole = checked_codes(codes, self.qmin, self.qmax, self).astype(np.float32)
+        whole = self.as_codes(codes).astype(np.float32)
         return np.asarray(whole - np.float32(self.offset))
 
     def to_bytes(self, codes: NDArray[Any], d: ArrayLike, m: ArrayLike | None = None) -> NDArray[np.uint8]:
@@ -143,11 +148,13 @@ class BlockFormat(CommonFormat, Record):
             >>> BlockFormat("Q4_0").to_bytes(np.arange(32) % 16, [0.5]).tobytes().hex()
             '003800112233445566778899aabbccddeeff'
         """
-        given = checked_codes(codes, self.qmin, self.qmax, self)
+        given = self.as_codes(codes)
         if not given.ndim or given.shape[-1] % self.block:
             raise QuantError(f"codes of shape {given.shape} are no blocks of {self.block}; pad the last axis")
         blocks = given.reshape(*given.shape[:-1], -1, self.block).astype(np.uint8)
-        parts = [self._halves(name, part, blocks.shape[:-1]) for name, part in self._parameters(d, m)]
+        parts: list[NDArray[Any]] = [
+            self._halves(name, part, blocks.shape[:-1]) for name, part in self._parameters(d, m)
+        ]
         if self.bits == 8:
             parts.append(blocks)
         else:

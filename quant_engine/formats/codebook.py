@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import MOST_LISTED_BITS, CommonFormat, checked_codes, checked_width
+from quant_engine.formats.base import MOST_LISTED_BITS, CommonFormat, checked_width
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.records import Record
 
@@ -54,6 +54,11 @@ class Codebook(CommonFormat, Record):
         """Width of a code, ceil(log2 K) of K values."""
         return (len(self.entries) - 1).bit_length()
 
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """The least and the greatest code."""
+        return 0, len(self.entries) - 1
+
     def values(self) -> Float64Array:
         """Return the values."""
         return np.array(self.entries)
@@ -70,7 +75,7 @@ class Codebook(CommonFormat, Record):
         Raises:
             QuantError: for numbers that are no codes.
         """
-        places = checked_codes(codes, 0, len(self.entries) - 1, "the codebook")
+        places = self.as_codes(codes)
         return np.asarray(np.asarray(self.values(), np.float32)[places])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import CommonFormat, checked_codes, checked_width, refuse_long_list
+from quant_engine.formats.base import CommonFormat, checked_width, refuse_long_list
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.records import Record
 
@@ -51,6 +51,11 @@ class FixedPointFormat(CommonFormat, Record):
     def bits(self) -> int:
         """Width of a code."""
         return self.integer_bits + self.fraction_bits + self.signed
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """The least and the greatest code."""
+        return self.qmin, self.qmax
 
     @property
     def even(self) -> bool:
@@ -114,5 +119,5 @@ class FixedPointFormat(CommonFormat, Record):
         Raises:
             QuantError: for numbers that are no codes.
         """
-        whole = checked_codes(codes, self.qmin, self.qmax, self)
+        whole = self.as_codes(codes)
         return np.asarray(whole * np.float64(self.step)).astype(np.float32)

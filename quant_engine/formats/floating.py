@@ -172,7 +172,7 @@ class FloatFormat(CommonFormat, Record):
         Raises:
             QuantError: for numbers that are no codes.
         """
-        array = checked_codes(codes, 0, (1 << self.bits) - 1, self).astype(np.int64)
+        array = self.as_codes(codes).astype(np.int64)
         magnitude = array & (self._magnitude_codes - 1)
         found = self._magnitudes(np.minimum(magnitude, self._greatest_code))
         beyond = magnitude > self._greatest_code
@@ -193,7 +193,7 @@ class FloatFormat(CommonFormat, Record):
             >>> [int(part) for part in FP16.split(FP16.encode(-0.75))]
             [1, 14, 512]
         """
-        array = checked_codes(codes, 0, (1 << self.bits) - 1, self).astype(np.int64)
+        array = self.as_codes(codes).astype(np.int64)
         magnitude = array & (self._magnitude_codes - 1)
         sign = array >> (self.exponent_bits + self.mantissa_bits)
         return sign, magnitude >> self.mantissa_bits, magnitude & ((1 << self.mantissa_bits) - 1)

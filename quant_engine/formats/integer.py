@@ -70,6 +70,11 @@ class IntFormat(CommonFormat, Record):
         return (1 << self.bits - 1) - 1 if self.signed else (1 << self.bits) - 1
 
     @property
+    def code_range(self) -> tuple[int, int]:
+        """The least and the greatest code."""
+        return self.qmin, self.qmax
+
+    @property
     def even(self) -> bool:
         """Codes are consecutive integers of equal steps."""
         return True
@@ -109,5 +114,9 @@ class IntFormat(CommonFormat, Record):
         return codes
 
     def decode(self, codes: ArrayLike) -> Float32Array:
-        """Return the codes as float32 numbers."""
-        return np.asarray(codes).astype(np.float32)
+        """Return the codes as float32 numbers.
+
+        Raises:
+            QuantError: for numbers that are no codes.
+        """
+        return np.asarray(self.as_codes(codes).astype(np.float32))

@@ -84,6 +84,11 @@ class ScalarCodebook(LearnedFormat):
         """Width of a code, ceil(log2 levels)."""
         return (self.levels - 1).bit_length()
 
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """The least and the greatest code."""
+        return 0, self.levels - 1
+
     def _refuse(self) -> NoReturn:
         """Refuse what needs the levels."""
         raise QuantError(

@@ -39,6 +39,11 @@ class VectorFormat(LearnedFormat):
         """Width of one index, ceil(log2 codewords)."""
         return (self.codewords - 1).bit_length()
 
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """The least and the greatest code."""
+        return 0, self.codewords - 1
+
     def refuse_activations(self) -> None:
         """Check that the format is for weights.
 

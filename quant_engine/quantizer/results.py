@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_instance
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, as_float32
+from quant_engine.inputs import Float32Array, as_float32, as_integers, first_index
+from quant_engine.quantizer.codings import grid_of
 from quant_engine.quantizer.report import ErrorReport
 from quant_engine.quantizer.rounding import refuse_no_generator
 from quant_engine.quantizer.spec import QuantizerSpec
 from quant_engine.quantizer.storage import Storage
 
+INT32 = -(1 << 31), (1 << 31) - 1
 
+
+@final
 @dataclass(frozen=True, eq=False)
 class QuantizedTensor:
     """Codes with the scales and zero points (of the block grid's shape) that give them meaning.
 
     `length` is that of the tensor's last axis, where the codes stand for more (filled-up vectors).
+
+    Raises:
+        QuantError: for codes that are none of the format's, or stand for values that are not finite, for scales and
+            zero points of another grid or that a `Quantizer` refuses, and for a length that the codes do not have.
     """
 
     codes: NDArray[Any]
@@ -30,11 +39,32 @@ class QuantizedTensor:
     learned: Float32Array | None = None
     length: int | None = None
 
+    def __post_init__(self) -> None:
+        """Check the fields, and keep copies of the arrays."""
+        fitted = Quantizer(self.spec, self.scale, self.zero_point, self.learned)
+        codes = np.array(self.spec.format.as_codes(self.codes))
+        whole = self.spec.coding.decode(codes, fitted)
+        grid_of(fitted, self.spec.granularity.blocks(whole.shape))
+        if not np.isfinite(whole).all():
+            where = first_index(~np.isfinite(whole))
+            raise QuantError(f"the codes of {self.spec.format} stand for {whole[where]} at {where}; give finite values")
+        length = None if self.length is None else self.spec.coding.shape_of(codes.shape, self.length)[-1]
+        self._set(codes, fitted, length)
+
+    @classmethod
+    def _encoded(cls, codes: NDArray[Any], fitted: Quantizer, length: int | None) -> QuantizedTensor:
+        """Return the codes that a quantizer has found: they need no check, which would be one more pass over them."""
+        made = object.__new__(cls)
+        made._set(codes, fitted, length)
+        return made
+
+    def _set(self, codes: NDArray[Any], fitted: Quantizer, length: int | None) -> None:
+        vars(self).update(codes=codes, length=length, **vars(fitted))
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the tensor."""
-        whole = self.spec.coding.shape_of(self.codes.shape)
-        return whole if self.length is None else (*whole[:-1], self.length)
+        return self.spec.coding.shape_of(self.codes.shape, self.length)
 
     @property
     def storage(self) -> Storage:
@@ -48,9 +78,10 @@ class QuantizedTensor:
 
     def dequantize(self) -> Float32Array:
         """Return x̂ = scale · (code − zero_point), float32."""
-        return Quantizer(self.spec, self.scale, self.zero_point, self.learned).decode(self)
+        return _cut(self.spec.coding.decode(self.codes, self), self.length)
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class Quantizer:
     """A spec with its fitted numbers: `scale` (float32) and `zero_point` (int32), shaped as the block grid.
@@ -78,12 +109,13 @@ class Quantizer:
 
     def __post_init__(self) -> None:
         """Check and freeze the arrays."""
-        scale = np.array(self.scale, np.float32)
-        zero_point = np.array(self.zero_point, np.int32)
+        as_instance(self.spec, QuantizerSpec, "spec", "give a QuantizerSpec")
+        scale = as_float32(self.scale, "scale").copy()
+        zero_point = as_integers(self.zero_point, "not all zero points can be", *INT32, "give integers")
         if scale.shape != zero_point.shape:
             raise QuantError(f"scale has shape {scale.shape} and zero_point {zero_point.shape}; they must be equal")
-        learned = None if self.learned is None else np.array(self.learned, np.float32)
-        for name, array in (("scale", scale), ("zero_point", zero_point), ("learned", learned)):
+        learned = None if self.learned is None else as_float32(self.learned, "learned").copy()
+        for name, array in (("scale", scale), ("zero_point", zero_point.astype(np.int32)), ("learned", learned)):
             if array is not None:
                 array.flags.writeable = False
             object.__setattr__(self, name, array)
@@ -100,19 +132,19 @@ class Quantizer:
         array = as_float32(x)
         codes = self.spec.coding.encode(array, self, rng)
         length = None if self.spec.coding.shape_of(codes.shape) == array.shape else array.shape[-1]
-        return QuantizedTensor(codes, self.scale, self.zero_point, self.spec, self.learned, length)
+        return QuantizedTensor._encoded(codes, self, length)
 
     def decode(self, q: QuantizedTensor | NDArray[Any]) -> Float32Array:
         """Return x̂ of a quantized tensor, or of an array of codes (of vectors: whole ones).
 
         Raises:
-            QuantError: for another block grid than the fitted one, and numbers that are no codes of a float format or a
-                codebook.
+            QuantError: for another block grid than the fitted one, and numbers that are no codes of the format.
         """
         if not isinstance(q, QuantizedTensor):
-            return self.spec.coding.decode(np.asarray(q), self)
-        whole = self.spec.coding.decode(q.codes, self)
-        return whole if q.length is None else np.ascontiguousarray(whole[..., : q.length])
+            return self.spec.coding.decode(self.spec.format.as_codes(q), self)
+        if q.spec.format != self.spec.format:
+            raise QuantError(f"the codes are of {q.spec.format}, the quantizer of {self.spec.format}; use dequantize()")
+        return _cut(self.spec.coding.decode(q.codes, self), q.length)
 
     def fake_quantize(self, x: Any, rng: np.random.Generator | None = None) -> Float32Array:
         """Return decode(encode(x)) in one pass, without the codes."""
@@ -183,3 +215,8 @@ class Quantizer:
             return tuple(int(i) for i in np.unravel_index(block, self.scale.shape)) if self.scale.shape else ()
         except (IndexError, ValueError) as error:
             raise QuantError(f"block {block} does not exist in a grid of shape {self.scale.shape}") from error
+
+
+def _cut(whole: Float32Array, length: int | None) -> Float32Array:
+    """Return values without those that filled the last vector up."""
+    return whole if length is None else np.ascontiguousarray(whole[..., :length])

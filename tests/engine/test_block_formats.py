@@ -309,7 +309,7 @@ def test_parameters_that_are_none_of_such_blocks_are_refused(form):
         (np.full(shape, np.inf), "beyond float16"),
     ):
         with pytest.raises(qe.QuantError, match=reason):
-            qe.Quantizer(spec, np.ones((40, 3)), np.zeros((40, 3)), learned)
+            qe.Quantizer(spec, np.ones((40, 3)), np.zeros((40, 3), int), learned)
 
 
 @every

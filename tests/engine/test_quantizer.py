@@ -1,5 +1,7 @@
 """What a fitted quantizer does: its parameters, its properties, its levels and thresholds."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -182,3 +184,115 @@ def test_codes_are_of_the_smallest_type_and_values_are_float32():
 def test_scale_and_zero_point_have_the_shape_of_the_block_grid(granularity, shape):
     fitted = qe.fit(np.ones((64, 256), np.float32), qe.QuantizerSpec(qe.IntFormat(4), granularity))
     assert fitted.scale.shape == fitted.zero_point.shape == shape
+
+
+# --- what is no quantizer, and no codes -------------------------------------------------------------------------------
+
+SYMMETRIC, ASYMMETRIC = (qe.QuantizerSpec(qe.IntFormat(4), symmetric=symmetric) for symmetric in (True, False))
+WITHOUT_ZERO_POINT = [SYMMETRIC, *map(qe.QuantizerSpec, (qe.E2M1, qe.NF4, qe.BF16, qe.FixedPointFormat(2, 5)))]
+ANY_FORMAT = [*WITHOUT_ZERO_POINT, ASYMMETRIC, *map(qe.QuantizerSpec, (qe.IntFormat(8), qe.KMeans(3), qe.E4M3))]
+ANY_FORMAT += map(
+    qe.QuantizerSpec, (qe.BlockFormat("Q4_1"), qe.VectorCodebook(2, 3), qe.VectorCodebook(5, 3, 2, "pad"))
+)
+X = np.random.default_rng(3).standard_normal((3, 32)).astype(np.float32)
+
+
+def test_zero_points_are_codes_and_0_where_there_are_none():
+    one = np.ones((1, 1), np.float32)
+    for zero_point in (1.5, np.nan, np.inf, 0.0, True, "0", None, 1j, 2**33, 2**70, -(2**31) - 1, 100, -9, 8):
+        for spec in (SYMMETRIC, ASYMMETRIC):
+            with pytest.raises(qe.QuantError, match=r"not all zero points can be: .*; give"):
+                qe.Quantizer(spec, one, [[zero_point]])
+    for spec in WITHOUT_ZERO_POINT:
+        with pytest.raises(qe.QuantError, match=r"give (0|scales of 1)"):
+            qe.Quantizer(spec, one, [[1]])
+    for zero_point in (-8, 7, np.uint64(7), np.int8(-8)):
+        assert qe.Quantizer(ASYMMETRIC, one, [[zero_point]]).zero_point.tolist() == [[zero_point]]
+    for form, end in ((qe.IntFormat(4, narrow=True), -8), (qe.IntFormat(8, signed=False), 256)):
+        with pytest.raises(qe.QuantError, match=f"not all zero points can be: {end} at"):
+            qe.Quantizer(qe.QuantizerSpec(form, symmetric=False), one, [[end]])
+
+
+def test_a_quantizer_is_made_of_a_spec_and_numbers_of_its_format():
+    one, none = np.ones((1, 1), np.float32), np.zeros((1, 1), int)
+    for spec in (None, "int4", qe.IntFormat(4)):
+        with pytest.raises(qe.QuantError, match="give a QuantizerSpec"):
+            qe.Quantizer(spec, one, none)
+    for scale in ("1", 1j, None, [[np.nan]], [[-1.0]], [[0.0]]):
+        with pytest.raises(qe.QuantError, match="scale"):
+            qe.Quantizer(SYMMETRIC, scale, none)
+    with pytest.raises(qe.QuantError, match=r"learned of shape \(3,\): IntFormat.* learns nothing; give None"):
+        qe.Quantizer(SYMMETRIC, one, none, np.ones(3))
+    with pytest.raises(qe.QuantError, match="stand for themselves; give scales of 1"):
+        qe.Quantizer(qe.QuantizerSpec(qe.BF16), 2 * one, none)
+    blocks = qe.fit(X, qe.QuantizerSpec(qe.BlockFormat("Q4_0")))
+    with pytest.raises(qe.QuantError, match="zero_point is not 0 everywhere"):
+        qe.Quantizer(blocks.spec, blocks.scale, blocks.zero_point + 1, blocks.learned)
+
+
+def test_codes_are_of_the_format_wherever_they_are_given():
+    for spec in ANY_FORMAT:
+        q, fitted = qe.quantize(X, spec), qe.fit(X, spec)
+        low, high = spec.format.code_range
+        for bad in (low - 1, high + 1, 200_000, 2**70, 1.0, 1.5, np.nan, True, "1", None):
+            codes = np.full(q.codes.shape, bad)
+            with pytest.raises(qe.QuantError, match=r"not all codes are codes of .*; give"):
+                dataclasses.replace(q, codes=codes)
+            with pytest.raises(qe.QuantError, match=r"not all codes are codes of .*; give"):
+                fitted.decode(codes)
+        one_bad = q.codes.astype(np.int64)
+        one_bad[2, 1] = high + 1
+        with pytest.raises(qe.QuantError, match=rf": {high + 1} at \(2, 1"):
+            dataclasses.replace(q, codes=one_bad)
+
+
+def test_a_tensor_of_codes_fits_together():
+    for spec in ANY_FORMAT:
+        q = qe.quantize(X, spec)
+        wrong = [
+            {"spec": 4},
+            {"codes": q.codes[0, ..., 0]},
+            {"codes": None},
+            {"scale": np.concatenate([q.scale, q.scale]), "zero_point": np.concatenate([q.zero_point, q.zero_point])},
+            {"scale": q.scale[0]},
+            {"scale": -q.scale - 1},
+            {"zero_point": q.zero_point + 100},
+            {"learned": np.full((7, 7), 2.0)},
+            *({"length": length} for length in (-3, 0, 99, 31.0, True, "32", np.nan)),
+        ]
+        for change in wrong:
+            with pytest.raises(qe.QuantError):
+                dataclasses.replace(q, **change)
+
+
+def test_a_tensor_of_codes_made_by_hand_is_the_one_that_a_quantizer_makes():
+    for spec in ANY_FORMAT:
+        q = qe.quantize(X, spec)
+        again = dataclasses.replace(q, codes=q.codes.astype(np.int64))
+        assert again.codes.dtype == q.codes.dtype == spec.format.dtype
+        assert (again.shape, again.length, again.bits_per_value) == (q.shape, q.length, q.bits_per_value)
+        np.testing.assert_array_equal(again.dequantize(), q.dequantize())
+
+
+def test_codes_that_stand_for_no_number_are_refused():
+    for form, code, said in ((qe.E5M2, 0x7C, "inf"), (qe.E4M3, 0x7F, "nan"), (qe.FP16, 0xFE00, "nan")):
+        q = qe.quantize(X, qe.QuantizerSpec(form))
+        codes = q.codes.copy()
+        codes[1, 2] = code
+        with pytest.raises(qe.QuantError, match=rf"stand for {said} at \(1, 2\); give finite"):
+            dataclasses.replace(q, codes=codes)
+    few = qe.quantize(np.float32([[1, 1, 2, 2]]), qe.QuantizerSpec(qe.KMeans(4)))
+    with pytest.raises(qe.QuantError, match="fewer distinct values"):
+        dataclasses.replace(few, codes=few.codes + 2)
+
+
+def test_a_change_of_the_callers_codes_does_not_reach_the_tensor():
+    q, mine = qe.quantize(X, SYMMETRIC), np.zeros_like(X, np.int8)
+    made = dataclasses.replace(q, codes=mine)
+    mine[:] = 100
+    assert not made.dequantize().any()
+
+
+def test_codes_of_another_format_are_not_decoded():
+    with pytest.raises(qe.QuantError, match=r"codes are of IntFormat\(bits=8.*use dequantize"):
+        qe.fit(X, SYMMETRIC).decode(qe.quantize(X, qe.QuantizerSpec(qe.IntFormat(8))))

@@ -18,7 +18,7 @@ from quant_engine.formats import (
     VectorCodebook,
 )
 from quant_engine.quantizer.codings.affine import AffineCoding
-from quant_engine.quantizer.codings.base import Coding, Fitted, Parameters
+from quant_engine.quantizer.codings.base import Coding, Fitted, Parameters, grid_of
 from quant_engine.quantizer.codings.codebooks import ScalarCodebookCoding
 from quant_engine.quantizer.codings.ggml import GgmlCoding
 from quant_engine.quantizer.codings.tables import FloatCoding, TableCoding
@@ -43,4 +43,4 @@ def coding_of(format: Any, rounding: str) -> Coding:
     return CODINGS[type(format)](format, rounding)
 
 
-__all__ = ["CODINGS", "Coding", "Fitted", "Parameters", "ScalarCodebookCoding", "coding_of"]
+__all__ = ["CODINGS", "Coding", "Fitted", "Parameters", "ScalarCodebookCoding", "coding_of", "grid_of"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from quant_engine.clipping import MinMax
 from quant_engine.errors import QuantError
-from quant_engine.granularity import Granularity
+from quant_engine.granularity import BlockGrid, Granularity
 from quant_engine.inputs import Float32Array
 from quant_engine.quantizer.report import ErrorReport
 from quant_engine.quantizer.storage import Storage
@@ -42,6 +42,16 @@ def refuse_choices(spec: QuantizerSpec, why: str) -> None:
             raise QuantError(f"{name}={getattr(spec, name)!r} with {spec.format}: {why}; use {name}={value!r}")
 
 
+def refuse_scale_and_zero_point(fitted: Fitted, why: str) -> None:
+    """Check that scales are 1 and zero points 0, as they are of formats whose codewords stand for themselves.
+
+    Raises:
+        QuantError: for others, with the reason.
+    """
+    if (fitted.scale != 1.0).any() or fitted.zero_point.any():
+        raise QuantError(f"{why}; give scales of 1 and zero points of 0")
+
+
 class Fitted(Protocol):
     """A spec with its parameters (a `Quantizer`)."""
 
@@ -60,6 +70,20 @@ class Fitted(Protocol):
     @property
     def learned(self) -> Float32Array | None:
         """What else was learned."""
+
+
+def grid_of(fitted: Fitted, grid: BlockGrid) -> BlockGrid:
+    """Return the blocks of a tensor.
+
+    Raises:
+        QuantError: where they are others than the fitted ones.
+    """
+    if grid.grid != fitted.scale.shape:
+        raise QuantError(
+            f"the quantizer was fitted to {fitted.scale.shape} blocks, but shape {grid.shape} has {grid.grid}; "
+            "fit it anew"
+        )
+    return grid
 
 
 class Coding(Protocol):
@@ -119,5 +143,9 @@ class Coding(Protocol):
     def thresholds(self, fitted: Fitted, place: tuple[int, ...]) -> Float32Array:
         """Return, for each level but the first, the least float32 that is given it or one above."""
 
-    def shape_of(self, codes: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of the tensor that codes of a shape stand for."""
+    def shape_of(self, codes: tuple[int, ...], length: int | None = None) -> tuple[int, ...]:
+        """Return the shape of the tensor that codes of a shape stand for, its last axis cut to a `length`.
+
+        Raises:
+            QuantError: for a length at which there would be other codes.
+        """

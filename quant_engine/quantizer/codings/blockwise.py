@@ -13,8 +13,8 @@ from quant_engine.clipping import EVEN_ONLY, Blocks, MinMax
 from quant_engine.errors import QuantError
 from quant_engine.formats.base import refuse_long_list
 from quant_engine.granularity import Granularity
-from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
-from quant_engine.quantizer.codings.base import Fitted, Parameters
+from quant_engine.inputs import Float32Array, Float64Array, as_integers, refuse_non_finite
+from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_scale_and_zero_point
 from quant_engine.quantizer.codings.flat import FlatCoding
 from quant_engine.quantizer.scales import block_parameters, refuse_scale_format, scale_bits
 from quant_engine.quantizer.storage import Storage
@@ -57,8 +57,9 @@ class BlockwiseCoding(FlatCoding):
             )
 
     def refuse_parameters(self, fitted: Fitted) -> None:
-        """Check that scales are positive (or 0, where they were rounded) and levels within float32."""
+        """Check that scales are positive (or 0, where they were rounded), zero points codes, levels within float32."""
         scale = fitted.scale
+        self._refuse_others(fitted)
         good = scale > 0 if fitted.spec.scale_format is None else scale >= 0
         if not good.all():
             raise QuantError(f"scale has {int((~good).sum())} values that are not positive; give scales > 0")
@@ -72,6 +73,16 @@ class BlockwiseCoding(FlatCoding):
                 f"a scale of {scale.max():.4g} puts the outermost level beyond float32's largest value; "
                 "scale the tensor down"
             )
+
+    def _refuse_others(self, fitted: Fitted) -> None:
+        """Check zero points, and that there is nothing that formats of other kinds have."""
+        if fitted.learned is not None:
+            raise QuantError(f"learned of shape {fitted.learned.shape}: {self.format} learns nothing; give None")
+        if not self.format.scaled:
+            refuse_scale_and_zero_point(fitted, f"values of {self.format} stand for themselves")
+        low, high = (0, 0) if fitted.spec.symmetric else self.format.code_range
+        remedy = "give 0, or symmetric=False for integers" if fitted.spec.symmetric else "give codes of the format"
+        as_integers(fitted.zero_point, "not all zero points can be", low, high, remedy)
 
     def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
         """Return codes, scales (of formats that have them) and zero points; fixed tables are free."""

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from quant_engine.distribution import WeightedValues, optimal_codebooks, quantile_codebooks
 from quant_engine.errors import QuantError
 from quant_engine.formats import KMeans, Quantiles, ScalarCodebook
-from quant_engine.formats.base import checked_codes
 from quant_engine.granularity import BlockGrid, Granularity
 from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
 from quant_engine.kernels import affine, codebooks
-from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_choices
+from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_choices, refuse_scale_and_zero_point
 from quant_engine.quantizer.codings.flat import Flat, FlatCoding, Pass
 from quant_engine.quantizer.storage import Storage
 
@@ -58,8 +57,7 @@ class ScalarCodebookCoding(FlatCoding):
         ascending = ~held[..., 1:] | (held[..., :-1] & (rows[..., 1:] > rows[..., :-1]))
         if not (held[..., 0].all() and ascending.all() and (held | np.isnan(rows)).all()):
             raise QuantError("the codewords of some block are not finite and ascending, with NaN only after the last")
-        if (fitted.scale != 1.0).any() or fitted.zero_point.any():
-            raise QuantError("codewords stand for themselves; give scales of 1 and zero points of 0")
+        refuse_scale_and_zero_point(fitted, "codewords stand for themselves")
 
     def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
         """Return codes, and a codebook of 32-bit entries for every block."""
@@ -115,7 +113,7 @@ class ScalarCodebookCoding(FlatCoding):
 
     def decode_pass(self, codes: NDArray[Any], flat: Flat, out: Float32Array) -> Pass:
         """Return what writes the codewords of their numbers."""
-        given = checked_codes(codes, 0, self.format.levels - 1, self.format), flat.grid.offsets, _rows(flat)
+        given = codes, flat.grid.offsets, _rows(flat)
 
         def work(start: int, stop: int) -> None:
             codebooks.decode_blocks(*given, start, stop, out)

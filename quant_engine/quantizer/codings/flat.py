@@ -14,7 +14,7 @@ from quant_engine.granularity import BlockGrid, Granularity
 from quant_engine.inputs import Float32Array, refuse_non_finite
 from quant_engine.kernels.compile import INFINITY_BITS
 from quant_engine.kernels.parallel import over_ranges
-from quant_engine.quantizer.codings.base import Fitted
+from quant_engine.quantizer.codings.base import Fitted, grid_of
 from quant_engine.quantizer.report import ErrorReport, report_from_totals
 
 NO_OUTPUT = np.empty(0, np.float32)
@@ -95,8 +95,12 @@ class FlatCoding(abc.ABC):
             out[...] = grid.restore(written)
         return report
 
-    def shape_of(self, codes: tuple[int, ...]) -> tuple[int, ...]:
+    def shape_of(self, codes: tuple[int, ...], length: int | None = None) -> tuple[int, ...]:
         """Return the shape of the codes: one a value."""
+        if length is not None and (length,) != codes[-1:]:
+            raise QuantError(
+                f"length={length} of codes of shape {codes}: {self.format} has a code for every value; use length=None"
+            )
         return codes
 
     def blocks(self, granularity: Granularity, shape: tuple[int, ...]) -> BlockGrid:
@@ -104,13 +108,7 @@ class FlatCoding(abc.ABC):
         return granularity.blocks(shape)
 
     def _grid(self, fitted: Fitted, shape: tuple[int, ...]) -> BlockGrid:
-        grid = self.blocks(fitted.spec.granularity, shape)
-        if grid.grid != fitted.scale.shape:
-            raise QuantError(
-                f"the quantizer was fitted to {fitted.scale.shape} blocks, but shape {shape} has {grid.grid}; "
-                "fit it anew"
-            )
-        return grid
+        return grid_of(fitted, self.blocks(fitted.spec.granularity, shape))
 
 
 def _flat(fitted: Fitted, grid: BlockGrid, rng: np.random.Generator | None = None) -> Flat:

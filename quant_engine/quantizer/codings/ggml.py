@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from quant_engine.clipping import Blocks
 from quant_engine.errors import QuantError
 from quant_engine.formats import BlockFormat
-from quant_engine.formats.base import checked_codes
 from quant_engine.granularity import BlockGrid, Granularity, PerGroup, PerSample, PerTensor
 from quant_engine.granularity.shapes import matrix_rows
 from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
@@ -89,6 +88,8 @@ class GgmlCoding(FlatCoding):
             )
         if not np.array_equal(stored[..., 0], fitted.scale):
             raise QuantError("scale is not learned[..., 0] rounded to float16; give both of one fit")
+        if fitted.zero_point.any():
+            raise QuantError(f"zero_point is not 0 everywhere, but {self.format} has none; give zeros")
 
     def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
         """Return whole blocks, and float16 scales and minima."""
@@ -149,8 +150,7 @@ class GgmlCoding(FlatCoding):
 
     def decode_pass(self, codes: NDArray[Any], flat: Flat, out: Float32Array) -> Pass:
         """Return what writes values of codes."""
-        whole = checked_codes(codes, self.format.qmin, self.format.qmax, self.format)
-        given = whole, flat.grid.offsets, _blocks(flat), self._shape
+        given = codes, flat.grid.offsets, _blocks(flat), self._shape
         return lambda start, stop: ggml.decode_blocks(*given, start, stop, out)
 
     def levels(self, fitted: Fitted, place: tuple[int, ...]) -> Float32Array:

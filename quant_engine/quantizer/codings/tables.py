@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
 from quant_engine.formats import FloatFormat, Format
-from quant_engine.formats.base import MOST_LISTED_BITS, checked_codes
+from quant_engine.formats.base import MOST_LISTED_BITS
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.kernels import affine, floating, table
 from quant_engine.quantizer.codings.blockwise import BlockwiseCoding
@@ -101,7 +101,7 @@ class FloatCoding(TableCoding):
             return super().decode_pass(codes, flat, out)
 
         def work(start: int, stop: int) -> None:
-            out[start:stop] = self.listed[checked_codes(codes[start:stop], 0, self.listed.size - 1, self.format)]
+            out[start:stop] = self.listed[codes[start:stop]]
             table.scale_blocks(out, flat.grid.offsets, flat.scale, start, stop)
 
         return work

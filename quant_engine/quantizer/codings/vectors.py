@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_integer
 from quant_engine.errors import QuantError
 from quant_engine.formats import VectorFormat
-from quant_engine.formats.base import checked_codes
 from quant_engine.granularity import Granularity, PerTensor
 from quant_engine.granularity.shapes import matrix_rows
 from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
@@ -19,7 +19,7 @@ from quant_engine.kernels import affine, vectors
 from quant_engine.kernels.compile import INFINITY_BITS
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.quantizer.codewords import Cut, book_of, learn
-from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_choices
+from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_choices, refuse_scale_and_zero_point
 from quant_engine.quantizer.report import ErrorReport, report_from_totals
 from quant_engine.quantizer.storage import Storage
 
@@ -65,8 +65,7 @@ class VectorCoding:
         whole = there | np.isnan(learned).all(axis=-1)
         if not (there[:, :, 0].all() and whole.all() and (there[:, :, :-1] >= there[:, :, 1:]).all()):
             raise QuantError("the codewords of some part are not finite, with NaN only after the last")
-        if (fitted.scale != 1.0).any() or fitted.zero_point.any():
-            raise QuantError("codewords stand for themselves; give scales of 1 and zero points of 0")
+        refuse_scale_and_zero_point(fitted, "codewords stand for themselves")
 
     def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
         """Return indices, those of filled-up vectors too, and codebooks of 32-bit entries."""
@@ -112,7 +111,7 @@ class VectorCoding:
             raise QuantError(
                 f"codes of shape {codes.shape}; give (…, vectors, {self.format.indices}): one a part and stage"
             )
-        given = checked_codes(codes, 0, self.format.codewords - 1, self.format).reshape(-1, self.format.indices)
+        given = np.ascontiguousarray(codes).reshape(-1, self.format.indices)
         shape = self.shape_of(codes.shape)
         cut, out = self._cut(shape), np.empty(math.prod(shape), np.float32)
         over_ranges(
@@ -152,9 +151,13 @@ class VectorCoding:
             f"the buckets of {self.format} are cells around vectors and have no thresholds; read quantizer.learned"
         )
 
-    def shape_of(self, codes: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of whole vectors."""
-        return (*codes[:-2], codes[-2] * self.format.dim)
+    def shape_of(self, codes: tuple[int, ...], length: int | None = None) -> tuple[int, ...]:
+        """Return the shape of whole vectors, or of what the last one is filled up from."""
+        whole = codes[-2] * self.format.dim
+        if length is None:
+            return (*codes[:-2], whole)
+        shortest = max(whole - self.format.dim + 1, 0) if self.format.remainder == "pad" else whole
+        return (*codes[:-2], as_integer(length, "length", shortest, whole))
 
     def _cut(self, shape: tuple[int, ...]) -> Cut:
         """Return how a tensor of this shape is cut.
