@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from quant_engine.checks import as_instance, validate_boolean
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, as_float32
+from quant_engine.files import arrays_of, has_metadata, place, stage, staged_for, validate_place, write_file
+from quant_engine.inputs import Float32Array, as_float32, refuse_non_finite
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
-from quant_engine.records import SCHEMA, from_record, to_record
+from quant_engine.records import from_record, parse_json, to_record
 
 ROLES = ("weight", "activation")
 PARAMETERS = ("scale", "zero_point", "learned")
 Planned = QuantizerSpec | Quantizer | QuantizedTensor
+Arrays = dict[str, NDArray[Any]]
+
+SCHEMA = 2
+OLD_SCHEMA = 1  # its arrays are at path.with_suffix(".safetensors"), without a digest
+ARRAYS_SUFFIX = ".arrays.safetensors"
+DIGEST = "arrays_sha256"
+MARK = "quantization_plan"  # by which arrays are known as a plan's
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class LayerPlan:
     """The quantizers of one layer's weight and of its input activation: a spec, a fitted quantizer, or none.
@@ -34,8 +46,8 @@ class LayerPlan:
     last axis of each image's input. Axis 0 of an activation are the images, so a convolution's channels are axis 1.
 
     Raises:
-        QuantError: for what is no quantizer, a format that activations do not take, and a fitted activation that should
-            be dynamic.
+        QuantError: for what is no quantizer, a format that activations do not take, a fitted activation that should be
+            dynamic, and a bias that is no run of finite numbers.
     """
 
     weight: Planned | None = None
@@ -52,21 +64,31 @@ class LayerPlan:
         if self.activation is not None:
             spec = self.activation if isinstance(self.activation, QuantizerSpec) else self.activation.spec
             spec.format.refuse_activations()
-        if not isinstance(self.dynamic, bool):
-            raise QuantError(f"dynamic={self.dynamic!r} is no truth value; give True or False")
+        validate_boolean(self.dynamic, "dynamic")
         if self.dynamic and isinstance(self.activation, Quantizer):
             raise QuantError(
                 f"the activation is fitted to {self.activation.scale.shape} blocks, but dynamic=True finds ranges on "
                 "each input; give its spec, or dynamic=False"
             )
         if self.bias is not None:
-            bias = as_float32(self.bias).copy()
-            if bias.ndim != 1:
-                raise QuantError(f"bias has shape {bias.shape}; give one value for each output channel")
+            bias = self._checked_bias(self.bias)
             bias.flags.writeable = False
             object.__setattr__(self, "bias", bias)
 
+    def _checked_bias(self, given: Any) -> Float32Array:
+        bias = as_float32(given, "bias").copy()
+        if bias.ndim != 1 or not bias.size:
+            raise QuantError(f"bias has shape {bias.shape}; give one value for each output channel")
+        if not np.isfinite(bias).all():
+            refuse_non_finite(bias, "bias")
+        if isinstance(self.weight, QuantizedTensor) and self.weight.shape[:1] != bias.shape:
+            raise QuantError(
+                f"bias has shape {bias.shape}, the weight codes of {self.weight.shape}; give one value for each output"
+            )
+        return bias
 
+
+@final
 @dataclass(frozen=True, eq=False)
 class QuantizationPlan:
     """A plan for each layer, by name; layers that are not named stay in floating point.
@@ -82,7 +104,10 @@ class QuantizationPlan:
 
     def __post_init__(self) -> None:
         """Check and freeze the mapping."""
+        if not isinstance(self.layers, Mapping):
+            raise QuantError(f"layers={self.layers!r} is no mapping; give a dict of a LayerPlan for each layer")
         for name, plan in self.layers.items():
+            as_instance(name, str, "a layer's name", "give text")
             if not isinstance(plan, LayerPlan):
                 raise QuantError(f"layer {name!r} has {plan!r}; give a LayerPlan")
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
@@ -100,58 +125,73 @@ class QuantizationPlan:
         )
 
     def save(self, path: str | pathlib.Path) -> None:
-        """Write `path` as JSON and, where something is fitted, its arrays beside it as `.safetensors`.
+        """Write `path` as JSON and, where something is fitted, its arrays beside it as `<path>.arrays.safetensors`.
+
+        The JSON has the digest of the arrays. Both files are written beside their places and then moved there, so that
+        a process which is killed leaves the old plan or the new one.
 
         Raises:
-            QuantError: if the path is that of the arrays.
+            QuantError: if the path is that of arrays, or a file that this function has not written is in the way.
         """
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
-        target = pathlib.Path(path)
+        target, beside = pathlib.Path(path), _beside(path)
         if target.suffix == ".safetensors":
-            raise QuantError(f"{target} is where the fitted arrays go; save the plan as {target.with_suffix('.json')}")
-        arrays: dict[str, np.ndarray[Any, Any]] = {}
-        layers: dict[str, dict[str, Any]] = {}
-        for name, plan in self.layers.items():
-            entry: dict[str, Any] = {"dynamic": plan.dynamic} if plan.dynamic else {}
-            for role, planned in _roles(plan):
-                entry[role], found = _stored(planned)
-                arrays |= {f"{name}/{role}/{part}": array for part, array in found.items()}
-            if plan.bias is not None:
-                arrays[f"{name}/bias"] = np.array(plan.bias)
-                entry["bias"] = True
-            layers[name] = entry
-        target.write_text(json.dumps({"schema": SCHEMA, "layers": layers}, indent=2), encoding="utf-8")
-        if arrays:
-            save_file(arrays, target.with_suffix(".safetensors"))
+            raise QuantError(f"{target} is a name for arrays; save the plan as {target.with_suffix('.json')}")
+        arrays, layers = _stored_layers(self.layers)
+        validate_place(target, _is_plan)
+        validate_place(beside, has_metadata(MARK))
+        content: dict[str, Any] = {"schema": SCHEMA, "layers": layers}
+        if not arrays:
+            _write_json(target, content)
+            beside.unlink(missing_ok=True)
+            return
+        packed = save(arrays, metadata={MARK: str(SCHEMA)})
+        staged = stage(beside, packed)
+        try:
+            _write_json(target, {**content, DIGEST: _digest(packed)})
+        except QuantError:
+            staged.unlink(missing_ok=True)
+            raise
+        place(staged, beside)  # until then, `load` finds the arrays where they are staged
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> QuantizationPlan:
-        """Read what `save` wrote.
+        """Read what `save` wrote, in this version or before.
 
         Raises:
-            QuantError: if a file is not readable, the JSON is not a plan of this schema, or arrays are missing.
+            QuantError: if a file is not readable, the JSON is not a plan of this schema, or holds anything else, or
+                arrays are missing, others than those saved with it, or none of the format's.
         """
-        source = pathlib.Path(path)
         try:
-            content = json.loads(source.read_text(encoding="utf-8"))
-            if content["schema"] != SCHEMA:
-                raise QuantError(f"{source} has schema {content['schema']}; this version reads {SCHEMA}")
-            stored = content["layers"]
-            arrays = _read_arrays(source, stored)
-            layers = {
-                name: LayerPlan(
-                    **{role: _restore(entry[role], arrays, f"{name}/{role}") for role in ROLES if role in entry},
-                    dynamic=entry.get("dynamic", False),
-                    bias=arrays[f"{name}/bias"] if entry.get("bias") else None,
-                )
-                for name, entry in stored.items()
-            }
-        except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise QuantError(f"{source} is not a complete quantization plan: {error!r}") from error
-        except OSError as error:
-            raise QuantError(f"{source} is not readable: {error}") from error
-        return cls(layers)
+            text = pathlib.Path(path).read_bytes()
+        except (OSError, ValueError, TypeError) as error:
+            raise QuantError(f"{path} is not readable: {error}") from error
+        try:
+            return cls(_read_layers(pathlib.Path(path), parse_json(text)))
+        except QuantError as error:
+            raise QuantError(f"{path} is not a complete quantization plan: {error}") from error
+
+
+def _beside(path: str | pathlib.Path) -> pathlib.Path:
+    """Return where a plan's arrays are."""
+    return pathlib.Path(f"{path}{ARRAYS_SUFFIX}")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write_json(target: pathlib.Path, content: dict[str, Any]) -> None:
+    write_file(target, json.dumps(content, indent=2).encode(), _is_plan)
+
+
+def _is_plan(path: pathlib.Path) -> bool:
+    try:
+        content = parse_json(path.read_bytes())
+    except QuantError:
+        return False
+    return isinstance(content, dict) and {"schema", "layers"} <= set(content) <= {"schema", "layers", DIGEST}
 
 
 def _roles(plan: LayerPlan) -> Iterator[tuple[str, Planned]]:
@@ -160,7 +200,23 @@ def _roles(plan: LayerPlan) -> Iterator[tuple[str, Planned]]:
             yield role, planned
 
 
-def _stored(planned: Planned) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+def _stored_layers(plans: Mapping[str, LayerPlan]) -> tuple[Arrays, dict[str, dict[str, Any]]]:
+    """Return layers as arrays and as JSON."""
+    arrays: Arrays = {}
+    layers: dict[str, dict[str, Any]] = {}
+    for name, plan in plans.items():
+        entry: dict[str, Any] = {"dynamic": plan.dynamic} if plan.dynamic else {}
+        for role, planned in _roles(plan):
+            entry[role], found = _stored(planned)
+            arrays |= {f"{name}/{role}/{part}": array for part, array in found.items()}
+        if plan.bias is not None:
+            arrays[f"{name}/bias"] = np.array(plan.bias)
+            entry["bias"] = True
+        layers[name] = entry
+    return arrays, layers
+
+
+def _stored(planned: Planned) -> tuple[dict[str, Any], Arrays]:
     """Return a planned part as JSON and as arrays."""
     if isinstance(planned, QuantizerSpec):
         return {"spec": to_record(planned), "fitted": False}, {}
@@ -173,28 +229,96 @@ def _stored(planned: Planned) -> tuple[dict[str, Any], dict[str, np.ndarray[Any,
     return entry, arrays
 
 
-def _read_arrays(source: pathlib.Path, stored: dict[str, Any]) -> dict[str, Any]:
-    parts = [entry.get(role, {}).get("fitted") for entry in stored.values() for role in ROLES]
-    if not any(parts) and not any(entry.get("bias") for entry in stored.values()):
-        return {}
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+def _read_layers(source: pathlib.Path, content: Any) -> dict[str, LayerPlan]:
+    """Return the layers of a plan's JSON, with the arrays beside it."""
+    schema = content.get("schema", SCHEMA) if isinstance(content, dict) else SCHEMA
+    if type(schema) is not int or schema not in (OLD_SCHEMA, SCHEMA):
+        raise QuantError(f"it has schema {schema}; this version reads {OLD_SCHEMA} and {SCHEMA}")
+    whole = _fields(content, "the file", {"schema", "layers"}, {DIGEST} if schema == SCHEMA else set())
+    layers = as_instance(whole["layers"], dict, "layers", "give an object with an entry for each layer")
+    fitted = [_has_arrays(name, entry) for name, entry in layers.items()]
+    if schema == SCHEMA and any(fitted) != (DIGEST in whole):
+        raise QuantError(f"{DIGEST}, the digest of the arrays, must be there exactly where something is fitted")
+    arrays = _read_arrays(source, whole.get(DIGEST)) if any(fitted) else {}
+    plans = {name: _layer(name, entry, arrays) for name, entry in layers.items()}
+    if arrays:
+        raise QuantError(f"no layer has the arrays {', '.join(sorted(arrays))}")
+    return plans
 
+
+def _fields(entry: Any, what: str, needed: set[str], possible: set[str]) -> dict[str, Any]:
+    """Return an object of the JSON that has all fields needed, and no field that is not possible."""
+    found = as_instance(entry, dict, what, f"give an object with {', '.join(sorted(needed | possible))}")
+    for problem, names in (("lacks", needed - set(found)), ("has the unknown", set(found) - needed - possible)):
+        if names:
+            known = ", ".join(sorted(needed | possible))
+            raise QuantError(f"{what} {problem} {', '.join(sorted(map(repr, names)))}; its fields are {known}")
+    return found
+
+
+def _has_arrays(name: str, entry: Any) -> bool:
+    """Check a layer's fields, and return whether it has arrays."""
+    found = _fields(entry, f"layer {name!r}", set(), {*ROLES, "dynamic", "bias"})
+    flags = {f"{name}/bias": found.get("bias", False)}
+    for role in ROLES:
+        if role in found:
+            part = _fields(found[role], f"{name}/{role}", {"spec", "fitted"}, {"length"})
+            flags[f"{name}/{role}/fitted"] = part["fitted"]
+    for flag, value in flags.items():
+        validate_boolean(value, flag)
+    return any(flags.values())
+
+
+def _read_arrays(source: pathlib.Path, digest: str | None) -> Arrays:
+    """Return the arrays that belong to a plan: without a digest, those of the old schema."""
+    beside = source.with_suffix(".safetensors") if digest is None else _beside(source)
     try:
-        return load_file(source.with_suffix(".safetensors"))
-    except (OSError, SafetensorError) as error:
-        raise QuantError(f"the fitted arrays of {source} are not readable beside it: {error}") from error
+        content = beside.read_bytes() if beside.exists() else b""
+        if digest is None or _digest(content) == digest:
+            return arrays_of(content, beside)
+        for staged in staged_for(beside):
+            if _digest(content := staged.read_bytes()) == digest:
+                return arrays_of(content, staged)
+    except (OSError, QuantError) as error:
+        raise QuantError(f"its fitted arrays are not readable beside it: {error}") from error
+    raise QuantError(
+        f"its fitted arrays are not readable beside it: {beside} is missing, or not the file that was saved with the "
+        "plan; copy both together, or save the plan again"
+    )
 
 
-def _restore(entry: dict[str, Any], arrays: dict[str, Any], name: str) -> Any:
+def _layer(name: str, entry: dict[str, Any], arrays: Arrays) -> LayerPlan:
+    """Return a layer's plan, taking its arrays out of those that are there."""
+    bias = _taken(arrays, f"{name}/bias") if entry.get("bias") else None
+    try:
+        parts = {role: _restored(entry[role], arrays, f"{name}/{role}") for role in ROLES if role in entry}
+        return LayerPlan(**parts, dynamic=entry.get("dynamic", False), bias=bias)
+    except QuantError as error:
+        raise QuantError(f"layer {name!r}: {error}") from error
+
+
+def _restored(entry: dict[str, Any], arrays: Arrays, name: str) -> Any:
     """Return a part of a plan as it was stored; `LayerPlan` checks that it may stand there."""
     spec = from_record(entry["spec"])
     if not isinstance(spec, QuantizerSpec):
         raise QuantError(f"{name} holds a {type(spec).__name__}; a plan takes a QuantizerSpec")
+    codes = arrays.pop(f"{name}/codes", None) if entry["fitted"] else None
+    if "length" in entry and codes is None:
+        raise QuantError(f"{name} has the length {entry['length']!r}, but no codes that it could be of")
     if not entry["fitted"]:
         return spec
-    fitted = Quantizer(spec, arrays[f"{name}/scale"], arrays[f"{name}/zero_point"], arrays.get(f"{name}/learned"))
-    codes = arrays.get(f"{name}/codes")
+    fitted = Quantizer(
+        spec,
+        _taken(arrays, f"{name}/scale"),
+        _taken(arrays, f"{name}/zero_point"),
+        arrays.pop(f"{name}/learned", None),
+    )
     if codes is None:
         return fitted
     return QuantizedTensor(codes, fitted.scale, fitted.zero_point, spec, fitted.learned, entry.get("length"))
+
+
+def _taken(arrays: Arrays, key: str) -> NDArray[Any]:
+    if key not in arrays:
+        raise QuantError(f"the array {key} is missing")
+    return arrays.pop(key)

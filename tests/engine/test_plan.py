@@ -1,11 +1,16 @@
 """Plans: which quantizer each layer gets, saved and read back to the bit."""
 
+import hashlib
+import itertools
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file, save, save_file
 
 import quant_engine as qe
 from tests.engine.strategies import arrays, specs
@@ -56,7 +61,11 @@ def test_a_plan_comes_back_from_its_files_to_the_bit(tmp_path_factory, layers):
 def test_only_fitted_arrays_need_a_second_file(tmp_path):
     qe.QuantizationPlan({"a": qe.LayerPlan(SPEC)}).save(tmp_path / "specs.json")
     qe.QuantizationPlan({"a": qe.LayerPlan(qe.fit(WEIGHT, SPEC))}).save(tmp_path / "fitted.json")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fitted.json", "fitted.safetensors", "specs.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "fitted.json",
+        "fitted.json.arrays.safetensors",
+        "specs.json",
+    ]
 
 
 def test_a_plan_is_frozen_once_everything_is_fitted():
@@ -101,7 +110,7 @@ ENTRY = {"spec": json.loads(SPEC.to_json()), "fitted": False}
 del ENTRY["spec"]["schema"]
 
 
-def plan_text(weight, schema=1):
+def plan_text(weight, schema=2):
     return json.dumps({"schema": schema, "layers": {"a": {"weight": weight}}})
 
 
@@ -116,11 +125,12 @@ def plan_text(weight, schema=1):
         ('{"schema": 1, "layers": []}', "not a complete"),
         ('{"schema": 1, "layers": {"a": 3}}', "not a complete"),
         ('{"schema": 1, "layers": {"a": {"dynamic": "yes"}}}', "dynamic='yes'"),
-        (plan_text(ENTRY, schema=7), "schema 7; this version reads 1"),
+        (plan_text(ENTRY, schema=7), "schema 7; this version reads 1 and 2"),
         (plan_text({"spec": ENTRY["spec"]}), "not a complete.*fitted"),
         (plan_text({**ENTRY, "spec": {"type": "MinMax"}}), "a/weight holds a MinMax"),
         (plan_text({**ENTRY, "spec": {"type": []}}), "names no type"),
-        (plan_text({**ENTRY, "fitted": True}), "not readable beside it"),
+        (plan_text({**ENTRY, "fitted": True}), "arrays_sha256.*must be there"),
+        (plan_text({**ENTRY, "fitted": True}, schema=1), "not readable beside it"),
         (b"\xff\xfe\x00", "not a complete"),
     ],
 )
@@ -140,7 +150,7 @@ def test_a_file_that_is_not_there_is_refused_with_its_path(tmp_path):
 def test_fitted_arrays_that_are_damaged_or_missing_are_refused(tmp_path, content):
     path = tmp_path / "plan.json"
     qe.QuantizationPlan({"a": qe.LayerPlan(qe.fit(WEIGHT, SPEC))}).save(path)
-    path.with_suffix(".safetensors").write_bytes(content)
+    (tmp_path / "plan.json.arrays.safetensors").write_bytes(content)
     with pytest.raises(qe.QuantError, match=r"plan\.json"):
         qe.QuantizationPlan.load(path)
 
@@ -148,3 +158,224 @@ def test_fitted_arrays_that_are_damaged_or_missing_are_refused(tmp_path, content
 def test_a_plan_is_not_saved_over_its_own_arrays(tmp_path):
     with pytest.raises(qe.QuantError, match=r"plan\.safetensors .*\.json"):
         qe.QuantizationPlan({"a": qe.LayerPlan(SPEC)}).save(tmp_path / "plan.safetensors")
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+FITTED = qe.QuantizationPlan(
+    {
+        "a": qe.LayerPlan(qe.quantize(WEIGHT, SPEC), qe.fit(WEIGHT, SPEC), bias=np.arange(6, dtype=np.float32)),
+        "b": qe.LayerPlan(qe.quantize(WEIGHT, qe.QuantizerSpec(qe.VectorCodebook(4, 3, 1, "pad")))),
+        "c": qe.LayerPlan(SPEC, SPEC, dynamic=True),
+    }
+)
+LARGER = qe.QuantizationPlan({"a": qe.LayerPlan(qe.fit(100 * WEIGHT, SPEC))})
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_checkpoint_beside_a_plan_is_left_alone(tmp_path):
+    save_file({"weight": WEIGHT}, tmp_path / "model.safetensors")
+    before = (tmp_path / "model.safetensors").read_bytes()
+    FITTED.save(tmp_path / "model.json")
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    assert names(tmp_path) == ["model.json", "model.json.arrays.safetensors", "model.safetensors"]
+
+
+def test_plans_whose_names_differ_in_their_last_part_have_arrays_of_their_own(tmp_path):
+    FITTED.save(tmp_path / "plan.v1")
+    LARGER.save(tmp_path / "plan.v2")
+    assert_same_plan(FITTED, qe.QuantizationPlan.load(tmp_path / "plan.v1"))
+    assert_same_plan(LARGER, qe.QuantizationPlan.load(tmp_path / "plan.v2"))
+
+
+def test_a_file_that_is_no_plan_is_never_replaced(tmp_path):
+    path, beside = tmp_path / "model.json", tmp_path / "model.json.arrays.safetensors"
+    for content in (b'{"architectures": ["Bert"]}', b"hello", b'{"schema": 1}', b"[" * 100_000, b"\xff\xfe"):
+        path.write_bytes(content)
+        with pytest.raises(qe.QuantError, match=r"model\.json exists and was not written by .*; give another name"):
+            FITTED.save(path)
+        assert path.read_bytes() == content
+    path.unlink()
+    for content in (b"hello", save({"weight": WEIGHT}), save({"weight": WEIGHT}, {"format": "pt"})):
+        beside.write_bytes(content)
+        for plan in (FITTED, qe.QuantizationPlan()):
+            with pytest.raises(qe.QuantError, match=r"arrays\.safetensors exists and was not written by"):
+                plan.save(path)
+        assert beside.read_bytes() == content
+        assert names(tmp_path) == [beside.name]
+    beside.unlink()
+    path.mkdir()
+    with pytest.raises(qe.QuantError, match="exists and was not written by"):
+        FITTED.save(path)
+
+
+def test_a_plan_replaces_one_of_ours_and_takes_its_arrays_away(tmp_path):
+    path = tmp_path / "plan.json"
+    path.touch()  # as tempfile does
+    for plan in (FITTED, LARGER, FITTED, qe.QuantizationPlan({"a": qe.LayerPlan(SPEC)})):
+        plan.save(path)
+        assert_same_plan(plan, qe.QuantizationPlan.load(path))
+    assert names(tmp_path) == ["plan.json"]
+
+
+def test_a_path_that_takes_no_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "none" / "plan.json", tmp_path / "file" / "plan.json", "a\0b", tmp_path / ("n" * 300)):
+        with pytest.raises(qe.QuantError, match="give"):
+            FITTED.save(path)
+    assert names(tmp_path) == ["file"]
+
+
+def test_arrays_that_are_not_those_of_the_plan_are_refused(tmp_path):
+    FITTED.save(tmp_path / "plan.json")
+    LARGER.save(tmp_path / "other.json")
+    beside = tmp_path / "plan.json.arrays.safetensors"
+    whole = beside.read_bytes()
+    flipped = whole[:-1] + bytes([whole[-1] ^ 1])
+    for content in ((tmp_path / "other.json.arrays.safetensors").read_bytes(), flipped, whole[:-1], b""):
+        beside.write_bytes(content)
+        with pytest.raises(qe.QuantError, match=r"not the file that was saved.*; copy both together, or save"):
+            qe.QuantizationPlan.load(tmp_path / "plan.json")
+
+
+KILLED = """
+import os, pathlib, sys
+import numpy as np
+import quant_engine as qe
+
+spec = qe.QuantizerSpec(qe.IntFormat(4))
+old, new = (qe.QuantizationPlan({"a": qe.LayerPlan(qe.fit(np.float32([[x]]), spec))}) for x in (1, 2))
+folder, replace, fsync = pathlib.Path(sys.argv[1]), os.replace, os.fsync
+for step in range(5):
+    path = folder / f"{step}.json"
+    old.save(path)
+    left = [step]
+
+    def count(act, *given):
+        if not left[0]:
+            os._exit(9)
+        left[0] -= 1
+        act(*given)
+
+    if not os.fork():
+        os.replace, os.fsync = (lambda *given, act=act: count(act, *given) for act in (replace, fsync))
+        new.save(path)
+        os._exit(0)
+    _, status = os.wait()
+    found = qe.QuantizationPlan.load(path)["a"].weight.scale.item() * 7
+    new.save(path)
+    last = qe.QuantizationPlan.load(path)
+    print(os.waitstatus_to_exitcode(status), round(found), round(last["a"].weight.scale.item() * 7))
+"""
+
+
+def test_a_process_that_is_killed_leaves_the_old_plan_or_the_new_one(tmp_path):
+    told = subprocess.run([sys.executable, "-c", KILLED, tmp_path], capture_output=True, text=True, check=True)
+    assert told.stdout.split("\n") == ["9 1 2", "9 1 2", "9 1 2", "9 2 2", "0 2 2", ""]
+
+
+def test_plans_of_the_schema_before_are_read(tmp_path):
+    FITTED.save(tmp_path / "plan.json")
+    content = json.loads((tmp_path / "plan.json").read_text())
+    del content["arrays_sha256"]
+    (tmp_path / "plan.json").write_text(json.dumps({**content, "schema": 1}))
+    (tmp_path / "plan.json.arrays.safetensors").rename(tmp_path / "plan.safetensors")
+    assert_same_plan(FITTED, qe.QuantizationPlan.load(tmp_path / "plan.json"))
+
+
+def changed(value, path, new):
+    """Return JSON with the value at a path replaced, or left out."""
+    copy = json.loads(json.dumps(value))
+    place = copy
+    for key in path[:-1]:
+        place = place[key]
+    if new is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = new
+    return copy
+
+
+def places(value, path=()):
+    """Return the value at every path inside JSON."""
+    found = {}
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        found |= {(*path, key): inner, **places(inner, (*path, key))}
+    return found
+
+
+def test_nothing_in_the_json_is_passed_over(tmp_path):
+    path, again = tmp_path / "plan.json", tmp_path / "again.json"
+    FITTED.save(path)
+    content = json.loads(path.read_text())
+    odd = [None, "yes", 3.7, [], {}, {"a": 1}, -1, 3, 10**400, float("nan"), True, False, "x" * 1000]
+    for place, new in itertools.product(places(content), odd):
+        given = changed(content, place, new)
+        path.write_text(json.dumps(given))
+        try:
+            found = qe.QuantizationPlan.load(path)
+        except qe.QuantError:
+            continue
+        found.save(again)
+        kept = places(json.loads(again.read_text()))
+        for at, value in places(given).items():
+            assert isinstance(value, dict) or kept.get(at, value) == value
+            assert at in kept or isinstance(value, bool), "only a flag with its default is left out"
+
+
+def test_a_key_that_nobody_knows_is_refused_wherever_it_stands(tmp_path):
+    path = tmp_path / "plan.json"
+    FITTED.save(path)
+    content = json.loads(path.read_text())
+    objects = [place for place, inner in places(content).items() if isinstance(inner, dict)]
+    for place in [(), *objects]:
+        if place != ("layers",):
+            path.write_text(json.dumps(changed(content, (*place, "wieght"), 1)))
+            with pytest.raises(qe.QuantError, match=r"plan\.json is not .*wieght"):
+                qe.QuantizationPlan.load(path)
+    path.write_text(json.dumps(content).replace('"b":', '"a":'))
+    with pytest.raises(qe.QuantError, match="'a' occurs twice"):
+        qe.QuantizationPlan.load(path)
+
+
+def test_arrays_that_are_none_of_the_formats_are_refused(tmp_path):
+    path, beside = tmp_path / "plan.json", tmp_path / "plan.json.arrays.safetensors"
+    FITTED.save(path)
+    content, arrays = json.loads(path.read_text()), load_file(beside)
+    spoilt = [{**arrays, "a/more": WEIGHT}]
+    for name, array in arrays.items():
+        if name != "a/weight/codes":  # without them, it is a quantizer
+            spoilt.append({key: other for key, other in arrays.items() if key != name})
+        wrong = [array[None], array.reshape(-1)[:0], np.full(array.shape, np.nan), array.astype(bool)]
+        if name.endswith("scale"):
+            wrong += [-array, 0 * array]
+        if name.endswith(("zero_point", "codes")):
+            wrong += [
+                array + 0.5,
+                array.astype(float),
+                *(array.astype(np.int64) + more for more in (-1000, 1000, 2**33)),
+            ]
+        spoilt += [{**arrays, name: other} for other in wrong]
+    for parts in spoilt:
+        packed = save(parts)
+        beside.write_bytes(packed)
+        path.write_text(json.dumps({**content, "arrays_sha256": hashlib.sha256(packed).hexdigest()}))
+        with pytest.raises(qe.QuantError, match=r"plan\.json"):
+            qe.QuantizationPlan.load(path)
+
+
+def test_a_bias_is_a_run_of_finite_numbers_as_many_as_the_codes_have_outputs():
+    for bias in ([np.nan], [np.inf], [1], "b", [[0.5]], 1.0, []):
+        with pytest.raises(qe.QuantError, match="bias"):
+            qe.LayerPlan(bias=bias)
+    with pytest.raises(qe.QuantError, match=r"bias has shape \(5,\), .* codes of \(6, 5\)"):
+        qe.LayerPlan(qe.quantize(WEIGHT, SPEC), bias=np.zeros(5, np.float32))
+
+
+def test_layers_are_a_mapping_of_names():
+    for layers in ([], "conv1", None, {1: qe.LayerPlan()}, {("a",): qe.LayerPlan()}):
+        with pytest.raises(qe.QuantError, match="give"):
+            qe.QuantizationPlan(layers)
