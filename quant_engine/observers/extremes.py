@@ -9,9 +9,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_integer, as_number
 from quant_engine.errors import QuantError
+from quant_engine.inputs import LARGEST_FLOAT32
 from quant_engine.observers.base import Arrays, finite_batch, refuse_nothing
 from quant_engine.quantizer import QuantizerSpec
+
+NOTHING = math.inf, -math.inf  # the extremes of no values
 
 
 class MinMaxObserver:
@@ -26,7 +30,7 @@ class MinMaxObserver:
 
     def __init__(self) -> None:
         """Start with nothing seen."""
-        self.lo, self.hi = math.inf, -math.inf
+        self.lo, self.hi = NOTHING
 
     def update(self, batch: Any) -> None:
         """Widen the range by a batch.
@@ -60,10 +64,10 @@ class MinMaxObserver:
         """Rebuild the state.
 
         Raises:
-            QuantError: if an array is missing.
+            QuantError: if an array is missing, or the two are no range.
         """
         observer = cls()
-        observer.lo, observer.hi = numbers(arrays, "lo", "hi")
+        observer.lo, observer.hi = extremes(*numbers(arrays, "lo", "hi"))
         return observer
 
 
@@ -85,10 +89,8 @@ class MovingAverageObserver:
 
     def __init__(self, constant: float = 0.01) -> None:
         """Start with nothing seen."""
-        if isinstance(constant, bool) or not isinstance(constant, int | float) or not 0.0 < constant <= 1.0:
-            raise QuantError(f"constant={constant!r} is no weight of a batch; give a number above 0 and up to 1")
-        self.constant = float(constant)
-        self.lo, self.hi, self.batches = math.inf, -math.inf, 0
+        self.constant = as_number(constant, "constant", high=1.0, above=0.0)
+        self.lo, self.hi, self.batches = *NOTHING, 0
 
     def update(self, batch: Any) -> None:
         """Move the range towards a batch's.
@@ -138,21 +140,45 @@ class MovingAverageObserver:
         """Rebuild the state.
 
         Raises:
-            QuantError: if an array is missing, or the constant is none.
+            QuantError: if an array is missing, the constant is none, or there are extremes without batches or the
+                other way about.
         """
         constant, lo, hi, batches = numbers(arrays, "constant", "lo", "hi", "batches")
         observer = cls(constant)
-        observer.lo, observer.hi, observer.batches = lo, hi, int(batches)
+        observer.lo, observer.hi = extremes(lo, hi)
+        observer.batches = as_integer(batches, "batches", 0)
+        if (observer.batches == 0) != ((observer.lo, observer.hi) == NOTHING):
+            raise QuantError(f"batches={batches} with extremes {lo} and {hi}; give inf and -inf where there are none")
         return observer
 
 
-def numbers(arrays: Mapping[str, NDArray[Any]], *names: str) -> list[float]:
-    """Return arrays of one element as numbers.
+def numbers(arrays: Mapping[str, NDArray[Any]], *names: str) -> list[Any]:
+    """Return arrays of one element as plain values, whatever these are.
 
     Raises:
-        QuantError: if one is missing or has several elements.
+        QuantError: if one is missing or has several elements, and if there are other arrays.
     """
-    try:
-        return [arrays[name].item() for name in names]
-    except (KeyError, ValueError) as error:
-        raise QuantError(f"the arrays {', '.join(arrays)} are no observer's state of {', '.join(names)}") from error
+    if set(arrays) != set(names):
+        raise QuantError(f"the arrays {', '.join(map(str, arrays))} are no observer's state of {', '.join(names)}")
+    values = [np.asarray(arrays[name]) for name in names]
+    for name, value in zip(names, values, strict=True):
+        if value.size != 1:
+            raise QuantError(f"{name} of shape {value.shape} is no observer's number; give an array of one element")
+    return [value.item() for value in values]
+
+
+def extremes(lo: Any, hi: Any) -> tuple[float, float]:
+    """Return what an observer has seen: the least and the greatest value, or (∞, −∞) for nothing.
+
+    Raises:
+        QuantError: for what is no range within float32.
+    """
+    if isinstance(lo, float) and isinstance(hi, float) and (lo, hi) == NOTHING:
+        return NOTHING
+    low = as_number(lo, "lo", -LARGEST_FLOAT32, LARGEST_FLOAT32)
+    high = as_number(hi, "hi", -LARGEST_FLOAT32, LARGEST_FLOAT32)
+    if low > high:
+        raise QuantError(
+            f"lo={low} is above hi={high}; give the least and the greatest value, or inf and -inf for none"
+        )
+    return low, high

@@ -9,16 +9,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_integer
 from quant_engine.distribution import WeightedValues
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float64Array
+from quant_engine.inputs import Float64Array, as_integers
 from quant_engine.kernels.observe import count_aligned
 from quant_engine.observers.base import Arrays, finite_batch
-from quant_engine.observers.extremes import MinMaxObserver, numbers
+from quant_engine.observers.extremes import MinMaxObserver, extremes, numbers
 from quant_engine.quantizer import QuantizerSpec
 
 LEAST_EXPONENT = -149  # of float32's smallest step: narrower bins tell nothing apart
 WIDEST_SHIFT = 63  # bits of an index
+MOST_BINS = 1 << 24  # of 128 MiB
+MOST_COUNTED = 1 << 53  # values, up to which float64 keeps count exactly
 
 
 class HistogramObserver:
@@ -30,7 +33,7 @@ class HistogramObserver:
     are exactly 0, as many are behind a ReLU, is known apart.
 
     Raises:
-        QuantError: for fewer than 2 bins.
+        QuantError: for fewer than 2 bins, or more than 2^24.
 
     Example:
         >>> observer = HistogramObserver(bins=4)
@@ -42,9 +45,7 @@ class HistogramObserver:
 
     def __init__(self, bins: int = 2048) -> None:
         """Start with nothing seen."""
-        if isinstance(bins, bool) or not isinstance(bins, int | np.integer) or bins < 2:
-            raise QuantError(f"bins={bins!r} is no number of bins; give an integer of 2 or more")
-        self.bins = int(bins)
+        self.bins = as_integer(bins, "bins", 2, MOST_BINS)
         self.exponent = LEAST_EXPONENT
         self.first = 0  # k of the first bin
         self.counts = np.zeros(1, np.int64)
@@ -122,29 +123,69 @@ class HistogramObserver:
         """Rebuild the state.
 
         Raises:
-            QuantError: if an array is missing, or the counts are none of this many bins.
+            QuantError: if an array is missing, and for counts that no batches with these extremes and so many zeros
+                give: bins follow from the extremes, whose bins hold values and beyond which there are none.
         """
-        bins, exponent, first, zeros = numbers(arrays, "bins", "exponent", "first", "zeros")
-        observer, counts = cls(int(bins)), arrays.get("counts", np.empty(0))
-        if counts.ndim != 1 or not 0 < counts.size <= observer.bins or (counts < 0).any():
-            raise QuantError(f"counts of shape {counts.shape} are no histogram of up to {observer.bins} bins")
-        observer.exponent, observer.first, observer.counts = int(exponent), int(first), counts.astype(np.int64)
-        observer.zeros = int(zeros)
-        observer.seen = MinMaxObserver.from_arrays(arrays)
+        if "counts" not in arrays:
+            raise QuantError(f"the arrays {', '.join(map(str, arrays))} are no histogram's state: counts is missing")
+        counts = np.asarray(arrays["counts"])
+        single = {name: array for name, array in arrays.items() if name != "counts"}
+        bins, exponent, first, zeros, lo, hi = numbers(single, "bins", "exponent", "first", "zeros", "lo", "hi")
+        observer = cls(bins)
+        observer.seen.lo, observer.seen.hi = extremes(lo, hi)
+        layout = observer._layout()
+        given = as_integer(exponent, "exponent"), as_integer(first, "first"), counts.size
+        if given != layout or counts.ndim != 1:
+            raise QuantError(
+                f"exponent, first and size of counts are {given}, but {layout} for values from {lo} to {hi} in up to "
+                f"{bins} bins; give the state of one observer"
+            )
+        counts = as_integers(counts, "counts", 0, MOST_COUNTED, "give how many values each bin holds")
+        observer.exponent, observer.first, observer.counts = *layout[:2], counts.astype(np.int64)
+        observer.zeros = as_integer(zeros, "zeros", 0, MOST_COUNTED)
+        observer._refuse_other_counts()
         return observer
 
-    def _cover(self, lo: float, hi: float) -> None:
-        """Widen the bins until they hold the range [lo, hi] too."""
-        old = self.counts, self.first, self.exponent
-        self.seen.lo, self.seen.hi = min(self.seen.lo, lo), max(self.seen.hi, hi)
+    def _refuse_other_counts(self) -> None:
+        """Check that counts, zeros and extremes can be of the same values."""
+        lo, hi, zero = self.seen.lo, self.seen.hi, -self.first
+        others = self.counts.copy()
+        others[zero] -= self.zeros
+        good = not others.any() and not self.zeros
+        if lo <= hi:
+            ends = [_bin(end, self.exponent) - self.first for end in {lo, hi} - {0.0}]
+            beyond = others[: _bin(lo, self.exponent) - self.first], others[_bin(hi, self.exponent) - self.first + 1 :]
+            good = (
+                self.counts.sum(dtype=np.float64) <= MOST_COUNTED
+                and others[zero] >= 0
+                and all(others[end] >= ends.count(end) for end in ends)
+                and not any(part.any() for part in beyond)
+                and (hi != 0.0 or others[zero] == 0)
+                and (self.zeros > 0 if 0.0 in (lo, hi) else self.zeros == 0 or lo < 0.0 < hi)
+            )
+        if not good:
+            raise QuantError(
+                f"counts of {self.counts.sum()} values, {self.zeros} of them 0, are not those of values from {lo} to "
+                f"{hi}; give the state of one observer"
+            )
+
+    def _layout(self) -> tuple[int, int, int]:
+        """Return the exponent, the first bin and the number of bins that the extremes and the bins so far need."""
         low, high = min(self.seen.lo, 0.0), max(self.seen.hi, 0.0)
         exponent = self.exponent
         if high > low:
             exponent = max(exponent, math.frexp((high - low) / self.bins)[1] - 2)  # no larger than what is needed
         while _bin(high, exponent) - _bin(low, exponent) >= self.bins:
             exponent += 1
-        self.exponent, self.first = exponent, _bin(low, exponent)
-        self.counts = np.zeros(_bin(high, exponent) - self.first + 1, np.int64)
+        first = _bin(low, exponent)
+        return exponent, first, _bin(high, exponent) - first + 1
+
+    def _cover(self, lo: float, hi: float) -> None:
+        """Widen the bins until they hold the range [lo, hi] too."""
+        old = self.counts, self.first, self.exponent
+        self.seen.lo, self.seen.hi = min(self.seen.lo, lo), max(self.seen.hi, hi)
+        self.exponent, self.first, size = self._layout()
+        self.counts = np.zeros(size, np.int64)
         self._add(*old)
 
     def _add(self, counts: NDArray[np.int64], first: int, exponent: int) -> None:
