@@ -14,6 +14,7 @@ from benchmarks import codebooks, codes, indexes, inference, memory, passes, sea
 from benchmarks.comparison import Comparison, Row, compare
 from benchmarks.data import QUICK, Sizes
 from benchmarks.report import as_json, as_markdown, as_text
+from quant_engine.files import begins_like, validate_place, write_file
 from quant_engine.kernels.parallel import thread_count
 
 CASES: dict[str, Callable[[Sizes], Comparison]] = {
@@ -47,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     sizes = _sizes(chosen)
     torch.set_num_threads(thread_count())
+    written = (chosen.json, as_json), (chosen.markdown, as_markdown)
+    for path, text in written:
+        if path:
+            validate_place(path, begins_like(text([]).encode()))
     rows: list[Row] = []
     for name, setup in CASES.items():
         if chosen.only in name:
@@ -59,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = [replace(row, met=None) for row in rows]
         print("Small sizes: the targets are not judged.", file=sys.stderr)
     print(as_text(rows))
-    for path, text in ((chosen.json, as_json), (chosen.markdown, as_markdown)):
+    for path, text in written:
         if path:
-            path.write_text(text(rows), encoding="utf-8")
+            write_file(path, text(rows).encode(), begins_like(text([]).encode()))
     return int(any(row.met is False for row in rows))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
 
-Recognizer = Callable[[pathlib.Path], bool]  # whether a file is one that may be replaced
+Recognizer = Callable[[pathlib.Path], bool]  # whether a file may be replaced; a ValueError says that it may not
 
 
 def write_file(path: str | pathlib.Path, content: bytes, is_ours: Recognizer) -> None:
@@ -46,8 +46,10 @@ def validate_place(path: str | pathlib.Path, is_ours: Recognizer) -> None:
         if not target.exists():
             return
         good = target.is_file() and (target.stat().st_size == 0 or is_ours(target))
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise QuantError(f"{path} is not accessible: {error}; give another path") from error
+    except ValueError:
+        good = False
     if not good:
         raise QuantError(f"{path} exists and was not written by this function; give another name, or delete it first")
     if not os.access(target, os.W_OK):
@@ -109,14 +111,7 @@ def begins_like(content: bytes, lines: int = 2) -> Recognizer:
 
 def has_metadata(key: str) -> Recognizer:
     """Return what recognizes safetensors files that have an entry of this name in their metadata."""
-
-    def recognizes(path: pathlib.Path) -> bool:
-        try:
-            return key in metadata_of(path)
-        except QuantError:
-            return False
-
-    return recognizes
+    return lambda path: key in metadata_of(path)
 
 
 def metadata_of(path: str | pathlib.Path) -> dict[str, str]:

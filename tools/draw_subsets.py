@@ -9,10 +9,13 @@ spread over the classes as evenly as 512 allows; no training image is one of the
 from __future__ import annotations
 
 import argparse
+import io
 import pathlib
 
 import numpy as np
 from fashion import read_split
+
+from quant_engine.files import write_file
 
 BUILTIN = pathlib.Path(__file__).parents[1] / "quant_engine" / "network" / "builtin"
 SEED = 2026
@@ -44,8 +47,15 @@ def main() -> None:
         still[picked] = False
         drawn[name] = {f"{name}_images": images[picked], f"{name}_labels": labels[picked]}
     BUILTIN.mkdir(exist_ok=True)
-    np.savez_compressed(BUILTIN / "fashion-mnist.npz", **drawn["test"], **drawn["calibration"])
-    np.savez_compressed(BUILTIN / "fashion-mnist-training.npz", **drawn["training"])
+    write("fashion-mnist.npz", {**drawn["test"], **drawn["calibration"]})
+    write("fashion-mnist-training.npz", drawn["training"])
+
+
+def write(name: str, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays to a compressed file, in the place of one with arrays of the same names."""
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
+    write_file(BUILTIN / name, packed.getvalue(), lambda old: set(np.load(old).files) == set(arrays))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from quant_engine.files import begins_like, validate_place, write_file
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLAGS = [
     "--no-sandbox",
@@ -34,6 +36,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+HEAD = b'{\n "times": {'  # of the JSON file
 APP = ("explorer.cli", "--headless", "--port")
 BARE = """
 import numpy as np, plotly.graph_objects as go, streamlit as st
@@ -182,6 +185,8 @@ def main() -> None:
     ask.add_argument("--rounds", type=int, default=20)
     ask.add_argument("--json", type=pathlib.Path)
     args = ask.parse_args()
+    if args.json:
+        validate_place(args.json, begins_like(HEAD))
     table = measure(args.rounds)
     print("| what | median | p95 | n |\n|---|---|---|---|")
     for name, row in table.items():
@@ -194,7 +199,8 @@ def main() -> None:
     for name, ratio in ratios.items():
         print(f"{name}: {ratio:.2f}")
     if args.json:
-        args.json.write_text(json.dumps({"times": table, "ratios": ratios}, indent=1) + "\n", encoding="utf-8")
+        content = json.dumps({"times": table, "ratios": ratios}, indent=1) + "\n"
+        write_file(args.json, content.encode(), begins_like(HEAD))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ import time
 
 import torch
 from fashion import NORMALISATION, read_split
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.nn import functional
 
+from quant_engine.files import arrays_of, write_file
 from quant_engine.network.architectures import ARCHITECTURES
 
 BUILTIN = pathlib.Path(__file__).parents[1] / "quant_engine" / "network" / "builtin"
@@ -90,8 +91,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     model = train(args.name, args.data, args.epochs, args.seed, args.rate, args.decay)
     state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+    path = BUILTIN / f"{args.name}.safetensors"
     BUILTIN.mkdir(exist_ok=True)
-    save_file(state, BUILTIN / f"{args.name}.safetensors")
+    write_file(path, save(state), lambda old: set(arrays_of(old.read_bytes(), old)) == set(state))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from quant_engine import (
     QuantizerSpec,
     VectorCodebook,
 )
+from quant_engine.files import begins_like, write_file
 from quant_engine.network import (
     ARCHITECTURES,
     Accuracy,
@@ -338,8 +339,9 @@ def main() -> None:
     ask.add_argument("--data", type=pathlib.Path, default=pathlib.Path("/usr/share/datasets/fashion-mnist"))
     folder = ask.parse_args().data
     cards = {name: measure(load(name), folder) for name in ARCHITECTURES}
-    (BUILTIN / "model_card.json").write_text(json.dumps(cards, indent=1) + "\n", encoding="utf-8")
-    (BUILTIN / "MODEL_CARD.md").write_text(markdown(cards), encoding="utf-8")
+    for name, text in (("model_card.json", json.dumps(cards, indent=1) + "\n"), ("MODEL_CARD.md", markdown(cards))):
+        content = text.encode()
+        write_file(BUILTIN / name, content, begins_like(content))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ from quant_engine.errors import QuantError
 from quant_engine.network.activations import each_image
 from quant_engine.network.layers import LayerInfo, holders
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
-from quant_engine.quantizer import QuantizedTensor, QuantizerSpec
+from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
+from quant_engine.quantizer.codings import grid_of
 
 
 def refuse_unfit(layer: LayerInfo, plan: LayerPlan) -> None:
-    """Check the codes and the bias that a plan brings, and the blocks of a dynamic activation.
+    """Check the codes and the bias that a plan brings, and the blocks of what is fitted or dynamic.
 
     Raises:
         QuantError: naming the layer, if they do not fit it.
@@ -24,11 +25,17 @@ def refuse_unfit(layer: LayerInfo, plan: LayerPlan) -> None:
         raise QuantError(f"layer {layer.name!r} has a weight of {matrix}, its plan codes of {plan.weight.shape}")
     if plan.bias is not None and plan.bias.shape != matrix[:1]:
         raise QuantError(f"layer {layer.name!r} has {matrix[0]} outputs, its plan a bias of {len(plan.bias)}")
-    if plan.dynamic and isinstance(plan.activation, QuantizerSpec):
+    for role, planned, shape in (
+        ("weight", plan.weight, matrix),
+        ("activation", plan.activation, (1, *layer.input_shape)),
+    ):
         try:
-            each_image(plan.activation).granularity.blocks((1, *layer.input_shape))
+            if isinstance(planned, Quantizer):
+                grid_of(planned, shape)
+            elif role == "activation" and plan.dynamic and isinstance(planned, QuantizerSpec):
+                each_image(planned).granularity.blocks(shape)
         except QuantError as error:
-            raise QuantError(f"the activation of layer {layer.name!r}: {error}") from error
+            raise QuantError(f"the {role} of layer {layer.name!r}: {error}") from error
 
 
 def check_shared(layers: Mapping[str, LayerInfo], plan: QuantizationPlan) -> None:
