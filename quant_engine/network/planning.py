@@ -31,7 +31,7 @@ def refuse_unfit(layer: LayerInfo, plan: LayerPlan) -> None:
     ):
         try:
             if isinstance(planned, Quantizer):
-                grid_of(planned, shape)
+                grid_of(planned, planned.spec.granularity.blocks(shape))
             elif role == "activation" and plan.dynamic and isinstance(planned, QuantizerSpec):
                 each_image(planned).granularity.blocks(shape)
         except QuantError as error:

@@ -289,6 +289,24 @@ def test_a_quantizer_of_another_grid_is_refused(network):
         network.predict(qe.QuantizationPlan({last: qe.LayerPlan(activation=fitted)}))
 
 
+def test_what_does_not_fit_a_layer_is_refused_by_its_name_before_anything_runs(network):
+    name, info = list(network.layers().items())[-1]
+    wrong = np.ones((info.matrix_shape[0] + 1, info.matrix_shape[1]), np.float32)
+    for layer, reason in (
+        (qe.LayerPlan(qe.fit(wrong, WEIGHT)), f"the weight of layer '{name}': the quantizer was fitted to"),
+        (qe.LayerPlan(qe.quantize(wrong, WEIGHT)), f"layer '{name}' has a weight of"),
+        (
+            qe.LayerPlan(activation=qe.fit(wrong, WEIGHT)),
+            f"the activation of layer '{name}': the quantizer was fitted",
+        ),
+        (qe.LayerPlan(bias=np.ones(3, np.float32)), f"layer '{name}' has .* outputs, its plan a bias of 3"),
+    ):
+        with pytest.raises(qe.QuantError, match=reason):
+            network.freeze(qe.QuantizationPlan({name: layer}))
+    with pytest.raises(qe.QuantError, match=r"has no layer 'conv\*'; its layers are (conv1|stem), "):
+        network.evaluate(qe.QuantizationPlan({"conv*": qe.LayerPlan()}))
+
+
 def with_first_layer(network, weight, bias):
     """Return a network whose first layer has other parameters, the same value everywhere."""
     changed = networks.load(network.name)
