@@ -151,10 +151,15 @@ def restore(fields: tuple[Field, ...], values: Mapping[str, Any]) -> None:
     reset(fields)
     assign(values)
     for field in fields:
-        value = values.get(field.key, field.default)
-        if value != field.default:
-            with contextlib.suppress(StreamlitAPIException):  # of a control that is drawn
-                st.query_params[field.key] = str(value)
+        address(field)
+
+
+def address(field: Field) -> None:
+    """Put a field that is set, and whose control is about to be drawn, into the address (for callbacks)."""
+    value = st.session_state.get(field.key, field.default)
+    if value != field.default:
+        with contextlib.suppress(StreamlitAPIException):  # of a control that is drawn
+            st.query_params[field.key] = str(value)
 
 
 def assign(values: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from explorer.instrument.setting import setting_of
 from explorer.instrument.words import describe_curve, describe_values
 from explorer.notation import short
 from explorer.number_formats import FORMAT, KINDS
+from explorer.panels.settings import take_range
 from explorer.results import BlockView
 from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
@@ -60,5 +61,5 @@ def _moved(move: Move) -> None:
         lo, hi = move.range
         symmetric = not kind.integer or st.session_state.get(state.SYMMETRY.key) != "asymmetric"
         before = st.session_state.get(state.CLIPPING.key, state.CLIPPING.default)
-        values |= state.set_by_hand(None if symmetric else lo, hi, before)
+        take_range(None if symmetric else lo, hi, before)
     controls.assign(values)

@@ -120,6 +120,12 @@ def _range_fields(model: str, layer: str, symmetric: bool) -> None:
         controls.real_number(state.HI, span, "auto", on_change=_range_changed)
 
 
+def take_range(lo: float | None, hi: float | None, before: str) -> None:
+    """Take a range by hand, in the place of the method that was chosen before (for callbacks)."""
+    controls.assign(state.set_by_hand(lo, hi, before))
+    controls.address(state.OTHERS)
+
+
 def _clipping_changed() -> None:
     """Start "by hand" from the range that was shown, and let the other methods find their own (a callback)."""
     method = st.session_state[state.CLIPPING.key]
@@ -129,11 +135,11 @@ def _clipping_changed() -> None:
     lo, hi = st.session_state.get(RANGE_MEMORY, (None, None))
     symmetric = st.session_state.get(state.SYMMETRY.key, "symmetric") == "symmetric"
     before = st.session_state.get(METHOD_MEMORY, state.BY_HAND)
-    controls.assign(state.set_by_hand(None if symmetric else lo, hi, before))
+    take_range(None if symmetric else lo, hi, before)
 
 
 def _range_changed() -> None:
     """Take a typed range (a callback)."""
     lo, hi = (st.session_state[field.key] for field in (state.LO, state.HI))
     if lo is not None or hi is not None:
-        controls.assign(state.set_by_hand(lo, hi, st.session_state[state.CLIPPING.key]))
+        take_range(lo, hi, st.session_state[state.CLIPPING.key])
