@@ -46,7 +46,8 @@ def settings_panel(model: str, layer: str) -> PlaygroundState:
         if settings.clips:
             _range_fields(model, layer, symmetric)
             if clipping == state.BY_HAND:
-                _menu(state.OTHERS)
+                with st.container(width=NUMBER_WIDTH):
+                    controls.menu(state.OTHERS)
             if granularity != state.GRANULARITY.default or settings.scales != SCALES.default:
                 _menu(SCALES)
         st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, args=(state.PLAYGROUND_FIELDS,))
