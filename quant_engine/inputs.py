@@ -62,6 +62,18 @@ def as_float64(values: Any, name: str) -> Float64Array:
     return array.astype(np.float64)
 
 
+def as_finite(values: Any, name: str) -> Float64Array:
+    """Return finite real numbers, integers among them, as a float64 array: ranges, means, XXᵀ.
+
+    Raises:
+        QuantError: as `as_float64`, and for NaN and infinity.
+    """
+    array = as_float64(values, name)
+    if not np.isfinite(array).all():
+        refuse_non_finite(array, name)
+    return array
+
+
 def _as_array(x: Any, name: str) -> NDArray[Any]:
     """Return what numpy makes of an array, a list or a torch tensor."""
     tensor: Any = getattr(sys.modules.get("torch"), "Tensor", ())  # it has none while another thread imports it
@@ -124,7 +136,7 @@ def first_index(mask: NDArray[np.bool_]) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))
 
 
-def refuse_non_finite(x: Float32Array, name: str = "x") -> None:
+def refuse_non_finite(x: NDArray[Any], name: str = "x") -> None:
     """Raise the error for an array known to hold NaN or infinity.
 
     Raises:

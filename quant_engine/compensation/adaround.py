@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from quant_engine.compensation.layer import checked_weight, in_groups
+from quant_engine.checks import as_instance, as_integer, as_number, validate_boolean
+from quant_engine.compensation.layer import checked_layer, exponents, in_groups
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, as_float32, refuse_non_finite
-from quant_engine.quantizer import QuantizedTensor, QuantizerSpec, fit
+from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+LARGEST_SEED = 2**63 - 1  # that torch and numpy take
 STRETCH = (-0.1, 1.1)  # γ and ζ, between which the sigmoid is stretched before it is cut off at 0 and 1
 
 
@@ -26,6 +28,10 @@ class AdaRoundSetting:
     `weight` is λ of the regulariser, whose exponent β falls along a cosine from the first of `exponents` to the second,
     after a share `warm_start` of the iterations that go without it. `batch` samples are drawn in each, or all are taken
     where there are no more.
+
+    Raises:
+        QuantError: for counts below 1, a rate or an exponent that is not positive, a negative weight or seed, and a
+            warm start outside 0 to 1.
     """
 
     iterations: int = 1000
@@ -38,10 +44,19 @@ class AdaRoundSetting:
     every: int = 100  # iterations between two steps that are told
 
     def __post_init__(self) -> None:
-        """Check the numbers that are counted."""
+        """Check the fields."""
         for name in ("iterations", "batch", "every"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise QuantError(f"{name}={getattr(self, name)!r} is no count; give an integer of 1 or more")
+            object.__setattr__(self, name, as_integer(getattr(self, name), name, 1))
+        object.__setattr__(self, "seed", as_integer(self.seed, "seed", 0, LARGEST_SEED))
+        object.__setattr__(self, "rate", as_number(self.rate, "rate", above=0))
+        object.__setattr__(self, "weight", as_number(self.weight, "weight", low=0))
+        object.__setattr__(self, "warm_start", as_number(self.warm_start, "warm_start", 0, 1))
+        pair = self.exponents if isinstance(self.exponents, tuple | list) else ()
+        if len(pair) != 2:
+            raise QuantError(
+                f"exponents={self.exponents!r} must be two numbers: the first β and the last, as (20.0, 2.0)"
+            )
+        object.__setattr__(self, "exponents", tuple(as_number(beta, "exponents", above=0) for beta in pair))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,50 +108,73 @@ def adaround_steps(
     2020, "Up or Down?", equations 22 and 23). V is learned by Adam; what is minimised is the mean of
     ‖f(Wx + b) − f(Ŵx̂ + b)‖² over the samples plus λ·Σ(1 − |2h(V) − 1|^β) (equations 24 and 25), whose β falls, so that
     every h ends at 0 or 1. Other than there, the error is divided by that of rounding to nearest and the sum by the
-    number of weights, so that λ means the same in every layer.
+    number of weights, so that λ means the same in every layer. Nor do the units of weights and inputs matter: all are
+    divided by powers of two first, so that float32 holds their squares.
 
     W is (out, in); x̂, (samples, in) or (groups, samples, in), are the inputs of the quantized layer; `target`,
     (samples, out), is what the layer should give before f: by default Wx̂ + b. `bias` is (out,), 0 by default; f is the
     ReLU if `relu`, else nothing. Everything random is drawn from `setting.seed`; torch's own generator is left alone.
 
     Raises:
-        QuantError: for formats whose codes are not of equal steps, for shapes that do not go together, and values that
-            are not finite.
+        QuantError: for formats whose codes are not of equal steps, for shapes that do not go together, a layer without
+            outputs or inputs, and values that are not finite.
     """
-    weight = checked_weight(W)
-    if not spec.format.even:
+    weight = checked_layer(W)
+    if not as_instance(spec, QuantizerSpec, "spec", "give a QuantizerSpec").format.even:
         raise QuantError(
             f"AdaRound with {spec.format}: it chooses between ⌊W/s⌋ and the next code, so codes must have equal steps; "
             "use IntFormat or FixedPointFormat, or GPTQ, which takes every scalar format"
         )
+    validate_boolean(relu, "relu")
+    chosen = AdaRoundSetting() if setting is None else setting
+    as_instance(chosen, AdaRoundSetting, "setting", "give an AdaRoundSetting")
     inputs = _checked_samples(x, weight)
-    shift = np.zeros(len(weight), np.float32) if bias is None else as_float32(bias, "bias")
+    outputs = inputs.shape[1], len(weight)
+    shift = _finite(np.zeros(len(weight), np.float32) if bias is None else bias, "bias")
     if shift.shape != weight.shape[:1]:
         raise QuantError(f"bias has shape {shift.shape} for W of shape {weight.shape}; give one value for each output")
-    wanted = _outputs(weight, inputs) + shift if target is None else as_float32(target, "target")
-    if wanted.shape != (inputs.shape[1], len(weight)):
-        raise QuantError(f"target has shape {wanted.shape}; give (samples, out), here {(inputs.shape[1], len(weight))}")
-    if not np.isfinite(wanted).all():
-        refuse_non_finite(wanted, "target")
-    return _learn(weight, inputs, spec, wanted, shift, relu, setting or AdaRoundSetting())
+    wanted = None if target is None else _finite(target, "target")
+    if wanted is not None and wanted.shape != outputs:
+        raise QuantError(f"target has shape {wanted.shape}; give (samples, out), here {outputs}")
+    return _learn(_Problem(weight, inputs, shift, wanted), spec, relu, chosen)
 
 
-def _learn(
-    weight: Float32Array,
-    inputs: Float32Array,
-    spec: QuantizerSpec,
-    target: Float32Array,
-    bias: Float32Array,
-    relu: bool,
-    setting: AdaRoundSetting,
-) -> Iterator[AdaRoundStep]:
+class _Problem(NamedTuple):
+    weight: Float32Array
+    inputs: Float32Array  # (groups, samples, in)
+    bias: Float32Array
+    target: Float32Array | None  # None: what the weight gives of the inputs
+
+
+class _Layer:
+    """What a layer is to give, as tensors with an axis of groups, in units in which float32 holds all squares.
+
+    `x` is (groups, samples, in), `y` (groups, samples, out/groups) and `b` (groups, 1, out/groups). Weights and outputs
+    are divided by powers of two with which the greatest are about 1.
+    """
+
+    def __init__(self, problem: _Problem, spec: QuantizerSpec) -> None:
+        """Fit the scales and choose the units."""
+        import torch
+
+        weight, inputs, bias, target = problem
+        groups, samples, _ = inputs.shape
+        self.grid = _Grid(weight, fit(weight, spec), groups)
+        unit = self.grid.unit
+        outputs = max(unit + int(exponents(inputs)), int(exponents(bias)))
+        outputs = outputs if target is None else max(outputs, int(exponents(target)))
+        x, b = np.ldexp(inputs, unit - outputs), np.ldexp(bias, -outputs)
+        y = _outputs(np.ldexp(weight, -unit), x) + b if target is None else np.ldexp(target, -outputs)
+        self.x, self.b = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(b).reshape(groups, 1, -1)
+        self.y = torch.from_numpy(np.ascontiguousarray(y.reshape(samples, groups, -1).transpose(1, 0, 2)))
+
+
+def _learn(problem: _Problem, spec: QuantizerSpec, relu: bool, setting: AdaRoundSetting) -> Iterator[AdaRoundStep]:
     import torch
 
-    groups, samples, _ = inputs.shape
-    grid = _Grid(weight, spec, groups)
-    x, b = torch.from_numpy(np.ascontiguousarray(inputs)), torch.from_numpy(bias.copy()).reshape(groups, 1, -1)
-    y = torch.from_numpy(np.ascontiguousarray(target.reshape(samples, groups, -1).transpose(1, 0, 2)))
-    y = y.relu() if relu else y
+    layer = _Layer(problem, spec)  # tensors are made where they are used: a caller may be in another mode of torch
+    grid, x, b, samples = layer.grid, layer.x, layer.b, layer.x.shape[1]
+    y = layer.y.relu() if relu else layer.y
     generator = torch.Generator().manual_seed(setting.seed)
     parameter = grid.start().requires_grad_()
     optimizer = torch.optim.Adam([parameter], setting.rate)
@@ -171,25 +209,31 @@ def _learn(
 
 
 class _Grid:
-    """A weight's codes, of which it has two to choose from, as tensors (groups, out/groups, in)."""
+    """A weight's codes, of which it has two to choose from, as tensors (groups, out/groups, in).
 
-    def __init__(self, weight: Float32Array, spec: QuantizerSpec, groups: int) -> None:
-        """Fit the scales, and find the lower code of every weight."""
+    Values are divided by 2^`unit`.
+    """
+
+    def __init__(self, weight: Float32Array, fitted: Quantizer, groups: int) -> None:
+        """Find the lower code of every weight."""
         import torch
 
-        self.fitted = fit(weight, spec)
+        self.fitted, spec = fitted, fitted.spec
         self._shape, self._groups = weight.shape, groups
         rows, columns = spec.granularity.blocks(weight.shape).block
         place = np.ix_(np.arange(weight.shape[0]) // rows, np.arange(weight.shape[1]) // columns)
-        unit = getattr(spec.format, "step", 1.0)
-        step = (self.fitted.scale[place] * np.float32(unit)).astype(np.float32)
+        step = (self.fitted.scale[place] * np.float32(getattr(spec.format, "step", 1.0))).astype(np.float32)
+        largest = np.zeros_like(self.fitted.scale)
+        np.maximum.at(largest, place, np.abs(weight))
+        step[largest[place] == 0] = 0.0  # a block of zeros stays one, whatever scale it was given
+        self.unit = unit = int(max(exponents(weight), exponents(step))) if weight.any() else 0
         zero = self.fitted.zero_point[place].astype(np.float32)
         ratio = np.divide(weight, step, out=np.zeros_like(weight), where=step > 0)
         self._lower = torch.from_numpy(in_groups(np.floor(ratio) + zero, groups))
         self._rest = torch.from_numpy(in_groups(ratio - np.floor(ratio), groups))
-        self._step, self._zero = (torch.from_numpy(in_groups(a, groups)) for a in (step, zero))
+        self._step, self._zero = (torch.from_numpy(in_groups(a, groups)) for a in (np.ldexp(step, -unit), zero))
         self._ends = spec.format.qmin, spec.format.qmax
-        self.nearest = torch.from_numpy(in_groups(self.fitted.fake_quantize(weight), groups))
+        self.nearest = torch.from_numpy(in_groups(np.ldexp(self.fitted.fake_quantize(weight), -unit), groups))
 
     def start(self) -> Tensor:
         """Return V with h(V) = W/s − ⌊W/s⌋, so that learning starts where the weights are."""
@@ -217,14 +261,17 @@ def _rectified(parameter: Tensor) -> Tensor:
 
 def _annealed(iteration: int, setting: AdaRoundSetting) -> float | None:
     """Return β, or None during the warm start."""
-    done = (iteration / setting.iterations - setting.warm_start) / (1 - setting.warm_start)
+    begun = iteration / setting.iterations - setting.warm_start
+    if begun < 0:
+        return None
+    done = begun / (1 - setting.warm_start)
     first, last = setting.exponents
-    return None if done < 0 else last + 0.5 * (first - last) * (1 + float(np.cos(np.pi * done)))
+    return last + 0.5 * (first - last) * (1 + float(np.cos(np.pi * done)))
 
 
 def _checked_samples(x: Any, weight: Float32Array) -> Float32Array:
     """Return inputs as (groups, samples, in)."""
-    array = as_float32(x)
+    array = _finite(x, "x")
     inputs = array[None] if array.ndim == 2 else array
     outputs, width = weight.shape
     if (
@@ -238,9 +285,14 @@ def _checked_samples(x: Any, weight: Float32Array) -> Float32Array:
             f"x has shape {array.shape} for W of shape {weight.shape}; give (samples, {width}), or (groups, samples, "
             f"{width}) with as many groups as divide the {outputs} outputs"
         )
-    if not np.isfinite(array).all():
-        refuse_non_finite(array)
     return inputs
+
+
+def _finite(given: Any, name: str) -> Float32Array:
+    array = as_float32(given, name)
+    if not np.isfinite(array).all():
+        refuse_non_finite(array, name)
+    return array
 
 
 def _outputs(weight: Float32Array, inputs: Float32Array) -> Float32Array:

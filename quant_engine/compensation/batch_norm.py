@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.compensation.bias import clipped_normal_mean
+from quant_engine.compensation.bias import normal_parameters, standard_normal
 from quant_engine.inputs import Float64Array
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 RATE = 0.1  # of Adam, in normalised pixels
-SQRT_2 = math.sqrt(2.0)
+LIMIT = 40.0  # deviations, beyond which a normal value lies with a probability of 0 in float64
 
 
 class Moments(NamedTuple):
@@ -29,7 +29,9 @@ class Moments(NamedTuple):
 def moments(x: Tensor) -> Moments:
     """Return the moments of values (images, channels, …), the deviation of them all about their mean."""
     axes = [axis for axis in range(x.ndim) if axis != 1]
-    return Moments(x.mean(axes), (x.var(axes, unbiased=False) + 1e-12).sqrt())
+    variance = x.var(axes, unbiased=False)
+    alive = variance > 0  # the root has no slope at 0
+    return Moments(x.mean(axes), variance.where(alive, 1.0).sqrt() * alive)
 
 
 def distance(found: Mapping[str, Moments], wanted: Mapping[str, Moments]) -> Tensor:
@@ -90,12 +92,15 @@ def normal_range(mean: NDArray[Any], deviation: NDArray[Any], reach: float, relu
 def rectified(mean: NDArray[Any], deviation: NDArray[Any]) -> tuple[Float64Array, Float64Array]:
     """Return mean and standard deviation of max(0, x) for normal x, of any shape.
 
-    With z = β/γ: E = γ·φ(z) + β·Φ(z), E² = (β² + γ²)·Φ(z) + β·γ·φ(z) (Nagel et al. 2019, appendix C).
+    With z = β/γ: E = γ·φ(z) + β·Φ(z), E² = (β² + γ²)·Φ(z) + β·γ·φ(z) (Nagel et al. 2019, appendix C). The variance
+    E² − (E)² is taken in units of γ, and as Φ + z²·Φ(1 − Φ) + z·φ(1 − 2Φ) − φ², in which a large z cancels nothing.
+
+    Raises:
+        QuantError: for values that are not finite, and shapes that do not broadcast.
     """
-    beta, gamma = np.asarray(mean, np.float64), np.maximum(np.abs(deviation).astype(np.float64), 1e-12)
-    z = beta / gamma
-    density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-    below = np.vectorize(math.erfc, otypes=[float])(-z / SQRT_2) / 2
-    first = clipped_normal_mean(beta, gamma)
-    second = (beta**2 + gamma**2) * below + beta * gamma * density
-    return first, np.sqrt(np.maximum(second - first**2, 0.0))
+    beta, gamma = normal_parameters(mean, deviation)
+    density, below = standard_normal(beta, gamma)
+    with np.errstate(over="ignore"):
+        z = np.clip(np.divide(beta, gamma, out=np.zeros_like(beta), where=gamma > 0), -LIMIT, LIMIT)
+    variance = below + z * z * below * (1 - below) + z * density * (1 - 2 * below) - density**2
+    return gamma * density + beta * below, gamma * np.sqrt(np.maximum(variance, 0.0))

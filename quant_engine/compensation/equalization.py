@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from quant_engine.checks import as_instance, as_integer
+from quant_engine.compensation.bias import normal_parameters
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, Float64Array, as_float32, refuse_non_finite
+from quant_engine.inputs import Float32Array, Float64Array, as_finite, as_float32, refuse_non_finite
 
 ABSORBED = 3.0  # standard deviations, below which 0.13 % of a normal distribution lie
 ROUNDS = 100
+DEAD = 2.0**-10  # channels of less count for nothing; the built-in networks' weakest ones that live have 0.05
+BIAS_GROWTH = 4.0  # over what channels reach; the built-in networks' biases come to 1.6 times that
 SETTLED = 1e-4  # relative change of a scale at which nothing is gained any more
 
 
@@ -25,7 +30,8 @@ class FloatLayer:
     values of the first channel, then of the second, and so on. By default (0) every column is a channel.
 
     Raises:
-        QuantError: for shapes that do not go together, and values that are not finite.
+        QuantError: for shapes that do not go together, a layer without outputs or inputs, and values that are not
+            finite.
     """
 
     weight: Float32Array
@@ -40,10 +46,14 @@ class FloatLayer:
             if not np.isfinite(array).all():
                 refuse_non_finite(array, name)
             object.__setattr__(self, name, array)
+        object.__setattr__(self, "groups", as_integer(self.groups, "groups", 1))
         shape = self.weight.shape
-        if len(shape) < 2 or self.bias.shape != shape[:1]:
-            raise QuantError(f"weight has shape {shape} and bias {self.bias.shape}; give (out, in, …) and (out,)")
-        channels = self.channels or shape[1] * self.groups
+        if len(shape) < 2 or self.bias.shape != shape[:1] or not self.weight.size:
+            raise QuantError(
+                f"weight has shape {shape} and bias {self.bias.shape}; give (out, in, …) and (out,), with at least one "
+                "output and one input"
+            )
+        channels = as_integer(self.channels, "channels", 0) or shape[1] * self.groups
         inputs = self.weight[0].size * self.groups
         if shape[0] % self.groups or channels % self.groups or inputs % channels:
             raise QuantError(
@@ -73,18 +83,28 @@ class FloatLayer:
 
     def with_bias(self, bias: Any) -> FloatLayer:
         """Return the layer with another bias, (out,)."""
-        return FloatLayer(self.weight, np.asarray(bias, np.float32), self.groups, self.channels)
+        return replace(self, bias=bias)
 
     def scaled_inputs(self, factors: Any) -> FloatLayer:
         """Return the layer that gives the same for inputs whose channels are divided by `factors`, (channels,)."""
-        by_input = self.by_input() * np.reshape(factors, (self.groups, 1, -1, 1))
-        return FloatLayer(by_input.astype(np.float32).reshape(self.weight.shape), self.bias, self.groups, self.channels)
+        by_channel = _checked_factors(factors, self.channels).reshape(self.groups, 1, -1, 1)
+        with np.errstate(over="ignore"):  # a layer that is not finite is refused
+            return replace(self, weight=as_float32((self.by_input() * by_channel).reshape(self.weight.shape), "weight"))
 
     def scaled_outputs(self, factors: Any) -> FloatLayer:
         """Return the layer whose output channels are multiplied by `factors`, (out,)."""
-        weight = self.weight * np.reshape(factors, (-1, *[1] * (self.weight.ndim - 1)))
-        bias = (self.bias * factors).astype(np.float32)
-        return FloatLayer(weight.astype(np.float32), bias, self.groups, self.channels)
+        by_output = _checked_factors(factors, self.outputs)
+        with np.errstate(over="ignore"):  # a layer that is not finite is refused
+            weight = self.weight * by_output.reshape(-1, *[1] * (self.weight.ndim - 1))
+            bias = self.bias * by_output
+        return replace(self, weight=as_float32(weight, "weight"), bias=as_float32(bias, "bias"))
+
+
+def _checked_factors(given: Any, channels: int) -> Float64Array:
+    factors = as_finite(given, "factors")
+    if factors.shape != (channels,) or (factors <= 0).any():
+        raise QuantError(f"factors has shape {factors.shape} for {channels} channels; give a positive one for each")
+    return factors
 
 
 class Equalization(NamedTuple):
@@ -103,10 +123,18 @@ def equalize(layers: Sequence[FloatLayer]) -> tuple[FloatLayer, ...]:
     again and again until nothing changes: a depthwise convolution has a joint on either side.
 
     The layers must be joined by what commutes with a positive factor for each channel: ReLU, maximum or average
-    pooling, flattening. Channels that nothing makes or nothing reads stay as they are.
+    pooling, flattening.
+
+    Channels that nothing, or nearly nothing, makes or reads go with the others (`hold_dead`), so that they harm none
+    and the unit of the channels does not matter. A channel of small weights and a large bias would get a scale that
+    makes its bias larger than what all others give, and the inputs of the next layer would lose their codes to a
+    constant. Where it would come to more than four times what any channel reaches, its bias stays as large beside the
+    others' as it was. What channels reach is taken as |b| + λ·r⁽¹⁾, with the λ by which weights give as much as biases
+    do, Σ|b|/Σr⁽¹⁾.
 
     Raises:
-        QuantError: for layers of which one does not read as many channels as the one before makes.
+        QuantError: for layers of which one does not read as many channels as the one before makes, and for weights or
+            biases that come to lie beyond float32.
 
     Example:
         >>> first = FloatLayer([[8.0], [0.5]], [1.0, 1.0])
@@ -124,7 +152,7 @@ def equalization(layers: Sequence[FloatLayer]) -> Equalization:
     Raises:
         QuantError: as `equalize`.
     """
-    chain = list(layers)
+    chain = [as_instance(layer, FloatLayer, "a layer", "give FloatLayer(weight, bias)") for layer in layers]
     scales = [np.ones(layer.outputs) for layer in chain[:-1]]
     for first, second in pairwise(chain):
         if first.outputs != second.channels:
@@ -135,7 +163,7 @@ def equalization(layers: Sequence[FloatLayer]) -> Equalization:
     for _ in range(ROUNDS):
         moved = 0.0
         for at in range(len(chain) - 1):
-            factors = equalizing_factors(chain[at].output_ranges(), chain[at + 1].input_ranges())
+            factors = _equalizing_factors(chain[at], chain[at + 1])
             chain[at], chain[at + 1] = chain[at].scaled_outputs(1 / factors), chain[at + 1].scaled_inputs(factors)
             scales[at] *= factors
             moved = max(moved, float(np.abs(factors - 1).max()))
@@ -144,11 +172,40 @@ def equalization(layers: Sequence[FloatLayer]) -> Equalization:
     return Equalization(tuple(chain), tuple(scales))
 
 
-def equalizing_factors(made: Any, read: Any) -> Float64Array:
-    """Return s = √(r⁽¹⁾ r⁽²⁾)/r⁽²⁾ = √(r⁽¹⁾/r⁽²⁾) of every channel, 1 where either range is 0."""
-    first, second = np.asarray(made, np.float64), np.asarray(read, np.float64)
-    alive = (first > 0) & (second > 0)
-    return np.sqrt(np.divide(first, second, out=np.ones(first.shape), where=alive))
+def _equalizing_factors(first: FloatLayer, second: FloatLayer) -> Float64Array:
+    """Return s = √(r⁽¹⁾ r⁽²⁾)/r⁽²⁾ = √(r⁽¹⁾/r⁽²⁾) of every channel, but as `equalize` says where a bias would grow."""
+    made, read = first.output_ranges().astype(np.float64), second.input_ranges().astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factors = hold_dead(np.sqrt(made / read), made, read)
+    biases, alive = np.abs(first.bias.astype(np.float64)), living(made, read)
+    if not (biases.any() and alive.any()):
+        return factors
+    common = (read * factors)[alive].max() / read[alive].max()  # with it alone, all would keep their places
+    reach = (biases + biases.sum() / made.sum() * made).max()
+    return np.where(biases / factors * common > BIAS_GROWTH * reach, biases / biases.max() * common, factors)
+
+
+def living(made: Float64Array, read: Float64Array) -> NDArray[np.bool_]:
+    """Return which channels count: those whose √(made · read) is more than a share `DEAD` of the greatest."""
+    strengths: Float64Array = np.sqrt(made) * np.sqrt(read)
+    return np.asarray(strengths > DEAD * strengths.max(initial=0.0))
+
+
+def hold_dead(scales: Float64Array, made: Float64Array, read: Float64Array) -> Float64Array:
+    """Return scales with those of dead and nearly dead channels held between two that let none of them stand out.
+
+    `made` and `read` are the ranges on either side, of which the first is divided by the scales and the second
+    multiplied. With s = max(r·s)/max(r) of the `living` a channel keeps its place among the ranges that are read, with
+    s = max(r)/max(r/s) among those that are made. A channel that nothing makes gets the first, one that nothing reads
+    the second. If no channel lives, all scales are 1.
+    """
+    alive = living(made, read)
+    if not alive.any():
+        return np.ones_like(scales)
+    low = (read * scales)[alive].max() / read[alive].max()
+    high = made[alive].max() / (made / scales)[alive].max()
+    held = np.where(read > 0, np.where(made > 0, scales, low), high)
+    return np.where(alive, scales, np.clip(held, low, max(low, high)))
 
 
 def absorb(first: FloatLayer, second: FloatLayer, amounts: Any) -> tuple[FloatLayer, FloatLayer]:
@@ -160,22 +217,26 @@ def absorb(first: FloatLayer, second: FloatLayer, amounts: Any) -> tuple[FloatLa
     border change: they read c there too, which had read nothing.
 
     Raises:
-        QuantError: for amounts that are negative, not finite, or not one for each channel of both layers.
+        QuantError: for amounts that are negative, not finite, or not one for each channel of both layers, and for a
+            bias that comes to lie beyond float32.
 
     Example:
         >>> one, two = absorb(FloatLayer([[1.0]], [5.0]), FloatLayer([[2.0]], [0.0]), [4.0])
         >>> one.bias.tolist(), two.bias.tolist()
         ([1.0], [8.0])
     """
-    c = np.asarray(amounts, np.float64)
+    for layer in (first, second):
+        as_instance(layer, FloatLayer, "a layer", "give FloatLayer(weight, bias)")
+    c = as_finite(amounts, "amounts")
     if not first.outputs == second.channels == c.size or c.ndim != 1:
         raise QuantError(
             f"amounts has shape {c.shape}, for a layer of {first.outputs} outputs and one that reads {second.channels} "
             "channels; give one for each channel between the two"
         )
-    if not np.isfinite(c).all() or (c < 0).any():
-        raise QuantError(f"amounts of shape {c.shape} has values that are negative or not finite; give 0 or more")
-    read = np.einsum("goiv,gi->go", second.by_input().astype(np.float64), c.reshape(second.groups, -1)).reshape(-1)
+    if (c < 0).any():
+        raise QuantError(f"amounts of shape {c.shape} has values that are negative ({c.min():.4g}); give 0 or more")
+    with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float64 is refused with the bias
+        read = np.einsum("goiv,gi->go", second.by_input().astype(np.float64), c.reshape(second.groups, -1)).reshape(-1)
     return first.with_bias(first.bias - c), second.with_bias(second.bias + read)
 
 
@@ -184,8 +245,13 @@ def absorbable(mean: Any, deviation: Any) -> Float64Array:
 
     (Nagel et al. 2019, "Absorbing high biases", with β and γ of the BatchNorm before.)
 
+    Raises:
+        QuantError: for values that are not finite, and shapes that do not broadcast.
+
     Example:
         >>> absorbable([5.0, 1.0], [1.0, 1.0]).tolist()
         [2.0, 0.0]
     """
-    return np.maximum(np.asarray(mean, np.float64) - ABSORBED * np.abs(np.asarray(deviation, np.float64)), 0.0)
+    beta, gamma = normal_parameters(mean, deviation)
+    with np.errstate(over="ignore"):
+        return np.maximum(beta - ABSORBED * gamma, 0.0)

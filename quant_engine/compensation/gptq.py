@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.compensation.layer import checked_hessians, checked_weight, in_groups
+from quant_engine.checks import as_instance, as_number, validate_boolean
+from quant_engine.compensation.layer import checked_hessians, checked_weight, exponents, in_groups
 from quant_engine.errors import QuantError
 from quant_engine.granularity import PerChannel, PerChannelGroup
-from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.inputs import LARGEST_FLOAT32, Float32Array, Float64Array
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit, quantize
 from quant_engine.quantizer.codings import ScalarCodebookCoding
 from quant_engine.quantizer.codings.blockwise import BlockwiseCoding
@@ -40,6 +41,8 @@ def gptq(
     order of falling H_jj, so that the strongest are rounded first and the weakest make up for the rest. An input that
     is always 0 is rounded to nearest.
 
+    Codes depend neither on the unit of X nor on that of W.
+
     Raises:
         QuantError: for shapes that do not go together; values that are not finite; an H that is not symmetric or, with
             `damping`, not positive definite; and for formats that code several values as one.
@@ -55,13 +58,16 @@ def gptq(
         True
     """
     weight = checked_weight(W)
-    _refuse_joint(spec)
+    validate_scalar(as_instance(spec, QuantizerSpec, "spec", "give a QuantizerSpec"))
+    share = as_number(damping, "damping", low=0)
+    validate_boolean(act_order, "act_order")
+    validate_boolean(static_groups, "static_groups")
+    hessians = checked_hessians(H, weight)
     if not weight.size:
         return quantize(weight, spec)
-    hessians = checked_hessians(H, weight)
     diagonal = np.diagonal(hessians, axis1=1, axis2=2)
     order = np.argsort(-diagonal if act_order else np.zeros_like(diagonal), axis=1, kind="stable")
-    factors = _inverse_factors(hessians, order, damping)
+    factors = _inverse_factors(hessians, order, share)
     columns = _Columns(weight, spec, order, beforehand=act_order or static_groups)
     work = np.take_along_axis(in_groups(weight.astype(np.float64), len(order)), order[:, None], axis=2)
     for start in range(0, weight.shape[1], columns.batch):
@@ -109,7 +115,7 @@ class _Columns:
         place = self._block, inputs // self._run
         learned = None if self._learned is None else self._learned[place][:, None]
         quantizer = Quantizer(self._single, self._scale[place][:, None], self._zero_point[place][:, None], learned)
-        q = quantizer.encode(ahead[:, 0].reshape(-1, 1).astype(np.float32), self._rng)
+        q = quantizer.encode(_saturated(ahead[:, 0].reshape(-1, 1)), self._rng)
         self._codes[np.arange(len(inputs)), inputs] = q.codes[:, 0]
         return q.dequantize().reshape(ahead[:, 0].shape).astype(np.float64)
 
@@ -121,22 +127,27 @@ class _Columns:
     def _reach(self, block: int, values: Float64Array) -> None:
         """Find the scales of a block of columns in what its weights have become."""
         rows = values.transpose(0, 2, 1).reshape(len(self._codes), -1)
-        found = fit(rows.astype(np.float32), self._within)
+        found = fit(_saturated(rows), self._within)
         self._scale[:, block], self._zero_point[:, block] = found.scale[:, 0], found.zero_point[:, 0]
         if self._learned is not None and found.learned is not None:
             self._learned[:, block] = found.learned[:, 0]
+
+
+def _saturated(weights: Float64Array) -> Float32Array:
+    """Return weights as float32; losses that are passed on may take some beyond it."""
+    return np.clip(weights, -LARGEST_FLOAT32, LARGEST_FLOAT32).astype(np.float32)
 
 
 def _inverse_factors(hessians: Float64Array, order: NDArray[np.int64], damping: float) -> Float64Array:
     """Return, for every group, the upper triangular U of H⁻¹ = UᵀU, with the inputs in their order.
 
     H turned back to front is LLᵀ, so H is VVᵀ with the upper triangular V, L turned the same way, and U = V⁻¹: no
-    inverse of H, whose small eigenvalues would be lost.
+    inverse of H, whose small eigenvalues would be lost. H is divided by a power of two first; `gptq` needs only ratios
+    in a row of U. A pivot counts as 0 compared with its own input's H_jj, because inputs may have units of their own.
     """
-    if not 0 <= damping < np.inf:
-        raise QuantError(f"damping={damping!r} is out of range; give 0 or more, such as 0.01")
     inputs = hessians.shape[-1]
     permuted = np.take_along_axis(np.take_along_axis(hessians, order[:, :, None], 1), order[:, None], 2)
+    permuted = np.ldexp(permuted, -exponents(permuted, (1, 2)))
     diagonal = np.diagonal(permuted, axis1=1, axis2=2)
     alone = np.where(diagonal == 0, 1.0, 0.0)  # inputs that are always 0 stand for themselves
     added = damping * diagonal.mean(axis=1, keepdims=True) + alone
@@ -144,9 +155,7 @@ def _inverse_factors(hessians: Float64Array, order: NDArray[np.int64], damping: 
     try:
         lower = np.linalg.cholesky(damped[:, ::-1, ::-1])
         pivots = np.diagonal(lower, axis1=1, axis2=2) ** 2
-        definite = bool(
-            (pivots > inputs * np.finfo(np.float64).eps * (diagonal + added).max(axis=1, keepdims=True)).all()
-        )
+        definite = bool((pivots > inputs * np.finfo(np.float64).eps * (diagonal + added)[:, ::-1]).all())
     except np.linalg.LinAlgError:
         definite = False
     if not definite:
@@ -157,7 +166,7 @@ def _inverse_factors(hessians: Float64Array, order: NDArray[np.int64], damping: 
     return np.linalg.inv(lower[:, ::-1, ::-1])
 
 
-def _refuse_joint(spec: QuantizerSpec) -> None:
+def validate_scalar(spec: QuantizerSpec) -> None:
     """Check that a spec codes every value by itself.
 
     Raises:

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.inputs import Float64Array
+from quant_engine.checks import as_number
+from quant_engine.errors import QuantError
+from quant_engine.inputs import LARGEST_FLOAT32, Float64Array, as_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Rule = Literal["LSQ", "PACT"]
+
+
+def validate_rule(rule: Rule) -> None:
+    """Check that a rule is one of those by which steps learn.
+
+    Raises:
+        QuantError: for another.
+    """
+    if rule not in get_args(Rule):
+        raise QuantError(f"rule={rule!r} is unknown; choose one of {', '.join(get_args(Rule))}")
 
 
 def fake_quantize(x: Tensor, step: Tensor, lowest: Tensor, highest: Tensor, rule: Rule = "LSQ") -> Tensor:
@@ -27,7 +39,11 @@ def fake_quantize(x: Tensor, step: Tensor, lowest: Tensor, highest: Tensor, rule
 
     - LSQ: q − x/s and q (Esser et al. 2020, section 2.1, "Step size gradient");
     - PACT: 0 and q, which for a clipping value α = s · highest is ∂x̂/∂α = 0 and 1 (Choi et al. 2018).
+
+    Raises:
+        QuantError: for another rule.
     """
+    validate_rule(rule)
     quantized: Tensor = _function().apply(x, step, lowest, highest, rule == "LSQ")
     return quantized
 
@@ -42,30 +58,47 @@ def gradient_factor(count: int, highest: float) -> float:
     """Return 1/√(N · Qp), which balances a step's gradient with those of the N values that share it.
 
     (Esser et al. 2020, section 2.2.)
+
+    Raises:
+        QuantError: for a count or a highest code that is not positive.
     """
-    return 1.0 / math.sqrt(count * highest)
+    return 1.0 / math.sqrt(as_number(count, "count", above=0) * as_number(highest, "highest", above=0))
 
 
 def initial_step(values: NDArray[Any], highest: float) -> float:
     """Return LSQ's first step, 2 · mean|v|/√Qp (Esser et al. 2020, section 2.1); 0 where all values are.
 
+    Raises:
+        QuantError: for no values, values that are not finite float32, and a highest code that is not positive.
+
     Example:
         >>> initial_step(np.array([-1.0, 2.0]), 9.0)
         1.0
     """
-    return 2.0 * float(np.abs(values, dtype=np.float64).mean()) / math.sqrt(highest)
+    magnitudes = np.abs(as_finite(values, "values"))
+    if not magnitudes.size or magnitudes.max() > LARGEST_FLOAT32:
+        raise QuantError(f"values of shape {magnitudes.shape} must be one or more, none beyond float32's largest")
+    return 2.0 * float(magnitudes.mean()) / math.sqrt(as_number(highest, "highest", above=0))
 
 
 def slopes(x: NDArray[Any], step: float, lowest: float, highest: float, rule: Rule = "LSQ") -> dict[str, Float64Array]:
     """Return, to be drawn, what training takes for the derivatives of x̂ at each x: by "x" and by "step".
 
+    Raises:
+        QuantError: for values that are not finite, a step that is not positive, a lowest code above the highest, and
+            another rule.
+
     Example:
         >>> slopes(np.array([-9.0, 0.25, 9.0]), 1.0, -2.0, 1.0)["step"].tolist()
         [-2.0, -0.25, 1.0]
     """
-    ratio = np.asarray(x, np.float64) / step
-    codes = np.clip(np.rint(ratio), lowest, highest)
-    inside = (ratio >= lowest) & (ratio <= highest)
+    validate_rule(rule)
+    low = as_number(lowest, "lowest")
+    high = as_number(highest, "highest", low=low)
+    with np.errstate(over="ignore"):  # beyond float64 is beyond the highest code
+        ratio = as_finite(x, "x") / as_number(step, "step", above=0)
+    codes = np.clip(np.rint(ratio), low, high)
+    inside = (ratio >= low) & (ratio <= high)
     within = codes - ratio if rule == "LSQ" else np.zeros_like(ratio)
     return {"x": inside.astype(np.float64), "step": np.where(inside, within, codes)}
 

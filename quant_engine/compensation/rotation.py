@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from quant_engine.compensation.layer import checked_weight
-from quant_engine.errors import QuantError
+from quant_engine.checks import as_instance, as_integer
+from quant_engine.compensation.layer import checked_layer, in_float32
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.quantizer import QuantizedTensor, QuantizerSpec, quantize
 
@@ -44,7 +44,7 @@ def hadamard(size: int, seed: int | None = 0) -> Float64Array:
     largest first: 96 is 64 and 32. Values are then spread within their block alone.
 
     Raises:
-        QuantError: for a size below 1.
+        QuantError: for a size below 1, and a negative seed.
 
     Example:
         >>> (hadamard(4, seed=None) * 2).astype(int).tolist()
@@ -53,18 +53,17 @@ def hadamard(size: int, seed: int | None = 0) -> Float64Array:
         >>> bool(np.allclose(R @ R.T, np.eye(96)))
         True
     """
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-        raise QuantError(f"size={size!r} is no number of inputs; give an integer of 1 or more")
+    size = as_integer(size, "size", 1)
     rotation = np.zeros((size, size))
     start = 0
-    for exponent in reversed(range(int(size).bit_length())):
+    for exponent in reversed(range(size.bit_length())):
         if size >> exponent & 1:
             stop = start + (1 << exponent)
             rotation[start:stop, start:stop] = _sylvester(exponent)
             start = stop
     if seed is None:
         return rotation
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size)
+    signs = np.random.default_rng(as_integer(seed, "seed", 0)).choice([-1.0, 1.0], size)
     return np.asarray(rotation * signs[:, None])
 
 
@@ -76,7 +75,8 @@ def hadamard_quantize(W: Any, spec: QuantizerSpec, seed: int | None = 0) -> Rota
     of the codes.
 
     Raises:
-        QuantError: for what is no matrix of finite values, and a spec that does not fit it.
+        QuantError: for what is no matrix of finite values, has no outputs or no inputs, or comes to lie beyond float32,
+            and for a spec that does not fit it.
 
     Example:
         >>> from quant_engine import IntFormat, PerChannel
@@ -87,9 +87,11 @@ def hadamard_quantize(W: Any, spec: QuantizerSpec, seed: int | None = 0) -> Rota
         >>> bool(np.square(rotated - W).mean() < 0.2 * np.square(plain - W).mean())
         True
     """
-    weight = checked_weight(W)
+    weight = checked_layer(W)
+    as_instance(spec, QuantizerSpec, "spec", "give a QuantizerSpec")
     rotation = hadamard(weight.shape[1], seed)
-    return RotatedTensor(quantize((weight.astype(np.float64) @ rotation).astype(np.float32), spec), rotation)
+    rotated = in_float32(weight.astype(np.float64) @ rotation, "the rotated weight")
+    return RotatedTensor(quantize(rotated, spec), rotation)
 
 
 def _sylvester(exponent: int) -> Float64Array:

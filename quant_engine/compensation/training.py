@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from quant_engine.checks import as_integer, as_number
 from quant_engine.errors import QuantError
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        for name in ("epochs", "batch", "rate", "step_rate"):
-            if not getattr(self, name) > 0:
-                raise QuantError(f"{name}={getattr(self, name)!r} is not positive")
+        for name in ("epochs", "batch"):
+            object.__setattr__(self, name, as_integer(getattr(self, name), name, 1))
+        for name in ("rate", "step_rate"):
+            object.__setattr__(self, name, as_number(getattr(self, name), name, above=0))
 
     def steps(self, images: int) -> int:
         """Return the number of steps with so many images, of which an epoch leaves out what fills no batch."""

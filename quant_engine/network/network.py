@@ -90,7 +90,8 @@ class Network:
     def with_parameters(self, parameters: Parameters) -> Network:
         """Return this network with other weights and biases, in floating point, for some layers.
 
-        Data and layers are the same; this network stays as it is.
+        Data and layers are the same; this network stays as it is. BatchNorms of changed layers are gone: what they
+        remember are the outputs of the weights as they were.
 
         Raises:
             QuantError: for layers there are not, and arrays of other shapes.
@@ -105,6 +106,7 @@ class Network:
             self._check(name)
         other = Network(self.name, self.architecture)
         other._parameters = with_others(self._parameters, parameters)
+        other._norms = {name: norm for name, norm in self._norms.items() if name not in parameters}
         return other
 
     def planned_weight(self, layer: str, plan: LayerPlan) -> Float32Array | None:

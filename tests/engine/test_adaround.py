@@ -140,5 +140,65 @@ def test_what_cannot_be_is_refused_with_the_reason(x, spec, more, said):
 
 
 def test_a_number_of_iterations_that_is_none_is_refused():
-    with pytest.raises(qe.QuantError, match="iterations=0 is no count"):
+    with pytest.raises(qe.QuantError, match="iterations=0 must be an integer of 1 or more"):
         AdaRoundSetting(iterations=0)
+
+
+def test_the_units_of_weights_and_inputs_do_not_matter():
+    W, x = problem(9)
+    bias = np.random.default_rng(9).standard_normal(6).astype(np.float32)
+    W[2] = 0.0  # whose scale is 1 in every unit
+    for relu in (False, True):
+        plain = adaround(W, x, INT3, bias=bias, relu=relu, setting=SHORT).codes
+        assert (plain != qe.quantize(W, INT3).codes).any()
+        for weights, inputs in ((-83, 0), (0, -83), (57, 0), (0, 57), (100, 20), (-100, 100)):  # 1e-25, 1e17 and beyond
+            scaled = np.ldexp(W, weights), np.ldexp(x, inputs)
+            found = adaround(*scaled, INT3, bias=np.ldexp(bias, weights + inputs), relu=relu, setting=SHORT)
+            np.testing.assert_array_equal(found.codes, plain)
+
+
+def test_targets_far_from_what_the_layer_gives_leave_numbers_finite():
+    W, x = problem(9)
+    for far in (1e-30, 1e30):
+        *_, last = adaround_steps(W, x, INT3, np.full((100, 6), far, np.float32), setting=SHORT)
+        assert np.isfinite(last.loss)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"iterations": True}, "iterations=True must be an integer"),
+        ({"warm_start": 1.5}, "warm_start=1.5 must be a finite number from 0 to 1"),
+        ({"exponents": (2,)}, "exponents=.2,. must be two numbers"),
+        ({"exponents": (2.0, np.nan)}, "exponents=nan must be"),
+        ({"rate": "x"}, "rate='x' must be a finite number above 0"),
+        ({"weight": -1}, "weight=-1 must be a finite number of 0 or more"),
+        ({"seed": -1}, "seed=-1 must be an integer from 0"),
+        ({"every": 1.5}, "every=1.5 must be an integer"),
+    ],
+)
+def test_a_setting_that_means_nothing_is_refused(change, said):
+    with pytest.raises(qe.QuantError, match=said):
+        AdaRoundSetting(**change)
+
+
+def test_a_warm_start_of_all_iterations_goes_without_the_regulariser():
+    W, x = problem(9)
+    assert adaround(W, x, INT3, setting=AdaRoundSetting(iterations=5, warm_start=1.0)).shape == W.shape
+
+
+@pytest.mark.parametrize(
+    ("W", "more", "said"),
+    [
+        (np.ones((0, 10)), {}, "W has shape .0, 10.; give a layer with at least one output"),
+        (np.ones((6, 0)), {}, "at least one output and one input"),
+        (np.ones((6, 10)), {"bias": np.full(6, np.nan)}, "bias of shape .6,. has 6 NaN"),
+        (np.ones((6, 10)), {"bias": np.full(6, -np.inf)}, "bias of shape .6,. has 0 NaN and 6 infinite"),
+        (np.ones((6, 10)), {"target": np.full((5, 6), np.inf)}, "target of shape .5, 6. has 0 NaN and 30 infinite"),
+        (np.ones((6, 10)), {"relu": "yes"}, "relu='yes' must be True or False"),
+        (np.ones((6, 10)), {"setting": 3}, "give an AdaRoundSetting"),
+    ],
+)
+def test_no_layer_is_taken_that_means_nothing(W, more, said):
+    with pytest.raises(qe.QuantError, match=said):
+        adaround(W, np.ones((5, 10)), INT3, **more)

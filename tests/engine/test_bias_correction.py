@@ -7,6 +7,7 @@ from torch.nn import functional
 
 import quant_engine as qe
 from quant_engine.compensation import bias_correction, clipped_normal_mean
+from quant_engine.compensation.batch_norm import rectified
 from tests import reference
 
 INT3 = qe.QuantizerSpec(qe.IntFormat(3), qe.PerChannel())
@@ -79,3 +80,31 @@ def test_analytic_correction_is_empirical_correction_of_normal_inputs():
 def test_what_does_not_go_together_is_refused(W_hat, mean, said):
     with pytest.raises(qe.QuantError, match=said):
         bias_correction(np.ones((4, 6)), W_hat, mean)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: bias_correction([[3e38, 3e38]], [[0.0, 0.0]], [1e300, 1e300]), "beyond float32's largest"),
+        (lambda: bias_correction([[3e38, 3e38]], [[0.0, 0.0]], [2.0, 2.0]), "beyond float32's largest"),
+        (lambda: bias_correction([[1.0]], [[1.0]], [np.nan]), "mean of shape .1,. has 1 NaN"),
+        (lambda: bias_correction([[1.0]], [[1.0]], None), "mean of dtype object"),
+        (lambda: clipped_normal_mean([1.0], [np.inf]), "gamma of shape .1,. has 0 NaN and 1 infinite"),
+        (lambda: clipped_normal_mean([1.0, 2.0], [1.0, 2.0, 3.0]), "beta has shape .2,. and gamma .3,."),
+    ],
+)
+def test_no_argument_is_taken_that_means_nothing(call, said):
+    with pytest.raises(qe.QuantError, match=said):
+        call()
+
+
+def test_moments_of_rectified_normals_are_those_of_quadrature_in_any_unit():
+    for unit in (1e-30, 1e-14, 1.0, 1e30):
+        for beta, gamma in ((0.0, 1.0), (-2.0, 1.0), (3.0, 0.5), (1.0, 1e-6)):
+            z = np.linspace(-12, 12, 200_001)
+            density = np.exp(-z * z / 2) / np.sqrt(2 * np.pi) * (z[1] - z[0])
+            values = np.maximum(beta + gamma * z, 0.0)
+            mean = np.sum(values * density)
+            deviation = np.sqrt(np.sum((values - mean) ** 2 * density))
+            found = rectified(np.array([beta * unit]), np.array([gamma * unit]))
+            np.testing.assert_allclose(found, [[mean * unit], [deviation * unit]], rtol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import quant_engine as qe
-from quant_engine.compensation.batch_norm import normal_range, rectified
+from quant_engine.compensation.batch_norm import moments, normal_range, rectified
 from quant_engine.network import load
 from quant_engine.network.compensation import (
     Setting,
@@ -167,3 +167,29 @@ def test_weights_alone_need_no_data(network):
     plan = compensated(network, "ranges from BatchNorm", Setting(WEIGHT))
     assert all(plan[name].activation is None for name in network.layers())
     assert network.evaluate(plan) == network.evaluate(compensated(network, "clipped", Setting(WEIGHT)))
+
+
+def test_numbers_of_images_and_steps_that_mean_nothing_are_refused():
+    network = load("fashion-cnn")
+    for call, said in (
+        (lambda: gaussian_images(network, count=0), "count=0 must be an integer of 1 or more"),
+        (lambda: gaussian_images(network, seed=-1), "seed=-1 must be an integer of 0 or more"),
+        (lambda: next(synthetic_images(network, steps=0)), "steps=0 must be an integer of 1 or more"),
+        (lambda: batch_norm_ranges(network, reach=-1.0), "reach=-1.0 must be a finite number above 0"),
+    ):
+        with pytest.raises(qe.QuantError, match=said):
+            call()
+
+
+def test_moments_are_those_of_the_values_in_any_unit():
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((50, 3, 4, 4)).astype(np.float32))
+    x[:, 2] = 0.0
+    for unit in (1e-15, 1.0, 1e12):
+        found = moments(x * unit)
+        torch.testing.assert_close(found.deviation / unit, x.std((0, 2, 3), unbiased=False), rtol=1e-4, atol=1e-6)
+
+
+def test_a_networks_new_weights_take_the_batch_norms_of_the_old_ones_with_them():
+    network = load("fashion-cnn")
+    changed = network.with_parameters({"conv1": (network.weight("conv1") / 2, network.bias("conv1") / 2)})
+    assert list(changed.batch_norms()) == [name for name in network.batch_norms() if name != "conv1"]

@@ -196,7 +196,7 @@ def test_what_cannot_be_is_refused_with_a_remedy(W, H, spec, said):
 
 
 def test_damping_that_is_none_is_refused():
-    with pytest.raises(qe.QuantError, match="damping=-1 is out of range; give 0 or more"):
+    with pytest.raises(qe.QuantError, match="damping=-1 must be a finite number of 0 or more"):
         gptq(np.ones((2, 3)), np.eye(3), INT3, damping=-1)
 
 
@@ -242,8 +242,66 @@ def test_inputs_that_stay_as_they_were_leave_the_weight_and_dead_ones_too():
 
 @pytest.mark.parametrize(
     ("cross", "damping", "said"),
-    [(np.ones((2, 3, 3)), 0.01, "cross has shape .2, 3, 3. and H .3, 3."), (np.eye(3), 0.0, "damping=0.0 is out of")],
+    [
+        (np.ones((2, 3, 3)), 0.01, "cross has shape .2, 3, 3. and H .3, 3."),
+        (np.eye(3), 0.0, "damping=0.0 must be a finite"),
+    ],
 )
 def test_a_weight_that_cannot_be_reached_for_is_refused(cross, damping, said):
     with pytest.raises(qe.QuantError, match=said):
         reached_weight(np.ones((2, 3)), cross, np.eye(3), damping)
+
+
+# --- units ------------------------------------------------------------------------------------------------------------
+
+
+def test_codes_depend_on_no_unit_with_dead_inputs_too():
+    rng = np.random.default_rng(13)
+    W, X = rng.standard_normal((6, 16)).astype(np.float32), correlated(rng, 16, 200)
+    X[3] = 0.0
+    found, reached = gptq(W, X @ X.T, INT3), reached_weight(W, 0.9 * X @ X.T, X @ X.T)
+    for power in (-160, -40, -20, 20, 40, 160):  # 1e-48 to 1e48
+        H = np.ldexp(X, power) @ np.ldexp(X, power).T
+        for act_order in (False, True):
+            np.testing.assert_array_equal(
+                gptq(W, H, INT3, act_order=act_order).codes, gptq(W, X @ X.T, INT3, act_order=act_order).codes
+            )
+        np.testing.assert_array_equal(reached_weight(W, 0.9 * H, H), reached)
+        scaled = np.ldexp(W, max(min(power, 100), -100))
+        np.testing.assert_array_equal(gptq(scaled, X @ X.T, INT3).codes, found.codes)
+    for unit in (1e-12, 1e-9, 1e12):
+        np.testing.assert_array_equal(gptq(W, (unit * X) @ (unit * X).T, INT3).codes, found.codes)
+
+
+def test_inputs_may_have_units_of_their_own_without_damping():
+    W, _ = problem(14, inputs=3)
+    plain = qe.quantize(W, INT3).codes
+    for diagonal in ([1e18, 1e18, 0.0], [1e18, 1e18, 1.0], [1e-18, 1.0, 1e18]):
+        np.testing.assert_array_equal(gptq(W, np.diag(diagonal), INT3, damping=0.0).codes, plain)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: gptq(np.ones((2, 3)), np.eye(3), INT3, damping="0.01"), "damping='0.01' must be a finite number"),
+        (lambda: gptq(np.ones((2, 3)), np.eye(3), INT3, damping=np.nan), "damping=nan must be"),
+        (lambda: gptq(np.ones((2, 3)), np.eye(3), INT3, act_order=1), "act_order=1 must be True or False"),
+        (lambda: gptq(np.ones((2, 3)), np.eye(3), qe.IntFormat(4)), "give a QuantizerSpec"),
+        (lambda: gptq(np.ones((2, 3)), None, INT3), "H of dtype object"),
+        (lambda: gptq(np.ones((2, 3)), [[1.0], [1.0, 2.0]], INT3), "H is not a rectangular array"),
+        (lambda: layer_error(np.ones((2, 3)), np.ones((1, 3)), np.eye(3)), "W has shape .2, 3. and W_hat .1, 3."),
+        (lambda: layer_error(np.full((2, 3), 1e30), -np.ones((2, 3)), 1e300 * np.eye(3)), "beyond float64; scale"),
+        (lambda: reached_weight(np.ones((2, 3)), 1e60 * np.eye(3), np.eye(3)), "6 values beyond float32's largest"),
+        (lambda: reached_weight(np.ones((2, 3)), np.eye(3), np.ones((3, 3)), 1e-300), "singular with damping=1e-300"),
+    ],
+)
+def test_no_argument_is_taken_that_means_nothing(call, said):
+    with pytest.raises(qe.QuantError, match=said):
+        call()
+
+
+def test_a_layer_without_outputs_or_inputs_has_no_error():
+    for shape in ((0, 3), (3, 0)):
+        empty, H = np.ones(shape, np.float32), np.eye(shape[1])
+        assert layer_error(empty, empty, H) == 0.0
+        assert reached_weight(empty, H, H).shape == shape

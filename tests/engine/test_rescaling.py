@@ -242,12 +242,115 @@ def test_smoothquant_gives_half_of_the_range_to_either_side():
     [
         (lambda: smoothquant([1.0], [1.0, 2.0]), "inputs has shape .1,. and weights .2,."),
         (lambda: smoothquant([-1.0], [1.0]), "inputs of shape .1,. has values that are negative"),
-        (lambda: smoothquant([1.0], [1.0], 1.5), "strength=1.5 is out of range"),
+        (lambda: smoothquant([1.0], [1.0], 1.5), "strength=1.5 must be a finite number from 0 to 1"),
         (lambda: awq(np.ones((2, 6)), np.eye(6), np.ones(4), INT3), "magnitude has shape .4,. for W of shape .2, 6."),
-        (lambda: awq(np.ones((2, 6)), np.eye(6), np.full(6, np.nan), INT3), "magnitude of shape .6,. has values"),
+        (lambda: awq(np.ones((2, 6)), np.eye(6), np.full(6, np.nan), INT3), "magnitude of shape .6,. has 6 NaN"),
     ],
 )
 def test_ranges_that_are_none_are_refused(make, said):
+    with pytest.raises(qe.QuantError, match=said):
+        make()
+
+
+# --- units, and channels that are dead or nearly so -------------------------------------------------------------------
+
+INT8 = qe.QuantizerSpec(qe.IntFormat(8), qe.PerChannel())
+UINT8 = qe.QuantizerSpec(qe.IntFormat(8, signed=False), symmetric=False)
+
+
+def sqnr_db(layers, x, plain):
+    """Return the SQNR of W8A8, one scale an output channel, at the outputs of two layers with a ReLU between."""
+    for number, one in enumerate(layers):
+        x = qe.fake_quantize(x, UINT8) @ qe.fake_quantize(one.weight, INT8).T + one.bias
+        x = np.maximum(x, 0) if number == 0 else x
+    return 10 * np.log10(np.square(plain.astype(np.float64)).sum() / np.square(x.astype(np.float64) - plain).sum())
+
+
+def two_layers(kind, share, unit):
+    """Return two layers with two channels of 16 that are dead or nearly so, whose values between have some unit."""
+    rng = np.random.default_rng(7)
+    made, read = rng.standard_normal((16, 8)), rng.standard_normal((6, 16))
+    bias = 0.3 * rng.standard_normal(16)
+    if kind == "unread":
+        read[:, :2] *= share
+    else:
+        made[:2] *= share
+        bias[:2] = 0.5 if kind == "biased" else share * bias[:2]
+    first = FloatLayer((made * unit).astype(np.float32), (bias * unit).astype(np.float32))
+    return [first, FloatLayer((read / unit).astype(np.float32), np.zeros(6, np.float32))]
+
+
+@pytest.mark.parametrize("kind", ["unmade", "biased", "unread"])
+def test_dead_and_nearly_dead_channels_harm_no_method_in_any_unit(kind):
+    x = np.random.default_rng(8).standard_normal((500, 8)).astype(np.float32)
+    for share, unit in itertools.product([0.0, 1e-8, 1e-4, 1e-2], [1e-9, 1e-3, 1.0, 1e9]):
+        first, second = layers = two_layers(kind, share, unit)
+        between = np.maximum(x @ first.weight.T + first.bias, 0)
+        plain = between @ second.weight.T
+        given = between.astype(np.float64)
+        for scales in (
+            smoothquant(given.max(0), second.input_ranges()),
+            awq(second.weight, given.T @ given, given.mean(0), INT8),
+            equalization(layers).scales[0],
+        ):
+            changed = first.scaled_outputs(1 / scales), second.scaled_inputs(scales)
+            assert sqnr_db(changed, x, plain) > sqnr_db(layers, x, plain) - 3, (kind, share, unit)
+
+
+def test_scales_of_all_methods_go_with_the_units():
+    rng = np.random.default_rng(9)
+    first, second = two_layers("unmade", 0.0, 1.0)
+    x, H = rng.uniform(1, 2, 16), np.diag(rng.uniform(1, 2, 16))
+    x[4] = 0.0
+    scales = equalization([first, second]).scales[0], smoothquant(x, second.input_ranges())
+    for power in (-40, -20, 20, 40):  # 1e-12 to 1e12
+        unit = 2.0**power
+        made, read = first.scaled_outputs(np.full(16, unit)), second.scaled_inputs(np.full(16, unit))
+        for factor, found in ((unit, [made, second]), (1 / unit, [first, read])):
+            np.testing.assert_allclose(equalization(found).scales[0], scales[0] * factor**0.5, rtol=1e-5)
+        np.testing.assert_allclose(smoothquant(x * unit, second.input_ranges()), scales[1] * unit**0.5)
+        np.testing.assert_allclose(smoothquant(x, read.input_ranges()), scales[1] / unit**0.5)
+        for scaled, other in ((second, unit), (read, 1.0), (read, unit)):
+            np.testing.assert_allclose(
+                awq(scaled.weight, H * other**2, x * other, INT3), awq(second.weight, H, x, INT3), rtol=1e-9
+            )
+
+
+def test_a_channel_that_nothing_makes_does_not_take_the_codes_of_the_others():
+    """One of the reports: after equalization int8 gave 0.0 for 1.0, and a bias of 0.5 became 5000."""
+    layers = [FloatLayer([[1e-3], [0.0]], [0.0, 0.0]), FloatLayer([[1e3, 1e3]], [0.0])]
+    first, second = (qe.fake_quantize(one.weight, INT8) for one in equalize(layers))
+    np.testing.assert_allclose(second @ first, [[1.0]], rtol=0.01)
+    np.testing.assert_allclose(smoothquant([1e-2, 0.0], [1e2, 1e2]), [1e-2, 1e-2])
+    biased = equalize([FloatLayer([[1.0], [1e-8]], [0.0, 0.5]), FloatLayer([[1.0, 1.0]], [0.0])])
+    assert np.abs(biased[0].bias).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: FloatLayer(np.ones((4, 3)), np.ones(4), groups=0), "groups=0 must be an integer of 1 or more"),
+        (lambda: FloatLayer(np.ones((4, 3)), np.ones(4), groups=1.5), "groups=1.5 must be an integer"),
+        (lambda: FloatLayer(np.ones((4, 3)), np.ones(4), 1, -1), "channels=-1 must be an integer of 0 or more"),
+        (lambda: FloatLayer(np.ones((0, 3)), np.ones(0)), "at least one output and one input"),
+        (lambda: FloatLayer(np.ones((3, 0)), np.ones(3)), "at least one output and one input"),
+        (lambda: FloatLayer([[3e38]], [0.0]).scaled_outputs([1e300]), "weight of shape .1, 1. has"),
+        (lambda: FloatLayer([[1.0]], [1.0]).scaled_inputs([0.0]), "give a positive one for each"),
+        (lambda: absorb(FloatLayer([[1.0]], [1.0]), FloatLayer([[3e38]], [1.0]), [1e300]), "bias of shape .1,. has"),
+        (lambda: absorbable([1.0, np.nan], 1.0), "beta of shape .2,. has 1 NaN"),
+        (lambda: absorbable([1.0, 2.0], [1.0, 2.0, 3.0]), "beta has shape .2,. and gamma .3,."),
+        (lambda: equalize([1, 2]), "a layer=1 is not a FloatLayer"),
+        (lambda: awq(np.ones((2, 6)), np.eye(6), [], INT3), "magnitude has shape .0,. for W of shape .2, 6."),
+        (lambda: awq(np.ones((0, 6)), np.eye(6), np.ones(6), INT3), "W has shape .0, 6.; give a layer with"),
+        (lambda: awq(np.ones((2, 6)), np.eye(6), "abc", INT3), "magnitude of dtype"),
+        (lambda: smoothquant([1.0], [1.0], "x"), "strength='x' must be a finite number"),
+        (lambda: smoothquant([1.0], [1.0], True), "strength=True must be a finite number"),
+        (lambda: smoothquant([1e-300, 1.0], [1e300, np.inf]), "weights of shape .2,. has 0 NaN and 1 infinite"),
+        (lambda: hadamard(4, seed=-1), "seed=-1 must be an integer of 0 or more"),
+        (lambda: hadamard_quantize(np.full((1, 4), 3e38), INT3, None), "values beyond float32's largest"),
+    ],
+)
+def test_no_argument_is_taken_that_means_nothing(make, said):
     with pytest.raises(qe.QuantError, match=said):
         make()
 
@@ -303,5 +406,5 @@ def test_the_error_is_that_of_the_codes_and_outputs_may_be_computed_rotated():
 
 @pytest.mark.parametrize("size", [0, -1, 2.0, True])
 def test_sizes_that_are_none_are_refused(size):
-    with pytest.raises(qe.QuantError, match="give an integer of 1 or more"):
+    with pytest.raises(qe.QuantError, match="must be an integer of 1 or more"):
         hadamard(size)

@@ -280,7 +280,35 @@ def test_what_cannot_be_trained_is_refused(network, change, message):
 
 
 def test_schedules_that_train_nothing_are_refused(network):
-    with pytest.raises(qe.QuantError, match="epochs=0 is not positive"):
+    with pytest.raises(qe.QuantError, match="epochs=0 must be an integer of 1 or more"):
         Schedule(0)
     with pytest.raises(qe.QuantError, match="200 images do not fill a batch of 500"):
         list(qat(network, Setting(WEIGHT), schedule=Schedule(1, 500)))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: gradient_factor(0, 7), "count=0 must be a finite number above 0"),
+        (lambda: gradient_factor(7, "x"), "highest='x' must be"),
+        (lambda: initial_step([], 3), "values of shape .0,. must be one or more"),
+        (lambda: initial_step([np.nan], 3), "values of shape .1,. has 1 NaN"),
+        (lambda: initial_step([1.0], 0), "highest=0 must be a finite number above 0"),
+        (lambda: slopes([1.0], 0, -1, 1), "step=0 must be a finite number above 0"),
+        (lambda: slopes([1.0], 1, 2, 1), "highest=1 must be a finite number of 2 or more"),
+        (lambda: slopes([1.0], 1, -1, 1, "lsq"), "rule='lsq' is unknown; choose one of LSQ, PACT"),
+        (lambda: Schedule(True), "epochs=True must be an integer"),
+        (lambda: Schedule(1, rate=np.nan), "rate=nan must be a finite number above 0"),
+        (lambda: next(qat(None, Setting(WEIGHT), rule="pact")), "rule='pact' is unknown"),
+        (lambda: next(qat(None, Setting(WEIGHT), start="x")), "start='x' is unknown; choose one of ranges, LSQ"),
+        (lambda: Setting(None), "weight=None is not a QuantizerSpec"),
+        (lambda: Setting(WEIGHT, "int8"), "activation='int8' is not a QuantizerSpec"),
+        (lambda: Setting(WEIGHT, INPUT, -1), "seed=-1 must be an integer from 0"),
+        (lambda: compensate(None, "nearest", Setting(WEIGHT)), "network=None is not a Network"),
+        (lambda: compensate(load("fashion-cnn"), [], Setting(WEIGHT)), "method=.. is unknown; choose one of nearest"),
+        (lambda: compensate(load("fashion-cnn"), "nearest", WEIGHT), "is not a Setting"),
+    ],
+)
+def test_no_argument_is_taken_that_means_nothing(call, said):
+    with pytest.raises(qe.QuantError, match=said):
+        call()

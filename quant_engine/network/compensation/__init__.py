@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
+from quant_engine.checks import as_instance
 from quant_engine.errors import QuantError
 from quant_engine.network.compensation.analytic import (
     corrected_analytically,
@@ -62,7 +63,9 @@ def compensate(network: Network, method: str, setting: Setting) -> Iterator[Stag
         >>> last.plan.frozen
         True
     """
-    if method not in METHODS:
+    as_instance(network, Network, "network", "give one of quant_engine.network.load")
+    as_instance(setting, Setting, "setting", "give a Setting(weight, activation)")
+    if not isinstance(method, str) or method not in METHODS:
         raise QuantError(f"method={method!r} is unknown; choose one of {', '.join(METHODS)}")
     return METHODS[method](network, setting)
 

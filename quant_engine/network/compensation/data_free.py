@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from quant_engine.checks import as_integer, as_number
 from quant_engine.clipping import FixedRange
 from quant_engine.compensation.batch_norm import Moments, moments, synthesise
 from quant_engine.errors import QuantError
@@ -45,7 +46,7 @@ def synthetic_images(network: Network, seed: int = 0, count: int = IMAGES, steps
     all pixels 0 and 1, as the normalisation makes them.
 
     Raises:
-        QuantError: for a network without BatchNorm.
+        QuantError: for a network without BatchNorm, and numbers of images or steps below 1.
 
     Example:
         >>> from quant_engine.network import load
@@ -58,7 +59,7 @@ def synthetic_images(network: Network, seed: int = 0, count: int = IMAGES, steps
     norms = network.batch_norms()
     if not norms:
         raise QuantError(f"{network.name} has no BatchNorm that tells of its data; calibrate on images")
-    channels = network.architecture.input_shape[0]
+    steps, channels = as_integer(steps, "steps", 1), network.architecture.input_shape[0]
     wanted = {PIXELS: Moments(torch.zeros(channels), torch.ones(channels))}
     for name, norm in norms.items():
         wanted[name] = Moments(torch.from_numpy(norm.mean.copy()), torch.from_numpy(norm.deviation.copy()))
@@ -69,9 +70,13 @@ def synthetic_images(network: Network, seed: int = 0, count: int = IMAGES, steps
 
 
 def gaussian_images(network: Network, seed: int = 0, count: int = IMAGES) -> Float32Array:
-    """Return images of Gaussian noise with the mean and deviation that the normalisation gives to pixels, 0 and 1."""
-    shape = count, *network.architecture.input_shape
-    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+    """Return images of Gaussian noise with the mean and deviation that the normalisation gives to pixels, 0 and 1.
+
+    Raises:
+        QuantError: for a number of images below 1, and a negative seed.
+    """
+    shape = as_integer(count, "count", 1), *network.architecture.input_shape
+    return np.random.default_rng(as_integer(seed, "seed", 0)).standard_normal(shape, np.float32)
 
 
 def norm_moments(network: Network, images: Float32Array) -> dict[str, tuple[Float32Array, Float32Array]]:
@@ -98,7 +103,11 @@ def batch_norm_ranges(network: Network, reach: float = REACH) -> dict[str, tuple
 
     Behind a BatchNorm, β ± reach · γ, through the ReLU; behind a layer without one, the same of `expected_outputs`.
     Pooling leaves ranges as they are. Pixels lie between 0 and 1 before they are normalised.
+
+    Raises:
+        QuantError: for a reach that is not positive.
     """
+    reach = as_number(reach, "reach", above=0)
     inputs = expected_inputs(network, expected_outputs(network))
     return {name: values.range(reach) for name, values in inputs.items()}
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, get_args
 
-from quant_engine.compensation.learned_step import Rule
+from quant_engine.checks import as_number
+from quant_engine.compensation.learned_step import Rule, validate_rule
 from quant_engine.compensation.training import Schedule, distil
+from quant_engine.errors import QuantError
 from quant_engine.network.compensation.rounding import uniform_plan
 from quant_engine.network.compensation.stages import Setting, Stage
 from quant_engine.network.compensation.trainee import Trainee, refuse_untrainable, with_first_steps
@@ -26,11 +28,14 @@ def usual_schedule(divergence: float) -> Schedule:
     The rate is in proportion up to one nat: what rounding has destroyed wants large steps, which would undo what it
     left intact. The rule was found on the built-in networks, with an eye on their test images.
 
+    Raises:
+        QuantError: for a negative divergence, and one that is not finite.
+
     Example:
         >>> usual_schedule(3.0).rate, usual_schedule(0.25).rate, usual_schedule(0.0).rate
         (0.002, 0.0005, 0.0002)
     """
-    return Schedule(EPOCHS, rate=RATE * min(max(divergence, SLOWEST), 1.0))
+    return Schedule(EPOCHS, rate=RATE * min(max(as_number(divergence, "divergence", 0), SLOWEST), 1.0))
 
 
 def qat(
@@ -53,10 +58,13 @@ def qat(
     not 1,846 and 1,836) and lower at W4A4 (1,828 and 1,832, not 1,857 and 1,854).
 
     Raises:
-        QuantError: for specs whose steps cannot be learned.
+        QuantError: for specs whose steps cannot be learned, and an unknown rule or start.
     """
     import torch
 
+    validate_rule(rule)
+    if start not in get_args(Start):
+        raise QuantError(f"start={start!r} is unknown; choose one of {', '.join(get_args(Start))}")
     for role, spec in (("weight", setting.weight), ("activation", setting.activation)):
         if spec is not None:
             refuse_untrainable(role, spec)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from quant_engine.checks import as_instance, as_integer
+from quant_engine.compensation.adaround import LARGEST_SEED
 from quant_engine.network.network import Network
 from quant_engine.plan import QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
@@ -15,11 +17,23 @@ class Setting:
     """How a network is to be quantized: the spec of weights, of inputs (None: floating point), and a seed.
 
     The seed matters to methods that draw at random; the same setting gives the same plan.
+
+    Raises:
+        QuantError: for what is no spec, and a seed that is not an integer of 0 or more.
     """
 
     weight: QuantizerSpec
     activation: QuantizerSpec | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        as_instance(self.weight, QuantizerSpec, "weight", "give a QuantizerSpec")
+        if self.activation is not None:
+            as_instance(
+                self.activation, QuantizerSpec, "activation", "give a QuantizerSpec, or None for floating point"
+            )
+        object.__setattr__(self, "seed", as_integer(self.seed, "seed", 0, LARGEST_SEED))
 
 
 @dataclass(frozen=True)
