@@ -129,6 +129,20 @@ def metadata_of(path: str | pathlib.Path) -> dict[str, str]:
         raise QuantError(f"{path} is no safetensors file that can be read: {error}") from error
 
 
+def pack(arrays: dict[str, NDArray[Any]], metadata: dict[str, str]) -> bytes:
+    """Return the content of a safetensors file.
+
+    Raises:
+        QuantError: for names that are no Unicode text.
+    """
+    from safetensors.numpy import save
+
+    try:
+        return bytes(save(arrays, metadata))
+    except UnicodeEncodeError as error:
+        raise QuantError(f"a name is no Unicode text, and no file can have it: {error}; give another name") from error
+
+
 def arrays_of(content: bytes, path: str | pathlib.Path) -> dict[str, NDArray[Any]]:
     """Return the arrays in the content of a safetensors file.
 

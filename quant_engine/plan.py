@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from quant_engine.checks import as_instance, validate_boolean
 from quant_engine.errors import QuantError
-from quant_engine.files import arrays_of, has_metadata, place, stage, staged_for, validate_place, write_file
+from quant_engine.files import arrays_of, has_metadata, pack, place, stage, staged_for, validate_place, write_file
 from quant_engine.inputs import Float32Array, as_float32, refuse_non_finite
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
 from quant_engine.records import from_record, parse_json, to_record
@@ -133,8 +133,6 @@ class QuantizationPlan:
         Raises:
             QuantError: if the path is that of arrays, or a file that this function has not written is in the way.
         """
-        from safetensors.numpy import save
-
         target, beside = pathlib.Path(path), _beside(path)
         if target.suffix == ".safetensors":
             raise QuantError(f"{target} is a name for arrays; save the plan as {target.with_suffix('.json')}")
@@ -146,7 +144,7 @@ class QuantizationPlan:
             _write_json(target, content)
             beside.unlink(missing_ok=True)
             return
-        packed = save(arrays, metadata={MARK: str(SCHEMA)})
+        packed = pack(arrays, {MARK: str(SCHEMA)})
         staged = stage(beside, packed)
         try:
             _write_json(target, {**content, DIGEST: _digest(packed)})

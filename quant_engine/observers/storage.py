@@ -9,7 +9,7 @@ from typing import Any
 
 from quant_engine.checks import as_instance, as_member
 from quant_engine.errors import QuantError
-from quant_engine.files import arrays_of, has_metadata, metadata_of, write_file
+from quant_engine.files import arrays_of, has_metadata, metadata_of, pack, write_file
 from quant_engine.observers.base import Arrays, Observer
 from quant_engine.observers.extremes import MinMaxObserver, MovingAverageObserver
 from quant_engine.observers.histogram import HistogramObserver
@@ -31,8 +31,6 @@ def save_observers(path: str | pathlib.Path, observers: Mapping[str, Observer]) 
     Raises:
         QuantError: for what is no observer, and for a path of a file that this function has not written.
     """
-    from safetensors.numpy import save
-
     if not isinstance(observers, Mapping):
         raise QuantError(f"observers={observers!r} is no mapping; give a dict of an observer for each name")
     for name, observer in observers.items():
@@ -40,7 +38,7 @@ def save_observers(path: str | pathlib.Path, observers: Mapping[str, Observer]) 
         as_member(observer, OBSERVERS, name)
     arrays = {f"{name}/{part}": a for name, observer in observers.items() for part, a in observer.to_arrays().items()}
     kinds = {name: type(observer).__name__ for name, observer in observers.items()}
-    content = save(arrays, metadata={MARK: json.dumps({"schema": SCHEMA, "kinds": kinds})})
+    content = pack(arrays, {MARK: json.dumps({"schema": SCHEMA, "kinds": kinds})})
     write_file(path, content, has_metadata(MARK))
 
 

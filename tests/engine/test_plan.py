@@ -375,6 +375,12 @@ def test_a_bias_is_a_run_of_finite_numbers_as_many_as_the_codes_have_outputs():
         qe.LayerPlan(qe.quantize(WEIGHT, SPEC), bias=np.zeros(5, np.float32))
 
 
+def test_a_name_that_is_no_text_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(qe.QuantError, match=r"a name is no Unicode text.*give another name"):
+        qe.QuantizationPlan({"\ud800": LARGER["a"]}).save(tmp_path / "plan.json")
+    assert not names(tmp_path)
+
+
 def test_layers_are_a_mapping_of_names():
     for layers in ([], "conv1", None, {1: qe.LayerPlan()}, {("a",): qe.LayerPlan()}):
         with pytest.raises(qe.QuantError, match="give"):

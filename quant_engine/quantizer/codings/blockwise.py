@@ -22,6 +22,8 @@ from quant_engine.quantizer.storage import Storage
 if TYPE_CHECKING:
     from quant_engine.quantizer.spec import QuantizerSpec
 
+ZERO_POINTS = "not all zero points can be"
+
 
 @dataclass(frozen=True)
 class BlockwiseCoding(FlatCoding):
@@ -80,9 +82,12 @@ class BlockwiseCoding(FlatCoding):
             raise QuantError(f"learned of shape {fitted.learned.shape}: {self.format} learns nothing; give None")
         if not self.format.scaled:
             refuse_scale_and_zero_point(fitted, f"values of {self.format} stand for themselves")
-        low, high = (0, 0) if fitted.spec.symmetric else self.format.code_range
-        remedy = "give 0, or symmetric=False for integers" if fitted.spec.symmetric else "give codes of the format"
-        as_integers(fitted.zero_point, "not all zero points can be", low, high, remedy)
+        if fitted.spec.symmetric:
+            remedy = f"give 0, the only one of symmetric=True with {self.format!s:.80}"
+            as_integers(fitted.zero_point, ZERO_POINTS, 0, 0, remedy)
+        else:
+            low, high = self.format.code_range
+            as_integers(fitted.zero_point, ZERO_POINTS, low, high, "give codes of the format")
 
     def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
         """Return codes, scales (of formats that have them) and zero points; fixed tables are free."""
