@@ -3,52 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quant_engine.allocation.problem import Allocation, Choice, Float64Array, Problem, read_problem
+from quant_engine.allocation.problem import Allocation, Choice, Float64Array, read_problem
 from quant_engine.errors import QuantError
 
-MOST_SUMS = 1 << 22  # kept of one layer: about 100 MB
+MOST_SUMS = 1 << 23  # of one layer before the best are kept: about 200 MB
+MOST_WORK = 1 << 28  # of all layers together: a minute
 
-Keep = Callable[[int, Float64Array, Float64Array], NDArray[np.bool_]]
+Sizes = NDArray[Any]  # float64, or int64 where they are counted
+Keep = Callable[[Sizes, Float64Array], NDArray[np.bool_]]
 
 
 class Front:
     """The sums (size, cost) of the layers so far, by rising size and falling cost, and how each came about."""
 
-    def __init__(self, problem: Problem) -> None:
-        """Begin without a layer."""
-        self._problem = problem
-        self.size, self.cost = np.zeros(1), np.zeros(1)
+    def __init__(self, dtype: type[np.generic] = np.float64, most_work: int = MOST_WORK) -> None:
+        """Begin without a layer; `dtype` is that of the sizes, `most_work` how many sums are tried of all layers."""
+        self.size: Sizes = np.zeros(1, dtype)
+        self.cost: Float64Array = np.zeros(1)
         self._origins: list[tuple[Choice, Choice]] = []
+        self._work_left = most_work
 
-    def add(self, layer: int, keep: Keep) -> None:
+    def add(self, sizes: Sizes, costs: Float64Array, keep: Keep | None = None) -> None:
         """Add every choice of a layer to every sum, keep the sums that `keep` says, and of these the best.
 
         Of equal sums the one stays whose choice is the first, then the one whose sum before was the smaller.
 
         Raises:
-            QuantError: where more sums than memory holds could still be the best.
+            QuantError: where more sums than memory or patience holds could still be the best.
         """
-        choices = self._problem.costs.shape[1]
-        size = (self._problem.sizes[layer][:, None] + self.size).reshape(-1)
-        cost = (self._problem.costs[layer][:, None] + self.cost).reshape(-1)
-        kept = np.flatnonzero(keep(layer, size, cost))
+        sums = len(self.size) * len(sizes)
+        self._work_left -= sums
+        if sums > MOST_SUMS or self._work_left < 0:
+            raise QuantError(
+                f"{len(self.size)} partial sums of {len(self._origins)} layers could each be the best, more than "
+                "memory and time allow; round sizes up to whole numbers of a larger unit, or use greedy()"
+            )
+        size = (sizes[:, None] + self.size).reshape(-1)
+        cost = (costs[:, None] + self.cost).reshape(-1)
+        kept = np.arange(sums) if keep is None else np.flatnonzero(keep(size, cost))
         order = kept[np.lexsort((cost[kept], size[kept]))]
         below = np.minimum.accumulate(np.concatenate([[np.inf], cost[order]]))
         order = order[cost[order] < below[:-1]]
-        if len(order) * choices > MOST_SUMS * 2:
-            raise QuantError(
-                f"{len(order)} partial sums up to layer {layer} could each be the best, more than memory holds; "
-                "round sizes to whole bytes, or offer fewer choices"
-            )
         self._origins.append((order // len(self.size), order % len(self.size)))
         self.size, self.cost = size[order], cost[order]
 
     def choices(self, at: Choice) -> Choice:
-        """Return the choices behind the sums at some places, (places, layers)."""
+        """Return the choices behind the sums at some places, (places, layers so far)."""
         found = np.empty((len(at), len(self._origins)), np.int64)
         for layer in reversed(range(len(self._origins))):
             choice, before = self._origins[layer]
@@ -63,16 +68,19 @@ def pareto(costs: ArrayLike, sizes: ArrayLike) -> list[Allocation]:
     integer sizes at most one for each sum of sizes.
 
     Raises:
-        QuantError: for costs and sizes as in `allocate`, and where the front is larger than memory holds.
+        QuantError: for costs and sizes as in `allocate`, where their sums overflow, and where the front is larger than
+            memory holds.
 
     Example:
         >>> [(point.size, point.cost) for point in pareto([[9, 1], [5, 4]], [[2, 4], [2, 4]])]
         [(4.0, 14.0), (6.0, 6.0), (8.0, 5.0)]
     """
-    problem = read_problem(costs, sizes)
-    front = Front(problem)
+    problem, front = read_problem(costs, sizes), Front()
+    for name, values in (("costs", problem.costs), ("sizes", problem.sizes)):
+        if not np.isfinite(sum(np.abs(values).max(axis=1).tolist())):
+            raise QuantError(f"{name} up to {np.abs(values).max():g} overflow when they are added up; divide them all")
     for layer in range(problem.layers):
-        front.add(layer, lambda _layer, size, _cost: np.ones(len(size), bool))
+        front.add(problem.sizes[layer], problem.costs[layer])
     choices = front.choices(np.arange(len(front.size)))
     return [
         Allocation(size, cost, tuple(choice))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from quant_engine.allocation.problem import Choice, read_problem
+from quant_engine.allocation.problem import Choice, Knapsack, read_problem
 
 
 def greedy(costs: ArrayLike, sizes: ArrayLike, budget: float) -> Choice:
@@ -16,21 +16,25 @@ def greedy(costs: ArrayLike, sizes: ArrayLike, budget: float) -> Choice:
     step that fits saves anything. A heuristic for comparison: what `allocate` returns costs the same or less.
 
     Raises:
-        QuantError: as `allocate`.
+        QuantError: as `allocate`, but never for too many partial sums.
 
     Example:
         >>> costs, sizes = [[10, 0], [9, 3], [9, 3]], [[0, 5], [0, 4], [0, 4]]
         >>> greedy(costs, sizes, 8).tolist()  # costs 18; the best is [0, 1, 1] and costs 16
         [1, 0, 0]
     """
-    problem = read_problem(costs, sizes)
-    limit = problem.limit(budget)
-    layers = np.arange(problem.layers)
-    chosen = np.lexsort((problem.costs, problem.sizes), axis=1)[:, 0].astype(np.int64)
+    return best_gains(read_problem(costs, sizes).within(budget))
+
+
+def best_gains(knapsack: Knapsack) -> Choice:
+    """Return the choices of `greedy`."""
+    costs, sizes = knapsack.costs, knapsack.sizes
+    layers = np.arange(len(costs))
+    chosen = np.lexsort((costs, sizes), axis=1)[:, 0].astype(np.int64)
     while True:
-        saved = problem.costs[layers, chosen][:, None] - problem.costs
-        grown = problem.sizes - problem.sizes[layers, chosen][:, None]
-        fits = (saved > 0) & (problem.sizes[layers, chosen].sum() + grown <= limit)
+        saved = costs[layers, chosen][:, None] - costs
+        grown = sizes - sizes[layers, chosen][:, None]
+        fits = (saved > 0) & (grown <= knapsack.limit - sizes[layers, chosen].sum())
         if not fits.any():
             return chosen
         gain = np.full(saved.shape, np.inf)  # for what saves cost and takes no size

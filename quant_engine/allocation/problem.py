@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quant_engine.checks import as_number
 from quant_engine.errors import QuantError
 
 Float64Array = NDArray[np.float64]
@@ -18,6 +18,8 @@ Choice = NDArray[np.int64]
 ROUNDING = (
     1e-12  # of a sum of sizes that are no integers, relative: a plan fits the budget that its own sizes sum up to
 )
+EXACT = 1 << 53  # float64 holds every integer up to it
+UNITS = 60  # bits of a budget that is counted in units of its own
 
 
 class Allocation(NamedTuple):
@@ -26,6 +28,19 @@ class Allocation(NamedTuple):
     size: float
     cost: float
     choice: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Knapsack:
+    """Costs and sizes under a limit, (layers, choices), in powers of two of the units in which they were given.
+
+    Sizes count 2⁻⁶⁰ of the limit, so that sums of them are exact; what is larger than the limit counts limit + 1. Sums
+    and differences of costs do not overflow.
+    """
+
+    costs: Float64Array
+    sizes: NDArray[np.int64]
+    limit: int
 
 
 @dataclass(frozen=True)
@@ -40,41 +55,33 @@ class Problem:
         """Number of layers."""
         return len(self.costs)
 
-    def limit(self, budget: float) -> float:
-        """Return the largest sum of sizes that fits: the budget, and for sizes that are no integers its rounding.
+    def within(self, budget: float) -> Knapsack:
+        """Return the problem under a budget, or, for sizes that are no integers, under its rounding.
 
         Raises:
-            QuantError: if the budget is NaN or below the least size there is.
+            QuantError: if the budget is no number, or below the least size there is.
         """
-        if isinstance(budget, bool) or not isinstance(budget, int | float | np.number) or math.isnan(budget):
-            raise QuantError(f"budget={budget!r} is no number; give the most that the sizes may sum up to")
-        exact = bool((self.sizes == np.rint(self.sizes)).all())
-        limit = float(budget) if exact else float(budget) + ROUNDING * abs(float(budget))
-        least = float(self.sizes.min(axis=1).sum())
+        endless = isinstance(budget, float | np.floating) and float(budget) == math.inf
+        limit = math.inf if endless else as_number(budget, "budget")
+        least = _total(self.sizes.min(axis=1))
+        most = _total(self.sizes.max(axis=1))
+        counted = most <= EXACT and bool((self.sizes == np.rint(self.sizes)).all())
+        limit = limit if counted else limit + ROUNDING * abs(limit)
         if least > limit:
             raise QuantError(
-                f"no choice fits budget={budget:g}: the smallest choice of every layer takes {least:g} together; "
+                f"no choice fits budget={budget}: the smallest choice of every layer takes {least:.17g} together; "
                 "raise the budget to that, or offer smaller choices"
             )
-        return limit
-
-    def allocation(self, choice: Choice) -> Allocation:
-        """Return a choice with its sums, added up layer by layer."""
-        layers = np.arange(self.layers)
-        size, cost = (sum(part[layers, choice].tolist()) for part in (self.sizes, self.costs))
-        return Allocation(size, cost, tuple(choice.tolist()))
-
-    def each(self) -> Iterator[tuple[Float64Array, Float64Array]]:
-        """Yield the sizes and costs of each layer's choices."""
-        return zip(self.sizes, self.costs, strict=True)
+        sizes, spare = _summable(self.sizes)
+        return _counted(_summable(self.costs)[0], sizes, min(math.ldexp(limit, -spare), 2 * _total(sizes.max(axis=1))))
 
 
 def read_problem(costs: ArrayLike, sizes: ArrayLike) -> Problem:
     """Return checked costs and sizes.
 
     Raises:
-        QuantError: for arrays that are not both (layers, choices), without a choice, with values that are not finite,
-            or with negative sizes.
+        QuantError: for arrays that are not both (layers, choices), without a choice, with values that are no finite
+            numbers, and with sizes that are negative, or integers whose sums float64 does not hold.
     """
     read = [_matrix(name, values) for name, values in (("costs", costs), ("sizes", sizes))]
     if read[0].shape != read[1].shape:
@@ -84,13 +91,22 @@ def read_problem(costs: ArrayLike, sizes: ArrayLike) -> Problem:
         raise QuantError(
             f"sizes[{layer}, {choice}] is {read[1][layer, choice]:g}; a size is 0 or more, so count from the smallest"
         )
+    if np.asarray(sizes).dtype.kind in "iuO" and _total(read[1].max(axis=1)) > EXACT:
+        raise QuantError(
+            f"sizes sum up to {_total(read[1].max(axis=1)):.6g}, beyond 2^53, where float64 skips integers; "
+            "count in a larger unit, for example sizes / 1024"
+        )
     return Problem(*read)
 
 
 def _matrix(name: str, values: Any) -> Float64Array:
     try:
-        matrix = np.asarray(values, np.float64)
-    except (TypeError, ValueError) as error:
+        given = np.asarray(values)
+        if given.dtype.kind not in "iufO":
+            raise TypeError(f"their dtype is {given.dtype}")
+        with np.errstate(over="ignore"):
+            matrix = given.astype(np.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise QuantError(
             f"{name} are no matrix of numbers: {error}; repeat a choice where a layer has fewer"
         ) from error
@@ -105,3 +121,25 @@ def _matrix(name: str, values: Any) -> Float64Array:
             "and repeat a choice where a layer has fewer"
         )
     return matrix
+
+
+def _total(values: Float64Array) -> float:
+    """Return a sum, infinite beyond float64."""
+    return float(sum(values.tolist()))
+
+
+def _summable(values: Float64Array) -> tuple[Float64Array, int]:
+    """Return values / 2^spare, and the least spare with which no sum and no difference of sums overflows."""
+    exponent = math.frexp(float(np.abs(values).max(initial=0.0)))[1]
+    spare = max(exponent + len(values).bit_length() + 2 - np.finfo(np.float64).maxexp, 0)
+    return np.ldexp(values, -spare), spare
+
+
+def _counted(costs: Float64Array, sizes: Float64Array, limit: float) -> Knapsack:
+    """Return a knapsack whose sizes are counted in units of the limit."""
+    places = UNITS - math.frexp(limit)[1]
+    fits = sizes <= limit
+    units = np.rint(np.ldexp(np.where(fits, sizes, 0.0), places)).astype(np.int64)
+    least = int(np.where(fits, units, 1 << UNITS).min(axis=1).sum())
+    whole = max(math.floor(math.ldexp(limit, places)), least)  # what fits in float64 fits
+    return Knapsack(costs, np.where(fits, units, whole + 1), whole)
