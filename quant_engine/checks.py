@@ -100,10 +100,14 @@ def _outside(value: float, low: float | None, high: float | None) -> bool:
 
 def _range(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
-        return f" from {low:g} to {high:g}"
+        return f" from {_plain(low)} to {_plain(high)}"
     if low is not None:
-        return f" of {low:g} or more"
-    return "" if high is None else f" of {high:g} or less"
+        return f" of {_plain(low)} or more"
+    return "" if high is None else f" of {_plain(high)} or less"
+
+
+def _plain(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
 def _shown(value: Any) -> str:

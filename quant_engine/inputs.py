@@ -28,7 +28,7 @@ def as_float32(x: Any, name: str = "x") -> Float32Array:
         QuantError: for integers, booleans, complex numbers and objects, for masked arrays and tensors without values,
             and for values beyond float32.
     """
-    array = _as_array(x, name)
+    array = as_array(x, name)
     if not array.dtype.name.startswith(FLOATS):
         remedy = "numpy.abs(x), or numpy.asarray(x).real" if array.dtype.kind == "c" else "numpy.asarray(x)"
         raise QuantError(
@@ -56,7 +56,7 @@ def as_float64(values: Any, name: str) -> Float64Array:
     Raises:
         QuantError: for booleans, complex numbers, text and objects.
     """
-    array = _as_array(values, name)
+    array = as_array(values, name)
     if array.dtype.kind not in "iu" and not array.dtype.name.startswith(FLOATS):
         raise QuantError(f"{name} of dtype {array.dtype} and shape {array.shape} are not numbers; give real ones")
     return array.astype(np.float64)
@@ -74,8 +74,38 @@ def as_finite(values: Any, name: str) -> Float64Array:
     return array
 
 
-def _as_array(x: Any, name: str) -> NDArray[Any]:
-    """Return what numpy makes of an array, a list or a torch tensor."""
+def as_ranges(values: Any, name: str = "ranges", infinite: bool = False) -> Float64Array:
+    """Return ranges (n, 2) as float64: finite ones unless infinite ends are allowed.
+
+    Raises:
+        QuantError: for another shape, and what are not finite numbers.
+    """
+    array = as_float64(values, name)
+    if array.ndim != 2 or array.shape[1] != 2 or not (~np.isnan(array) if infinite else np.isfinite(array)).all():
+        raise QuantError(f"{name} of shape {array.shape} must be finite, of shape (n, 2)")
+    return array
+
+
+def as_ascending(values: Any, name: str, empty: bool = False) -> Float64Array:
+    """Return a sorted, finite run of numbers as float64; not an empty one unless that is allowed.
+
+    Raises:
+        QuantError: for anything else.
+    """
+    array = as_float64(values, name)
+    if array.ndim != 1 or not (array.size or empty) or not np.isfinite(array).all() or (array[1:] < array[:-1]).any():
+        raise QuantError(
+            f"{name} of shape {array.shape} are not a sorted, finite, non-empty run of numbers; give numpy.sort(…)"
+        )
+    return array
+
+
+def as_array(x: Any, name: str) -> NDArray[Any]:
+    """Return what numpy makes of an array, a list or a torch tensor, of whatever type.
+
+    Raises:
+        QuantError: for what is no array, or holds values that numpy cannot.
+    """
     tensor: Any = getattr(sys.modules.get("torch"), "Tensor", ())  # it has none while another thread imports it
     if isinstance(x, tensor):
         return _from_torch(x, name)
@@ -116,7 +146,7 @@ def as_integers(values: Any, subject: str, low: int, high: int, remedy: str) -> 
         QuantError: for other types, also where all values are whole, and for integers outside; `subject` says what is
             wrong and `remedy` what to do.
     """
-    array = _as_array(values, "the array of integers")
+    array = as_array(values, "the array of integers")
     if not array.size:
         return np.zeros(array.shape, array.dtype if array.dtype.kind in "iu" else np.int64)  # [] is float64 to numpy
     if array.dtype.kind not in "iu":

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from quant_engine.clipping.base import Blocks, Objective, covered
 from quant_engine.distribution import UniformFormat, WeightedValues
 from quant_engine.errors import QuantError
-from quant_engine.inputs import LARGEST_FLOAT32, Float64Array
+from quant_engine.inputs import LARGEST_FLOAT32, Float64Array, as_ranges
 from quant_engine.kernels import moments
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.records import Record
@@ -55,7 +55,7 @@ class ACIQ(Record):
 
     def __post_init__(self) -> None:
         """Check the field."""
-        if self.distribution not in CHOICES:
+        if not isinstance(self.distribution, str) or self.distribution not in CHOICES:
             raise QuantError(f"distribution={self.distribution!r} is none of {', '.join(CHOICES)}")
 
     def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
@@ -83,7 +83,7 @@ class ACIQ(Record):
         model = self._model(_spread(values, format, symmetric), values.lo, values.hi, format, symmetric)
         if model.scale == 0.0:
             return Objective("clipped share", "", values.share_outside(covered(ranges, format, symmetric)))
-        return Objective("expected squared error", "", model.errors(np.asarray(ranges, np.float64)))
+        return Objective("expected squared error", "", model.errors(as_ranges(ranges)))
 
     def _model(self, spread: Float64Array, lo: float, hi: float, format: UniformFormat, symmetric: bool) -> _Model:
         """Return the distribution fitted to a block, and what it is asked for."""

@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.distribution import WeightedValues
-from quant_engine.errors import QuantError
 from quant_engine.granularity import BlockGrid
-from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.inputs import Float32Array, Float64Array, as_ranges
 from quant_engine.kernels import affine
 from quant_engine.kernels.parallel import over_ranges
 
 MANY_BLOCKS = 1 << 10  # so many that dividing the work between blocks divides it evenly
-LARGEST_FLOAT64 = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,25 +97,9 @@ def covered(ranges: ArrayLike, format: Any, symmetric: bool) -> Float64Array:
     Raises:
         QuantError: for another shape, or values that are not finite.
     """
-    array = np.asarray(ranges, np.float64)
-    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
-        raise QuantError(f"ranges of shape {array.shape} must be finite, of shape (n, 2)")
+    array = as_ranges(ranges)
     low, high = np.minimum(array[:, 0], 0.0), np.maximum(array[:, 1], 0.0)
     if symmetric:
         high = np.maximum(-low, high)
         low = -high if format.lowest < 0 else np.zeros_like(high)
     return np.stack([low, high], axis=1)
-
-
-def finite_number(name: str, value: Any) -> float:
-    """Return a field's value as a float.
-
-    Raises:
-        QuantError: for what is no number, or not finite.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise QuantError(f"{name}={value!r} is no number; give a float")
-    plain = float(value) if isinstance(value, np.floating) else value  # a large integer may be beyond float
-    if not -LARGEST_FLOAT64 <= plain <= LARGEST_FLOAT64:
-        raise QuantError(f"{name}={value!r} is no finite number; give one")
-    return float(value) + 0.0  # −0.0 and 0.0 have one key

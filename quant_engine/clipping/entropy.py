@@ -9,9 +9,9 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quant_engine.checks import as_integer
 from quant_engine.clipping.base import Blocks, Objective, covered
 from quant_engine.distribution import UniformFormat, WeightedValues
-from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.kernels import direct
 from quant_engine.kernels.entropy import divergences
@@ -59,10 +59,8 @@ class MinKL(Record):
             value = getattr(self, name)
             if name == "quantized_bins" and value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 2 <= value <= most:
-                raise QuantError(f"{name}={value!r} is out of range; give an integer from 2 to {most:,}")
-            object.__setattr__(self, name, int(value))
-            most = int(value)
+            most = as_integer(value, name, 2, most)
+            object.__setattr__(self, name, most)
 
     def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
         """Search every block."""

@@ -8,11 +8,12 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from quant_engine.clipping.base import Blocks, Objective, covered, finite_number
+from quant_engine.checks import as_number
+from quant_engine.clipping.base import Blocks, Objective, covered
 from quant_engine.distribution import WeightedValues
 from quant_engine.errors import QuantError
 from quant_engine.formats import Format
-from quant_engine.inputs import Float64Array
+from quant_engine.inputs import Float64Array, as_ranges
 from quant_engine.records import Record
 
 
@@ -49,11 +50,7 @@ class MovingAverage(Record):
 
     def __post_init__(self) -> None:
         """Check the field."""
-        object.__setattr__(self, "constant", finite_number("constant", self.constant))
-        if not 0.0 < self.constant <= 1.0:
-            raise QuantError(
-                f"constant={self.constant} is out of range; the weight of a batch lies above 0 and up to 1"
-            )
+        object.__setattr__(self, "constant", as_number(self.constant, "constant", high=1.0, above=0.0))
 
     def ranges(self, blocks: Blocks, format: Format, symmetric: bool) -> Float64Array:
         """Return (min, max) of every block."""
@@ -81,9 +78,7 @@ class Percentile(Record):
 
     def __post_init__(self) -> None:
         """Check the field."""
-        object.__setattr__(self, "p", finite_number("p", self.p))
-        if not 50.0 < self.p <= 100.0:
-            raise QuantError(f"p={self.p} is out of range; a percentile of clipping lies above 50 and up to 100")
+        object.__setattr__(self, "p", as_number(self.p, "p", high=100.0, above=50.0))
 
     def ranges(self, blocks: Blocks, format: Format, symmetric: bool) -> Float64Array:
         """Return the percentiles of every block."""
@@ -113,7 +108,7 @@ class Percentile(Record):
         if symmetric:
             off = values.magnitudes.share_outside(np.stack([0.0 * reach[:, 1], reach[:, 1]], axis=1)) - wanted
             return Objective("distance from the share to clip", "", np.abs(off))
-        given = np.asarray(ranges, np.float64)
+        given = as_ranges(ranges)
         ends = (
             np.stack([given[:, 0], np.full(len(given), np.inf)], 1),
             np.stack([np.full(len(given), -np.inf), given[:, 1]], 1),
@@ -138,11 +133,11 @@ class FixedRange(Record):
         """Check the fields."""
         for name in ("lo", "hi"):
             value = getattr(self, name)
-            many = isinstance(value, tuple | list | np.ndarray)
-            object.__setattr__(
-                self, name, tuple(finite_number(name, v) for v in value) if many else finite_number(name, value)
-            )
+            many = isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim > 0)
+            object.__setattr__(self, name, tuple(as_number(v, name) for v in value) if many else as_number(value, name))
         lo, hi = np.atleast_1d(self.lo), np.atleast_1d(self.hi)
+        if not (lo.size and hi.size):
+            raise QuantError(f"lo={self.lo} and hi={self.hi} hold no values; give floats, or one value a block")
         if lo.size != hi.size and 1 not in (lo.size, hi.size):
             raise QuantError(f"lo has {lo.size} values and hi has {hi.size}; give one a block in both")
         if not (lo < hi).all():
@@ -182,6 +177,4 @@ class FixedRange(Record):
     def objective(self, values: WeightedValues, format: Format, symmetric: bool, ranges: ArrayLike) -> Objective:
         """Return how far the farther end is from the fixed one: nothing is minimised, but this is least there."""
         fixed = np.array(self.range_of(values, format, symmetric))
-        return Objective(
-            "distance from the fixed range", "", np.abs(np.asarray(ranges, np.float64) - fixed).max(axis=1)
-        )
+        return Objective("distance from the fixed range", "", np.abs(as_ranges(ranges) - fixed).max(axis=1))

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_integer
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, Float64Array, as_float32, refuse_non_finite
+from quant_engine.inputs import Float32Array, Float64Array, as_array, as_float32, refuse_non_finite
 from quant_engine.kernels import segments
 from quant_engine.kernels.parallel import over_ranges
 
@@ -36,14 +37,8 @@ SumsBelow = Callable[[Float64Array], Float64Array]
 
 
 def checked_count(k: Any) -> int:
-    """Return a number of levels as a plain integer.
-
-    Raises:
-        QuantError: for what is no integer from 1 to 65,536.
-    """
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= MOST_LEVELS:
-        raise QuantError(f"k={k!r} levels; give an integer from 1 to {MOST_LEVELS:,}")
-    return int(k)
+    """Return a number of levels as a plain integer."""
+    return as_integer(k, "k", 1, MOST_LEVELS)
 
 
 def best_levels(indexed: IndexedValues, k: int, exact: bool) -> Float64Array:
@@ -85,7 +80,7 @@ def optimal_codebooks(values: Any, offsets: NDArray[np.int64], k: int, weights: 
         >>> optimal_codebooks([0.0, 1.0, 5.0, 6.0, 2.0, 2.0], np.array([0, 4, 6]), 2).tolist()
         [[0.5, 5.5], [2.0, nan]]
     """
-    flat, held = _checked(values, weights, offsets)
+    flat, held, offsets = _checked(values, weights, offsets)
     if np.diff(offsets).max(initial=0) <= EXACT_VALUES:
         return _each_block(segments.optimal_codebooks, flat, held, offsets, checked_count(k))
     found = np.full((offsets.size - 1, checked_count(k)), np.nan, np.float32)
@@ -107,7 +102,7 @@ def quantile_codebooks(values: Any, offsets: NDArray[np.int64], k: int, weights:
         >>> quantile_codebooks([0.0, 1.0, 5.0, 6.0, 20.0, 40.0], np.array([0, 6]), 3).tolist()
         [[0.5, 5.5, 30.0]]
     """
-    return _each_block(segments.quantile_codebooks, *_checked(values, weights, offsets), offsets, checked_count(k))
+    return _each_block(segments.quantile_codebooks, *_checked(values, weights, offsets), checked_count(k))
 
 
 def _each_block(
@@ -125,13 +120,25 @@ def _each_block(
     return found.astype(np.float32)
 
 
-def _checked(values: Any, weights: Any, offsets: NDArray[np.int64]) -> tuple[Float32Array, Float32Array]:
-    """Return values and weights that kernels take: no weights, or of every block some above 0."""
+def _checked(values: Any, weights: Any, offsets: Any) -> tuple[Float32Array, Float32Array, NDArray[np.int64]]:
+    """Return values, weights and offsets that kernels take: no weights, or of every block some above 0."""
     flat = as_float32(values)
+    ends = as_array(offsets, "offsets")
+    offsets = ends.astype(np.int64) if ends.dtype.kind in "iu" else ends
+    if (
+        flat.ndim != 1
+        or ends.ndim != 1
+        or ends.dtype.kind not in "iu"
+        or not (ends.size and ends[0] == 0 and ends[-1] == flat.size and (ends[1:] >= ends[:-1]).all())
+    ):
+        raise QuantError(
+            f"offsets of dtype {ends.dtype} and shape {ends.shape} do not divide values of shape {flat.shape} into "
+            "blocks; give ascending integers from 0 to the number of values, which are one run"
+        )
     if not np.isfinite(flat).all():
         refuse_non_finite(flat)
     if weights is None:
-        return flat, UNWEIGHTED
+        return flat, UNWEIGHTED, offsets
     array = as_float32(weights, "weights")
     if array.shape != flat.shape:
         raise QuantError(f"weights of shape {array.shape} for values of shape {flat.shape}; give one a value")
@@ -144,7 +151,7 @@ def _checked(values: Any, weights: Any, offsets: NDArray[np.int64]) -> tuple[Flo
         array = array.copy()
         for block in filled[~some]:
             array[offsets[block] : offsets[block + 1]] = 1.0
-    return flat, array
+    return flat, array, offsets
 
 
 def _sort_blocks(values: Float32Array, weights: Float32Array, offsets: list[int]) -> None:

@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quant_engine.checks import as_integer, validate_boolean
 from quant_engine.distribution.centroids import best_levels
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.distribution.range_search import best_range, range_errors
 from quant_engine.distribution.runs import Runs, join
+from quant_engine.distribution.weighted import MOST_BINS
 from quant_engine.errors import QuantError
 from quant_engine.formats import Format, IntFormat
-from quant_engine.inputs import Float32Array, Float64Array, as_float32, refuse_non_finite
+from quant_engine.inputs import Float32Array, Float64Array, as_ascending, as_float32, as_float64, refuse_non_finite
 from quant_engine.kernels import direct
 from quant_engine.kernels.affine import block_extremes
 from quant_engine.kernels.parallel import over_ranges
+
+CONSTANT_WIDTH = 2.0**-26  # of the histogram of one large value, relative: float64 tells bins of that width apart
 
 
 class Distribution:
@@ -58,6 +62,7 @@ class Distribution:
         self.hi = float(max(high[0] for _, high in parts))
         if not (all(np.isfinite(part).all() for part in parts)):
             refuse_non_finite(array)
+        validate_boolean(exact, "exact")
         self.exact = exact
         self.size = flat.size
         self._indexed = IndexedValues.build(flat, max(-self.lo, self.hi), exact)
@@ -85,12 +90,10 @@ class Distribution:
         Raises:
             QuantError: if the levels are empty, not one-dimensional, not finite or not sorted.
         """
-        array = np.asarray(levels, np.float64)
-        if array.ndim != 1 or not array.size or not np.isfinite(array).all() or (np.diff(array) < 0).any():
-            raise QuantError(
-                f"levels of shape {array.shape} are not a sorted, finite, non-empty run of numbers; give numpy.sort(…)"
-            )
-        return self._indexed.levels_error(array)
+        error = self._indexed.levels_error(as_ascending(levels, "levels"))
+        if not math.isfinite(error):
+            raise QuantError(f"the squared error of the {np.size(levels)} levels is beyond float64; give nearer ones")
+        return error
 
     def error_surface(self, bits: Sequence[int], clips: ArrayLike) -> Float64Array:
         """Return the mean squared error of every bit width at every clip, shape (len(bits), len(clips)).
@@ -101,19 +104,21 @@ class Distribution:
         Raises:
             QuantError: for bits outside 2 to 16, clips that are not positive and finite, or lo ≥ hi.
         """
-        ranges = np.asarray(clips, np.float64)
-        if any(not isinstance(b, int | np.integer) or not 2 <= b <= 16 for b in bits):
-            raise QuantError(f"bits {list(bits)} must each be an integer from 2 to 16")
+        ranges = as_float64(clips, "clips")
+        try:
+            widths = [as_integer(b, "each of bits", 2, 16) for b in bits]
+        except TypeError as error:
+            raise QuantError(f"bits={bits!r} is not a run of widths; give a list of integers from 2 to 16") from error
         if ranges.ndim == 1:
             if not (good := np.isfinite(ranges) & (ranges > 0)).all():
                 raise QuantError(f"clips must be positive and finite; {ranges[~good][:3]} are not")
-            greatest = np.array([2 ** (b - 1) - 1 for b in bits])[:, None] + np.zeros(len(ranges), np.int64)
+            greatest = np.array([2 ** (b - 1) - 1 for b in widths], np.int64)[:, None] + np.zeros(len(ranges), np.int64)
             return self._indexed.even_errors(ranges / greatest, -greatest, greatest)
         if ranges.ndim != 2 or ranges.shape[1] != 2:
             raise QuantError(f"clips have shape {ranges.shape}; give (n,) clips or (n, 2) ranges")
         if not (good := ranges[:, 0] < ranges[:, 1]).all():
             raise QuantError(f"every range must have lo < hi; {ranges[~good][:3].tolist()} have not")
-        rows = [self.range_errors(IntFormat(int(b), signed=False), ranges, symmetric=False) for b in bits]
+        rows = [self.range_errors(IntFormat(b, signed=False), ranges, symmetric=False) for b in widths]
         return np.array(rows).reshape(len(rows), len(ranges))
 
     def range_errors(self, format: Format, ranges: ArrayLike, symmetric: bool = True) -> Float64Array:
@@ -155,7 +160,7 @@ class Distribution:
 
     def sums_below(self, thresholds: ArrayLike) -> Float64Array:
         """Return count, Σx and Σx² of the values below each threshold, and of all values: (thresholds + 1, 3)."""
-        return self._indexed.sums_below(np.asarray(thresholds, np.float64))
+        return self._indexed.sums_below(as_ascending(thresholds, "thresholds", empty=True))
 
     def histogram(self, bins: int = 256) -> tuple[NDArray[np.int64], Float64Array]:
         """Return exact counts in `bins` equal bins from the least to the greatest value, and their edges.
@@ -165,9 +170,9 @@ class Distribution:
         Raises:
             QuantError: if `bins` is less than 1.
         """
-        if bins < 1:
-            raise QuantError(f"bins={bins} must be 1 or more")
-        low, high = (self.lo, self.hi) if self.lo < self.hi else (self.lo - 0.5, self.hi + 0.5)
+        bins = as_integer(bins, "bins", 1, MOST_BINS)
+        half = max(0.5, abs(self.lo) * CONSTANT_WIDTH)
+        low, high = (self.lo, self.hi) if self.lo < self.hi else (self.lo - half, self.hi + half)
         edges = np.linspace(low, high, bins + 1)
 
         def count(start: int, stop: int) -> NDArray[np.int64]:
@@ -191,6 +196,4 @@ class Distribution:
             >>> runs.counts.tolist(), runs.means.round(3).tolist()
             ([3, 1], [0.1, 8.0])
         """
-        if most < 1:
-            raise QuantError(f"most={most} must be 1 or more")
-        return join(self._indexed.rows(), most)
+        return join(self._indexed.rows(), as_integer(most, "most", 1))

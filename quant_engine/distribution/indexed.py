@@ -22,6 +22,9 @@ POLISH_ROUNDS = 50  # at most
 LOOKUP_COST = 16  # of one threshold, in values read
 LARGEST_EXPONENT = 100  # of the histogram's unit, so that no scaled value overflows
 
+FAR = 1e140  # of a level, the square of which is a number yet
+STEPS = 1e-300, 1e40  # beyond which every float32 is given the outermost level, or 0, all the same
+
 NO_UNIT, NO_BINS = np.float32(1), np.int32(0)
 
 
@@ -95,6 +98,7 @@ class IndexedValues:
 
     def levels_error(self, levels: Float64Array) -> float:
         """Return the mean squared error of taking each value to the nearest of the sorted levels."""
+        levels = _near(levels)
         if not self.is_fine(levels.size):
             return float(kernels.levels_error(self.index, levels)) / self.size
         parts = over_ranges(self.size, lambda a, b: direct.levels_error(self.values, levels, a, b))
@@ -102,7 +106,7 @@ class IndexedValues:
 
     def even_errors(self, steps: Float64Array, least: NDArray[np.int64], greatest: NDArray[np.int64]) -> Float64Array:
         """Return the mean squared error of the levels step · k for arrays of configurations of one shape."""
-        shape = steps.shape
+        shape, steps = steps.shape, np.clip(steps, *STEPS)
         steps, least, greatest = steps.reshape(-1), least.reshape(-1), greatest.reshape(-1)
         levels = greatest - least + 1
         errors = np.empty(steps.size)
@@ -156,6 +160,14 @@ class IndexedValues:
         else:
             parts = over_ranges(self.size, lambda a, b: direct.even_error(self.values, step, least, greatest, a, b))
         return math.fsum(parts)
+
+
+def _near(levels: Float64Array) -> Float64Array:
+    """Return the levels without those that no float32 is nearest to, so far off that their squares may overflow."""
+    if levels[0] > -FAR and levels[-1] < FAR:
+        return levels
+    size = np.abs(levels)
+    return levels[size < max(FAR, 2.0 * float(size.min()))]
 
 
 def _moment_histogram(flat: Float32Array, peak: float) -> kernels.Index:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from quant_engine.checks import as_instance, as_number
 from quant_engine.distribution.centroids import checked_count, quantile_codebooks
 from quant_engine.distribution.distribution import Distribution
 from quant_engine.distribution.weighted import WeightedValues
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float64Array, as_float32
+from quant_engine.inputs import LARGEST_FLOAT32, Float64Array, as_ascending, as_float32
 
 LEAST_FALL = 1e-12  # of the error, relative: what sums in float64 can tell
 
@@ -51,9 +52,9 @@ def lloyd_steps(values: Any, start: ArrayLike) -> Iterator[LloydStep]:
         [[0.0, 1.0], [0.0, 4.0], [1.0, 9.0]]
     """
     source = values if isinstance(values, Distribution | WeightedValues) else Distribution(values)
-    centroids = np.array(start, np.float64)
-    if centroids.ndim != 1 or not centroids.size or not np.isfinite(centroids).all() or (np.diff(centroids) < 0).any():
-        raise QuantError(f"a start of shape {centroids.shape} is no sorted, finite, non-empty run of numbers")
+    centroids = as_ascending(start, "the start's centroids")
+    if max(-centroids[0], centroids[-1]) > LARGEST_FLOAT32:
+        raise QuantError(f"the start has centroids beyond float32's largest ({LARGEST_FLOAT32:.4g}); give nearer ones")
     return _steps(source, centroids)
 
 
@@ -101,6 +102,7 @@ def plus_plus_start(x: Any, k: int, rng: np.random.Generator) -> Float64Array:
         >>> plus_plus_start([0.0, 0.0, 5.0, 5.0], 3, np.random.default_rng(0)).tolist()
         [0.0, 5.0]
     """
+    as_instance(rng, np.random.Generator, "rng", "give numpy.random.default_rng(seed)")
     held = x if isinstance(x, WeightedValues) else WeightedValues.from_array(x)
     chances, drawn = held.counts, np.empty(0)
     distance = np.full(held.values.size, np.inf)
@@ -127,9 +129,10 @@ def linear_start(lo: float, hi: float, k: int) -> Float64Array:
         >>> linear_start(-1.0, 1.0, 3).tolist()
         [-1.0, 0.0, 1.0]
     """
-    if not -np.inf < lo <= hi < np.inf:
-        raise QuantError(f"lo={lo!r} and hi={hi!r} are no range; give finite numbers, lo ≤ hi")
-    return np.linspace(lo, hi, checked_count(k))
+    low, high = (as_number(end, name, -LARGEST_FLOAT32, LARGEST_FLOAT32) for end, name in ((lo, "lo"), (hi, "hi")))
+    if low > high:
+        raise QuantError(f"lo={low} is above hi={high}; give lo ≤ hi")
+    return np.linspace(low, high, checked_count(k))
 
 
 def quantile_start(x: Any, k: int) -> Float64Array:

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quant_engine.distribution.indexed import IndexedValues
+from quant_engine.checks import as_member, validate_boolean
+from quant_engine.distribution.indexed import STEPS, IndexedValues
 from quant_engine.distribution.scale_search import MOST_REACH, best_scale, level_errors
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float64Array
+from quant_engine.formats import FORMATS
+from quant_engine.inputs import Float64Array, as_ranges
 
 COARSE_STEPS = 64  # for each zero point, while that is being chosen
 DENSE_STEPS = 256, 1024  # for one zero point; the more the fewer values there are, as their error is the more jagged
@@ -44,9 +46,8 @@ def range_errors(indexed: IndexedValues, format: Any, ranges: ArrayLike, symmetr
     Raises:
         QuantError: for ranges of another shape, not finite, or without width.
     """
-    array = np.asarray(ranges, np.float64)
-    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
-        raise QuantError(f"ranges of shape {array.shape} must be finite, of shape (n, 2)")
+    _validate(format, symmetric)
+    array = as_ranges(ranges)
     low, high = np.minimum(array[:, 0], 0.0), np.maximum(array[:, 1], 0.0)
     if not (low < high).all():
         raise QuantError(f"every range must have a width; {array[~(low < high)][:3].tolist()} have none: give lo < hi")
@@ -56,13 +57,20 @@ def range_errors(indexed: IndexedValues, format: Any, ranges: ArrayLike, symmetr
         steps = np.maximum(-low, high) / format.qmax
         zero = np.zeros(steps.size, np.int64)
     else:
-        steps = (high - low) / (format.qmax - format.qmin)
+        span = format.qmax - format.qmin
+        steps = np.maximum(high / span - low / span, STEPS[0])
         zero = np.clip(np.rint(format.qmin - low / steps), format.qmin, format.qmax).astype(np.int64)
     return indexed.even_errors(steps, format.qmin - zero, format.qmax - zero)
 
 
+def _validate(format: Any, symmetric: Any) -> None:
+    as_member(format, FORMATS, "format")
+    validate_boolean(symmetric, "symmetric")
+
+
 def best_range(indexed: IndexedValues, lo: float, hi: float, format: Any, symmetric: bool) -> tuple[float, float]:
     """Return the range with the least mean squared error of values from `lo` to `hi`; (0, 0) where all are 0."""
+    _validate(format, symmetric)
     if lo == hi == 0.0:
         return 0.0, 0.0
     if not format.even:

@@ -10,12 +10,23 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from quant_engine.checks import as_integer, as_number
 from quant_engine.distribution.centroids import exact_levels
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.distribution.range_search import best_range, range_errors
 from quant_engine.errors import QuantError
 from quant_engine.formats import Format
-from quant_engine.inputs import LARGEST_FLOAT32, Float64Array, as_float32, refuse_non_finite
+from quant_engine.inputs import (
+    LARGEST_FLOAT32,
+    Float64Array,
+    as_ascending,
+    as_float32,
+    as_float64,
+    as_ranges,
+    refuse_non_finite,
+)
+
+MOST_BINS = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +49,7 @@ class WeightedValues:
 
     def __post_init__(self) -> None:
         """Check and freeze the arrays."""
-        values, counts = np.array(self.values, np.float64), np.array(self.counts, np.float64)
+        values, counts = as_float64(self.values, "values"), as_float64(self.counts, "counts")
         if values.ndim != 1 or values.shape != counts.shape or not values.size:
             raise QuantError(f"values of shape {values.shape} and counts of shape {counts.shape}; give two equal runs")
         if not (np.abs(values) <= LARGEST_FLOAT32).all() or (np.diff(values) < 0).any():
@@ -83,7 +94,7 @@ class WeightedValues:
             QuantError: for shapes that do not match, edges that do not ascend, negative counts, or none at all, and for
                 more zeros than the bin that holds 0 has counts.
         """
-        held, ends = np.array(counts, np.float64), np.asarray(edges, np.float64)
+        held, ends = as_float64(counts, "counts"), as_float64(edges, "edges")
         if held.ndim != 1 or ends.shape != (held.size + 1,) or not (np.diff(ends) > 0).all():
             raise QuantError(
                 f"counts of shape {held.shape} and edges of shape {ends.shape} are no histogram; "
@@ -91,7 +102,9 @@ class WeightedValues:
             )
         if not (held >= 0).all() or not held.any():
             raise QuantError(f"a histogram of {held.size} bins needs counts that are not negative, and some above 0")
-        centres, low, high = 0.5 * (ends[:-1] + ends[1:]), lo, hi
+        low, high = (end if end is None else as_number(end, name) for end, name in ((lo, "lo"), (hi, "hi")))
+        zeros = as_number(zeros, "zeros", low=0.0)
+        centres = 0.5 * ends[:-1] + 0.5 * ends[1:]
         full = np.flatnonzero(held)
         apart = []  # values known exactly, and their counts
         if zeros > 0.0:
@@ -99,7 +112,7 @@ class WeightedValues:
             if row < 0 or not ends[row] <= 0.0 <= ends[row + 1] or zeros > held[row]:
                 raise QuantError(f"zeros={zeros:g} are more than the bin that holds 0 counts; count them there too")
             held[row] -= zeros
-            apart.append((0.0, float(zeros)))
+            apart.append((0.0, zeros))
         for place, extreme in ((full[0], low), (full[-1], high)):
             if extreme is not None and held[place] > 0.0:
                 share = min(1.0, 0.5 * held[place])
@@ -158,7 +171,7 @@ class WeightedValues:
 
     def percentile(self, p: float) -> float:
         """Return the p-th percentile, interpolated linearly: numpy's, if every value stood as often as it occurs."""
-        position = max(self.total - 1.0, 0.0) * p / 100.0
+        position = max(self.total - 1.0, 0.0) * as_number(p, "p", 0.0, 100.0) / 100.0
         below = math.floor(position)
         sums = self.prefix[1:, 0]
         first, second = (
@@ -169,8 +182,7 @@ class WeightedValues:
 
     def share_outside(self, ranges: ArrayLike) -> Float64Array:
         """Return the share of the values outside each of the ranges (n, 2)."""
-        array = np.asarray(ranges, np.float64)
-        sums = self.prefix[:, 0]
+        array, sums = as_ranges(ranges, infinite=True), self.prefix[:, 0]
         below = sums[np.searchsorted(self.values, array[:, 0])]
         above = sums[-1] - sums[np.searchsorted(self.values, array[:, 1], side="right")]
         return np.asarray((below + above) / self.total)
@@ -180,7 +192,10 @@ class WeightedValues:
 
         What came from a histogram is spread evenly over its bins, so that bins of another width hold no steps.
         """
-        edges = np.linspace(low, high, bins + 1)
+        low, high = as_number(low, "low"), as_number(high, "high")
+        if not low < high:
+            raise QuantError(f"low={low} is not below high={high}; give bins a width")
+        edges = np.linspace(low, high, as_integer(bins, "bins", 1, MOST_BINS) + 1)
         values, counts = (self.values, self.counts) if self.source is None else self.source[2:]
         found = np.histogram(np.clip(values, low, high), edges, weights=counts)[0].astype(np.float64)
         if self.source is None:
@@ -216,7 +231,7 @@ class WeightedValues:
 
     def sums_below(self, thresholds: ArrayLike) -> Float64Array:
         """Return the counts, Σx and Σx² of the values below each threshold, and of all: (thresholds + 1, 3)."""
-        return self._indexed.sums_below(np.asarray(thresholds, np.float64))
+        return self._indexed.sums_below(as_ascending(thresholds, "thresholds", empty=True))
 
     @cached_property
     def _indexed(self) -> IndexedValues:

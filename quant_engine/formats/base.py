@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, Float64Array, as_integers
+from quant_engine.inputs import Float32Array, Float64Array, as_float64, as_integers
 
 MOST_LISTED_BITS = 16  # beyond, a list of all values serves nobody
 
@@ -140,6 +140,18 @@ def refuse_long_list(format: Any, bits: int) -> None:
         )
 
 
+def as_values(u: ArrayLike, what: object) -> Float64Array:
+    """Return what is to be encoded as float64.
+
+    Raises:
+        QuantError: for what are no real numbers, and NaN, which has no code.
+    """
+    array = as_float64(u, "u")
+    if np.isnan(array).any():
+        raise QuantError(f"{int(np.isnan(array).sum())} of {array.size} values are NaN, which has no code in {what}")
+    return array
+
+
 def checked_codes(codes: ArrayLike, least: int, greatest: int, what: object) -> NDArray[Any]:
     """Return codes as an array.
 
@@ -149,14 +161,3 @@ def checked_codes(codes: ArrayLike, least: int, greatest: int, what: object) -> 
     return as_integers(
         codes, f"not all codes are codes of {what!s:.80}", least, greatest, "give integers that encode() gave"
     )
-
-
-def checked_width(owner: str, name: str, value: Any, least: int, greatest: int) -> int:
-    """Return a number of bits as a plain integer.
-
-    Raises:
-        QuantError: for what is no integer from `least` to `greatest`.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= greatest:
-        raise QuantError(f"{name}={value!r} of {owner} is out of range; give an integer from {least} to {greatest}")
-    return int(value)

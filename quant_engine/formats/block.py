@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import CommonFormat
-from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.formats.base import CommonFormat, as_values
+from quant_engine.inputs import Float32Array, Float64Array, as_float64
 from quant_engine.records import Record
 
 PARAMETER_BITS = 16  # of d and of m, float16 each
@@ -118,7 +118,9 @@ class BlockFormat(CommonFormat, Record):
 
     def encode(self, u: ArrayLike) -> NDArray[Any]:
         """Return saturate(round(u + offset)), in float32; a half goes up, or away from zero in Q8_0."""
-        inside = np.clip(np.asarray(u, np.float32), self.qmin - self.offset, self.qmax - self.offset)
+        with np.errstate(over="ignore"):
+            given = as_values(u, self).astype(np.float32)
+        inside = np.clip(given, self.qmin - self.offset, self.qmax - self.offset)
         if self.signed:
             size = np.abs(inside)
             whole = np.copysign(np.floor(size) + (size % 1 >= 0.5), inside)
@@ -174,7 +176,7 @@ class BlockFormat(CommonFormat, Record):
     def _halves(self, name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """Return one number a block as the two bytes of a little-endian float16."""
         with np.errstate(over="ignore"):
-            halves = np.asarray(values).astype("<f2")
+            halves = as_float64(values, name).astype("<f2")
         if halves.shape != shape:
             raise QuantError(f"{name} has shape {halves.shape}; give one number for each of the blocks {shape}")
         if not np.isfinite(halves).all():

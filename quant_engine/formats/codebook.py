@@ -8,9 +8,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quant_engine.checks import as_integer
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import MOST_LISTED_BITS, CommonFormat, checked_width
-from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.formats.base import MOST_LISTED_BITS, CommonFormat, as_values
+from quant_engine.inputs import Float32Array, Float64Array, as_float64
 from quant_engine.records import Record
 
 MOST_POWER_BITS = 8  # 127 powers of two, down to 2^−126: more would leave float32
@@ -37,12 +38,8 @@ class Codebook(CommonFormat, Record):
 
     def __post_init__(self) -> None:
         """Check and freeze the values."""
-        try:
-            given = np.asarray(self.entries, np.float64)
-        except (TypeError, ValueError) as error:
-            raise QuantError(f"entries={self.entries!r} are no numbers; give ascending ones") from error
         with np.errstate(over="ignore"):
-            held = given.astype(np.float32) + np.float32(0)
+            held = as_float64(self.entries, "entries").astype(np.float32) + np.float32(0)
         if held.ndim != 1 or not 2 <= held.size <= 1 << MOST_LISTED_BITS:
             raise QuantError(f"a codebook of shape {held.shape}; give from 2 to 65,536 values in one run")
         if not np.isfinite(held).all() or not (held[1:] > held[:-1]).all():
@@ -66,7 +63,7 @@ class Codebook(CommonFormat, Record):
     def encode(self, u: ArrayLike) -> NDArray[Any]:
         """Return the number of the nearest value to each `u`, the lower of two."""
         values = self.values()
-        places = np.searchsorted(0.5 * (values[1:] + values[:-1]), np.asarray(u, np.float64))
+        places = np.searchsorted(0.5 * (values[1:] + values[:-1]), as_values(u, "the codebook"))
         return np.asarray(places).astype(self.dtype)
 
     def decode(self, codes: ArrayLike) -> Float32Array:
@@ -93,7 +90,7 @@ def power_of_two(bits: int) -> Codebook:
         >>> power_of_two(3).entries
         (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0)
     """
-    width = checked_width("power_of_two", "bits", bits, 2, MOST_POWER_BITS)
+    width = as_integer(bits, "bits", 2, MOST_POWER_BITS)
     powers = np.ldexp(1.0, -np.arange(2 ** (width - 1) - 1))
     return Codebook((*(-powers).tolist(), 0.0, *powers[::-1].tolist()))
 

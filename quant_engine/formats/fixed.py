@@ -8,8 +8,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quant_engine.checks import as_integer, validate_boolean
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import CommonFormat, checked_width, refuse_long_list
+from quant_engine.formats.base import CommonFormat, as_values, refuse_long_list
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.records import Record
 
@@ -41,9 +42,8 @@ class FixedPointFormat(CommonFormat, Record):
     def __post_init__(self) -> None:
         """Check the fields."""
         for name in ("integer_bits", "fraction_bits"):
-            object.__setattr__(self, name, checked_width("FixedPointFormat", name, getattr(self, name), 0, MOST_BITS))
-        if not isinstance(self.signed, bool):
-            raise QuantError(f"signed={self.signed!r} is no truth value; give True or False")
+            object.__setattr__(self, name, as_integer(getattr(self, name), name, 0, MOST_BITS))
+        validate_boolean(self.signed, "signed")
         if not 1 + self.signed <= self.bits <= MOST_BITS:
             raise QuantError(f"{self} has {self.bits} bits; give one bit or more beside the sign, up to {MOST_BITS}")
 
@@ -109,7 +109,8 @@ class FixedPointFormat(CommonFormat, Record):
 
     def encode(self, u: ArrayLike) -> NDArray[Any]:
         """Return saturate(rint(u · 2^n)), half to even."""
-        steps = np.rint(np.asarray(u, np.float64) / self.step)
+        with np.errstate(over="ignore"):
+            steps = np.rint(as_values(u, self) / self.step)
         codes: NDArray[Any] = np.clip(steps, self.qmin, self.qmax).astype(self.dtype)
         return codes
 

@@ -9,9 +9,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quant_engine.checks import as_integer, validate_boolean
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import CommonFormat, checked_codes, checked_width, refuse_long_list
-from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.formats.base import CommonFormat, checked_codes, refuse_long_list
+from quant_engine.inputs import Float32Array, Float64Array, as_float64
 from quant_engine.records import Record
 
 MOST_SCALED_BITS = 8
@@ -57,15 +58,13 @@ class FloatFormat(CommonFormat, Record):
     def __post_init__(self) -> None:
         """Check the fields."""
         for name, least, most in (("exponent_bits", 1, 8), ("mantissa_bits", 0, 23)):
-            width = checked_width("FloatFormat", name, getattr(self, name), least, most)
-            object.__setattr__(self, name, width)
+            object.__setattr__(self, name, as_integer(getattr(self, name), name, least, most))
         bias = 2 ** (self.exponent_bits - 1) - 1 if self.bias is None else self.bias
-        object.__setattr__(self, "bias", checked_width("FloatFormat", "bias", bias, -255, 255))
-        if self.specials not in SPECIALS:
+        object.__setattr__(self, "bias", as_integer(bias, "bias", -255, 255))
+        if not isinstance(self.specials, str) or self.specials not in SPECIALS:
             raise QuantError(f"specials={self.specials!r} is unknown; choose one of {', '.join(SPECIALS)}")
         for name in ("signed", "saturate"):
-            if not isinstance(getattr(self, name), bool):
-                raise QuantError(f"{name}={getattr(self, name)!r} is no truth value; give True or False")
+            validate_boolean(getattr(self, name), name)
         if self.specials == "fnuz" and not self.signed:
             raise QuantError("specials='fnuz' takes the code of -0, which a format that is not signed does not have")
         if self._greatest_code < 1:
@@ -145,7 +144,7 @@ class FloatFormat(CommonFormat, Record):
         Raises:
             QuantError: for NaN, and numbers without a sign of their own, where the format has no NaN.
         """
-        wide = np.asarray(u, np.float64)
+        wide = as_float64(u, "u")
         size = np.abs(wide)
         finite = np.where(np.isfinite(size), size, 0.0)
         exponent = np.where(finite > 0.0, np.frexp(finite)[1] - 1, self.least_exponent)
@@ -252,13 +251,20 @@ class FloatFormat(CommonFormat, Record):
         return np.asarray(np.ldexp(whole.astype(np.float64), power.astype(np.int32)))
 
 
-FP32 = FloatFormat(8, 23)
-TF32 = FloatFormat(8, 10)
-FP16 = FloatFormat(5, 10)
-BF16 = FloatFormat(8, 7)
-E5M2 = FloatFormat(5, 2)
-E4M3 = FloatFormat(4, 3, specials="nan", saturate=True)
-E3M2 = FloatFormat(3, 2, specials="none")
-E2M3 = FloatFormat(2, 3, specials="none")
-E2M1 = FloatFormat(2, 1, specials="none")
-E8M0 = FloatFormat(8, 0, specials="nan", signed=False)
+# IEEE 754: what rounds beyond the greatest value becomes infinity.
+FP32 = FloatFormat(exponent_bits=8, mantissa_bits=23)
+TF32 = FloatFormat(exponent_bits=8, mantissa_bits=10)
+FP16 = FloatFormat(exponent_bits=5, mantissa_bits=10)
+BF16 = FloatFormat(exponent_bits=8, mantissa_bits=7)
+
+# OFP8 (OCP, 2023) leaves overflow to the conversion. E5M2 keeps IEEE 754's infinities and overflows to them, as FP16
+# does. E4M3 gave their codes to values (its greatest is 448 instead of 240), so that it could only overflow to NaN: it
+# saturates, as ONNX's Cast does by default.
+E5M2 = FloatFormat(exponent_bits=5, mantissa_bits=2)
+E4M3 = FloatFormat(exponent_bits=4, mantissa_bits=3, specials="nan", saturate=True)
+
+# OCP Microscaling 1.0: every code is a value, so there is nothing to overflow to and all saturate.
+E3M2 = FloatFormat(exponent_bits=3, mantissa_bits=2, specials="none")
+E2M3 = FloatFormat(exponent_bits=2, mantissa_bits=3, specials="none")
+E2M1 = FloatFormat(exponent_bits=2, mantissa_bits=1, specials="none")
+E8M0 = FloatFormat(exponent_bits=8, mantissa_bits=0, specials="nan", signed=False)  # scales: powers of two, and NaN

@@ -8,8 +8,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quant_engine.checks import as_integer, validate_boolean
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import CommonFormat
+from quant_engine.formats.base import CommonFormat, as_values
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.records import Record
 
@@ -41,18 +42,9 @@ class IntFormat(CommonFormat, Record):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        fewest = 2 if self.signed else 1
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int | np.integer):
-            raise QuantError(f"bits={self.bits!r} is no integer; give a width from {fewest} to {MOST_BITS}")
-        object.__setattr__(self, "bits", int(self.bits))
         for name in ("signed", "narrow"):
-            if not isinstance(getattr(self, name), bool):
-                raise QuantError(f"{name}={getattr(self, name)!r} is no truth value; give True or False")
-        if not fewest <= self.bits <= MOST_BITS:
-            kind = "signed" if self.signed else "unsigned"
-            raise QuantError(
-                f"bits={self.bits} is out of range: {kind} integer formats have {fewest} to {MOST_BITS} bits"
-            )
+            validate_boolean(getattr(self, name), name)
+        object.__setattr__(self, "bits", as_integer(self.bits, "bits", 2 if self.signed else 1, MOST_BITS))
         if self.narrow and not self.signed:
             raise QuantError(
                 "narrow=True with signed=False: the restricted range leaves out the code -2^(bits-1), which unsigned "
@@ -110,7 +102,7 @@ class IntFormat(CommonFormat, Record):
 
     def encode(self, u: ArrayLike) -> NDArray[Any]:
         """Return saturate(rint(u)), half to even, as integers of `dtype`."""
-        codes: NDArray[Any] = np.clip(np.rint(np.asarray(u)), self.qmin, self.qmax).astype(self.dtype)
+        codes: NDArray[Any] = np.clip(np.rint(as_values(u, self)), self.qmin, self.qmax).astype(self.dtype)
         return codes
 
     def decode(self, codes: ArrayLike) -> Float32Array:

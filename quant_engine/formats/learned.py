@@ -6,9 +6,9 @@ import abc
 from dataclasses import dataclass
 from typing import NoReturn, final
 
-import numpy as np
 from numpy.typing import ArrayLike
 
+from quant_engine.checks import as_integer
 from quant_engine.errors import QuantError
 from quant_engine.formats.base import MOST_LISTED_BITS, CommonFormat
 from quant_engine.records import Record
@@ -74,10 +74,7 @@ class ScalarCodebook(LearnedFormat):
 
     def __post_init__(self) -> None:
         """Check the number of levels."""
-        count, most = self.levels, 1 << MOST_LISTED_BITS
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 2 <= count <= most:
-            raise QuantError(f"levels={count!r} of {type(self).__name__}; give an integer from 2 to {most:,}")
-        object.__setattr__(self, "levels", int(count))
+        object.__setattr__(self, "levels", as_integer(self.levels, "levels", 2, 1 << MOST_LISTED_BITS))
 
     @property
     def bits(self) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal, NoReturn, final
 
-import numpy as np
-
+from quant_engine.checks import as_integer
 from quant_engine.errors import QuantError
 from quant_engine.formats.base import MOST_LISTED_BITS
 from quant_engine.formats.learned import LearnedFormat
@@ -65,14 +64,11 @@ class VectorFormat(LearnedFormat):
     def _check(self) -> None:
         """Check the fields, and make numpy integers plain ones, which JSON and keys can hold."""
         for name in [entry.name for entry in fields(self) if entry.name in MOST]:  # type: ignore[arg-type]
-            value, least, most = getattr(self, name), 2 if name == "codewords" else 1, MOST[name]
-            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if not whole or not least <= value <= most:
-                raise QuantError(f"{name}={value!r} of {type(self).__name__}; give an integer from {least} to {most:,}")
-            object.__setattr__(self, name, int(value))
+            low = 2 if name == "codewords" else 1
+            object.__setattr__(self, name, as_integer(getattr(self, name), name, low, MOST[name]))
         if self.dim % self.parts:
             raise QuantError(f"parts={self.parts} does not divide dim={self.dim}; give a number of parts that does")
-        if self.remainder not in ("refuse", "pad"):
+        if not isinstance(self.remainder, str) or self.remainder not in ("refuse", "pad"):
             raise QuantError(f'remainder={self.remainder!r} is unknown; choose "refuse" or "pad"')
 
 

@@ -11,7 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_integer
 from quant_engine.errors import QuantError
+
+
+def validate_shape(shape: Any) -> None:
+    """Check that a shape is one.
+
+    Raises:
+        QuantError: for what is no tuple of integers of 0 or more.
+    """
+    if not isinstance(shape, tuple):
+        raise QuantError(f"shape={shape!r} is not a tuple; give x.shape")
+    for size in shape:
+        as_integer(size, f"a size of shape {shape}", 0)
 
 
 @dataclass(frozen=True)
@@ -26,6 +39,10 @@ class BlockGrid:
     block: tuple[int, ...]
     apart: bool = False
     padded: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the shape."""
+        validate_shape(self.shape)
 
     @cached_property
     def grid(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, final
 
 from quant_engine.checks import as_integer, as_member
 from quant_engine.errors import QuantError
-from quant_engine.granularity.grid import BlockGrid
+from quant_engine.granularity.grid import BlockGrid, validate_shape
 from quant_engine.records import Record
 
 Remainder = Literal["refuse", "short", "pad"]
@@ -26,6 +26,7 @@ class Granularity(Protocol):
 
 
 def _resolve_axis(axis: int, shape: tuple[int, ...]) -> int:
+    validate_shape(shape)
     if not -len(shape) <= axis < len(shape):
         there = f"choose one from {-len(shape)} to {len(shape) - 1}, or use PerTensor()" if shape else "use PerTensor()"
         raise QuantError(f"axis {axis} does not exist in shape {shape}; {there}")

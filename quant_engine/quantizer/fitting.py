@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from quant_engine.checks import as_instance
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, as_float32
 from quant_engine.quantizer.results import QuantizedTensor, Quantizer
 from quant_engine.quantizer.rounding import refuse_no_generator
 from quant_engine.quantizer.spec import QuantizerSpec
+
+SPEC_REMEDY = "give QuantizerSpec(format, …), for example QuantizerSpec(IntFormat(4))"
 
 
 def fit(x: Any, spec: QuantizerSpec, rng: np.random.Generator | None = None, importance: Any = None) -> Quantizer:
@@ -31,6 +34,7 @@ def fit(x: Any, spec: QuantizerSpec, rng: np.random.Generator | None = None, imp
         ([[0.20000000298023224]], [[0]])
     """
     refuse_no_generator(rng)
+    as_instance(spec, QuantizerSpec, "spec", SPEC_REMEDY)
     array = as_float32(x)
     weights = None if importance is None else _importance(importance, array.shape)
     found = spec.coding.fit(array, spec, np.random.default_rng(0) if rng is None else rng, weights)
@@ -62,7 +66,7 @@ def quantize(x: Any, spec: QuantizerSpec, rng: np.random.Generator | None = None
 
 def dequantize(q: QuantizedTensor) -> Float32Array:
     """Return x̂ = scale · (code − zero_point)."""
-    return q.dequantize()
+    return as_instance(q, QuantizedTensor, "q", "give what quantize(x, spec) returns").dequantize()
 
 
 def fake_quantize(x: Any, spec: QuantizerSpec, rng: np.random.Generator | None = None) -> Float32Array:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from quant_engine.checks import as_instance, as_integer, as_number
 from quant_engine.clipping import Blocks, FixedRange
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float64Array, as_float32, refuse_non_finite
@@ -34,6 +35,7 @@ def block_ranges(x: Any, spec: QuantizerSpec) -> Float64Array:
         array([[-1. ,  3. ],
                [ 0. ,  0.5]])
     """
+    as_instance(spec, QuantizerSpec, "spec", "give QuantizerSpec(format, …)")
     array, form = as_float32(x), spec.format
     if not isinstance(spec.coding, BlockwiseCoding) or not form.scaled:
         raise QuantError(f"{form} has no clipping ranges; use a format with a scale, such as IntFormat")
@@ -70,11 +72,18 @@ def edit_ranges(x: Any, spec: QuantizerSpec, edits: Mapping[int, tuple[float, fl
         >>> fit(x, edit_ranges(x, QuantizerSpec(IntFormat(4), PerChannel(0)), {1: (-0.7, 0.7)})).scale.round(4).tolist()
         [[0.10000000149011612], [0.10000000149011612]]
     """
+    if not isinstance(edits, Mapping):
+        raise QuantError(f"edits={edits!r} is not a mapping; give {{block number: (lo, hi)}}")
+    as_instance(spec, QuantizerSpec, "spec", "give QuantizerSpec(format, …)")
     if not edits:
         return spec
     ranges = block_ranges(x, spec)
     for block, ends in edits.items():
-        if not 0 <= block < len(ranges):
-            raise QuantError(f"block {block} does not exist: there are blocks 0 to {len(ranges) - 1}")
-        ranges[block] = FixedRange(*ends).lo, FixedRange(*ends).hi
+        place = as_integer(block, "the number of a block")
+        if not 0 <= place < len(ranges):
+            raise QuantError(f"block {place} does not exist: there are blocks 0 to {len(ranges) - 1}")
+        if not isinstance(ends, tuple | list) or len(ends) != 2:
+            raise QuantError(f"the range of block {place} is {ends!r}; give (lo, hi)")
+        lo, hi = (as_number(end, name) for end, name in zip(ends, ("lo", "hi"), strict=True))
+        ranges[place] = FixedRange(lo, hi).lo, hi
     return replace(spec, clipping=FixedRange(tuple(ranges[:, 0].tolist()), tuple(ranges[:, 1].tolist())))

@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.checks import as_instance
+from quant_engine.checks import as_instance, as_integer
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, as_float32, as_integers, first_index
 from quant_engine.quantizer.codings import grid_of
@@ -18,6 +18,7 @@ from quant_engine.quantizer.spec import QuantizerSpec
 from quant_engine.quantizer.storage import Storage
 
 INT32 = -(1 << 31), (1 << 31) - 1
+OUT_REMEDY = "give a writeable, contiguous float32 array"
 
 
 @final
@@ -163,7 +164,7 @@ class Quantizer:
         """
         refuse_no_generator(rng)
         array = as_float32(x)
-        written = np.empty(array.shape, np.float32) if out is None else out
+        written = np.empty(array.shape, np.float32) if out is None else as_instance(out, np.ndarray, "out", OUT_REMEDY)
         if (
             written.shape != array.shape
             or written.dtype != np.float32
@@ -212,8 +213,9 @@ class Quantizer:
             if isinstance(block, tuple):
                 self.scale[block].item()
                 return block
-            return tuple(int(i) for i in np.unravel_index(block, self.scale.shape)) if self.scale.shape else ()
-        except (IndexError, ValueError) as error:
+            place = as_integer(block, "block")
+            return tuple(int(i) for i in np.unravel_index(place, self.scale.shape)) if self.scale.shape else ()
+        except (IndexError, TypeError, ValueError) as error:
             raise QuantError(f"block {block} does not exist in a grid of shape {self.scale.shape}") from error
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_instance
 from quant_engine.errors import QuantError
 from quant_engine.granularity import BlockGrid
 from quant_engine.inputs import Float32Array
@@ -66,8 +67,8 @@ def refuse_no_generator(rng: object) -> None:
     Raises:
         QuantError: for what is neither None nor a generator.
     """
-    if rng is not None and not isinstance(rng, np.random.Generator):
-        raise QuantError(f"rng={rng!r} is no numpy.random.Generator; give numpy.random.default_rng(seed)")
+    if rng is not None:
+        as_instance(rng, np.random.Generator, "rng", "give numpy.random.default_rng(seed)")
 
 
 def least_reaching(function: Callable[..., Any], reached: Float32Array, scale: np.float32) -> Float32Array:

@@ -10,6 +10,7 @@ from quant_engine.clipping import CLIPPINGS, Clipping, MinMax
 from quant_engine.errors import QuantError
 from quant_engine.formats import FORMATS, FloatFormat
 from quant_engine.granularity import GRANULARITIES, Granularity, PerTensor
+from quant_engine.granularity.grid import validate_shape
 from quant_engine.quantizer.codings import Coding, coding_of
 from quant_engine.quantizer.rounding import ROUNDINGS
 from quant_engine.quantizer.storage import Storage
@@ -82,6 +83,7 @@ class QuantizerSpec(Record):
             >>> QuantizerSpec(IntFormat(4), PerGroup(128), symmetric=False).storage((64, 256)).bits_per_value
             4.28125
         """
+        validate_shape(shape)
         return self.coding.storage(self, shape)
 
     @property

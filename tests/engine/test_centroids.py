@@ -226,10 +226,10 @@ def test_quantile_levels_are_the_means_of_equally_filled_parts(parts, k):
 @pytest.mark.parametrize("k", [0, -1, 65_537, 2.0, True, "4"])
 def test_a_number_of_levels_that_is_none_is_refused(k):
     for find in (qe.Distribution([1.0]).lloyd_max, WeightedValues([1.0], [1]).lloyd_max):
-        with pytest.raises(qe.QuantError, match=r"k=.* levels; give an integer from 1 to 65,536"):
+        with pytest.raises(qe.QuantError, match=r"k=.* must be an integer from 1 to 65,536"):
             find(k)
     for find in (optimal_codebooks, quantile_codebooks):
-        with pytest.raises(qe.QuantError, match="give an integer from 1"):
+        with pytest.raises(qe.QuantError, match="must be an integer from 1"):
             find([1.0], np.array([0, 1]), k)
 
 

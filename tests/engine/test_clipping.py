@@ -48,7 +48,7 @@ def test_the_hundredth_percentile_is_minmax(x, spec):
 
 @pytest.mark.parametrize("p", [50, 49.9, 0, 100.1, -1])
 def test_a_percentile_out_of_range_is_refused(p):
-    with pytest.raises(qe.QuantError, match=f"p={float(p)} is out of range.* above 50 and up to 100"):
+    with pytest.raises(qe.QuantError, match=f"p={p} must be a finite number above 50 and of 100 or less"):
         qe.Percentile(p)
 
 

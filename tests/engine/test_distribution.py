@@ -202,7 +202,7 @@ def test_levels_that_are_no_sorted_run_are_refused_with_their_shape(levels):
 
 @pytest.mark.parametrize("bits", [[1], [17], [4, 0], [4.5], ["4"]])
 def test_bits_that_no_format_has_are_refused(bits):
-    with pytest.raises(qe.QuantError, match=r"bits \[.*2 to 16"):
+    with pytest.raises(qe.QuantError, match=r"each of bits=.*2 to 16"):
         qe.Distribution([1.0]).error_surface(bits, [1.0])
 
 
@@ -222,5 +222,33 @@ def test_ranges_that_are_none_are_refused(ranges):
 
 @pytest.mark.parametrize("bins", [0, -3])
 def test_fewer_bins_than_one_are_refused(bins):
-    with pytest.raises(qe.QuantError, match=f"bins={bins} must be 1 or more"):
+    with pytest.raises(qe.QuantError, match=f"bins={bins} must be an integer from 1"):
         qe.Distribution([1.0]).histogram(bins)
+
+
+def test_levels_far_beyond_the_values_change_nothing():
+    d = qe.Distribution([-1.0, 0.5, 2.0])
+    assert d.error([-1.0, 0.0, 1e155]) == pytest.approx(4.25 / 3)
+    assert d.error([-1e308, -1.0, 0.0, 1e308]) == pytest.approx(4.25 / 3)
+    assert d.error([-1e308, 0.25, 5e-324 + 1]) == pytest.approx((1.25**2 + 0.25**2 + 1) / 3)
+    assert d.error([1e100]) == pytest.approx(1e200)
+    for levels in ([1e155], [-1e308, 1e308], [np.nan], [np.inf], [1.0, 0.0], [], None, "x", [True], [1j], [10**400]):
+        with pytest.raises(qe.QuantError, match=r"beyond float64|give"):
+            d.error(levels)
+
+
+@pytest.mark.filterwarnings("error")
+def test_clips_and_ranges_of_any_size_have_the_error_they_have():
+    x = np.random.default_rng(3).standard_normal(3000).astype(np.float32)
+    d, power = qe.Distribution(x), float(np.mean(np.square(x, dtype=np.float64)))
+    for far in (5e-324, 1e-320, 1e-100, 1e100, 1e308):
+        np.testing.assert_allclose(d.error_surface([2, 8, 16], [far]), power, rtol=1e-9)
+        wide = [[-far, far], [0.0, far], [-far, 0.0]]
+        np.testing.assert_allclose(d.error_surface([4, 16], wide), power, rtol=1e-9)
+        for form in (qe.IntFormat(4), qe.NF4, qe.E4M3):
+            np.testing.assert_allclose(d.range_errors(form, [[-far, far]]), power, rtol=1e-9)
+    for value in (3e38, -3e38, 1e20, 1e-45):
+        counts, edges = qe.Distribution(np.full(7, value, np.float32)).histogram(16)
+        assert counts.sum() == 7
+        assert (np.diff(edges) > 0).all()
+        assert edges[0] <= np.float32(value) <= edges[-1]

@@ -65,7 +65,7 @@ def test_unsigned_widths_outside_1_to_16_are_refused(bits):
 
 @pytest.mark.parametrize("bits", [4.0, "4", None, True])
 def test_a_width_that_is_no_integer_is_refused(bits):
-    with pytest.raises(QuantError, match="give a width from 2 to 16"):
+    with pytest.raises(QuantError, match="must be an integer from 2 to 16"):
         IntFormat(bits)
 
 

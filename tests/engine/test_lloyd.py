@@ -104,7 +104,7 @@ def test_a_tensor_its_distribution_and_its_weighted_values_take_the_same_steps(k
 
 @pytest.mark.parametrize("start", [[], [1.0, 0.0], [[0.0]], [np.nan], [0.0, np.inf], 1.0])
 def test_a_start_that_is_no_sorted_run_is_refused(start):
-    with pytest.raises(qe.QuantError, match="no sorted, finite"):
+    with pytest.raises(qe.QuantError, match="not a sorted, finite"):
         lloyd_steps(X, start)
 
 
@@ -141,7 +141,7 @@ def test_linear_and_quantile_starts():
 
 @pytest.mark.parametrize(("lo", "hi"), [(1.0, 0.0), (np.nan, 1.0), (0.0, np.inf)])
 def test_ends_that_are_no_range_are_refused(lo, hi):
-    with pytest.raises(qe.QuantError, match="no range"):
+    with pytest.raises(qe.QuantError, match=r"give lo ≤ hi|finite number from"):
         linear_start(lo, hi, 4)
 
 
@@ -150,5 +150,5 @@ def test_starts_refuse_an_empty_tensor_and_a_count_that_is_none():
     for start in (lambda x, k: plus_plus_start(x, k, np.random.default_rng(0)), quantile_start):
         with pytest.raises(qe.QuantError, match="at least one"):
             start(empty, 4)
-        with pytest.raises(qe.QuantError, match="k=0 levels"):
+        with pytest.raises(qe.QuantError, match="k=0 must be"):
             start([1.0], 0)

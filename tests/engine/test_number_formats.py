@@ -200,7 +200,7 @@ def test_a_codebook_takes_a_tie_down_and_saturates():
         (lambda: qe.Codebook((1.0,)), r"shape \(1,\)"),
         (lambda: qe.Codebook((1.0, 1.0 + 1e-12)), "distinct"),
         (lambda: qe.Codebook((0.0, np.nan)), "finite"),
-        (lambda: qe.Codebook(("a", "b")), "no numbers"),
+        (lambda: qe.Codebook(("a", "b")), "are not numbers"),
         (lambda: qe.power_of_two(9), "bits=9"),
         (lambda: qe.FP32.values(), "32 bits"),
         (lambda: qe.FixedPointFormat(8, 12).values(), "21 bits"),

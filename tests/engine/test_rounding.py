@@ -136,7 +136,7 @@ def test_chance_has_no_thresholds():
 @every_mode
 def test_what_is_no_generator_is_refused(rng, mode):
     for verb in (ruler(mode).encode, ruler(mode).fake_quantize, ruler(mode).measure):
-        with pytest.raises(qe.QuantError, match=r"no numpy.random.Generator; give numpy.random.default_rng"):
+        with pytest.raises(qe.QuantError, match=r"not a Generator; give numpy.random.default_rng"):
             verb(np.float32([0.1]), rng=rng)
 
 
