@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, final
 
-from quant_engine.checks import as_member, validate_boolean
+from quant_engine.checks import as_instance, as_member, validate_boolean
 from quant_engine.clipping import CLIPPINGS, Clipping, MinMax
 from quant_engine.errors import QuantError
 from quant_engine.formats import FORMATS, FloatFormat
@@ -57,6 +57,7 @@ class QuantizerSpec(Record):
         for name, table in (("format", FORMATS), ("granularity", GRANULARITIES), ("clipping", CLIPPINGS)):
             as_member(getattr(self, name), table, name)
         if self.scale_format is not None:
+            as_instance(self.scale_format, FloatFormat, "scale_format", "give E8M0, E4M3, FP16 or None")
             as_member(self.scale_format, {"FloatFormat": FloatFormat}, "scale_format")
         if not isinstance(self.rounding, str) or self.rounding not in ROUNDINGS:
             raise QuantError(f"rounding={self.rounding!r} is none of {', '.join(ROUNDINGS)}")

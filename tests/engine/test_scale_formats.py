@@ -141,7 +141,7 @@ def test_dynamic_activations_have_a_tensor_scale_an_image():
     ("change", "reason"),
     [
         ({"scale_format": "E8M0"}, "give E8M0"),
-        ({"scale_format": qe.IntFormat(8)}, "no FloatFormat"),
+        ({"scale_format": qe.IntFormat(8)}, "not a FloatFormat"),
         ({"scale_format": qe.E8M0, "symmetric": False}, "use symmetric=True"),
         ({"scale_format": qe.E4M3, "format": qe.FP16}, "use scale_format=None"),
     ],
