@@ -228,7 +228,8 @@ class Network:
     def predict(self, plan: QuantizationPlan | None = None, data: Split = "test") -> NDArray[np.int64]:
         """Return the predicted labels, shape (n,); layers before the first planned one are not run again.
 
-        Activations that are rounded at random draw the same numbers, from seed 0, in every batch of 500 images.
+        Activations that are rounded at random draw the same numbers, from seed 0, in every batch of images
+        (`quant_engine.network.evaluation.BATCH` of them).
 
         Raises:
             QuantError: as `freeze`.

@@ -123,6 +123,13 @@ def test_a_multiplier_is_within_half_of_its_last_bit(number):
     assert abs(Fraction(multiplier) * Fraction(2) ** (shift - 31) / Fraction(number) - 1) <= Fraction(1, 2**31)
 
 
+def test_what_no_multiplier_stands_for_is_refused():
+    for wrong in (np.inf, np.nan, -0.5, -1e-300, 2.0**31, 10**400, "1", None, True, 1j):
+        with pytest.raises(QuantError, match="number="):
+            fixed_point(wrong)
+    assert fixed_point(2.0**31 - 1) == (2**31 - 1, 31)
+
+
 def test_a_vanishing_multiplier_is_zero_and_rounding_up_may_need_another_bit():
     assert fixed_point(0.0) == fixed_point(2.0**-40) == (0, 0)
     assert fixed_point(1 - 2.0**-40) == (2**30, 1)
@@ -613,18 +620,103 @@ def test_other_accumulators_are_refused(bits, overflow):
         program("fashion-cnn").accumulating(bits, overflow)
 
 
-def test_a_bias_that_lets_a_sum_overflow_is_refused_when_compiling():
+# --- channels without weights, or nearly ------------------------------------------------------------------------------
+
+
+def with_dead_channels(name, first, then, unit, weight=0.0, bias=0.45, channels=4):
+    """Return a network some of whose channels have a bias but hardly a weight; `unit` scales a layer and is undone."""
+    subject = network(name)
+    w, b = subject.weight(first).copy(), subject.bias(first).copy()
+    w[:channels] *= np.float32(weight)
+    b[:channels] = bias
+    scaled = w * np.float32(unit), b * np.float32(unit)
+    return subject.with_parameters({first: scaled, then: (subject.weight(then) / np.float32(unit), subject.bias(then))})
+
+
+def labels_in_both_ways(subject, weight=WEIGHTS[8], activation=UINT8, images=400):
+    """Return the labels as simulated and in integers."""
+    plan = subject.freeze(QuantizationPlan(dict.fromkeys(subject.layers(), LayerPlan(weight, activation))))
+    compiled = compile_plan(subject, plan)
+    return subject.predict(plan)[:images], compiled.predict(compiled.quantize(subject.data()[0][:images]))
+
+
+@pytest.mark.parametrize("unit", [1e-6, 0.01, 1.0, 1e4])
+def test_a_dead_channel_keeps_its_bias_in_every_unit(unit):
+    simulated, integer = labels_in_both_ways(with_dead_channels("fashion-cnn", "conv1", "conv2", unit))
+    assert (simulated != integer).sum() <= 2
+
+
+def test_dead_and_nearly_dead_channels_keep_their_bias_wherever_they_are():
+    symmetric = QuantizerSpec(IntFormat(8))
+    for subject, weight, activation in (
+        *(
+            (with_dead_channels("fashion-cnn", "conv1", "conv2", 0.01, w), WEIGHTS[8], UINT8)
+            for w in (1e-12, 1e-7, 1e-4)
+        ),
+        (with_dead_channels("fashion-cnn", "conv1", "conv2", 0.01), WEIGHTS[8], symmetric),
+        (with_dead_channels("fashion-cnn", "conv1", "conv2", 0.01, 1e-7), QuantizerSpec(IntFormat(8)), UINT8),
+        (with_dead_channels("fashion-cnn", "conv3", "fc1", 1.0), WEIGHTS[4], UINT8),
+        (with_dead_channels("fashion-depthwise", "dw1", "pw1", 0.01), WEIGHTS[8], UINT8),
+        (with_dead_channels("fashion-depthwise", "pw4", "fc", 0.01), WEIGHTS[8], UINT8),  # an average in between
+    ):
+        simulated, integer = labels_in_both_ways(subject, weight, activation)
+        assert (simulated != integer).sum() <= 4  # as without dead channels: ties
+
+
+@pytest.mark.parametrize("bias", [-1e4, 0.0, 1.0, 1e4])
+def test_a_dead_class_keeps_its_logit_and_leaves_the_others_as_fine(bias):
+    subject = network("fashion-cnn")
+    weight, biases = subject.weight("fc2").copy(), subject.bias("fc2").copy()
+    weight[3], biases[3] = 0, bias
+    changed = subject.with_parameters({"fc2": (weight, biases)})
+    plan = changed.freeze(frozen("fashion-cnn"))
+    compiled = compile_plan(changed, plan)
+    images = changed.data()[0][:100]
+    logits = compiled.run(compiled.quantize(images)) * compiled.logit_scale
+    expected = changed.logits(plan)[:100]
+    assert logits[:, 3] == pytest.approx(expected[:, 3], rel=1e-6, abs=0.51 * compiled.logit_scale)
+    usual = np.abs(program("fashion-cnn").run(codes("fashion-cnn")) * program("fashion-cnn").logit_scale)
+    others = np.delete(np.arange(10), 3)
+    assert np.abs(logits - expected)[:, others].max() <= 0.05 * usual.max()
+    assert compiled.logit_scale <= 2 * program("fashion-cnn").logit_scale
+
+
+def test_a_bias_far_beyond_its_channels_weights_is_held_by_a_coarser_step():
     subject = network("fashion-cnn")
     _, steps = program("fashion-cnn").scales["fc2"]
     bias = subject.bias("fc2").copy()
-    for wide, message in (
-        (2.0**31 - 2.0**10, r"layer 'fc2', channel 4: its sums can reach .* needs 33 bits"),
-        (2.0**32, "channel 4: the bias .* beyond int32"),
-    ):
-        bias[4] = wide * steps[4]
-        layer = dataclasses.replace(frozen("fashion-cnn")["fc2"], bias=bias)
-        with pytest.raises(QuantError, match=message):
-            compile_plan(subject, QuantizationPlan({**frozen("fashion-cnn").layers, "fc2": layer}))
+    bias[4] = 2.0**30.9 * steps[4]
+    layer = dataclasses.replace(frozen("fashion-cnn")["fc2"], bias=bias)
+    plan = QuantizationPlan({**frozen("fashion-cnn").layers, "fc2": layer})
+    compiled = compile_plan(subject, plan)
+    logits = compiled.run(codes("fashion-cnn"))[:, 4] * compiled.logit_scale
+    assert logits == pytest.approx(subject.logits(plan)[: len(logits), 4], rel=1e-6)
+
+
+def test_a_bias_beyond_int32_names_the_input_and_a_wider_range_or_a_smaller_bias_helps():
+    subject, usual = network("fashion-cnn"), frozen("fashion-cnn")
+    narrow = dataclasses.replace(UINT8, clipping=FixedRange(0.0, 1e-6))
+    given = {**usual.layers, "conv2": dataclasses.replace(usual["conv2"], activation=narrow)}
+    with pytest.raises(
+        QuantError, match=r"layer 'conv2', channel \d+: the bias .* input scale .* a wider range"
+    ) as found:
+        compile_plan(subject, QuantizationPlan(given))
+    assert "weights are" not in str(found.value)
+    compile_plan(subject, QuantizationPlan({**given, "conv2": usual["conv2"]}))
+    smaller = dataclasses.replace(given["conv2"], bias=subject.bias("conv2") * np.float32(1e-6))
+    compile_plan(subject, QuantizationPlan({**given, "conv2": smaller}))
+
+
+def test_a_bias_that_is_not_finite_says_so():
+    for wrong in (np.nan, np.inf):
+        bias = network("fashion-cnn").bias("fc2").copy()
+        bias[2] = wrong
+        with pytest.raises(QuantError, match=f"bias.* {wrong}"):
+            compile_plan(with_bias("fc2", bias), frozen("fashion-cnn"))
+
+
+def with_bias(layer, bias):
+    return network("fashion-cnn").with_parameters({layer: (network("fashion-cnn").weight(layer), bias)})
 
 
 # --- what cannot be done ----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_instance, as_number
 from quant_engine.errors import QuantError
 from quant_engine.formats import FixedPointFormat, IntFormat
 from quant_engine.inputs import Float32Array
@@ -33,9 +34,12 @@ from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
 
 FRACTION_BITS = 31  # of a multiplier: it stands for a number in [½, 1)
+LARGEST_FACTOR = (1 - 2.0**-53) * 2.0**FRACTION_BITS  # that a shift within 32 bits reaches
 MOST_BITS = 8
 ROUNDINGS = ("gemmlowp", "single")
 LARGEST_MULTIPLIED = 1 << 30  # of logits, which no clamp follows: the largest is doubled before it is multiplied
+LARGEST_BIAS = 1 << 29  # in steps of its sums: beyond it the channel gets a larger step
+DEAD_BIAS = 1 << 20  # steps of the bias of a channel without weights: fine enough, and sums over pictures of it fit
 
 
 def compile_plan(network: Network, plan: QuantizationPlan, rounding: str = "gemmlowp") -> IntegerProgram:
@@ -45,6 +49,10 @@ def compile_plan(network: Network, plan: QuantizationPlan, rounding: str = "gemm
     more, and an input in integers of at most 8 bits with one static scale. Biases become round(b / (s_x · s_w)) in
     int32, and s_x · s_w / s_y becomes multiplier · 2^(shift − 31). An average over the picture is a sum whose division
     is in the multiplier. Logits with one scale stay as they are; of several, the largest is taken for all.
+
+    The scale of a channel whose codes are all 0 is free, and is chosen for its bias: |b| / 2²⁰ a step. Where a bias
+    would take 2²⁹ steps or more because the weights of its channel are tiny, s_w is multiplied by the power of two that
+    brings it below, and the codes are rounded to it (ONNX Runtime and TFLite adjust such scales likewise).
 
     `rounding` of the requantized sums: "gemmlowp" rounds twice, first to the high half of the doubled product, then
     when that is shifted; so, shifted by n places, it also rounds up what lies within 2^−(n+1) below a half. "single"
@@ -68,6 +76,8 @@ def compile_plan(network: Network, plan: QuantizationPlan, rounding: str = "gemm
     """
     if rounding not in ROUNDINGS:
         raise QuantError(f"rounding={rounding!r} is unknown; choose one of {', '.join(ROUNDINGS)}")
+    as_instance(network, Network, "network", "load() gives one")
+    as_instance(plan, QuantizationPlan, "plan", "give QuantizationPlan({layer: LayerPlan(weight, activation)})")
     for name in network.layers():
         _refuse_uncompilable(name, plan[name])
     frozen = network.freeze(plan)
@@ -103,10 +113,13 @@ def fixed_point(number: float) -> tuple[int, int]:
 
     A number below 2⁻³² becomes 0, since 31 bits is the furthest that a sum is shifted to the right.
 
+    Raises:
+        QuantError: for what is no number from 0 to below 2³¹, beyond which no shift reaches.
+
     >>> fixed_point(0.75), fixed_point(1.0), fixed_point(0.1)
     ((1610612736, 0), (1073741824, 1), (1717986918, -3))
     """
-    mantissa, exponent = math.frexp(number)
+    mantissa, exponent = math.frexp(as_number(number, "number", 0.0, LARGEST_FACTOR))
     multiplier = round(mantissa * (1 << FRACTION_BITS))
     if multiplier == 1 << FRACTION_BITS:
         multiplier, exponent = multiplier >> 1, exponent + 1
@@ -152,15 +165,17 @@ class _Builder:
 
     def accumulate(self, step: Weighted, weight: _Weight, given: _Input) -> None:
         """Add up products, on top of the bias."""
+        relu = not hasattr(step, "relu") or step.relu
+        weight = _with_room_for_bias(step.name, weight, given.scale, relu)
         sum_scale = given.scale * weight.scale
         groups = step.groups if isinstance(step, Conv) else 1
-        bias = _bias(step.name, weight.bias, sum_scale)
+        bias = np.rint(weight.bias / sum_scale).astype(np.int32)
         layer = MultiplyAccumulate(step.name, weight.codes, bias, given.zero_point, given.top, groups)
         _refuse_wide(layer.bounds)
         self.steps.append(layer)
         self.scales[step.name] = given.scale, sum_scale
         self._open, self._step = layer, sum_scale
-        self._relu = not hasattr(step, "relu") or step.relu
+        self._relu = relu
 
     def add_up(self, pool: GlobalPool, shape: Shape) -> None:
         """Sum over the picture; the sums count in steps that are as many times smaller."""
@@ -199,7 +214,7 @@ class _Builder:
 
 
 def _multipliers(name: str, numbers: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    if not (numbers < 2.0**FRACTION_BITS).all():
+    if not (numbers <= LARGEST_FACTOR).all():
         channel = int(np.argmax(numbers))
         raise QuantError(
             f"layer {name!r}, channel {channel}: one step of its sums is {numbers[channel]:.4g} steps of what follows, "
@@ -276,17 +291,41 @@ def _refuse_format(what: str, form: Any) -> None:
         raise QuantError(f"{what}: {form.bits} bits; integer-only execution takes at most {MOST_BITS}")
 
 
-def _bias(name: str, bias: Float32Array, step: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return the bias in steps of the sums."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        counted = np.where(bias == 0, 0.0, np.rint(bias.astype(np.float64) / step))
-    if not (np.abs(counted) < 1 << WORD - 1).all():
-        channel = int(np.argmin(np.abs(counted) < 1 << WORD - 1))
+def _with_room_for_bias(name: str, weight: _Weight, input_scale: float, relu: bool) -> _Weight:
+    """Return the weight with a step for each channel in which its bias is an int32.
+
+    Raises:
+        QuantError: for a bias that is not finite, and one that is beyond int32 in steps of the layer's largest scale.
+    """
+    bias = np.abs(weight.bias.astype(np.float64))
+    if not np.isfinite(bias).all():
+        channel = int(np.argmin(np.isfinite(bias)))
+        raise QuantError(f"layer {name!r}, channel {channel}: the bias is {weight.bias[channel]}; give a finite one")
+    live = weight.codes.reshape(len(bias), -1).any(axis=1)
+    largest = float(weight.scale[live].max()) if live.any() else 0.0
+    if live.any() and float(bias[live].max()) >= input_scale * largest * (1 << WORD - 1):
+        channel = int(np.argmax(np.where(live, bias, 0.0)))
         raise QuantError(
-            f"layer {name!r}, channel {channel}: the bias {bias[channel]:.6g} is {counted[channel]:.6g} steps of "
-            f"{step[channel]:.6g}, beyond int32; its weights are too small for a scale of their own: use PerTensor()"
+            f"layer {name!r}, channel {channel}: the bias {weight.bias[channel]:.6g} is beyond int32 in steps of its "
+            f"sums, input scale {input_scale:.6g} times weight scale, of which the layer's largest is {largest:.6g}; "
+            "give the layer's input a wider range, or its bias a smaller value"
         )
-    return counted.astype(np.int32)
+    counted = np.where(live, bias, 0.0) / (input_scale * weight.scale)
+    coarser = np.exp2(np.maximum(np.ceil(np.log2(np.maximum(counted, 1.0) / LARGEST_BIAS)), 0.0))
+    shape = (-1, *[1] * (weight.codes.ndim - 1))
+    codes = np.rint(weight.codes / coarser.reshape(shape)).astype(np.int8)
+    scale = weight.scale * coarser
+    dead = ~codes.reshape(len(bias), -1).any(axis=1)
+    scale[dead] = _dead_scale(bias[dead], largest, input_scale, relu)
+    return _Weight(codes, scale, weight.bias)
+
+
+def _dead_scale(bias: NDArray[np.float64], largest: float, input_scale: float, relu: bool) -> NDArray[np.float64]:
+    """Return the scales of channels without weights; of logits no larger than the others', whose scale they share."""
+    scale = bias / DEAD_BIAS / input_scale
+    if not relu and largest:
+        scale = np.clip(largest, bias / LARGEST_BIAS / input_scale, scale)
+    return np.where(bias > 0, scale, largest or 1.0)
 
 
 def _refuse_wide(bounds: Bounds) -> None:
