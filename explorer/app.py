@@ -7,11 +7,13 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle torch threads must not spin; read when torch is imported
 
 import pathlib
+from collections.abc import Iterator
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from explorer.frame import shared_frame
-from explorer.page_table import PAGES, pages_folder
+from explorer.page_table import PAGES, PageEntry, pages_folder
 
 HERE = pathlib.Path(__file__).resolve().parent
 ASSETS = HERE / "assets"
@@ -20,14 +22,16 @@ st.set_page_config(page_title="Quant Explorer", page_icon=ASSETS / "icon.png", l
 st.logo(ASSETS / "logo.svg", size="large")
 
 
+def entries(page: PageEntry) -> Iterator[StreamlitPage]:
+    """Yield a page, and a hidden one where it would answer at "" alone, for its name."""
+    script = pages_folder() / page.script
+    yield st.Page(script, title=page.title, icon=page.icon, default=page.default)
+    if page.default:
+        yield st.Page(script, title=page.title, icon=page.icon, url_path=script.stem, visibility="hidden")
+
+
 navigation = st.navigation(
-    {
-        section: [
-            st.Page(pages_folder() / page.script, title=page.title, icon=page.icon, default=page.default)
-            for page in pages
-        ]
-        for section, pages in PAGES.items()
-    },
+    {section: [entry for page in pages for entry in entries(page)] for section, pages in PAGES.items()},
     expanded=True,  # or every page after the tenth hides behind a button
 )
 shared_frame(navigation.url_path)
