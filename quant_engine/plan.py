@@ -7,6 +7,7 @@ import json
 import pathlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, final
 
@@ -87,6 +88,21 @@ class LayerPlan:
             )
         return bias
 
+    @cached_property
+    def key(self) -> str:
+        """What tells plans apart: canonical JSON of both roles, with the digests of fitted arrays and of the bias.
+
+        >>> LayerPlan(dynamic=True).key
+        '{"activation":null,"bias":null,"dynamic":true,"weight":null}'
+        """
+        parts: dict[str, Any] = {"dynamic": self.dynamic, "weight": None, "activation": None, "bias": None}
+        for role, planned in _roles(self):
+            entry, arrays = _stored(planned)
+            parts[role] = {**entry, "arrays": {name: _digest_of(array) for name, array in arrays.items()}}
+        if self.bias is not None:
+            parts["bias"] = _digest_of(self.bias)
+        return json.dumps(parts, sort_keys=True, separators=(",", ":"))
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -115,6 +131,11 @@ class QuantizationPlan:
     def __getitem__(self, layer: str) -> LayerPlan:
         """Return the layer's plan; an empty one where there is none."""
         return self.layers.get(layer, LayerPlan())
+
+    @cached_property
+    def key(self) -> str:
+        """What tells plans apart: canonical JSON of every layer's key, whatever the order of the layers."""
+        return json.dumps({name: plan.key for name, plan in self.layers.items()}, sort_keys=True, separators=(",", ":"))
 
     @property
     def frozen(self) -> bool:
@@ -187,6 +208,12 @@ def _write_json(target: pathlib.Path, content: dict[str, Any]) -> None:
 def _is_plan(path: pathlib.Path) -> bool:
     content = parse_json(path.read_bytes())
     return isinstance(content, dict) and {"schema", "layers"} <= set(content) <= {"schema", "layers", DIGEST}
+
+
+def _digest_of(array: np.ndarray[Any, Any]) -> str:
+    """Return the digest of an array's type, shape and values."""
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def _roles(plan: LayerPlan) -> Iterator[tuple[str, Planned]]:

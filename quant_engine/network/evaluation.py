@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
@@ -19,17 +21,75 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BATCH = 200  # images whose values stay in the processor's caches from layer to layer
-CACHE_BYTES = 512 << 20
+CACHE_BYTES = 256 << 20  # of all networks and inputs together
+UNCHANGED_BYTES = 192 << 20  # of one run, behind unchanged layers
 CHANGED_BYTES = 32 << 20  # of one run, behind changed layers: filling fresh memory takes as long as computing it
 
 UNCHANGED = LayerChange()
+Prefix = tuple[str, ...]
+
+
+class LayerInputs:
+    """The inputs of layers that all runners keep, by runner and the keys of the changes before the layer.
+
+    Where room is short, those behind unchanged layers stay longest. Safe to call from several threads.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        """Start empty."""
+        self._most = most_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[int, Prefix], Tensor] = OrderedDict()
+        self._gone: deque[int] = deque()
+        self._size = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What is kept now."""
+        with self._lock:
+            return self._size
+
+    def find(self, owner: int, prefix: Prefix) -> Tensor | None:
+        """Return a layer's input, if it is kept."""
+        with self._lock:
+            found = self._kept.get((owner, prefix))
+            if found is not None:
+                self._kept.move_to_end((owner, prefix))
+            return found
+
+    def keep(self, owner: int, prefix: Prefix, x: Tensor) -> None:
+        """Keep a layer's input, and forget others as long as there is no room."""
+        with self._lock:
+            while self._gone:
+                self._forget_all(self._gone.popleft())
+            self._forget((owner, prefix))
+            self._kept[owner, prefix] = x
+            self._size += x.nbytes
+            while self._size > self._most:
+                self._forget(next((key for key in self._kept if any(key[1])), next(iter(self._kept))))
+
+    def release(self, owner: int) -> None:
+        """Let go of what a runner kept that has gone, with the next input kept: Python may collect it anywhere."""
+        self._gone.append(owner)
+
+    def _forget_all(self, owner: int) -> None:
+        for key in [key for key in self._kept if key[0] == owner]:
+            self._forget(key)
+
+    def _forget(self, key: tuple[int, Prefix]) -> None:
+        former = self._kept.pop(key, None)
+        self._size -= 0 if former is None else former.nbytes
+
+
+LAYER_INPUTS = LayerInputs(CACHE_BYTES)
+_owners = itertools.count()
 
 
 class Runner:
     """Runs one architecture on one set of inputs, keeping the inputs of layers it has computed.
 
     The input of a layer, before it is quantized, depends on the changes of the layers before it and is kept under their
-    keys, up to `CACHE_BYTES` in all. Safe to call from several threads.
+    keys, up to `CACHE_BYTES` over all runners. Safe to call from several threads.
     """
 
     def __init__(
@@ -45,8 +105,8 @@ class Runner:
         self._steps = architecture.steps
         self._parameters = _tensors(parameters)
         self._inputs = torch.from_numpy(inputs.copy())
-        self._kept: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
-        self._lock = threading.Lock()
+        self._owner = next(_owners)
+        weakref.finalize(self, LAYER_INPUTS.release, self._owner)
 
     def logits(self, changes: Mapping[str, LayerChange]) -> Float32Array:
         """Return the network's outputs, shape (inputs, classes), with layers changed.
@@ -74,29 +134,27 @@ class Runner:
                 self._refuse_first_broken(changes)
                 refuse_broken("the network gives", outputs)
             for prefix, values in kept.items():
-                self._keep(prefix, values)
+                LAYER_INPUTS.keep(self._owner, prefix, values)
             return outputs
 
-    def _worth_keeping(self, changes: Mapping[str, LayerChange], start: int) -> list[tuple[tuple[str, ...], Shape]]:
+    def _worth_keeping(self, changes: Mapping[str, LayerChange], start: int) -> list[tuple[Prefix, Shape]]:
         """Return which inputs of layers from step `start` on to keep: the keys of the layers before, and the shape.
 
-        These are all behind unchanged layers and, from the end of the network on, what there is room for behind others.
+        These are, from the end of the network on, what there is room for behind unchanged layers and behind others.
         """
-        found: list[tuple[tuple[str, ...], Shape]] = []
-        ahead: tuple[str, ...] = ()
+        found: list[tuple[Prefix, Shape]] = []
+        ahead: Prefix = ()
         for step, shape, _one_sided in self._architecture.layer_inputs():
             if ahead and self._steps.index(step) >= start:
                 found.append((ahead, shape))
             ahead = (*ahead, changes.get(step.name, UNCHANGED).key)
-        room = CHANGED_BYTES
+        room = {True: CHANGED_BYTES, False: UNCHANGED_BYTES}
         worth = []
         for prefix, shape in reversed(found):
             size = 4 * len(self._inputs) * math.prod(shape)
-            if any(prefix):
-                if size > room:
-                    continue
-                room -= size
-            worth.append((prefix, shape))
+            if size <= room[any(prefix)]:
+                room[any(prefix)] -= size
+                worth.append((prefix, shape))
         return worth
 
     def _run(self, step: Step, x: Tensor, changes: Mapping[str, LayerChange]) -> Tensor:
@@ -122,28 +180,17 @@ class Runner:
                 refuse_broken(f"layer {step.name!r} receives", x.numpy())
             x = self._run(step, x, changes)
 
-    def _resume(self, changes: Mapping[str, LayerChange]) -> tuple[int, tuple[str, ...], Tensor]:
+    def _resume(self, changes: Mapping[str, LayerChange]) -> tuple[int, Prefix, Tensor]:
         """Return the furthest step whose input is kept, the keys of the changes before it, and that input."""
         start, found = 0, self._inputs
-        keys: tuple[str, ...] = ()
+        keys: Prefix = ()
         ahead = keys
-        with self._lock:
-            for position, step in enumerate(self._steps):
-                if isinstance(step, Weighted):
-                    if ahead in self._kept:
-                        start, keys, found = position, ahead, self._kept[ahead]
-                        self._kept.move_to_end(ahead)
-                    ahead = (*ahead, changes.get(step.name, UNCHANGED).key)
+        for position, step in enumerate(self._steps):
+            if isinstance(step, Weighted):
+                if ahead and (kept := LAYER_INPUTS.find(self._owner, ahead)) is not None:
+                    start, keys, found = position, ahead, kept
+                ahead = (*ahead, changes.get(step.name, UNCHANGED).key)
         return start, keys, found
-
-    def _keep(self, keys: tuple[str, ...], x: Tensor) -> None:
-        """Keep a layer's input; where room is short, those behind unchanged layers stay longest."""
-        with self._lock:
-            self._kept[keys] = x
-            self._kept.move_to_end(keys)
-            while self._kept and sum(kept.nbytes for kept in self._kept.values()) > CACHE_BYTES:
-                oldest = next((kept for kept in self._kept if any(kept)), next(iter(self._kept)))
-                del self._kept[oldest]
 
 
 def layer_inputs(

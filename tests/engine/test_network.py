@@ -1,5 +1,6 @@
 """The built-in networks against torch: folded weights, accuracy under a plan, what is kept and what is imported."""
 
+import gc
 import pathlib
 import subprocess
 import sys
@@ -141,13 +142,29 @@ def test_resuming_from_the_changed_layer_gives_the_labels_of_a_fresh_network(net
         np.testing.assert_array_equal(network.predict(plan, "calibration"), fresh)
 
 
-@pytest.mark.parametrize("limit", [0, 1 << 20, 20 << 20])
-def test_what_is_kept_stays_within_the_limit(network, monkeypatch, limit):
-    fresh = networks.load(network.name)
-    monkeypatch.setattr(evaluation, "CACHE_BYTES", limit)
-    for name in network.layers():
-        fresh.predict(qe.QuantizationPlan({name: qe.LayerPlan(FOUR_BITS)}), "calibration")
-        assert sum(kept.nbytes for kept in fresh._runner("calibration")._kept.values()) <= limit
+def test_the_layer_inputs_that_are_kept_stay_within_their_bytes_over_all_runners():
+    kept = evaluation.LayerInputs(1000)
+    for owner in range(3):
+        for layer in range(4):
+            kept.keep(owner, ("",) * layer, torch.zeros(100))
+            kept.keep(owner, ("changed",) * (layer + 1), torch.zeros(50))
+            assert kept.size_bytes <= 1000
+    assert kept.find(2, ("",) * 3) is not None
+    assert kept.find(0, ("",)) is None
+    kept.keep(2, ("",) * 3, torch.zeros(10))
+    kept.release(2)
+    kept.keep(3, (), torch.zeros(1))
+    assert kept.size_bytes == 4
+
+
+def test_a_network_that_is_gone_leaves_no_layer_inputs():
+    networks.load("fashion-cnn").predict(data="calibration")
+    gc.collect()
+    before = evaluation.LAYER_INPUTS.size_bytes
+    assert before <= evaluation.CACHE_BYTES
+    fresh = networks.load("fashion-cnn")
+    fresh.predict(data="calibration")
+    assert evaluation.LAYER_INPUTS.size_bytes <= before
 
 
 def test_a_frozen_plan_gives_the_same_labels_before_and_after_it_is_saved(network, tmp_path):

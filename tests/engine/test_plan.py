@@ -385,3 +385,30 @@ def test_layers_are_a_mapping_of_names():
     for layers in ([], "conv1", None, {1: qe.LayerPlan()}, {("a",): qe.LayerPlan()}):
         with pytest.raises(qe.QuantError, match="give"):
             qe.QuantizationPlan(layers)
+
+
+def test_plans_share_a_key_only_where_they_are_the_same():
+    def layer(bits=4, scale=1.0, bias=None):
+        spec = qe.QuantizerSpec(qe.IntFormat(bits))
+        return qe.LayerPlan(qe.Quantizer(spec, np.full((1, 1), scale, "f4"), np.zeros((1, 1), "i4")), bias=bias)
+
+    tensor = qe.fit(WEIGHT, SPEC).encode(WEIGHT)
+    plans = [
+        qe.LayerPlan(),
+        qe.LayerPlan(dynamic=True),
+        qe.LayerPlan(weight=SPEC),
+        qe.LayerPlan(activation=SPEC),
+        qe.LayerPlan(weight=qe.fit(WEIGHT, SPEC)),
+        qe.LayerPlan(weight=tensor),
+        layer(2),
+        layer(8),
+        layer(8, 2.0),
+        layer(8, bias=np.zeros(3, "f4")),
+        layer(8, bias=np.ones(3, "f4")),
+        layer(8, bias=np.zeros(4, "f4")),
+    ]
+    assert len({plan.key for plan in plans}) == len(plans)
+    assert layer(8, 2.0, np.ones(3, "f4")).key == layer(8, 2.0, np.ones(3, "f4")).key
+    one, other = (qe.QuantizationPlan(dict(pairs)) for pairs in ([("a", plans[2]), ("b", plans[3])],) * 2)
+    assert one.key == other.key == qe.QuantizationPlan({"b": plans[3], "a": plans[2]}).key
+    assert one.key != qe.QuantizationPlan({"a": plans[3], "b": plans[2]}).key
