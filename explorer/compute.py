@@ -15,6 +15,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from explorer.caches import ByteCache, cached
 from explorer.instrument import Mark, Statistics, statistics
 from explorer.jobs import Jobs
 from explorer.races import Lanes, Runs
@@ -37,6 +38,8 @@ from quant_engine.clipping import Clipping
 from quant_engine.network import Accuracy, ModelCard, Network, load, model_card
 
 RUNS_KEY = "runs"
+MOST_BYTES = 128 << 20
+CACHE = ByteCache(MOST_BYTES)
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
 
 
@@ -46,16 +49,9 @@ def prepare() -> None:
     warm_up()
 
 
-@st.cache_resource(max_entries=4096, show_spinner=False)
-def kept(key: str, _work: Callable[[], Any]) -> Any:
-    """Return what `_work` computes, at most once for a key; the key names everything that it depends on."""
-    return _work()
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def kept_briefly(key: str, _work: Callable[[], Any]) -> Any:
-    """Return what `_work` computes, as `kept` does, for what a hand makes anew with every move."""
-    return _work()
+def kept(key: str, work: Callable[[], Any]) -> Any:
+    """Return what `work` computes, at most once for a key; the key names everything that it depends on."""
+    return CACHE.get(f"kept|{key}", work)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -64,27 +60,27 @@ def network(name: str) -> Network:
     return load(name)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@cached(CACHE)
 def matrix(model: str, layer: str) -> NDArray[np.float32]:
     """Return a layer's weight in the view (out, everything else)."""
     info = network(model).layers()[layer]
     return network(model).weight(layer).reshape(info.matrix_shape)
 
 
-@st.cache_resource(max_entries=512, show_spinner=False)
+@cached(CACHE)
 def outcome(model: str, layer: str, key: str, _spec: QuantizerSpec) -> Outcome:
     """Quantize a layer's weight; `key` is the spec's."""
     return outcome_of(matrix(model, layer), fitted(model, layer, key, _spec))
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
+@cached(CACHE)
 def distribution(model: str, layer: str, granularity_key: str, block: int, _spec: QuantizerSpec) -> Distribution:
     """Return the statistics of one block's values, exact where that is quick."""
     values = block_values(model, layer, _spec, block)
     return Distribution(values, exact=values.size <= EXACT_UP_TO)
 
 
-@st.cache_resource(max_entries=512, show_spinner=False)
+@cached(CACHE)
 def block_view(model: str, layer: str, key: str, block: int, _spec: QuantizerSpec) -> BlockView:
     """Return everything the main figure draws of one block."""
     result = outcome(model, layer, key, _spec)
@@ -93,14 +89,14 @@ def block_view(model: str, layer: str, key: str, block: int, _spec: QuantizerSpe
     return view_of(values, result.quantizer, shown, block)
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
+@cached(CACHE)
 def packed_statistics(model: str, layer: str, granularity_key: str, block: int, _spec: QuantizerSpec) -> Statistics:
     """Return what the instrument needs to know of one block's values."""
     shown = distribution(model, layer, granularity_key, block, _spec)
     return statistics(block_values(model, layer, _spec, block), shown)
 
 
-@st.cache_resource(max_entries=2048, show_spinner=False)
+@cached(CACHE)
 def fitted(model: str, layer: str, key: str, _spec: QuantizerSpec) -> Quantizer:
     """Return the fitted quantizer of a layer's weight."""
     return fit(matrix(model, layer), _spec)
@@ -203,25 +199,25 @@ def jobs() -> Jobs:
     return Jobs()
 
 
+def submit(place: str, key: str, work: Callable[[], Any]) -> Future[Any]:
+    """Return the future of a job that this session waits for in a place of its pages."""
+    return jobs().submit(session_runs().owner, place, key, work)
+
+
 def accuracies(owner: str, model: str, layer: str, plan: LayerPlan, others: LayerPlan | None = None) -> Future[Any]:
     """Return the future of (float, this layer under the plan, every layer so), each an `Accuracy`.
 
     `others` is the plan of the other layers, where it is another.
     """
-    key = f"accuracy|{model}|{layer}|{_key(plan)}|{_key(others) if others else ''}"
-    return jobs().submit(owner, key, lambda: _evaluate(model, layer, plan, others or plan))
+    key = f"accuracy|{model}|{layer}|{plan.key}|{others.key if others else ''}"
+    return submit(owner, key, lambda: _evaluate(model, layer, plan, others or plan))
 
 
 def everywhere(owner: str, model: str, spec: QuantizerSpec | None) -> Future[Any]:
     """Return the future of the network's accuracy with every layer's weight under a spec, or in floating point."""
     plan = None if spec is None else QuantizationPlan(dict.fromkeys(network(model).layers(), LayerPlan(spec)))
     key = f"everywhere|{model}|{'' if spec is None else spec.key}"
-    return jobs().submit(owner, key, lambda: network(model).evaluate(plan))
-
-
-def _key(plan: LayerPlan) -> str:
-    parts = "|".join(str(part.key) for part in (plan.weight, plan.activation) if isinstance(part, QuantizerSpec))
-    return f"{parts}|{plan.dynamic}"
+    return submit(owner, key, lambda: network(model).evaluate(plan))
 
 
 def _evaluate(model: str, layer: str, plan: LayerPlan, others: LayerPlan) -> tuple[Accuracy, Accuracy, Accuracy]:
@@ -258,7 +254,13 @@ def session_runs() -> Runs:
     return runs
 
 
-@st.cache_resource(scope="session", show_spinner=False, on_release=Runs.cancel_all)
+def _release(runs: Runs) -> None:
+    """Let go of what a session that has gone was waiting for."""
+    runs.cancel_all()
+    jobs().release(runs.owner)
+
+
+@st.cache_resource(scope="session", show_spinner=False, on_release=_release)
 def _leashed(owner: str, _runs: Runs) -> Runs:
     """Tie runs to the session, whose end releases them."""
     return _runs

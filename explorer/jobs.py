@@ -26,7 +26,7 @@ class SupersededError(Exception):
 
 
 class Jobs:
-    """Results by key, computed in the background at most once."""
+    """Results by key, computed in the background at most once, for each session in turn."""
 
     def __init__(self, pause: float = PAUSE) -> None:
         """Start without a thread; the pool makes it for the first job."""
@@ -34,34 +34,67 @@ class Jobs:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="quant-explorer-jobs", initializer=step_back)
         self._lock = threading.Lock()
         self._futures: OrderedDict[str, Future[Any]] = OrderedDict()
-        self._wanted: dict[str, str] = {}
+        self._waiting: dict[str, Callable[[], Any]] = {}
+        self._wanted: dict[str, dict[str, str]] = {}
+        self._turns: dict[str, int] = {}
+        self._turn = 0
 
-    def submit(self, owner: str, key: str, work: Callable[[], Any]) -> Future[Any]:
+    def submit(self, session: str, place: str, key: str, work: Callable[[], Any]) -> Future[Any]:
         """Return the future of `key`, starting `work` unless it is done or under way.
 
-        `owner` is who waits for it, a browser session for example; whatever else it was waiting for it no longer wants.
-        A job dropped for that reason raises `SupersededError`.
+        `place` is what the session shows it in, and what a later job of the same place takes it from: a job that no
+        place waits for any more when its turn comes raises `SupersededError`.
         """
         with self._lock:
-            self._wanted[owner] = key
+            self._wanted.setdefault(session, {})[place] = key
+            self._turns.setdefault(session, self._turn - 1)  # before those who had the last one
             future = self._futures.get(key)
             if future is None or (future.done() and future.exception() is not None):
-                future = self._futures[key] = self._pool.submit(self._run, key, work)
+                future = self._futures[key] = Future()
+                self._waiting[key] = work
+                self._pool.submit(self._take_turn)
             self._futures.move_to_end(key)
             while len(self._futures) > MOST_KEPT and next(iter(self._futures.values())).done():
                 self._futures.popitem(last=False)
             return future
 
-    def _run(self, key: str, work: Callable[[], Any]) -> Any:
-        if self._is_wanted(key):
-            time.sleep(self._pause)
-        if not self._is_wanted(key):
-            raise SupersededError(key)
-        return work()
-
-    def _is_wanted(self, key: str) -> bool:
+    def release(self, session: str) -> None:
+        """Forget a session that has gone, and what it alone waited for."""
         with self._lock:
-            return key in self._wanted.values()
+            self._wanted.pop(session, None)
+            self._turns.pop(session, None)
+            self._drop_unwanted()
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions have asked for something and not gone."""
+        with self._lock:
+            return len(self._wanted)
+
+    def _take_turn(self) -> None:
+        """Do the job of the session whose last turn is longest ago."""
+        time.sleep(self._pause)
+        with self._lock:
+            self._drop_unwanted()
+            if not self._waiting:
+                return
+            key = min(self._waiting, key=lambda key: min(self._turns[session] for session in self._sessions(key)))
+            work, future = self._waiting.pop(key), self._futures[key]
+            self._turn += 1
+            self._turns |= dict.fromkeys(self._sessions(key), self._turn)
+        try:
+            future.set_result(work())
+        except Exception as error:  # whatever it is, those who wait are told
+            future.set_exception(error)
+
+    def _drop_unwanted(self) -> None:
+        """Tell whoever still looks at a job that no session wants (the lock is held)."""
+        for key in [key for key in self._waiting if not self._sessions(key)]:
+            del self._waiting[key]
+            self._futures[key].set_exception(SupersededError(key))
+
+    def _sessions(self, key: str) -> list[str]:
+        return [session for session, places in self._wanted.items() if key in places.values()]
 
 
 def step_back() -> None:

@@ -57,7 +57,7 @@ def blocks_of(subject: Subject, spec: QuantizerSpec) -> Blocks:
         mse = grid.to_grid(sums / np.diff(grid.offsets)).reshape(-1)
         return Blocks(grid, errors, _ranges(quantizer), mse)
 
-    found: Blocks = compute.kept_briefly(f"blocks|{subject.key}|{spec.key}", work)
+    found: Blocks = compute.kept(f"blocks|{subject.key}|{spec.key}", work)
     return found
 
 

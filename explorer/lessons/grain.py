@@ -212,7 +212,7 @@ def _kept() -> dict[str, str]:
 
 def edited_spec(subject: Subject, spec: QuantizerSpec, edits: Edits) -> QuantizerSpec:
     """Return the spec with ranges by hand in the place of those that its clipping chooses."""
-    found: QuantizerSpec = compute.kept_briefly(
+    found: QuantizerSpec = compute.kept(
         f"edited|{subject.key}|{spec.key}|{edits}", lambda: edit_ranges(subject.matrix, spec, edits)
     )
     return found

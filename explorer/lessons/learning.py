@@ -59,7 +59,7 @@ def run_of(scene: Scene) -> Run:
         return Run(tuple(itertools.islice(steps, MOST_STEPS + 1)))
 
     name = f"{placed.hand}" if usable_hand(placed, k) else f"{placed.start}|{placed.seed}"
-    found: Run = compute.kept_briefly(f"lloyd|{subject.key}|{k}|{name}", learned)
+    found: Run = compute.kept(f"lloyd|{subject.key}|{k}|{name}", learned)
     return found
 
 

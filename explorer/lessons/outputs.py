@@ -49,7 +49,7 @@ def lost_of(raced: Raced, layer: str) -> Lost | None:
     """Return what a layer's outputs lose, or None while that is worked out: then the page comes back when it is."""
     model, spec = raced.model, raced.setting.weight
     key = f"lost|{model}|{layer}|{spec.key}"
-    future: Future[Any] = compute.jobs().submit(owner("lost"), key, lambda: measured(model, layer, spec))
+    future: Future[Any] = compute.submit(owner("lost"), key, lambda: measured(model, layer, spec))
     come_back(future)
     if not future.done() or isinstance(future.exception(), SupersededError):
         return None

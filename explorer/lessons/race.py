@@ -44,7 +44,7 @@ def baselines_of(model: str, setting: Setting) -> Future[Any]:
     """Return the future of the baselines; another setting of this session takes the place of one that still waits."""
     owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
     network = compute.network(model)
-    return compute.jobs().submit(owner, f"baselines|{model}|{key_of(setting)}", lambda: baselines(network, setting))
+    return compute.submit(owner, f"baselines|{model}|{key_of(setting)}", lambda: baselines(network, setting))
 
 
 def start(model: str, setting: Setting, methods: Iterable[str]) -> None:

@@ -50,7 +50,7 @@ def watch(name: str, key: str, work: Callable[[], Sliced], label: str, draw: Cal
 def _watched(name: str, key: str, sliced: Sliced, label: str, draw: Callable[[Sliced], None], ticking: bool) -> None:
     going = asked(name) == key and not sliced.finished
     if going:
-        future = compute.jobs().submit(owner(name), f"{name}|{key}|{sliced.done}", sliced.advance)
+        future = compute.submit(owner(name), f"{name}|{key}|{sliced.done}", sliced.advance)
         fault = future.exception() if future.done() else None
         if fault is not None and not isinstance(fault, SupersededError):
             stop(name)
@@ -88,7 +88,7 @@ def await_all(name: str, work: dict[str, Callable[[], Any]], draw: Callable[[dic
 
 def _submitted(name: str, work: dict[str, Callable[[], Any]]) -> dict[str, Any]:
     return {
-        key: compute.jobs().submit(f"{owner(name)}|{number}", f"{name}|{key}", way)
+        key: compute.submit(f"{owner(name)}|{number}", f"{name}|{key}", way)
         for number, (key, way) in enumerate(work.items())
     }
 

@@ -247,10 +247,10 @@ def constant() -> Iterator[None]:
         tensors.REAL["logits"],
         lambda model, layer: Subject("constant", "a constant tensor", "value", np.full((6, 9), 0.25, np.float32)),
     )
-    compute.kept.clear()
+    compute.CACHE.clear()
     yield
     tensors.REAL["logits"] = kept
-    compute.kept.clear()
+    compute.CACHE.clear()
 
 
 @pytest.mark.usefixtures("constant")
