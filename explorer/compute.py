@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer.caches import ByteCache, cached
 from explorer.instrument import Mark, Statistics, statistics
@@ -38,6 +39,7 @@ from quant_engine.clipping import Clipping
 from quant_engine.network import Accuracy, ModelCard, Network, load, model_card
 
 RUNS_KEY = "runs"
+NO_SESSION = "none"
 MOST_BYTES = 128 << 20
 CACHE = ByteCache(MOST_BYTES)
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
@@ -200,8 +202,9 @@ def jobs() -> Jobs:
 
 
 def submit(place: str, key: str, work: Callable[[], Any]) -> Future[Any]:
-    """Return the future of a job that this session waits for in a place of its pages."""
-    return jobs().submit(session_runs().owner, place, key, work)
+    """Return the future of a job that this session, or a program without one, waits for in a place of its pages."""
+    session = NO_SESSION if get_script_run_ctx(suppress_warning=True) is None else session_runs().owner
+    return jobs().submit(session, place, key, work)
 
 
 def accuracies(owner: str, model: str, layer: str, plan: LayerPlan, others: LayerPlan | None = None) -> Future[Any]:

@@ -1,0 +1,158 @@
+"""A session with the running app over its own websocket: what a browser receives and sends, without a browser."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from websockets.sync.client import connect
+
+PATIENCE = 300  # seconds that a loaded machine may take for one run
+
+
+class Session:
+    """One visitor, on one page."""
+
+    def __init__(self, url: str, page: str, query: str = "") -> None:
+        """Say where; the connection is there in a `with`."""
+        host = urllib.parse.urlsplit(url).netloc
+        self._connection = connect(f"ws://{host}/_stcore/stream", max_size=None, subprotocols=["streamlit"])
+        self._page, self._query = page, query
+        self._states: dict[str, WidgetState] = {}
+        self._shown: dict[str, tuple[str, Any]] = {}
+        self.exceptions: list[str] = []
+        self.references = 0
+        self.found = True
+
+    def __enter__(self) -> Session:
+        self._socket = self._connection.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._connection.__exit__(*error)
+
+    def open(self) -> None:
+        """Ask for the page and wait until it stands."""
+        self._run()
+
+    def move_every_control(self) -> None:
+        """Give every control that can be moved another value, one after the other, those that appear meanwhile too."""
+        moved: set[str] = set()
+        while ahead := [name for name in self._shown if name not in moved]:
+            moved.add(name := ahead[0])
+            kind, proto = self._shown[name]
+            if not proto.disabled:
+                KINDS[kind].move(proto, self._states[name])
+                self._run()
+            if kind == "button":
+                del self._states[name]
+
+    def _run(self) -> None:
+        """Let the whole page run with what the controls say, and take what it shows."""
+        back = BackMsg()
+        back.rerun_script.page_name = self._page
+        back.rerun_script.query_string = self._query
+        back.rerun_script.widget_states.widgets.extend(
+            state for state in self._states.values() if state.WhichOneof("value")
+        )
+        self._shown.clear()
+        self._socket.send(back.SerializeToString())
+        while True:
+            message = ForwardMsg.FromString(self._socket.recv(PATIENCE))
+            kind = message.WhichOneof("type")
+            if kind == "script_finished" and message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                return
+            self.references += (kind == "ref_hash") + message.metadata.cacheable
+            self.found &= kind != "page_not_found"
+            if kind == "page_info_changed":
+                self._query = message.page_info_changed.query_string
+            if kind == "delta" and message.delta.HasField("new_element"):
+                self._take(message.delta.new_element)
+
+    def _take(self, element: Any) -> None:
+        kind = element.WhichOneof("type")
+        if kind == "exception":
+            self.exceptions.append(element.exception.message)
+        if kind in KINDS:
+            proto = getattr(element, kind)
+            self._shown[proto.id] = kind, proto
+            if proto.id not in self._states or getattr(proto, "set_value", False):
+                self._states[proto.id] = WidgetState(id=proto.id)
+                KINDS[kind].show(proto, self._states[proto.id])
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind of control says what it shows, and how it says that it was moved."""
+
+    show: Callable[[Any, WidgetState], None]
+    move: Callable[[Any, WidgetState], None]
+
+
+def _other(options: Sequence[str], now: str) -> str:
+    return next((option for option in reversed(options) if option != now), now)
+
+
+def _show_slider(proto: Any, state: WidgetState) -> None:
+    state.double_array_value.data[:] = proto.value if proto.set_value else proto.default
+
+
+def _move_slider(proto: Any, state: WidgetState) -> None:
+    values = state.double_array_value.data
+    values[0] = proto.min if values[0] == proto.max else proto.max
+
+
+def _show_menu(proto: Any, state: WidgetState) -> None:
+    state.string_value = proto.raw_value if proto.set_value else proto.options[proto.default]
+
+
+def _move_menu(proto: Any, state: WidgetState) -> None:
+    state.string_value = _other(proto.options, state.string_value)
+
+
+def _show_number(proto: Any, state: WidgetState) -> None:
+    if proto.HasField("value") if proto.set_value else proto.HasField("default"):
+        state.double_value = proto.value if proto.set_value else proto.default
+
+
+def _move_number(proto: Any, state: WidgetState) -> None:
+    step = proto.step or 1.0
+    state.double_value += step if not proto.has_max or state.double_value + step <= proto.max else -step
+
+
+def _show_words(proto: Any, state: WidgetState) -> None:
+    words = [option.content for option in proto.options]
+    state.string_array_value.data[:] = proto.raw_values if proto.set_value else [words[at] for at in proto.default]
+
+
+def _move_words(proto: Any, state: WidgetState) -> None:
+    words = [option.content for option in proto.options]
+    state.string_array_value.data[:] = [_other(words, "".join(state.string_array_value.data))]
+
+
+def _show_box(proto: Any, state: WidgetState) -> None:
+    state.bool_value = proto.value if proto.set_value else proto.default
+
+
+def _move_box(proto: Any, state: WidgetState) -> None:
+    state.bool_value = not state.bool_value
+
+
+def _press(proto: Any, state: WidgetState) -> None:
+    state.trigger_value = True
+
+
+KINDS = {
+    "slider": Kind(_show_slider, _move_slider),
+    "selectbox": Kind(_show_menu, _move_menu),
+    "radio": Kind(_show_menu, _move_menu),
+    "number_input": Kind(_show_number, _move_number),
+    "button_group": Kind(_show_words, _move_words),
+    "checkbox": Kind(_show_box, _move_box),
+    "button": Kind(lambda proto, state: None, _press),
+}

@@ -1,0 +1,65 @@
+"""The server as its own protocol shows it: every page, every control, and a log that stays empty."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from explorer.page_table import PAGES
+from tests.browser.conftest import ROOT, serve, settle
+from tests.browser.session import Session
+
+NAMES = [page.script.removesuffix(".py") for pages in PAGES.values() for page in pages]
+BANNER = re.compile(r"\s*|.*(You can now view your|URL:).*")
+PINS = (
+    "default|granularity:channel,clipping:least MSE|format:float,scales:E4M3,granularity:sub-channel,group:16|"
+    "format:GGUF"
+)
+LOSS = "ForwardMsg MISS"
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("elsewhere") / "server.log"
+
+
+@pytest.fixture(scope="module")
+def server(log: pathlib.Path) -> Iterator[str]:
+    """Run the app from a folder that is not the project's, as anybody may."""
+    entry, address = str(ROOT / "explorer" / "app.py"), "--server.address=127.0.0.1"
+    command = [sys.executable, "-m", "streamlit", "run", entry, "--server.headless=true", address]
+    yield from serve(command, log, cwd=log.parent)
+
+
+def test_every_page_answers_at_its_name_and_each_control_moves_with_nothing_in_the_log(
+    server: str, log: pathlib.Path
+) -> None:
+    for name in NAMES:
+        with Session(server, name) as session:
+            session.open()
+            assert session.found, f"{name} is not found"
+            session.move_every_control()
+            assert not session.exceptions, name
+            assert not session.references, f"{name}: a message is sent by reference"
+    written = [line for line in log.read_text().splitlines() if not BANNER.fullmatch(line)]
+    assert written == []
+
+
+def test_bits_stepped_with_pins_on_the_page_do_not_end_the_connection(
+    server: str, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(f"{server}/playground?model=fashion-depthwise&tensor=stem&play_pins={PINS.replace('|', '%7C')}")
+    page.get_by_role("slider", name="Bits").focus()
+    for key in ["ArrowRight"] * 6 + ["ArrowLeft"] * 8:
+        page.keyboard.press(key)
+        page.wait_for_timeout(250)
+    settle(page)
+    assert LOSS not in page.content()
+    expect(page.get_by_role("slider", name="Bits")).to_be_enabled()
+    expect(page.get_by_role("slider", name="Bits")).to_have_value("2")
+    expect(page).to_have_url(re.compile("play_bits=2"))
