@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from benchmarks.report import as_json, as_markdown, as_text
 from quant_engine.files import begins_like, validate_place, write_file
 from quant_engine.kernels.parallel import thread_count
 
-CASES: dict[str, Callable[[Sizes], Comparison]] = {
+Case = Callable[[Sizes], Comparison]
+CASES: dict[str, Case] = {
     "quantize, dequantize, all metrics": passes.quantize_and_measure,
     "metrics only": passes.measure,
     "encode": passes.encode,
@@ -43,8 +44,8 @@ CASES: dict[str, Callable[[Sizes], Comparison]] = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the chosen cases; return 1 if a target is missed at the sizes it holds for."""
+def main(arguments: Sequence[str] | None = None, cases: Mapping[str, Case] = CASES) -> int:
+    """Run the chosen cases; return 1 if a check fails, or a target is missed at the sizes it holds for."""
     chosen = _parser().parse_args(arguments)
     sizes = _sizes(chosen)
     torch.set_num_threads(thread_count())
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if path:
             validate_place(path, begins_like(text([]).encode()))
     rows: list[Row] = []
-    for name, setup in CASES.items():
+    for name, setup in cases.items():
         if chosen.only in name:
             print(f"{name} …", file=sys.stderr, flush=True)
             rows.extend(compare(name, setup(sizes), sizes.repeats, sizes.budget))
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path, text in written:
         if path:
             write_file(path, text(rows).encode(), begins_like(text([]).encode()))
-    return int(any(row.met is False for row in rows))
+    return int(any(row.failed or row.met is False for row in rows))
 
 
 def _sizes(chosen: argparse.Namespace) -> Sizes:

@@ -81,7 +81,7 @@ class Comparison:
     """Our operation and its peers.
 
     `limit_ms` is a target for our time alone. `check` raises AssertionError unless our result is as good as it should
-    be, and says how good it is.
+    be, and says how good it is; where it raises, the case becomes one row that says what differed.
     """
 
     ours: Run
@@ -92,7 +92,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the result: an operation alone, or against one peer. `unit` is that of all values."""
+    """One line of the result: an operation alone, or against one peer. `unit` is that of all values.
+
+    `failed` says that our result is not as good as it should be; `note` then says what differed.
+    """
 
     operation: str
     ours: float
@@ -104,16 +107,24 @@ class Row:
     met: bool | None = None
     note: str = ""
     unit: str = "ms"
+    failed: bool = False
 
 
 def compare(operation: str, case: Comparison, repeats: int, budget: float) -> Iterator[Row]:
-    """Time a case's operations in turn, check our result, and yield a row for a limit of its own and for each peer."""
+    """Time a case's operations in turn, check our result, and yield a row for a limit of its own and for each peer.
+
+    Of a result that fails its check there is one row, without a ratio.
+    """
     runs = {"": case.ours, **{peer.name: peer.run for peer in case.peers if peer.run is not None}}
     times = {name: [second * 1e3 for second in seconds] for name, seconds in interleave(runs, repeats, budget).items()}
     times |= {peer.name: [peer.seconds * 1e3] * len(times[""]) for peer in case.peers if peer.seconds is not None}
     ours = median(times[""])
     alone = Row(operation, ours, min(times[""]))
-    checked = case.check()
+    try:
+        checked = case.check()
+    except AssertionError as error:
+        yield replace(alone, note=f"CHECK FAILED: {error}", failed=True)
+        return
     if case.limit_ms is not None:
         yield replace(alone, target=f"≤ {case.limit_ms:g} ms", met=ours <= case.limit_ms, note=checked)
         checked = ""

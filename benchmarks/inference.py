@@ -6,11 +6,13 @@ import quant_engine as qe
 from benchmarks import inference_peers
 from benchmarks.comparison import Comparison, Peer
 from benchmarks.data import Sizes
+from benchmarks.processor import SATURATING, vector_extension
 from quant_engine.network import load
 from quant_engine.network.integer_only import compile_plan
 
 BATCH = 200  # images that the peers are given at a time
 LEAST_ALIKE = 0.99  # labels: onnxruntime rounds products by float32 multipliers, so codes at ties differ
+LEAST_ALIKE_SATURATING = 0.9  # of the same where its kernels saturate pairs of products, which ours do not
 
 
 def plain(sizes: Sizes) -> Comparison:
@@ -41,8 +43,11 @@ def _integer_only(name: str, sizes: Sizes) -> Comparison:
         if int8 is None:
             return said
         alike = (labels == int8().argmax(axis=1)).mean()
-        assert alike >= LEAST_ALIKE, f"only {alike:.2%} of the labels are onnxruntime's"
-        return f"{said}, {alike:.2%} those of onnxruntime"
+        saturating = vector_extension() in SATURATING
+        least = LEAST_ALIKE_SATURATING if saturating else LEAST_ALIKE
+        assert alike >= least, f"only {alike:.2%} of the labels are onnxruntime's, where {least:.0%} should be"
+        differs = f", whose kernels saturate pairs of int8 products on {vector_extension()} without VNNI"
+        return f"{said}, {alike:.2%} those of onnxruntime{differs if saturating else ''}"
 
     note = "" if int8 else inference_peers.NO_ONNXRUNTIME
     return Comparison(

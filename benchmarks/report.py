@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks.comparison import Row
+from benchmarks.processor import vector_extension
 from quant_engine.kernels.parallel import thread_count
 
 HEADINGS = ("operation", "ours (median)", "(min)", "peer", "peer's", "ratio", "target", "met")
@@ -16,17 +17,17 @@ HEADINGS = ("operation", "ours (median)", "(min)", "peer", "peer's", "ratio", "t
 def cells(row: Row) -> tuple[str, ...]:
     """Return a row as text, column by column."""
     theirs = "" if row.peers is None else f"{row.peers:,.4g} {row.unit}"
-    met = {None: "", True: "yes", False: "NO"}[row.met]
+    met = "FAILED" if row.failed else {None: "", True: "yes", False: "NO"}[row.met]
     ours = (f"{row.ours:.4g} {row.unit}", f"{row.ours_least:.4g}")
     return (row.operation, *ours, row.peer, theirs, row.ratio, row.target, met)
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """Return an aligned table, then the notes."""
+    """Return an aligned table, then the notes and the machine."""
     table = [HEADINGS, *map(cells, rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
-    return "\n".join([*lines, *(f"  {note}" for note in notes(rows))])
+    return "\n".join([*lines, *(f"  {note}" for note in notes(rows)), _machine_line()])
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
@@ -34,7 +35,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
     lines = [HEADINGS, ("---",) * len(HEADINGS), *map(cells, rows)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     listed = "\n".join(f"- {note}" for note in notes(rows))
-    return f"{table}\n\n{listed}\n\n{', '.join(f'{key} {value}' for key, value in machine().items())}\n"
+    return f"{table}\n\n{listed}\n\n{_machine_line()}\n"
 
 
 def as_json(rows: Sequence[Row]) -> str:
@@ -49,13 +50,22 @@ def notes(rows: Sequence[Row]) -> list[str]:
 
 def machine() -> dict[str, str]:
     """Return what the times depend on."""
-    found = {"threads": str(thread_count()), "processor": _processor(), "python": platform.python_version()}
+    found = {
+        "threads": str(thread_count()),
+        "processor": _processor(),
+        "vector extension": vector_extension(),
+        "python": platform.python_version(),
+    }
     for package in ("numpy", "numba", "torch", "torchao"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def _machine_line() -> str:
+    return ", ".join(f"{key} {value}" for key, value in machine().items())
 
 
 def _processor() -> str:
