@@ -19,7 +19,6 @@ from explorer.instrument import Mark, Statistics, statistics
 from explorer.jobs import Jobs
 from explorer.races import Lanes, Runs
 from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
-from explorer.warmup import warm_up
 from quant_engine import (
     Distribution,
     ErrorReport,
@@ -38,12 +37,6 @@ from quant_engine.network import Accuracy, ModelCard, Network, load, model_card
 
 RUNS_KEY = "runs"
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
-
-
-@st.cache_resource(show_spinner="Preparing the kernels: the first start after installation takes some seconds…")
-def prepare() -> None:
-    """Make sure that the kernels are at hand."""
-    warm_up()
 
 
 @st.cache_resource(max_entries=4096, show_spinner=False)
