@@ -46,12 +46,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _warm_up() -> None:
-    """Import what the first picture needs while the server starts and the browser loads its page."""
+    """Import and compile what the first picture needs while the server starts and the browser loads its page."""
     import plotly.graph_objects  # noqa: F401
 
-    from explorer.warmup import warm_up
+    from explorer.warmup import WARM_UP
 
-    warm_up()
+    WARM_UP.start()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from explorer.instrument import Mark, Statistics, statistics
 from explorer.jobs import Jobs
 from explorer.races import Lanes, Runs
 from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
-from explorer.warmup import warm_up
 from quant_engine import (
     Distribution,
     ErrorReport,
@@ -43,12 +42,6 @@ NO_SESSION = "none"
 MOST_BYTES = 128 << 20
 CACHE = ByteCache(MOST_BYTES)
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
-
-
-@st.cache_resource(show_spinner="Preparing the kernels: the first start after installation takes some seconds…")
-def prepare() -> None:
-    """Make sure that the kernels are at hand."""
-    warm_up()
 
 
 def kept(key: str, work: Callable[[], Any]) -> Any:

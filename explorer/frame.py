@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import compute, controls
+from explorer.compiling import await_first_picture
 from explorer.fields import Choice, Field
 from explorer.formulas import CONVENTIONS, Convention
 from explorer.lessons import LESSONS
@@ -36,7 +37,7 @@ def convention() -> Convention:
 
 def shared_frame(page: str) -> None:
     """Draw the sidebar's choice of model and tensor, and say what in a link could not be used."""
-    compute.prepare()
+    await_first_picture()
     _open_on_story(page)
     lesson_fields = (field for lesson in LESSONS.values() for field in lesson.all_fields)
     faults = controls.link_faults((*_frame_fields(), *PLAYGROUND_FIELDS, PINS, *lesson_fields))

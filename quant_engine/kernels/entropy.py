@@ -91,7 +91,8 @@ def divergences(counts, zero, levels, smoothing, first, start, stop, found):
         right = min(zero + first + i + 1, bins)
         found[i] = np.inf
         p = room[: right - left]
-        p[:] = counts[left:right]
+        for k in range(p.size):  # an assignment of a slice takes four seconds to compile
+            p[k] = counts[left + k]
         p[0] += mass[left]
         p[-1] += mass[bins] - mass[right]
         p_empty = p.size - np.int64(filled[right] - filled[left])

@@ -125,8 +125,8 @@ def joined(few, many, links):
     while many[turn + more + 1] > few[turn + 1]:
         turn += 1
     path = np.empty(links + 1, np.int64)
-    path[: turn + more + 1] = many[: turn + more + 1]
-    path[turn + more + 1 :] = few[turn + 1 :]
+    for link in range(links + 1):  # compiled sooner than slices
+        path[link] = many[link] if link <= turn + more else few[link - more]
     return path
 
 
@@ -192,8 +192,11 @@ def best_path(sums, links):
     while stride > 1:
         rows = (size - 1) // stride + 2
         coarse = np.empty((rows, 2))
-        coarse[: rows - 1] = sums[:size:stride]
-        coarse[rows - 1] = sums[size]
+        for row in range(rows - 1):
+            coarse[row, 0] = sums[row * stride, 0]
+            coarse[row, 1] = sums[row * stride, 1]
+        coarse[rows - 1, 0] = sums[size, 0]
+        coarse[rows - 1, 1] = sums[size, 1]
         price = _search(coarse, links, price)[3]
         stride //= COARSENING
     path, gain, bound, _ = _search(sums, links, price)
@@ -295,4 +298,5 @@ def quantile_codebooks(values, weights, offsets, start, stop, codebooks):
         if count > codebooks.shape[1]:
             _equally_filled(held[:count], sums, centre, codebooks[block])
         else:
-            codebooks[block, :count] = held[:count]
+            for k in range(count):
+                codebooks[block, k] = held[k]

@@ -14,7 +14,7 @@ from explorer.bits import described
 from explorer.bits.mount import script
 from explorer.lessons.holding import FLOATS, holders
 from quant_engine import FixedPointFormat, IntFormat
-from tests.browser.conftest import FORMS, NO_FAULTS, faults_on, settle
+from tests.browser.conftest import NO_FAULTS, asking, faults_on, forms_of, settle
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
@@ -215,9 +215,8 @@ def test_what_is_no_number_is_said_and_the_last_one_stays(app: str, open_page: O
 
 def test_the_payload_of_a_nan_survives_the_pages_answer(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/lesson_formats?formats_number=nan")
-    cells(page).nth(15).click()
-    page.wait_for_timeout(1000)
-    settle(page)
+    with asking(page):
+        cells(page).nth(15).click()
     assert pattern(page) == "0111111000000001"
     assert value(page) == "NaN"
 
@@ -258,14 +257,14 @@ def test_a_preset_sets_the_number(app: str, open_page: Opener) -> None:
     expect(page.locator(".bits .said")).to_contain_text("1000 is beyond the greatest value, 448")
 
 
-@pytest.mark.parametrize("form", list(FORMS))
+@pytest.mark.parametrize("form", ["desktop", "phone"])
 def test_the_cells_fit_every_window(app: str, open_page: Opener, form: str) -> None:
     page = open_page(f"{app}/lesson_formats?formats_format=FP32&formats_number=-3.4e38", form)
-    assert cells(page).count() == 32
-    assert_cells_fit(page)
-    page.locator(".bits tbody").get_by_role("button", name="int8 · S", exact=True).click()
-    assert cells(page).count() == 8
-    assert_cells_fit(page)
+    for name, count in (("FP32", 32), ("int8 · S", 8)):
+        page.locator(".bits tbody").get_by_role("button", name=name, exact=True).click()
+        assert cells(page).count() == count
+        for _ in forms_of(page, form):
+            assert_cells_fit(page)
 
 
 def assert_cells_fit(page: Page) -> None:

@@ -16,7 +16,6 @@ from tests.browser.conftest import NO_FAULTS, faults_on, photograph, settle
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
-LIMIT = 60_000  # milliseconds
 
 
 def button(page: Page, name: str) -> Locator:
@@ -38,7 +37,7 @@ def race_of(page: Page) -> dict[str, str]:
 def baselines(page: Page) -> None:
     """Predict, and wait until the baselines are drawn."""
     page.get_by_test_id("stRadio").locator("label").nth(1).click()
-    expect(page.get_by_text("Every accuracy is measured on the same")).to_be_visible(timeout=LIMIT)
+    expect(page.get_by_text("Every accuracy is measured on the same")).to_be_visible()
     settle(page)
 
 
@@ -52,8 +51,8 @@ def test_a_method_is_started_and_ends_on_its_lane_while_another_page_is_looked_a
     page.get_by_role("link", name="Model card").click()
     settle(page)
     page.get_by_role("link", name=re.compile("11 Compensation")).click()
-    expect(button(page, "BatchNorm ranges")).to_be_disabled(timeout=LIMIT)
-    expect(page.locator("td").get_by_text("BatchNorm statistics")).to_be_visible(timeout=LIMIT)
+    expect(button(page, "BatchNorm ranges")).to_be_disabled()
+    expect(page.locator("td").get_by_text("BatchNorm statistics")).to_be_visible()
     settle(page)
     assert set(race_of(page)) == {*before, "BatchNorm ranges"}
     with page.expect_download() as download:
@@ -75,20 +74,20 @@ def test_two_windows_train_at_once_and_what_is_cancelled_leaves_no_trace(app: st
     before = race_of(second)
     for page in (first, second):
         button(page, "QAT (LSQ)").click()
-        expect(page.get_by_text(re.compile(r"QAT \(LSQ\) · training: \d+"))).to_be_visible(timeout=LIMIT)
+        expect(page.get_by_text(re.compile(r"QAT \(LSQ\) · training: \d+"))).to_be_visible()
     button(second, "QAT (PACT)").click()
-    expect(second.get_by_text("Waiting for a free lane")).to_be_visible(timeout=LIMIT)
+    expect(second.get_by_text("Waiting for a free lane")).to_be_visible()
     assert first.get_by_text("Waiting for a free lane").count() == 0
     first.close()
-    expect(second.get_by_text(re.compile(r"QAT \(PACT\) · (begun|ranges|training)"))).to_be_visible(timeout=LIMIT)
+    expect(second.get_by_text(re.compile(r"QAT \(PACT\) · (begun|ranges|training)"))).to_be_visible()
     expect(second.get_by_text(re.compile(r"QAT \(LSQ\) · training"))).to_be_visible()
-    second.wait_for_function(f"({RACE})()['QAT (LSQ)']", timeout=LIMIT)
+    second.wait_for_function(f"({RACE})()['QAT (LSQ)']")
     button(second, "Cancel all").click()
-    expect(second.get_by_text(re.compile("QAT .* · "))).to_have_count(0, timeout=LIMIT)
+    expect(second.get_by_text(re.compile("QAT .* · "))).to_have_count(0)
     expect(button(second, "QAT (LSQ)")).to_be_enabled()
     settle(second)
     assert race_of(second) == before == expected(3)
     second.get_by_role("slider").first.press("ArrowRight")
-    second.wait_for_function(f"({RACE})().clipped === '{expected(4)['clipped']}'", timeout=LIMIT)
+    second.wait_for_function(f"({RACE})().clipped === '{expected(4)['clipped']}'")
     assert race_of(second) == expected(4)
     assert faults_on(second) == NO_FAULTS

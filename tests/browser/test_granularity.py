@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from explorer import notation
 from quant_engine.network import load
-from tests.browser.conftest import NO_FAULTS, faults_on, metrics, photograph, settle
+from tests.browser.conftest import NO_FAULTS, asking, faults_on, metrics, photograph, settle
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
@@ -27,13 +27,15 @@ def point_at(page: Page, name: str, row: int, touch: bool = False) -> None:
     """Click a row of a map, or tap it twice, near its right end."""
     plot = page.locator(f".st-key-granularity_chart_{name} .nsewdrag").last
     plot.scroll_into_view_if_needed()
-    page.wait_for_timeout(300)
+    settle(page)
     box = plot.bounding_box()
     place = box["x"] + 0.9 * box["width"], box["y"] + (row + 0.5) / ROWS * box["height"]
-    for _ in range(2 if touch else 1):
+    if touch:
+        page.touchscreen.tap(*place)
+        expect(page.locator(f".st-key-granularity_chart_{name} .hovertext").first).to_be_visible()
+        page.wait_for_timeout(500)  # or both would be a double tap
+    with asking(page):
         (page.touchscreen.tap if touch else page.mouse.click)(*place)
-        page.wait_for_timeout(500)
-    settle(page)
 
 
 def query(page: Page) -> dict[str, list[str]]:

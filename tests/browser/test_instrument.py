@@ -124,6 +124,12 @@ def grip(page: Page, end: str) -> tuple[float, float]:
     return box["x"] + box["width"] / 2, box["y"] + 30
 
 
+def await_frames(page: Page) -> None:
+    """Wait until two frames were drawn."""
+    for _ in range(2):
+        page.evaluate("new Promise(requestAnimationFrame)")
+
+
 def await_setting(page: Page, name: str, other_than: float) -> None:
     """Wait until the server has confirmed something new."""
     page.wait_for_function(
@@ -133,7 +139,6 @@ def await_setting(page: Page, name: str, other_than: float) -> None:
           return shows && JSON.parse(shows)[name] !== before;
         }""",
         arg=[name, other_than],
-        timeout=20_000,
     )
     settle(page)
 
@@ -149,8 +154,7 @@ def test_dragging_a_handle_moves_the_numbers_before_letting_go_and_the_accuracy_
     said = set()
     for step in range(1, 21):
         page.mouse.move(x - 8 * step, y)
-        page.evaluate("new Promise(requestAnimationFrame)")
-        page.evaluate("new Promise(requestAnimationFrame)")
+        await_frames(page)
         said.add(numbers(page))
     assert len(said) >= 15  # nearly every move shows numbers of its own
     assert before not in said
@@ -173,7 +177,7 @@ def test_keys_move_a_handle_shift_moves_it_finely_and_escape_takes_it_back(app: 
     handle.focus()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Escape")
-    page.wait_for_timeout(800)
+    page.wait_for_timeout(800)  # in which it would have been told
     assert confirmed(page)["hi"] == start
     assert float(handle.get_attribute("aria-valuenow") or 0) == start
     page.keyboard.press("Shift+ArrowLeft")
@@ -261,10 +265,10 @@ def test_zooming_spreads_the_axis_and_leaves_the_setting_alone(app: str, open_pa
     x = grip(page, "hi")[0] - grip(page, "lo")[0]
     url = page.url
     page.get_by_role("button", name="Zoom in").click()
-    page.wait_for_timeout(200)
+    await_frames(page)
     assert grip(page, "hi")[0] - grip(page, "lo")[0] == pytest.approx(2 * x, rel=0.02)
     page.get_by_role("button", name="Show all").click()
-    page.wait_for_timeout(200)
+    await_frames(page)
     assert grip(page, "hi")[0] - grip(page, "lo")[0] == pytest.approx(x, rel=0.02)
     assert page.url == url
 

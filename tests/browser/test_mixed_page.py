@@ -24,7 +24,7 @@ def plan_in(page: Page) -> list[str]:
 
 
 def await_plan(page: Page, wanted: str = "") -> None:
-    page.wait_for_function("wanted => location.search.includes(`mixed_plan=${wanted}`)", arg=wanted, timeout=60_000)
+    page.wait_for_function("wanted => location.search.includes(`mixed_plan=${wanted}`)", arg=wanted)
     settle(page)
 
 
@@ -76,7 +76,7 @@ def test_the_exact_plan_beats_the_uniform_one_and_a_click_on_the_front_loads_ano
     expect(page.get_by_text("of 512 calibration images, within the bytes")).to_be_visible()
     expect(page.get_by_text("take no part in any search here")).to_be_visible()
     press(page, re.compile("Score both"))
-    expect(page.get_by_text("The search never saw the test images")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("The search never saw the test images")).to_be_visible()
     page.locator(".st-key-mixed_chart_front").scroll_into_view_if_needed()
     settle(page)
     place = page.evaluate(

@@ -1,0 +1,35 @@
+"""What pages say, the first time after an installation, while kernels are compiled."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from explorer.warmup import WARM_UP
+
+POLL = 0.2  # seconds
+ICON = ":material/manufacturing:"
+
+
+def await_first_picture() -> None:
+    """Wait for the kernels that the first picture needs, and say so if they have to be compiled; go on counting."""
+    WARM_UP.start()
+    if not WARM_UP.wait(0):
+        place = st.empty()
+        while not WARM_UP.wait(POLL):
+            if WARM_UP.is_compiling:
+                place.info(_said(), icon=ICON)
+        place.empty()
+    if WARM_UP.is_compiling:
+        _count_on()
+
+
+@st.fragment(run_every=1.0)
+def _count_on() -> None:
+    """Count what the other number formats need, and take the notice away when they have it."""
+    if not WARM_UP.is_compiling:
+        st.rerun()
+    st.info(_said(), icon=ICON)
+
+
+def _said() -> str:
+    return f"Compiling kernels for this machine (first start only): {WARM_UP.done} of {WARM_UP.total}"
