@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
+from quant_engine.execution import Override, PrefixRunner, TorchExecutor
 from quant_engine.inputs import Float32Array
 from quant_engine.network.accuracy import Accuracy
-from quant_engine.network.activations import layer_change
+from quant_engine.network.activations import LayerChange, layer_change, refuse_broken
 from quant_engine.network.architectures import ARCHITECTURES, Architecture
 from quant_engine.network.calibration import Calibration
 from quant_engine.network.cost import MEASURED_IMAGES, ActivationCost, measure_cost
 from quant_engine.network.effects import Effect, effect
-from quant_engine.network.evaluation import Runner, layer_inputs
 from quant_engine.network.files import BUILTIN
 from quant_engine.network.fisher import diagonal_fisher
 from quant_engine.network.folding import BatchNorm
@@ -28,6 +29,11 @@ from quant_engine.network.layers import LayerInfo, Parameters, read_layers, read
 from quant_engine.network.planning import check_shared, refuse_unfit
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BATCH = 200  # images whose values stay in the processor's caches from layer to layer
 
 
 class Network:
@@ -51,7 +57,7 @@ class Network:
         stored = load((BUILTIN / f"{name}.safetensors").read_bytes())
         self._layers, self._parameters = read_layers(architecture, stored)
         self._norms = read_norms(architecture, stored)
-        self._runners: dict[str, Runner] = {}
+        self._runners: dict[str, PrefixRunner] = {}
         self._plain: dict[str, Float32Array] = {}  # logits in floating point
         self._lock = threading.Lock()
 
@@ -150,7 +156,24 @@ class Network:
             raise QuantError(
                 f"no image lies in [{start}:{stop}] of the {len(self.data(split)[0])} of {split!r}; widen the range"
             )
-        return layer_inputs(self.architecture, self._parameters, images, wanted)
+        return self.captured(images, wanted)
+
+    def captured(
+        self, images: Float32Array, layers: Iterable[str], plan: QuantizationPlan | None = None
+    ) -> dict[str, Float32Array]:
+        """Return what each layer receives of normalised images, under a frozen plan or in floating point, read-only.
+
+        Before the layer's own input is quantized.
+        """
+        import torch
+
+        wanted, overrides = tuple(layers), self.overrides(plan)
+        with torch.inference_mode():
+            parts = [self.executor.capture(part, wanted, overrides) for part in _batches(images)]
+            found = {name: np.asarray(torch.cat([part[name] for part in parts]).numpy()) for name in wanted}
+        for array in found.values():
+            array.flags.writeable = False
+        return found
 
     def freeze(self, plan: QuantizationPlan, images: int | Float32Array | None = None) -> QuantizationPlan:
         """Return the plan with everything fitted that can be fixed.
@@ -197,9 +220,10 @@ class Network:
         Raises:
             QuantError: as `freeze`.
         """
-        frozen = self.freeze(plan or QuantizationPlan())
-        changes = {name: layer_change(layer, self.planned_weight(name, layer)) for name, layer in frozen.layers.items()}
-        return self._runner(data).logits(changes)
+        changes = self._changes(self.freeze(plan or QuantizationPlan()))
+        overrides = {name: change.override(name) for name, change in changes.items()}
+        parts = self._runner(data).outputs(overrides, {name: change.key for name, change in changes.items()})
+        return self._finite(parts, self.data(data)[0], overrides)
 
     def effect(self, plan: QuantizationPlan | None = None, data: Split = "calibration") -> Effect:
         """Return accuracy and loss under a plan, and how far the outputs moved from floating point.
@@ -242,9 +266,22 @@ class Network:
         _, labels = self.data(data)
         return Accuracy(int((predicted == labels).sum()), len(labels))
 
-    def run(self, inputs: Float32Array) -> Float32Array:
-        """Return the logits (n, classes) of normalised images (n, 1, 28, 28) in floating point."""
-        return Runner(self.architecture, self._parameters, inputs).logits({})
+    def run(self, inputs: Float32Array, plan: QuantizationPlan | None = None) -> Float32Array:
+        """Return the logits (n, classes) of normalised images (n, 1, 28, 28), under a plan or in floating point.
+
+        Raises:
+            QuantError: as `freeze`.
+        """
+        import torch
+
+        overrides = self.overrides(self.freeze(plan) if plan else None)
+        with torch.inference_mode():
+            parts = [self.executor.run(part, overrides) for part in _batches(inputs)]
+        return self._finite(parts, inputs, overrides)
+
+    def overrides(self, frozen: QuantizationPlan | None) -> dict[str, Override]:
+        """Return what a frozen plan changes, for the executor."""
+        return {name: change.override(name) for name, change in self._changes(frozen).items()}
 
     def activation_cost(self, plan: QuantizationPlan) -> dict[str, ActivationCost]:
         """Measure what dynamic quantization costs against static, for each layer whose activation is planned.
@@ -270,24 +307,56 @@ class Network:
         if images is None or isinstance(images, int | float):
             return self._calibration.quantizers(static, images)
         given = as_images(images, self.architecture.input_shape)
-        return Calibration(self.architecture, self._layers, self._parameters, given).quantizers(static)
+        return Calibration(self.captured, self._layers, given).quantizers(static)
+
+    @cached_property
+    def executor(self) -> TorchExecutor:
+        """What runs the network, in floating point or with layers changed."""
+        return TorchExecutor(self.architecture.evaluated(self._parameters), self._layers)
+
+    def _changes(self, frozen: QuantizationPlan | None) -> dict[str, LayerChange]:
+        plans = {} if frozen is None else frozen.layers
+        return {name: layer_change(layer, self.planned_weight(name, layer)) for name, layer in plans.items()}
+
+    def _finite(self, parts: Sequence[Tensor], images: Float32Array, overrides: Mapping[str, Override]) -> Float32Array:
+        """Return the outputs of all batches, or refuse what is not finite by the first layer to blame."""
+        import torch
+
+        outputs = np.asarray(torch.cat(list(parts)).numpy())
+        if np.isfinite(outputs).all():
+            return outputs
+
+        def check(name: str, x: Tensor) -> None:
+            refuse_broken(f"layer {name!r} receives", x.numpy())
+
+        with torch.inference_mode():
+            taps = {name: partial(check, name) for name in self._layers}
+            self.executor.run(torch.from_numpy(images.copy()), overrides, taps=taps)
+        refuse_broken("the network gives", outputs)
+        return outputs
 
     @cached_property
     def _fisher(self) -> dict[str, Float32Array]:
-        return diagonal_fisher(self.architecture, self._layers, self._parameters, *self.data("calibration"))
+        return diagonal_fisher(self, *self.data("calibration"))
 
     @cached_property
     def _calibration(self) -> Calibration:
-        return Calibration(self.architecture, self._layers, self._parameters, self.data("calibration")[0])
+        return Calibration(self.captured, self._layers, self.data("calibration")[0])
 
     def _matrix(self, layer: str) -> Float32Array:
         return self.weight(layer).reshape(self._layers[layer].matrix_shape)
 
-    def _runner(self, split: Split) -> Runner:
+    def _runner(self, split: Split) -> PrefixRunner:
         with self._lock:
             if split not in self._runners:
-                self._runners[split] = Runner(self.architecture, self._parameters, self.data(split)[0])
+                self._runners[split] = PrefixRunner(self.executor, _batches(self.data(split)[0]))
             return self._runners[split]
+
+
+def _batches(images: Float32Array) -> list[Tensor]:
+    import torch
+
+    return list(torch.from_numpy(images.copy()).split(BATCH))
 
 
 def load(name: str) -> Network:
