@@ -50,22 +50,26 @@ def spans_of(stages: Sequence[Stage], layers: Sequence[str]) -> tuple[Span, ...]
     )
 
 
-def find_stages(module: nn.Module, layers: tuple[str, ...], example: Any = None) -> Iterator[Stage]:
-    """Yield the children of an `nn.Sequential`, nested or not, or the blocks of the longest chain in a module's lists.
+def find_stages(
+    module: nn.Module, layers: Sequence[str], example: Any = None
+) -> tuple[tuple[str, ...], tuple[Stage, ...]]:
+    """Return the layers in the order in which they first run, and a module's stages.
 
+    These are the children of an `nn.Sequential`, nested or not, or the blocks of the longest chain in a module's lists.
     What lies in an `nn.ModuleList` is a chain if, when the module runs on `example`, each of its parts runs once, one
-    after the other, and receives the very tensor that the one before gave.
+    after the other, and receives the very tensor that the one before gave. Layers that do not run come last.
     """
     from torch import nn
 
-    if type(module) is nn.Sequential:
-        before: tuple[str, ...] = ()
-        for name in _children(module):
-            inside = _inside(name, layers)
-            yield Stage(name, inside, before)
-            before += inside
-    elif example is not None:
-        yield from _traced(module, layers, example)
+    if type(module) is not nn.Sequential:
+        return _traced(module, tuple(layers), example) if example is not None else (tuple(layers), ())
+    stages: list[Stage] = []
+    before: tuple[str, ...] = ()
+    for name in _children(module):
+        inside = _inside(name, layers)
+        stages.append(Stage(name, inside, before))
+        before += inside
+    return before, tuple(stages)
 
 
 def _children(module: nn.Module, prefix: str = "") -> Iterator[str]:
@@ -78,11 +82,11 @@ def _children(module: nn.Module, prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
-def _inside(stage: str, layers: tuple[str, ...]) -> tuple[str, ...]:
+def _inside(stage: str, layers: Sequence[str]) -> tuple[str, ...]:
     return tuple(layer for layer in layers if layer == stage or layer.startswith(f"{stage}."))
 
 
-def _traced(module: nn.Module, layers: tuple[str, ...], example: Any) -> Iterator[Stage]:
+def _traced(module: nn.Module, layers: tuple[str, ...], example: Any) -> tuple[tuple[str, ...], tuple[Stage, ...]]:
     import torch
     from torch import nn
 
@@ -118,7 +122,10 @@ def _traced(module: nn.Module, layers: tuple[str, ...], example: Any) -> Iterato
         )
         return joined and sorted(parts, key=calls.index) == parts
 
-    whole = [chain for chain in chains if is_chain(chain)]
-    for name in max(whole, key=len, default=[]):
-        seen = tuple(dict.fromkeys(call for call in calls[: calls.index(name)] if call in layers))
-        yield Stage(name, _inside(name, layers), seen)
+    chain = max(filter(is_chain, chains), key=len, default=[])
+    order = tuple(dict.fromkeys([*(name for name in calls if name in layers), *layers]))
+    return order, tuple(Stage(name, _inside(name, order), _ahead(name, calls, layers)) for name in chain)
+
+
+def _ahead(stage: str, calls: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in calls[: calls.index(stage)] if name in layers))

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import itertools
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -65,8 +64,9 @@ class TorchExecutor:
         self._module = module.eval()
         self._idle: list[nn.Module] = []
         self._lock = threading.Lock()
-        self.layers = tuple(layers)
-        self.stages: tuple[Stage, ...] = tuple(find_stages(shared_copy(module), self.layers, example))
+        self.layers: tuple[str, ...]  # in the order in which they run
+        self.stages: tuple[Stage, ...]
+        self.layers, self.stages = find_stages(shared_copy(module), tuple(layers), example)
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -89,9 +89,11 @@ class TorchExecutor:
         """
         with self._borrowed() as module, contextlib.ExitStack() as undo:
             _listen(module, taps, undo)
-            _override(module, overrides, undo)
+            skipped = () if start is None else self.stages[: start[0]]
+            idle = {layer for stage in skipped for layer in stage.layers}
+            _override(module, {name: other for name, other in overrides.items() if name not in idle}, undo)
             if start is not None:
-                _skip(module, self.stages[: start[0]], start[1], undo)
+                _skip(module, skipped, start[1], undo)
             if stop is not None:
                 part = module.get_submodule(self.stages[stop].name)
                 undo.callback(part.register_forward_pre_hook(_end_here).remove)
@@ -138,9 +140,12 @@ class TorchExecutor:
 
 
 def shared_copy(module: nn.Module) -> nn.Module:
-    """Return a copy of a module's structure with the very parameters and buffers of the original."""
-    held = itertools.chain(module.parameters(), module.buffers())
-    return copy.deepcopy(module, {id(tensor): tensor for tensor in held})
+    """Return a copy of a module's structure that shares the memory of its parameters and buffers, without gradients."""
+    from torch import nn
+
+    memo: dict[int, Any] = {id(buffer): buffer for buffer in module.buffers()}
+    memo |= {id(own): nn.Parameter(own.detach(), requires_grad=False) for own in module.parameters()}
+    return copy.deepcopy(module, memo)
 
 
 class _ReachedError(Exception):
