@@ -51,6 +51,11 @@ class PrefixRunner:
         self._keep(found)
         return results
 
+    @property
+    def bytes_kept(self) -> int:
+        """How much memory is taken."""
+        return sum(x.nbytes for kept in self._kept.values() for x in kept)
+
     def _worth_keeping(self, found: Mapping[Prefix, list[Tensor]]) -> list[Prefix]:
         """Return which stages' inputs to keep, of which those of the first batch are at hand.
 
@@ -77,6 +82,6 @@ class PrefixRunner:
         """Keep stages' inputs; where room is short, those behind unchanged layers stay longest."""
         with self._lock:
             self._kept |= found
-            while self._kept and sum(x.nbytes for kept in self._kept.values() for x in kept) > self._cache_bytes:
+            while self.bytes_kept > self._cache_bytes:
                 oldest = next((prefix for prefix in self._kept if any(prefix[1])), next(iter(self._kept)))
                 del self._kept[oldest]

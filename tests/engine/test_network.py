@@ -10,7 +10,7 @@ import torch
 
 import quant_engine as qe
 from quant_engine import network as networks
-from quant_engine.network import evaluation
+from quant_engine.execution import PrefixRunner
 from tests import reference
 from tests.engine.trained import folded, run, trained_module
 
@@ -142,12 +142,14 @@ def test_resuming_from_the_changed_layer_gives_the_labels_of_a_fresh_network(net
 
 
 @pytest.mark.parametrize("limit", [0, 1 << 20, 20 << 20])
-def test_what_is_kept_stays_within_the_limit(network, monkeypatch, limit):
-    fresh = networks.load(network.name)
-    monkeypatch.setattr(evaluation, "CACHE_BYTES", limit)
+def test_what_is_kept_stays_within_the_limit(network, limit):
+    images = torch.from_numpy(network.data("calibration")[0])
+    runner = PrefixRunner(network.executor, images.split(200), limit)
     for name in network.layers():
-        fresh.predict(qe.QuantizationPlan({name: qe.LayerPlan(FOUR_BITS)}), "calibration")
-        assert sum(kept.nbytes for kept in fresh._runner("calibration")._kept.values()) <= limit
+        plan = network.freeze(qe.QuantizationPlan({name: qe.LayerPlan(FOUR_BITS)}))
+        found = torch.cat(runner.outputs(network.overrides(plan), {name: "four bits"}))
+        np.testing.assert_array_equal(found, network.logits(plan, "calibration"))
+        assert runner.bytes_kept <= limit
 
 
 def test_a_frozen_plan_gives_the_same_labels_before_and_after_it_is_saved(network, tmp_path):
