@@ -18,7 +18,7 @@ from quant_engine.network.cost import ActivationCost
 from quant_engine.network.effects import Effect
 from quant_engine.network.folding import BatchNorm
 from quant_engine.network.footprint import Footprint, LayerFootprint, footprint
-from quant_engine.network.layers import LayerInfo
+from quant_engine.network.layers import Layer
 from quant_engine.network.mixed import (
     COSTS,
     MEASURES,
@@ -54,8 +54,8 @@ __all__ = [
     "CompensationResult",
     "Effect",
     "Footprint",
+    "Layer",
     "LayerFootprint",
-    "LayerInfo",
     "MethodResult",
     "MixedPlan",
     "MixedResult",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.network.activations import refuse_broken
-from quant_engine.network.layers import LayerInfo
+from quant_engine.network.layers import Layer
 from quant_engine.observers import BlockObservers
 from quant_engine.quantizer import Quantizer, QuantizerSpec
 
@@ -25,7 +25,7 @@ class Calibration:
     def __init__(
         self,
         capture: Callable[[Float32Array, Iterable[str]], Mapping[str, Float32Array]],
-        layers: Mapping[str, LayerInfo],
+        layers: Mapping[str, Layer],
         images: Float32Array,
     ) -> None:
         """Keep references; `capture` gives what layers receive of some images."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from quant_engine.execution import Override
 from quant_engine.inputs import Float32Array
-from quant_engine.network.layers import holders
+from quant_engine.network.layers import ties
 
 if TYPE_CHECKING:
     from quant_engine.network.network import Network
@@ -26,9 +26,9 @@ def diagonal_fisher(network: Network, images: Float32Array, labels: NDArray[np.i
     from torch.nn import functional
 
     layers = network.layers()
-    weights = {name: torch.from_numpy(network.weight(name).copy()).requires_grad_() for name in holders(layers)}
+    weights = {name: torch.from_numpy(network.weight(name).copy()).requires_grad_() for name in ties(layers)}
     totals = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in weights.items()}
-    overrides = {name: Override(weights[info.holder]) for name, info in layers.items()}
+    overrides = {name: Override(weights[info.tied_to or name]) for name, info in layers.items()}
     for image, label in zip(torch.from_numpy(images), torch.from_numpy(labels), strict=True):
         loss = functional.cross_entropy(network.executor.run(image[None], overrides), label[None])
         gradients = torch.autograd.grad(loss, list(weights.values()))
@@ -37,4 +37,4 @@ def diagonal_fisher(network: Network, images: Float32Array, labels: NDArray[np.i
     found = {name: (total / len(images)).float().numpy() for name, total in totals.items()}
     for array in found.values():
         array.flags.writeable = False
-    return {name: found[info.holder] for name, info in layers.items()}
+    return {name: found[info.tied_to or name] for name, info in layers.items()}

@@ -25,7 +25,7 @@ from quant_engine.network.files import BUILTIN
 from quant_engine.network.fisher import diagonal_fisher
 from quant_engine.network.folding import BatchNorm
 from quant_engine.network.images import Split, as_images, read_images
-from quant_engine.network.layers import LayerInfo, Parameters, read_layers, read_norms, with_others
+from quant_engine.network.layers import Layer, Parameters, read_layers, read_norms, with_others
 from quant_engine.network.planning import check_shared, refuse_unfit
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
@@ -61,7 +61,7 @@ class Network:
         self._plain: dict[str, Float32Array] = {}  # logits in floating point
         self._lock = threading.Lock()
 
-    def layers(self) -> MappingProxyType[str, LayerInfo]:
+    def layers(self) -> MappingProxyType[str, Layer]:
         """Return the layers that have a weight, in the order in which they run."""
         return MappingProxyType(self._layers)
 
@@ -138,7 +138,7 @@ class Network:
     ) -> dict[str, Float32Array]:
         """Return the input of each layer in floating point, for the images `start` to `stop` of a split, read-only.
 
-        All layers by default. Shapes are (images, *LayerInfo.input_shape); the first layer's input are the normalised
+        All layers by default. Shapes are (images, *Layer.input_shape); the first layer's input are the normalised
         pixels. The logits are `run(images)`.
 
         Raises:

@@ -11,6 +11,7 @@ import torch
 import quant_engine as qe
 from quant_engine import network as networks
 from quant_engine.execution import PrefixRunner
+from quant_engine.network.layers import Layer
 from tests import reference
 from tests.engine.trained import folded, run, trained_module
 
@@ -64,10 +65,22 @@ def test_layers_are_named_and_shaped_as_in_torch(network, module):
 
 
 def test_only_a_convolution_with_one_channel_a_group_is_depthwise():
-    kinds = {name: info.kind for name, info in networks.load("fashion-depthwise").layers().items()}
-    assert {name for name, kind in kinds.items() if kind == "depthwise convolution"} == {"dw1", "dw2", "dw3", "dw4"}
-    assert kinds["stem"] == "convolution"
-    assert kinds["fc"] == "linear"
+    layers = networks.load("fashion-depthwise").layers()
+    assert [name for name, info in layers.items() if info.depthwise] == ["dw1", "dw2", "dw3", "dw4"]
+    assert {name: info.op for name, info in layers.items() if info.op != "conv2d"} == {"fc": "linear"}
+    assert {info.groups for info in layers.values() if not info.depthwise} == {1}
+
+
+def test_multiplications_count_each_weight_once_for_every_place_of_the_output():
+    def layer(op, shape, output_shape, groups=1):
+        return Layer("a", op, shape, "a.weight", True, (), output_shape, groups)
+
+    assert layer("linear", (384, 384), (77, 384)).multiplications == 77 * 384 * 384  # 11.4 M, of 77 tokens
+    assert layer("linear", (10, 96), (10,)).multiplications == 960
+    assert layer("conv2d", (8, 3, 3, 3), (8, 14, 14)).multiplications == 8 * 27 * 14 * 14  # of stride 2 on 28 × 28
+    assert layer("conv2d", (8, 1, 3, 3), (8, 7, 7), 8).multiplications == 8 * 9 * 49
+    assert layer("conv1d", (4, 2, 5), (4, 30)).multiplications == 4 * 10 * 30
+    assert layer("embedding", (30522, 384), (77, 384)).multiplications == 0
 
 
 def test_data_are_what_is_documented(network):

@@ -205,7 +205,7 @@ def tied(monkeypatch, tmp_path):
 
 
 def test_a_weight_that_layers_share_is_quantized_in_both_and_counted_once(tied):
-    assert [info.shared for info in tied.layers().values()] == [False, False, True, False]
+    assert [bool(info.tied_to) for info in tied.layers().values()] == [False, False, True, False]
     sizes = networks.layer_sizes(tied, CANDIDATES)
     assert sizes.shape == networks.layer_costs(tied, CANDIDATES, "predicted loss").shape == (3, len(CANDIDATES))
     assert set(networks.Trial("c3", SPECS[0]).plan(tied).layers) == {"c2", "c3"}
