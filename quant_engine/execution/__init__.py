@@ -1,7 +1,6 @@
 """Running a model with some of its layers changed, and seeing what its layers receive."""
 
 from quant_engine.execution.prefix import PrefixRunner
-from quant_engine.execution.stages import Span, Stage
 from quant_engine.execution.torch_executor import Override, Tap, TorchExecutor
 
-__all__ = ["Override", "PrefixRunner", "Span", "Stage", "Tap", "TorchExecutor"]
+__all__ = ["Override", "PrefixRunner", "Tap", "TorchExecutor"]

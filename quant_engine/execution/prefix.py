@@ -28,7 +28,7 @@ class PrefixRunner:
     def __init__(self, executor: TorchExecutor, batches: Sequence[Any], cache_bytes: int = CACHE_BYTES) -> None:
         """Keep references: the batches must not be changed."""
         self._executor, self._batches, self._cache_bytes = executor, batches, cache_bytes
-        self._entries = [span.start for span in executor.spans if span.start is not None]
+        self._entries = [span.start for span in executor.trace.spans if span.start is not None]
         self._kept: OrderedDict[Prefix, list[Tensor]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -36,7 +36,7 @@ class PrefixRunner:
         """Return the outputs of every batch; a layer's key tells its override from all others it may have."""
         import torch
 
-        stages = self._executor.stages
+        stages = self._executor.trace.stages
         prefixes = [(i, tuple(keys.get(layer, "") for layer in stages[i].before)) for i in self._entries]
         start, received = self._resume(prefixes)
         found: dict[Prefix, list[Tensor]] = {prefix: [] for prefix in prefixes if prefix[0] > start}

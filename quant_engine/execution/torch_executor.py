@@ -5,7 +5,7 @@ module receives. Both hold for one call. Calls do not see each other: each works
 shares its parameters and buffers, so the module itself is never touched, and threads may run different plans at once.
 
 *Stages* are parts of a module that follow each other, each of which takes the one tensor that the part before gives:
-the children of an `nn.Sequential`, nested or not, or the blocks of an `nn.ModuleList` (`find_stages`). A call may begin
+the children of an `nn.Sequential`, nested or not, or the blocks of an `nn.ModuleList` (`trace`). A call may begin
 at a stage, given what it receives: the parts before it are not run. It may end before a stage, with what that would
 receive. Any other module has none and always runs as a whole.
 """
@@ -13,15 +13,14 @@ receive. Any other module has none and always runs as a whole.
 from __future__ import annotations
 
 import contextlib
-import copy
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from quant_engine.errors import QuantError
-from quant_engine.execution.stages import Span, Stage, call, find_stages, spans_of
+from quant_engine.models import Stage, Trace, call, shared_copy
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,8 +45,9 @@ class TorchExecutor:
 
     Example:
         >>> import torch
+        >>> from quant_engine.models import trace
         >>> module = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU())
-        >>> executor, x = TorchExecutor(module, ["0"]), torch.ones(1, 2)
+        >>> executor, x = TorchExecutor(module, trace(module, ["0"])), torch.ones(1, 2)
         >>> executor.run(x, {"0": Override(3 * torch.eye(2))}).tolist()
         [[3.0, 3.0]]
         >>> seen = []
@@ -56,22 +56,11 @@ class TorchExecutor:
         [[3.0, 3.0]]
     """
 
-    def __init__(self, module: nn.Module, layers: Iterable[str], example: Any = None) -> None:
-        """Keep the module; `layers` names the parts of it that overrides may change.
-
-        The stages of a module that is no `nn.Sequential` are found by running it once on `example`, if it is given.
-        """
-        self._module = module.eval()
+    def __init__(self, module: nn.Module, how: Trace) -> None:
+        """Keep the module and how it runs (`trace`)."""
+        self._module, self.trace = module.eval(), how
         self._idle: list[nn.Module] = []
         self._lock = threading.Lock()
-        self.layers: tuple[str, ...]  # in the order in which they run
-        self.stages: tuple[Stage, ...]
-        self.layers, self.stages = find_stages(shared_copy(module), tuple(layers), example)
-
-    @property
-    def spans(self) -> tuple[Span, ...]:
-        """The model cut at every stage that has layers, in the order in which it runs."""
-        return spans_of(self.stages, self.layers)
 
     def run(
         self,
@@ -89,13 +78,13 @@ class TorchExecutor:
         """
         with self._borrowed() as module, contextlib.ExitStack() as undo:
             _listen(module, taps, undo)
-            skipped = () if start is None else self.stages[: start[0]]
+            skipped = () if start is None else self.trace.stages[: start[0]]
             idle = {layer for stage in skipped for layer in stage.layers}
             _override(module, {name: other for name, other in overrides.items() if name not in idle}, undo)
             if start is not None:
                 _skip(module, skipped, start[1], undo)
             if stop is not None:
-                part = module.get_submodule(self.stages[stop].name)
+                part = module.get_submodule(self.trace.stages[stop].name)
                 undo.callback(part.register_forward_pre_hook(_end_here).remove)
             try:
                 return call(module, inputs)
@@ -137,15 +126,6 @@ class TorchExecutor:
         finally:
             with self._lock:
                 self._idle.append(module)
-
-
-def shared_copy(module: nn.Module) -> nn.Module:
-    """Return a copy of a module's structure that shares the memory of its parameters and buffers, without gradients."""
-    from torch import nn
-
-    memo: dict[int, Any] = {id(buffer): buffer for buffer in module.buffers()}
-    memo |= {id(own): nn.Parameter(own.detach(), requires_grad=False) for own in module.parameters()}
-    return copy.deepcopy(module, memo)
 
 
 class _ReachedError(Exception):

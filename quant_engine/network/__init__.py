@@ -1,5 +1,6 @@
 """Networks: trained weights, their layers, what these receive, and accuracy under a quantization plan."""
 
+from quant_engine.models import Layer
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES
 from quant_engine.network.card import (
@@ -18,7 +19,6 @@ from quant_engine.network.cost import ActivationCost
 from quant_engine.network.effects import Effect
 from quant_engine.network.folding import BatchNorm
 from quant_engine.network.footprint import Footprint, LayerFootprint, footprint
-from quant_engine.network.layers import Layer
 from quant_engine.network.mixed import (
     COSTS,
     MEASURES,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
+from quant_engine.models import Layer
 from quant_engine.network.activations import refuse_broken
-from quant_engine.network.layers import Layer
 from quant_engine.observers import BlockObservers
 from quant_engine.quantizer import Quantizer, QuantizerSpec
 

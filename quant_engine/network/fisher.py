@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from quant_engine.execution import Override
 from quant_engine.inputs import Float32Array
-from quant_engine.network.layers import ties
+from quant_engine.models import ties
 
 if TYPE_CHECKING:
     from quant_engine.network.network import Network

@@ -11,7 +11,7 @@ from typing import Any
 from quant_engine.energy import NOTHING, Energy, accumulate_energy, move_energy, multiplied_in, multiply_energy
 from quant_engine.errors import QuantError
 from quant_engine.formats import FP32
-from quant_engine.network.layers import Layer
+from quant_engine.models import Layer
 from quant_engine.network.network import Network
 from quant_engine.network.planning import check_shared
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan

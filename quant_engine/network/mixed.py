@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from quant_engine.allocation import allocate
 from quant_engine.errors import QuantError
+from quant_engine.models import ties
 from quant_engine.network.effects import Effect
-from quant_engine.network.layers import ties
 from quant_engine.network.network import Network
 from quant_engine.network.sensitivity import Key, Trial, predict_sensitivity, sensitivities
 from quant_engine.plan import LayerPlan, QuantizationPlan

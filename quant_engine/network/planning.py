@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from quant_engine.errors import QuantError
+from quant_engine.models import Layer, ties
 from quant_engine.network.activations import each_image
-from quant_engine.network.layers import Layer, ties
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
 from quant_engine.quantizer.codings import grid_of

@@ -10,6 +10,7 @@ import torch
 
 from quant_engine import QuantError
 from quant_engine.execution import Override, PrefixRunner, TorchExecutor
+from quant_engine.models import trace
 from tests.engine.foreign import foreign_models, layers_of
 
 MODELS = foreign_models()
@@ -19,7 +20,7 @@ MODELS = foreign_models()
 def subject(request):
     module, inputs = MODELS[request.param]
     layers = layers_of(module)
-    return TorchExecutor(module, layers, inputs), module, layers, inputs
+    return TorchExecutor(module, trace(module, layers, inputs)), module, layers, inputs
 
 
 def changed(module, name, weight):
@@ -75,11 +76,11 @@ def test_taps_hear_what_layers_receive_before_it_is_overridden(subject):
 def test_a_run_from_every_stage_on_ends_where_a_whole_run_does(subject):
     executor, module, _, inputs = subject
     whole = module(inputs)
-    assert executor.stages
-    for number in range(len(executor.stages)):
+    assert executor.trace.stages
+    for number in range(len(executor.trace.stages)):
         received = executor.run(inputs, stop=number)
         assert torch.equal(executor.run(inputs, start=(number, received.clone())), whole), number
-        if number + 1 < len(executor.stages):
+        if number + 1 < len(executor.trace.stages):
             following = executor.run(inputs, start=(number, received.clone()), stop=number + 1)
             assert torch.equal(following, executor.run(inputs, stop=number + 1))
 
@@ -90,11 +91,11 @@ def test_spans_hold_every_layer_once_in_the_order_of_the_run(subject):
     watched = {name: Override(input=lambda x, name=name: order.append(name) or x) for name in layers}
     with torch.no_grad():
         executor.run(inputs, watched)
-    assert [name for span in executor.spans for name in span.layers] == order
+    assert [name for span in executor.trace.spans for name in span.layers] == order
     assert sorted(order) == sorted(layers)
-    assert executor.spans[0].start is None
-    assert executor.spans[-1].stop is None
-    assert [span.stop for span in executor.spans[:-1]] == [span.start for span in executor.spans[1:]]
+    assert executor.trace.spans[0].start is None
+    assert executor.trace.spans[-1].stop is None
+    assert [span.stop for span in executor.trace.spans[:-1]] == [span.start for span in executor.trace.spans[1:]]
 
 
 def test_gradients_flow_into_overrides(subject):
@@ -135,12 +136,12 @@ def test_layers_before_the_first_changed_one_do_not_run_again(subject):
     executor, _, layers, inputs = subject
     runner = PrefixRunner(executor, [inputs])
     runner.outputs({}, {})
-    last = executor.spans[-1]
+    last = executor.trace.spans[-1]
     ran = []
     override = {name: Override(input=lambda x, name=name: ran.append(name) or x) for name in layers}
     runner.outputs(override, dict.fromkeys(last.layers, "watched"))
     assert set(ran) & set(last.layers)
-    first = executor.stages[0].layers
+    first = executor.trace.stages[0].layers
     assert not set(ran) & set(first)
 
 
@@ -149,4 +150,4 @@ def test_a_layer_that_does_not_run_is_refused_by_name():
     module.unused = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
     module.forward = lambda x: module[0](x)
     with pytest.raises(QuantError, match=r"unused\.0"):
-        TorchExecutor(module, ["0", "unused.0"]).capture(torch.ones(1, 2), ["0", "unused.0"])
+        TorchExecutor(module, trace(module, ["0", "unused.0"])).capture(torch.ones(1, 2), ["0", "unused.0"])

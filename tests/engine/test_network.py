@@ -11,7 +11,7 @@ import torch
 import quant_engine as qe
 from quant_engine import network as networks
 from quant_engine.execution import PrefixRunner
-from quant_engine.network.layers import Layer
+from quant_engine.models import Layer
 from tests import reference
 from tests.engine.trained import folded, run, trained_module
 
@@ -73,7 +73,7 @@ def test_only_a_convolution_with_one_channel_a_group_is_depthwise():
 
 def test_multiplications_count_each_weight_once_for_every_place_of_the_output():
     def layer(op, shape, output_shape, groups=1):
-        return Layer("a", op, shape, "a.weight", True, (), output_shape, groups)
+        return Layer("a", op, shape, "a.weight", True, ((), output_shape), groups)
 
     assert layer("linear", (384, 384), (77, 384)).multiplications == 77 * 384 * 384  # 11.4 M, of 77 tokens
     assert layer("linear", (10, 96), (10,)).multiplications == 960

@@ -14,6 +14,7 @@ from quant_engine.compensation.batch_norm import Moments, moments, synthesise
 from quant_engine.errors import QuantError
 from quant_engine.execution import TorchExecutor
 from quant_engine.inputs import Float32Array
+from quant_engine.models import trace
 from quant_engine.network.architectures import NORM_SUFFIX
 from quant_engine.network.compensation.expected import expected_inputs, expected_outputs
 from quant_engine.network.compensation.rounding import uniform_plan
@@ -152,7 +153,8 @@ class _Statistics:
     def __init__(self, network: Network) -> None:
         norms = network.batch_norms()
         self._names = {name + NORM_SUFFIX: name for name in norms}
-        self._executor = TorchExecutor(network.architecture.with_norms(norms), network.layers())
+        module = network.architecture.with_norms(norms)
+        self._executor = TorchExecutor(module, trace(module, list(norms)))
 
     def __call__(self, x: Tensor) -> Mapping[str, Moments]:
         given = self._executor.capture(x, self._names)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quant_engine.execution import Override, Span
+from quant_engine.execution import Override
 from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.models import Span
 from quant_engine.network.architectures import Conv, Weighted
 from quant_engine.network.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
@@ -124,7 +125,7 @@ def walk(network: Network, plans: Mapping[str, LayerPlan]) -> Iterator[Visit]:
 
     steps = {step.name: step for step in network.architecture.steps if isinstance(step, Weighted)}
     plain, quantized = _State(network), _State(network)
-    for span in network.executor.spans:
+    for span in network.executor.trace.spans:
         x = plain.advance(span, {})
         chosen: dict[str, LayerPlan] = {}
         for name in span.layers:
