@@ -62,7 +62,7 @@ class PrefixRunner:
         These are all behind unchanged layers and, from the last stage on, what there is room for behind others.
         """
         room, worth = CHANGED_BYTES, []
-        for prefix, values in reversed(found.items()):
+        for prefix, values in reversed(list(found.items())):
             size = values[0].nbytes * len(self._batches) if any(prefix[1]) else 0
             if size <= room:
                 room -= size

@@ -56,11 +56,11 @@ class TorchModel:
             found[name] = Layer(
                 name=name,
                 op=ops[type(part)],
-                shape=tuple(part.weight.shape),  # type: ignore[union-attr,arg-type]
+                shape=tuple(part.weight.shape),  # type: ignore[arg-type]
                 tensor=f"{own}.weight",
                 has_bias=getattr(part, "bias", None) is not None,
                 shapes=shapes.get(name),
-                groups=getattr(part, "groups", 1),  # type: ignore[arg-type]
+                groups=getattr(part, "groups", 1),
                 tied_to=None if own == name else own,
             )
         return MappingProxyType(found)
@@ -98,14 +98,14 @@ class TorchModel:
 
     def _arrays(self, name: str) -> tuple[Float32Array, Float32Array | None]:
         part = self.module.get_submodule(name)
-        arrays = [
-            None if tensor is None else tensor.detach().float().cpu().numpy().copy()
-            for tensor in (part.weight, getattr(part, "bias", None))
-        ]
-        for array in arrays:
-            if array is not None:
-                array.flags.writeable = False
-        return arrays[0], arrays[1]
+        bias = getattr(part, "bias", None)
+        return _array(part.weight), None if bias is None else _array(bias)
+
+
+def _array(parameter: Any) -> Float32Array:
+    array: Float32Array = parameter.detach().float().cpu().numpy().copy()
+    array.flags.writeable = False
+    return array
 
 
 def _ops() -> dict[type, Op]:

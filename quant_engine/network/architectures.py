@@ -199,7 +199,7 @@ class Architecture:
                 yield step, shape, one_sided
             shape, one_sided = step.output_shape(shape), step.one_sided(one_sided)
 
-    def evaluated(self, parameters: Mapping[str, tuple[Float32Array, Float32Array]]) -> nn.Sequential:
+    def evaluated(self, parameters: Mapping[str, tuple[Float32Array, Float32Array | None]]) -> nn.Sequential:
         """Return torch modules with copies of folded weights and biases, every one a direct, named child."""
         from collections import OrderedDict
 
@@ -210,6 +210,7 @@ class Architecture:
             modules = OrderedDict(module for step in self.steps for module in step.evaluated())
         for name, arrays in parameters.items():
             for role, array in zip(("weight", "bias"), arrays, strict=True):
+                assert array is not None  # every layer here has a bias
                 setattr(modules[name], role, nn.Parameter(torch.from_numpy(array.copy()), requires_grad=False))
         return nn.Sequential(modules)
 

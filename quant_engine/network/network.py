@@ -101,6 +101,15 @@ class Network:
         self._check(layer)
         return self.model.parameters[layer][1]
 
+    def bias_or_zeros(self, layer: str) -> Float32Array:
+        """Return a layer's bias (out,), zeros if it has none.
+
+        Raises:
+            QuantError: if there is no such layer.
+        """
+        bias = self.bias(layer)
+        return np.zeros(self.model.layers[layer].shape[0], np.float32) if bias is None else bias
+
     def batch_norms(self) -> MappingProxyType[str, BatchNorm]:
         """Return the BatchNorm behind each layer that has one, and the layer's weight before it was folded in.
 
@@ -386,7 +395,7 @@ class Network:
 def _batches(images: Float32Array) -> list[Tensor]:
     import torch
 
-    return list(torch.from_numpy(images.copy()).split(BATCH))
+    return list(torch.split(torch.from_numpy(images.copy()), BATCH))
 
 
 def read_only(array: Float32Array) -> Float32Array:

@@ -78,7 +78,7 @@ class Trainee:
         self._input_ranges: dict[str, LearnedRange] = {}
         for name, layer in network.layers().items():
             self._weights[name] = torch.from_numpy(network.weight(name).copy()).requires_grad_()
-            self._biases[name] = torch.from_numpy(network.bias(name).copy()).requires_grad_()
+            self._biases[name] = torch.from_numpy(network.bias_or_zeros(name).copy()).requires_grad_()
             weight, activation = plan[name].weight, plan[name].activation
             if isinstance(weight, Quantizer):
                 count = layer.parameters // weight.scale.size

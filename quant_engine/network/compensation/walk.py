@@ -133,7 +133,7 @@ def walk(network: Network, plans: Mapping[str, LayerPlan]) -> Iterator[Visit]:
             weight, quantizer = network.weight(name), plans[name].activation
             if isinstance(quantizer, Quantizer):
                 x_hat = torch.from_numpy(quantizer.fake_quantize(x_hat.numpy()))
-            yield Visit(steps[name], weight.reshape(len(weight), -1), network.bias(name), x[name], x_hat)
+            yield Visit(steps[name], weight.reshape(len(weight), -1), network.bias_or_zeros(name), x[name], x_hat)
             chosen[name] = plans[name]
         quantized.advance(span, network.overrides(QuantizationPlan(chosen)))
 
@@ -145,7 +145,7 @@ class _State:
         import torch
 
         self._executor = network.executor
-        self._images = torch.from_numpy(network.data("calibration")[0]).split(BATCH)
+        self._images = torch.split(torch.from_numpy(network.data("calibration")[0]), BATCH)
         self._received: list[Tensor] | None = None  # None before the first span
 
     def receive(self, span: Span, layer: str, overrides: Mapping[str, Override]) -> Tensor:

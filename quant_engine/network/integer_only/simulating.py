@@ -32,7 +32,7 @@ def with_integer_bias(program: IntegerProgram, plan: QuantizationPlan) -> Quanti
 def biases_of(network: Network, plan: QuantizationPlan) -> dict[str, NDArray[np.float32]]:
     """Return each layer's bias under a plan."""
     own = {name: plan[name].bias for name in network.layers()}
-    return {name: network.bias(name) if bias is None else bias for name, bias in own.items()}
+    return {name: network.bias_or_zeros(name) if bias is None else bias for name, bias in own.items()}
 
 
 def simulate(network: Network, plan: QuantizationPlan, images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
