@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from quant_engine.inputs import Float32Array
 from quant_engine.models import Layer, Parameters, Trace, trace
 from quant_engine.network.architectures import NORM_SUFFIX, Architecture, Linear
-from quant_engine.network.files import BUILTIN
 from quant_engine.network.folding import BatchNorm, fold_batch_norm
 from quant_engine.network.images import as_images
 
@@ -24,13 +23,10 @@ STORED = ("weight", "bias", "running_mean", "running_var")  # torch's names of Î
 class BuiltinModel:
     """A built-in network: listing its layers and reading its weights needs no torch, running it does."""
 
-    def __init__(self, name: str, architecture: Architecture) -> None:
-        """Read the stored weights and fold every BatchNorm."""
-        from safetensors.numpy import load
-
-        stored = load((BUILTIN / f"{name}.safetensors").read_bytes())
+    def __init__(self, name: str, architecture: Architecture, stored: Mapping[str, Float32Array]) -> None:
+        """Fold every BatchNorm into the stored weights."""
         layers, self.parameters = read_layers(architecture, stored)
-        self.name, self.title, self.architecture = name, architecture.title, architecture
+        self.name, self.title, self.architecture, self._stored = name, architecture.title, architecture, stored
         self.layers = MappingProxyType(layers)
         self.norms = MappingProxyType(read_norms(architecture, stored))
 
@@ -50,7 +46,7 @@ class BuiltinModel:
 
     def with_parameters(self, parameters: Parameters) -> BuiltinModel:
         """Return the network with other weights and biases for some layers."""
-        other = BuiltinModel(self.name, self.architecture)
+        other = BuiltinModel(self.name, self.architecture, self._stored)
         other.parameters = {**self.parameters, **parameters}
         other.norms = MappingProxyType({name: norm for name, norm in self.norms.items() if name not in parameters})
         return other

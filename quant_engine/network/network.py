@@ -23,6 +23,7 @@ from quant_engine.network.builtin_model import BuiltinModel
 from quant_engine.network.calibration import Calibration
 from quant_engine.network.cost import MEASURED_IMAGES, ActivationCost, measure_cost
 from quant_engine.network.effects import Effect, effect
+from quant_engine.network.files import BUILTIN
 from quant_engine.network.fisher import diagonal_fisher
 from quant_engine.network.folding import BatchNorm
 from quant_engine.network.images import FASHION_MNIST
@@ -413,7 +414,10 @@ def load(name: str) -> Network:
     """
     if name not in ARCHITECTURES:
         raise QuantError(f"{name!r} is no built-in network; choose one of {', '.join(ARCHITECTURES)}")
-    return Network(BuiltinModel(name, ARCHITECTURES[name]), FASHION_MNIST)
+    from safetensors.numpy import load as read
+
+    stored = read((BUILTIN / f"{name}.safetensors").read_bytes())
+    return Network(BuiltinModel(name, ARCHITECTURES[name], stored), FASHION_MNIST)
 
 
 def from_module(module: nn.Module, task: Classification | None = None, example: Any = None) -> Network:
