@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,25 +14,81 @@ from quant_engine.execution.torch_executor import Override, TorchExecutor
 if TYPE_CHECKING:
     from torch import Tensor
 
-CACHE_BYTES = 512 << 20
+CACHE_BYTES = 256 << 20  # of all models and inputs together
+UNCHANGED_BYTES = 192 << 20  # of one run, behind unchanged layers
 CHANGED_BYTES = 32 << 20  # of one run, behind changed layers: filling fresh memory takes as long as computing it
 
 Prefix = tuple[int, tuple[str, ...]]  # a stage's number, and the keys of the overrides of the layers before it
 
 
+class StageInputs:
+    """What stages receive, kept for all runners up to a number of bytes.
+
+    Where room is short, those behind unchanged layers stay longest. Safe to call from several threads.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        """Start empty."""
+        self._most = most_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[int, Prefix], list[Tensor]] = OrderedDict()
+        self._gone: deque[int] = deque()
+        self._size = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What is kept now."""
+        with self._lock:
+            return self._size
+
+    def find(self, owner: int, prefix: Prefix) -> list[Tensor] | None:
+        """Return what a stage receives of every batch, if it is kept."""
+        with self._lock:
+            found = self._kept.get((owner, prefix))
+            if found is not None:
+                self._kept.move_to_end((owner, prefix))
+            return found
+
+    def keep(self, owner: int, prefix: Prefix, received: list[Tensor]) -> None:
+        """Keep what a stage receives, and forget others as long as there is no room."""
+        with self._lock:
+            while self._gone:
+                gone = self._gone.popleft()
+                for key in [key for key in self._kept if key[0] == gone]:
+                    self._forget(key)
+            self._forget((owner, prefix))
+            self._kept[owner, prefix] = received
+            self._size += _bytes(received)
+            while self._size > self._most:
+                self._forget(next((key for key in self._kept if any(key[1][1])), next(iter(self._kept))))
+
+    def release(self, owner: int) -> None:
+        """Let go of what a runner kept that has gone, with the next input kept: Python may collect it anywhere."""
+        self._gone.append(owner)
+
+    def _forget(self, key: tuple[int, Prefix]) -> None:
+        self._size -= _bytes(self._kept.pop(key, []))
+
+
+STAGE_INPUTS = StageInputs(CACHE_BYTES)
+_owners = itertools.count()
+
+
 class PrefixRunner:
     """Runs an executor on batches of inputs, keeping what its stages receive.
 
-    What a stage receives depends on the overrides of the layers that run before it; it is kept under their keys, up to
-    `cache_bytes` in all. Safe to call from several threads.
+    What a stage receives depends on the overrides of the layers that run before it; it is kept under their keys, among
+    what all runners keep. Safe to call from several threads.
     """
 
-    def __init__(self, executor: TorchExecutor, batches: Sequence[Any], cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, executor: TorchExecutor, batches: Sequence[Any], stage_inputs: StageInputs = STAGE_INPUTS
+    ) -> None:
         """Keep references: the batches must not be changed."""
-        self._executor, self._batches, self._cache_bytes = executor, batches, cache_bytes
+        self._executor, self._batches, self._kept = executor, batches, stage_inputs
         self._entries = [span.start for span in executor.trace.spans if span.start is not None]
-        self._kept: OrderedDict[Prefix, list[Tensor]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._owner = next(_owners)
+        weakref.finalize(self, stage_inputs.release, self._owner)
 
     def outputs(self, overrides: Mapping[str, Override], keys: Mapping[str, str]) -> list[Any]:
         """Return the outputs of every batch; a layer's key tells its override from all others it may have."""
@@ -48,40 +106,31 @@ class PrefixRunner:
                 results.append(self._executor.run(batch, overrides, taps=taps, start=at))
                 if number == 0:
                     found = {prefix: found[prefix] for prefix in self._worth_keeping(found)}
-        self._keep(found)
+        for prefix, values in found.items():
+            self._kept.keep(self._owner, prefix, values)
         return results
-
-    @property
-    def bytes_kept(self) -> int:
-        """How much memory is taken."""
-        return sum(x.nbytes for kept in self._kept.values() for x in kept)
 
     def _worth_keeping(self, found: Mapping[Prefix, list[Tensor]]) -> list[Prefix]:
         """Return which stages' inputs to keep, of which those of the first batch are at hand.
 
-        These are all behind unchanged layers and, from the last stage on, what there is room for behind others.
+        These are, from the last stage on, what there is room for behind unchanged layers and behind others.
         """
-        room, worth = CHANGED_BYTES, []
+        room, worth = {True: CHANGED_BYTES, False: UNCHANGED_BYTES}, []
         for prefix, values in reversed(list(found.items())):
-            size = values[0].nbytes * len(self._batches) if any(prefix[1]) else 0
-            if size <= room:
-                room -= size
+            size, changed = _bytes(values) * len(self._batches), any(prefix[1])
+            if size <= room[changed]:
+                room[changed] -= size
                 worth.append(prefix)
         return worth
 
     def _resume(self, prefixes: Sequence[Prefix]) -> tuple[int, list[Tensor] | None]:
         """Return the furthest stage whose input is kept, and that input; else the first one."""
-        with self._lock:
-            for prefix in reversed(prefixes):
-                if prefix in self._kept:
-                    self._kept.move_to_end(prefix)
-                    return prefix[0], self._kept[prefix]
+        for prefix in reversed(prefixes):
+            found = self._kept.find(self._owner, prefix)
+            if found is not None:
+                return prefix[0], found
         return 0, None
 
-    def _keep(self, found: Mapping[Prefix, list[Tensor]]) -> None:
-        """Keep stages' inputs; where room is short, those behind unchanged layers stay longest."""
-        with self._lock:
-            self._kept |= found
-            while self.bytes_kept > self._cache_bytes:
-                oldest = next((prefix for prefix in self._kept if any(prefix[1])), next(iter(self._kept)))
-                del self._kept[oldest]
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from quant_engine import QuantError
-from quant_engine.execution import Override, PrefixRunner, TorchExecutor
+from quant_engine.execution import Override, PrefixRunner, StageInputs, TorchExecutor
 from quant_engine.models import trace
 from tests.engine.foreign import foreign_models, layers_of
 
@@ -123,7 +123,7 @@ def test_eight_threads_with_different_plans_have_the_bits_of_each_alone(subject)
 def test_a_runner_gives_what_a_whole_run_gives_whatever_it_has_kept(subject):
     executor, module, layers, inputs = subject
     for limit in (0, 4096, 1 << 20):
-        runner = PrefixRunner(executor, inputs.split(2), limit)
+        runner = PrefixRunner(executor, inputs.split(2), StageInputs(limit))
         for names in ([], layers[-1:], layers[:1], layers[1:], layers[-1:], layers[2:3], []):
             overrides = {name: Override(module.get_submodule(name).weight * 0.5) for name in names}
             with torch.no_grad():
@@ -134,7 +134,7 @@ def test_a_runner_gives_what_a_whole_run_gives_whatever_it_has_kept(subject):
 
 def test_layers_before_the_first_changed_one_do_not_run_again(subject):
     executor, _, layers, inputs = subject
-    runner = PrefixRunner(executor, [inputs])
+    runner = PrefixRunner(executor, [inputs], StageInputs(1 << 20))
     runner.outputs({}, {})
     last = executor.trace.spans[-1]
     ran = []
@@ -151,3 +151,18 @@ def test_a_layer_that_does_not_run_is_refused_by_name():
     module.forward = lambda x: module[0](x)
     with pytest.raises(QuantError, match=r"unused\.0"):
         TorchExecutor(module, trace(module, ["0", "unused.0"])).capture(torch.ones(1, 2), ["0", "unused.0"])
+
+
+def test_what_is_kept_stays_within_its_bytes_over_all_runners():
+    kept = StageInputs(1000)
+    for owner in range(3):
+        for stage in range(4):
+            kept.keep(owner, (stage, ("",) * stage), [torch.zeros(50), torch.zeros(50)])
+            kept.keep(owner, (stage, ("changed",) * (stage + 1)), [torch.zeros(50)])
+            assert kept.size_bytes <= 1000
+    assert kept.find(2, (3, ("",) * 3)) is not None
+    assert kept.find(0, (1, ("",))) is None
+    kept.keep(2, (3, ("",) * 3), [torch.zeros(10)])
+    kept.release(2)
+    kept.keep(3, (0, ()), [torch.zeros(1)])
+    assert kept.size_bytes == 4
