@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.models.base import Parameters
-from quant_engine.models.layer import Layer, Op
+from quant_engine.models.layer import Layer, Op, ties
 from quant_engine.models.trace import shared_copy, trace
 
 if TYPE_CHECKING:
@@ -71,16 +71,20 @@ class TorchModel:
         return MappingProxyType({name: self._arrays(name) for name in self.layers})
 
     def with_parameters(self, parameters: Parameters) -> TorchModel:
-        """Return a copy with other weights and biases for some layers."""
+        """Return a copy with other weights and biases for some layers; those tied to one have its new weight too."""
         import torch
         from torch import nn
 
-        copy = shared_copy(self.module)
-        for name, arrays in parameters.items():
-            part = copy.get_submodule(name)
-            for role, array in zip(("weight", "bias"), arrays, strict=True):
-                if array is not None:
-                    setattr(part, role, nn.Parameter(torch.from_numpy(np.array(array)), requires_grad=False))
+        def parameter(array: Float32Array) -> nn.Parameter:
+            return nn.Parameter(torch.from_numpy(array.copy()), requires_grad=False)
+
+        copy, users = shared_copy(self.module), ties(self.layers)
+        for name, (weight, bias) in parameters.items():
+            new = parameter(weight)
+            for user in users[self.layers[name].tied_to or name]:
+                copy.get_submodule(user).weight = new
+            if bias is not None:
+                copy.get_submodule(name).bias = parameter(bias)
         return TorchModel(copy, self._example)
 
     def as_inputs(self, inputs: Any) -> NDArray[Any]:

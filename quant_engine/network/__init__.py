@@ -31,7 +31,7 @@ from quant_engine.network.mixed import (
     mixed_plan,
     weight_plan,
 )
-from quant_engine.network.network import Network, load
+from quant_engine.network.network import Network, from_module, load
 from quant_engine.network.sensitivity import (
     Prediction,
     Progress,
@@ -70,6 +70,7 @@ __all__ = [
     "broken_order",
     "calibration_study",
     "footprint",
+    "from_module",
     "greedy_search",
     "layer_costs",
     "layer_sizes",
