@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quant_engine.kernels.parallel import thread_count
 from quant_engine.network import Network
-from quant_engine.network.architectures import Conv, GlobalPool, Linear, MaxPool, Weighted
+from quant_engine.network.architectures import Conv, GlobalPool, Linear, MaxPool
 from quant_engine.network.integer_only import IntegerProgram
 
 NO_ONNXRUNTIME = "not installed: pip install onnx onnxruntime"
@@ -25,19 +25,13 @@ Logits = NDArray[np.float32]
 def floating(network: Network, images: NDArray[np.float32], batch: int) -> Callable[[], Logits]:
     """Return torch's run of the network in float32, BatchNorms folded, `batch` images at a time."""
     inputs = torch.from_numpy(images.copy())
-    weights = {
-        name: tuple(torch.from_numpy(part.copy()) for part in (network.weight(name), network.bias(name)))
-        for name in network.layers()
-    }
-
-    def through(x: Any) -> Any:
-        for step in network.architecture.steps:
-            x = step.run(x, *weights[step.name]) if isinstance(step, Weighted) else step.run(x)
-        return x
+    module = network.architecture.evaluated(
+        {name: (network.weight(name), network.bias(name)) for name in network.layers()}
+    )
 
     def run() -> Logits:
         with torch.inference_mode():
-            return torch.cat([through(x) for x in inputs.split(batch)]).numpy()
+            return torch.cat([module(x) for x in inputs.split(batch)]).numpy()
 
     return run
 

@@ -51,7 +51,8 @@ def shared_frame(page: str) -> None:
         layer = st.selectbox("Tensor", list(layers), index=opening, key=TENSOR_KEY, bind="query-params")
         info, weight = layers[layer], network.weight(layer)
         st.caption(
-            f"{shape(info.shape)} · {info.kind} · {count(info.parameters)} weights · "
+            f"{shape(info.shape)} · {'depthwise ' if info.depthwise else ''}{info.op} · "
+            f"{count(info.parameters)} weights · "
             f"{short(float(weight.min()))} … {short(float(weight.max()))}"
         )
         controls.choice(CONVENTION)

@@ -59,7 +59,7 @@ def _weights(model: str, layer: str) -> Subject:
 def _layer_inputs(model: str, layer: str) -> Subject:
     network = compute.network(model)
     values = network.activations([layer], stop=IMAGES)[layer]
-    after = ", after ReLU" if network.layers()[layer].one_sided else ""
+    after = ", after ReLU" if network.layers()[layer].input_range[0] >= 0 else ""
     return Subject(f"inputs|{model}|{layer}", f"the inputs of {layer}{after}", "activation", values)
 
 

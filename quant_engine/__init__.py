@@ -8,7 +8,7 @@
 
 from quant_engine.clipping import ACIQ, CLIPPINGS, FixedRange, MinKL, MinMax, MinMSE, MovingAverage, Percentile
 from quant_engine.distribution import Distribution
-from quant_engine.errors import QuantError
+from quant_engine.errors import QuantError, QuantWarning
 from quant_engine.formats import (
     BF16,
     E2M1,
@@ -99,6 +99,7 @@ __all__ = [
     "Percentile",
     "ProductCodebook",
     "QuantError",
+    "QuantWarning",
     "Quantiles",
     "QuantizationPlan",
     "QuantizedTensor",

@@ -88,7 +88,9 @@ def _real(model: str, image: int, pixel: OutputPixel) -> Real:
         first = pixel.channel // (len(weight) // (len(inputs) // channels)) * channels
         framed = np.pad(inputs, ((0, 0), (reach, reach), (reach, reach)))
         inputs = framed[first : first + channels, row : row + size, column : column + size]
-    return Real(inputs, weight[pixel.channel].astype(np.float64), float(network.bias(pixel.layer)[pixel.channel]))
+    return Real(
+        inputs, weight[pixel.channel].astype(np.float64), float(network.bias_or_zeros(pixel.layer)[pixel.channel])
+    )
 
 
 def terms(pixel: OutputPixel, real: Real, weight_bits: int) -> tuple[list[Term], str]:

@@ -82,7 +82,7 @@ class PerChannel(Record):
     """One scale for each index of `axis`.
 
     In a tensor of one axis (a bias, a norm's weight) every value is a channel, and its scale takes more than it did:
-    four bits make 36. `PerTensor()` or a `PerGroup` is for these.
+    four bits make 36, which `fit` warns of. `PerTensor()` or a `PerGroup` is for these.
 
     Example:
         >>> PerChannel(0).blocks((64, 32)).grid

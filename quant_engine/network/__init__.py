@@ -1,5 +1,6 @@
 """Networks: trained weights, their layers, what these receive, and accuracy under a quantization plan."""
 
+from quant_engine.models import Layer
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES
 from quant_engine.network.card import (
@@ -18,7 +19,6 @@ from quant_engine.network.cost import ActivationCost
 from quant_engine.network.effects import Effect
 from quant_engine.network.folding import BatchNorm
 from quant_engine.network.footprint import Footprint, LayerFootprint, footprint
-from quant_engine.network.layers import LayerInfo
 from quant_engine.network.mixed import (
     COSTS,
     MEASURES,
@@ -31,7 +31,7 @@ from quant_engine.network.mixed import (
     mixed_plan,
     weight_plan,
 )
-from quant_engine.network.network import Network, load
+from quant_engine.network.network import Network, from_module, load
 from quant_engine.network.sensitivity import (
     Prediction,
     Progress,
@@ -54,8 +54,8 @@ __all__ = [
     "CompensationResult",
     "Effect",
     "Footprint",
+    "Layer",
     "LayerFootprint",
-    "LayerInfo",
     "MethodResult",
     "MixedPlan",
     "MixedResult",
@@ -70,6 +70,7 @@ __all__ = [
     "broken_order",
     "calibration_study",
     "footprint",
+    "from_module",
     "greedy_search",
     "layer_costs",
     "layer_sizes",

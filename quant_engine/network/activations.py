@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
+from quant_engine.execution import Override
 from quant_engine.granularity import PerSample
 from quant_engine.inputs import Float32Array
 from quant_engine.plan import LayerPlan
@@ -26,6 +27,16 @@ class LayerChange:
     weight: Float32Array | None = None
     bias: Float32Array | None = None
     quantize: Callable[[Float32Array], Float32Array] | None = None
+
+    def override(self, layer: str) -> Override:
+        """Return the same for an executor."""
+        import torch
+
+        return Override(
+            None if self.weight is None else torch.from_numpy(self.weight),
+            None if self.bias is None else torch.from_numpy(self.bias.copy()),
+            None if self.quantize is None else lambda x: torch.from_numpy(self.of_input(layer, x.numpy())),
+        )
 
     def of_input(self, layer: str, x: Float32Array) -> Float32Array:
         """Return the layer's input as the layer sees it.

@@ -9,12 +9,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from quant_engine.inputs import Float32Array
+from quant_engine.network.folding import BatchNorm
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from torch import Tensor, nn
+    from torch import nn
 
-NORM_SUFFIX = "_bn"
+NORM_SUFFIX, RELU_SUFFIX = "_bn", "_relu"
 
 Shape = tuple[int, ...]  # of one image's values, without the batch
 
@@ -45,24 +48,25 @@ class Conv:
         """Return the step's named torch modules for training, in order."""
         from torch import nn
 
-        convolution = nn.Conv2d(
-            self.inputs, self.outputs, self.kernel, padding=self.kernel // 2, groups=self.groups, bias=False
-        )
         return [
-            (self.name, convolution),
+            (self.name, self.convolution(bias=False)),
             (self.name + NORM_SUFFIX, nn.BatchNorm2d(self.outputs)),
-            (self.name + "_relu", nn.ReLU()),
+            (self.name + RELU_SUFFIX, nn.ReLU()),
         ]
 
-    def run(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Apply the step with its BatchNorm folded into weight and bias."""
-        return self.convolve(x, weight, bias).relu_()
+    def evaluated(self) -> list[tuple[str, nn.Module]]:
+        """Return the step's named torch modules with the BatchNorm folded into weight and bias."""
+        from torch import nn
 
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Apply the convolution alone."""
-        from torch.nn import functional
+        return [(self.name, self.convolution(bias=True)), (self.name + RELU_SUFFIX, nn.ReLU(inplace=True))]
 
-        return functional.conv2d(x, weight, bias, padding=self.kernel // 2, groups=self.groups)
+    def convolution(self, bias: bool) -> nn.Conv2d:
+        """Return the convolution alone."""
+        from torch import nn
+
+        return nn.Conv2d(
+            self.inputs, self.outputs, self.kernel, padding=self.kernel // 2, groups=self.groups, bias=bias
+        )
 
 
 @dataclass(frozen=True)
@@ -88,14 +92,11 @@ class Linear:
         from torch import nn
 
         steps: list[tuple[str, nn.Module]] = [(self.name, nn.Linear(self.inputs, self.outputs))]
-        return [*steps, (self.name + "_relu", nn.ReLU())] if self.relu else steps
+        return [*steps, (self.name + RELU_SUFFIX, nn.ReLU(inplace=True))] if self.relu else steps
 
-    def run(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Apply the step."""
-        from torch.nn import functional
-
-        outputs = functional.linear(x, weight, bias)
-        return functional.relu(outputs, inplace=True) if self.relu else outputs
+    def evaluated(self) -> list[tuple[str, nn.Module]]:
+        """Return the step's named torch modules for evaluation."""
+        return self.modules()
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,11 @@ class MaxPool:
 
         return [(self.name, nn.MaxPool2d(2))]
 
-    def run(self, x: Tensor) -> Tensor:
-        """Apply the step, by maxima of whole slices: ten times as fast as torch's pooling of float32 on a CPU."""
-        import torch
+    def evaluated(self) -> list[tuple[str, nn.Module]]:
+        """Return the step's named torch modules for evaluation."""
+        from quant_engine.network.modules import HalvingMaxPool
 
-        height, width = x.shape[-2] // 2 * 2, x.shape[-1] // 2 * 2
-        rows = torch.maximum(x[..., 0:height:2, :width], x[..., 1:height:2, :width])
-        return torch.maximum(rows[..., 0::2], rows[..., 1::2])
+        return [(self.name, HalvingMaxPool())]
 
 
 @dataclass(frozen=True)
@@ -148,9 +147,11 @@ class GlobalPool:
 
         return [(self.name, nn.AdaptiveAvgPool2d(1))]
 
-    def run(self, x: Tensor) -> Tensor:
-        """Apply the step."""
-        return x.mean((2, 3), keepdim=True)
+    def evaluated(self) -> list[tuple[str, nn.Module]]:
+        """Return the step's named torch modules for evaluation."""
+        from quant_engine.network.modules import PictureMean
+
+        return [(self.name, PictureMean())]
 
 
 @dataclass(frozen=True)
@@ -173,9 +174,9 @@ class Flatten:
 
         return [(self.name, nn.Flatten())]
 
-    def run(self, x: Tensor) -> Tensor:
-        """Apply the step."""
-        return x.flatten(1)
+    def evaluated(self) -> list[tuple[str, nn.Module]]:
+        """Return the step's named torch modules for evaluation."""
+        return self.modules()
 
 
 Weighted = Conv | Linear
@@ -197,6 +198,45 @@ class Architecture:
             if isinstance(step, Weighted):
                 yield step, shape, one_sided
             shape, one_sided = step.output_shape(shape), step.one_sided(one_sided)
+
+    def evaluated(self, parameters: Mapping[str, tuple[Float32Array, Float32Array | None]]) -> nn.Sequential:
+        """Return torch modules with copies of folded weights and biases, every one a direct, named child."""
+        from collections import OrderedDict
+
+        import torch
+        from torch import nn
+
+        with torch.device("meta"):  # no time, and no random numbers, for weights that are replaced
+            modules = OrderedDict(module for step in self.steps for module in step.evaluated())
+        for name, arrays in parameters.items():
+            for role, array in zip(("weight", "bias"), arrays, strict=True):
+                assert array is not None  # every layer here has a bias
+                setattr(modules[name], role, nn.Parameter(torch.from_numpy(array.copy()), requires_grad=False))
+        return nn.Sequential(modules)
+
+    def with_norms(self, norms: Mapping[str, BatchNorm]) -> nn.Sequential:
+        """Return the modules up to the last BatchNorm, with each BatchNorm by itself behind its convolution."""
+        from collections import OrderedDict
+
+        import torch
+        from torch import nn
+
+        from quant_engine.network.modules import Normalize
+
+        modules: OrderedDict[str, nn.Module] = OrderedDict()
+        last = max(i for i, step in enumerate(self.steps) if step.name in norms)
+        for step in self.steps[: last + 1]:
+            if not isinstance(step, Conv):
+                modules |= OrderedDict(step.evaluated())
+                continue
+            norm = norms[step.name]
+            with torch.device("meta"):
+                convolution = modules[step.name] = step.convolution(bias=False)
+            convolution.weight = nn.Parameter(torch.from_numpy(norm.weight.copy()), requires_grad=False)
+            parts = (norm.mean, norm.gamma / norm.deviation, norm.beta)
+            modules[step.name + NORM_SUFFIX] = Normalize(*(torch.from_numpy(part.copy()) for part in parts))
+            modules[step.name + RELU_SUFFIX] = nn.ReLU()
+        return nn.Sequential(modules)
 
     def build(self) -> nn.Sequential:
         """Return freshly initialised torch modules, every one a direct, named child."""

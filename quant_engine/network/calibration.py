@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
+from quant_engine.models import Layer
 from quant_engine.network.activations import refuse_broken
-from quant_engine.network.architectures import Architecture
-from quant_engine.network.evaluation import layer_inputs
-from quant_engine.network.layers import LayerInfo, Parameters
 from quant_engine.observers import BlockObservers
 from quant_engine.quantizer import Quantizer, QuantizerSpec
 
@@ -25,11 +23,13 @@ class Calibration:
     """
 
     def __init__(
-        self, architecture: Architecture, layers: Mapping[str, LayerInfo], parameters: Parameters, images: Float32Array
+        self,
+        capture: Callable[[Float32Array, Iterable[str]], Mapping[str, Float32Array]],
+        layers: Mapping[str, Layer],
+        images: Float32Array,
     ) -> None:
-        """Keep references."""
-        self._architecture, self._layers, self._parameters = architecture, layers, parameters
-        self._images = images
+        """Keep references; `capture` gives what layers receive of some images."""
+        self._capture, self._layers, self._images = capture, layers, images
         self._seen: dict[tuple[str, str, int], BlockObservers] = {}
         self._lock = threading.Lock()
 
@@ -58,6 +58,6 @@ class Calibration:
     def _observe(self, wanted: Mapping[str, BlockObservers], images: int) -> None:
         for start in range(0, images if wanted else 0, BATCH):
             batch = self._images[start : min(start + BATCH, images)]
-            for layer, values in layer_inputs(self._architecture, self._parameters, batch, wanted).items():
+            for layer, values in self._capture(batch, wanted).items():
                 refuse_broken(f"layer {layer!r} receives", values)
                 wanted[layer].update(values)

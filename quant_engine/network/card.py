@@ -11,10 +11,10 @@ from quant_engine.clipping import MinMSE
 from quant_engine.errors import QuantError
 from quant_engine.formats import FP16, IntFormat
 from quant_engine.granularity import PerChannel
+from quant_engine.models import Layer
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES
 from quant_engine.network.files import BUILTIN
-from quant_engine.network.layers import LayerInfo
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
 
@@ -31,23 +31,23 @@ class MethodResult:
     accuracy: Accuracy
 
 
-def plan_of_method(layers: Mapping[str, LayerInfo], spec: QuantizerSpec) -> QuantizationPlan:
+def plan_of_method(layers: Mapping[str, Layer], spec: QuantizerSpec) -> QuantizationPlan:
     """Return the plan by which the card measures a method of about four bits."""
     return QuantizationPlan(
         {name: LayerPlan(spec if info.parameters >= LARGE else SMALL_LAYERS) for name, info in layers.items()}
     )
 
 
-def bits_of_method(layers: Mapping[str, LayerInfo], spec: QuantizerSpec) -> float:
+def bits_of_method(layers: Mapping[str, Layer], spec: QuantizerSpec) -> float:
     """Return the bits per value of the layers that a method quantizes."""
     large = [info.matrix_shape for info in layers.values() if info.parameters >= LARGE]
     stored = [spec.storage(shape) for shape in large]
     return sum(part.bits for part in stored) / sum(part.values for part in stored)
 
 
-def bits_of_layers(layers: Mapping[str, LayerInfo], spec: QuantizerSpec) -> float:
+def bits_of_layers(layers: Mapping[str, Layer], spec: QuantizerSpec) -> float:
     """Return the bits per value of all weights under one spec, everything stored counted, shared weights once."""
-    stored = [spec.storage(info.matrix_shape) for info in layers.values() if not info.shared]
+    stored = [spec.storage(info.matrix_shape) for info in layers.values() if not info.tied_to]
     return sum(part.bits for part in stored) / sum(part.values for part in stored)
 
 

@@ -1,24 +1,21 @@
-"""The diagonal of the empirical Fisher information: how much the loss minds a change of each weight."""
+"""The diagonal of the empirical Fisher information: how sensitive the loss is to a change of each weight."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.execution import Override
 from quant_engine.inputs import Float32Array
-from quant_engine.network.architectures import Architecture, Weighted
-from quant_engine.network.layers import LayerInfo, Parameters, holders
+from quant_engine.models import ties
+
+if TYPE_CHECKING:
+    from quant_engine.network.network import Network
 
 
-def diagonal_fisher(
-    architecture: Architecture,
-    layers: Mapping[str, LayerInfo],
-    parameters: Parameters,
-    images: Float32Array,
-    labels: NDArray[np.int64],
-) -> dict[str, Float32Array]:
+def diagonal_fisher(network: Network, images: Float32Array, labels: NDArray[np.int64]) -> dict[str, Float32Array]:
     """Return F = 1/n Σ_n (∂ loss_n/∂ w)² for every layer's weight, of the weight's shape, read-only.
 
     loss_n is the cross entropy of image n with its label, so that this is the empirical Fisher information, which
@@ -28,21 +25,16 @@ def diagonal_fisher(
     import torch
     from torch.nn import functional
 
-    weights = {name: torch.from_numpy(parameters[name][0].copy()).requires_grad_() for name in holders(layers)}
-    biases = {name: torch.from_numpy(bias.copy()) for name, (_, bias) in parameters.items()}
+    layers = network.layers()
+    weights = {name: torch.from_numpy(network.weight(name).copy()).requires_grad_() for name in ties(layers)}
     totals = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in weights.items()}
+    overrides = {name: Override(weights[info.tied_to or name]) for name, info in layers.items()}
     for image, label in zip(torch.from_numpy(images), torch.from_numpy(labels), strict=True):
-        x = image[None]
-        for step in architecture.steps:
-            if isinstance(step, Weighted):
-                x = step.run(x, weights[layers[step.name].holder], biases[step.name])
-            else:
-                x = step.run(x)
-        loss = functional.cross_entropy(x, label[None])
+        loss = functional.cross_entropy(network.executor.run(image[None], overrides), label[None])
         gradients = torch.autograd.grad(loss, list(weights.values()))
         for total, gradient in zip(totals.values(), gradients, strict=True):
             total += gradient.double().square()
     found = {name: (total / len(images)).float().numpy() for name, total in totals.items()}
     for array in found.values():
         array.flags.writeable = False
-    return {name: found[info.holder] for name, info in layers.items()}
+    return {name: found[info.tied_to or name] for name, info in layers.items()}

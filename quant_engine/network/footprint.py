@@ -11,7 +11,7 @@ from typing import Any
 from quant_engine.energy import NOTHING, Energy, accumulate_energy, move_energy, multiplied_in, multiply_energy
 from quant_engine.errors import QuantError
 from quant_engine.formats import FP32
-from quant_engine.network.layers import LayerInfo
+from quant_engine.models import Layer
 from quant_engine.network.network import Network
 from quant_engine.network.planning import check_shared
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
@@ -89,10 +89,10 @@ def footprint(network: Network, plan: QuantizationPlan | None = None) -> Footpri
     return Footprint({name: _of_layer(info, chosen[name]) for name, info in layers.items()})
 
 
-def _of_layer(info: LayerInfo, plan: LayerPlan) -> LayerFootprint:
+def _of_layer(info: Layer, plan: LayerPlan) -> LayerFootprint:
     form = multiplied_in(_format(plan.weight), _format(plan.activation))
     bits = info.parameters * FP32.bits if plan.weight is None else _spec(plan.weight).storage(info.matrix_shape).bits
-    bits = 0 if info.shared else bits
+    bits = 0 if info.tied_to else bits
     return LayerFootprint(
         size_bytes=-(-bits // 8),
         multiplications=info.multiplications,

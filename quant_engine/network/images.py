@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, Literal
+from functools import cache, partial
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.network.files import BUILTIN
+from quant_engine.tasks import Classification
 
 Split = Literal["test", "calibration", "training"]
 SPLITS = {  # where each is kept, so that training images are read by those who train alone
@@ -24,13 +25,7 @@ PIXEL_RANGE = -MEAN / DEVIATION, (1 - MEAN) / DEVIATION  # of normalised pixels
 
 
 def read_images(split: Split) -> tuple[Float32Array, NDArray[np.int64]]:
-    """Return the normalised images (n, 1, 28, 28) of a split and their labels (n,).
-
-    Raises:
-        QuantError: for another split.
-    """
-    if split not in SPLITS:
-        raise QuantError(f"data={split!r} is unknown; choose one of {', '.join(SPLITS)}")
+    """Return the normalised images (n, 1, 28, 28) of a split and their labels (n,)."""
     arrays = _stored(SPLITS[split])
     images = (arrays[f"{split}_images"][:, None].astype(np.float32) / 255 - MEAN) / DEVIATION
     return images.astype(np.float32), arrays[f"{split}_labels"].astype(np.int64)
@@ -50,6 +45,9 @@ def as_images(images: Any, shape: tuple[int, ...]) -> Float32Array:
     if not np.isfinite(array).all():
         raise QuantError(f"{int((~np.isfinite(array)).sum())} pixels of the images are not finite")
     return array
+
+
+FASHION_MNIST = Classification({split: partial(read_images, split) for split in get_args(Split)}, unit="image")
 
 
 @cache

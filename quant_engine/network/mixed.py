@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from quant_engine.allocation import allocate
 from quant_engine.errors import QuantError
+from quant_engine.models import ties
 from quant_engine.network.effects import Effect
-from quant_engine.network.layers import holders
 from quant_engine.network.network import Network
 from quant_engine.network.sensitivity import Key, Trial, predict_sensitivity, sensitivities
 from quant_engine.plan import LayerPlan, QuantizationPlan
@@ -62,13 +62,13 @@ class MixedPlan:
 
 def _searched(network: Network) -> list[str]:
     """Return the layers that are given a spec: of those that share a weight the one that holds it."""
-    return list(holders(network.layers()))
+    return list(ties(network.layers()))
 
 
 def _choices(network: Network, chosen: Iterable[QuantizerSpec]) -> dict[str, QuantizerSpec]:
     """Return every layer's spec, where each of `_searched` has been given one."""
     found = dict(zip(_searched(network), chosen, strict=True))
-    return {name: found[info.holder] for name, info in network.layers().items()}
+    return {name: found[info.tied_to or name] for name, info in network.layers().items()}
 
 
 def weight_plan(choices: Mapping[str, QuantizerSpec]) -> QuantizationPlan:

@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array
+from quant_engine.execution import Override, PrefixRunner, TorchExecutor
+from quant_engine.inputs import Float32Array, as_float32
+from quant_engine.models import Layer, Model, Parameters, TorchModel, digest
 from quant_engine.network.accuracy import Accuracy
-from quant_engine.network.activations import layer_change
+from quant_engine.network.activations import LayerChange, layer_change, refuse_broken
 from quant_engine.network.architectures import ARCHITECTURES, Architecture
+from quant_engine.network.builtin_model import BuiltinModel
 from quant_engine.network.calibration import Calibration
 from quant_engine.network.cost import MEASURED_IMAGES, ActivationCost, measure_cost
 from quant_engine.network.effects import Effect, effect
-from quant_engine.network.evaluation import Runner, layer_inputs
 from quant_engine.network.files import BUILTIN
 from quant_engine.network.fisher import diagonal_fisher
 from quant_engine.network.folding import BatchNorm
-from quant_engine.network.images import Split, as_images, read_images
-from quant_engine.network.layers import LayerInfo, Parameters, read_layers, read_norms, with_others
+from quant_engine.network.images import FASHION_MNIST
 from quant_engine.network.planning import check_shared, refuse_unfit
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
+from quant_engine.tasks import Classification
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+BATCH = 200  # images whose values stay in the processor's caches from layer to layer
 
 
 class Network:
-    """A built-in network: its layers, folded weights, data, and accuracy under a quantization plan.
+    """A model and what measures it: layers, weights, what they receive, and scores under a quantization plan.
 
-    Listing layers and reading weights needs no torch; predicting does.
+    Listing layers and reading weights of a built-in network needs no torch; running does.
 
     Example:
         >>> network = load("fashion-cnn")
@@ -41,23 +49,40 @@ class Network:
         (64, 32, 3, 3)
     """
 
-    def __init__(self, name: str, architecture: Architecture) -> None:
-        """Read the stored weights and fold every BatchNorm."""
-        from safetensors.numpy import load
-
-        self.name = name
-        self.title = architecture.title
-        self.architecture = architecture
-        stored = load((BUILTIN / f"{name}.safetensors").read_bytes())
-        self._layers, self._parameters = read_layers(architecture, stored)
-        self._norms = read_norms(architecture, stored)
-        self._runners: dict[str, Runner] = {}
+    def __init__(self, model: Model, task: Classification | None = None) -> None:
+        """Keep the model and what measures it; without a task there is nothing to score."""
+        self.model, self.task = model, task
+        self._runners: dict[str, PrefixRunner] = {}
         self._plain: dict[str, Float32Array] = {}  # logits in floating point
         self._lock = threading.Lock()
 
-    def layers(self) -> MappingProxyType[str, LayerInfo]:
+    @property
+    def name(self) -> str:
+        """What messages call the network."""
+        return self.model.name
+
+    @property
+    def title(self) -> str:
+        """What a person calls the network."""
+        return self.model.title
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all layers' names, shapes and values."""
+        return digest(self.model.parameters)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The steps of a built-in network.
+
+        Raises:
+            QuantError: for another model.
+        """
+        return self._builtin.architecture
+
+    def layers(self) -> MappingProxyType[str, Layer]:
         """Return the layers that have a weight, in the order in which they run."""
-        return MappingProxyType(self._layers)
+        return MappingProxyType(dict(self.model.layers))
 
     def weight(self, layer: str) -> Float32Array:
         """Return a layer's weight with BatchNorm folded in, read-only.
@@ -66,16 +91,25 @@ class Network:
             QuantError: if there is no such layer.
         """
         self._check(layer)
-        return self._parameters[layer][0]
+        return self.model.parameters[layer][0]
 
-    def bias(self, layer: str) -> Float32Array:
-        """Return a layer's bias (out,) with BatchNorm folded in, read-only.
+    def bias(self, layer: str) -> Float32Array | None:
+        """Return a layer's bias (out,) with BatchNorm folded in, read-only, or None if it has none.
 
         Raises:
             QuantError: if there is no such layer.
         """
         self._check(layer)
-        return self._parameters[layer][1]
+        return self.model.parameters[layer][1]
+
+    def bias_or_zeros(self, layer: str) -> Float32Array:
+        """Return a layer's bias (out,), zeros if it has none.
+
+        Raises:
+            QuantError: if there is no such layer.
+        """
+        bias = self.bias(layer)
+        return np.zeros(self.model.layers[layer].shape[0], np.float32) if bias is None else bias
 
     def batch_norms(self) -> MappingProxyType[str, BatchNorm]:
         """Return the BatchNorm behind each layer that has one, and the layer's weight before it was folded in.
@@ -85,7 +119,7 @@ class Network:
             >>> norm.mean.shape, norm.weight.shape
             ((16,), (16, 1, 3, 3))
         """
-        return MappingProxyType(self._norms)
+        return self._builtin.norms
 
     def with_parameters(self, parameters: Parameters) -> Network:
         """Return this network with other weights and biases, in floating point, for some layers.
@@ -102,37 +136,43 @@ class Network:
             >>> halved.evaluate() == network.evaluate()
             True
         """
-        for name in parameters:
+        given = {}
+        for name, arrays in parameters.items():
             self._check(name)
-        other = Network(self.name, self.architecture)
-        other._parameters = with_others(self._parameters, parameters)
-        other._norms = {name: norm for name, norm in self._norms.items() if name not in parameters}
-        return other
+            own = self.model.parameters[name]
+            shapes, others = (tuple(a if a is None else a.shape for a in pair) for pair in (own, arrays))
+            if shapes != others:
+                raise QuantError(f"layer {name!r} has {shapes}; its new parameters have {others}")
+            given[name] = read_only(arrays[0]), None if arrays[1] is None else read_only(arrays[1])
+        return Network(self.model.with_parameters(given), self.task)
 
     def planned_weight(self, layer: str, plan: LayerPlan) -> Float32Array | None:
         """Return the weight that a frozen plan gives a layer, of the layer's shape, or None for its own."""
         if isinstance(plan.weight, QuantizedTensor):
-            return plan.weight.dequantize().reshape(self._layers[layer].shape)
+            return plan.weight.dequantize().reshape(self.model.layers[layer].shape)
         if isinstance(plan.weight, Quantizer):
-            return plan.weight.fake_quantize(self._matrix(layer)).reshape(self._layers[layer].shape)
+            return plan.weight.fake_quantize(self._matrix(layer)).reshape(self.model.layers[layer].shape)
         return None
 
-    def data(self, split: Split = "test") -> tuple[Float32Array, NDArray[np.int64]]:
-        """Return normalised images (n, 1, 28, 28) and their labels (n,).
+    def data(self, split: str = "test") -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return inputs (n, …) and their labels (n,).
 
-        2,000 for test, 512 for calibration, and 6,000 others for training: 600 a class, drawn from the training images.
+        Those of the built-in networks are normalised images (n, 1, 28, 28): 2,000 for test, 512 for calibration, and
+        6,000 others for training: 600 a class, drawn from the training images.
 
         Raises:
-            QuantError: for another split.
+            QuantError: for a split there is not, and a network without a task.
         """
-        return read_images(split)
+        if self.task is None:
+            raise QuantError(f"{self.name} has no data: give from_module a task, such as Classification, to score it")
+        return self.task.data(split)
 
     def activations(
-        self, layers: Iterable[str] | None = None, split: Split = "calibration", start: int = 0, stop: int | None = None
+        self, layers: Iterable[str] | None = None, split: str = "calibration", start: int = 0, stop: int | None = None
     ) -> dict[str, Float32Array]:
         """Return the input of each layer in floating point, for the images `start` to `stop` of a split, read-only.
 
-        All layers by default. Shapes are (images, *LayerInfo.input_shape); the first layer's input are the normalised
+        All layers by default. Shapes are (images, *Layer.input_shape); the first layer's input are the normalised
         pixels. The logits are `run(images)`.
 
         Raises:
@@ -142,7 +182,7 @@ class Network:
             >>> load("fashion-cnn").activations(["fc2"], stop=3)["fc2"].shape
             (3, 96)
         """
-        wanted = tuple(self._layers if layers is None else layers)
+        wanted = tuple(self.model.layers if layers is None else layers)
         for name in wanted:
             self._check(name)
         images = self.data(split)[0][start:stop]
@@ -150,7 +190,24 @@ class Network:
             raise QuantError(
                 f"no image lies in [{start}:{stop}] of the {len(self.data(split)[0])} of {split!r}; widen the range"
             )
-        return layer_inputs(self.architecture, self._parameters, images, wanted)
+        return self.captured(images, wanted)
+
+    def captured(
+        self, images: Float32Array, layers: Iterable[str], plan: QuantizationPlan | None = None
+    ) -> dict[str, Float32Array]:
+        """Return what each layer receives of normalised images, under a frozen plan or in floating point, read-only.
+
+        Before the layer's own input is quantized.
+        """
+        import torch
+
+        wanted, overrides = tuple(layers), self.overrides(plan)
+        with torch.inference_mode():
+            parts = [self.executor.capture(part, wanted, overrides) for part in _batches(images)]
+            found = {name: np.asarray(torch.cat([part[name] for part in parts]).numpy()) for name in wanted}
+        for array in found.values():
+            array.flags.writeable = False
+        return found
 
     def freeze(self, plan: QuantizationPlan, images: int | Float32Array | None = None) -> QuantizationPlan:
         """Return the plan with everything fitted that can be fixed.
@@ -174,8 +231,8 @@ class Network:
         """
         for name, layer in plan.layers.items():
             self._check(name)
-            refuse_unfit(self._layers[name], layer)
-        check_shared(self._layers, plan)
+            refuse_unfit(self.model.layers[name], layer)
+        check_shared(self.model.layers, plan)
         static = {
             name: layer.activation
             for name, layer in plan.layers.items()
@@ -191,17 +248,18 @@ class Network:
             }
         )
 
-    def logits(self, plan: QuantizationPlan | None = None, data: Split = "test") -> Float32Array:
+    def logits(self, plan: QuantizationPlan | None = None, data: str = "test") -> Float32Array:
         """Return the network's outputs (n, classes) under a plan, as `predict` takes them.
 
         Raises:
             QuantError: as `freeze`.
         """
-        frozen = self.freeze(plan or QuantizationPlan())
-        changes = {name: layer_change(layer, self.planned_weight(name, layer)) for name, layer in frozen.layers.items()}
-        return self._runner(data).logits(changes)
+        changes = self._changes(self.freeze(plan or QuantizationPlan()))
+        overrides = {name: change.override(name) for name, change in changes.items()}
+        parts = self._runner(data).outputs(overrides, {name: change.key for name, change in changes.items()})
+        return self._finite(parts, self.data(data)[0], overrides)
 
-    def effect(self, plan: QuantizationPlan | None = None, data: Split = "calibration") -> Effect:
+    def effect(self, plan: QuantizationPlan | None = None, data: str = "calibration") -> Effect:
         """Return accuracy and loss under a plan, and how far the outputs moved from floating point.
 
         On the calibration images unless said otherwise, so that what is searched for with it can be scored honestly on
@@ -225,7 +283,7 @@ class Network:
         """
         return dict(self._fisher)
 
-    def predict(self, plan: QuantizationPlan | None = None, data: Split = "test") -> NDArray[np.int64]:
+    def predict(self, plan: QuantizationPlan | None = None, data: str = "test") -> NDArray[np.int64]:
         """Return the predicted labels, shape (n,); layers before the first planned one are not run again.
 
         Activations that are rounded at random draw the same numbers, from seed 0, in every batch of images
@@ -237,15 +295,28 @@ class Network:
         labels: NDArray[np.int64] = self.logits(plan, data).argmax(axis=1)
         return labels
 
-    def evaluate(self, plan: QuantizationPlan | None = None, data: Split = "test") -> Accuracy:
+    def evaluate(self, plan: QuantizationPlan | None = None, data: str = "test") -> Accuracy:
         """Return how many labels are predicted correctly under a plan, or in floating point without one."""
         predicted = self.predict(plan, data)
         _, labels = self.data(data)
         return Accuracy(int((predicted == labels).sum()), len(labels))
 
-    def run(self, inputs: Float32Array) -> Float32Array:
-        """Return the logits (n, classes) of normalised images (n, 1, 28, 28) in floating point."""
-        return Runner(self.architecture, self._parameters, inputs).logits({})
+    def run(self, inputs: Float32Array, plan: QuantizationPlan | None = None) -> Float32Array:
+        """Return the logits (n, classes) of normalised images (n, 1, 28, 28), under a plan or in floating point.
+
+        Raises:
+            QuantError: as `freeze`.
+        """
+        import torch
+
+        overrides = self.overrides(self.freeze(plan) if plan else None)
+        with torch.inference_mode():
+            parts = [self.executor.run(part, overrides) for part in _batches(inputs)]
+        return self._finite(parts, inputs, overrides)
+
+    def overrides(self, frozen: QuantizationPlan | None) -> dict[str, Override]:
+        """Return what a frozen plan changes, for the executor."""
+        return {name: change.override(name) for name, change in self._changes(frozen).items()}
 
     def activation_cost(self, plan: QuantizationPlan) -> dict[str, ActivationCost]:
         """Measure what dynamic quantization costs against static, for each layer whose activation is planned.
@@ -259,8 +330,8 @@ class Network:
         return {name: measure_cost(inputs[name], activation) for name, activation in planned.items()}
 
     def _check(self, layer: str) -> None:
-        if layer not in self._layers:
-            raise QuantError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self._layers)}")
+        if layer not in self.model.layers:
+            raise QuantError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self.model.layers)}")
 
     def _fit_weight(self, layer: str, weight: Planned | None) -> Quantizer | QuantizedTensor | None:
         return fit(self._matrix(layer), weight) if isinstance(weight, QuantizerSpec) else weight
@@ -270,25 +341,70 @@ class Network:
     ) -> dict[str, Quantizer]:
         if images is None or isinstance(images, int | float):
             return self._calibration.quantizers(static, images)
-        given = as_images(images, self.architecture.input_shape)
-        return Calibration(self.architecture, self._layers, self._parameters, given).quantizers(static)
+        given = self.model.as_inputs(images)
+        return Calibration(self.captured, self.model.layers, given).quantizers(static)
+
+    @cached_property
+    def executor(self) -> TorchExecutor:
+        """What runs the network, in floating point or with layers changed."""
+        return TorchExecutor(self.model.module, self.model.trace)
+
+    @property
+    def _builtin(self) -> BuiltinModel:
+        if not isinstance(self.model, BuiltinModel):
+            raise QuantError(f"{self.name} is not a straight run of steps with BatchNorm, as the built-in networks are")
+        return self.model
+
+    def _changes(self, frozen: QuantizationPlan | None) -> dict[str, LayerChange]:
+        plans = {} if frozen is None else frozen.layers
+        return {name: layer_change(layer, self.planned_weight(name, layer)) for name, layer in plans.items()}
+
+    def _finite(self, parts: Sequence[Tensor], images: Float32Array, overrides: Mapping[str, Override]) -> Float32Array:
+        """Return the outputs of all batches, or refuse what is not finite by the first layer to blame."""
+        import torch
+
+        outputs = np.asarray(torch.cat(list(parts)).numpy())
+        if np.isfinite(outputs).all():
+            return outputs
+
+        def check(name: str, x: Tensor) -> None:
+            refuse_broken(f"layer {name!r} receives", x.numpy())
+
+        with torch.inference_mode():
+            taps = {name: partial(check, name) for name in self.model.layers}
+            self.executor.run(torch.from_numpy(images.copy()), overrides, taps=taps)
+        refuse_broken("the network gives", outputs)
+        return outputs
 
     @cached_property
     def _fisher(self) -> dict[str, Float32Array]:
-        return diagonal_fisher(self.architecture, self._layers, self._parameters, *self.data("calibration"))
+        return diagonal_fisher(self, *self.data("calibration"))
 
     @cached_property
     def _calibration(self) -> Calibration:
-        return Calibration(self.architecture, self._layers, self._parameters, self.data("calibration")[0])
+        return Calibration(self.captured, self.model.layers, self.data("calibration")[0])
 
     def _matrix(self, layer: str) -> Float32Array:
-        return self.weight(layer).reshape(self._layers[layer].matrix_shape)
+        return self.weight(layer).reshape(self.model.layers[layer].matrix_shape)
 
-    def _runner(self, split: Split) -> Runner:
+    def _runner(self, split: str) -> PrefixRunner:
         with self._lock:
             if split not in self._runners:
-                self._runners[split] = Runner(self.architecture, self._parameters, self.data(split)[0])
+                self._runners[split] = PrefixRunner(self.executor, _batches(self.data(split)[0]))
             return self._runners[split]
+
+
+def _batches(images: Float32Array) -> list[Tensor]:
+    import torch
+
+    return list(torch.split(torch.from_numpy(images.copy()), BATCH))
+
+
+def read_only(array: Float32Array) -> Float32Array:
+    """Return a copy that cannot be written."""
+    copy = as_float32(array).copy()
+    copy.flags.writeable = False
+    return copy
 
 
 def load(name: str) -> Network:
@@ -299,4 +415,29 @@ def load(name: str) -> Network:
     """
     if name not in ARCHITECTURES:
         raise QuantError(f"{name!r} is no built-in network; choose one of {', '.join(ARCHITECTURES)}")
-    return Network(name, ARCHITECTURES[name])
+    from safetensors.numpy import load as read
+
+    stored = read((BUILTIN / f"{name}.safetensors").read_bytes())
+    return Network(BuiltinModel(name, ARCHITECTURES[name], stored), FASHION_MNIST)
+
+
+def from_module(module: nn.Module, task: Classification | None = None, example: Any = None) -> Network:
+    """Return any torch module as a network: its linear layers, convolutions and embeddings can be quantized.
+
+    The module is put into evaluation mode and never changed otherwise. `example` is a batch of its inputs: it tells the
+    order and the shapes of the layers, and where a run can begin and end, so that a changed layer costs only what lies
+    behind it. A task brings data and scores.
+
+    Raises:
+        QuantError: for a module without a layer to quantize.
+
+    Example:
+        >>> import torch
+        >>> from quant_engine import IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
+        >>> module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+        >>> network = from_module(module, example=torch.ones(1, 4))
+        >>> plan = QuantizationPlan(dict.fromkeys(network.layers(), LayerPlan(QuantizerSpec(IntFormat(8)))))
+        >>> network.run(np.ones((3, 4), np.float32), plan).shape
+        (3, 2)
+    """
+    return Network(TorchModel(module, example), task)

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from quant_engine.errors import QuantError
+from quant_engine.models import Layer, ties
 from quant_engine.network.activations import each_image
-from quant_engine.network.layers import LayerInfo, holders
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
 from quant_engine.quantizer.codings import grid_of
 
 
-def refuse_unfit(layer: LayerInfo, plan: LayerPlan) -> None:
+def refuse_unfit(layer: Layer, plan: LayerPlan) -> None:
     """Check the codes and the bias that a plan brings, and the blocks of what is fitted or dynamic.
 
     Raises:
@@ -38,13 +38,13 @@ def refuse_unfit(layer: LayerInfo, plan: LayerPlan) -> None:
             raise QuantError(f"the {role} of layer {layer.name!r}: {error}") from error
 
 
-def check_shared(layers: Mapping[str, LayerInfo], plan: QuantizationPlan) -> None:
+def check_shared(layers: Mapping[str, Layer], plan: QuantizationPlan) -> None:
     """Check that layers which share a weight are given the same one: it is stored once.
 
     Raises:
         QuantError: naming the layers and what each is given.
     """
-    for holder, users in holders(layers).items():
+    for holder, users in ties(layers).items():
         for user in users[1:]:
             if not _same(plan[holder].weight, plan[user].weight):
                 given = (f"{name!r} {_said(plan[name].weight)}" for name in (holder, user))

@@ -56,7 +56,8 @@ class Trial:
         layers = network.layers()
         meant = {self.layer}
         if self.part == "weight":
-            meant = {name for name, info in layers.items() if info.holder == layers[self.layer].holder}
+            own = layers[self.layer].tied_to or self.layer
+            meant = {name for name, info in layers.items() if (info.tied_to or name) == own}
         changed = [name for name in layers if (name in meant) == (self.scope == "only")]
         change = LayerPlan(self.spec) if self.part == "weight" else LayerPlan(activation=self.spec)
         return QuantizationPlan(dict.fromkeys(changed, change))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from quant_engine.checks import as_instance
-from quant_engine.errors import QuantError
+from quant_engine.errors import QuantError, QuantWarning
+from quant_engine.granularity import PerChannel
 from quant_engine.inputs import Float32Array, as_float32
 from quant_engine.quantizer.results import QuantizedTensor, Quantizer
 from quant_engine.quantizer.rounding import refuse_no_generator
@@ -23,6 +25,9 @@ def fit(x: Any, spec: QuantizerSpec, rng: np.random.Generator | None = None, imp
     `importance` weighs the squared error of every value, where the format heeds that (learned scalar codebooks): not
     negative, of a shape that spreads to that of `x`, such as the mean square of the inputs that meet a weight.
 
+    Warns:
+        QuantWarning: for `PerChannel` on a tensor of one axis, where every value has a scale of its own.
+
     Raises:
         QuantError: for values that are not finite real numbers, or blocks that do not fit the shape; and for an
             importance that is no such array, or is not heeded.
@@ -36,6 +41,13 @@ def fit(x: Any, spec: QuantizerSpec, rng: np.random.Generator | None = None, imp
     refuse_no_generator(rng)
     as_instance(spec, QuantizerSpec, "spec", SPEC_REMEDY)
     array = as_float32(x)
+    if isinstance(spec.granularity, PerChannel) and array.ndim == 1 and array.size > 1:
+        warnings.warn(
+            f"{spec.granularity} gives each of the {array.size} values of a tensor of one axis its own scale: "
+            f"{spec.storage(array.shape).bits_per_value:g} bits a value; use PerTensor() or PerGroup(32)",
+            QuantWarning,
+            stacklevel=2,
+        )
     weights = None if importance is None else _importance(importance, array.shape)
     found = spec.coding.fit(array, spec, np.random.default_rng(0) if rng is None else rng, weights)
     return Quantizer(spec, found.scale, found.zero_point, found.learned)

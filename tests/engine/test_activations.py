@@ -41,10 +41,10 @@ def test_every_layer_knows_the_shape_of_its_input(network, received):
 def test_only_the_pixels_have_two_signs(network, received):
     """Every other layer of both networks is behind a ReLU; that it is so is known without looking at data."""
     first, *others = network.layers()
-    assert not network.layers()[first].one_sided
+    assert network.layers()[first].input_range == (-np.inf, np.inf)
     assert received[first].min() < 0
     for name in others:
-        assert network.layers()[name].one_sided
+        assert network.layers()[name].input_range == (0, np.inf)
         assert received[name].min() >= 0
 
 

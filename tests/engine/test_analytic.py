@@ -92,7 +92,7 @@ def test_high_biases_are_absorbed_and_the_network_computes_nearly_what_it_did():
     norm = network.batch_norms()["dw3"]
     raised = np.float32(8) * np.abs(norm.gamma)
     high = network.with_parameters({"dw3": (network.weight("dw3"), network.bias("dw3") + raised)})
-    high._norms["dw3"] = replace(norm, beta=norm.beta + raised)
+    high.model.norms = {**high.model.norms, "dw3": replace(norm, beta=norm.beta + raised)}
     plan, logits = compensated(high, "DFQ", fine), high.logits()
     found = high.logits(plan)
     assert np.sqrt(np.mean((found - logits) ** 2)) < 0.02 * logits.std()

@@ -13,7 +13,7 @@ import pytest
 import quant_engine
 
 ROOT = pathlib.Path(__file__).parents[2]
-TORCH_LIVES_IN = {"network", "compensation", "readers"}
+TORCH_LIVES_IN = {"network", "compensation", "readers", "models", "execution"}
 DEPENDENCIES = {"numba", "numpy", "onnx", "pages", "plotly", "quant_engine", "safetensors", "streamlit", "torch"}
 
 
@@ -141,7 +141,7 @@ RULES = {
     arithmetic: files("pages"),
     caches: files("pages"),
     streamlit: files("explorer/figures", "quant_engine"),
-    torch_on_import: files("quant_engine"),
+    torch_on_import: [path for path in files("quant_engine") if path.name != "modules.py"],  # classes of torch's
     unsafe: files(*EVERYWHERE),
     swallowed: files(*EVERYWHERE),
 }

@@ -1,6 +1,7 @@
 """Block shapes: which values share a scale, in which order, and what is refused."""
 
 import math
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from quant_engine import (
     PerToken,
     QuantError,
     QuantizerSpec,
+    QuantWarning,
     fit,
     quantize,
 )
@@ -269,3 +271,13 @@ def test_the_range_of_one_block_is_edited_alone(block):
     outside = np.ones(x.shape, bool)
     outside[granularity.blocks(x.shape).slices(block)] = False
     np.testing.assert_array_equal(after.fake_quantize(x)[outside], before.fake_quantize(x)[outside])
+
+
+def test_a_scale_for_each_value_of_a_vector_is_said_with_its_bits():
+    spec = QuantizerSpec(IntFormat(4), PerChannel(0))
+    with pytest.warns(QuantWarning, match=r"each of the 8 values .* 36 bits a value; use PerTensor\(\)"):
+        quantize(np.linspace(-1, 1, 8, dtype=np.float32), spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quantize(np.ones((8, 1), np.float32), spec)
+        quantize(np.ones(1, np.float32), spec)

@@ -11,7 +11,9 @@ import torch
 
 import quant_engine as qe
 from quant_engine import network as networks
-from quant_engine.network import evaluation
+from quant_engine.execution import STAGE_INPUTS
+from quant_engine.execution.prefix import CACHE_BYTES
+from quant_engine.models import Layer
 from tests import reference
 from tests.engine.trained import folded, run, trained_module
 
@@ -65,10 +67,22 @@ def test_layers_are_named_and_shaped_as_in_torch(network, module):
 
 
 def test_only_a_convolution_with_one_channel_a_group_is_depthwise():
-    kinds = {name: info.kind for name, info in networks.load("fashion-depthwise").layers().items()}
-    assert {name for name, kind in kinds.items() if kind == "depthwise convolution"} == {"dw1", "dw2", "dw3", "dw4"}
-    assert kinds["stem"] == "convolution"
-    assert kinds["fc"] == "linear"
+    layers = networks.load("fashion-depthwise").layers()
+    assert [name for name, info in layers.items() if info.depthwise] == ["dw1", "dw2", "dw3", "dw4"]
+    assert {name: info.op for name, info in layers.items() if info.op != "conv2d"} == {"fc": "linear"}
+    assert {info.groups for info in layers.values() if not info.depthwise} == {1}
+
+
+def test_multiplications_count_each_weight_once_for_every_place_of_the_output():
+    def layer(op, shape, output_shape, groups=1):
+        return Layer("a", op, shape, "a.weight", True, ((), output_shape), groups)
+
+    assert layer("linear", (384, 384), (77, 384)).multiplications == 77 * 384 * 384  # 11.4 M, of 77 tokens
+    assert layer("linear", (10, 96), (10,)).multiplications == 960
+    assert layer("conv2d", (8, 3, 3, 3), (8, 14, 14)).multiplications == 8 * 27 * 14 * 14  # of stride 2 on 28 × 28
+    assert layer("conv2d", (8, 1, 3, 3), (8, 7, 7), 8).multiplications == 8 * 9 * 49
+    assert layer("conv1d", (4, 2, 5), (4, 30)).multiplications == 4 * 10 * 30
+    assert layer("embedding", (30522, 384), (77, 384)).multiplications == 0
 
 
 def test_data_are_what_is_documented(network):
@@ -142,29 +156,14 @@ def test_resuming_from_the_changed_layer_gives_the_labels_of_a_fresh_network(net
         np.testing.assert_array_equal(network.predict(plan, "calibration"), fresh)
 
 
-def test_the_layer_inputs_that_are_kept_stay_within_their_bytes_over_all_runners():
-    kept = evaluation.LayerInputs(1000)
-    for owner in range(3):
-        for layer in range(4):
-            kept.keep(owner, ("",) * layer, torch.zeros(100))
-            kept.keep(owner, ("changed",) * (layer + 1), torch.zeros(50))
-            assert kept.size_bytes <= 1000
-    assert kept.find(2, ("",) * 3) is not None
-    assert kept.find(0, ("",)) is None
-    kept.keep(2, ("",) * 3, torch.zeros(10))
-    kept.release(2)
-    kept.keep(3, (), torch.zeros(1))
-    assert kept.size_bytes == 4
-
-
-def test_a_network_that_is_gone_leaves_no_layer_inputs():
+def test_a_network_that_is_gone_leaves_nothing_that_its_stages_received():
     networks.load("fashion-cnn").predict(data="calibration")
     gc.collect()
-    before = evaluation.LAYER_INPUTS.size_bytes
-    assert before <= evaluation.CACHE_BYTES
+    before = STAGE_INPUTS.size_bytes
+    assert before <= CACHE_BYTES
     fresh = networks.load("fashion-cnn")
     fresh.predict(data="calibration")
-    assert evaluation.LAYER_INPUTS.size_bytes <= before
+    assert STAGE_INPUTS.size_bytes <= before
 
 
 def test_a_frozen_plan_gives_the_same_labels_before_and_after_it_is_saved(network, tmp_path):

@@ -1,18 +1,18 @@
 """Sensitivity of layers and mixed precision: measured against torch, and never on test images."""
 
-import shutil
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
 
 import quant_engine as qe
 from quant_engine import network as networks
 from quant_engine.network.architectures import Architecture, Conv, Flatten, Linear, MaxPool
+from quant_engine.network.builtin_model import BuiltinModel
+from quant_engine.network.images import FASHION_MNIST
 from tests import reference
-from tests.engine.trained import BUILTIN, folded, trained_module
+from tests.engine.trained import folded, trained_module
 
 SPECS = [qe.QuantizerSpec(qe.IntFormat(bits), qe.PerChannel(0)) for bits in (2, 4, 8)]
 CANDIDATES = [*SPECS, qe.QuantizerSpec(qe.FP16)]
@@ -160,22 +160,21 @@ def test_what_is_unknown_is_refused_with_the_choices(network):
 
 
 @pytest.fixture
-def one_layer(monkeypatch, tmp_path):
+def one_layer():
     """A network of one layer with an unusual name, and random weights."""
-    name = "läyer/1 .weight"
+    name = "läyer/1 weight"
     weight = np.random.default_rng(3).standard_normal((10, 784)).astype(np.float32) / 28
-    save_file({f"{name}.weight": weight, f"{name}.bias": np.zeros(10, np.float32)}, tmp_path / "one.safetensors")
-    shutil.copy(BUILTIN / "fashion-mnist.npz", tmp_path)
-    monkeypatch.setattr("quant_engine.network.network.BUILTIN", tmp_path)
-    return networks.Network("one", Architecture("One", (Flatten("flat"), Linear(name, 784, 10, relu=False))))
+    stored = {f"{name}.weight": weight, f"{name}.bias": np.zeros(10, np.float32)}
+    architecture = Architecture("One", (Flatten("flat"), Linear(name, 784, 10, relu=False)))
+    return networks.Network(BuiltinModel("one", architecture, stored), FASHION_MNIST)
 
 
 def test_a_network_of_one_layer_with_an_unusual_name_gets_a_plan(one_layer, tmp_path):
     sizes = networks.layer_sizes(one_layer, CANDIDATES)
     found = networks.mixed_plan(one_layer, CANDIDATES, sizes[0, 1])
-    assert found.choices == {"läyer/1 .weight": CANDIDATES[1]}
+    assert found.choices == {"läyer/1 weight": CANDIDATES[1]}
     assert found.predicted == found.measured.divergence  # nothing to add up
-    others = networks.Trial("läyer/1 .weight", SPECS[0], scope="others")
+    others = networks.Trial("läyer/1 weight", SPECS[0], scope="others")
     (progress,) = networks.sensitivities(one_layer, [others])
     assert progress.effect == one_layer.effect()
     one_layer.freeze(found.plan).save(tmp_path / "plan.json")
@@ -183,15 +182,12 @@ def test_a_network_of_one_layer_with_an_unusual_name_gets_a_plan(one_layer, tmp_
 
 
 @pytest.fixture
-def tied(monkeypatch, tmp_path):
+def tied():
     """A network whose convolutions `c2` and `c3` are one weight, with random weights."""
     rng = np.random.default_rng(4)
     shapes = {"c1": (4, 1, 3, 3), "c2": (4, 4, 3, 3), "fc": (10, 196)}
     stored = {f"{name}.weight": rng.standard_normal(shape).astype(np.float32) / 3 for name, shape in shapes.items()}
     stored |= {f"{name}.bias": np.zeros(shape[0], np.float32) for name, shape in shapes.items()}
-    save_file(stored, tmp_path / "tied.safetensors")
-    shutil.copy(BUILTIN / "fashion-mnist.npz", tmp_path)
-    monkeypatch.setattr("quant_engine.network.network.BUILTIN", tmp_path)
     steps = (
         Conv("c1", 1, 4),
         MaxPool("p1"),
@@ -201,11 +197,11 @@ def tied(monkeypatch, tmp_path):
         Flatten("flat"),
         Linear("fc", 196, 10, relu=False),
     )
-    return networks.Network("tied", Architecture("Tied", steps))
+    return networks.Network(BuiltinModel("tied", Architecture("Tied", steps), stored), FASHION_MNIST)
 
 
 def test_a_weight_that_layers_share_is_quantized_in_both_and_counted_once(tied):
-    assert [info.shared for info in tied.layers().values()] == [False, False, True, False]
+    assert [bool(info.tied_to) for info in tied.layers().values()] == [False, False, True, False]
     sizes = networks.layer_sizes(tied, CANDIDATES)
     assert sizes.shape == networks.layer_costs(tied, CANDIDATES, "predicted loss").shape == (3, len(CANDIDATES))
     assert set(networks.Trial("c3", SPECS[0]).plan(tied).layers) == {"c2", "c3"}

@@ -21,7 +21,7 @@ from quant_engine.network import load
 from quant_engine.network.compensation import Setting, compensate
 from quant_engine.network.compensation.qat import qat
 from quant_engine.network.compensation.trainee import Trainee
-from quant_engine.network.evaluation import BATCH
+from quant_engine.network.network import BATCH
 from quant_engine.quantizer import QuantizedTensor
 from tests import reference
 

@@ -94,7 +94,7 @@ def _corrected(
         matrix = weight.reshape(len(weight), -1)
         mean, _ = inputs[step.name].moments()
         change = bias_correction(matrix, rounded_weight(layer, matrix), at_each_weight(step, shape, mean))
-        layers[step.name] = replace(layer, bias=network.bias(step.name) + change)
+        layers[step.name] = replace(layer, bias=network.bias_or_zeros(step.name) + change)
     return QuantizationPlan(layers)
 
 

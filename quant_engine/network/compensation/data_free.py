@@ -12,8 +12,10 @@ from quant_engine.checks import as_integer, as_number
 from quant_engine.clipping import FixedRange
 from quant_engine.compensation.batch_norm import Moments, moments, synthesise
 from quant_engine.errors import QuantError
+from quant_engine.execution import TorchExecutor
 from quant_engine.inputs import Float32Array
-from quant_engine.network.architectures import Conv, Weighted
+from quant_engine.models import trace
+from quant_engine.network.architectures import NORM_SUFFIX
 from quant_engine.network.compensation.expected import expected_inputs, expected_outputs
 from quant_engine.network.compensation.rounding import uniform_plan
 from quant_engine.network.compensation.stages import Setting, Stage
@@ -149,25 +151,11 @@ class _Statistics:
     """Gives the moments before every BatchNorm, and of the pixels, that images lead to."""
 
     def __init__(self, network: Network) -> None:
-        import torch
-
-        self._steps = network.architecture.steps
-        self._norms = {
-            name: [torch.from_numpy(a.copy()) for a in (norm.weight, norm.gamma / norm.deviation, norm.mean, norm.beta)]
-            for name, norm in network.batch_norms().items()
-        }
-        self._last = list(self._norms)[-1]
+        norms = network.batch_norms()
+        self._names = {name + NORM_SUFFIX: name for name in norms}
+        module = network.architecture.with_norms(norms)
+        self._executor = TorchExecutor(module, trace(module, list(norms)))
 
     def __call__(self, x: Tensor) -> Mapping[str, Moments]:
-        found = {PIXELS: moments(x)}
-        for step in self._steps:
-            if not isinstance(step, Conv):
-                x = x if isinstance(step, Weighted) else step.run(x)
-                continue
-            weight, factor, mean, beta = self._norms[step.name]
-            x = step.convolve(x, weight)
-            found[step.name] = moments(x)
-            if step.name == self._last:
-                break
-            x = ((x - mean[:, None, None]) * factor[:, None, None] + beta[:, None, None]).relu()
-        return found
+        given = self._executor.capture(x, self._names)
+        return {PIXELS: moments(x)} | {self._names[part]: moments(values) for part, values in given.items()}

@@ -69,7 +69,7 @@ def expected_outputs(network: Network) -> dict[str, Normals]:
         else:
             weight, (first, spread) = network.weight(step.name).astype(np.float64), ahead.moments()
             weight = weight.reshape(len(weight), -1)
-            mean = _sums(weight, at_each_weight(step, shape, first)) + network.bias(step.name)
+            mean = _sums(weight, at_each_weight(step, shape, first)) + network.bias_or_zeros(step.name)
             deviation = np.sqrt(_sums(weight**2, at_each_weight(step, shape, spread**2)))
         found[step.name] = ahead = Normals(mean, deviation, step.one_sided(False))
     return found

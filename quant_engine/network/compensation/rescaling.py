@@ -56,7 +56,7 @@ def float_layers(network: Network) -> dict[str, FloatLayer]:
     for step in network.architecture.steps:
         if step.name in network.layers():
             groups = step.groups if isinstance(step, Conv) else 1
-            layer = FloatLayer(network.weight(step.name), network.bias(step.name), groups, channels)
+            layer = FloatLayer(network.weight(step.name), network.bias_or_zeros(step.name), groups, channels)
             found[step.name], channels = layer, layer.outputs
     return found
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from quant_engine.compensation.learned_step import Rule, fake_quantize, gradient_factor, initial_step, scale_gradient
 from quant_engine.errors import QuantError
+from quant_engine.execution import Override
 from quant_engine.formats import IntFormat
 from quant_engine.inputs import Float32Array
-from quant_engine.network.architectures import Weighted
-from quant_engine.network.evaluation import BATCH
-from quant_engine.network.network import Network
+from quant_engine.network.network import BATCH, Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import Quantizer, QuantizerSpec
 
@@ -71,7 +70,7 @@ class Trainee:
         """Start from the network's weights and the plan's ranges; `rule` is that of the activations' steps."""
         import torch
 
-        self._steps = network.architecture.steps
+        self._executor = network.executor
         self._plan = plan
         self._weights: dict[str, Tensor] = {}
         self._biases: dict[str, Tensor] = {}
@@ -79,7 +78,7 @@ class Trainee:
         self._input_ranges: dict[str, LearnedRange] = {}
         for name, layer in network.layers().items():
             self._weights[name] = torch.from_numpy(network.weight(name).copy()).requires_grad_()
-            self._biases[name] = torch.from_numpy(network.bias(name).copy()).requires_grad_()
+            self._biases[name] = torch.from_numpy(network.bias_or_zeros(name).copy()).requires_grad_()
             weight, activation = plan[name].weight, plan[name].activation
             if isinstance(weight, Quantizer):
                 count = layer.parameters // weight.scale.size
@@ -94,16 +93,17 @@ class Trainee:
         ranges = [*self._weight_ranges.values(), *self._input_ranges.values()]
         return [*self._weights.values(), *self._biases.values()], [learned.step for learned in ranges]
 
-    def logits(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Any:
         """Return the outputs of the quantized network."""
-        for step in self._steps:
-            if not isinstance(step, Weighted):
-                x = step.run(x)
-                continue
-            if step.name in self._input_ranges:
-                x = self._input_ranges[step.name].quantize(x)
-            x = step.run(x, self._quantized(step.name), self._biases[step.name])
-        return x
+        overrides = {
+            name: Override(
+                self._quantized(name),
+                self._biases[name],
+                self._input_ranges[name].quantize if name in self._input_ranges else None,
+            )
+            for name in self._weights
+        }
+        return self._executor.run(x, overrides)
 
     def answers(self, images: Float32Array) -> Float32Array:
         """Return the logits of many images, as an array."""

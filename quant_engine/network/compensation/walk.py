@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quant_engine.execution import Override
 from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.models import Span
 from quant_engine.network.architectures import Conv, Weighted
 from quant_engine.network.network import Network
-from quant_engine.plan import LayerPlan
+from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import Quantizer
 
 if TYPE_CHECKING:
@@ -121,36 +123,52 @@ def walk(network: Network, plans: Mapping[str, LayerPlan]) -> Iterator[Visit]:
     """
     import torch
 
-    x = torch.from_numpy(network.data("calibration")[0])
-    x_hat = x.clone()
-    for step in network.architecture.steps:
-        if not isinstance(step, Weighted):
-            x, x_hat = _run(step.run, x), _run(step.run, x_hat)
-            continue
-        name = step.name
-        quantizer = plans[name].activation
-        if isinstance(quantizer, Quantizer):
-            x_hat = torch.from_numpy(quantizer.fake_quantize(x_hat.numpy()))
-        weight, bias = network.weight(name), network.bias(name)
-        yield Visit(step, weight.reshape(len(weight), -1), bias, x, x_hat)
-        plan = plans[name]
-        planned = network.planned_weight(name, plan)
-        x = _run(_layer(step, weight, bias), x)
-        x_hat = _run(
-            _layer(step, weight if planned is None else planned, bias if plan.bias is None else plan.bias), x_hat
-        )
+    steps = {step.name: step for step in network.architecture.steps if isinstance(step, Weighted)}
+    plain, quantized = _State(network), _State(network)
+    for span in network.executor.trace.spans:
+        x = plain.advance(span, {})
+        chosen: dict[str, LayerPlan] = {}
+        for name in span.layers:
+            x_hat = quantized.receive(span, name, network.overrides(QuantizationPlan(chosen)))
+            weight, quantizer = network.weight(name), plans[name].activation
+            if isinstance(quantizer, Quantizer):
+                x_hat = torch.from_numpy(quantizer.fake_quantize(x_hat.numpy()))
+            yield Visit(steps[name], weight.reshape(len(weight), -1), network.bias_or_zeros(name), x[name], x_hat)
+            chosen[name] = plans[name]
+        quantized.advance(span, network.overrides(QuantizationPlan(chosen)))
 
 
-def _layer(step: Weighted, weight: Float32Array, bias: Float32Array) -> Callable[[Tensor], Tensor]:
-    import torch
+class _State:
+    """How far a walk has come: what the next span receives, some images at a time, which is quicker."""
 
-    w, b = torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy())
-    return lambda x: step.run(x, w, b)
+    def __init__(self, network: Network) -> None:
+        import torch
 
+        self._executor = network.executor
+        self._images = torch.split(torch.from_numpy(network.data("calibration")[0]), BATCH)
+        self._received: list[Tensor] | None = None  # None before the first span
 
-def _run(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Run a step on some images at a time, which is quicker."""
-    import torch
+    def receive(self, span: Span, layer: str, overrides: Mapping[str, Override]) -> Tensor:
+        """Return what a layer of a span receives."""
+        import torch
 
-    with torch.no_grad():
-        return torch.cat([run(part) for part in torch.split(x, BATCH)])
+        with torch.no_grad():
+            parts = [self._executor.capture(part, [layer], overrides, start)[layer] for part, start in self._each(span)]
+        return torch.cat(parts)
+
+    def advance(self, span: Span, overrides: Mapping[str, Override]) -> dict[str, Tensor]:
+        """Run a span, and return what its layers receive."""
+        import torch
+
+        found: dict[str, list[Tensor]] = {layer: [] for layer in span.layers}
+        taps = {layer: parts.append for layer, parts in found.items()}
+        with torch.no_grad():
+            self._received = [
+                self._executor.run(part, overrides, taps=taps, start=start, stop=span.stop)
+                for part, start in self._each(span)
+            ]
+        return {layer: torch.cat(parts) for layer, parts in found.items()}
+
+    def _each(self, span: Span) -> Iterator[tuple[Tensor, tuple[int, Tensor] | None]]:
+        for i, part in enumerate(self._images):
+            yield part, None if span.start is None or self._received is None else (span.start, self._received[i])

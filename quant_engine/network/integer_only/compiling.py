@@ -281,7 +281,7 @@ def _weight_of(network: Network, name: str, plan: LayerPlan) -> _Weight:
     whole = planned if isinstance(planned, QuantizedTensor) else planned.encode(network.weight(name).reshape(rows, -1))
     scale = np.repeat(planned.scale[:, 0].astype(np.float64) * form.step, block[0])[:rows]
     codes = whole.codes.astype(np.int8).reshape(info.shape)
-    return _Weight(codes, scale, network.bias(name) if plan.bias is None else plan.bias)
+    return _Weight(codes, scale, network.bias_or_zeros(name) if plan.bias is None else plan.bias)
 
 
 def _refuse_format(what: str, form: Any) -> None:

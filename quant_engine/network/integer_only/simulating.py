@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.network.architectures import Weighted
 from quant_engine.network.integer_only.program import IntegerProgram
 from quant_engine.network.network import Network
 from quant_engine.plan import QuantizationPlan
-from quant_engine.quantizer import Quantizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LOGITS = "logits"
 
@@ -30,27 +32,15 @@ def with_integer_bias(program: IntegerProgram, plan: QuantizationPlan) -> Quanti
 def biases_of(network: Network, plan: QuantizationPlan) -> dict[str, NDArray[np.float32]]:
     """Return each layer's bias under a plan."""
     own = {name: plan[name].bias for name in network.layers()}
-    return {name: network.bias(name) if bias is None else bias for name, bias in own.items()}
+    return {name: network.bias_or_zeros(name) if bias is None else bias for name, bias in own.items()}
 
 
 def simulate(network: Network, plan: QuantizationPlan, images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """Return each layer's input before it is quantized, and the logits, as `Network.predict` computes them."""
     import torch
 
-    found: dict[str, NDArray[Any]] = {}
-    biases = biases_of(network, plan)
+    found: dict[str, Tensor] = {}
+    taps = {name: partial(found.__setitem__, name) for name in network.layers()}
     with torch.inference_mode():
-        x = torch.from_numpy(images.copy())
-        for step in network.architecture.steps:
-            if not isinstance(step, Weighted):
-                x = step.run(x)
-                continue
-            layer = plan[step.name]
-            weight, quantizer = network.planned_weight(step.name, layer), layer.activation
-            assert weight is not None
-            assert isinstance(quantizer, Quantizer)
-            found[step.name] = x.numpy().copy()
-            x = torch.from_numpy(quantizer.fake_quantize(found[step.name]))
-            x = step.run(x, torch.from_numpy(weight.copy()), torch.from_numpy(biases[step.name].copy()))
-        found[LOGITS] = x.numpy().copy()
-    return found
+        logits = network.executor.run(torch.from_numpy(images.copy()), network.overrides(plan), taps=taps)
+    return {name: x.numpy() for name, x in found.items()} | {LOGITS: logits.numpy()}

@@ -1,0 +1,174 @@
+"""Runs any torch module with some of its layers changed, and shows what its parts receive.
+
+An *override* gives a layer another weight, another bias or a function of its input; a *tap* is told what a part of the
+module receives. Both hold for one call. Calls do not see each other: each works on a structural copy of the module that
+shares its parameters and buffers, so the module itself is never touched, and threads may run different plans at once.
+
+*Stages* are parts of a module that follow each other, each of which takes the one tensor that the part before gives:
+the children of an `nn.Sequential`, nested or not, or the blocks of an `nn.ModuleList` (`trace`). A call may begin
+at a stage, given what it receives: the parts before it are not run. It may end before a stage, with what that would
+receive. Any other module has none and always runs as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from quant_engine.errors import QuantError
+from quant_engine.models import Stage, Trace, call, shared_copy
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Tap = Callable[["Tensor"], Any]  # told what a part receives, before an override changes it
+NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Override:
+    """What a layer has for one call instead of its own: a weight, a bias, and its input through a function."""
+
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    input: Callable[[Tensor], Tensor] | None = None
+
+
+class TorchExecutor:
+    """Runs a module in evaluation mode; safe to call from several threads.
+
+    Inputs are a tensor, a tuple of positional arguments or a mapping of named ones.
+
+    Example:
+        >>> import torch
+        >>> from quant_engine.models import trace
+        >>> module = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU())
+        >>> executor, x = TorchExecutor(module, trace(module, ["0"])), torch.ones(1, 2)
+        >>> executor.run(x, {"0": Override(3 * torch.eye(2))}).tolist()
+        [[3.0, 3.0]]
+        >>> seen = []
+        >>> _ = executor.run(x, {"0": Override(3 * torch.eye(2))}, taps={"1": seen.append})
+        >>> seen[0].tolist()
+        [[3.0, 3.0]]
+    """
+
+    def __init__(self, module: nn.Module, how: Trace) -> None:
+        """Keep the module and how it runs (`trace`)."""
+        self._module, self.trace = module.eval(), how
+        self._idle: list[nn.Module] = []
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        inputs: Any,
+        overrides: Mapping[str, Override] = NOTHING,
+        *,
+        taps: Mapping[str, Tap] = NOTHING,
+        start: tuple[int, Tensor] | None = None,
+        stop: int | None = None,
+    ) -> Any:
+        """Return what the module makes of its inputs.
+
+        `start` is a stage's number and what it receives; the stages before it are not run. With `stop`, a later stage's
+        number, the result is what that stage receives. Gradients flow into overrides, unless the caller turns them off.
+        """
+        with self._borrowed() as module, contextlib.ExitStack() as undo:
+            _listen(module, taps, undo)
+            skipped = () if start is None else self.trace.stages[: start[0]]
+            idle = {layer for stage in skipped for layer in stage.layers}
+            _override(module, {name: other for name, other in overrides.items() if name not in idle}, undo)
+            if start is not None:
+                _skip(module, skipped, start[1], undo)
+            if stop is not None:
+                part = module.get_submodule(self.trace.stages[stop].name)
+                undo.callback(part.register_forward_pre_hook(_end_here).remove)
+            try:
+                return call(module, inputs)
+            except _ReachedError as reached:
+                return reached.value
+
+    def capture(
+        self,
+        inputs: Any,
+        parts: Collection[str],
+        overrides: Mapping[str, Override] = NOTHING,
+        start: tuple[int, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return what parts receive, before overrides of their own; the run ends when the last of them has it.
+
+        Raises:
+            QuantError: if the model does not run one of them.
+        """
+        found: dict[str, Tensor] = {}
+
+        def keep(name: str, x: Tensor) -> None:
+            found[name] = x
+            if len(found) == len(parts):
+                raise _ReachedError(x)
+
+        self.run(inputs, overrides, taps={name: partial(keep, name) for name in parts}, start=start)
+        if missing := set(parts) - set(found):
+            raise QuantError(f"the model does not run {', '.join(sorted(missing))} on these inputs; leave it out")
+        return found
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[nn.Module]:
+        """Lend a copy of the module that nobody else uses meanwhile."""
+        with self._lock:
+            module = self._idle.pop() if self._idle else None
+        module = module if module is not None else shared_copy(self._module)
+        try:
+            yield module
+        finally:
+            with self._lock:
+                self._idle.append(module)
+
+
+class _ReachedError(Exception):
+    """A call has come to the stage at which it ends."""
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.value = value
+
+
+def _end_here(part: nn.Module, given: tuple[Any, ...]) -> None:
+    raise _ReachedError(given[0])
+
+
+def _listen(module: nn.Module, taps: Mapping[str, Tap], undo: contextlib.ExitStack) -> None:
+    """Let taps hear what parts receive; called before `_override`, whose hooks then run after these."""
+    for name, tap in taps.items():
+
+        def hear(part: nn.Module, given: tuple[Any, ...], tap: Tap = tap) -> None:
+            tap(given[0])
+
+        undo.callback(module.get_submodule(name).register_forward_pre_hook(hear).remove)
+
+
+def _override(module: nn.Module, overrides: Mapping[str, Override], undo: contextlib.ExitStack) -> None:
+    for name, override in overrides.items():
+        layer = module.get_submodule(name)
+        for role, other in (("weight", override.weight), ("bias", override.bias)):
+            if other is not None:
+                undo.callback(layer._parameters.__setitem__, role, layer._parameters[role])
+                layer._parameters[role] = other  # type: ignore[assignment]  # no Parameter: gradients go on to others
+        if override.input is not None:
+
+            def change(part: nn.Module, given: tuple[Any, ...], by: Any = override.input) -> tuple[Any, ...]:
+                return by(given[0]), *given[1:]
+
+            undo.callback(layer.register_forward_pre_hook(change).remove)
+
+
+def _skip(module: nn.Module, stages: tuple[Stage, ...], result: Tensor, undo: contextlib.ExitStack) -> None:
+    """Let stages not run; the last of them gives `result`."""
+    for stage in stages:
+        part = module.get_submodule(stage.name)
+        given = result if stage is stages[-1] else None
+        undo.callback(vars(part).pop, "forward")
+        vars(part)["forward"] = lambda *args, given=given, **kwargs: given

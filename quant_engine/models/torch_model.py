@@ -1,0 +1,118 @@
+"""Any torch module as a model: its linear layers, convolutions and embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.errors import QuantError
+from quant_engine.inputs import Float32Array
+from quant_engine.models.base import Parameters
+from quant_engine.models.layer import Layer, Op, ties
+from quant_engine.models.trace import shared_copy, trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class TorchModel:
+    """A module in evaluation mode; it is never changed.
+
+    `example` is one batch of inputs (a tensor, a tuple of positional arguments or a mapping of named ones). It tells in
+    which order the layers run, what shapes they receive and give, and where a run can begin and end; without it only an
+    `nn.Sequential` knows these places, and no layer its shapes.
+
+    Raises:
+        QuantError: for a module without a layer, and weights that are not real numbers.
+    """
+
+    def __init__(self, module: nn.Module, example: Any = None) -> None:
+        """Find the layers."""
+        ops = _ops()
+        self.module = module.eval()
+        self.name = self.title = type(module).__name__
+        names = [name for name, part in module.named_modules() if name and type(part) in ops]
+        if not names:
+            raise QuantError(
+                f"{self.name} has no layer to quantize; a model needs one of {', '.join(op.__name__ for op in ops)}"
+            )
+        self._example = example
+        self.trace = trace(module, names, example)
+
+    @cached_property
+    def layers(self) -> Mapping[str, Layer]:
+        """The layers, in the order in which they run."""
+        ops, shapes = _ops(), self.trace.shapes
+        first: dict[int, str] = {}
+        found = {}
+        for name in self.trace.layers:
+            part = self.module.get_submodule(name)
+            own = first.setdefault(id(part.weight), name)
+            found[name] = Layer(
+                name=name,
+                op=ops[type(part)],
+                shape=tuple(part.weight.shape),  # type: ignore[arg-type]
+                tensor=f"{own}.weight",
+                has_bias=getattr(part, "bias", None) is not None,
+                shapes=shapes.get(name),
+                groups=getattr(part, "groups", 1),
+                tied_to=None if own == name else own,
+            )
+        return MappingProxyType(found)
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """Each layer's weight and bias as float32, read-only."""
+        return MappingProxyType({name: self._arrays(name) for name in self.layers})
+
+    def with_parameters(self, parameters: Parameters) -> TorchModel:
+        """Return a copy with other weights and biases for some layers; those tied to one have its new weight too."""
+        import torch
+        from torch import nn
+
+        def parameter(array: Float32Array) -> nn.Parameter:
+            return nn.Parameter(torch.from_numpy(array.copy()), requires_grad=False)
+
+        copy, users = shared_copy(self.module), ties(self.layers)
+        for name, (weight, bias) in parameters.items():
+            new = parameter(weight)
+            for user in users[self.layers[name].tied_to or name]:
+                copy.get_submodule(user).weight = new
+            if bias is not None:
+                copy.get_submodule(name).bias = parameter(bias)
+        return TorchModel(copy, self._example)
+
+    def as_inputs(self, inputs: Any) -> NDArray[Any]:
+        """Return a batch of inputs as an array.
+
+        Raises:
+            QuantError: for none at all, and values that are not finite.
+        """
+        array = np.ascontiguousarray(inputs)
+        if not array.ndim or not len(array):
+            raise QuantError(f"inputs have shape {array.shape}; give a batch of at least one sample")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise QuantError(f"{int((~np.isfinite(array)).sum())} of the inputs' values are not finite; replace them")
+        return array
+
+    def _arrays(self, name: str) -> tuple[Float32Array, Float32Array | None]:
+        part = self.module.get_submodule(name)
+        bias = getattr(part, "bias", None)
+        return _array(part.weight), None if bias is None else _array(bias)
+
+
+def _array(parameter: Any) -> Float32Array:
+    array: Float32Array = parameter.detach().float().cpu().numpy().copy()
+    array.flags.writeable = False
+    return array
+
+
+def _ops() -> dict[type, Op]:
+    from torch import nn
+
+    return {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d", nn.Embedding: "embedding"}

@@ -1,0 +1,93 @@
+"""The built-in networks as models: stored weights with BatchNorm folded in, and the modules that run them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from quant_engine.inputs import Float32Array
+from quant_engine.models import Layer, Parameters, Trace, trace
+from quant_engine.network.architectures import NORM_SUFFIX, Architecture, Linear
+from quant_engine.network.folding import BatchNorm, fold_batch_norm
+from quant_engine.network.images import as_images
+
+if TYPE_CHECKING:
+    from torch import nn
+
+STORED = ("weight", "bias", "running_mean", "running_var")  # torch's names of γ, β, μ and σ²
+
+
+class BuiltinModel:
+    """A built-in network: listing its layers and reading its weights needs no torch, running it does."""
+
+    def __init__(self, name: str, architecture: Architecture, stored: Mapping[str, Float32Array]) -> None:
+        """Fold every BatchNorm into the stored weights."""
+        layers, self.parameters = read_layers(architecture, stored)
+        self.name, self.title, self.architecture, self._stored = name, architecture.title, architecture, stored
+        self.layers = MappingProxyType(layers)
+        self.norms = MappingProxyType(read_norms(architecture, stored))
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The network as a torch module."""
+        return self.architecture.evaluated(self.parameters).eval()
+
+    @cached_property
+    def trace(self) -> Trace:
+        """How the module runs: step by step."""
+        return trace(self.module, tuple(self.layers))
+
+    def as_inputs(self, inputs: Any) -> Float32Array:
+        """Return normalised images that somebody brings, or refuse them."""
+        return as_images(inputs, self.architecture.input_shape)
+
+    def with_parameters(self, parameters: Parameters) -> BuiltinModel:
+        """Return the network with other weights and biases for some layers."""
+        other = BuiltinModel(self.name, self.architecture, self._stored)
+        other.parameters = {**self.parameters, **parameters}
+        other.norms = MappingProxyType({name: norm for name, norm in self.norms.items() if name not in parameters})
+        return other
+
+
+def read_layers(architecture: Architecture, stored: Mapping[str, Float32Array]) -> tuple[dict[str, Layer], Parameters]:
+    """Return every layer and its folded parameters (read-only), in the order in which the layers run."""
+    norms = read_norms(architecture, stored)
+    layers: dict[str, Layer] = {}
+    parameters: dict[str, tuple[Float32Array, Float32Array]] = {}
+    for step, input_shape, one_sided in architecture.layer_inputs():
+        holder = layers[step.shares].tied_to or step.shares if step.shares else step.name
+        if holder in norms:
+            weight, bias = fold_batch_norm(norms[holder])
+        else:
+            weight, bias = stored[f"{holder}.weight"], stored[f"{holder}.bias"]
+        weight.flags.writeable = bias.flags.writeable = False
+        parameters[step.name] = weight, bias
+        layers[step.name] = Layer(
+            name=step.name,
+            op="linear" if isinstance(step, Linear) else "conv2d",
+            shape=weight.shape,
+            tensor=f"{holder}.weight",
+            has_bias=True,
+            shapes=(input_shape, step.output_shape(input_shape)),
+            groups=1 if isinstance(step, Linear) else step.groups,
+            tied_to=None if holder == step.name else holder,
+            input_range=(0.0 if one_sided else -math.inf, math.inf),
+        )
+    return layers, parameters
+
+
+def read_norms(architecture: Architecture, stored: Mapping[str, Float32Array]) -> dict[str, BatchNorm]:
+    """Return the BatchNorm (read-only) behind every layer that has one."""
+    norms = {}
+    for step, _, _ in architecture.layer_inputs():
+        norm = step.name + NORM_SUFFIX
+        if f"{norm}.weight" in stored:
+            parts = (f"{step.name}.weight", *(f"{norm}.{part}" for part in STORED))
+            arrays = [stored[part].copy() for part in parts]
+            for array in arrays:
+                array.flags.writeable = False
+            norms[step.name] = BatchNorm(*arrays)
+    return norms

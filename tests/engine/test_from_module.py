@@ -1,0 +1,151 @@
+"""Any torch module is a network: its layers, weights and plans, with no image, label or bias taken for granted."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+import quant_engine as qe
+from quant_engine.network import from_module
+from quant_engine.tasks import Classification
+from tests.engine.foreign import foreign_models, layers_of
+
+MODELS = foreign_models()
+W4 = qe.QuantizerSpec(qe.IntFormat(4), qe.PerChannel(0))
+A8 = qe.QuantizerSpec(qe.IntFormat(8, signed=False), symmetric=False)
+
+
+@pytest.fixture(params=MODELS)
+def subject(request):
+    module, inputs = MODELS[request.param]
+    return from_module(module, example=inputs), module, inputs
+
+
+def quantized(module, names, inputs=None):
+    """Return a changed deep copy: the obvious way to quantize weights and, with inputs, what layers receive."""
+    other = copy.deepcopy(module)
+    for name in names:
+        layer = other.get_submodule(name)
+        weight = layer.weight.detach().numpy()
+        with torch.no_grad():
+            new = qe.fake_quantize(weight.reshape(len(weight), -1), W4).reshape(weight.shape)
+            layer.weight = torch.nn.Parameter(torch.from_numpy(new))
+    for name, quantizer in (inputs or {}).items():
+        other.get_submodule(name).register_forward_pre_hook(
+            lambda _, given, q=quantizer: (torch.from_numpy(q.fake_quantize(given[0].numpy())),)
+        )
+    return other
+
+
+def test_layers_have_the_modules_weights_shapes_and_biases(subject):
+    network, module, inputs = subject
+    assert sorted(network.layers()) == sorted(layers_of(module))
+    seen = {}
+    plain = copy.deepcopy(module)
+    for name in network.layers():
+        plain.get_submodule(name).register_forward_hook(
+            lambda _, given, out, name=name: seen.__setitem__(name, (given[0].shape[1:], out.shape[1:]))
+        )
+    plain(inputs)
+    for name, layer in network.layers().items():
+        part = module.get_submodule(name)
+        np.testing.assert_array_equal(network.weight(name), part.weight.detach().numpy())
+        bias = getattr(part, "bias", None)
+        assert layer.has_bias == (bias is not None) == (network.bias(name) is not None)
+        assert (layer.input_shape, layer.output_shape) == seen[name]
+        assert layer.groups == getattr(part, "groups", 1)
+
+
+def test_tied_layers_are_one_weight():
+    network = from_module(*MODELS["decoder"][:1], example=MODELS["decoder"][1])
+    layers = network.layers()
+    assert (layers["head"].tied_to, layers["head"].tensor) == ("embed", "embed.weight")
+    assert {name for name, layer in layers.items() if layer.tied_to} == {"head"}
+    plan = qe.QuantizationPlan({"embed": qe.LayerPlan(W4)})
+    with pytest.raises(qe.QuantError, match="'embed' and 'head' share one weight"):
+        network.freeze(plan)
+
+
+@torch.no_grad()
+def test_a_plan_of_weights_gives_what_a_changed_module_gives(subject):
+    network, module, inputs = subject
+    plan = qe.QuantizationPlan(dict.fromkeys(network.layers(), qe.LayerPlan(W4)))
+    before = network.run(inputs.numpy())
+    np.testing.assert_array_equal(before, module(inputs))
+    expected = quantized(module, network.layers())(inputs)
+    np.testing.assert_array_equal(network.run(inputs.numpy(), plan), expected)
+    np.testing.assert_array_equal(network.run(inputs.numpy()), before)
+
+
+@torch.no_grad()
+def test_static_inputs_are_calibrated_on_the_inputs_given(subject):
+    network, module, inputs = subject
+    names = [name for name, layer in network.layers().items() if layer.op != "embedding"]
+    plan = qe.QuantizationPlan({name: qe.LayerPlan(activation=A8) for name in names})
+    frozen = network.freeze(plan, inputs.numpy())
+    received = network.captured(inputs.numpy(), names)
+    for name in names:
+        low, high = min(received[name].min(), 0), max(received[name].max(), 0)
+        assert frozen[name].activation.scale.item() == pytest.approx((high - low) / 255, rel=1e-6)
+    expected = quantized(module, [], {name: frozen[name].activation for name in names})(inputs)
+    np.testing.assert_array_equal(network.run(inputs.numpy(), frozen), expected)
+
+
+def test_a_saved_plan_keeps_the_names_of_nested_layers(subject, tmp_path):
+    network, _, inputs = subject
+    plan = network.freeze(qe.QuantizationPlan(dict.fromkeys(network.layers(), qe.LayerPlan(W4))))
+    plan.save(tmp_path / "plan.json")
+    loaded = qe.QuantizationPlan.load(tmp_path / "plan.json")
+    np.testing.assert_array_equal(network.run(inputs.numpy(), loaded), network.run(inputs.numpy(), plan))
+
+
+def test_what_a_network_lacks_is_refused_with_what_to_give(subject):
+    network, module, inputs = subject
+    static = qe.QuantizationPlan({list(network.layers())[-1]: qe.LayerPlan(activation=A8)})
+    for ask in (network.evaluate, network.predict, network.data, lambda: network.freeze(static)):
+        with pytest.raises(qe.QuantError, match="give from_module a task"):
+            ask()
+    with pytest.raises(qe.QuantError, match="not a straight run of steps"):
+        network.batch_norms()
+    with pytest.raises(qe.QuantError, match="no layer 'nothing'"):
+        network.weight("nothing")
+    bare = from_module(module)
+    if not isinstance(module, torch.nn.Sequential):
+        with pytest.raises(qe.QuantError, match="an example of its inputs"):
+            _ = bare.layers()[layers_of(module)[0]].input_shape
+    broken = inputs.numpy().astype(np.float32) * np.float32(np.nan)
+    with pytest.raises(qe.QuantError, match="not finite"):
+        network.freeze(static, broken)
+
+
+def test_a_module_without_a_layer_is_refused():
+    with pytest.raises(qe.QuantError, match="no layer to quantize"):
+        from_module(torch.nn.Sequential(torch.nn.ReLU()))
+
+
+def test_a_task_gives_data_and_accuracy():
+    module, inputs = MODELS["residual"]
+    labels = module(inputs).argmax(1).numpy()
+    labels[0] = (labels[0] + 1) % 5
+    network = from_module(module, Classification({"test": lambda: (inputs.numpy(), labels)}), inputs)
+    assert network.evaluate().value == pytest.approx(5 / 6)
+    assert network.task.splits == {"test"}
+    with pytest.raises(qe.QuantError, match="'training' is unknown; choose one of test"):
+        network.data("training")
+
+
+def test_digests_tell_models_apart_by_their_values_alone(subject):
+    network, module, inputs = subject
+    assert from_module(copy.deepcopy(module), example=inputs).digest == network.digest
+    name = next(iter(network.layers()))
+    weight = network.weight(name) + np.float32(1e-3)
+    changed = network.with_parameters({name: (weight, network.bias(name))})
+    assert changed.digest != network.digest
+    assert {n: layer.tied_to for n, layer in changed.layers().items() if layer.tied_to} == {
+        n: layer.tied_to for n, layer in network.layers().items() if layer.tied_to
+    }
+    np.testing.assert_array_equal(module.get_submodule(name).weight.detach(), network.weight(name))
+    assert not np.array_equal(changed.run(inputs.numpy()), network.run(inputs.numpy()))
