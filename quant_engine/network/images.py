@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_choice
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.network.files import BUILTIN
@@ -29,8 +30,7 @@ def read_images(split: Split) -> tuple[Float32Array, NDArray[np.int64]]:
     Raises:
         QuantError: for another split.
     """
-    if split not in SPLITS:
-        raise QuantError(f"data={split!r} is unknown; choose one of {', '.join(SPLITS)}")
+    as_choice(split, SPLITS, "data")
     arrays = _stored(SPLITS[split])
     images = (arrays[f"{split}_images"][:, None].astype(np.float32) / 255 - MEAN) / DEVIATION
     return images.astype(np.float32), arrays[f"{split}_labels"].astype(np.int64)
@@ -42,7 +42,10 @@ def as_images(images: Any, shape: tuple[int, ...]) -> Float32Array:
     Raises:
         QuantError: for another shape, none at all, and values that are not finite.
     """
-    array = np.ascontiguousarray(images, np.float32)
+    try:
+        array = np.ascontiguousarray(images, np.float32)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise QuantError(f"images are no array of numbers: {error}") from error
     if array.ndim != len(shape) + 1 or array.shape[1:] != shape or not len(array):
         raise QuantError(
             f"images have shape {array.shape}; give (n, {', '.join(map(str, shape))}) with n of 1 and more"

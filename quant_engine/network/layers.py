@@ -83,11 +83,14 @@ def with_others(parameters: Parameters, others: Parameters) -> Parameters:
         QuantError: for arrays of other shapes.
     """
     given = dict(parameters)
-    for name, (weight, bias) in others.items():
+    for name, pair in others.items():
         shapes = tuple(array.shape for array in parameters[name])
+        if not isinstance(pair, tuple | list) or len(pair) != len(shapes):
+            raise QuantError(f"layer {name!r} has {shapes}; give its parameters as (weight, bias)")
+        weight, bias = as_float32(pair[0], f"weight of {name!r}"), as_float32(pair[1], f"bias of {name!r}")
         if (weight.shape, bias.shape) != shapes:
             raise QuantError(f"layer {name!r} has {shapes}; its new parameters have {weight.shape}, {bias.shape}")
-        given[name] = as_float32(weight).copy(), as_float32(bias).copy()
+        given[name] = weight.copy(), bias.copy()
         for array in given[name]:
             array.flags.writeable = False
     return given

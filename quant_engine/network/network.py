@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_choice, as_instance, as_integer, as_list
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.network.accuracy import Accuracy
@@ -23,9 +24,9 @@ from quant_engine.network.evaluation import Runner, layer_inputs
 from quant_engine.network.files import BUILTIN
 from quant_engine.network.fisher import diagonal_fisher
 from quant_engine.network.folding import BatchNorm
-from quant_engine.network.images import Split, as_images, read_images
+from quant_engine.network.images import SPLITS, Split, as_images, read_images
 from quant_engine.network.layers import LayerInfo, Parameters, read_layers, read_norms, with_others
-from quant_engine.network.planning import check_shared, refuse_unfit
+from quant_engine.network.planning import PLAN_REMEDY, check_shared, refuse_unfit
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
 
@@ -102,6 +103,8 @@ class Network:
             >>> halved.evaluate() == network.evaluate()
             True
         """
+        if not isinstance(parameters, Mapping):
+            raise QuantError(f"parameters={parameters!r} are no mapping; give {{layer: (weight, bias)}}")
         for name in parameters:
             self._check(name)
         other = Network(self.name, self.architecture)
@@ -110,7 +113,13 @@ class Network:
         return other
 
     def planned_weight(self, layer: str, plan: LayerPlan) -> Float32Array | None:
-        """Return the weight that a frozen plan gives a layer, of the layer's shape, or None for its own."""
+        """Return the weight that a frozen plan gives a layer, of the layer's shape, or None for its own.
+
+        Raises:
+            QuantError: if there is no such layer.
+        """
+        self._check(layer)
+        as_instance(plan, LayerPlan, "plan", "give LayerPlan(weight, activation)")
         if isinstance(plan.weight, QuantizedTensor):
             return plan.weight.dequantize().reshape(self._layers[layer].shape)
         if isinstance(plan.weight, Quantizer):
@@ -142,10 +151,11 @@ class Network:
             >>> load("fashion-cnn").activations(["fc2"], stop=3)["fc2"].shape
             (3, 96)
         """
-        wanted = tuple(self._layers if layers is None else layers)
+        wanted = tuple(self._layers if layers is None else as_list(layers, str, "layers", "give names of layers"))
         for name in wanted:
             self._check(name)
-        images = self.data(split)[0][start:stop]
+        ends = as_integer(start, "start"), None if stop is None else as_integer(stop, "stop")
+        images = self.data(split)[0][slice(*ends)]
         if not len(images):
             raise QuantError(
                 f"no image lies in [{start}:{stop}] of the {len(self.data(split)[0])} of {split!r}; widen the range"
@@ -172,7 +182,7 @@ class Network:
             >>> frozen.frozen, frozen["fc2"].activation.zero_point.tolist()
             (True, [[0]])
         """
-        for name, layer in plan.layers.items():
+        for name, layer in as_instance(plan, QuantizationPlan, "plan", PLAN_REMEDY).layers.items():
             self._check(name)
             refuse_unfit(self._layers[name], layer)
         check_shared(self._layers, plan)
@@ -197,7 +207,7 @@ class Network:
         Raises:
             QuantError: as `freeze`.
         """
-        frozen = self.freeze(plan or QuantizationPlan())
+        frozen = self.freeze(QuantizationPlan() if plan is None else plan)
         changes = {name: layer_change(layer, self.planned_weight(name, layer)) for name, layer in frozen.layers.items()}
         return self._runner(data).logits(changes)
 
@@ -210,6 +220,7 @@ class Network:
         Raises:
             QuantError: as `freeze`.
         """
+        as_choice(data, SPLITS, "data")
         with self._lock:
             plain = self._plain.get(data)
         if plain is None:
@@ -244,8 +255,13 @@ class Network:
         return Accuracy(int((predicted == labels).sum()), len(labels))
 
     def run(self, inputs: Float32Array) -> Float32Array:
-        """Return the logits (n, classes) of normalised images (n, 1, 28, 28) in floating point."""
-        return Runner(self.architecture, self._parameters, inputs).logits({})
+        """Return the logits (n, classes) of normalised images (n, 1, 28, 28) in floating point.
+
+        Raises:
+            QuantError: for images of another shape, none at all, and values that are not finite.
+        """
+        images = as_images(inputs, self.architecture.input_shape)
+        return Runner(self.architecture, self._parameters, images).logits({})
 
     def activation_cost(self, plan: QuantizationPlan) -> dict[str, ActivationCost]:
         """Measure what dynamic quantization costs against static, for each layer whose activation is planned.
@@ -259,7 +275,7 @@ class Network:
         return {name: measure_cost(inputs[name], activation) for name, activation in planned.items()}
 
     def _check(self, layer: str) -> None:
-        if layer not in self._layers:
+        if not isinstance(layer, str) or layer not in self._layers:
             raise QuantError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self._layers)}")
 
     def _fit_weight(self, layer: str, weight: Planned | None) -> Quantizer | QuantizedTensor | None:
@@ -268,7 +284,7 @@ class Network:
     def _fit_activations(
         self, static: dict[str, QuantizerSpec], images: int | Float32Array | None
     ) -> dict[str, Quantizer]:
-        if images is None or isinstance(images, int | float):
+        if images is None or isinstance(images, int | float | np.number):
             return self._calibration.quantizers(static, images)
         given = as_images(images, self.architecture.input_shape)
         return Calibration(self.architecture, self._layers, self._parameters, given).quantizers(static)
@@ -285,6 +301,7 @@ class Network:
         return self.weight(layer).reshape(self._layers[layer].matrix_shape)
 
     def _runner(self, split: Split) -> Runner:
+        as_choice(split, SPLITS, "data")
         with self._lock:
             if split not in self._runners:
                 self._runners[split] = Runner(self.architecture, self._parameters, self.data(split)[0])
@@ -297,6 +314,5 @@ def load(name: str) -> Network:
     Raises:
         QuantError: for another name.
     """
-    if name not in ARCHITECTURES:
-        raise QuantError(f"{name!r} is no built-in network; choose one of {', '.join(ARCHITECTURES)}")
+    as_choice(name, ARCHITECTURES, "name of a built-in network")
     return Network(name, ARCHITECTURES[name])
