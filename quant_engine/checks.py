@@ -7,7 +7,7 @@ given for a number is the same refusal everywhere. Arrays are checked by `quant_
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -77,6 +77,29 @@ def as_instance(value: Any, kind: type[T], name: str, remedy: str) -> T:
     if not isinstance(value, kind):
         raise QuantError(f"{name}={_shown(value)} is not a {kind.__name__}; {remedy}")
     return value
+
+
+def as_choice(value: Any, choices: Iterable[str], name: str) -> str:
+    """Return a word that is one of some.
+
+    Raises:
+        QuantError: for anything else; it lists the choices.
+    """
+    listed = list(choices)
+    if not isinstance(value, str) or value not in listed:
+        raise QuantError(f"{name}={_shown(value)} is unknown; choose one of {', '.join(listed)}")
+    return value
+
+
+def as_list(values: Any, kind: type[T], name: str, remedy: str) -> list[T]:
+    """Return the values of an iterable, each of a type.
+
+    Raises:
+        QuantError: for what is no iterable, for text, and for a value of another type; `remedy` says what to give.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise QuantError(f"{name}={_shown(values)} must be a list; {remedy}")
+    return [as_instance(value, kind, f"{name}[{place}]", remedy) for place, value in enumerate(values)]
 
 
 def as_member(value: Any, table: Mapping[str, type], name: str) -> Any:

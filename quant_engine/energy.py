@@ -14,8 +14,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from quant_engine.errors import QuantError
-from quant_engine.formats import FP16, FP32, FixedPointFormat, FloatFormat, IntFormat
+from quant_engine.checks import as_choice, as_instance, as_member, as_number
+from quant_engine.formats import FORMATS, FP16, FP32, FixedPointFormat, FloatFormat, IntFormat
 
 SOURCE = "M. Horowitz, Computing's energy problem (and what we can do about it), ISSCC 2014, figure 1.1.9, 45 nm"
 BASES = ("measured", "interpolated", "extrapolated")  # from the firmest to the least firm
@@ -29,11 +29,21 @@ MEASURED_FLOATS = FP16, FP32
 
 @dataclass(frozen=True)
 class Energy:
-    """Estimated picojoules, from `low` to `high`, with the least firm basis of what they are made of."""
+    """Estimated picojoules, from `low` to `high`, with the least firm basis of what they are made of.
+
+    Raises:
+        QuantError: for what are no finite numbers with 0 ≤ low ≤ high, and for another basis.
+    """
 
     low: float
     high: float
     basis: str
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        object.__setattr__(self, "low", as_number(self.low, "low", 0.0))
+        object.__setattr__(self, "high", as_number(self.high, "high", self.low))
+        as_choice(self.basis, BASES, "basis")
 
     @property
     def picojoules(self) -> float:
@@ -42,12 +52,14 @@ class Energy:
 
     def __add__(self, other: Energy) -> Energy:
         """Return both together."""
+        as_instance(other, Energy, "what is added", "give an Energy")
         basis = max(self.basis, other.basis, key=BASES.index)
         return Energy(self.low + other.low, self.high + other.high, basis)
 
     def __mul__(self, times: float) -> Energy:
         """Return the energy of as many of these."""
-        return Energy(self.low * times, self.high * times, self.basis)
+        number = as_number(times, "times", 0.0)
+        return Energy(self.low * number, self.high * number, self.basis)
 
 
 NOTHING = Energy(0.0, 0.0, "measured")
@@ -64,6 +76,9 @@ def multiply_energy(format: Any) -> Energy:
 
     Fixed point multiplies as integers do; codebooks are looked up as float32 and multiply in FP32.
 
+    Raises:
+        QuantError: for what is no format.
+
     Example:
         >>> from quant_engine import BF16, FP32, IntFormat
         >>> multiply_energy(IntFormat(8)), multiply_energy(FP32).picojoules
@@ -79,6 +94,9 @@ def multiply_energy(format: Any) -> Energy:
 
 def accumulate_energy(format: Any) -> Energy:
     """Return the energy of adding one product to a sum: in int32 for integers and fixed point, else in FP32.
+
+    Raises:
+        QuantError: for what is no format.
 
     Example:
         >>> from quant_engine import E4M3
@@ -105,15 +123,13 @@ def move_energy(bits: float, memory: str = "DRAM") -> Energy:
     """Return the energy of reading as many bits, as parts of 64-bit reads, from one of `MEMORIES`.
 
     Raises:
-        QuantError: for another memory.
+        QuantError: for another memory, and for bits that are no finite number from 0.
 
     Example:
         >>> move_energy(8), move_energy(32, "8 KB cache").picojoules
         (Energy(low=162.5, high=325.0, basis='measured'), 5.0)
     """
-    if memory not in MEMORIES:
-        raise QuantError(f"memory={memory!r} is unknown; choose one of {', '.join(MEMORIES)}")
-    return MEMORIES[memory] * (bits / READ_BITS)
+    return MEMORIES[as_choice(memory, MEMORIES, "memory")] * (as_number(bits, "bits", 0.0) / READ_BITS)
 
 
 def multiplied_in(weight: Any, activation: Any = None) -> Any:
@@ -122,6 +138,9 @@ def multiplied_in(weight: Any, activation: Any = None) -> Any:
     Two integers: the wider one. Else the float with the wider significand, since an integer beside a float is converted
     first.
 
+    Raises:
+        QuantError: for what is no format.
+
     Example:
         >>> from quant_engine import FP16, FP32, NF4, IntFormat
         >>> multiplied_in(IntFormat(4), IntFormat(8)).bits, multiplied_in(IntFormat(8), FP16) == FP16
@@ -129,10 +148,8 @@ def multiplied_in(weight: Any, activation: Any = None) -> Any:
         >>> multiplied_in(NF4) == FP32
         True
     """
-    pair = [
-        form if isinstance(form, IntFormat | FixedPointFormat | FloatFormat) else FP32
-        for form in (weight, weight if activation is None else activation)
-    ]
+    given = [as_member(form, FORMATS, "format") for form in (weight, weight if activation is None else activation)]
+    pair = [form if isinstance(form, IntFormat | FixedPointFormat | FloatFormat) else FP32 for form in given]
     floats = [form for form in pair if isinstance(form, FloatFormat)]
     return max(floats, key=lambda form: form.mantissa_bits) if floats else max(pair, key=lambda form: form.bits)
 

@@ -61,19 +61,28 @@ class Problem:
         Raises:
             QuantError: if the budget is no number, or below the least size there is.
         """
-        endless = isinstance(budget, float | np.floating) and float(budget) == math.inf
-        limit = math.inf if endless else as_number(budget, "budget")
+        limit = as_budget(budget)
         least = _total(self.sizes.min(axis=1))
         most = _total(self.sizes.max(axis=1))
         counted = most <= EXACT and bool((self.sizes == np.rint(self.sizes)).all())
         limit = limit if counted else limit + ROUNDING * abs(limit)
         if least > limit:
             raise QuantError(
-                f"no choice fits budget={budget}: the smallest choice of every layer takes {least:.17g} together; "
-                "raise the budget to that, or offer smaller choices"
+                f"no choice fits budget={as_budget(budget):.17g}: the smallest choice of every layer takes "
+                f"{least:.17g} together; raise the budget to that, or offer smaller choices"
             )
         sizes, spare = _summable(self.sizes)
         return _counted(_summable(self.costs)[0], sizes, min(math.ldexp(limit, -spare), 2 * _total(sizes.max(axis=1))))
+
+
+def as_budget(budget: Any) -> float:
+    """Return a budget as a float, which may be infinite: no limit.
+
+    Raises:
+        QuantError: for what is no number.
+    """
+    endless = isinstance(budget, float | np.floating) and float(budget) == math.inf
+    return math.inf if endless else as_number(budget, "budget")
 
 
 def read_problem(costs: ArrayLike, sizes: ArrayLike) -> Problem:

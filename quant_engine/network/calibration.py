@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
+from quant_engine.checks import as_integer
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.models import Layer
@@ -39,9 +40,8 @@ class Calibration:
         Raises:
             QuantError: for a count that is not there, specs that cannot be static, and inputs that are not finite.
         """
-        images = len(self._images) if count is None else count
-        if isinstance(images, bool) or not isinstance(images, int) or not 0 < images <= len(self._images):
-            raise QuantError(f"{count!r} calibration images are not there; give 1 to {len(self._images)}")
+        most = len(self._images)
+        images = most if count is None else as_integer(count, "the number of calibration images", 1, most)
         wanted = {layer: self._observers(layer, spec) for layer, spec in specs.items()}
         with self._lock:
             keys = {layer: (layer, observers.kind, images) for layer, observers in wanted.items()}

@@ -8,12 +8,13 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+from quant_engine.checks import as_instance
 from quant_engine.energy import NOTHING, Energy, accumulate_energy, move_energy, multiplied_in, multiply_energy
 from quant_engine.errors import QuantError
 from quant_engine.formats import FP32
 from quant_engine.models import Layer
 from quant_engine.network.network import Network
-from quant_engine.network.planning import check_shared
+from quant_engine.network.planning import PLAN_REMEDY, check_shared
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
 
@@ -81,7 +82,8 @@ def footprint(network: Network, plan: QuantizationPlan | None = None) -> Footpri
         >>> footprint(network, QuantizationPlan({"fc2": LayerPlan(spec, spec)})).layers["fc2"].multiply.basis
         'measured'
     """
-    chosen, layers = plan or QuantizationPlan(), network.layers()
+    layers = as_instance(network, Network, "network", "load() gives one").layers()
+    chosen = QuantizationPlan() if plan is None else as_instance(plan, QuantizationPlan, "plan", PLAN_REMEDY)
     for name in chosen.layers:
         if name not in layers:
             raise QuantError(f"{network.name} has no layer {name!r}; its layers are {', '.join(layers)}")

@@ -37,7 +37,10 @@ def as_images(images: Any, shape: tuple[int, ...]) -> Float32Array:
     Raises:
         QuantError: for another shape, none at all, and values that are not finite.
     """
-    array = np.ascontiguousarray(images, np.float32)
+    try:
+        array = np.ascontiguousarray(images, np.float32)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise QuantError(f"images are no array of numbers: {error}") from error
     if array.ndim != len(shape) + 1 or array.shape[1:] != shape or not len(array):
         raise QuantError(
             f"images have shape {array.shape}; give (n, {', '.join(map(str, shape))}) with n of 1 and more"

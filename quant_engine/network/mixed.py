@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.allocation import allocate
+from quant_engine.allocation.problem import as_budget
+from quant_engine.checks import as_choice, as_instance, as_list
 from quant_engine.errors import QuantError
 from quant_engine.models import ties
 from quant_engine.network.effects import Effect
 from quant_engine.network.network import Network
-from quant_engine.network.sensitivity import Key, Trial, predict_sensitivity, sensitivities
+from quant_engine.network.sensitivity import SPEC_REMEDY, Key, Trial, predict_sensitivity, sensitivities
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
 
@@ -62,7 +64,7 @@ class MixedPlan:
 
 def _searched(network: Network) -> list[str]:
     """Return the layers that are given a spec: of those that share a weight the one that holds it."""
-    return list(ties(network.layers()))
+    return list(ties(as_instance(network, Network, "network", "load() gives one").layers()))
 
 
 def _choices(network: Network, chosen: Iterable[QuantizerSpec]) -> dict[str, QuantizerSpec]:
@@ -72,7 +74,13 @@ def _choices(network: Network, chosen: Iterable[QuantizerSpec]) -> dict[str, Qua
 
 
 def weight_plan(choices: Mapping[str, QuantizerSpec]) -> QuantizationPlan:
-    """Return the plan that quantizes each layer's weight by its spec."""
+    """Return the plan that quantizes each layer's weight by its spec.
+
+    Raises:
+        QuantError: for what is no mapping of specs.
+    """
+    if not isinstance(choices, Mapping):
+        raise QuantError(f"choices={choices!r} are no mapping; give {{layer: QuantizerSpec(format, …)}}")
     return QuantizationPlan({name: LayerPlan(spec) for name, spec in choices.items()})
 
 
@@ -84,10 +92,16 @@ def layer_sizes(network: Network, candidates: Sequence[QuantizerSpec]) -> Float6
     Raises:
         QuantError: for no candidates, and one whose blocks do not fit a layer.
     """
-    if not candidates:
-        raise QuantError("there are no candidates; give at least one QuantizerSpec")
+    specs = _candidates(candidates)
     shapes = [network.layers()[name].matrix_shape for name in _searched(network)]
-    return np.array([[spec.storage(shape).size_bytes for spec in candidates] for shape in shapes], np.float64)
+    return np.array([[spec.storage(shape).size_bytes for spec in specs] for shape in shapes], np.float64)
+
+
+def _candidates(candidates: Iterable[QuantizerSpec]) -> list[QuantizerSpec]:
+    specs = as_list(candidates, QuantizerSpec, "candidates", SPEC_REMEDY)
+    if not specs:
+        raise QuantError("there are no candidates; give at least one QuantizerSpec")
+    return specs
 
 
 def layer_costs(
@@ -99,14 +113,11 @@ def layer_costs(
     progress.
 
     Raises:
-        QuantError: for an unknown cost.
+        QuantError: for an unknown cost, and for no candidates.
     """
-    if cost not in COSTS:
-        raise QuantError(f"cost={cost!r} is unknown; choose one of {', '.join(COSTS)}")
+    of, specs = COSTS[as_choice(cost, COSTS, "cost")], _candidates(candidates)
     results: Kept = {} if kept is None else kept
-    return np.array(
-        [[COSTS[cost](network, layer, spec, results) for spec in candidates] for layer in _searched(network)]
-    )
+    return np.array([[of(network, layer, spec, results) for spec in specs] for layer in _searched(network)])
 
 
 def mixed_plan(
@@ -133,11 +144,12 @@ def mixed_plan(
         >>> found.size_bytes <= 40_000, found.choices["conv1"].format.bits
         (True, 16)
     """
-    sizes = layer_sizes(network, candidates)
-    costs = layer_costs(network, candidates, cost, kept)
-    chosen = allocate(costs, sizes, budget_bytes)
+    specs, budget = _candidates(candidates), as_budget(budget_bytes)
+    sizes = layer_sizes(network, specs)
+    costs = layer_costs(network, specs, cost, kept)
+    chosen = allocate(costs, sizes, budget)
     places = np.arange(len(chosen))
-    choices = _choices(network, (candidates[index] for index in chosen))
+    choices = _choices(network, (specs[index] for index in chosen))
     measured = network.effect(weight_plan(choices))
     return MixedPlan(choices, int(sizes[places, chosen].sum()), float(costs[places, chosen].sum()), measured)
 
@@ -166,11 +178,10 @@ def greedy_search(
     images; a heuristic, as steps are never taken back. Every step measures as many plans as there are layers.
 
     Raises:
-        QuantError: for no candidates, those that do not fit a layer, and an unknown measure.
+        QuantError: for no candidates, those that do not fit a layer, an unknown measure, and no number as budget.
     """
-    if measure not in MEASURES:
-        raise QuantError(f"measure={measure!r} is unknown; choose one of {', '.join(MEASURES)}")
-    return _steps_down(network, _by_size(network, candidates), budget_bytes, MEASURES[measure])
+    of, budget = MEASURES[as_choice(measure, MEASURES, "measure")], as_budget(budget_bytes)
+    return _steps_down(network, _by_size(network, _candidates(candidates)), budget, of)
 
 
 def best_steps(steps: Sequence[SearchStep], measure: str = "loss") -> list[SearchStep]:
@@ -179,10 +190,9 @@ def best_steps(steps: Sequence[SearchStep], measure: str = "loss") -> list[Searc
     Raises:
         QuantError: for an unknown measure.
     """
-    if measure not in MEASURES:
-        raise QuantError(f"measure={measure!r} is unknown; choose one of {', '.join(MEASURES)}")
-    of, found = MEASURES[measure], list[SearchStep]()
-    for step in sorted(steps, key=lambda step: (step.size_bytes, of(step.measured))):
+    of, found = MEASURES[as_choice(measure, MEASURES, "measure")], list[SearchStep]()
+    listed = as_list(steps, SearchStep, "steps", "greedy_search() gives them")
+    for step in sorted(listed, key=lambda step: (step.size_bytes, of(step.measured))):
         if not found or of(step.measured) < of(found[-1].measured):
             found.append(step)
     return found

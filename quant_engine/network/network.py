@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_choice, as_instance, as_integer, as_list
 from quant_engine.errors import QuantError
 from quant_engine.execution import Override, PrefixRunner, TorchExecutor
 from quant_engine.inputs import Float32Array, as_float32
@@ -27,7 +28,7 @@ from quant_engine.network.files import BUILTIN
 from quant_engine.network.fisher import diagonal_fisher
 from quant_engine.network.folding import BatchNorm
 from quant_engine.network.images import FASHION_MNIST
-from quant_engine.network.planning import check_shared, refuse_unfit
+from quant_engine.network.planning import PLAN_REMEDY, check_shared, refuse_unfit
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
 from quant_engine.tasks import Classification
@@ -136,18 +137,31 @@ class Network:
             >>> halved.evaluate() == network.evaluate()
             True
         """
+        if not isinstance(parameters, Mapping):
+            raise QuantError(f"parameters={parameters!r} are no mapping; give {{layer: (weight, bias)}}")
         given = {}
         for name, arrays in parameters.items():
             self._check(name)
             own = self.model.parameters[name]
-            shapes, others = (tuple(a if a is None else a.shape for a in pair) for pair in (own, arrays))
-            if shapes != others:
-                raise QuantError(f"layer {name!r} has {shapes}; its new parameters have {others}")
-            given[name] = read_only(arrays[0]), None if arrays[1] is None else read_only(arrays[1])
+            shapes = tuple(a if a is None else a.shape for a in own)
+            if not isinstance(arrays, tuple | list) or len(arrays) != len(shapes):
+                raise QuantError(f"layer {name!r} has {shapes}; give its parameters as (weight, bias)")
+            weight = read_only(arrays[0], f"weight of {name!r}")
+            bias = None if arrays[1] is None else read_only(arrays[1], f"bias of {name!r}")
+            if (weight.shape, bias if bias is None else bias.shape) != shapes:
+                others = weight.shape, bias if bias is None else bias.shape
+                raise QuantError(f"layer {name!r} has {shapes}; its new parameters have {others[0]}, {others[1]}")
+            given[name] = weight, bias
         return Network(self.model.with_parameters(given), self.task)
 
     def planned_weight(self, layer: str, plan: LayerPlan) -> Float32Array | None:
-        """Return the weight that a frozen plan gives a layer, of the layer's shape, or None for its own."""
+        """Return the weight that a frozen plan gives a layer, of the layer's shape, or None for its own.
+
+        Raises:
+            QuantError: if there is no such layer.
+        """
+        self._check(layer)
+        as_instance(plan, LayerPlan, "plan", "give LayerPlan(weight, activation)")
         if isinstance(plan.weight, QuantizedTensor):
             return plan.weight.dequantize().reshape(self.model.layers[layer].shape)
         if isinstance(plan.weight, Quantizer):
@@ -182,10 +196,11 @@ class Network:
             >>> load("fashion-cnn").activations(["fc2"], stop=3)["fc2"].shape
             (3, 96)
         """
-        wanted = tuple(self.model.layers if layers is None else layers)
+        wanted = tuple(self.model.layers if layers is None else as_list(layers, str, "layers", "give names of layers"))
         for name in wanted:
             self._check(name)
-        images = self.data(split)[0][start:stop]
+        ends = as_integer(start, "start"), None if stop is None else as_integer(stop, "stop")
+        images = self.data(split)[0][slice(*ends)]
         if not len(images):
             raise QuantError(
                 f"no image lies in [{start}:{stop}] of the {len(self.data(split)[0])} of {split!r}; widen the range"
@@ -229,7 +244,7 @@ class Network:
             >>> frozen.frozen, frozen["fc2"].activation.zero_point.tolist()
             (True, [[0]])
         """
-        for name, layer in plan.layers.items():
+        for name, layer in as_instance(plan, QuantizationPlan, "plan", PLAN_REMEDY).layers.items():
             self._check(name)
             refuse_unfit(self.model.layers[name], layer)
         check_shared(self.model.layers, plan)
@@ -254,7 +269,7 @@ class Network:
         Raises:
             QuantError: as `freeze`.
         """
-        changes = self._changes(self.freeze(plan or QuantizationPlan()))
+        changes = self._changes(self.freeze(QuantizationPlan() if plan is None else plan))
         overrides = {name: change.override(name) for name, change in changes.items()}
         parts = self._runner(data).outputs(overrides, {name: change.key for name, change in changes.items()})
         return self._finite(parts, self.data(data)[0], overrides)
@@ -268,6 +283,7 @@ class Network:
         Raises:
             QuantError: as `freeze`.
         """
+        as_choice(data, SPLITS, "data")
         with self._lock:
             plain = self._plain.get(data)
         if plain is None:
@@ -301,18 +317,21 @@ class Network:
         _, labels = self.data(data)
         return Accuracy(int((predicted == labels).sum()), len(labels))
 
-    def run(self, inputs: Float32Array, plan: QuantizationPlan | None = None) -> Float32Array:
-        """Return the logits (n, classes) of normalised images (n, 1, 28, 28), under a plan or in floating point.
+    def run(self, inputs: Any, plan: QuantizationPlan | None = None) -> Float32Array:
+        """Return the outputs for a batch of inputs, under a plan or in floating point.
+
+        Those of the built-in networks are the logits (n, classes) of normalised images (n, 1, 28, 28).
 
         Raises:
-            QuantError: as `freeze`.
+            QuantError: as `freeze`; for inputs of another shape, none at all, and values that are not finite.
         """
         import torch
 
-        overrides = self.overrides(self.freeze(plan) if plan else None)
+        given = self.model.as_inputs(inputs)
+        overrides = self.overrides(None if plan is None else self.freeze(plan))
         with torch.inference_mode():
-            parts = [self.executor.run(part, overrides) for part in _batches(inputs)]
-        return self._finite(parts, inputs, overrides)
+            parts = [self.executor.run(part, overrides) for part in _batches(given)]
+        return self._finite(parts, given, overrides)
 
     def overrides(self, frozen: QuantizationPlan | None) -> dict[str, Override]:
         """Return what a frozen plan changes, for the executor."""
@@ -330,7 +349,7 @@ class Network:
         return {name: measure_cost(inputs[name], activation) for name, activation in planned.items()}
 
     def _check(self, layer: str) -> None:
-        if layer not in self.model.layers:
+        if not isinstance(layer, str) or layer not in self.model.layers:
             raise QuantError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self.model.layers)}")
 
     def _fit_weight(self, layer: str, weight: Planned | None) -> Quantizer | QuantizedTensor | None:
@@ -339,7 +358,7 @@ class Network:
     def _fit_activations(
         self, static: dict[str, QuantizerSpec], images: int | Float32Array | None
     ) -> dict[str, Quantizer]:
-        if images is None or isinstance(images, int | float):
+        if images is None or isinstance(images, int | float | np.number):
             return self._calibration.quantizers(static, images)
         given = self.model.as_inputs(images)
         return Calibration(self.captured, self.model.layers, given).quantizers(static)
@@ -400,9 +419,9 @@ def _batches(images: Float32Array) -> list[Tensor]:
     return list(torch.split(torch.from_numpy(images.copy()), BATCH))
 
 
-def read_only(array: Float32Array) -> Float32Array:
-    """Return a copy that cannot be written."""
-    copy = as_float32(array).copy()
+def read_only(array: Any, name: str) -> Float32Array:
+    """Return a float32 copy that cannot be written."""
+    copy = as_float32(array, name).copy()
     copy.flags.writeable = False
     return copy
 
@@ -413,8 +432,7 @@ def load(name: str) -> Network:
     Raises:
         QuantError: for another name.
     """
-    if name not in ARCHITECTURES:
-        raise QuantError(f"{name!r} is no built-in network; choose one of {', '.join(ARCHITECTURES)}")
+    as_choice(name, ARCHITECTURES, "name of a built-in network")
     from safetensors.numpy import load as read
 
     stored = read((BUILTIN / f"{name}.safetensors").read_bytes())

@@ -13,6 +13,8 @@ from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
 from quant_engine.quantizer.codings import grid_of
 
+PLAN_REMEDY = "give QuantizationPlan({layer: LayerPlan(weight, activation)})"
+
 
 def refuse_unfit(layer: Layer, plan: LayerPlan) -> None:
     """Check the codes and the bias that a plan brings, and the blocks of what is fitted or dynamic.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
+from quant_engine.checks import as_choice, as_instance, as_list
 from quant_engine.errors import QuantError
 from quant_engine.network.effects import Effect
 from quant_engine.network.network import Network
@@ -18,6 +19,8 @@ Part = Literal["weight", "activation"]
 Scope = Literal["only", "others"]
 PARTS: tuple[Part, ...] = ("weight", "activation")
 SCOPES: tuple[Scope, ...] = ("only", "others")
+
+SPEC_REMEDY = "give QuantizerSpec(format, …)"
 
 Key = tuple[str, str, str, str]
 
@@ -37,9 +40,10 @@ class Trial:
 
     def __post_init__(self) -> None:
         """Check the choices."""
-        for name, value, choices in (("part", self.part, PARTS), ("scope", self.scope, SCOPES)):
-            if value not in choices:
-                raise QuantError(f"{name}={value!r} is unknown; choose one of {', '.join(choices)}")
+        as_instance(self.layer, str, "layer", "give a layer's name")
+        as_instance(self.spec, QuantizerSpec, "spec", SPEC_REMEDY)
+        as_choice(self.part, PARTS, "part")
+        as_choice(self.scope, SCOPES, "scope")
 
     @property
     def key(self) -> Key:
@@ -52,7 +56,7 @@ class Trial:
         Raises:
             QuantError: for a layer the network does not have.
         """
-        network.weight(self.layer)  # refuses a layer there is not
+        as_instance(network, Network, "network", "load() gives one").weight(self.layer)  # refuses a layer there is not
         layers = network.layers()
         meant = {self.layer}
         if self.part == "weight":
@@ -78,9 +82,22 @@ def trials(
     parts: Iterable[Part] = ("weight",),
     scopes: Iterable[Scope] = ("only",),
 ) -> list[Trial]:
-    """Return a trial for each candidate, part, scope and layer; the last layers first, which run the fastest."""
-    choices = [(spec, part, scope) for spec in candidates for part in parts for scope in scopes]
-    return [Trial(layer, *choice) for choice in choices for layer in reversed(network.layers())]
+    """Return a trial for each candidate, part, scope and layer; the last layers first, which run the fastest.
+
+    Raises:
+        QuantError: for candidates that are no specs, and unknown parts and scopes.
+    """
+    specs = as_list(candidates, QuantizerSpec, "candidates", SPEC_REMEDY)
+    which = as_list(parts, str, "parts", f"give some of {', '.join(PARTS)}")
+    where = as_list(scopes, str, "scopes", f"give some of {', '.join(SCOPES)}")
+    layers = as_instance(network, Network, "network", "load() gives one").layers()
+    return [
+        Trial(layer, spec, cast(Part, part), cast(Scope, scope))
+        for spec in specs
+        for part in which
+        for scope in where
+        for layer in reversed(layers)
+    ]
 
 
 def sensitivities(
@@ -103,8 +120,11 @@ def sensitivities(
         >>> first.trial.layer, first.done, first.total, len(kept)
         ('fc2', 1, 5, 1)
     """
+    as_instance(network, Network, "network", "load() gives one")
+    if kept is not None and not isinstance(kept, MutableMapping):
+        raise QuantError(f"kept={kept!r} is no mapping; give a dict for this network, or None")
     results: MutableMapping[Key, Effect] = {} if kept is None else kept
-    listed = list(wanted)
+    listed = as_list(wanted, Trial, "wanted", "trials() gives them")
     for done, trial in enumerate(listed, 1):
         if trial.key not in results:
             results[trial.key] = network.effect(trial.plan(network))
@@ -135,6 +155,7 @@ def predict_sensitivity(network: Network, layer: str, spec: QuantizerSpec) -> Pr
         >>> two.loss_increase > 1000 * eight.loss_increase > 0
         True
     """
+    as_instance(network, Network, "network", "load() gives one")
     weight = network.weight(layer).reshape(network.layers()[layer].matrix_shape)
     error = np.square(fit(weight, spec).fake_quantize(weight) - weight, dtype=np.float64)
     fisher = network.fisher()[layer].reshape(weight.shape)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.errors import QuantError
+from quant_engine.checks import as_choice
 
 Labelled = tuple[NDArray[Any], NDArray[np.int64]]
 
@@ -37,6 +37,5 @@ class Classification:
         Raises:
             QuantError: for one there is not.
         """
-        if split not in self.readers:
-            raise QuantError(f"split={split!r} is unknown; choose one of {', '.join(self.readers)}")
+        as_choice(split, self.readers, "split")
         return self.readers[split]()

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_choice, as_instance
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.images import Split
 from quant_engine.network.integer_only.compiling import ROUNDINGS, compile_plan
@@ -67,6 +68,8 @@ def integer_accuracy(network: Network, program: IntegerProgram, data: Split = "t
     Raises:
         QuantError: as `IntegerProgram.run`.
     """
+    as_instance(network, Network, "network", "load() gives one")
+    as_instance(program, IntegerProgram, "program", "compile_plan() gives one")
     images, labels = network.data(data)
     predicted = program.predict(program.quantize(images))
     return Accuracy(int((predicted == labels).sum()), len(labels))
@@ -101,7 +104,8 @@ def agreeing(
     Raises:
         QuantError: as `compile_plan`.
     """
-    frozen = network.freeze(plan)
+    as_choice(rounding, ROUNDINGS, "rounding")
+    frozen = as_instance(network, Network, "network", "load() gives one").freeze(plan)
     programs = {name: compile_plan(network, frozen, name) for name in {rounding: 0, **dict.fromkeys(ROUNDINGS)}}
     matched, program = with_integer_bias(programs[rounding], frozen), programs[rounding]
     images, truth = network.data(data)

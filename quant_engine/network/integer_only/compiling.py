@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.checks import as_instance, as_number
+from quant_engine.checks import as_choice, as_instance, as_number
 from quant_engine.errors import QuantError
 from quant_engine.formats import FixedPointFormat, IntFormat
 from quant_engine.inputs import Float32Array
@@ -30,6 +30,7 @@ from quant_engine.network.integer_only.program import (
     Rescale,
 )
 from quant_engine.network.network import Network
+from quant_engine.network.planning import PLAN_REMEDY
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
 
@@ -74,10 +75,9 @@ def compile_plan(network: Network, plan: QuantizationPlan, rounding: str = "gemm
         >>> program.bounds["fc1"].bits  # with PerChannel(0) every channel uses all of its codes, and it is 24
         22
     """
-    if rounding not in ROUNDINGS:
-        raise QuantError(f"rounding={rounding!r} is unknown; choose one of {', '.join(ROUNDINGS)}")
+    as_choice(rounding, ROUNDINGS, "rounding")
     as_instance(network, Network, "network", "load() gives one")
-    as_instance(plan, QuantizationPlan, "plan", "give QuantizationPlan({layer: LayerPlan(weight, activation)})")
+    as_instance(plan, QuantizationPlan, "plan", PLAN_REMEDY)
     for name in network.layers():
         _refuse_uncompilable(name, plan[name])
     frozen = network.freeze(plan)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_instance, as_integer, as_list
 from quant_engine.errors import QuantError
 from quant_engine.network.integer_only.program import (
     Accumulator,
@@ -177,10 +178,12 @@ def follow(program: IntegerProgram, image: Codes, layer: str, channel: int, plac
         >>> pixel.total == pixel.raw + pixel.correction + pixel.bias, pixel.codes.shape
         (True, (1, 3, 3))
     """
-    step = program.layer(layer)
+    step = as_instance(program, IntegerProgram, "program", "compile_plan() gives one").layer(layer)
+    as_instance(image, np.ndarray, "image", "give one of what program.quantize() returns")
     given, sums, gathered = _around(program, image, step)
-    if not 0 <= channel < len(step.weight):
-        raise QuantError(f"layer {layer!r} has channels 0 to {len(step.weight) - 1}, not {channel}")
+    channel = as_integer(channel, f"channel of layer {layer!r}", 0, len(step.weight) - 1)
+    given_place = as_list(place, object, "place", "give (row, column) of a convolution, () of a linear layer")
+    place = tuple(as_integer(at, "place") for at in given_place)
     if len(place) != sums.ndim - 1 or not all(0 <= p < size for p, size in zip(place, sums.shape[1:], strict=True)):
         raise QuantError(f"place {place} of layer {layer!r} does not exist: one channel's output is {sums.shape[1:]}")
     codes, inside = window(step, given, channel, place)

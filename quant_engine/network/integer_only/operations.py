@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from quant_engine.checks import as_instance, as_integer
 from quant_engine.energy import (
     NOTHING,
     Energy,
@@ -70,7 +71,10 @@ class Operations:
 
 
 def count_operations(network: Network, program: IntegerProgram, weight_bits: int = 8) -> Operations:
-    """Return what one image takes; weights are stored in `weight_bits` each.
+    """Return what one image takes; weights are stored in `weight_bits` each, 1 to 8.
+
+    Raises:
+        QuantError: for other widths, and for what is no network and its program.
 
     Example:
         >>> from quant_engine import IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
@@ -83,7 +87,9 @@ def count_operations(network: Network, program: IntegerProgram, weight_bits: int
         >>> found.multiplications, found.requantizations, found.compute.basis
         (1975488, 22048, 'measured')
     """
-    shapes = _output_shapes(network)
+    as_instance(program, IntegerProgram, "program", "compile_plan() gives one")
+    shapes = _output_shapes(as_instance(network, Network, "network", "load() gives one"))
+    weight_bits = as_integer(weight_bits, "weight_bits", 1, CODE.bits)
     multiplications = additions = requantizations = comparisons = weights = 0
     shape: Shape = network.architecture.input_shape
     for step in program.steps:

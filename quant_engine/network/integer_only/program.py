@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_choice, as_integer
 from quant_engine.errors import QuantError
 from quant_engine.kernels import integer
 from quant_engine.kernels.parallel import over_ranges
@@ -39,10 +40,8 @@ class Accumulator:
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not FEWEST <= self.bits <= WORD:
-            raise QuantError(f"accumulator bits={self.bits!r}: give a whole number from {FEWEST} to {WORD}")
-        if self.overflow not in OVERFLOWS:
-            raise QuantError(f"overflow={self.overflow!r} is unknown; choose one of {', '.join(OVERFLOWS)}")
+        object.__setattr__(self, "bits", as_integer(self.bits, "accumulator bits", FEWEST, WORD))
+        as_choice(self.overflow, OVERFLOWS, "overflow")
 
     @property
     def ends(self) -> tuple[int, int]:
@@ -76,7 +75,7 @@ class Accumulator:
         (-25536, -5)
         """
         low, _ = self.ends
-        return (total - low) % (1 << self.bits) + low
+        return (as_integer(total, "total") - low) % (1 << self.bits) + low
 
 
 def bits_of(number: int) -> int:
@@ -85,7 +84,8 @@ def bits_of(number: int) -> int:
     >>> bits_of(127), bits_of(128), bits_of(-128), bits_of(0)
     (8, 9, 8, 1)
     """
-    return (number if number >= 0 else ~number).bit_length() + 1
+    whole = as_integer(number, "number")
+    return (whole if whole >= 0 else ~whole).bit_length() + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,7 +286,7 @@ class IntegerProgram:
             QuantError: if there is no such layer.
         """
         layers = {step.name: step for step in self.steps if isinstance(step, MultiplyAccumulate)}
-        if name not in layers:
+        if not isinstance(name, str) or name not in layers:
             raise QuantError(f"{self.network} has no layer {name!r}; its layers are {', '.join(layers)}")
         return layers[name]
 

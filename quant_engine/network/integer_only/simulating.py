@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_instance
 from quant_engine.network.integer_only.program import IntegerProgram
 from quant_engine.network.network import Network
 from quant_engine.plan import QuantizationPlan
@@ -21,6 +22,8 @@ LOGITS = "logits"
 
 def with_integer_bias(program: IntegerProgram, plan: QuantizationPlan) -> QuantizationPlan:
     """Return a plan whose biases are those that the integers have, to simulate with."""
+    as_instance(program, IntegerProgram, "program", "compile_plan() gives one")
+    as_instance(plan, QuantizationPlan, "plan", "give the one that was compiled")
     return QuantizationPlan(
         {
             name: replace(layer, bias=(program.layer(name).bias * program.scales[name][1]).astype(np.float32))
