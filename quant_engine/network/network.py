@@ -283,14 +283,14 @@ class Network:
         Raises:
             QuantError: as `freeze`.
         """
-        as_choice(data, SPLITS, "data")
+        labels = self.data(data)[1]
         with self._lock:
             plain = self._plain.get(data)
         if plain is None:
             plain = self.logits(None, data)
             with self._lock:
                 self._plain[data] = plain
-        return effect(plain, self.logits(plan, data), self.data(data)[1])
+        return effect(plain, self.logits(plan, data), labels)
 
     def fisher(self) -> dict[str, Float32Array]:
         """Return the diagonal of each weight's empirical Fisher information, on the calibration images, read-only.
