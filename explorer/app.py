@@ -25,9 +25,12 @@ st.logo(ASSETS / "logo.svg", size="large")
 def entries(page: PageEntry) -> Iterator[StreamlitPage]:
     """Yield a page, and a hidden one where it would answer at "" alone, for its name."""
     script = pages_folder() / page.script
-    yield st.Page(script, title=page.title, icon=page.icon, url_path="" if page.default else None, default=page.default)
     if page.default:
-        yield st.Page(script, title=page.title, icon=page.icon, url_path=script.stem, visibility="hidden")
+        yield st.Page(script, title=page.title, icon=page.icon, url_path="", default=True)
+    hidden = page.default or page.hidden
+    yield st.Page(
+        script, title=page.title, icon=page.icon, url_path=script.stem, visibility="hidden" if hidden else "visible"
+    )
 
 
 navigation = st.navigation(

@@ -21,6 +21,7 @@ from explorer.instrument import Mark, Statistics, statistics
 from explorer.jobs import Jobs
 from explorer.races import Lanes, Runs
 from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
+from explorer.status import Status, memory_bytes
 from quant_engine import (
     Distribution,
     ErrorReport,
@@ -35,6 +36,7 @@ from quant_engine import (
     fit,
 )
 from quant_engine.clipping import Clipping
+from quant_engine.execution import STAGE_INPUTS
 from quant_engine.network import Accuracy, ModelCard, Network, load, model_card
 
 RUNS_KEY = "runs"
@@ -219,7 +221,8 @@ def everywhere(owner: str, model: str, spec: QuantizerSpec | None) -> Future[Any
 def _evaluate(model: str, layer: str, plan: LayerPlan, others: LayerPlan) -> tuple[Accuracy, Accuracy, Accuracy]:
     subject = network(model)
     every = QuantizationPlan({**dict.fromkeys(subject.layers(), others), layer: plan})
-    return subject.evaluate(), subject.evaluate(QuantizationPlan({layer: plan})), subject.evaluate(every)
+    plain: Accuracy = kept(f"plain|{model}", subject.evaluate)
+    return plain, subject.evaluate(QuantizationPlan({layer: plan})), subject.evaluate(every)
 
 
 def planned_codes(model: str, layer: str, plan: LayerPlan) -> NDArray[np.int64] | None:
@@ -259,4 +262,10 @@ def _release(runs: Runs) -> None:
 @st.cache_resource(scope="session", show_spinner=False, on_release=_release)
 def _leashed(owner: str, _runs: Runs) -> Runs:
     """Tie runs to the session, whose end releases them."""
+    jobs().enter(owner)
     return _runs
+
+
+def status() -> Status:
+    """Return what the server holds, for whoever runs a class."""
+    return Status(jobs().sessions, memory_bytes(), CACHE.usage(), STAGE_INPUTS.size_bytes, STAGE_INPUTS.most_bytes)

@@ -39,6 +39,11 @@ class Jobs:
         self._turns: dict[str, int] = {}
         self._turn = 0
 
+    def enter(self, session: str) -> None:
+        """Count a session that has come."""
+        with self._lock:
+            self._welcome(session)
+
     def submit(self, session: str, place: str, key: str, work: Callable[[], Any]) -> Future[Any]:
         """Return the future of `key`, starting `work` unless it is done or under way.
 
@@ -46,8 +51,8 @@ class Jobs:
         place waits for any more when its turn comes raises `SupersededError`.
         """
         with self._lock:
-            self._wanted.setdefault(session, {})[place] = key
-            self._turns.setdefault(session, self._turn - 1)  # before those who had the last one
+            self._welcome(session)
+            self._wanted[session][place] = key
             future = self._futures.get(key)
             if future is None or (future.done() and future.exception() is not None):
                 future = self._futures[key] = Future()
@@ -67,18 +72,22 @@ class Jobs:
 
     @property
     def sessions(self) -> int:
-        """How many sessions have asked for something and not gone."""
+        """How many sessions have come and not gone."""
         with self._lock:
             return len(self._wanted)
 
+    def _welcome(self, session: str) -> None:
+        self._wanted.setdefault(session, {})
+        self._turns.setdefault(session, self._turn - 1)  # before those who had the last one
+
     def _take_turn(self) -> None:
-        """Do the job of the session whose last turn is longest ago."""
+        """Do the job whose turn it is."""
         time.sleep(self._pause)
         with self._lock:
             self._drop_unwanted()
             if not self._waiting:
                 return
-            key = min(self._waiting, key=lambda key: min(self._turns[session] for session in self._sessions(key)))
+            key = min(self._waiting, key=self._rank)
             work, future = self._waiting.pop(key), self._futures[key]
             self._turn += 1
             self._turns |= dict.fromkeys(self._sessions(key), self._turn)
@@ -86,6 +95,11 @@ class Jobs:
             future.set_result(work())
         except Exception as error:  # whatever it is, those who wait are told
             future.set_exception(error)
+
+    def _rank(self, key: str) -> tuple[int, int]:
+        """Return what is least for the session whose last turn is longest ago, and of those for what most wait for."""
+        sessions = self._sessions(key)
+        return min(self._turns[session] for session in sessions), -len(sessions)
 
     def _drop_unwanted(self) -> None:
         """Tell whoever still looks at a job that no session wants (the lock is held)."""

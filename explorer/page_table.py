@@ -17,12 +17,14 @@ class PageEntry:
     title: str
     icon: str | None = None
     default: bool = False
+    hidden: bool = False  # it answers at its name alone
 
 
 PAGES: dict[str, tuple[PageEntry, ...]] = {
     "Explore": (
         PageEntry(PLAYGROUND, "Playground", ":material/tune:", default=True),
         PageEntry("model_card.py", "Model card", ":material/table_chart:"),
+        PageEntry("status.py", "Server status", hidden=True),
     ),
     "Learn": (
         PageEntry("lesson_bits.py", "1 Bit width and codebooks"),

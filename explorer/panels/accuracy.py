@@ -21,7 +21,7 @@ from quant_engine.network import Accuracy
 LABELS = ("Float32", "This layer so", "Every layer so")
 OWNER_KEY, PLAIN = "accuracy_owner", "plain"
 METRIC_WIDTH = 130
-LOOK = 0.02  # seconds after which a newer setting may interrupt
+LOOK = 0.05  # seconds after which a newer setting may interrupt
 SIGN_OF_LIFE = 0.3  # seconds
 PENDING = "…"
 
@@ -90,7 +90,8 @@ def _await(plain: Future[Any], future: Future[Any], row: Callable[[], DeltaGener
         _draw(LABELS[1], PENDING, "running")
         clock = st.empty()
     while not future.done():
-        known = known or _draw_plain(first, plain)
+        if not known and plain.done():
+            known = _draw_plain(first, plain)
         waited = time.monotonic() - started
         if waited - shown >= SIGN_OF_LIFE:
             shown = waited

@@ -29,7 +29,7 @@ class StageInputs:
 
     def __init__(self, most_bytes: int) -> None:
         """Start empty."""
-        self._most = most_bytes
+        self.most_bytes = most_bytes
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, Prefix], list[Tensor]] = OrderedDict()
         self._gone: deque[int] = deque()
@@ -59,7 +59,7 @@ class StageInputs:
             self._forget((owner, prefix))
             self._kept[owner, prefix] = received
             self._size += _bytes(received)
-            while self._size > self._most:
+            while self._size > self.most_bytes:
                 self._forget(next((key for key in self._kept if any(key[1][1])), next(iter(self._kept))))
 
     def release(self, owner: int) -> None:

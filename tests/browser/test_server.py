@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from explorer.page_table import PAGES
 from tests.browser.conftest import ROOT, serve, settle
-from tests.browser.session import Session
+from tools.session import Session
 
 NAMES = [page.script.removesuffix(".py") for pages in PAGES.values() for page in pages]
 BANNER = re.compile(r"\s*|.*(You can now view your|URL:).*")

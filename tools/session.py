@@ -26,6 +26,7 @@ class Session:
         self._states: dict[str, WidgetState] = {}
         self._shown: dict[str, tuple[str, Any]] = {}
         self.exceptions: list[str] = []
+        self.texts: list[str] = []
         self.references = 0
         self.found = True
 
@@ -78,6 +79,8 @@ class Session:
         kind = element.WhichOneof("type")
         if kind == "exception":
             self.exceptions.append(element.exception.message)
+        if kind == "text":
+            self.texts.append(element.text.body)
         if kind in KINDS:
             proto = getattr(element, kind)
             self._shown[proto.id] = kind, proto

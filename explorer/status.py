@@ -1,0 +1,41 @@
+"""What the server holds, in one line."""
+
+from __future__ import annotations
+
+import pathlib
+from dataclasses import dataclass
+
+from explorer.caches import Usage
+
+MIB = 1 << 20
+STATUS = pathlib.Path("/proc/self/status")
+
+
+@dataclass(frozen=True)
+class Status:
+    """Sessions that have come and not gone, and bytes: of the process, of results, of layer inputs."""
+
+    sessions: int
+    memory_bytes: int | None
+    results: Usage
+    inputs_bytes: int
+    inputs_most: int
+
+    def __str__(self) -> str:
+        """Return the line."""
+        results = self.results
+        memory = "" if self.memory_bytes is None else f"memory {self.memory_bytes / MIB:,.0f} MiB · "
+        return (
+            f"sessions {self.sessions} · {memory}"
+            f"results {results.size_bytes / MIB:,.0f} of {results.most_bytes / MIB:,.0f} MiB in {results.results:,}, "
+            f"found {results.found:,}, computed {results.computed:,} · "
+            f"layer inputs {self.inputs_bytes / MIB:,.0f} of {self.inputs_most / MIB:,.0f} MiB"
+        )
+
+
+def memory_bytes() -> int | None:
+    """Return the memory that this process has now, where the system tells (Linux)."""
+    if not STATUS.exists():
+        return None
+    resident = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS:"))
+    return int(resident.split()[1]) * 1024
