@@ -407,6 +407,8 @@ class Network:
         return self.weight(layer).reshape(self.model.layers[layer].matrix_shape)
 
     def _runner(self, split: str) -> PrefixRunner:
+        if self.task is not None:  # without one, reading the data says so
+            as_choice(split, self.task.readers, "split")
         with self._lock:
             if split not in self._runners:
                 self._runners[split] = PrefixRunner(self.executor, _batches(self.data(split)[0]))
