@@ -309,7 +309,7 @@ class Clock:
         return self.now
 
 
-class Scored:
+class Scored(Network):
     """A network whose scoring takes time."""
 
     def __init__(self, clock: Clock) -> None:
