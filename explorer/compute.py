@@ -196,6 +196,12 @@ def jobs() -> Jobs:
     return Jobs()
 
 
+def enter() -> None:
+    """Count the session that runs a page, if it is one: a program may import the entry script without."""
+    if get_script_run_ctx(suppress_warning=True) is not None:
+        session_runs()
+
+
 def submit(place: str, key: str, work: Callable[[], Any]) -> Future[Any]:
     """Return the future of a job that this session, or a program without one, waits for in a place of its pages."""
     session = NO_SESSION if get_script_run_ctx(suppress_warning=True) is None else session_runs().owner
