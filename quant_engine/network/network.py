@@ -205,9 +205,9 @@ class Network:
             raise QuantError(
                 f"no image lies in [{start}:{stop}] of the {len(self.data(split)[0])} of {split!r}; widen the range"
             )
-        return self.captured(images, wanted)
+        return self.capture(images, wanted)
 
-    def captured(
+    def capture(
         self, images: Float32Array, layers: Iterable[str], plan: QuantizationPlan | None = None
     ) -> dict[str, Float32Array]:
         """Return what each layer receives of normalised images, under a frozen plan or in floating point, read-only.
@@ -361,7 +361,7 @@ class Network:
         if images is None or isinstance(images, int | float | np.number):
             return self._calibration.quantizers(static, images)
         given = self.model.as_inputs(images)
-        return Calibration(self.captured, self.model.layers, given).quantizers(static)
+        return Calibration(self.capture, self.model.layers, given).quantizers(static)
 
     @cached_property
     def executor(self) -> TorchExecutor:
@@ -401,7 +401,7 @@ class Network:
 
     @cached_property
     def _calibration(self) -> Calibration:
-        return Calibration(self.captured, self.model.layers, self.data("calibration")[0])
+        return Calibration(self.capture, self.model.layers, self.data("calibration")[0])
 
     def _matrix(self, layer: str) -> Float32Array:
         return self.weight(layer).reshape(self.model.layers[layer].matrix_shape)

@@ -86,7 +86,7 @@ def test_static_inputs_are_calibrated_on_the_inputs_given(subject):
     names = [name for name, layer in network.layers().items() if layer.op != "embedding"]
     plan = qe.QuantizationPlan({name: qe.LayerPlan(activation=A8) for name in names})
     frozen = network.freeze(plan, inputs.numpy())
-    received = network.captured(inputs.numpy(), names)
+    received = network.capture(inputs.numpy(), names)
     for name in names:
         low, high = min(received[name].min(), 0), max(received[name].max(), 0)
         assert frozen[name].activation.scale.item() == pytest.approx((high - low) / 255, rel=1e-6)
