@@ -26,6 +26,9 @@ class Layer:
         shapes: those of what it receives and gives for one sample, without the batch; None where the model was given no
             example to run.
         groups: of a convolution.
+        stride: of a convolution, a number an axis; empty for other layers.
+        padding: zeros (before, after) each axis of what a convolution receives.
+        dilation: of a convolution, a number an axis.
         tied_to: the layer whose weight this is, where layers share one, which is stored once.
         input_range: between which values all it receives lies: (0, ∞) behind a ReLU, also through pooling and
             flattening.
@@ -38,6 +41,9 @@ class Layer:
     has_bias: bool
     shapes: tuple[Shape, Shape] | None = None
     groups: int = 1
+    stride: Shape = ()
+    padding: tuple[tuple[int, int], ...] = ()
+    dilation: Shape = ()
     tied_to: str | None = None
     input_range: tuple[float, float] = (-math.inf, math.inf)
 

@@ -61,6 +61,9 @@ class TorchModel:
                 has_bias=getattr(part, "bias", None) is not None,
                 shapes=shapes.get(name),
                 groups=getattr(part, "groups", 1),
+                stride=getattr(part, "stride", ()),
+                padding=_padding(part),
+                dilation=getattr(part, "dilation", ()),
                 tied_to=None if own == name else own,
             )
         return MappingProxyType(found)
@@ -104,6 +107,15 @@ class TorchModel:
         part = self.module.get_submodule(name)
         bias = getattr(part, "bias", None)
         return _array(part.weight), None if bias is None else _array(bias)
+
+
+def _padding(part: Any) -> tuple[tuple[int, int], ...]:
+    """Return the zeros before and after each axis of what a convolution receives."""
+    given = getattr(part, "padding", ())
+    if given == "same":  # as torch halves an odd number
+        sums = [dilation * (kernel - 1) for dilation, kernel in zip(part.dilation, part.kernel_size, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in sums)
+    return ((0, 0),) * len(part.kernel_size) if given == "valid" else tuple((n, n) for n in given)
 
 
 def _array(parameter: Any) -> Float32Array:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from quant_engine.inputs import Float32Array
 from quant_engine.models import Layer, Parameters, Trace, trace
-from quant_engine.network.architectures import NORM_SUFFIX, Architecture, Linear
+from quant_engine.network.architectures import NORM_SUFFIX, Architecture, Conv, Linear
 from quant_engine.network.folding import BatchNorm, fold_batch_norm
 from quant_engine.network.images import as_images
 
@@ -72,11 +72,16 @@ def read_layers(architecture: Architecture, stored: Mapping[str, Float32Array]) 
             tensor=f"{holder}.weight",
             has_bias=True,
             shapes=(input_shape, step.output_shape(input_shape)),
-            groups=1 if isinstance(step, Linear) else step.groups,
+            **({} if isinstance(step, Linear) else _geometry(step)),
             tied_to=None if holder == step.name else holder,
             input_range=(0.0 if one_sided else -math.inf, math.inf),
         )
     return layers, parameters
+
+
+def _geometry(step: Conv) -> dict[str, Any]:
+    ends = step.kernel // 2, step.kernel // 2
+    return {"groups": step.groups, "stride": (1, 1), "padding": (ends, ends), "dilation": (1, 1)}
 
 
 def read_norms(architecture: Architecture, stored: Mapping[str, Float32Array]) -> dict[str, BatchNorm]:

@@ -57,6 +57,27 @@ def test_layers_have_the_modules_weights_shapes_and_biases(subject):
         assert layer.has_bias == (bias is not None) == (network.bias(name) is not None)
         assert (layer.input_shape, layer.output_shape) == seen[name]
         assert layer.groups == getattr(part, "groups", 1)
+        assert layer.stride == getattr(part, "stride", ())
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # torch copies the inputs of even kernels
+def test_a_convolution_is_known_to_its_padding():
+    """The layer's weight, stride, zeros and dilation alone give the outputs again."""
+    parts = [
+        torch.nn.Conv2d(2, 3, (3, 4), padding="same"),
+        torch.nn.Conv2d(2, 3, 3, padding="valid", stride=2),
+        torch.nn.Conv2d(2, 4, 3, padding=(2, 1), dilation=(1, 2), groups=2),
+        torch.nn.Conv1d(2, 3, 4, padding="same", dilation=3),
+    ]
+    for part in parts:
+        x = torch.randn(2, 2, *(9,) * (part.weight.ndim - 2))
+        layer = from_module(torch.nn.Sequential(part), example=x).layers()["0"]
+        ends = [end for axis in reversed(layer.padding) for end in axis]
+        apply = torch.nn.functional.conv1d if layer.op == "conv1d" else torch.nn.functional.conv2d
+        wide = torch.nn.functional.pad(x, ends)
+        found = apply(wide, part.weight, part.bias, layer.stride, 0, layer.dilation, layer.groups)
+        assert torch.allclose(found, part(x), atol=1e-6)
 
 
 def test_tied_layers_are_one_weight():
