@@ -65,7 +65,7 @@ def _layer_inputs(model: str, layer: str) -> Subject:
 
 def _logits(model: str, layer: str) -> Subject:
     network = compute.network(model)
-    values = network.run(network.data("calibration")[0][:IMAGES])
+    values = np.asarray(network.run(network.data("calibration")[0][:IMAGES]))
     return Subject(f"logits|{model}", f"the logits of {model}", "logit", values)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from quant_engine.errors import QuantError
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
+Inputs = NDArray[Any] | Mapping[str, NDArray[Any]]  # a batch of what a model takes: one tensor, or several by name
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 WIDER_THAN_FLOAT32 = 4  # bytes an element
@@ -98,6 +100,43 @@ def as_ascending(values: Any, name: str, empty: bool = False) -> Float64Array:
             f"{name} of shape {array.shape} are not a sorted, finite, non-empty run of numbers; give numpy.sort(…)"
         )
     return array
+
+
+def as_model_inputs(inputs: Any) -> Inputs:
+    """Return a batch of a model's inputs: an array, or a dict of arrays by name, each (n, …) with the same n.
+
+    Floats become float32; integers, such as tokens, and booleans stay what they are.
+
+    Raises:
+        QuantError: for none at all, arrays of unequal n, what are no numbers, and values that are not finite.
+    """
+    if not isinstance(inputs, Mapping):
+        return _as_model_input(inputs, "inputs")
+    arrays = {name: _as_model_input(array, f"input {name!r}") for name, array in inputs.items()}
+    if len({len(array) for array in arrays.values()}) != 1:
+        shapes = ", ".join(f"{name!r} {array.shape}" for name, array in arrays.items())
+        raise QuantError(f"inputs have shapes {shapes or '{}'}; give each the same number of samples along axis 0")
+    return arrays
+
+
+def each_batch(data: Any) -> Iterable[Any]:
+    """Return the batches of a list or an iterator of arrays or mappings; anything else is a single batch."""
+    if isinstance(data, Mapping) or hasattr(data, "__array__") or not isinstance(data, Iterable):
+        return [data]
+    if isinstance(data, Sequence) and not any(isinstance(part, Mapping) or hasattr(part, "ndim") for part in data):
+        return [data]  # lists of numbers
+    return data
+
+
+def _as_model_input(values: Any, name: str) -> NDArray[Any]:
+    array = as_array(values, name)
+    if array.dtype.kind not in "iub":
+        array = as_float32(array, name)
+        if not np.isfinite(array).all():
+            refuse_non_finite(array, name)
+    if not array.ndim or not len(array):
+        raise QuantError(f"{name} of shape {array.shape} must be a batch (n, …) with n of 1 and more")
+    return np.ascontiguousarray(array)
 
 
 def as_array(x: Any, name: str) -> NDArray[Any]:

@@ -6,10 +6,12 @@ import itertools
 import threading
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from quant_engine.execution.batches import as_tensors
 from quant_engine.execution.torch_executor import Override, TorchExecutor
+from quant_engine.inputs import Inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,33 +84,32 @@ class PrefixRunner:
     """
 
     def __init__(
-        self, executor: TorchExecutor, batches: Sequence[Any], stage_inputs: StageInputs = STAGE_INPUTS
+        self, executor: TorchExecutor, batches: Sequence[Inputs], stage_inputs: StageInputs = STAGE_INPUTS
     ) -> None:
         """Keep references: the batches must not be changed."""
-        self._executor, self._batches, self._kept = executor, batches, stage_inputs
+        self._executor, self.batches, self._kept = executor, batches, stage_inputs
         self._entries = [span.start for span in executor.trace.spans if span.start is not None]
         self._owner = next(_owners)
         weakref.finalize(self, stage_inputs.release, self._owner)
 
-    def outputs(self, overrides: Mapping[str, Override], keys: Mapping[str, str]) -> list[Any]:
-        """Return the outputs of every batch; a layer's key tells its override from all others it may have."""
+    def outputs(self, overrides: Mapping[str, Override], keys: Mapping[str, str]) -> Iterator[Any]:
+        """Yield what the model gives for each batch; a layer's key tells its override from all others it may have."""
         import torch
 
         stages = self._executor.trace.stages
         prefixes = [(i, tuple(keys.get(layer, "") for layer in stages[i].before)) for i in self._entries]
         start, received = self._resume(prefixes)
         found: dict[Prefix, list[Tensor]] = {prefix: [] for prefix in prefixes if prefix[0] > start}
-        results = []
-        with torch.inference_mode():
-            for number, batch in enumerate(self._batches):
-                taps = {stages[prefix[0]].name: values.append for prefix, values in found.items()}
-                at = None if received is None else (start, received[number])
-                results.append(self._executor.run(batch, overrides, taps=taps, start=at))
-                if number == 0:
-                    found = {prefix: found[prefix] for prefix in self._worth_keeping(found)}
+        for number, batch in enumerate(self.batches):
+            taps = {stages[prefix[0]].name: values.append for prefix, values in found.items()}
+            at = None if received is None else (start, received[number])
+            with torch.inference_mode():  # not around the loop: whoever takes the results would run in it too
+                result = self._executor.run(as_tensors(batch), overrides, taps=taps, start=at)
+            if number == 0:
+                found = {prefix: found[prefix] for prefix in self._worth_keeping(found)}
+            yield result
         for prefix, values in found.items():
             self._kept.keep(self._owner, prefix, values)
-        return results
 
     def _worth_keeping(self, found: Mapping[Prefix, list[Tensor]]) -> list[Prefix]:
         """Return which stages' inputs to keep, of which those of the first batch are at hand.
@@ -117,7 +118,7 @@ class PrefixRunner:
         """
         room, worth = {True: CHANGED_BYTES, False: UNCHANGED_BYTES}, []
         for prefix, values in reversed(list(found.items())):
-            size, changed = _bytes(values) * len(self._batches), any(prefix[1])
+            size, changed = _bytes(values) * len(self.batches), any(prefix[1])
             if size <= room[changed]:
                 room[changed] -= size
                 worth.append(prefix)

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from quant_engine.inputs import Float32Array
+from quant_engine.inputs import Float32Array, Inputs
 from quant_engine.models.layer import Layer
 from quant_engine.models.trace import Trace
 
@@ -46,8 +45,8 @@ class Model(Protocol):
     def trace(self) -> Trace:
         """How the module runs."""
 
-    def as_inputs(self, inputs: Any) -> NDArray[Any]:
-        """Return a batch of inputs as the model takes them, or refuse them."""
+    def as_inputs(self, inputs: Any) -> Inputs:
+        """Return a batch of inputs as the model takes them, one array or several by name, or refuse them."""
 
     def with_parameters(self, parameters: Parameters) -> Model:
         """Return the model with other weights and biases for some layers; this one stays as it is."""

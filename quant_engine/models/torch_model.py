@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array
+from quant_engine.inputs import Float32Array, Inputs, as_model_inputs
 from quant_engine.models.base import Parameters
 from quant_engine.models.layer import Layer, Op, ties
 from quant_engine.models.trace import shared_copy, trace
@@ -90,18 +88,20 @@ class TorchModel:
                 copy.get_submodule(name).bias = parameter(bias)
         return TorchModel(copy, self._example)
 
-    def as_inputs(self, inputs: Any) -> NDArray[Any]:
-        """Return a batch of inputs as an array.
+    def as_inputs(self, inputs: Any) -> Inputs:
+        """Return a batch of inputs: an array for the first or only one, or arrays by the names of `forward`.
 
         Raises:
-            QuantError: for none at all, and values that are not finite.
+            QuantError: as `as_model_inputs`, and for names that `forward` does not take.
         """
-        array = np.ascontiguousarray(inputs)
-        if not array.ndim or not len(array):
-            raise QuantError(f"inputs have shape {array.shape}; give a batch of at least one sample")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise QuantError(f"{int((~np.isfinite(array)).sum())} of the inputs' values are not finite; replace them")
-        return array
+        given = as_model_inputs(inputs)
+        if isinstance(given, Mapping):
+            signature = inspect.signature(self.module.forward)
+            try:
+                signature.bind(**given)
+            except TypeError as error:
+                raise QuantError(f"{self.name} takes forward{signature}, not {', '.join(given)}: {error}") from error
+        return given
 
     def _arrays(self, name: str) -> tuple[Float32Array, Float32Array | None]:
         part = self.module.get_submodule(name)

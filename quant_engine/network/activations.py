@@ -85,19 +85,19 @@ def each_image(spec: QuantizerSpec) -> QuantizerSpec:
     return replace(spec, granularity=PerSample(spec.granularity))
 
 
-def refuse_broken(what: str, values: Float32Array) -> None:
-    """Check what a network has computed; `what` says it, with its verb.
+def refuse_broken(what: str, values: NDArray[Any], start: int = 0) -> None:
+    """Check what a network has computed for samples from `start` on; `what` says it, with its verb.
 
     Raises:
-        QuantError: for values that are not finite, with how many there are and the first image.
+        QuantError: for values that are not finite, with how many there are and the first sample.
     """
     finite = np.isfinite(values)
     if not finite.all():
         nan = int(np.isnan(values).sum())
-        image = int(np.argmin(finite.reshape(len(values), -1).all(axis=1)))
+        sample = start + int(np.argmin(finite.reshape(len(values), -1).all(axis=1)))
         raise QuantError(
-            f"{what} {nan} NaN and {int((~finite).sum()) - nan} infinite values, the first in image {image}: the model "
-            "is broken there or before; check the images and the weights of the layers up to there"
+            f"{what} {nan} NaN and {int((~finite).sum()) - nan} infinite values, the first in sample {sample}: the "
+            "model is broken there or before; check the inputs and the weights of the layers up to there"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any, Literal, get_args
 
@@ -37,6 +38,8 @@ def as_images(images: Any, shape: tuple[int, ...]) -> Float32Array:
     Raises:
         QuantError: for another shape, none at all, and values that are not finite.
     """
+    if isinstance(images, Mapping):
+        raise QuantError(f"images={', '.join(map(str, images))} are arrays by name; give one array, of the only input")
     try:
         array = np.ascontiguousarray(images, np.float32)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:

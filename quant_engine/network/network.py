@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from types import MappingProxyType
@@ -14,8 +14,18 @@ from numpy.typing import NDArray
 
 from quant_engine.checks import as_choice, as_instance, as_integer, as_list
 from quant_engine.errors import QuantError
-from quant_engine.execution import Override, PrefixRunner, TorchExecutor
-from quant_engine.inputs import Float32Array, as_float32
+from quant_engine.execution import (
+    Outputs,
+    Override,
+    PrefixRunner,
+    TorchExecutor,
+    as_outputs,
+    as_tensors,
+    join_outputs,
+    sample_count,
+    split_batch,
+)
+from quant_engine.inputs import Float32Array, Inputs, as_float32, each_batch
 from quant_engine.models import Layer, Model, Parameters, TorchModel, digest
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.activations import LayerChange, layer_change, refuse_broken
@@ -35,8 +45,6 @@ from quant_engine.tasks import Classification
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-BATCH = 200  # images whose values stay in the processor's caches from layer to layer
 
 
 class Network:
@@ -208,34 +216,37 @@ class Network:
         return self.capture(images, wanted)
 
     def capture(
-        self, images: Float32Array, layers: Iterable[str], plan: QuantizationPlan | None = None
+        self, inputs: Any, layers: Iterable[str], plan: QuantizationPlan | None = None
     ) -> dict[str, Float32Array]:
-        """Return what each layer receives of normalised images, under a frozen plan or in floating point, read-only.
+        """Return what each layer receives of inputs, under a frozen plan or in floating point, read-only.
 
-        Before the layer's own input is quantized.
+        Before the layer's own input is quantized. Inputs are given as to `run`.
         """
         import torch
 
         wanted, overrides = tuple(layers), self.overrides(plan)
         with torch.inference_mode():
-            parts = [self.executor.capture(part, wanted, overrides) for part in _batches(images)]
+            parts = [
+                self.executor.capture(as_tensors(part), wanted, overrides)
+                for part in split_batch(self.model.as_inputs(inputs))
+            ]
             found = {name: np.asarray(torch.cat([part[name] for part in parts]).numpy()) for name in wanted}
         for array in found.values():
             array.flags.writeable = False
         return found
 
-    def freeze(self, plan: QuantizationPlan, images: int | Float32Array | None = None) -> QuantizationPlan:
+    def freeze(self, plan: QuantizationPlan, data: int | Inputs | Iterable[Inputs] | None = None) -> QuantizationPlan:
         """Return the plan with everything fitted that can be fixed.
 
         Every weight's spec is fitted to the weight, in the view (out, everything else). Every static activation's spec
-        is fitted to what its layer receives in the floating-point network for the first `images` calibration images
-        (all 512 by default), or for the normalised images (n, 1, 28, 28) given, observed in batches of 32; other
-        layers' plans do not change that. Dynamic activations stay specs.
+        is fitted to what its layer receives in the floating-point network, observed in batches of 32 samples; other
+        layers' plans do not change that. Dynamic activations stay specs. `data` are inputs as `run` takes them, or an
+        iterable of such batches, read once; a number n means the first n calibration samples of the task, and None all.
 
         Raises:
             QuantError: for layers the network does not have, specs that do not fit, a granularity that cannot be static
-                (`PerToken()` needs dynamic=True), layers that share a weight and are given different ones, images of
-                another shape, and a network that computes NaN or infinity.
+                (`PerToken()` needs dynamic=True), layers that share a weight and are given different ones, inputs of
+                another shape, static activations without data, and a network that computes NaN or infinity.
 
         Example:
             >>> from quant_engine import IntFormat, QuantizerSpec
@@ -253,7 +264,7 @@ class Network:
             for name, layer in plan.layers.items()
             if isinstance(layer.activation, QuantizerSpec) and not layer.dynamic
         }
-        fitted = self._fit_activations(static, images) if static else {}
+        fitted = self._fit_activations(static, data) if static else {}
         return QuantizationPlan(
             {
                 name: replace(
@@ -271,8 +282,14 @@ class Network:
         """
         changes = self._changes(self.freeze(QuantizationPlan() if plan is None else plan))
         overrides = {name: change.override(name) for name, change in changes.items()}
-        parts = self._runner(data).outputs(overrides, {name: change.key for name, change in changes.items()})
-        return self._finite(parts, self.data(data)[0], overrides)
+        runner = self._runner(data)
+        results = runner.outputs(overrides, {name: change.key for name, change in changes.items()})
+        outputs = join_outputs([*self._finite(results, runner.batches, overrides)])
+        if isinstance(outputs, dict):
+            raise QuantError(
+                f"{self.name} gives {', '.join(outputs)}, none of which is known to be its logits; use run"
+            )
+        return outputs
 
     def effect(self, plan: QuantizationPlan | None = None, data: str = "calibration") -> Effect:
         """Return accuracy and loss under a plan, and how far the outputs moved from floating point.
@@ -302,8 +319,8 @@ class Network:
     def predict(self, plan: QuantizationPlan | None = None, data: str = "test") -> NDArray[np.int64]:
         """Return the predicted labels, shape (n,); layers before the first planned one are not run again.
 
-        Activations that are rounded at random draw the same numbers, from seed 0, in every batch of images
-        (`quant_engine.network.evaluation.BATCH` of them).
+        Activations that are rounded at random draw the same numbers, from seed 0, in every batch
+        (`quant_engine.execution.BATCH` samples).
 
         Raises:
             QuantError: as `freeze`.
@@ -317,21 +334,23 @@ class Network:
         _, labels = self.data(data)
         return Accuracy(int((predicted == labels).sum()), len(labels))
 
-    def run(self, inputs: Any, plan: QuantizationPlan | None = None) -> Float32Array:
+    def run(self, inputs: Any, plan: QuantizationPlan | None = None) -> Outputs:
         """Return the outputs for a batch of inputs, under a plan or in floating point.
 
-        Those of the built-in networks are the logits (n, classes) of normalised images (n, 1, 28, 28).
+        Inputs are one array, for the only or first input of the model, or arrays by name, each (n, …); integers stay
+        integers. Outputs are an array, or a dict of arrays by name where the model gives several. Those of the built-in
+        networks are the logits (n, classes) of normalised images (n, 1, 28, 28).
 
         Raises:
             QuantError: as `freeze`; for inputs of another shape, none at all, and values that are not finite.
         """
         import torch
 
-        given = self.model.as_inputs(inputs)
+        batches = [*split_batch(self.model.as_inputs(inputs))]
         overrides = self.overrides(None if plan is None else self.freeze(plan))
         with torch.inference_mode():
-            parts = [self.executor.run(part, overrides) for part in _batches(given)]
-        return self._finite(parts, given, overrides)
+            results = [self.executor.run(as_tensors(batch), overrides) for batch in batches]
+        return join_outputs([*self._finite(results, batches, overrides)])
 
     def overrides(self, frozen: QuantizationPlan | None) -> dict[str, Override]:
         """Return what a frozen plan changes, for the executor."""
@@ -356,11 +375,11 @@ class Network:
         return fit(self._matrix(layer), weight) if isinstance(weight, QuantizerSpec) else weight
 
     def _fit_activations(
-        self, static: dict[str, QuantizerSpec], images: int | Float32Array | None
+        self, static: dict[str, QuantizerSpec], data: int | Inputs | Iterable[Inputs] | None
     ) -> dict[str, Quantizer]:
-        if images is None or isinstance(images, int | float | np.number):
-            return self._calibration.quantizers(static, images)
-        given = self.model.as_inputs(images)
+        if data is None or isinstance(data, int | float | np.number):
+            return self._calibration.quantizers(static, data)
+        given = (self.model.as_inputs(batch) for batch in each_batch(data))
         return Calibration(self.capture, self.model.layers, given).quantizers(static)
 
     @cached_property
@@ -378,22 +397,29 @@ class Network:
         plans = {} if frozen is None else frozen.layers
         return {name: layer_change(layer, self.planned_weight(name, layer)) for name, layer in plans.items()}
 
-    def _finite(self, parts: Sequence[Tensor], images: Float32Array, overrides: Mapping[str, Override]) -> Float32Array:
-        """Return the outputs of all batches, or refuse what is not finite by the first layer to blame."""
+    def _finite(
+        self, results: Iterable[Any], batches: Iterable[Inputs], overrides: Mapping[str, Override]
+    ) -> Iterator[Outputs]:
+        """Yield the outputs of each batch, or refuse what is not finite by the first layer to blame."""
+        start = 0
+        for result, batch in zip(results, batches, strict=True):
+            outputs = as_outputs(result)
+            for array in outputs.values() if isinstance(outputs, dict) else [outputs]:
+                if not np.isfinite(array).all():
+                    self._blame(batch, start, overrides)
+                    refuse_broken("the network gives", array, start)
+            start += sample_count(batch)
+            yield outputs
+
+    def _blame(self, batch: Inputs, start: int, overrides: Mapping[str, Override]) -> None:
         import torch
 
-        outputs = np.asarray(torch.cat(list(parts)).numpy())
-        if np.isfinite(outputs).all():
-            return outputs
-
         def check(name: str, x: Tensor) -> None:
-            refuse_broken(f"layer {name!r} receives", x.numpy())
+            refuse_broken(f"layer {name!r} receives", x.numpy(), start)
 
         with torch.inference_mode():
             taps = {name: partial(check, name) for name in self.model.layers}
-            self.executor.run(torch.from_numpy(images.copy()), overrides, taps=taps)
-        refuse_broken("the network gives", outputs)
-        return outputs
+            self.executor.run(as_tensors(batch), overrides, taps=taps)
 
     @cached_property
     def _fisher(self) -> dict[str, Float32Array]:
@@ -401,7 +427,12 @@ class Network:
 
     @cached_property
     def _calibration(self) -> Calibration:
-        return Calibration(self.capture, self.model.layers, self.data("calibration")[0])
+        if self.task is None or "calibration" not in self.task.splits:
+            raise QuantError(
+                f"{self.name} has no calibration data for static activations; give freeze(plan, data=inputs), or the "
+                "network a task with a calibration split"
+            )
+        return Calibration(self.capture, self.model.layers, [self.data("calibration")[0]])
 
     def _matrix(self, layer: str) -> Float32Array:
         return self.weight(layer).reshape(self.model.layers[layer].matrix_shape)
@@ -411,14 +442,8 @@ class Network:
             as_choice(split, self.task.readers, "split")
         with self._lock:
             if split not in self._runners:
-                self._runners[split] = PrefixRunner(self.executor, _batches(self.data(split)[0]))
+                self._runners[split] = PrefixRunner(self.executor, [*split_batch(self.data(split)[0])])
             return self._runners[split]
-
-
-def _batches(images: Float32Array) -> list[Tensor]:
-    import torch
-
-    return list(torch.split(torch.from_numpy(images.copy()), BATCH))
 
 
 def read_only(array: Any, name: str) -> Float32Array:

@@ -27,15 +27,13 @@ def refuse_unfit(layer: Layer, plan: LayerPlan) -> None:
         raise QuantError(f"layer {layer.name!r} has a weight of {matrix}, its plan codes of {plan.weight.shape}")
     if plan.bias is not None and plan.bias.shape != matrix[:1]:
         raise QuantError(f"layer {layer.name!r} has {matrix[0]} outputs, its plan a bias of {len(plan.bias)}")
-    for role, planned, shape in (
-        ("weight", plan.weight, matrix),
-        ("activation", plan.activation, (1, *layer.input_shape)),
-    ):
+    for role, planned in (("weight", plan.weight), ("activation", plan.activation)):
         try:
             if isinstance(planned, Quantizer):
+                shape = matrix if role == "weight" else (1, *layer.input_shape)
                 grid_of(planned, planned.spec.granularity.blocks(shape))
             elif role == "activation" and plan.dynamic and isinstance(planned, QuantizerSpec):
-                each_image(planned).granularity.blocks(shape)
+                each_image(planned).granularity.blocks((1, *layer.input_shape))
         except QuantError as error:
             raise QuantError(f"the {role} of layer {layer.name!r}: {error}") from error
 

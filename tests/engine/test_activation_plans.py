@@ -146,7 +146,7 @@ def test_the_evaluations_batch_changes_no_label(network):
 
 def test_resuming_from_the_changed_layer_gives_the_labels_of_a_fresh_network(network):
     names = list(network.layers())
-    narrow = network.freeze(qe.QuantizationPlan({names[1]: qe.LayerPlan(activation=STATIC)}), images=1)[names[1]]
+    narrow = network.freeze(qe.QuantizationPlan({names[1]: qe.LayerPlan(activation=STATIC)}), 1)[names[1]]
     plans = [
         {names[1]: qe.LayerPlan(activation=STATIC), names[-1]: qe.LayerPlan(WEIGHT)},
         {names[1]: narrow, names[-1]: qe.LayerPlan(WEIGHT)},
@@ -188,7 +188,7 @@ def test_the_moving_average_sees_batches_of_32_in_their_order(network):
 
 
 def test_calibrating_on_one_image_takes_that_images_range(network):
-    frozen = network.freeze(planned(network, None, STATIC), images=1)
+    frozen = network.freeze(planned(network, None, STATIC), 1)
     for name, x in network.activations(stop=1).items():
         scale, _ = reference.affine_parameters(x.min(), x.max(), 0, 7, False)
         np.testing.assert_allclose(frozen[name].activation.scale.item(), scale, rtol=1e-5)
@@ -197,7 +197,7 @@ def test_calibrating_on_one_image_takes_that_images_range(network):
 
 @pytest.mark.parametrize("images", [0, 513, -1, 2.5, True])
 def test_as_many_images_as_there_are_can_calibrate(network, images):
-    with pytest.raises(qe.QuantError, match=r"calibration images=.* must be an integer from 1 to 512"):
+    with pytest.raises(qe.QuantError, match=r"calibration samples=.* must be an integer from 1 to 512"):
         network.freeze(planned(network, None, STATIC), images)
 
 
@@ -344,5 +344,5 @@ def test_a_broken_model_is_refused_with_the_first_layer_that_sees_it(network, ba
 def test_a_model_that_breaks_in_its_last_layer_is_refused():
     whole = networks.load("fashion-cnn")
     network = whole.with_parameters({"fc2": (whole.weight("fc2"), whole.bias("fc2") * np.float32(np.nan))})
-    with pytest.raises(qe.QuantError, match="the network gives 20000 NaN and 0 infinite values, the first in image 0"):
+    with pytest.raises(qe.QuantError, match="the network gives 2000 NaN and 0 infinite values, the first in sample 0"):
         network.evaluate()

@@ -126,9 +126,11 @@ def test_a_saved_plan_keeps_the_names_of_nested_layers(subject, tmp_path):
 def test_what_a_network_lacks_is_refused_with_what_to_give(subject):
     network, module, inputs = subject
     static = qe.QuantizationPlan({list(network.layers())[-1]: qe.LayerPlan(activation=A8)})
-    for ask in (network.evaluate, network.predict, network.data, lambda: network.freeze(static)):
+    for ask in (network.evaluate, network.predict, network.data):
         with pytest.raises(qe.QuantError, match="give from_module a task"):
             ask()
+    with pytest.raises(qe.QuantError, match=r"no calibration data .* give freeze\(plan, data=inputs\), or .* a task"):
+        network.freeze(static)
     with pytest.raises(qe.QuantError, match="not a straight run of steps"):
         network.batch_norms()
     with pytest.raises(qe.QuantError, match="no layer 'nothing'"):
@@ -138,7 +140,7 @@ def test_what_a_network_lacks_is_refused_with_what_to_give(subject):
         with pytest.raises(qe.QuantError, match="an example of its inputs"):
             _ = bare.layers()[layers_of(module)[0]].input_shape
     broken = inputs.numpy().astype(np.float32) * np.float32(np.nan)
-    with pytest.raises(qe.QuantError, match="not finite"):
+    with pytest.raises(qe.QuantError, match=r"has \d+ NaN and 0 infinite values"):
         network.freeze(static, broken)
 
 
@@ -170,3 +172,63 @@ def test_digests_tell_models_apart_by_their_values_alone(subject):
     }
     np.testing.assert_array_equal(module.get_submodule(name).weight.detach(), network.weight(name))
     assert not np.array_equal(changed.run(inputs.numpy()), network.run(inputs.numpy()))
+
+
+class TwoTowers(torch.nn.Module):
+    """Takes tokens and numbers by name, and gives two tensors and what is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.dense = torch.nn.Embedding(9, 4), torch.nn.Linear(3, 4)
+
+    def forward(self, tokens, numbers, scale=1.0):
+        words, numbers = self.words(tokens).sum(1), self.dense(numbers) * scale
+        return {"sum": words + numbers, "words": words, "cache": None}
+
+
+@torch.no_grad()
+def test_inputs_and_outputs_by_name_are_those_of_the_module():
+    torch.manual_seed(3)
+    module, random = TwoTowers(), np.random.default_rng(3)
+    inputs = {"tokens": random.integers(0, 9, (450, 5)), "numbers": random.standard_normal((450, 3), np.float32)}
+    network = from_module(module, example={name: torch.from_numpy(array[:1]) for name, array in inputs.items()})
+    expected = module(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+    found = network.run(inputs)
+    assert list(found) == ["sum", "words"]
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, expected[name])
+    captured = network.capture(inputs, ["words", "dense"])
+    np.testing.assert_array_equal(captured["words"], inputs["tokens"])
+    assert captured["words"].dtype == np.int64
+    np.testing.assert_array_equal(captured["dense"], inputs["numbers"])
+    plan = qe.QuantizationPlan({"words": qe.LayerPlan(W4), "dense": qe.LayerPlan(W4, A8)})
+    streamed = ({name: array[i : i + 50] for name, array in inputs.items()} for i in range(0, 450, 50))
+    one, other = network.freeze(plan, inputs), network.freeze(plan, streamed)
+    assert one["dense"].activation.scale == other["dense"].activation.scale
+    scale = np.ptp(np.append(inputs["numbers"], 0)) / 255
+    assert one["dense"].activation.scale.item() == pytest.approx(scale, rel=1e-6)
+
+
+def test_inputs_that_a_model_does_not_take_are_refused():
+    example = {"tokens": torch.zeros(1, 5, dtype=torch.int64), "numbers": torch.zeros(1, 3)}
+    network = from_module(TwoTowers(), example=example)
+    tokens, numbers = np.zeros((4, 5), np.int64), np.zeros((4, 3), np.float32)
+    for inputs, reason in (
+        ({"tokens": tokens}, r"takes forward\(tokens, numbers, scale=1.0\), not tokens: missing"),
+        ({"tokens": tokens, "pixels": numbers}, "not tokens, pixels: "),
+        ({"tokens": tokens, "numbers": numbers[:3]}, r"'tokens' \(4, 5\), 'numbers' \(3, 3\); give each the same"),
+        ({"tokens": tokens, "numbers": numbers * np.nan}, "input 'numbers' of shape .* has 12 NaN"),
+        ({"tokens": tokens, "numbers": "abc"}, "input 'numbers' has dtype"),
+        ({}, "inputs have shapes {}"),
+        (np.float32(1), r"must be a batch \(n, …\)"),
+        (numbers[:0], r"inputs of shape \(0, 3\) must be a batch"),
+    ):
+        with pytest.raises(qe.QuantError, match=reason):
+            network.run(inputs)
+
+
+def test_layers_of_unknown_shape_take_weight_plans():
+    module, inputs = MODELS["residual"]
+    plan = qe.QuantizationPlan({"stem": qe.LayerPlan(W4)})
+    blind, known = from_module(module), from_module(module, example=inputs)
+    np.testing.assert_array_equal(blind.run(inputs.numpy(), plan), known.run(inputs.numpy(), plan))

@@ -17,11 +17,11 @@ from quant_engine.compensation.learned_step import (
     slopes,
 )
 from quant_engine.compensation.training import Schedule, augment, distil
+from quant_engine.execution import BATCH
 from quant_engine.network import load
 from quant_engine.network.compensation import Setting, compensate
 from quant_engine.network.compensation.qat import qat
 from quant_engine.network.compensation.trainee import Trainee
-from quant_engine.network.network import BATCH
 from quant_engine.quantizer import QuantizedTensor
 from tests import reference
 

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.checks import as_choice, as_instance
+from quant_engine.execution import BATCH
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.images import Split
 from quant_engine.network.integer_only.compiling import ROUNDINGS, compile_plan
 from quant_engine.network.integer_only.explaining import Difference, explain
 from quant_engine.network.integer_only.program import IntegerProgram
 from quant_engine.network.integer_only.simulating import LOGITS, biases_of, simulate, with_integer_bias
-from quant_engine.network.network import BATCH, Network
+from quant_engine.network.network import Network
 from quant_engine.plan import QuantizationPlan
 
 Labels = NDArray[np.int64]
