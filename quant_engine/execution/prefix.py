@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from quant_engine.execution.batches import as_tensors
+from quant_engine.execution.tensors import as_tensors
 from quant_engine.execution.torch_executor import Override, TorchExecutor
 from quant_engine.inputs import Inputs
 

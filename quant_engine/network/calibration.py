@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from quant_engine.batches import cut, sample_count, split_batch
 from quant_engine.checks import as_integer
 from quant_engine.errors import QuantError
-from quant_engine.execution import cut, sample_count, split_batch
 from quant_engine.inputs import Float32Array, Inputs
 from quant_engine.models import Layer
 from quant_engine.network.activations import refuse_broken

@@ -12,19 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.batches import Outputs, join_outputs, sample_count, split_batch
 from quant_engine.checks import as_choice, as_instance, as_integer, as_list
 from quant_engine.errors import QuantError
-from quant_engine.execution import (
-    Outputs,
-    Override,
-    PrefixRunner,
-    TorchExecutor,
-    as_outputs,
-    as_tensors,
-    join_outputs,
-    sample_count,
-    split_batch,
-)
+from quant_engine.execution import Override, PrefixRunner, TorchExecutor, as_outputs, as_tensors
 from quant_engine.inputs import Float32Array, Inputs, as_float32, each_batch
 from quant_engine.models import Layer, Model, Parameters, TorchModel, digest
 from quant_engine.network.accuracy import Accuracy
@@ -274,7 +265,7 @@ class Network:
             }
         )
 
-    def logits(self, plan: QuantizationPlan | None = None, data: str = "test") -> Float32Array:
+    def logits(self, plan: QuantizationPlan | None = None, split: str = "test") -> Float32Array:
         """Return the network's outputs (n, classes) under a plan, as `predict` takes them.
 
         Raises:
@@ -282,7 +273,7 @@ class Network:
         """
         changes = self._changes(self.freeze(QuantizationPlan() if plan is None else plan))
         overrides = {name: change.override(name) for name, change in changes.items()}
-        runner = self._runner(data)
+        runner = self._runner(split)
         results = runner.outputs(overrides, {name: change.key for name, change in changes.items()})
         outputs = join_outputs([*self._finite(results, runner.batches, overrides)])
         if isinstance(outputs, dict):
@@ -291,7 +282,7 @@ class Network:
             )
         return outputs
 
-    def effect(self, plan: QuantizationPlan | None = None, data: str = "calibration") -> Effect:
+    def effect(self, plan: QuantizationPlan | None = None, split: str = "calibration") -> Effect:
         """Return accuracy and loss under a plan, and how far the outputs moved from floating point.
 
         On the calibration images unless said otherwise, so that what is searched for with it can be scored honestly on
@@ -300,14 +291,14 @@ class Network:
         Raises:
             QuantError: as `freeze`.
         """
-        labels = self.data(data)[1]
+        labels = self.data(split)[1]
         with self._lock:
-            plain = self._plain.get(data)
+            plain = self._plain.get(split)
         if plain is None:
-            plain = self.logits(None, data)
+            plain = self.logits(None, split)
             with self._lock:
-                self._plain[data] = plain
-        return effect(plain, self.logits(plan, data), labels)
+                self._plain[split] = plain
+        return effect(plain, self.logits(plan, split), labels)
 
     def fisher(self) -> dict[str, Float32Array]:
         """Return the diagonal of each weight's empirical Fisher information, on the calibration images, read-only.
@@ -316,22 +307,22 @@ class Network:
         """
         return dict(self._fisher)
 
-    def predict(self, plan: QuantizationPlan | None = None, data: str = "test") -> NDArray[np.int64]:
+    def predict(self, plan: QuantizationPlan | None = None, split: str = "test") -> NDArray[np.int64]:
         """Return the predicted labels, shape (n,); layers before the first planned one are not run again.
 
         Activations that are rounded at random draw the same numbers, from seed 0, in every batch
-        (`quant_engine.execution.BATCH` samples).
+        (`quant_engine.batches.BATCH` samples).
 
         Raises:
             QuantError: as `freeze`.
         """
-        labels: NDArray[np.int64] = self.logits(plan, data).argmax(axis=1)
+        labels: NDArray[np.int64] = self.logits(plan, split).argmax(axis=1)
         return labels
 
-    def evaluate(self, plan: QuantizationPlan | None = None, data: str = "test") -> Accuracy:
+    def evaluate(self, plan: QuantizationPlan | None = None, split: str = "test") -> Accuracy:
         """Return how many labels are predicted correctly under a plan, or in floating point without one."""
-        predicted = self.predict(plan, data)
-        _, labels = self.data(data)
+        predicted = self.predict(plan, split)
+        _, labels = self.data(split)
         return Accuracy(int((predicted == labels).sum()), len(labels))
 
     def run(self, inputs: Any, plan: QuantizationPlan | None = None) -> Outputs:

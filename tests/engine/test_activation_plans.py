@@ -95,7 +95,7 @@ def test_quantized_inputs_give_the_labels_of_an_independent_module(network, weig
     plan = planned(network, weight, activation, dynamic)
     found, expected = network.predict(plan, "calibration"), independent_labels(network, plan)
     assert np.count_nonzero(found != expected) <= TIES
-    assert np.count_nonzero(found != network.predict(data="calibration")) > TIES
+    assert np.count_nonzero(found != network.predict(split="calibration")) > TIES
 
 
 def test_static_ranges_are_what_all_calibration_images_reach_in_floating_point(network):

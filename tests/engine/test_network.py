@@ -32,7 +32,7 @@ def module(network):
     return trained_module(network.name)
 
 
-def labels_with(module, network, spec, names, data="test"):
+def labels_with(module, network, spec, names, split="test"):
     """Return the labels of an independent copy whose weights are replaced one by one."""
     layers, whole = folded(module)
     for name in names:
@@ -42,7 +42,7 @@ def labels_with(module, network, spec, names, data="test"):
             layers[name].weight = torch.nn.Parameter(
                 torch.from_numpy(qe.fake_quantize(matrix, spec)).reshape(weight.shape), requires_grad=False
             )
-    return run(whole, network.data(data)[0]).argmax(axis=1)
+    return run(whole, network.data(split)[0]).argmax(axis=1)
 
 
 def test_folded_weights_are_those_torch_fuses(network, module):
@@ -131,12 +131,12 @@ def test_one_quantized_layer_gives_the_labels_of_an_independent_module(network, 
         np.testing.assert_array_equal(network.predict(plan), labels_with(module, network, spec, [name]))
 
 
-@pytest.mark.parametrize("data", ["test", "calibration"])
-def test_every_layer_quantized_gives_the_accuracy_of_an_independent_module(network, module, data):
+@pytest.mark.parametrize("split", ["test", "calibration"])
+def test_every_layer_quantized_gives_the_accuracy_of_an_independent_module(network, module, split):
     plan = qe.QuantizationPlan({name: qe.LayerPlan(FOUR_BITS) for name in network.layers()})
-    labels = network.data(data)[1]
-    expected = labels_with(module, network, FOUR_BITS, network.layers(), data)
-    found = network.evaluate(plan, data)
+    labels = network.data(split)[1]
+    expected = labels_with(module, network, FOUR_BITS, network.layers(), split)
+    found = network.evaluate(plan, split)
     assert (found.correct, found.total) == (int((expected == labels).sum()), labels.size)
 
 
@@ -157,12 +157,12 @@ def test_resuming_from_the_changed_layer_gives_the_labels_of_a_fresh_network(net
 
 
 def test_a_network_that_is_gone_leaves_nothing_that_its_stages_received():
-    networks.load("fashion-cnn").predict(data="calibration")
+    networks.load("fashion-cnn").predict(split="calibration")
     gc.collect()
     before = STAGE_INPUTS.size_bytes
     assert before <= CACHE_BYTES
     fresh = networks.load("fashion-cnn")
-    fresh.predict(data="calibration")
+    fresh.predict(split="calibration")
     assert STAGE_INPUTS.size_bytes <= before
 
 

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 import quant_engine as qe
+from quant_engine.batches import BATCH
 from quant_engine.compensation.learned_step import (
     fake_quantize,
     gradient_factor,
@@ -17,7 +18,6 @@ from quant_engine.compensation.learned_step import (
     slopes,
 )
 from quant_engine.compensation.training import Schedule, augment, distil
-from quant_engine.execution import BATCH
 from quant_engine.network import load
 from quant_engine.network.compensation import Setting, compensate
 from quant_engine.network.compensation.qat import qat

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quant_engine.batches import BATCH
 from quant_engine.compensation.learned_step import Rule, fake_quantize, gradient_factor, initial_step, scale_gradient
 from quant_engine.errors import QuantError
-from quant_engine.execution import BATCH, Override
+from quant_engine.execution import Override
 from quant_engine.formats import IntFormat
 from quant_engine.inputs import Float32Array
 from quant_engine.network.network import Network

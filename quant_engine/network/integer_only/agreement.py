@@ -9,8 +9,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.batches import BATCH
 from quant_engine.checks import as_choice, as_instance
-from quant_engine.execution import BATCH
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.images import Split
 from quant_engine.network.integer_only.compiling import ROUNDINGS, compile_plan
@@ -63,7 +63,7 @@ class Agreement:
         return all(difference.explained for difference in self.differences)
 
 
-def integer_accuracy(network: Network, program: IntegerProgram, data: Split = "test") -> Accuracy:
+def integer_accuracy(network: Network, program: IntegerProgram, split: Split = "test") -> Accuracy:
     """Return how many labels an integer program predicts correctly.
 
     Raises:
@@ -71,12 +71,12 @@ def integer_accuracy(network: Network, program: IntegerProgram, data: Split = "t
     """
     as_instance(network, Network, "network", "load() gives one")
     as_instance(program, IntegerProgram, "program", "compile_plan() gives one")
-    images, labels = network.data(data)
+    images, labels = network.data(split)
     predicted = program.predict(program.quantize(images))
     return Accuracy(int((predicted == labels).sum()), len(labels))
 
 
-def agreement(network: Network, plan: QuantizationPlan, data: Split = "test", rounding: str = "gemmlowp") -> Agreement:
+def agreement(network: Network, plan: QuantizationPlan, split: Split = "test", rounding: str = "gemmlowp") -> Agreement:
     """Run a plan simulated in floating point and integer-only, and explain each image whose label differs.
 
     With the biases of the integers and `rounding` "single" the two are equal to the label; the rest is what rounding a
@@ -93,12 +93,12 @@ def agreement(network: Network, plan: QuantizationPlan, data: Split = "test", ro
     Raises:
         QuantError: as `compile_plan`.
     """
-    *_, found = agreeing(network, plan, data, rounding)
+    *_, found = agreeing(network, plan, split, rounding)
     return found
 
 
 def agreeing(
-    network: Network, plan: QuantizationPlan, data: Split = "test", rounding: str = "gemmlowp"
+    network: Network, plan: QuantizationPlan, split: Split = "test", rounding: str = "gemmlowp"
 ) -> Iterator[Agreement]:
     """Yield what `agreement` returns as it grows, after every 200 images.
 
@@ -109,7 +109,7 @@ def agreeing(
     frozen = as_instance(network, Network, "network", "load() gives one").freeze(plan)
     programs = {name: compile_plan(network, frozen, name) for name in {rounding: 0, **dict.fromkeys(ROUNDINGS)}}
     matched, program = with_integer_bias(programs[rounding], frozen), programs[rounding]
-    images, truth = network.data(data)
+    images, truth = network.data(split)
     biases = biases_of(network, frozen)
     labels: dict[str, Labels] = {way: np.empty(len(truth), np.int64) for way in WAYS}
     differences: list[Difference] = []
