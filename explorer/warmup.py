@@ -23,6 +23,7 @@ from quant_engine import (
     QuantizerSpec,
     VectorCodebook,
     fit,
+    measure,
 )
 
 X = np.linspace(-1.0, 1.0, 2048, dtype=np.float32).reshape(32, 64)
@@ -45,6 +46,7 @@ FIRST_PICTURE: tuple[Callable[[], Any], ...] = (
     _all_of(INTEGERS),
     lambda: Distribution(X, exact=True).histogram(8),
     lambda: Distribution(X, exact=True).error([-0.5, 0.5]),
+    lambda: measure(X, X),
     lambda: Distribution(X, exact=True).best_range(IntFormat(4)),
     lambda: fit(X, QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE())),
     lambda: fit(X, QuantizerSpec(IntFormat(4), clipping=MinKL())),

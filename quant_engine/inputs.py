@@ -21,10 +21,11 @@ FLOATS = ("float", "bfloat")  # how names of float types begin, ml_dtypes' too
 
 
 def as_float32(x: Any, name: str = "x") -> Float32Array:
-    """Return `x` as a float32 array of the same shape, without copying one that already is.
+    """Return `x` as a read-only float32 array of the same shape, a view of one that already is.
 
-    Takes numpy arrays of any float type (those of ml_dtypes too), lists of floats, and torch tensors of any float type
-    and layout, quantized and sparse ones too. Values are checked for finiteness later, by the pass that reads them.
+    Read-only, for numba compiles a kernel once more for arrays that are not. Takes numpy arrays of any float type
+    (those of ml_dtypes too), lists of floats, and torch tensors of any float type and layout, quantized and sparse ones
+    too. Values are checked for finiteness later, by the pass that reads them.
 
     Raises:
         QuantError: for integers, booleans, complex numbers and objects, for masked arrays and tensors without values,
@@ -38,7 +39,7 @@ def as_float32(x: Any, name: str = "x") -> Float32Array:
             f"convert with {remedy}.astype(numpy.float32)"
         )
     if array.dtype == np.float32:
-        return array
+        return _read_only(array.view())
     with np.errstate(over="ignore"):
         narrow = array.astype(np.float32)
     if array.dtype.itemsize > WIDER_THAN_FLOAT32:
@@ -49,7 +50,12 @@ def as_float32(x: Any, name: str = "x") -> Float32Array:
                 f"{name} of shape {array.shape} has {int(overflow.sum())} values beyond float32's largest "
                 f"({LARGEST_FLOAT32:.4g}), the first {array[where]:.4g} at {where}; scale the tensor down"
             )
-    return narrow
+    return _read_only(narrow)
+
+
+def _read_only(array: Float32Array) -> Float32Array:
+    array.flags.writeable = False
+    return array
 
 
 def as_float64(values: Any, name: str) -> Float64Array:

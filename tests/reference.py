@@ -11,11 +11,12 @@ import numpy as np
 
 
 def affine_parameters(lo, hi, qmin, qmax, symmetric):
-    """Return scale (float32) and zero point of one clipping range."""
-    lo, hi = min(float(lo), 0.0), max(float(hi), 0.0)
-    scale = (max(-lo, hi) / qmax if symmetric else (hi - lo) / (qmax - qmin)) or 1.0
-    zero_point = 0 if symmetric else int(np.clip(np.rint(qmin - lo / scale), qmin, qmax))
-    return max(np.float32(scale), np.float32(2.0**-149)), zero_point
+    """Return scale (float32) and zero point of clipping ranges."""
+    lo, hi = np.minimum(np.float64(lo), 0.0), np.maximum(np.float64(hi), 0.0)
+    scale = np.maximum(-lo, hi) / qmax if symmetric else (hi - lo) / (qmax - qmin)
+    scale = np.where(scale == 0.0, 1.0, scale)
+    zero_point = 0 * scale if symmetric else np.clip(np.rint(qmin - lo / scale), qmin, qmax)
+    return np.maximum(scale.astype(np.float32), np.float32(2.0**-149)), zero_point.astype(int)
 
 
 def encode(x, scale, zero_point, qmin, qmax, whole=np.rint):

@@ -1,6 +1,6 @@
 """Measure a running server's memory over random links, each opened by a session of its own that goes.
 
-    python tools/measure_memory.py http://localhost:8501 [--links 150] [--every 25]
+    python -m tools.measure_memory http://localhost:8501 [--links 150] [--every 25]
 
 Prints the server's status line every so many links. With its bounds, memory is flat from there on; beside
 `LayerInputs` and `ByteCache`, torch and numba take some 500 MiB.
@@ -12,12 +12,11 @@ import argparse
 import random
 import urllib.parse
 
-from session import Session
-
 from explorer.fields import Choice, Number
 from explorer.page_table import PAGES
 from explorer.state import PLAYGROUND_FIELDS
 from quant_engine.network import ARCHITECTURES
+from tools.session import Session
 
 MOST = 64  # of whole numbers: larger ones are hardly ever valid
 

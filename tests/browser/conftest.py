@@ -60,6 +60,10 @@ AT_REST = """async () => {
   }
   return still >= 3;
 }"""
+STATE = """() => JSON.stringify({
+  ...document.querySelector('[data-testid=stApp]')?.dataset, hidden: document.hidden,
+  asked: window.askedAt, heard: window.heardAt, changed: window.changedAt, now: performance.now(),
+})"""
 FORMS = {
     "desktop": {"viewport": {"width": 1440, "height": 900}},
     "dark": {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"},
@@ -178,8 +182,27 @@ def put_to_rest(page: Page, tabs: list[Page]) -> None:
         page.context.close()
 
 
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    """Keep whether the test failed, for what shows its pages then."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+def tell(page: Page) -> None:
+    """Print what a page shows, for whoever has only the report of a failed test."""
+    print(page.url, page.evaluate(STATE))
+    print(page.locator("body").inner_text())
+
+
 @pytest.fixture
-def open_page(browser: Browser, tabs: dict[str, list[Page]]) -> Iterator[Callable[..., Page]]:
+def open_page(
+    request: pytest.FixtureRequest, browser: Browser, tabs: dict[str, list[Page]]
+) -> Iterator[Callable[..., Page]]:
     """Open an address in a form, and check at the end that nothing was logged as an error."""
     opened: list[tuple[Page, str]] = []
     faults: list[str] = []
@@ -207,6 +230,8 @@ def open_page(browser: Browser, tabs: dict[str, list[Page]]) -> Iterator[Callabl
 
     yield open_page
     for page, form in opened:
+        if request.node.stash.get(FAILED, False):
+            tell(page)
         page.remove_listener("console", of_console)
         page.remove_listener("pageerror", of_page)
         put_to_rest(page, tabs[form])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import random
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from explorer.page_table import PAGES
 from tests.browser.conftest import ROOT, serve, settle
+from tools.measure_memory import random_link, status
 from tools.session import Session
 
 NAMES = [page.script.removesuffix(".py") for pages in PAGES.values() for page in pages]
@@ -21,6 +23,7 @@ PINS = (
     "format:GGUF"
 )
 LOSS = "ForwardMsg MISS"
+MOST_MIB = 1200  # that a class of thirty may take; `tools/measure_memory.py` opens 150 links
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,16 @@ def test_every_page_answers_at_its_name_and_each_control_moves_with_nothing_in_t
             assert not session.references, f"{name}: a message is sent by reference"
     written = [line for line in log.read_text().splitlines() if not BANNER.fullmatch(line)]
     assert written == []
+
+
+def test_memory_is_bounded_after_every_page_and_random_links(server: str) -> None:
+    rng = random.Random(1)
+    for _ in range(6):
+        with Session(server, "", random_link(rng)) as session:
+            session.open()
+    held = re.search(r"memory ([\d,]+) MiB", status(server))
+    assert held
+    assert int(held[1].replace(",", "")) <= MOST_MIB
 
 
 def test_bits_stepped_with_pins_on_the_page_do_not_end_the_connection(

@@ -35,10 +35,7 @@ def axes_of(spec, rank):
 
 def by_reference(x, lo, hi, spec):
     """Quantize with one range for each block, given as arrays that broadcast."""
-    scale, zero_point = np.vectorize(reference.affine_parameters)(
-        lo, hi, spec.format.qmin, spec.format.qmax, spec.symmetric
-    )
-    scale = scale.astype(np.float32)
+    scale, zero_point = reference.affine_parameters(lo, hi, spec.format.qmin, spec.format.qmax, spec.symmetric)
     return reference.decode(
         reference.encode(x, scale, zero_point, spec.format.qmin, spec.format.qmax), scale, zero_point
     )

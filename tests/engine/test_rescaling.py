@@ -49,7 +49,7 @@ def outputs(layers, x):
     """Run the chain in torch, with a ReLU behind every layer and a pooling behind the grouped convolution."""
     x = torch.from_numpy(x)
     for number, one in enumerate(layers):
-        weight, bias = torch.from_numpy(one.weight), torch.from_numpy(one.bias)
+        weight, bias = torch.tensor(one.weight), torch.tensor(one.bias)
         if weight.ndim == 4:
             x = functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=one.groups)
         else:
@@ -142,7 +142,7 @@ def test_a_chain_whose_channels_stay_above_what_is_absorbed_computes_what_it_did
         """Return what each layer gives; the grouped one by its two halves."""
         found = [x]
         for number, one in enumerate(chained):
-            weight, bias = torch.from_numpy(one.weight), torch.from_numpy(one.bias)
+            weight, bias = torch.tensor(one.weight), torch.tensor(one.bias)
             halves = zip(found[-1].chunk(one.groups, 1), weight.chunk(one.groups), strict=True)
             given = torch.cat([half @ part.T for half, part in halves], 1) + bias
             found.append(given.relu() if number < 2 else given)
