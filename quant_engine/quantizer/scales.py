@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,18 +9,14 @@ from quant_engine.errors import QuantError
 from quant_engine.formats import E4M3, FloatFormat
 from quant_engine.granularity import BlockGrid
 from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.quantizer.choices import Choices
 from quant_engine.quantizer.storage import SCALE_BITS
-
-if TYPE_CHECKING:
-    from quant_engine.quantizer.spec import QuantizerSpec
 
 SMALLEST_SCALE = np.finfo(np.float32).smallest_subnormal
 WITH_TENSOR_SCALE = (E4M3,)  # scale formats of so short a reach that a float32 scale of the tensor stands beside them
 
 
-def block_parameters(
-    ranges: Float64Array, grid: BlockGrid, spec: QuantizerSpec
-) -> tuple[Float32Array, NDArray[np.int32]]:
+def block_parameters(ranges: Float64Array, grid: BlockGrid, spec: Choices) -> tuple[Float32Array, NDArray[np.int32]]:
     """Return scale and zero point, in the shape of the grid, of the clipping range (blocks, 2) of every block.
 
     Symmetric: scale = max(−lo, hi) / peak (qmax of integers, max|value| of other formats), zero point 0. Asymmetric,
@@ -42,7 +36,7 @@ def block_parameters(
     return scale, np.clip(zero_point, form.qmin, form.qmax).astype(np.int32)
 
 
-def _scales(reach: Float64Array, peak: float, grid: BlockGrid, spec: QuantizerSpec) -> Float32Array:
+def _scales(reach: Float64Array, peak: float, grid: BlockGrid, spec: Choices) -> Float32Array:
     """Return the scales that give the value `peak` to `reach`, as quantizers take them."""
     form = spec.scale_format
     if not spec.format.scaled:
@@ -81,7 +75,7 @@ def _nearest(steps: Float64Array, form: FloatFormat) -> Float32Array:
     return form.decode(form.encode(np.minimum(steps, form.highest)))
 
 
-def scale_bits(spec: QuantizerSpec, grid: BlockGrid) -> int:
+def scale_bits(spec: Choices, grid: BlockGrid) -> int:
     """Return what the scales of a tensor take."""
     if not spec.format.scaled:
         return 0
@@ -91,7 +85,7 @@ def scale_bits(spec: QuantizerSpec, grid: BlockGrid) -> int:
     return grid.count * spec.scale_format.bits + tensors * SCALE_BITS
 
 
-def refuse_scale_format(spec: QuantizerSpec) -> None:
+def refuse_scale_format(spec: Choices) -> None:
     """Check that a spec's scales can be of its scale format.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,9 @@ from quant_engine.clipping import MinMax
 from quant_engine.errors import QuantError
 from quant_engine.granularity import BlockGrid, Granularity
 from quant_engine.inputs import Float32Array
+from quant_engine.quantizer.choices import Choices
 from quant_engine.quantizer.report import ErrorReport
 from quant_engine.quantizer.storage import Storage
-
-if TYPE_CHECKING:
-    from quant_engine.quantizer.spec import QuantizerSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +29,7 @@ class Parameters:
 OWN_CHOICES: dict[str, Any] = {"symmetric": True, "clipping": MinMax(), "scale_format": None, "rounding": "nearest"}
 
 
-def refuse_choices(spec: QuantizerSpec, why: str) -> None:
+def refuse_choices(spec: Choices, why: str) -> None:
     """Check that a spec leaves range, scales, zero points and rounding to a format that finds them by itself.
 
     Raises:
@@ -56,7 +54,7 @@ class Fitted(Protocol):
     """A spec with its parameters (a `Quantizer`)."""
 
     @property
-    def spec(self) -> QuantizerSpec:
+    def spec(self) -> Choices:
         """The spec."""
 
     @property
@@ -96,7 +94,7 @@ class Coding(Protocol):
             QuantError: for blocks that the format does not take.
         """
 
-    def refuse(self, spec: QuantizerSpec) -> None:
+    def refuse(self, spec: Choices) -> None:
         """Check that the parts of a spec go together.
 
         Raises:
@@ -110,11 +108,11 @@ class Coding(Protocol):
             QuantError: for numbers that are none of this format.
         """
 
-    def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
+    def storage(self, spec: Choices, shape: tuple[int, ...]) -> Storage:
         """Return what a tensor of this shape takes."""
 
     def fit(
-        self, x: Float32Array, spec: QuantizerSpec, rng: np.random.Generator, importance: Float32Array | None
+        self, x: Float32Array, spec: Choices, rng: np.random.Generator, importance: Float32Array | None
     ) -> Parameters:
         """Find the parameters for a tensor; `importance`, of its shape, weighs the error of every value.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +13,11 @@ from quant_engine.errors import QuantError
 from quant_engine.formats.base import refuse_long_list
 from quant_engine.granularity import Granularity
 from quant_engine.inputs import Float32Array, Float64Array, as_integers, refuse_non_finite
+from quant_engine.quantizer.choices import Choices
 from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_scale_and_zero_point
 from quant_engine.quantizer.codings.flat import FlatCoding
 from quant_engine.quantizer.scales import block_parameters, refuse_scale_format, scale_bits
 from quant_engine.quantizer.storage import Storage
-
-if TYPE_CHECKING:
-    from quant_engine.quantizer.spec import QuantizerSpec
 
 ZERO_POINTS = "not all zero points can be"
 
@@ -37,7 +34,7 @@ class BlockwiseCoding(FlatCoding):
         """Return the blocks chosen."""
         return chosen
 
-    def refuse(self, spec: QuantizerSpec) -> None:
+    def refuse(self, spec: Choices) -> None:
         """Check that range, scale and format go together."""
         kind = type(spec.clipping).__name__
         refuse_scale_format(spec)
@@ -89,7 +86,7 @@ class BlockwiseCoding(FlatCoding):
             low, high = self.format.code_range
             as_integers(fitted.zero_point, ZERO_POINTS, low, high, "give codes of the format")
 
-    def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
+    def storage(self, spec: Choices, shape: tuple[int, ...]) -> Storage:
         """Return codes, scales (of formats that have them) and zero points; fixed tables are free."""
         grid = spec.granularity.blocks(shape)
         return Storage(
@@ -100,7 +97,7 @@ class BlockwiseCoding(FlatCoding):
         )
 
     def fit(
-        self, x: Float32Array, spec: QuantizerSpec, rng: np.random.Generator, importance: Float32Array | None
+        self, x: Float32Array, spec: Choices, rng: np.random.Generator, importance: Float32Array | None
     ) -> Parameters:
         """Choose the clipping range of every block and derive scale and zero point from it."""
         if importance is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,10 @@ from quant_engine.formats import KMeans, Quantiles, ScalarCodebook
 from quant_engine.granularity import BlockGrid, Granularity
 from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
 from quant_engine.kernels import affine, codebooks
+from quant_engine.quantizer.choices import Choices
 from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_choices, refuse_scale_and_zero_point
 from quant_engine.quantizer.codings.flat import Flat, FlatCoding, Pass
 from quant_engine.quantizer.storage import Storage
-
-if TYPE_CHECKING:
-    from quant_engine.quantizer.spec import QuantizerSpec
 
 ENTRY_BITS = 32
 
@@ -42,7 +40,7 @@ class ScalarCodebookCoding(FlatCoding):
         """Return the blocks chosen."""
         return chosen
 
-    def refuse(self, spec: QuantizerSpec) -> None:
+    def refuse(self, spec: Choices) -> None:
         """Check that nothing is asked for that codewords replace: range, scale, zero point, rounding."""
         refuse_choices(spec, "codewords are learned where the values are, and values go to the nearest")
 
@@ -59,14 +57,14 @@ class ScalarCodebookCoding(FlatCoding):
             raise QuantError("the codewords of some block are not finite and ascending, with NaN only after the last")
         refuse_scale_and_zero_point(fitted, "codewords stand for themselves")
 
-    def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
+    def storage(self, spec: Choices, shape: tuple[int, ...]) -> Storage:
         """Return codes, and a codebook of 32-bit entries for every block."""
         grid, values = spec.granularity.blocks(shape), math.prod(shape)
         entries = grid.count * self.format.levels if values else 0
         return Storage(values, grid.stored * self.format.bits, 0, 0, codebook_bits=entries * ENTRY_BITS)
 
     def fit(
-        self, x: Float32Array, spec: QuantizerSpec, rng: np.random.Generator, importance: Float32Array | None
+        self, x: Float32Array, spec: Choices, rng: np.random.Generator, importance: Float32Array | None
     ) -> Parameters:
         """Learn the codewords of every block."""
         grid = spec.granularity.blocks(x.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,11 @@ from quant_engine.granularity.shapes import matrix_rows
 from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
 from quant_engine.kernels import affine, ggml
 from quant_engine.kernels.parallel import over_ranges
+from quant_engine.quantizer.choices import Choices
 from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_choices
 from quant_engine.quantizer.codings.flat import Flat, FlatCoding, Pass
 from quant_engine.quantizer.rounding import least_reaching
 from quant_engine.quantizer.storage import Storage
-
-if TYPE_CHECKING:
-    from quant_engine.quantizer.spec import QuantizerSpec
 
 NO_MINIMUM = np.float32(-0.0)  # added, it changes nothing, not even −0
 ONE = np.float32(1)
@@ -70,7 +68,7 @@ class GgmlCoding(FlatCoding):
             return PerSample(self._short(granularity.inner))
         return PerGroup(self.format.block, remainder="short")
 
-    def refuse(self, spec: QuantizerSpec) -> None:
+    def refuse(self, spec: Choices) -> None:
         """Check that all is left to the format."""
         refuse_choices(spec, "the format has a fit and a rounding of its own")
 
@@ -91,7 +89,7 @@ class GgmlCoding(FlatCoding):
         if fitted.zero_point.any():
             raise QuantError(f"zero_point is not 0 everywhere, but {self.format} has none; give zeros")
 
-    def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
+    def storage(self, spec: Choices, shape: tuple[int, ...]) -> Storage:
         """Return whole blocks, and float16 scales and minima."""
         blocks = self.blocks(spec.granularity, shape).count if math.prod(shape) else 0
         return Storage(
@@ -102,7 +100,7 @@ class GgmlCoding(FlatCoding):
         )
 
     def fit(
-        self, x: Float32Array, spec: QuantizerSpec, rng: np.random.Generator, importance: Float32Array | None
+        self, x: Float32Array, spec: Choices, rng: np.random.Generator, importance: Float32Array | None
     ) -> Parameters:
         """Return d and m as ggml finds them."""
         if importance is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,11 @@ from quant_engine.formats import FloatFormat, Format
 from quant_engine.formats.base import MOST_LISTED_BITS
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.kernels import affine, floating, table
+from quant_engine.quantizer.choices import Choices
 from quant_engine.quantizer.codings.blockwise import BlockwiseCoding
 from quant_engine.quantizer.codings.flat import Flat, Pass
 from quant_engine.quantizer.rounding import least_reaching
 from quant_engine.quantizer.thresholds import Thresholds, with_levels
-
-if TYPE_CHECKING:
-    from quant_engine.quantizer.spec import QuantizerSpec
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class TableCoding(BlockwiseCoding):
 
     format: Format
 
-    def refuse(self, spec: QuantizerSpec) -> None:
+    def refuse(self, spec: Choices) -> None:
         """Check that the values are rounded to the nearest."""
         if self.rounding != "nearest":
             raise QuantError(
@@ -106,7 +104,7 @@ class FloatCoding(TableCoding):
 
         return work
 
-    def refuse(self, spec: QuantizerSpec) -> None:
+    def refuse(self, spec: Choices) -> None:
         """Check that the format has a zero and signs, as tensors do."""
         if not self.format.signed:
             raise QuantError(f"{self.format} has neither sign nor 0: it is for scales, not for a tensor's values")

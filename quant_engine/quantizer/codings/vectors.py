@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,11 @@ from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
 from quant_engine.kernels import affine, vectors
 from quant_engine.kernels.compile import INFINITY_BITS
 from quant_engine.kernels.parallel import over_ranges
+from quant_engine.quantizer.choices import Choices
 from quant_engine.quantizer.codewords import Cut, book_of, learn
 from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_choices, refuse_scale_and_zero_point
 from quant_engine.quantizer.report import ErrorReport, report_from_totals
 from quant_engine.quantizer.storage import Storage
-
-if TYPE_CHECKING:
-    from quant_engine.quantizer.spec import QuantizerSpec
 
 ENTRY_BITS = 32
 NO_OUTPUT = np.empty(0, np.float32)
@@ -50,7 +48,7 @@ class VectorCoding:
             )
         return chosen
 
-    def refuse(self, spec: QuantizerSpec) -> None:
+    def refuse(self, spec: Choices) -> None:
         """Check that nothing is asked for that codewords replace: range, scale, zero point, rounding."""
         refuse_choices(spec, "codewords are learned where the vectors are, and vectors go to the nearest")
 
@@ -67,7 +65,7 @@ class VectorCoding:
             raise QuantError("the codewords of some part are not finite, with NaN only after the last")
         refuse_scale_and_zero_point(fitted, "codewords stand for themselves")
 
-    def storage(self, spec: QuantizerSpec, shape: tuple[int, ...]) -> Storage:
+    def storage(self, spec: Choices, shape: tuple[int, ...]) -> Storage:
         """Return indices, those of filled-up vectors too, and codebooks of 32-bit entries."""
         form, values = self.format, math.prod(shape)
         entries = form.stages * form.codewords * form.dim if values else 0
@@ -75,7 +73,7 @@ class VectorCoding:
         return Storage(values, indices * form.bits, 0, 0, codebook_bits=entries * ENTRY_BITS)
 
     def fit(
-        self, x: Float32Array, spec: QuantizerSpec, rng: np.random.Generator, importance: Float32Array | None
+        self, x: Float32Array, spec: Choices, rng: np.random.Generator, importance: Float32Array | None
     ) -> Parameters:
         """Learn the codewords."""
         if importance is not None:
