@@ -14,8 +14,8 @@ from quant_engine.errors import QuantError
 from quant_engine.granularity import PerChannel, PerChannelGroup
 from quant_engine.inputs import LARGEST_FLOAT32, Float32Array, Float64Array
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit, quantize
-from quant_engine.quantizer.codings import ScalarCodebookCoding
-from quant_engine.quantizer.codings.blockwise import BlockwiseCoding
+from quant_engine.quantizer.codecs import ScalarCodebookCodec
+from quant_engine.quantizer.codecs.blockwise import BlockwiseCodec
 from quant_engine.quantizer.scales import WITH_TENSOR_SCALE
 
 BATCH = 128  # columns whose losses are gathered before they are passed on to all columns behind them
@@ -172,7 +172,7 @@ def validate_scalar(spec: QuantizerSpec) -> None:
     Raises:
         QuantError: for vectors of values, and blocks with a rounding of their own.
     """
-    if not isinstance(spec.coding, BlockwiseCoding | ScalarCodebookCoding):
+    if not isinstance(spec.codec, BlockwiseCodec | ScalarCodebookCodec):
         raise QuantError(
             f"GPTQ with {spec.format}: it rounds one input after another, and this format codes several values "
             "together; use a scalar format, such as IntFormat(4) with PerGroup(32)"

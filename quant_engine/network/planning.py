@@ -11,7 +11,7 @@ from quant_engine.models import Layer, ties
 from quant_engine.network.activations import each_image
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
-from quant_engine.quantizer.codings import grid_of
+from quant_engine.quantizer.codecs import grid_of
 
 PLAN_REMEDY = "give QuantizationPlan({layer: LayerPlan(weight, activation)})"
 

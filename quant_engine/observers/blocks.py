@@ -13,7 +13,7 @@ from quant_engine.inputs import as_float32
 from quant_engine.observers.choice import observer_of
 from quant_engine.observers.histogram import HistogramObserver
 from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
-from quant_engine.quantizer.codings import ScalarCodebookCoding
+from quant_engine.quantizer.codecs import ScalarCodebookCodec
 from quant_engine.quantizer.scales import block_parameters
 
 MANY = 1 << 40  # more samples than any batch holds
@@ -85,9 +85,9 @@ class BlockObservers:
         if isinstance(chosen.clipping, FixedRange):
             return fit(np.zeros((1, *self.sample), np.float32), chosen)  # needs no data
         grid = chosen.granularity.blocks((1, *self.sample))
-        if isinstance(chosen.coding, ScalarCodebookCoding):
+        if isinstance(chosen.codec, ScalarCodebookCodec):
             histograms = [each.weighted_values() for each in self.observers if isinstance(each, HistogramObserver)]
-            found = chosen.coding.fit_observed(histograms, grid)
+            found = chosen.codec.fit_observed(histograms, grid)
             return Quantizer(chosen, found.scale, found.zero_point, found.learned)
         ranges = np.array([observer.range(chosen) for observer in self.observers])
         return Quantizer(chosen, *block_parameters(ranges, grid, chosen))

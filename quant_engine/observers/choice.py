@@ -21,7 +21,7 @@ from quant_engine.observers.base import Observer
 from quant_engine.observers.extremes import MinMaxObserver, MovingAverageObserver
 from quant_engine.observers.histogram import HistogramObserver
 from quant_engine.quantizer import QuantizerSpec
-from quant_engine.quantizer.codings import ScalarCodebookCoding
+from quant_engine.quantizer.codecs import ScalarCodebookCodec
 
 FEWEST_BINS = 2048
 BINS_A_CODE = 8  # bins this much narrower than the codes' steps leave the error of a range where it was
@@ -53,7 +53,7 @@ def observer_of(spec: QuantizerSpec) -> Observer:
         >>> type(observer_of(QuantizerSpec(KMeans(16)))).__name__
         'HistogramObserver'
     """
-    if isinstance(spec.coding, ScalarCodebookCoding):
+    if isinstance(spec.codec, ScalarCodebookCodec):
         return _histogram(spec.clipping, spec.format.bits)
     return observer_for(spec.clipping, spec.format.bits)
 

@@ -42,7 +42,7 @@ def fit(x: Any, spec: QuantizerSpec, rng: np.random.Generator | None = None, imp
     as_instance(spec, QuantizerSpec, "spec", SPEC_REMEDY)
     array = as_float32(x)
     weights = None if importance is None else _importance(importance, array.shape)
-    found = spec.coding.fit(array, spec, np.random.default_rng(0) if rng is None else rng, weights)
+    found = spec.codec.fit(array, spec, np.random.default_rng(0) if rng is None else rng, weights)
     if isinstance(spec.granularity, PerChannel) and array.ndim == 1 and array.size > 1:
         warnings.warn(
             f"{spec.granularity} gives each of the {array.size} values of a tensor of one axis its own scale: "

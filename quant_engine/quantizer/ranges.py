@@ -12,7 +12,7 @@ from quant_engine.checks import as_instance, as_integer, as_number
 from quant_engine.clipping import Blocks, FixedRange
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float64Array, as_float32, refuse_non_finite
-from quant_engine.quantizer.codings.blockwise import BlockwiseCoding
+from quant_engine.quantizer.codecs.blockwise import BlockwiseCodec
 from quant_engine.quantizer.scales import WITH_TENSOR_SCALE
 from quant_engine.quantizer.spec import QuantizerSpec
 
@@ -37,7 +37,7 @@ def block_ranges(x: Any, spec: QuantizerSpec) -> Float64Array:
     """
     as_instance(spec, QuantizerSpec, "spec", "give QuantizerSpec(format, …)")
     array, form = as_float32(x), spec.format
-    if not isinstance(spec.coding, BlockwiseCoding) or not form.scaled:
+    if not isinstance(spec.codec, BlockwiseCodec) or not form.scaled:
         raise QuantError(f"{form} has no clipping ranges; use a format with a scale, such as IntFormat")
     grid = spec.granularity.blocks(array.shape)
     if not array.size:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from quant_engine.checks import as_instance, as_integer
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, as_float32, as_integers, first_index
-from quant_engine.quantizer.codings import grid_of
+from quant_engine.quantizer.codecs import grid_of
 from quant_engine.quantizer.report import ErrorReport
 from quant_engine.quantizer.rounding import refuse_no_generator
 from quant_engine.quantizer.spec import QuantizerSpec
@@ -44,12 +44,12 @@ class QuantizedTensor:
         """Check the fields, and keep copies of the arrays."""
         fitted = Quantizer(self.spec, self.scale, self.zero_point, self.learned)
         codes = np.array(self.spec.format.as_codes(self.codes))
-        whole = self.spec.coding.decode(codes, fitted)
+        whole = self.spec.codec.decode(codes, fitted)
         grid_of(fitted, self.spec.granularity.blocks(whole.shape))
         if not np.isfinite(whole).all():
             where = first_index(~np.isfinite(whole))
             raise QuantError(f"the codes of {self.spec.format} stand for {whole[where]} at {where}; give finite values")
-        length = None if self.length is None else self.spec.coding.shape_of(codes.shape, self.length)[-1]
+        length = None if self.length is None else self.spec.codec.shape_of(codes.shape, self.length)[-1]
         self._set(codes, fitted, length)
 
     @classmethod
@@ -65,7 +65,7 @@ class QuantizedTensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the tensor."""
-        return self.spec.coding.shape_of(self.codes.shape, self.length)
+        return self.spec.codec.shape_of(self.codes.shape, self.length)
 
     @property
     def storage(self) -> Storage:
@@ -79,7 +79,7 @@ class QuantizedTensor:
 
     def dequantize(self) -> Float32Array:
         """Return x̂ = scale · (code − zero_point), float32."""
-        return _cut(self.spec.coding.decode(self.codes, self), self.length)
+        return _cut(self.spec.codec.decode(self.codes, self), self.length)
 
 
 @final
@@ -120,7 +120,7 @@ class Quantizer:
             if array is not None:
                 array.flags.writeable = False
             object.__setattr__(self, name, array)
-        self.spec.coding.refuse_parameters(self)
+        self.spec.codec.refuse_parameters(self)
 
     def encode(self, x: Any, rng: np.random.Generator | None = None) -> QuantizedTensor:
         """Return the codes of `x`.
@@ -131,8 +131,8 @@ class Quantizer:
         """
         refuse_no_generator(rng)
         array = as_float32(x)
-        codes = self.spec.coding.encode(array, self, rng)
-        length = None if self.spec.coding.shape_of(codes.shape) == array.shape else array.shape[-1]
+        codes = self.spec.codec.encode(array, self, rng)
+        length = None if self.spec.codec.shape_of(codes.shape) == array.shape else array.shape[-1]
         return QuantizedTensor._encoded(codes, self, length)
 
     def decode(self, q: QuantizedTensor | NDArray[Any]) -> Float32Array:
@@ -142,10 +142,10 @@ class Quantizer:
             QuantError: for another block grid than the fitted one, and numbers that are no codes of the format.
         """
         if not isinstance(q, QuantizedTensor):
-            return self.spec.coding.decode(self.spec.format.as_codes(q), self)
+            return self.spec.codec.decode(self.spec.format.as_codes(q), self)
         if q.spec.format != self.spec.format:
             raise QuantError(f"the codes are of {q.spec.format}, the quantizer of {self.spec.format}; use dequantize()")
-        return _cut(self.spec.coding.decode(q.codes, self), q.length)
+        return _cut(self.spec.codec.decode(q.codes, self), q.length)
 
     def fake_quantize(self, x: Any, rng: np.random.Generator | None = None) -> Float32Array:
         """Return decode(encode(x)) in one pass, without the codes."""
@@ -175,7 +175,7 @@ class Quantizer:
                 f"out has shape {written.shape} and dtype {written.dtype}; give a writeable, contiguous float32 array "
                 f"of shape {array.shape}"
             )
-        return written, self.spec.coding.reconstruct(array, self, written, rng)
+        return written, self.spec.codec.reconstruct(array, self, written, rng)
 
     def measure(self, x: Any, rng: np.random.Generator | None = None) -> ErrorReport:
         """Return what quantizing `x` loses, in one pass that writes nothing.
@@ -184,7 +184,7 @@ class Quantizer:
             QuantError: as `encode`.
         """
         refuse_no_generator(rng)
-        return self.spec.coding.reconstruct(as_float32(x), self, None, rng)
+        return self.spec.codec.reconstruct(as_float32(x), self, None, rng)
 
     def levels(self, block: int | tuple[int, ...] = 0) -> Float32Array:
         """Return the codewords of a block (row-major number or grid index), ascending.
@@ -194,7 +194,7 @@ class Quantizer:
         Raises:
             QuantError: if there is no such block, or for a format of more than 16 bits.
         """
-        return self.spec.coding.levels(self, self._place(block))
+        return self.spec.codec.levels(self, self._place(block))
 
     def thresholds(self, block: int | tuple[int, ...] = 0) -> Float32Array:
         """Return the edges between buckets: for each level but the first, the least float32 that is given it.
@@ -202,7 +202,7 @@ class Quantizer:
         Raises:
             QuantError: if there is no such block, rounding is stochastic, or the format has more than 16 bits.
         """
-        return self.spec.coding.thresholds(self, self._place(block))
+        return self.spec.codec.thresholds(self, self._place(block))
 
     def storage(self, shape: tuple[int, ...]) -> Storage:
         """Return all that is stored for a tensor of this shape."""

@@ -11,7 +11,7 @@ from quant_engine.errors import QuantError
 from quant_engine.formats import FORMATS, FloatFormat
 from quant_engine.granularity import GRANULARITIES, Granularity, PerTensor
 from quant_engine.granularity.grid import validate_shape
-from quant_engine.quantizer.codings import Coding, coding_of
+from quant_engine.quantizer.codecs import Codec, codec_of
 from quant_engine.quantizer.rounding import ROUNDINGS
 from quant_engine.quantizer.storage import Storage
 from quant_engine.records import Record
@@ -62,13 +62,13 @@ class QuantizerSpec(Record):
         if not isinstance(self.rounding, str) or self.rounding not in ROUNDINGS:
             raise QuantError(f"rounding={self.rounding!r} is none of {', '.join(ROUNDINGS)}")
         validate_boolean(self.symmetric, "symmetric")
-        object.__setattr__(self, "granularity", self.coding.granularity(self.granularity))
-        self.coding.refuse(self)
+        object.__setattr__(self, "granularity", self.codec.granularity(self.granularity))
+        self.codec.refuse(self)
 
     @property
-    def coding(self) -> Coding:
+    def codec(self) -> Codec:
         """What the format does with a tensor."""
-        return coding_of(self.format, self.rounding)
+        return codec_of(self.format, self.rounding)
 
     def storage(self, shape: tuple[int, ...]) -> Storage:
         """Return what a tensor of this shape takes, everything counted.
@@ -85,7 +85,7 @@ class QuantizerSpec(Record):
             4.28125
         """
         validate_shape(shape)
-        return self.coding.storage(self, shape)
+        return self.codec.storage(self, shape)
 
     @property
     def key(self) -> str:

@@ -15,14 +15,14 @@ from quant_engine.formats.base import MOST_LISTED_BITS
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.kernels import affine, floating, table
 from quant_engine.quantizer.choices import Choices
-from quant_engine.quantizer.codings.blockwise import BlockwiseCoding
-from quant_engine.quantizer.codings.flat import Flat, Pass
+from quant_engine.quantizer.codecs.blockwise import BlockwiseCodec
+from quant_engine.quantizer.codecs.flat import Flat, Pass
 from quant_engine.quantizer.rounding import least_reaching
 from quant_engine.quantizer.thresholds import Thresholds, with_levels
 
 
 @dataclass(frozen=True)
-class TableCoding(BlockwiseCoding):
+class TableCodec(BlockwiseCodec):
     """Any format that lists its values and numbers them: x̂ = scale · value."""
 
     format: Format
@@ -83,7 +83,7 @@ class TableCoding(BlockwiseCoding):
 
 
 @dataclass(frozen=True)
-class FloatCoding(TableCoding):
+class FloatCodec(TableCodec):
     """Floating point, whose rounding needs no table."""
 
     format: FloatFormat

@@ -18,8 +18,8 @@ from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
 from quant_engine.kernels import affine, ggml
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.quantizer.choices import Choices
-from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_choices
-from quant_engine.quantizer.codings.flat import Flat, FlatCoding, Pass
+from quant_engine.quantizer.codecs.base import Fitted, Parameters, refuse_choices
+from quant_engine.quantizer.codecs.flat import Flat, FlatCodec, Pass
 from quant_engine.quantizer.rounding import least_reaching
 from quant_engine.quantizer.storage import Storage
 
@@ -28,7 +28,7 @@ ONE = np.float32(1)
 
 
 @dataclass(frozen=True)
-class GgmlCoding(FlatCoding):
+class GgmlCodec(FlatCodec):
     """Blocks of 32: `scale` is d as float16 has it; `learned`, (…, 1) or (…, 2), is d and m before that rounding."""
 
     format: BlockFormat

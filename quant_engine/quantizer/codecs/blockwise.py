@@ -1,4 +1,4 @@
-"""Codings with a scale and a zero point for each block, whose kernels see one flat array, block after block."""
+"""Codecs with a scale and a zero point for each block, whose kernels see one flat array, block after block."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from quant_engine.formats.base import refuse_long_list
 from quant_engine.granularity import Granularity
 from quant_engine.inputs import Float32Array, Float64Array, as_integers, refuse_non_finite
 from quant_engine.quantizer.choices import Choices
-from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_scale_and_zero_point
-from quant_engine.quantizer.codings.flat import FlatCoding
+from quant_engine.quantizer.codecs.base import Fitted, Parameters, refuse_scale_and_zero_point
+from quant_engine.quantizer.codecs.flat import FlatCodec
 from quant_engine.quantizer.scales import block_parameters, refuse_scale_format, scale_bits
 from quant_engine.quantizer.storage import Storage
 
@@ -23,7 +23,7 @@ ZERO_POINTS = "not all zero points can be"
 
 
 @dataclass(frozen=True)
-class BlockwiseCoding(FlatCoding):
+class BlockwiseCodec(FlatCodec):
     """Formats whose values are known beforehand: a clipping range of every block gives its scale and zero point."""
 
     @abc.abstractmethod

@@ -17,8 +17,8 @@ from quant_engine.granularity import BlockGrid, Granularity
 from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
 from quant_engine.kernels import affine, codebooks
 from quant_engine.quantizer.choices import Choices
-from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_choices, refuse_scale_and_zero_point
-from quant_engine.quantizer.codings.flat import Flat, FlatCoding, Pass
+from quant_engine.quantizer.codecs.base import Fitted, Parameters, refuse_choices, refuse_scale_and_zero_point
+from quant_engine.quantizer.codecs.flat import Flat, FlatCodec, Pass
 from quant_engine.quantizer.storage import Storage
 
 ENTRY_BITS = 32
@@ -27,7 +27,7 @@ LEARNERS: dict[type, Callable[..., Float32Array]] = {KMeans: optimal_codebooks, 
 
 
 @dataclass(frozen=True)
-class ScalarCodebookCoding(FlatCoding):
+class ScalarCodebookCodec(FlatCodec):
     """x̂ = the nearest codeword of the block. Scale 1, zero point 0.
 
     `learned`, (*grid, levels), are the codewords of every block, ascending, filled up with NaN where the block has

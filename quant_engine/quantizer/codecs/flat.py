@@ -1,4 +1,4 @@
-"""Codings whose kernels see one flat array, block after block."""
+"""Codecs whose kernels see one flat array, block after block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quant_engine.granularity import BlockGrid, Granularity
 from quant_engine.inputs import Float32Array, refuse_non_finite
 from quant_engine.kernels.compile import INFINITY_BITS
 from quant_engine.kernels.parallel import over_ranges
-from quant_engine.quantizer.codings.base import Fitted, grid_of
+from quant_engine.quantizer.codecs.base import Fitted, grid_of
 from quant_engine.quantizer.report import ErrorReport, report_from_totals
 
 NO_OUTPUT = np.empty(0, np.float32)
@@ -43,7 +43,7 @@ class Pass(Protocol):
 
 
 @dataclass(frozen=True)
-class FlatCoding(abc.ABC):
+class FlatCodec(abc.ABC):
     """Codes, values and error by passes over a flat array, of which every thread takes a part."""
 
     format: Any

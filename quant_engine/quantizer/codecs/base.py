@@ -1,4 +1,4 @@
-"""What every coding answers."""
+"""What every codec answers."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def grid_of(fitted: Fitted, grid: BlockGrid) -> BlockGrid:
     return grid
 
 
-class Coding(Protocol):
+class Codec(Protocol):
     """How the tensors of one format are fitted, coded and rebuilt."""
 
     def granularity(self, chosen: Granularity) -> Granularity:

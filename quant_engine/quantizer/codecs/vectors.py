@@ -19,8 +19,8 @@ from quant_engine.kernels import affine, vectors
 from quant_engine.kernels.compile import INFINITY_BITS
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.quantizer.choices import Choices
+from quant_engine.quantizer.codecs.base import Fitted, Parameters, refuse_choices, refuse_scale_and_zero_point
 from quant_engine.quantizer.codewords import Cut, book_of, learn
-from quant_engine.quantizer.codings.base import Fitted, Parameters, refuse_choices, refuse_scale_and_zero_point
 from quant_engine.quantizer.report import ErrorReport, report_from_totals
 from quant_engine.quantizer.storage import Storage
 
@@ -29,7 +29,7 @@ NO_OUTPUT = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True)
-class VectorCoding:
+class VectorCodec:
     """x̂ = the sum of the nearest codeword of every stage. Scale 1, zero point 0.
 
     `learned`, (stages, parts, codewords, dim / parts), are the codewords, then NaN where a part has fewer distinct

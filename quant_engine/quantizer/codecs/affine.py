@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from quant_engine.formats import FixedPointFormat, IntFormat
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.kernels import affine
-from quant_engine.quantizer.codings.blockwise import BlockwiseCoding
-from quant_engine.quantizer.codings.flat import Flat, Pass
+from quant_engine.quantizer.codecs.blockwise import BlockwiseCodec
+from quant_engine.quantizer.codecs.flat import Flat, Pass
 from quant_engine.quantizer.rounding import ROUNDINGS
 
 
 @dataclass(frozen=True)
-class AffineCoding(BlockwiseCoding):
+class AffineCodec(BlockwiseCodec):
     """Integers of equal steps: x̂ = scale · step · (code − zero point), under any rounding."""
 
     format: IntFormat | FixedPointFormat
