@@ -9,8 +9,8 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from quant_engine.execution.executor import Executor, Override
 from quant_engine.execution.tensors import as_tensors
-from quant_engine.execution.torch_executor import Override, TorchExecutor
 from quant_engine.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ class PrefixRunner:
     what all runners keep. Safe to call from several threads.
     """
 
-    def __init__(
-        self, executor: TorchExecutor, batches: Sequence[Inputs], stage_inputs: StageInputs = STAGE_INPUTS
-    ) -> None:
+    def __init__(self, executor: Executor, batches: Sequence[Inputs], stage_inputs: StageInputs = STAGE_INPUTS) -> None:
         """Keep references: the batches must not be changed."""
         self._executor, self.batches, self._kept = executor, batches, stage_inputs
         self._entries = [span.start for span in executor.trace.spans if span.start is not None]

@@ -1,8 +1,7 @@
 """Runs any torch module with some of its layers changed, and shows what its parts receive.
 
-An *override* gives a layer another weight, another bias or a function of its input; a *tap* is told what a part of the
-module receives. Both hold for one call. Calls do not see each other: each works on a structural copy of the module that
-shares its parameters and buffers, so the module itself is never touched, and threads may run different plans at once.
+Each call works on a structural copy of the module that shares its parameters and buffers: the module itself is never
+touched.
 
 *Stages* are parts of a module that follow each other, each of which takes the one tensor that the part before gives:
 the children of an `nn.Sequential`, nested or not, or the blocks of an `nn.ModuleList` (`trace`). A call may begin
@@ -14,31 +13,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from quant_engine.errors import QuantError
+from quant_engine.execution.executor import NOTHING, Executor, Override, ReachedError, Tap
 from quant_engine.models import Stage, Trace, call, shared_copy
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Tap = Callable[["Tensor"], Any]  # told what a part receives, before an override changes it
-NOTHING: Mapping[str, Any] = {}
 
-
-@dataclass(frozen=True, eq=False)
-class Override:
-    """What a layer has for one call instead of its own: a weight, a bias, and its input through a function."""
-
-    weight: Tensor | None = None
-    bias: Tensor | None = None
-    input: Callable[[Tensor], Tensor] | None = None
-
-
-class TorchExecutor:
+class TorchExecutor(Executor):
     """Runs a module in evaluation mode; safe to call from several threads.
 
     Inputs are a tensor, a tuple of positional arguments or a mapping of named ones.
@@ -88,32 +73,8 @@ class TorchExecutor:
                 undo.callback(part.register_forward_pre_hook(_end_here).remove)
             try:
                 return call(module, inputs)
-            except _ReachedError as reached:
+            except ReachedError as reached:
                 return reached.value
-
-    def capture(
-        self,
-        inputs: Any,
-        parts: Collection[str],
-        overrides: Mapping[str, Override] = NOTHING,
-        start: tuple[int, Tensor] | None = None,
-    ) -> dict[str, Tensor]:
-        """Return what parts receive, before overrides of their own; the run ends when the last of them has it.
-
-        Raises:
-            QuantError: if the model does not run one of them.
-        """
-        found: dict[str, Tensor] = {}
-
-        def keep(name: str, x: Tensor) -> None:
-            found[name] = x
-            if len(found) == len(parts):
-                raise _ReachedError(x)
-
-        self.run(inputs, overrides, taps={name: partial(keep, name) for name in parts}, start=start)
-        if missing := set(parts) - set(found):
-            raise QuantError(f"the model does not run {', '.join(sorted(missing))} on these inputs; leave it out")
-        return found
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[nn.Module]:
@@ -128,16 +89,8 @@ class TorchExecutor:
                 self._idle.append(module)
 
 
-class _ReachedError(Exception):
-    """A call has come to the stage at which it ends."""
-
-    def __init__(self, value: Tensor) -> None:
-        super().__init__()
-        self.value = value
-
-
 def _end_here(part: nn.Module, given: tuple[Any, ...]) -> None:
-    raise _ReachedError(given[0])
+    raise ReachedError(given[0])
 
 
 def _listen(module: nn.Module, taps: Mapping[str, Tap], undo: contextlib.ExitStack) -> None:

@@ -2,12 +2,18 @@
 
 from quant_engine.models.base import Model, Parameters, digest
 from quant_engine.models.layer import Layer, Op, Shape, ties
+from quant_engine.models.onnx_file import read_onnx
+from quant_engine.models.onnx_graph import OnnxGraph
+from quant_engine.models.onnx_model import OnnxModel
 from quant_engine.models.torch_model import TorchModel
 from quant_engine.models.trace import Span, Stage, Trace, call, shared_copy, trace
+from quant_engine.models.transformers_model import read_transformers
 
 __all__ = [
     "Layer",
     "Model",
+    "OnnxGraph",
+    "OnnxModel",
     "Op",
     "Parameters",
     "Shape",
@@ -17,6 +23,8 @@ __all__ = [
     "Trace",
     "call",
     "digest",
+    "read_onnx",
+    "read_transformers",
     "shared_copy",
     "ties",
     "trace",

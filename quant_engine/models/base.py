@@ -39,7 +39,7 @@ class Model(Protocol):
 
     @property
     def module(self) -> nn.Module:
-        """The model as a torch module in evaluation mode, which nobody changes."""
+        """The model as a torch module in evaluation mode, which nobody changes; a QuantError where it is none."""
 
     @property
     def trace(self) -> Trace:

@@ -29,12 +29,12 @@ class TorchModel:
         QuantError: for a module without a layer, and weights that are not real numbers.
     """
 
-    def __init__(self, module: nn.Module, example: Any = None) -> None:
-        """Find the layers."""
+    def __init__(self, module: nn.Module, example: Any = None, name: str = "") -> None:
+        """Find the layers; without a name, the model has that of the module's class."""
         ops = _ops()
         self.module = module.eval()
-        self.name = self.title = type(module).__name__
-        names = [name for name, part in module.named_modules() if name and type(part) in ops]
+        self.name = self.title = name or type(module).__name__
+        names = [name for name, part in module.named_modules() if name and isinstance(part, tuple(ops))]
         if not names:
             raise QuantError(
                 f"{self.name} has no layer to quantize; a model needs one of {', '.join(op.__name__ for op in ops)}"
@@ -53,7 +53,7 @@ class TorchModel:
             own = first.setdefault(id(part.weight), name)
             found[name] = Layer(
                 name=name,
-                op=ops[type(part)],
+                op=next(op for kind, op in ops.items() if isinstance(part, kind)),
                 shape=tuple(part.weight.shape),  # type: ignore[arg-type]
                 tensor=f"{own}.weight",
                 has_bias=getattr(part, "bias", None) is not None,
@@ -86,7 +86,7 @@ class TorchModel:
                 copy.get_submodule(user).weight = new
             if bias is not None:
                 copy.get_submodule(name).bias = parameter(bias)
-        return TorchModel(copy, self._example)
+        return TorchModel(copy, self._example, self.name)
 
     def as_inputs(self, inputs: Any) -> Inputs:
         """Return a batch of inputs: an array for the first or only one, or arrays by the names of `forward`.

@@ -19,6 +19,7 @@ from quant_engine.network.cost import ActivationCost
 from quant_engine.network.effects import Effect
 from quant_engine.network.folding import BatchNorm
 from quant_engine.network.footprint import Footprint, LayerFootprint, footprint
+from quant_engine.network.loading import load
 from quant_engine.network.mixed import (
     COSTS,
     MEASURES,
@@ -31,7 +32,7 @@ from quant_engine.network.mixed import (
     mixed_plan,
     weight_plan,
 )
-from quant_engine.network.network import Network, from_module, load
+from quant_engine.network.network import Network, from_module
 from quant_engine.network.sensitivity import (
     Prediction,
     Progress,

@@ -15,20 +15,18 @@ from numpy.typing import NDArray
 from quant_engine.batches import Outputs, join_outputs, sample_count, split_batch
 from quant_engine.checks import as_choice, as_instance, as_integer, as_list
 from quant_engine.errors import QuantError
-from quant_engine.execution import Override, PrefixRunner, TorchExecutor, as_outputs, as_tensors
+from quant_engine.execution import Executor, Override, PrefixRunner, as_outputs, as_tensors, executor_of
 from quant_engine.inputs import Float32Array, Inputs, as_float32, each_batch
 from quant_engine.models import Layer, Model, Parameters, TorchModel, digest
 from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.activations import LayerChange, layer_change, refuse_broken
-from quant_engine.network.architectures import ARCHITECTURES, Architecture
+from quant_engine.network.architectures import Architecture
 from quant_engine.network.builtin_model import BuiltinModel
 from quant_engine.network.calibration import Calibration
 from quant_engine.network.cost import MEASURED_IMAGES, ActivationCost, measure_cost
 from quant_engine.network.effects import Effect, effect
-from quant_engine.network.files import BUILTIN
 from quant_engine.network.fisher import diagonal_fisher
 from quant_engine.network.folding import BatchNorm
-from quant_engine.network.images import FASHION_MNIST
 from quant_engine.network.planning import PLAN_REMEDY, check_shared, refuse_unfit
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
@@ -44,6 +42,7 @@ class Network:
     Listing layers and reading weights of a built-in network needs no torch; running does.
 
     Example:
+        >>> from quant_engine.network import load
         >>> network = load("fashion-cnn")
         >>> network.layers()["conv3"].shape
         (64, 32, 3, 3)
@@ -115,6 +114,7 @@ class Network:
         """Return the BatchNorm behind each layer that has one, and the layer's weight before it was folded in.
 
         Example:
+            >>> from quant_engine.network import load
             >>> norm = load("fashion-cnn").batch_norms()["conv1"]
             >>> norm.mean.shape, norm.weight.shape
             ((16,), (16, 1, 3, 3))
@@ -131,6 +131,7 @@ class Network:
             QuantError: for layers there are not, and arrays of other shapes.
 
         Example:
+            >>> from quant_engine.network import load
             >>> network = load("fashion-cnn")
             >>> halved = network.with_parameters({"fc2": (network.weight("fc2") / 2, network.bias("fc2") / 2)})
             >>> halved.evaluate() == network.evaluate()
@@ -192,6 +193,7 @@ class Network:
             QuantError: for a layer or split there is not, and where no image lies between `start` and `stop`.
 
         Example:
+            >>> from quant_engine.network import load
             >>> load("fashion-cnn").activations(["fc2"], stop=3)["fc2"].shape
             (3, 96)
         """
@@ -240,6 +242,7 @@ class Network:
                 another shape, static activations without data, and a network that computes NaN or infinity.
 
         Example:
+            >>> from quant_engine.network import load
             >>> from quant_engine import IntFormat, QuantizerSpec
             >>> spec = QuantizerSpec(IntFormat(8, signed=False), symmetric=False)
             >>> frozen = load("fashion-cnn").freeze(QuantizationPlan({"fc2": LayerPlan(activation=spec)}))
@@ -374,9 +377,9 @@ class Network:
         return Calibration(self.capture, self.model.layers, given).quantizers(static)
 
     @cached_property
-    def executor(self) -> TorchExecutor:
+    def executor(self) -> Executor:
         """What runs the network, in floating point or with layers changed."""
-        return TorchExecutor(self.model.module, self.model.trace)
+        return executor_of(self.model)
 
     @property
     def _builtin(self) -> BuiltinModel:
@@ -442,19 +445,6 @@ def read_only(array: Any, name: str) -> Float32Array:
     copy = as_float32(array, name).copy()
     copy.flags.writeable = False
     return copy
-
-
-def load(name: str) -> Network:
-    """Return a built-in network by name.
-
-    Raises:
-        QuantError: for another name.
-    """
-    as_choice(name, ARCHITECTURES, "name of a built-in network")
-    from safetensors.numpy import load as read
-
-    stored = read((BUILTIN / f"{name}.safetensors").read_bytes())
-    return Network(BuiltinModel(name, ARCHITECTURES[name], stored), FASHION_MNIST)
 
 
 def from_module(module: nn.Module, task: Classification | None = None, example: Any = None) -> Network:

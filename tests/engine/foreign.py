@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnx
 import torch
 from torch import nn
 
@@ -66,6 +67,38 @@ class Decoder(nn.Module):
         return self.head(self.norm(x))
 
 
+class EncoderBlock(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
+        self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.norm1, self.norm2, self.heads = nn.LayerNorm(width), nn.LayerNorm(width), heads
+
+    def forward(self, x, mask):
+        heads = [part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)]
+        mixed = nn.functional.scaled_dot_product_attention(*heads, attn_mask=mask)
+        x = self.norm1(x + self.output(mixed.transpose(1, 2).flatten(2)))
+        return self.norm2(x + self.down(nn.functional.gelu(self.up(x))))
+
+
+class Encoder(nn.Module):
+    """A BERT-shaped encoder of padded tokens: LayerNorm behind each sum, embeddings of words and of places."""
+
+    def __init__(self, vocabulary: int = 64, width: int = 16, depth: int = 2, heads: int = 2) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(vocabulary, width), nn.Embedding(32, width)
+        self.norm = nn.LayerNorm(width)
+        self.blocks = nn.ModuleList(EncoderBlock(width, heads) for _ in range(depth))
+        self.head = nn.Linear(width, 5)
+
+    def forward(self, tokens):
+        mask = (tokens != 0)[:, None, None, :]
+        x = self.norm(self.words(tokens) + self.places(torch.arange(tokens.shape[1])[None]))
+        for block in self.blocks:
+            x = block(x, mask)
+        return self.head(x[:, 0])
+
+
 def sequential_cnn() -> nn.Sequential:
     """Return a nested `nn.Sequential` with ReLUs that work in place."""
     body = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3, 2, bias=False))
@@ -76,11 +109,19 @@ def foreign_models() -> dict[str, tuple[nn.Module, torch.Tensor]]:
     """Return every model, with seeded weights, and inputs for it."""
     torch.manual_seed(0)
     images = torch.randn(6, 3, 8, 8)
+    tokens = torch.randint(1, 64, (6, 7)) * (torch.arange(7) < torch.tensor([[7], [3], [5], [7], [6], [2]]))
     return {
         "sequential": (sequential_cnn(), images),
         "residual": (ResidualCNN(), images),
         "decoder": (Decoder(), torch.randint(0, 64, (6, 7))),
+        "encoder": (Encoder(), tokens),
     }
+
+
+def exported(module: nn.Module, inputs: torch.Tensor, optimize: bool = True) -> onnx.ModelProto:
+    """Return a module as an ONNX graph that takes batches of any size."""
+    sizes = ({0: "batch"},)
+    return torch.onnx.export(module, (inputs,), dynamic_shapes=sizes, verbose=False, optimize=optimize).model_proto
 
 
 def layers_of(module: nn.Module) -> list[str]:

@@ -1,0 +1,76 @@
+"""Networks from what people have: a built-in's name, an ONNX file, a transformers folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from quant_engine.errors import QuantError
+from quant_engine.models import Model, read_onnx, read_transformers
+from quant_engine.network.architectures import ARCHITECTURES
+from quant_engine.network.builtin_model import BuiltinModel
+from quant_engine.network.files import BUILTIN
+from quant_engine.network.images import FASHION_MNIST
+from quant_engine.network.network import Network
+from quant_engine.tasks import Classification
+
+TENSOR_FILES = {  # that hold tensors without a graph, and what reads them
+    ".safetensors": "safetensors.torch.load_file(path)",
+    ".npz": "numpy.load(path)",
+    ".npy": "numpy.load(path)",
+    ".gguf": "transformers' from_pretrained(folder, gguf_file=name)",
+    ".pt": "torch.load(path, weights_only=True)",
+    ".pth": "torch.load(path, weights_only=True)",
+    ".bin": "torch.load(path, weights_only=True)",
+    ".ckpt": "torch.load(path, weights_only=True)",
+}
+
+
+def load(name_or_path: str | os.PathLike[str], task: Classification | None = None) -> Network:
+    """Return a network by a built-in's name, or from an ONNX file or a folder as transformers saves models.
+
+    A task brings data and scores; the built-in networks have one of their own. Transformers' models are loaded as
+    float32, whatever type is stored.
+
+    Raises:
+        QuantError: for another name, files without a graph, graphs without layers, and where a package is missing.
+
+    Example:
+        >>> load("fashion-cnn").layers()["conv3"].shape
+        (64, 32, 3, 3)
+    """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise QuantError(f"name_or_path={name_or_path!r} is neither text nor a path; give a built-in's name or a path")
+    if name_or_path in ARCHITECTURES:
+        return Network(_builtin(str(name_or_path)), FASHION_MNIST if task is None else task)
+    path = Path(name_or_path)
+    return Network(_read(path), task)
+
+
+def _builtin(name: str) -> BuiltinModel:
+    from safetensors.numpy import load as read
+
+    return BuiltinModel(name, ARCHITECTURES[name], read((BUILTIN / f"{name}.safetensors").read_bytes()))
+
+
+def _read(path: Path) -> Model:
+    """Return the model of a file or folder.
+
+    Raises:
+        QuantError: as `load`.
+    """
+    if not path.exists():
+        raise QuantError(
+            f"{str(path)!r} is neither a built-in network ({', '.join(ARCHITECTURES)}) nor a file or folder that exists"
+        )
+    if path.is_dir():
+        return read_transformers(path)
+    if path.suffix == ".onnx":
+        return read_onnx(path)
+    reader = TENSOR_FILES.get(path.suffix)
+    if reader is None:
+        raise QuantError(f"{path} is neither an .onnx file nor a folder that transformers saved; give one of these")
+    raise QuantError(
+        f"{path} holds tensors, but not the graph that runs them: put them into their module, with {reader}, and give "
+        "the module to from_module; or give the folder with their config.json"
+    )
