@@ -37,7 +37,7 @@ from quant_engine import (
 )
 from quant_engine.clipping import Clipping
 from quant_engine.execution import STAGE_INPUTS
-from quant_engine.network import Accuracy, ModelCard, Network, load, model_card
+from quant_engine.network import ModelCard, Network, Score, load, model_card
 
 RUNS_KEY = "runs"
 NO_SESSION = "none"
@@ -224,10 +224,16 @@ def everywhere(owner: str, model: str, spec: QuantizerSpec | None) -> Future[Any
     return submit(owner, key, lambda: network(model).evaluate(plan))
 
 
-def _evaluate(model: str, layer: str, plan: LayerPlan, others: LayerPlan) -> tuple[Accuracy, Accuracy, Accuracy]:
+def sample_unit(model: str) -> str:
+    """Return what a sample of the model's data is called, such as "image"."""
+    task = network(model).task
+    return "sample" if task is None else task.unit
+
+
+def _evaluate(model: str, layer: str, plan: LayerPlan, others: LayerPlan) -> tuple[Score, Score, Score]:
     subject = network(model)
     every = QuantizationPlan({**dict.fromkeys(subject.layers(), others), layer: plan})
-    plain: Accuracy = kept(f"plain|{model}", subject.evaluate)
+    plain: Score = kept(f"plain|{model}", subject.evaluate)
     return plain, subject.evaluate(QuantizationPlan({layer: plan})), subject.evaluate(every)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from quant_engine.network import Accuracy
+from quant_engine.network import Score
 
 MINUS = "−"
 KIB, MIB = 1024, 1024**2
@@ -126,9 +126,10 @@ def accuracy(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def with_interval(found: Accuracy) -> str:
+def with_interval(found: Score) -> str:
     """Write a measured accuracy with its 95 % interval.
 
+    >>> from quant_engine.network import Accuracy
     >>> with_interval(Accuracy(1876, 2000))
     '93.8 % (92.7 % – 94.8 %)'
     """

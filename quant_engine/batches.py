@@ -23,7 +23,7 @@ def sample_count(inputs: Inputs) -> int:
     return len(next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs)
 
 
-def cut(inputs: Inputs, start: int, stop: int) -> Inputs:
+def cut(inputs: Inputs, start: int, stop: int | None) -> Inputs:
     """Return the samples from `start` to `stop`."""
     if isinstance(inputs, Mapping):
         return {name: array[start:stop] for name, array in inputs.items()}
@@ -43,8 +43,8 @@ def _batch_size(inputs: Inputs) -> int:
     return max(1, min(BATCH, BATCH_VALUES // max(values, 1)))
 
 
-def join_outputs(parts: Sequence[Outputs]) -> Outputs:
-    """Return the outputs of consecutive batches as those of one."""
-    if isinstance(parts[0], dict):
+def join_batches(parts: Sequence[Inputs]) -> Outputs:
+    """Return consecutive batches as one."""
+    if isinstance(parts[0], Mapping):
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return np.concatenate(parts)  # type: ignore[arg-type]

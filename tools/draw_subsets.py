@@ -1,9 +1,9 @@
-"""Draw the committed Fashion-MNIST subsets: 2,000 test images, 512 calibration and 6,000 training images of training.
+"""Draw the committed Fashion-MNIST subsets: 2,000 test images and, for three uses, 8,512 training images.
 
     python tools/draw_subsets.py --data /usr/share/datasets/fashion-mnist
 
-Images are drawn by a seed, not chosen: 200 a class for test, 600 a class for training. The calibration images are
-spread over the classes as evenly as 512 allows; no training image is one of them.
+Images are drawn by a seed, not chosen: 200 a class for test and for search, 600 a class for training. The 512
+calibration images are spread over the classes as evenly as that allows. No image is drawn twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from quant_engine.files import write_file
 
 BUILTIN = pathlib.Path(__file__).parents[1] / "quant_engine" / "network" / "builtin"
 SEED = 2026
-DRAWN = (("t10k", "test", 2000), ("train", "calibration", 512), ("train", "training", 6000))
+DRAWN = (("t10k", "test", 2000), ("train", "calibration", 512), ("train", "training", 6000), ("train", "search", 2000))
 
 
 def draw(labels: np.ndarray, left: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -34,7 +34,7 @@ def draw(labels: np.ndarray, left: np.ndarray, count: int, rng: np.random.Genera
 
 
 def main() -> None:
-    """Read the full set, draw, and write two compressed files: what is looked at, and what is trained on."""
+    """Read the full set, draw, and write three compressed files: to look at, to train on, to search with."""
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--data", type=pathlib.Path, default=pathlib.Path("/usr/share/datasets/fashion-mnist"))
     folder = ask.parse_args().data
@@ -49,6 +49,7 @@ def main() -> None:
     BUILTIN.mkdir(exist_ok=True)
     write("fashion-mnist.npz", {**drawn["test"], **drawn["calibration"]})
     write("fashion-mnist-training.npz", drawn["training"])
+    write("fashion-mnist-search.npz", drawn["search"])
 
 
 def write(name: str, arrays: dict[str, np.ndarray]) -> None:

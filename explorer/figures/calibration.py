@@ -11,7 +11,7 @@ from explorer.figures import theme
 from explorer.figures.clipping import SYMBOLS
 from explorer.figures.theme import Canvas, Trace
 from explorer.notation import short
-from quant_engine.network import Accuracy
+from quant_engine.network import Score
 
 HEIGHT = 330
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -43,7 +43,7 @@ def describe_seen(seen: Seen) -> str:
     return f"β after {seen.images[0]} and after {seen.images[-1]} images: {said}."
 
 
-def study_figure(points: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy, canvas: Canvas) -> go.Figure:
+def study_figure(points: Mapping[str, Mapping[int, Score]], plain: Score, canvas: Canvas) -> go.Figure:
     """Draw accuracy with its 95 % interval against the number of images, one line for each way of calibrating."""
     traces = []
     for number, (name, by_images) in enumerate(points.items()):
@@ -62,7 +62,7 @@ def study_figure(points: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy, 
     return _figure(traces, "accuracy, %", canvas, shapes=[dashed])
 
 
-def describe_study(points: Mapping[str, Mapping[int, Accuracy]]) -> str:
+def describe_study(points: Mapping[str, Mapping[int, Score]]) -> str:
     """Say in words what the figure shows."""
     said = (
         f"{name}: " + ", ".join(f"{n} images {100 * found.value:.1f} %" for n, found in by_images.items())

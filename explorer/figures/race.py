@@ -13,7 +13,7 @@ from explorer.figures.error_rate import place
 from explorer.figures.parts import note
 from explorer.figures.theme import Canvas, Layout, Trace
 from explorer.notation import accuracy, short
-from quant_engine.network import Accuracy
+from quant_engine.network import Score
 
 LANE_HEIGHT = 36
 AROUND = 84  # pixels above and below the lanes
@@ -29,12 +29,12 @@ class Lane:
     """One method: accuracies that were measured with the seconds of its own work, the last one last."""
 
     title: str
-    found: Sequence[tuple[float, Accuracy]] = ()
+    found: Sequence[tuple[float, Score]] = ()
     ended: bool = False
     baseline: bool = False
 
     @property
-    def last(self) -> Accuracy | None:
+    def last(self) -> Score | None:
         """Where it stands."""
         return self.found[-1][1] if self.found else None
 
@@ -44,7 +44,7 @@ class Lane:
         return len(self.found) > 2
 
 
-def race_figure(lanes: Sequence[Lane], plain: Accuracy | None, canvas: Canvas) -> go.Figure:
+def race_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas) -> go.Figure:
     """Draw the lanes from top to bottom; the dashed line is floating point, dotted ones lead down from baselines."""
     lows, highs = _reach(lanes, plain)
     lines = [
@@ -78,14 +78,14 @@ def race_figure(lanes: Sequence[Lane], plain: Accuracy | None, canvas: Canvas) -
     )
 
 
-def describe_race(lanes: Sequence[Lane], plain: Accuracy | None) -> str:
+def describe_race(lanes: Sequence[Lane], plain: Score | None) -> str:
     """Say in words what the figure shows."""
     said = (f"{lane.title} {'' if lane.ended else 'so far '}{accuracy(lane.last.value)}" for lane in lanes if lane.last)
     whole = f"floating point {accuracy(plain.value)}; " if plain else ""
     return f"Accuracy on the test images, a lane for each method: {whole}{'; '.join(said) or 'none measured yet'}."
 
 
-def way_figure(lanes: Sequence[Lane], plain: Accuracy | None, canvas: Canvas) -> go.Figure:
+def way_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas) -> go.Figure:
     """Draw accuracy against the seconds of a method's own work, a line for each method that was measured on its way.
 
     A method's place among the lanes gives its line its looks, whichever others are there.
@@ -117,7 +117,7 @@ def describe_way(lanes: Sequence[Lane]) -> str:
     return f"Accuracy on the test images as methods went on: {'; '.join(said)}."
 
 
-def _reach(lanes: Sequence[Lane], plain: Accuracy | None) -> tuple[float, float]:
+def _reach(lanes: Sequence[Lane], plain: Score | None) -> tuple[float, float]:
     ends = [found for lane in lanes for _, found in lane.found] + ([plain] if plain else [])
     if not ends:
         return place(0.0), place(0.95)
@@ -127,7 +127,7 @@ def _reach(lanes: Sequence[Lane], plain: Accuracy | None) -> tuple[float, float]
     return low - pad, high + pad
 
 
-def _upright(found: Accuracy, top: float, color: str, dash: str) -> Layout:
+def _upright(found: Score, top: float, color: str, dash: str) -> Layout:
     """Return a line from a lane down through all others."""
     at = place(found.value)
     line = {"color": color, "dash": dash, "width": 1.5}
@@ -190,9 +190,9 @@ def _lane(lane: Lane, row: int, side: str, canvas: Canvas) -> list[Trace]:
     return [way, stand]
 
 
-def _interval(found: Accuracy) -> str:
+def _interval(found: Score) -> str:
     low, high = found.interval
-    return f"{accuracy(found.value)}, 95 % interval {accuracy(low)} – {accuracy(high)}, n = {found.total}"
+    return f"{accuracy(found.value)}, 95 % interval {accuracy(low)} – {accuracy(high)}, n = {found.n}"
 
 
 def _way(lane: Lane, number: int) -> Trace:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from explorer.figures import parts, theme
 from explorer.figures.theme import Canvas, Layout, Trace
 from explorer.notation import accuracy, short
-from quant_engine.network import Accuracy
+from quant_engine.network import Score
 
 HEIGHT = 440
 STYLES = ((theme.ORIGINAL, "circle-open"), (theme.QUANTIZED, "diamond"))  # colour and marker, way by way
@@ -31,7 +31,7 @@ class Rung:
     bits: float
     mse: float
     network_bits: float
-    accuracy: Accuracy | None
+    accuracy: Score | None
 
 
 Ways = Mapping[str, Sequence[Rung]]
@@ -41,7 +41,7 @@ def rungs_figure(
     ways: Ways,
     chosen: Rung,
     codes: int,
-    plain: Accuracy | None,
+    plain: Score | None,
     network: bool,
     canvas: Canvas,
     apart: Collection[str] | None = None,
@@ -184,7 +184,7 @@ def _ring(x: list[float], y: list[float | None], xaxis: str, yaxis: str) -> Trac
     }
 
 
-def _plain(plain: Accuracy) -> Layout:
+def _plain(plain: Score) -> Layout:
     """Return a dashed line at the accuracy of floating point, named above it."""
     level = 100 * plain.value
     line = {"color": theme.NEUTRAL, "dash": "dash", "width": 1}

@@ -14,7 +14,7 @@ from explorer.lessons.prose import words
 from explorer.notation import accuracy, count, share, short
 from quant_engine import IntFormat, LayerPlan, MinMax, MinMSE, Percentile, QuantizationPlan, QuantizerSpec
 from quant_engine.clipping import Clipping
-from quant_engine.network import Accuracy, calibration_study
+from quant_engine.network import Score, calibration_study
 from quant_engine.observers import observer_for
 
 BATCHES = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # each batch ends where the next one starts
@@ -30,8 +30,8 @@ class Study:
     """A study under way: what is to come, and what has been found, by calibrator and number of images."""
 
     key: str
-    pending: Iterator[tuple[str, int, Accuracy]]
-    points: dict[str, dict[int, Accuracy]] = field(default_factory=dict)
+    pending: Iterator[tuple[str, int, Score]]
+    points: dict[str, dict[int, Score]] = field(default_factory=dict)
     running: bool = True
 
     @property
@@ -111,7 +111,7 @@ def _study_body(model: str, bits: int, ticking: bool) -> None:
 
 def _study_results(model: str, bits: int, study: Study) -> None:
     """Draw what has been found so far."""
-    plain: Accuracy = compute.kept(f"plain|{model}", compute.network(model).evaluate)
+    plain: Score = compute.kept(f"plain|{model}", compute.network(model).evaluate)
     lines = {name: found for name, found in study.points.items() if name != DYNAMIC}
     if lines:
         figure = study_figure(lines, plain, charts.canvas(study.key))
@@ -123,8 +123,8 @@ def _study_results(model: str, bits: int, study: Study) -> None:
                 bits=bits,
                 dynamic=accuracy(found.value),
                 plain=accuracy(plain.value),
-                n=count(plain.total),
-                one=share(1 / plain.total),
+                n=count(plain.n),
+                one=share(1 / plain.n),
             )
         )
 
@@ -143,7 +143,7 @@ def _stop() -> None:
     st.session_state[STUDY_KEY].running = False
 
 
-def _points(model: str, bits: int) -> Iterator[tuple[str, int, Accuracy]]:
+def _points(model: str, bits: int) -> Iterator[tuple[str, int, Score]]:
     """Yield the accuracy with dynamic ranges, then with each calibrator after each number of images."""
     network = compute.network(model)
     spec = activation_spec(bits, MinMax())
@@ -153,7 +153,7 @@ def _points(model: str, bits: int) -> Iterator[tuple[str, int, Accuracy]]:
         static = activation_spec(bits, clipping)
         plan = QuantizationPlan({layer: LayerPlan(activation=static) for layer in network.layers()})
         for point in calibration_study(network, plan, SIZES):
-            yield name, point.images, point.accuracy
+            yield name, point.samples, point.score
 
 
 def activation_spec(bits: int, clipping: Clipping) -> QuantizerSpec:

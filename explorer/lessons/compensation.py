@@ -22,7 +22,7 @@ from explorer.lessons.raced import DATA_FREE, SLUG, Raced, described, shared_nam
 from explorer.lessons.scene import Scene
 from explorer.notation import accuracy, beside, count, latex, share, short, with_interval
 from quant_engine import QuantError
-from quant_engine.network import Accuracy
+from quant_engine.network import Score
 from quant_engine.network.compensation import METHODS
 
 FLOAT = "float32"
@@ -92,7 +92,7 @@ def facts(scene: Scene) -> Facts:
             "nearest": lambda: _baseline(scene, lambda base: accuracy_of(base.nearest)),
             "clipped": lambda: _baseline(scene, lambda base: accuracy_of(base.clipped)),
             "regained": lambda: _regained(_raced(scene).baselines),
-            "n": lambda: count(base.plain.total) if (base := _raced(scene).baselines) else UNKNOWN,
+            "n": lambda: count(base.plain.n) if (base := _raced(scene).baselines) else UNKNOWN,
             "standing": lambda: _standing(_raced(scene)),
             "moves": lambda: _moves(_raced(scene)),
             "scores": lambda: _scores(_raced(scene)),
@@ -109,7 +109,7 @@ def facts(scene: Scene) -> Facts:
     )
 
 
-def _baseline(scene: Scene, chosen: Callable[[Baselines], Accuracy]) -> str:
+def _baseline(scene: Scene, chosen: Callable[[Baselines], Score]) -> str:
     base = _raced(scene).baselines
     return with_interval(chosen(base)) if base else UNKNOWN
 
@@ -131,7 +131,7 @@ def _standing(raced: Raced) -> str:
     said = read_prose(SLUG).laboratory
     if not raced.ended:
         return said["standing_none"]
-    best = sorted(raced.ended, key=lambda method: -accuracy_of(raced.ended[method]).correct)
+    best = sorted(raced.ended, key=lambda method: -accuracy_of(raced.ended[method]).value)
     return ", ".join(f"{method_words(m).title} {accuracy(accuracy_of(raced.ended[m]).value)}" for m in best)
 
 
@@ -220,10 +220,10 @@ def question(scene: Scene) -> Choices | Awaited:
     return Choices(ordered, "right", frozenset(keys.values()) - {"right"})
 
 
-def _ranked(raced: Raced) -> list[tuple[str, Accuracy]]:
+def _ranked(raced: Raced) -> list[tuple[str, Score]]:
     """Return what the methods without data score, the best first."""
     known = {method: accuracy_of(raced.ended[method]) for method in DATA_FREE if method in raced.ended}
-    return sorted(known.items(), key=lambda pair: -pair[1].correct)
+    return sorted(known.items(), key=lambda pair: -pair[1].value)
 
 
 def _tied(raced: Raced) -> list[str]:

@@ -14,7 +14,7 @@ from explorer.lessons.plans import Bits
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Mix
 from explorer.notation import accuracy, count, short
-from quant_engine.network import Accuracy, Effect
+from quant_engine.network import Effect, Score
 
 SLUG = "mixed"
 YOURS, UNIFORM = "yours", "uniform"
@@ -120,6 +120,6 @@ def _row(mix: Mix, found: Effect | None) -> dict[str, str]:
     }
 
 
-def _interval(measured: Accuracy) -> str:
+def _interval(measured: Score) -> str:
     low, high = measured.interval
     return f"{accuracy(measured.value)} ({accuracy(low)} – {accuracy(high)})"

@@ -16,7 +16,7 @@ from explorer.lessons.parts import numbers
 from explorer.lessons.prose import read_words
 from explorer.notation import MINUS, accuracy, count, short, unbroken
 from explorer.slices import Sliced
-from quant_engine.network import Accuracy
+from quant_engine.network import Score
 from quant_engine.network.integer_only import WAYS, Agreement, Difference, agreeing, integer_accuracy
 
 NAME = "formats_int_run"
@@ -28,7 +28,7 @@ AT_ONCE = 200  # images, after which `agreeing` tells what it has found
 class Findings:
     """What is known so far of one network with weights of so many bits."""
 
-    plain: Accuracy | None = None
+    plain: Score | None = None
     agreement: Agreement | None = None
 
 
@@ -70,7 +70,7 @@ def compare(model: str, weight_bits: int, register: int) -> None:
 def _narrow(model: str, weight_bits: int, register: int) -> None:
     words, network = read_words(WORDS), compute.network(model)
     with st.spinner(words["overflow_running"].format(bits=register)):
-        found: Accuracy = compute.kept(
+        found: Score = compute.kept(
             f"narrow accuracy|{model}|{weight_bits}|{register}",
             lambda: integer_accuracy(network, program_of(model, weight_bits).accumulating(register, "wrap")),
         )
@@ -91,7 +91,7 @@ def _draw(found: Findings) -> None:
                 f"{accuracy(low)} – {accuracy(high)}",
                 delta_color="off",
                 delta_arrow="off",
-                help=words["of"].format(correct=count(result.correct), total=count(result.total)),
+                help=words["of"].format(correct=count(round(result.value * result.n)), total=count(result.n)),
             )
     total = count(len(agreement.truth))
     st.table(way_rows(agreement))

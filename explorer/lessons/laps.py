@@ -10,7 +10,7 @@ from typing import Any
 
 from quant_engine import IntFormat, MinMSE, PerChannel, PerTensor, QuantizationPlan, QuantizerSpec
 from quant_engine.granularity import Granularity
-from quant_engine.network import Accuracy, Network
+from quant_engine.network import Network, Score
 from quant_engine.network.compensation import Setting, compensate
 
 SCORING = 0.25  # most time for scoring plans on the way, in units of the method's own
@@ -31,7 +31,7 @@ class Lap:
     doing: str
     seconds: float
     loss: float | None = None
-    accuracy: Accuracy | None = None
+    accuracy: Score | None = None
     plan: QuantizationPlan | None = None
     scoring: bool = False
 
@@ -90,7 +90,7 @@ def _generator(network: Network, method: str, setting: Setting) -> Generator[Any
     yield from compensate(network, method, setting)
 
 
-def _score(network: Network, plan: QuantizationPlan, clock: Callable[[], float]) -> tuple[Accuracy, float]:
+def _score(network: Network, plan: QuantizationPlan, clock: Callable[[], float]) -> tuple[Score, float]:
     begun = clock()
     return network.evaluate(plan), clock() - begun
 
@@ -99,11 +99,11 @@ def _score(network: Network, plan: QuantizationPlan, clock: Callable[[], float])
 class Baselines:
     """What every method is measured against: floating point, and rounding to nearest in whole and in clipped ranges."""
 
-    plain: Accuracy
+    plain: Score
     nearest: Lap
     clipped: Lap
 
-    def regained(self, accuracy: Accuracy) -> float | None:
+    def regained(self, accuracy: Score) -> float | None:
         """Return the share of what plain rounding loses that another accuracy wins back; None where nothing is lost."""
         lost = self.plain.value - accuracy_of(self.nearest).value
         return (accuracy.value - accuracy_of(self.nearest).value) / lost if lost > 0 else None
@@ -116,7 +116,7 @@ def baselines(network: Network, setting: Setting) -> Baselines:
     return Baselines(network.evaluate(), nearest, clipped)
 
 
-def accuracy_of(lap: Lap) -> Accuracy:
+def accuracy_of(lap: Lap) -> Score:
     """Return the accuracy of a lap that has one."""
     assert lap.accuracy is not None
     return lap.accuracy

@@ -16,7 +16,7 @@ from explorer.formulas import Convention
 from explorer.lessons.prose import Prose, read_prose
 from explorer.lessons.scene import Scene
 from explorer.tensors import WHOLE, Subject, tensor_fields
-from quant_engine.network import Accuracy
+from quant_engine.network import Score
 
 Facts = Mapping[str, str]  # live numbers by name, as the prose quotes them
 
@@ -43,9 +43,10 @@ class Told(Mapping[str, str]):
         return len(self._numbers)
 
 
-def overlap(one: Accuracy, other: Accuracy) -> bool:
+def overlap(one: Score, other: Score) -> bool:
     """Say whether the 95 % intervals of two accuracies overlap: then neither is the better one.
 
+    >>> from quant_engine.network import Accuracy
     >>> overlap(Accuracy(880, 1000), Accuracy(890, 1000)), overlap(Accuracy(750, 1000), Accuracy(920, 1000))
     (True, False)
     """

@@ -12,7 +12,7 @@ from explorer.jobs import SupersededError
 from explorer.lessons.parts import numbers
 from explorer.lessons.prose import words
 from quant_engine import LayerPlan, QuantError
-from quant_engine.network import Accuracy
+from quant_engine.network import Score
 
 OWNER_KEY = "lesson_accuracy_owner"
 LOOK = 0.3  # seconds
@@ -30,7 +30,7 @@ def accuracy_section(model: str, layer: str, plan: LayerPlan, others: LayerPlan 
     st.fragment(_body, run_every=LOOK if ticking else None)(owner, asked, time.monotonic(), ticking)
 
 
-def _metric(label: str, result: Accuracy) -> None:
+def _metric(label: str, result: Score) -> None:
     low, high = (notation.accuracy(end) for end in result.interval)
     st.metric(words()[label], notation.accuracy(result.value), f"{low} – {high}", delta_color="off", delta_arrow="off")
 
@@ -54,7 +54,7 @@ def _body(owner: str, asked: tuple[str, str, LayerPlan, LayerPlan | None], start
     with numbers():
         for label, result in zip(LABELS, results, strict=True):
             _metric(label, result)
-    total = results[0].total
+    total = results[0].n
     st.caption(words()["accuracy_note"].format(n=notation.count(total), one=notation.share(1 / total)))
     if ticking:
         st.rerun()  # the clock of this part stops with the page

@@ -234,8 +234,8 @@ def _standings(known: Raced, runs: Runs, hidden: tuple[str, ...]) -> None:
         low, high = plain.interval
         st.caption(
             said["race_note"].format(
-                n=count(plain.total),
-                one=share(1 / plain.total),
+                n=count(plain.n),
+                one=share(1 / plain.n),
                 plain=accuracy(plain.value),
                 low=accuracy(low),
                 high=accuracy(high),

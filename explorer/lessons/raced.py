@@ -83,12 +83,12 @@ class Raced:
     def winner(self) -> str | None:
         """The method with the most test images right; of several, the one that stands first in the table."""
         standing = self.standing
-        return max(standing, key=lambda method: accuracy_of(standing[method]).correct, default=None)
+        return max(standing, key=lambda method: accuracy_of(standing[method]).value, default=None)
 
     @property
     def leader(self) -> str | None:
         """The best of the methods that were started by hand and are through."""
-        return max(self.ended, key=lambda method: accuracy_of(self.ended[method]).correct, default=None)
+        return max(self.ended, key=lambda method: accuracy_of(self.ended[method]).value, default=None)
 
     def without(self, hidden: Iterable[str]) -> Raced:
         """Return the race as if some methods had not been started."""

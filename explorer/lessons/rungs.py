@@ -25,7 +25,7 @@ from quant_engine import (
     QuantizerSpec,
 )
 from quant_engine.granularity import Granularity
-from quant_engine.network import Accuracy, bits_of_layers
+from quant_engine.network import Score, bits_of_layers
 
 SLUG = grain.SLUG
 OWNER_KEY = f"{SLUG}_rungs_owner"
@@ -107,14 +107,14 @@ def _body(bench: Bench, spec: QuantizerSpec, measuring: bool, ticking: bool) -> 
     if done < 1.0:
         st.progress(done, words["rungs_measuring"])
     if plain is not None:
-        st.caption(words["rungs_note"].format(n=count(plain.total), one=short(100 / plain.total)))
+        st.caption(words["rungs_note"].format(n=count(plain.n), one=short(100 / plain.n)))
     with st.expander(words["rungs_table"]):
         st.table([_record(way, rung) for way, rungs in ways.items() for rung in rungs])
     if ticking != (done < 1.0):
         st.rerun()  # the clock of this part stops with the page
 
 
-def _rung(bench: Bench, name: str, spec: QuantizerSpec, measured: Accuracy | None) -> Rung:
+def _rung(bench: Bench, name: str, spec: QuantizerSpec, measured: Score | None) -> Rung:
     found = coded(bench.subject, spec)
     bits = network_bits(bench.model, spec) if bench.subject.is_weight else 0.0
     return Rung(name, found.storage.bits_per_value, found.report.mse, bits, measured)
@@ -134,14 +134,14 @@ def _record(way: str, rung: Rung) -> dict[str, str]:
     }
 
 
-def _measured(bench: Bench, spec: QuantizerSpec) -> tuple[dict[Name, Accuracy], float]:
+def _measured(bench: Bench, spec: QuantizerSpec) -> tuple[dict[Name, Score], float]:
     """Return the accuracies that there are, and what share of them that is; the next one is asked for.
 
     One at a time: a page that nobody looks at any more asks for nothing more.
     """
     owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
     wanted = list(_wanted(spec))
-    found: dict[Name, Accuracy] = {}
+    found: dict[Name, Score] = {}
     for name, other in wanted:
         future = compute.everywhere(owner, bench.model, other)
         if not future.done():

@@ -19,7 +19,7 @@ from explorer.lessons.prose import read_prose
 from explorer.notation import accuracy, beside, count, decibels, short, with_interval
 from explorer.tensors import Subject
 from quant_engine import LayerPlan, QuantError
-from quant_engine.network import Accuracy
+from quant_engine.network import Score
 
 SLUG = "centroids"
 OWNER_KEY = "centroids_owner"
@@ -87,8 +87,8 @@ def _measured(bench: Bench, bits: int, ticking: bool) -> None:
                 plain=accuracy(plain.value),
                 low=accuracy(low),
                 high=accuracy(high),
-                n=count(plain.total),
-                one=short(100 / plain.total),
+                n=count(plain.n),
+                one=short(100 / plain.n),
             )
         )
         st.caption(_inversion(bench.subject, bits, futures))
@@ -136,9 +136,10 @@ def _inversion(subject: Subject, bits: int, futures: Mapping[rivals.Rival, Futur
     )
 
 
-def inversion(errors: Mapping[Name, float], scores: Mapping[Name, Accuracy]) -> tuple[Name, Name] | None:
+def inversion(errors: Mapping[Name, float], scores: Mapping[Name, Score]) -> tuple[Name, Name] | None:
     """Return of two codebooks the one with less error, and the one with most accuracy above it; None if there are none.
 
+    >>> from quant_engine.network import Accuracy
     >>> inversion({"a": 1.0, "b": 2.0}, {"a": Accuracy(5, 10), "b": Accuracy(7, 10)})
     ('a', 'b')
     """
@@ -146,10 +147,10 @@ def inversion(errors: Mapping[Name, float], scores: Mapping[Name, Accuracy]) -> 
     return max(pairs, key=lambda pair: scores[pair[1]].value - scores[pair[0]].value, default=None)
 
 
-def _plain(done: list[Future[Any]]) -> Accuracy | None:
+def _plain(done: list[Future[Any]]) -> Score | None:
     """Return the accuracy in floating point, from any answer."""
     for future in done:
         if future.exception() is None:
-            plain: Accuracy = future.result()[0]
+            plain: Score = future.result()[0]
             return plain
     return None

@@ -16,7 +16,7 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer import compute, notation
 from explorer.jobs import SupersededError
 from quant_engine import LayerPlan, QuantError
-from quant_engine.network import Accuracy
+from quant_engine.network import Score
 
 LABELS = ("Float32", "This layer so", "Every layer so")
 OWNER_KEY, PLAIN = "accuracy_owner", "plain"
@@ -33,12 +33,13 @@ def accuracy_panel(place: DeltaGenerator, model: str, layer: str, plan: LayerPla
     answers, so that a test can tell a new answer from the one before.
     """
     owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
-    plain = compute.everywhere(f"{owner}|{PLAIN}", model, None)
+    plain, unit = compute.everywhere(f"{owner}|{PLAIN}", model, None), compute.sample_unit(model)
     future = compute.accuracies(owner, model, layer, plan, others)
     try:
         _await(
             plain,
             future,
+            unit,
             lambda: place.container(key="awaiting_accuracy", horizontal=True, gap="medium", width="content"),
         )
         results = future.result()
@@ -50,26 +51,26 @@ def accuracy_panel(place: DeltaGenerator, model: str, layer: str, plan: LayerPla
     key = f"accuracy_{hashlib.sha256(f'{model}{layer}{plan}{others}'.encode()).hexdigest()[:12]}"
     with place.container(key=key, horizontal=True, gap="medium", width="content"):
         for label, result in zip(LABELS, results, strict=True):
-            _metric(label, result)
+            _metric(label, result, unit)
 
 
-def _metric(label: str, result: Accuracy) -> None:
+def _metric(label: str, result: Score, unit: str) -> None:
     low, high = result.interval
     _draw(
         label,
         notation.accuracy(result.value),
         f"{notation.accuracy(low)} – {notation.accuracy(high)}",
-        f"Accuracy: {notation.count(result.correct)} of {notation.count(result.total)} test images right, with the "
-        f"95 % interval; one image is {notation.short(100 / result.total)} points.",
+        f"{result.name.capitalize()} on {notation.count(result.n)} test {unit}s, with the 95 % interval; one {unit} is "
+        f"{notation.short(100 / result.n)} points.",
     )
 
 
-def _draw_plain(place: DeltaGenerator, plain: Future[Any]) -> bool:
+def _draw_plain(place: DeltaGenerator, plain: Future[Any], unit: str) -> bool:
     """Draw the accuracy in floating point if it is known, and return whether it is."""
     known = plain.done() and plain.exception() is None
     with place:
         if known:
-            _metric(LABELS[0], plain.result())
+            _metric(LABELS[0], plain.result(), unit)
         else:
             _draw(LABELS[0], PENDING, "running")
     return known
@@ -79,19 +80,19 @@ def _draw(label: str, value: str, note: str, explanation: str | None = None) -> 
     st.metric(label, value, note, delta_color="off", delta_arrow="off", width=METRIC_WIDTH, help=explanation)
 
 
-def _await(plain: Future[Any], future: Future[Any], row: Callable[[], DeltaGenerator]) -> None:
+def _await(plain: Future[Any], future: Future[Any], unit: str, row: Callable[[], DeltaGenerator]) -> None:
     """Wait, with the time taken in the place of a number, so that nothing else on the page moves."""
     if future.done():
         return
     started, shown = time.monotonic(), -SIGN_OF_LIFE
     with row():
         first = st.empty()
-        known = _draw_plain(first, plain)
+        known = _draw_plain(first, plain, unit)
         _draw(LABELS[1], PENDING, "running")
         clock = st.empty()
     while not future.done():
         if not known and plain.done():
-            known = _draw_plain(first, plain)
+            known = _draw_plain(first, plain, unit)
         waited = time.monotonic() - started
         if waited - shown >= SIGN_OF_LIFE:
             shown = waited

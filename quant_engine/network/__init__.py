@@ -1,7 +1,6 @@
 """Networks: trained weights, their layers, what these receive, and accuracy under a quantization plan."""
 
 from quant_engine.models import Layer
-from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES
 from quant_engine.network.card import (
     LARGE,
@@ -42,6 +41,7 @@ from quant_engine.network.sensitivity import (
     trials,
 )
 from quant_engine.network.study import CalibrationPoint, calibration_study
+from quant_engine.tasks import Accuracy, Score
 
 __all__ = [
     "ARCHITECTURES",
@@ -64,6 +64,7 @@ __all__ = [
     "Network",
     "Prediction",
     "Progress",
+    "Score",
     "SearchStep",
     "Trial",
     "best_steps",

@@ -70,7 +70,7 @@ def layer_change(plan: LayerPlan, weight: Float32Array | None) -> LayerChange:
         numbers = (fitted.scale, fitted.zero_point, fitted.learned)
         parts += [fitted.spec.key, *(_digest(array) for array in numbers if array is not None)]
     elif plan.activation is not None:
-        spec = each_image(plan.activation)
+        spec = each_sample(plan.activation)
         quantize = partial(_fit_and_quantize, spec=spec)
         parts.append(spec.key)
     return LayerChange(" ".join(parts), weight, plan.bias, quantize)
@@ -80,8 +80,8 @@ def _fit_and_quantize(x: Float32Array, spec: QuantizerSpec) -> Float32Array:
     return fit(x, spec).fake_quantize(x)
 
 
-def each_image(spec: QuantizerSpec) -> QuantizerSpec:
-    """Return the spec that finds the blocks of a spec anew in each image, so that batches change no result."""
+def each_sample(spec: QuantizerSpec) -> QuantizerSpec:
+    """Return the spec that finds the blocks of a spec anew in each sample, so that batches change no result."""
     return replace(spec, granularity=PerSample(spec.granularity))
 
 

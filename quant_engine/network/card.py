@@ -12,11 +12,11 @@ from quant_engine.errors import QuantError
 from quant_engine.formats import FP16, IntFormat
 from quant_engine.granularity import PerChannel
 from quant_engine.models import Layer
-from quant_engine.network.accuracy import Accuracy
 from quant_engine.network.architectures import ARCHITECTURES
 from quant_engine.network.files import BUILTIN
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
+from quant_engine.tasks import Accuracy
 
 LARGE = 4096  # weights; the codebooks of learned methods would outweigh the codes of smaller layers
 SMALL_LAYERS = QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE())

@@ -11,21 +11,21 @@ from statistics import median
 from quant_engine.errors import QuantError
 from quant_engine.granularity import PerTensor
 from quant_engine.inputs import Float32Array
-from quant_engine.network.activations import each_image
+from quant_engine.network.activations import each_sample
 from quant_engine.observers import refuse_unless_static
 from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
 
-MEASURED_IMAGES = 250
+MEASURED_SAMPLES = 250
 ROUNDS = 7
 VALUE_BYTES = 4  # float32
 
 
 @dataclass(frozen=True)
 class ActivationCost:
-    """One layer's input quantized with a fixed range and with one found on each image.
+    """One layer's input quantized with a fixed range and with one found on each sample.
 
-    `values` is the size of the input for one image. `extra_passes` over them is what finding the extremes takes, and a
-    search for a better range takes more, which the seconds contain. Seconds are for 1,000 images: medians of runs that
+    `values` is the size of the input for one sample. `extra_passes` over them is what finding the extremes takes, and a
+    search for a better range takes more, which the seconds contain. Seconds are for 1,000 samples: medians of runs that
     alternate, so that their ratio means something on a busy machine where the seconds themselves do not.
     """
 
@@ -36,7 +36,7 @@ class ActivationCost:
 
     @property
     def extra_bytes(self) -> int:
-        """Bytes read again for each image, at the least."""
+        """Bytes read again for each sample, at the least."""
         return self.extra_passes * self.values * VALUE_BYTES
 
     @property
@@ -46,14 +46,14 @@ class ActivationCost:
 
 
 def measure_cost(x: Float32Array, activation: QuantizerSpec | Quantizer) -> ActivationCost:
-    """Measure static against dynamic quantization of an input (images, …).
+    """Measure static against dynamic quantization of an input (samples, …).
 
     Where a granularity cannot be static (`PerToken()`), static means one fixed range for the tensor, or the same blocks
     with fixed scales where the format brings its own (GGUF's).
     """
     spec = activation.spec if isinstance(activation, Quantizer) else activation
     fixed = activation if isinstance(activation, Quantizer) else fit(x, _static(spec, x.shape[1:]))
-    free = each_image(spec)
+    free = each_sample(spec)
     ways: tuple[Callable[[], object], ...] = (
         lambda: fixed.fake_quantize(x),
         lambda: fit(x, free).fake_quantize(x),

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.inputs import Float32Array
-from quant_engine.network.accuracy import Accuracy
-
-Float64Array = NDArray[np.float64]
+from quant_engine.tasks import Accuracy, log_softmax
 
 
 class Effect(NamedTuple):
@@ -29,7 +27,7 @@ class Effect(NamedTuple):
 
 def effect(plain: Float32Array, logits: Float32Array, labels: NDArray[np.int64]) -> Effect:
     """Return the effect of a plan with these logits, where floating point has `plain`; both (n, classes)."""
-    p, q = _log_softmax(plain), _log_softmax(logits)
+    p, q = log_softmax(plain), log_softmax(logits)
     signal, noise = (np.square(part, dtype=np.float64).sum() for part in (plain, plain - logits.astype(np.float64)))
     with np.errstate(divide="ignore"):
         sqnr_db = float(10 * np.log10(signal / noise)) if noise else np.inf
@@ -39,9 +37,3 @@ def effect(plain: Float32Array, logits: Float32Array, labels: NDArray[np.int64])
         float((np.exp(p) * (p - q)).sum(axis=1).mean()),
         sqnr_db,
     )
-
-
-def _log_softmax(logits: Float32Array) -> Float64Array:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log_q: Float64Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return log_q

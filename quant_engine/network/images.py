@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, partial
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,10 @@ from quant_engine.inputs import Float32Array
 from quant_engine.network.files import BUILTIN
 from quant_engine.tasks import Classification
 
-Split = Literal["test", "calibration", "training"]
-SPLITS = {  # where each is kept, so that training images are read by those who train alone
+SPLITS = {  # where each is kept, so that images are read by those who need them alone
     "test": "fashion-mnist.npz",
     "calibration": "fashion-mnist.npz",
+    "search": "fashion-mnist-search.npz",
     "training": "fashion-mnist-training.npz",
 }
 
@@ -25,7 +25,7 @@ MEAN, DEVIATION = 0.2860, 0.3530  # of the training pixels, of 0..1
 PIXEL_RANGE = -MEAN / DEVIATION, (1 - MEAN) / DEVIATION  # of normalised pixels
 
 
-def read_images(split: Split) -> tuple[Float32Array, NDArray[np.int64]]:
+def read_images(split: str) -> tuple[Float32Array, NDArray[np.int64]]:
     """Return the normalised images (n, 1, 28, 28) of a split and their labels (n,)."""
     arrays = _stored(SPLITS[split])
     images = (arrays[f"{split}_images"][:, None].astype(np.float32) / 255 - MEAN) / DEVIATION
@@ -53,7 +53,7 @@ def as_images(images: Any, shape: tuple[int, ...]) -> Float32Array:
     return array
 
 
-FASHION_MNIST = Classification({split: partial(read_images, split) for split in get_args(Split)}, unit="image")
+FASHION_MNIST = Classification({split: partial(read_images, split) for split in SPLITS}, unit="image")
 
 
 @cache

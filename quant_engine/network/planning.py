@@ -8,7 +8,7 @@ import numpy as np
 
 from quant_engine.errors import QuantError
 from quant_engine.models import Layer, ties
-from quant_engine.network.activations import each_image
+from quant_engine.network.activations import each_sample
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
 from quant_engine.quantizer.codecs import grid_of
@@ -33,7 +33,7 @@ def refuse_unfit(layer: Layer, plan: LayerPlan) -> None:
                 shape = matrix if role == "weight" else (1, *layer.input_shape)
                 grid_of(planned, planned.spec.granularity.blocks(shape))
             elif role == "activation" and plan.dynamic and isinstance(planned, QuantizerSpec):
-                each_image(planned).granularity.blocks((1, *layer.input_shape))
+                each_sample(planned).granularity.blocks((1, *layer.input_shape))
         except QuantError as error:
             raise QuantError(f"the {role} of layer {layer.name!r}: {error}") from error
 

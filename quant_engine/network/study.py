@@ -1,4 +1,4 @@
-"""What the number of calibration images does to ranges and accuracy."""
+"""What the number of calibration samples does to ranges and score."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from typing import NamedTuple
 import numpy as np
 
 from quant_engine.errors import QuantError
-from quant_engine.network.accuracy import Accuracy
-from quant_engine.network.images import Split
 from quant_engine.network.network import Network
 from quant_engine.plan import QuantizationPlan
 from quant_engine.quantizer import Quantizer, QuantizerSpec
+from quant_engine.tasks import Score
 
 
 class CalibrationPoint(NamedTuple):
-    """A plan calibrated on the first `images` calibration images.
+    """A plan calibrated on the first `samples` calibration samples.
 
     `ranges` are the outermost levels (lo, hi) of each layer's input, over all its blocks.
     """
 
-    images: int
+    samples: int
     ranges: dict[str, tuple[float, float]]
-    accuracy: Accuracy
+    score: Score
 
 
 def calibration_study(
-    network: Network, plan: QuantizationPlan, sizes: Iterable[int], split: Split = "test"
+    network: Network, plan: QuantizationPlan, sizes: Iterable[int], split: str = "test"
 ) -> Iterator[CalibrationPoint]:
     """Yield what the plan's static activations come to after calibration on the first n images, for each size n.
 
@@ -36,7 +35,7 @@ def calibration_study(
 
     Raises:
         QuantError: for a plan without a static activation that is still to be fitted; and, when the size's turn comes,
-            for one that is no number of calibration images.
+            for one that is no number of calibration samples.
 
     Example:
         >>> from quant_engine import IntFormat, LayerPlan
@@ -58,13 +57,13 @@ def calibration_study(
 
 
 def _points(
-    network: Network, plan: QuantizationPlan, studied: list[str], sizes: Iterable[int], split: Split
+    network: Network, plan: QuantizationPlan, studied: list[str], sizes: Iterable[int], split: str
 ) -> Iterator[CalibrationPoint]:
-    for images in sizes:
-        frozen = network.freeze(plan, images)
+    for samples in sizes:
+        frozen = network.freeze(plan, samples)
         quantizers = {name: frozen[name].activation for name in studied}
         ranges = {name: outermost_levels(q) for name, q in quantizers.items() if isinstance(q, Quantizer)}
-        yield CalibrationPoint(images, ranges, network.evaluate(frozen, split))
+        yield CalibrationPoint(samples, ranges, network.evaluate(frozen, split))
 
 
 def outermost_levels(quantizer: Quantizer) -> tuple[float, float]:

@@ -65,15 +65,24 @@ class BlockObservers:
     def update(self, batch: Any) -> None:
         """Show each observer its block of a batch (n, *sample).
 
+        Of samples of several axes those that blocks do not divide may have other lengths: the tokens of a text, say.
+
         Raises:
             QuantError: for another shape, and for values that are not finite real numbers.
         """
         array = as_float32(batch, "the batch")
-        if array.shape[1:] != self.sample:
+        if not self._fits(array.shape):
             raise QuantError(f"the batch has shape {array.shape}; give (n, {', '.join(map(str, self.sample))})")
         grid = self.spec.granularity.blocks(array.shape)
         for observer, block in zip(self.observers, Blocks(grid.flatten(array), grid).each(), strict=True):
             observer.update(block)
+
+    def _fits(self, shape: tuple[int, ...]) -> bool:
+        if shape[1:] == self.sample:
+            return True
+        blocks = self.spec.granularity.blocks
+        several = len(self.sample) > 1 and len(shape) == len(self.sample) + 1
+        return several and blocks(shape).grid == blocks((1, *self.sample)).grid
 
     def quantizer(self, spec: QuantizerSpec | None = None) -> Quantizer:
         """Return the quantizer fitted to what was seen, by the spec or another that observes the same.

@@ -1,5 +1,29 @@
 """Tasks: the data a network is measured on, and the scores."""
 
+from quant_engine.tasks.agreement import Agreement
+from quant_engine.tasks.base import SPLITS, Batch, Result, Task
 from quant_engine.tasks.classification import Classification
+from quant_engine.tasks.comparison import log_softmax
+from quant_engine.tasks.next_token import NextToken
+from quant_engine.tasks.retrieval import Retrieval, mean_pool
+from quant_engine.tasks.score import Accuracy, Score
+from quant_engine.tasks.transcription import Transcription, ctc_decode
+from quant_engine.tasks.user_file import from_file
 
-__all__ = ["Classification"]
+__all__ = [
+    "SPLITS",
+    "Accuracy",
+    "Agreement",
+    "Batch",
+    "Classification",
+    "NextToken",
+    "Result",
+    "Retrieval",
+    "Score",
+    "Task",
+    "Transcription",
+    "ctc_decode",
+    "from_file",
+    "log_softmax",
+    "mean_pool",
+]

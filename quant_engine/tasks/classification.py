@@ -2,40 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.checks import as_choice
+from quant_engine.batches import sample_count
+from quant_engine.errors import QuantError
+from quant_engine.inputs import as_integers, as_model_inputs
+from quant_engine.tasks.base import Batch, Result, pick_output
+from quant_engine.tasks.comparison import Comparison, log_softmax
+from quant_engine.tasks.pairs import pairs
+from quant_engine.tasks.samples import SampledTask
+from quant_engine.tasks.score import Accuracy, Score, mean, share
 
-Labelled = tuple[NDArray[Any], NDArray[np.int64]]
+TOP = 5
 
 
-@dataclass(frozen=True, eq=False)
-class Classification:
-    """A split of data is inputs (n, …) and labels (n,), read when it is asked for.
+class Classification(SampledTask):
+    """Labels (n,), each the place of its class in the outputs (n, classes).
 
-    Attributes:
-        readers: what reads each split, by its name: of "training", "calibration", "search" and "test".
-        unit: what one sample is called.
+    Data are inputs (n, …) with `labels` (n,), one set that is split by `seed`; or splits, {"test": (inputs, labels)},
+    where a set may also be an iterable of such pairs, or a function that returns one when it is needed.
+
+    Example:
+        >>> task = Classification(np.zeros((16, 3), np.float32), np.arange(16) % 4)
+        >>> sorted(task.splits), task.count("test")
+        (['calibration', 'search', 'test'], 8)
     """
 
-    readers: Mapping[str, Callable[[], Labelled]]
-    unit: str = "sample"
+    def __init__(
+        self, data: Any, labels: Any = None, unit: str = "sample", output: str | None = None, seed: int = 0
+    ) -> None:
+        """Keep the data; `output` names that of the logits, where a model gives several."""
+        self._output = output
+        super().__init__(data if labels is None else (data, labels), unit, seed)
+
+    def scores(self, results: Iterable[Result]) -> dict[str, Score]:
+        """Return accuracy, cross entropy and top-5 accuracy; against floating point, agreement, KL and SQNR."""
+        correct = top = 0
+        losses, moved = [], Comparison()
+        for batch, outputs, plain in results:
+            logits, labels = self._logits(outputs), batch.targets
+            rows = np.arange(len(labels))
+            own = self._of_labels(logits, labels)
+            correct += int((logits.argmax(axis=1) == labels).sum())
+            top += int(((logits > own[:, None]).sum(axis=1) < TOP).sum())
+            losses.append(-log_softmax(logits)[rows, labels])
+            if plain is not None:
+                moved.add(self._logits(plain), logits)
+        loss = np.concatenate(losses)
+        found: list[Score] = [
+            Accuracy(correct, len(loss)),
+            mean("loss", loss, "nats"),
+            share(f"top-{TOP} accuracy", top, len(loss)),
+        ]
+        return {score.name: score for score in found} | moved.scores()
+
+    def _read(self, given: Any) -> Iterable[Batch]:
+        for inputs, labels in pairs(given, "(inputs, labels)"):
+            arrays = as_model_inputs(inputs)
+            places = as_integers(labels, "labels", 0, np.iinfo(np.int64).max, "give the places of the classes, from 0")
+            if places.shape != (sample_count(arrays),):
+                raise QuantError(f"{sample_count(arrays)} inputs have labels of shape {places.shape}; give (n,)")
+            yield Batch(arrays, places.astype(np.int64))
 
     @property
-    def splits(self) -> frozenset[str]:
-        """The names of the splits there are."""
-        return frozenset(self.readers)
+    def _setting(self) -> str:
+        return f"{self._output}"
 
-    def data(self, split: str) -> Labelled:
-        """Return a split.
+    def _logits(self, outputs: Any) -> NDArray[np.floating]:
+        return pick_output(outputs, self._output, "logits")
 
-        Raises:
-            QuantError: for one there is not.
-        """
-        as_choice(split, self.readers, "split")
-        return self.readers[split]()
+    def _of_labels(self, logits: NDArray[np.floating], labels: NDArray[np.int64]) -> NDArray[np.floating]:
+        if logits.ndim != 2 or logits.shape[1] <= labels.max():
+            raise QuantError(
+                f"outputs have shape {logits.shape}, labels go up to {labels.max()}; "
+                "give a model with outputs (n, classes) and labels from 0 to classes − 1"
+            )
+        return np.asarray(logits[np.arange(len(labels)), labels])

@@ -89,6 +89,7 @@ def test_the_wheel_carries_pages_weights_notices_and_no_tests(wheel: pathlib.Pat
         "quant_engine/py.typed",
         "quant_engine/network/builtin/fashion-cnn.safetensors",
         "quant_engine/network/builtin/fashion-mnist-training.npz",
+        "quant_engine/network/builtin/fashion-mnist-search.npz",
         "quant_engine/network/builtin/NOTICE",
         "quant_engine/network/builtin/MODEL_CARD.md",
     ):

@@ -222,7 +222,7 @@ def test_images_of_another_shape_or_broken_ones_do_not_calibrate(network):
 def test_the_study_is_freezing_and_evaluating_at_each_size(network):
     plan = planned(network, WEIGHT, STATIC)
     points = list(networks.calibration_study(network, plan, [1, 40, 512], "calibration"))
-    assert [point.images for point in points] == [1, 40, 512]
+    assert [point.samples for point in points] == [1, 40, 512]
     for images, ranges, accuracy in points:
         frozen = network.freeze(plan, images)
         assert accuracy == network.evaluate(frozen, "calibration")
@@ -237,7 +237,7 @@ def test_the_study_is_freezing_and_evaluating_at_each_size(network):
 def test_the_study_can_be_stopped(network):
     sizes = iter([1, 2, 3])
     study = networks.calibration_study(network, planned(network, None, STATIC), sizes, "calibration")
-    assert next(study).images == 1
+    assert next(study).samples == 1
     study.close()
     assert list(sizes) == [2, 3]
 

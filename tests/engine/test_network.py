@@ -1,6 +1,7 @@
 """The built-in networks against torch: folded weights, accuracy under a plan, what is kept and what is imported."""
 
 import gc
+import hashlib
 import pathlib
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from quant_engine import network as networks
 from quant_engine.execution import STAGE_INPUTS
 from quant_engine.execution.prefix import CACHE_BYTES
 from quant_engine.models import Layer
+from quant_engine.network.files import BUILTIN
 from tests import reference
 from tests.engine.trained import folded, run, trained_module
 
@@ -86,7 +88,7 @@ def test_multiplications_count_each_weight_once_for_every_place_of_the_output():
 
 
 def test_data_are_what_is_documented(network):
-    for split, count in (("test", 2000), ("calibration", 512), ("training", 6000)):
+    for split, count in (("test", 2000), ("calibration", 512), ("search", 2000), ("training", 6000)):
         images, labels = network.data(split)
         assert (images.shape, images.dtype, labels.shape) == ((count, 1, 28, 28), np.float32, (count,))
         assert set(labels) == set(range(10))
@@ -94,12 +96,17 @@ def test_data_are_what_is_documented(network):
         np.testing.assert_allclose(pixels, np.rint(pixels), atol=1e-3)
 
 
-def test_training_images_are_balanced_and_neither_test_nor_calibration_images(network):
+def test_splits_are_balanced_and_no_image_is_in_two(network):
     assert np.bincount(network.data("training")[1]).tolist() == [600] * 10
-    seen = {split: {image.tobytes() for image in network.data(split)[0]} for split in ("test", "calibration")}
-    training = {image.tobytes() for image in network.data("training")[0]}
-    assert len(training) == 6000
-    assert not training & (seen["test"] | seen["calibration"])
+    assert np.bincount(network.data("search")[1]).tolist() == [200] * 10
+    images = [image.tobytes() for split in network.task.splits for image in network.data(split)[0]]
+    assert len(set(images)) == len(images) == 2000 + 512 + 2000 + 6000
+
+
+def test_the_search_images_are_those_that_were_drawn():
+    content = (BUILTIN / "fashion-mnist-search.npz").read_bytes()
+    drawn = "1710d7f1205d9d3894978aa4261c173057589a5bb5d7a79aa381cde236affc73"  # by tools/draw_subsets.py
+    assert hashlib.sha256(content).hexdigest() == drawn
 
 
 def test_batch_norms_are_those_of_the_trained_modules(network, module):

@@ -265,6 +265,17 @@ def test_scales_that_belong_to_a_sample_cannot_be_static(granularity):
 def test_a_batch_of_another_shape_is_refused():
     with pytest.raises(qe.QuantError, match=r"shape \(2, 5\); give \(n, 4\)"):
         BlockObservers(qe.QuantizerSpec(EIGHT_BITS), (4,)).update(np.ones((2, 5), np.float32))
+    with pytest.raises(qe.QuantError, match=r"shape \(2, 5, 3\); give \(n, 4, 3\)"):
+        BlockObservers(qe.QuantizerSpec(EIGHT_BITS, qe.PerChannel(1)), (4, 3)).update(np.ones((2, 5, 3), np.float32))
+
+
+def test_texts_of_several_lengths_share_their_scales():
+    short, long = np.full((2, 4, 3), [1.0, 2.0, 3.0], np.float32), np.full((1, 7, 3), [2.0, -1.0, 0.5], np.float32)
+    for granularity, ends in ((qe.PerTensor(), [[[3]]]), (qe.PerChannel(2), [[[2, 2, 3]]])):
+        seen = BlockObservers(qe.QuantizerSpec(qe.IntFormat(8, narrow=True), granularity), (4, 3))
+        seen.update(short)
+        seen.update(long)
+        np.testing.assert_allclose(seen.quantizer().scale, np.array(ends) / 127, rtol=1e-6)
 
 
 # --- states from elsewhere --------------------------------------------------------------------------------------------

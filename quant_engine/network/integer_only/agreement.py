@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from quant_engine.batches import BATCH
 from quant_engine.checks import as_choice, as_instance
-from quant_engine.network.accuracy import Accuracy
-from quant_engine.network.images import Split
 from quant_engine.network.integer_only.compiling import ROUNDINGS, compile_plan
 from quant_engine.network.integer_only.explaining import Difference, explain
 from quant_engine.network.integer_only.program import IntegerProgram
 from quant_engine.network.integer_only.simulating import LOGITS, biases_of, simulate, with_integer_bias
 from quant_engine.network.network import Network
 from quant_engine.plan import QuantizationPlan
+from quant_engine.tasks import Accuracy
 
 Labels = NDArray[np.int64]
 SIMULATED, BIASES = "simulated", "biases"
@@ -63,7 +62,7 @@ class Agreement:
         return all(difference.explained for difference in self.differences)
 
 
-def integer_accuracy(network: Network, program: IntegerProgram, split: Split = "test") -> Accuracy:
+def integer_accuracy(network: Network, program: IntegerProgram, split: str = "test") -> Accuracy:
     """Return how many labels an integer program predicts correctly.
 
     Raises:
@@ -76,7 +75,7 @@ def integer_accuracy(network: Network, program: IntegerProgram, split: Split = "
     return Accuracy(int((predicted == labels).sum()), len(labels))
 
 
-def agreement(network: Network, plan: QuantizationPlan, split: Split = "test", rounding: str = "gemmlowp") -> Agreement:
+def agreement(network: Network, plan: QuantizationPlan, split: str = "test", rounding: str = "gemmlowp") -> Agreement:
     """Run a plan simulated in floating point and integer-only, and explain each image whose label differs.
 
     With the biases of the integers and `rounding` "single" the two are equal to the label; the rest is what rounding a
@@ -98,7 +97,7 @@ def agreement(network: Network, plan: QuantizationPlan, split: Split = "test", r
 
 
 def agreeing(
-    network: Network, plan: QuantizationPlan, split: Split = "test", rounding: str = "gemmlowp"
+    network: Network, plan: QuantizationPlan, split: str = "test", rounding: str = "gemmlowp"
 ) -> Iterator[Agreement]:
     """Yield what `agreement` returns as it grows, after every 200 images.
 

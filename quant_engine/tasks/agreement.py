@@ -1,0 +1,44 @@
+"""Agreement with the model in floating point, where nothing says what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from quant_engine.inputs import as_model_inputs, each_batch
+from quant_engine.tasks.base import Batch, Result, pick_output
+from quant_engine.tasks.comparison import Comparison, vectors
+from quant_engine.tasks.samples import SampledTask
+from quant_engine.tasks.score import Score
+
+
+class Agreement(SampledTask):
+    """Whether a plan gives what floating point gives: no labels are needed.
+
+    Data are inputs (n, …), a list or an iterator of such batches: one set that is split by `seed`, or {split: set}.
+    Outputs are (…, classes): each vector along the last axis counts.
+    """
+
+    compares = True
+
+    def __init__(self, data: Any, unit: str = "sample", output: str | None = None, seed: int = 0) -> None:
+        """Keep the inputs; `output` names the one to compare, where a model gives several."""
+        self._output = output
+        super().__init__(data, unit, seed)
+
+    def scores(self, results: Iterable[Result]) -> dict[str, Score]:
+        """Return top-1 agreement, KL divergence and SQNR."""
+        moved = Comparison()
+        for _, outputs, plain in results:
+            if plain is not None:
+                one, other = (vectors(pick_output(given, self._output, "logits")) for given in (plain, outputs))
+                moved.add(one, other)
+        return moved.scores()
+
+    def _read(self, given: Any) -> Iterable[Batch]:
+        for inputs in each_batch(given):
+            yield Batch(as_model_inputs(inputs))
+
+    @property
+    def _setting(self) -> str:
+        return f"{self._output}"

@@ -1,0 +1,95 @@
+"""How far outputs under a plan are from those in floating point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.errors import QuantError
+from quant_engine.inputs import Float64Array
+from quant_engine.tasks.score import Score, mean, share, sqnr
+
+CHUNK_VALUES = 1 << 22  # held in float64 at once
+
+
+class Comparison:
+    """Gathers how outputs changed, vector by vector, without keeping them.
+
+    These are KL(p‖q) = Σ p·(log p − log q) of the softmax, whether the largest value is the same one, and the squares
+    of the outputs and of their change.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._divergences: list[Float64Array] = []
+        self._signal: list[Float64Array] = []
+        self._noise: list[Float64Array] = []
+        self._same = 0
+
+    def add(self, plain: NDArray[np.floating], outputs: NDArray[np.floating]) -> None:
+        """Take outputs (vectors, classes) in floating point and under the plan.
+
+        Raises:
+            QuantError: for unequal shapes.
+        """
+        if plain.shape != outputs.shape:
+            raise QuantError(f"outputs have shape {outputs.shape}, in floating point {plain.shape}; they must be alike")
+        for rows in chunks(outputs):
+            z, changed = plain[rows].astype(np.float64), outputs[rows].astype(np.float64)
+            p, q = log_softmax(z), log_softmax(changed)
+            self._divergences.append((np.exp(p) * (p - q)).sum(axis=1))
+            self._signal.append(np.square(z).sum(axis=1))
+            self._noise.append(np.square(z - changed).sum(axis=1))
+            self._same += int((z.argmax(axis=1) == changed.argmax(axis=1)).sum())
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was compared."""
+        return not self._divergences
+
+    @property
+    def divergences(self) -> Float64Array:
+        """KL(floating point ‖ plan) of each vector, in nats."""
+        return np.concatenate(self._divergences)
+
+    def same_top(self, name: str) -> Score:
+        """Return the share of vectors whose largest value is floating point's."""
+        return share(name, self._same, len(self.divergences))
+
+    def scores(self) -> dict[str, Score]:
+        """Return top-1 agreement, KL divergence and SQNR, or nothing if nothing was compared."""
+        if self.empty:
+            return {}
+        found = [
+            self.same_top("top-1 agreement"),
+            mean("KL divergence", self.divergences, "nats"),
+            sqnr(np.concatenate(self._signal), np.concatenate(self._noise)),
+        ]
+        return {score.name: score for score in found}
+
+
+def log_softmax(logits: NDArray[np.floating]) -> Float64Array:
+    """Return log softmax along the last axis, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    found: Float64Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return found
+
+
+def vectors(outputs: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return outputs (…, classes) as (vectors, classes).
+
+    Raises:
+        QuantError: for a single axis.
+    """
+    if outputs.ndim < 2:
+        raise QuantError(f"outputs have shape {outputs.shape}; their last axis must be classes, of 2 axes or more")
+    return outputs.reshape(-1, outputs.shape[-1])
+
+
+def chunks(values: NDArray[np.floating]) -> Iterator[slice]:
+    """Yield the rows of (vectors, classes), some at a time."""
+    step = max(1, CHUNK_VALUES // max(values.shape[1], 1))
+    for start in range(0, len(values), step):
+        yield slice(start, start + step)
