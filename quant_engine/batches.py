@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,16 @@ def _batch_size(inputs: Inputs) -> int:
     arrays = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
     values = max(math.prod(array.shape[1:]) * (1 if array.dtype.kind == "f" else TOKEN_VALUES) for array in arrays)
     return max(1, min(BATCH, BATCH_VALUES // max(values, 1)))
+
+
+def merge_like(batches: Iterable[Inputs]) -> list[Inputs]:
+    """Return batches with consecutive ones joined whose samples have the same shapes."""
+    return [join_batches([*group]) for _, group in itertools.groupby(batches, _sample_shapes)]
+
+
+def _sample_shapes(inputs: Inputs) -> list[tuple[str, tuple[int, ...]]]:
+    named = inputs if isinstance(inputs, Mapping) else {"": inputs}
+    return [(name, array.shape[1:]) for name, array in named.items()]
 
 
 def join_batches(parts: Sequence[Inputs]) -> Outputs:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.batches import Outputs, cut, join_batches, sample_count, split_batch
+from quant_engine.batches import Outputs, cut, join_batches, merge_like, sample_count, split_batch
 from quant_engine.checks import as_choice, as_instance, as_integer, as_list
 from quant_engine.errors import QuantError
 from quant_engine.execution import Executor, Override, PrefixRunner, as_outputs, as_tensors, executor_of
@@ -29,7 +29,7 @@ from quant_engine.network.folding import BatchNorm
 from quant_engine.network.planning import PLAN_REMEDY, check_shared, refuse_unfit
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
-from quant_engine.tasks import Batch, Result, Score, Task
+from quant_engine.tasks import SPLITS, Batch, Result, Score, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -434,7 +434,7 @@ class Network:
                 f"{self.name} has no calibration data for static activations; give freeze(plan, data=inputs), or the "
                 "network a task with a calibration split"
             )
-        batches = [batch.inputs for batch in self._run_of("calibration")[0]]
+        batches = merge_like(batch.inputs for batch in self._run_of("calibration")[0])
         return Calibration(self.capture, self.model.layers, batches)
 
     @property
@@ -485,6 +485,7 @@ class Network:
     def _run_of(self, split: str) -> tuple[Sequence[Batch], PrefixRunner]:
         """Return the batches of a split, and what runs the network on them."""
         task = self._given_task
+        as_choice(split, [name for name in SPLITS if name in task.splits], "split")
         with self._lock:
             if split not in self._runs:
                 batches = task.batches(split)
