@@ -12,7 +12,7 @@ from quant_engine.network.builtin_model import BuiltinModel
 from quant_engine.network.files import BUILTIN
 from quant_engine.network.images import FASHION_MNIST
 from quant_engine.network.network import Network
-from quant_engine.tasks import Classification
+from quant_engine.tasks import Task
 
 TENSOR_FILES = {  # that hold tensors without a graph, and what reads them
     ".safetensors": "safetensors.torch.load_file(path)",
@@ -26,7 +26,7 @@ TENSOR_FILES = {  # that hold tensors without a graph, and what reads them
 }
 
 
-def load(name_or_path: str | os.PathLike[str], task: Classification | None = None) -> Network:
+def load(name_or_path: str | os.PathLike[str], task: Task | None = None) -> Network:
     """Return a network by a built-in's name, or from an ONNX file or a folder as transformers saves models.
 
     A task brings data and scores; the built-in networks have one of their own. Transformers' models are loaded as
