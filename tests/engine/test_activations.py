@@ -95,5 +95,5 @@ def test_what_is_not_there_is_refused(network):
         network.activations(["conv9"])
     with pytest.raises(qe.QuantError, match=r"'train'.*calibration, search, test"):
         network.activations(split="train")
-    with pytest.raises(qe.QuantError, match=r"no image lies in \[512:600\] of the 512 of 'calibration'"):
+    with pytest.raises(qe.QuantError, match=r"no sample lies in \[512:600\] of the 512 of 'calibration'"):
         network.activations(start=512, stop=600)
