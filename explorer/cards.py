@@ -25,7 +25,7 @@ GRANULARITY_EXPLAINED = (
 MIXED_EXPLAINED = (
     "Every layer may have 2 to 8 bits (symmetric, least MSE) or stay in 16-bit floats, within the bytes of 4 bits "
     "everywhere: the plan whose KL divergences, each layer quantized alone, sum up to the least. It was searched on "
-    "the 512 calibration images; the test images, which score it here, had no part in it."
+    "the calibration data; the test data, which score it here, had no part in it."
 )
 COMPENSATION_EXPLAINED = (
     "W3A8: weights of 3 bits (per channel, symmetric) and the input of every layer of 8 bits (per tensor, unsigned and "

@@ -16,6 +16,7 @@ import streamlit as st
 from numpy.typing import NDArray
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from explorer import notation
 from explorer.caches import ByteCache, cached
 from explorer.instrument import Mark, Statistics, statistics
 from explorer.jobs import Jobs
@@ -228,6 +229,12 @@ def sample_unit(model: str) -> str:
     """Return what a sample of the model's data is called, such as "image"."""
     task = network(model).task
     return "sample" if task is None else task.unit
+
+
+def samples(model: str, split: str) -> str:
+    """Return how many samples a split of the model's data has, as "2,000 test images"."""
+    task = network(model).task
+    return f"no {split} data" if task is None else f"{notation.count(task.count(split))} {split} {task.unit}s"
 
 
 def _evaluate(model: str, layer: str, plan: LayerPlan, others: LayerPlan) -> tuple[Score, Score, Score]:

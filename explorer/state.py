@@ -133,8 +133,8 @@ CALIBRATION = Choice(
     "Their range",
     ("min–max", "percentile", "least MSE", "KL", "dynamic", "per token"),
     "min–max",
-    "Static: observed on the 512 calibration images by one of four methods, then fixed. Dynamic: the extremes of each "
-    "image as it comes. Per token: of each row of each image.",
+    "Static: observed on the calibration data by one of four methods, then fixed. Dynamic: the extremes of each sample "
+    "as it comes. Per token: of each row of each sample.",
 )
 VALUE = Number("play_r", "r", -LARGEST, LARGEST, None, "The value that is followed through the formula.")
 

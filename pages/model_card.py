@@ -62,7 +62,7 @@ if card.granularity:
 st.subheader("Weights and activations")
 st.markdown(
     "W8A2: weights of 8 bits (per channel, symmetric, least MSE) and the input of every layer, the pixels too, of "
-    "2 bits (per tensor, unsigned and asymmetric). The inputs' ranges are static: fixed on the 512 calibration images "
+    "2 bits (per tensor, unsigned and asymmetric). The inputs' ranges are static: fixed on the calibration data "
     "by the method that heads the column."
 )
 st.table(activations_table(card))

@@ -95,7 +95,7 @@ def _study(model: str, bits: int) -> None:
 def _study_body(model: str, bits: int, ticking: bool) -> None:
     study: Study | None = st.session_state.get(STUDY_KEY)
     if study is None or study.key != _key(model, bits):
-        label = words()["study_run"].format(bits=bits)
+        label = words()["study_run"].format(bits=bits, unit=compute.sample_unit(model))
         st.button(label, icon=":material/play_arrow:", on_click=_start, args=(model, bits))
         return
     if study.running:
@@ -124,6 +124,7 @@ def _study_results(model: str, bits: int, study: Study) -> None:
                 dynamic=accuracy(found.value),
                 plain=accuracy(plain.value),
                 n=count(plain.n),
+                unit=compute.sample_unit(model),
                 one=share(1 / plain.n),
             )
         )

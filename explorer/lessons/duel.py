@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from explorer import compute
 from explorer.lessons import plans, watching
 from explorer.lessons.parts import numbers
 from explorer.lessons.plans import Bits
@@ -31,7 +32,7 @@ def duel(mix: Mix) -> None:
     work: dict[str, Callable[[], Effect]] = {_key(one): _effect(one) for one in (rival, mix)}
     watching.await_all(f"{SLUG}_duel", work, draw)
     st.button(
-        words["score"],
+        words["score"].format(**_data(mix)),
         key=f"{SLUG}_score",
         icon=":material/visibility:",
         on_click=_score,
@@ -41,7 +42,16 @@ def duel(mix: Mix) -> None:
     if scored(mix):
         _tested(mix, rival)
     else:
-        st.caption(words["score_none"])
+        st.caption(words["score_none"].format(**_data(mix)))
+
+
+def _data(mix: Mix) -> dict[str, str]:
+    """Return what the texts call the data that the search sees, and those that judge it."""
+    network, said = plans.network_of(mix), {"unit": compute.sample_unit(mix.model)}
+    for name, split in (("seen", "calibration"), ("hidden", "test")):
+        said[name] = compute.samples(mix.model, split)
+        said[f"one_{name}"] = short(100 / len(network.data(split)[1]))
+    return said
 
 
 def scored(mix: Mix) -> list[Bits]:
@@ -80,7 +90,7 @@ def _numbers(mix: Mix, uniform: Effect | None, yours: Effect | None) -> None:
             value = "…" if found is None else accuracy(found.accuracy.value)
             st.metric(name, value, note, delta_color="off", delta_arrow="off", width=150)
     if uniform is None or yours is None:
-        st.caption(words["measuring_plan"])
+        st.caption(words["measuring_plan"].format(**_data(mix)))
         return
     over = plans.size_of(mix) - plans.budget_of(mix)
     ahead = yours.accuracy.correct - uniform.accuracy.correct
@@ -89,7 +99,12 @@ def _numbers(mix: Mix, uniform: Effect | None, yours: Effect | None) -> None:
     )  # fmt: skip
     total = yours.accuracy.total
     text = words[f"duel_{name}"].format(
-        over=count(max(over, 0)), images=abs(ahead), total=total, one=short(100 / total), bits=_width(mix.uniform)
+        over=count(max(over, 0)),
+        images=abs(ahead),
+        total=total,
+        unit=compute.sample_unit(mix.model),
+        one=short(100 / total),
+        bits=_width(mix.uniform),
     )
     st.markdown(text)
 

@@ -59,6 +59,7 @@ def compare(model: str, weight_bits: int, register: int) -> None:
         watching.start(NAME, key)
     else:
         label = words["accuracy_run" if watching.asked(NAME) is None else "accuracy_go_on"]
+        label = label.format(samples=compute.samples(model, "test"))
         st.button(label, key=f"{NAME}_button", on_click=watching.start, args=(NAME, key))
     if watching.asked(NAME) is not None:
         work = partial(comparison_of, model, weight_bits)

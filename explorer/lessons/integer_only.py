@@ -18,7 +18,7 @@ from quant_engine.network import footprint
 from quant_engine.network.integer_only import count_operations
 
 PREFIX = "formats_int"
-IMAGE = Number(f"{PREFIX}_image", "Test image", 0, 1999, 0, "Which of the 2,000 test images runs.", whole=True)
+IMAGE = Number(f"{PREFIX}_image", "Test image", 0, 1999, 0, "Which test image runs, counted from 0.", whole=True)
 CHANNEL = Number(f"{PREFIX}_channel", "Output channel", 0, 159, 2, "Which output channel, or neuron.", whole=True)
 ROW = Number(f"{PREFIX}_row", "Row", 0, 27, 2, "Where in the output, from the top, before pooling.", whole=True)
 COLUMN = Number(f"{PREFIX}_column", "Column", 0, 27, 5, "Where in the output, from the left.", whole=True)
@@ -52,7 +52,7 @@ def draw(model: str, layer: str) -> None:
 def _steps(model: str, layer: str) -> None:
     words, info = read_words(WORDS), compute.network(model).layers()[layer]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        image = _field(IMAGE, int(IMAGE.greatest))
+        image = _field(IMAGE, len(compute.network(model).data("test")[1]) - 1)
         channel = _field(CHANNEL, info.output_shape[0] - 1)
         place = tuple(
             _field(field, size - 1) for field, size in zip((ROW, COLUMN), info.output_shape[1:], strict=False)

@@ -55,6 +55,10 @@ def _body(owner: str, asked: tuple[str, str, LayerPlan, LayerPlan | None], start
         for label, result in zip(LABELS, results, strict=True):
             _metric(label, result)
     total = results[0].n
-    st.caption(words()["accuracy_note"].format(n=notation.count(total), one=notation.share(1 / total)))
+    st.caption(
+        words()["accuracy_note"].format(
+            n=notation.count(total), unit=compute.sample_unit(asked[0]), one=notation.share(1 / total)
+        )
+    )
     if ticking:
         st.rerun()  # the clock of this part stops with the page

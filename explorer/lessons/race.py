@@ -235,6 +235,7 @@ def _standings(known: Raced, runs: Runs, hidden: tuple[str, ...]) -> None:
         st.caption(
             said["race_note"].format(
                 n=count(plain.n),
+                unit=compute.sample_unit(known.model),
                 one=share(1 / plain.n),
                 plain=accuracy(plain.value),
                 low=accuracy(low),

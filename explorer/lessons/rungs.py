@@ -107,7 +107,11 @@ def _body(bench: Bench, spec: QuantizerSpec, measuring: bool, ticking: bool) -> 
     if done < 1.0:
         st.progress(done, words["rungs_measuring"])
     if plain is not None:
-        st.caption(words["rungs_note"].format(n=count(plain.n), one=short(100 / plain.n)))
+        st.caption(
+            words["rungs_note"].format(
+                n=count(plain.n), unit=compute.sample_unit(bench.model), one=short(100 / plain.n)
+            )
+        )
     with st.expander(words["rungs_table"]):
         st.table([_record(way, rung) for way, rungs in ways.items() for rung in rungs])
     if ticking != (done < 1.0):

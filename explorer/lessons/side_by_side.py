@@ -88,6 +88,7 @@ def _measured(bench: Bench, bits: int, ticking: bool) -> None:
                 low=accuracy(low),
                 high=accuracy(high),
                 n=count(plain.n),
+                unit=compute.sample_unit(bench.model),
                 one=short(100 / plain.n),
             )
         )

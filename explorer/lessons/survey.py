@@ -69,7 +69,7 @@ METRIC = Choice(
     "Sensitivity by",
     tuple(METRICS),
     "loss",
-    "Measured on the 512 calibration images: rise of the loss, accuracy lost, KL divergence of the outputs from "
+    "Measured on the calibration data: rise of the loss, accuracy lost, KL divergence of the outputs from "
     "floating point, signal to noise of the logits. Predicted without running the quantized network: the weights' mean "
     "squared error, and the diagonal Fisher information.",
 )

@@ -30,7 +30,8 @@ def imported(folder: str) -> set[str]:
 
 
 def test_every_import_is_a_declared_dependency() -> None:
-    declared = {re.split(r"[<>=!~ ]", line)[0] for line in PROJECT["dependencies"]}
+    extras = (line for extra in ("onnx", "transformers") for line in PROJECT["optional-dependencies"][extra])
+    declared = {re.split(r"[<>=!~ ]", line)[0] for line in (*PROJECT["dependencies"], *extras)}
     outside = set().union(*(imported(folder) for folder in ("quant_engine", "explorer", "pages")))
     outside -= {*sys.stdlib_module_names, "quant_engine", "explorer"}
     assert {BROUGHT_BY.get(name, name) for name in outside} <= declared
