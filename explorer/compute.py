@@ -20,9 +20,10 @@ from explorer import notation
 from explorer.caches import ByteCache, cached
 from explorer.instrument import Mark, Statistics, statistics
 from explorer.jobs import Jobs
+from explorer.memory import memory_bytes
 from explorer.races import Lanes, Runs
 from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
-from explorer.status import Status, memory_bytes
+from explorer.status import Status
 from quant_engine import (
     Distribution,
     ErrorReport,

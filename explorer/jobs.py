@@ -16,6 +16,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from explorer.memory import give_back
+
 MOST_KEPT = 512
 NICENESS = 10
 PAUSE = 0.02  # seconds
@@ -95,6 +97,7 @@ class Jobs:
             future.set_result(work())
         except Exception as error:  # whatever it is, those who wait are told
             future.set_exception(error)
+        give_back()
 
     def _rank(self, key: str) -> tuple[int, int]:
         """Return what is least for the session whose last turn is longest ago, and of those for what most wait for."""

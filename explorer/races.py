@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Hashable
 from typing import Any, Literal
 
 from explorer.jobs import step_back
+from explorer.memory import give_back
 
 AT_ONCE = 2  # runs under way, over all sessions; one more if it is quick
 
@@ -109,6 +110,7 @@ class Run:
                 return
             with self._lock:
                 self._items.append(item)
+            give_back()
 
     def _stopped(self) -> bool:
         with self._lock:

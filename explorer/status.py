@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pathlib
 from dataclasses import dataclass
 
 from explorer.caches import Usage
 
 MIB = 1 << 20
-STATUS = pathlib.Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,3 @@ class Status:
             f"found {results.found:,}, computed {results.computed:,} · "
             f"layer inputs {self.inputs_bytes / MIB:,.0f} of {self.inputs_most / MIB:,.0f} MiB"
         )
-
-
-def memory_bytes() -> int | None:
-    """Return the memory that this process has now, where the system tells (Linux)."""
-    if not STATUS.exists():
-        return None
-    resident = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS:"))
-    return int(resident.split()[1]) * 1024

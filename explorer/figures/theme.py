@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas  # noqa: F401  or plotly may find it half imported by a table in another session's thread
 import plotly.graph_objects as go
 
 ORIGINAL = "#0072B2"

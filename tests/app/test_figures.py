@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -25,3 +28,9 @@ def test_colours_have_a_contrast_of_three_to_one_on_both_backgrounds(color: str,
 def test_text_in_figures_has_a_contrast_of_four_and_a_half_to_one(tone: str, background: str) -> None:
     light, dark = sorted((luminance(INK[tone]), luminance(background)), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_what_plotly_only_looks_up_is_whole_before_the_first_figure():
+    """A table in another session's thread may be importing it at that moment."""
+    found = "import explorer.figures.theme, sys; print(sys.modules['pandas'].Series, sys.modules['numpy'].ndarray)"
+    subprocess.run([sys.executable, "-c", found], check=True)
