@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, final
@@ -14,7 +15,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.checks import as_instance, validate_boolean
+from quant_engine.checks import as_instance, as_list, validate_boolean
 from quant_engine.errors import QuantError
 from quant_engine.files import arrays_of, has_metadata, pack, place, stage, staged_for, validate_place, write_file
 from quant_engine.inputs import Float32Array, as_float32, refuse_non_finite
@@ -127,6 +128,36 @@ class QuantizationPlan:
             if not isinstance(plan, LayerPlan):
                 raise QuantError(f"layer {name!r} has {plan!r}; give a LayerPlan")
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
+
+    @classmethod
+    def of(cls, names: Iterable[str], patterns: Mapping[str, LayerPlan]) -> QuantizationPlan:
+        """Return the plan that gives each layer what the last pattern says that matches its name.
+
+        In a pattern `*` stands for any text, "." and "/" included, `?` for one character and `[ab]` for one of several,
+        as in `fnmatch`; upper and lower case differ. A pattern that is a layer's whole name means that layer, whatever
+        characters are in it. Layers that no pattern matches stay in floating point.
+
+        Raises:
+            QuantError: for a pattern that matches no layer, names that are not text, and values that are no LayerPlan.
+
+        Example:
+            >>> from quant_engine import IntFormat
+            >>> four, eight = (LayerPlan(QuantizerSpec(IntFormat(bits))) for bits in (4, 8))
+            >>> names = ["embed", "block.0.dense", "block.1.dense"]
+            >>> plan = QuantizationPlan.of(names, {"*.dense": four, "block.1.*": eight})
+            >>> {name: layer.weight.format.bits for name, layer in plan.layers.items()}
+            {'block.0.dense': 4, 'block.1.dense': 8}
+        """
+        listed = as_list(names, str, "names", "give names of layers, such as network.layers()")
+        rules = cls(patterns).layers  # checks both
+        found: dict[str, LayerPlan] = {}
+        for pattern, plan in rules.items():
+            matched = [pattern] if pattern in listed else [name for name in listed if fnmatchcase(name, pattern)]
+            if not matched:
+                shown = ", ".join(listed[:8]) + (", …" if len(listed) > 8 else "")
+                raise QuantError(f"the pattern {pattern!r} matches none of the {len(listed)} layers; they are {shown}")
+            found |= dict.fromkeys(matched, plan)
+        return cls({name: found[name] for name in listed if name in found})
 
     def __getitem__(self, layer: str) -> LayerPlan:
         """Return the layer's plan; an empty one where there is none."""

@@ -4,7 +4,7 @@ from quant_engine.execution.executor import Executor, Override, Tap
 from quant_engine.execution.onnx_executor import OnnxExecutor
 from quant_engine.execution.prefix import STAGE_INPUTS, PrefixRunner, StageInputs
 from quant_engine.execution.tensors import as_outputs, as_tensors
-from quant_engine.execution.torch_executor import TorchExecutor
+from quant_engine.execution.torch_executor import TorchExecutor, patched
 from quant_engine.models import Model, OnnxModel
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "as_outputs",
     "as_tensors",
     "executor_of",
+    "patched",
 ]
 
 

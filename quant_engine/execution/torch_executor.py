@@ -17,10 +17,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from quant_engine.execution.executor import NOTHING, Executor, Override, ReachedError, Tap
-from quant_engine.models import Stage, Trace, call, shared_copy
+from quant_engine.models import Layer, Stage, Trace, call, shared_copy, ties
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+PATCHING = threading.RLock()  # one for all modules, so that two threads that patch several cannot wait for each other
 
 
 class TorchExecutor(Executor):
@@ -87,6 +88,32 @@ class TorchExecutor(Executor):
         finally:
             with self._lock:
                 self._idle.append(module)
+
+
+@contextlib.contextmanager
+def patched(module: nn.Module, layers: Mapping[str, Layer], overrides: Mapping[str, Override]) -> Iterator[nn.Module]:
+    """Change a module itself as overrides say, and change it back at the end, whatever happens before.
+
+    Weights and biases become parameters, one for layers that share a weight. Another thread that wants to patch any
+    module waits; the same thread may patch again what it has patched.
+    """
+    from torch import nn
+
+    with PATCHING, contextlib.ExitStack() as undo:
+        shared = {user: own for own, users in ties(layers).items() for user in users}
+        weights: dict[str, nn.Parameter] = {}
+        lasting = {}
+        for name, override in overrides.items():
+            own = module.get_submodule(name).weight
+            weight, bias = (
+                None if other is None else nn.Parameter(other.to(own), requires_grad=False)
+                for other in (override.weight, override.bias)
+            )
+            if weight is not None:
+                weight = weights.setdefault(shared[name], weight)
+            lasting[name] = Override(weight, bias, override.input)
+        _override(module, lasting, undo)
+        yield module
 
 
 def _end_here(part: nn.Module, given: tuple[Any, ...]) -> None:

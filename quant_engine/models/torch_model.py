@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TorchModel:
-    """A module in evaluation mode; it is never changed.
+    """A module in evaluation mode; only `Network.patched` changes the `given` one, for a while.
 
     `example` is one batch of inputs (a tensor, a tuple of positional arguments or a mapping of named ones). It tells in
     which order the layers run, what shapes they receive and give, and where a run can begin and end; without it only an
@@ -32,7 +32,8 @@ class TorchModel:
     def __init__(self, module: nn.Module, example: Any = None, name: str = "") -> None:
         """Find the layers; without a name, the model has that of the module's class."""
         ops = _ops()
-        self.module = module.eval()
+        self.given = module.eval()
+        self.module = shared_copy(module)  # its own structure: nobody sees what is patched into the given one
         self.name = self.title = name or type(module).__name__
         names = [name for name, part in module.named_modules() if name and isinstance(part, tuple(ops))]
         if not names:

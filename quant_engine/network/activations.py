@@ -35,7 +35,7 @@ class LayerChange:
         return Override(
             None if self.weight is None else torch.from_numpy(self.weight),
             None if self.bias is None else torch.from_numpy(self.bias.copy()),
-            None if self.quantize is None else lambda x: torch.from_numpy(self.of_input(layer, x.numpy())),
+            None if self.quantize is None else lambda x: torch.from_numpy(self.of_input(layer, x.detach().numpy())),
         )
 
     def of_input(self, layer: str, x: Float32Array) -> Float32Array:

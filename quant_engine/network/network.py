@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from quant_engine.batches import Outputs, cut, join_batches, merge_like, sample_count, split_batch
 from quant_engine.checks import as_choice, as_instance, as_integer, as_list
 from quant_engine.errors import QuantError
-from quant_engine.execution import Executor, Override, PrefixRunner, as_outputs, as_tensors, executor_of
+from quant_engine.execution import Executor, Override, PrefixRunner, as_outputs, as_tensors, executor_of, patched
 from quant_engine.inputs import Float32Array, Inputs, as_float32, each_batch
 from quant_engine.models import Layer, Model, Parameters, TorchModel, digest
 from quant_engine.network.activations import LayerChange, layer_change, refuse_broken
@@ -353,6 +354,34 @@ class Network:
         with torch.inference_mode():
             results = [self.executor.run(as_tensors(batch), overrides) for batch in batches]
         return join_batches([*self._finite(results, batches, overrides)])
+
+    @contextlib.contextmanager
+    def patched(self, plan: QuantizationPlan) -> Iterator[nn.Module]:
+        """Lend the very module that `from_module` was given, quantized by a plan; afterwards it is as it was.
+
+        Weights, biases and the inputs of layers are those of the frozen plan, for whatever runs the module meanwhile:
+        a user's own loop, `generate`, a trainer's evaluation. This network, and others of the same module, go on
+        seeing it as it was. Only one thread at a time patches a module; others wait.
+
+        Raises:
+            QuantError: as `freeze`, and for a model that is no torch module of the user's.
+
+        Example:
+            >>> import torch
+            >>> from quant_engine import IntFormat, QuantizerSpec
+            >>> module = torch.nn.Sequential(torch.nn.Linear(64, 1))
+            >>> network, plan = from_module(module), QuantizationPlan({"0": LayerPlan(QuantizerSpec(IntFormat(2)))})
+            >>> with network.patched(plan) as same:
+            ...     same is module, len(module[0].weight.unique()) <= 4
+            (True, True)
+            >>> len(module[0].weight.unique()) > 4
+            True
+        """
+        if not isinstance(self.model, TorchModel):
+            raise QuantError(f"{self.name} is no module of yours to patch; from_module(module) gives a network of one")
+        overrides = self.overrides(self.freeze(plan))
+        with patched(self.model.given, self.model.layers, overrides) as module:
+            yield module
 
     def overrides(self, frozen: QuantizationPlan | None) -> dict[str, Override]:
         """Return what a frozen plan changes, for the executor."""

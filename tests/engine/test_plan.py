@@ -412,3 +412,38 @@ def test_plans_share_a_key_only_where_they_are_the_same():
     one, other = (qe.QuantizationPlan(dict(pairs)) for pairs in ([("a", plans[2]), ("b", plans[3])],) * 2)
     assert one.key == other.key == qe.QuantizationPlan({"b": plans[3], "a": plans[2]}).key
     assert one.key != qe.QuantizationPlan({"a": plans[3], "b": plans[2]}).key
+
+
+def test_the_last_pattern_that_matches_a_name_plans_the_layer():
+    four, eight, none = (qe.LayerPlan(qe.QuantizerSpec(qe.IntFormat(b)) if b else None) for b in (4, 8, 0))
+    names = ["embed", "encoder.layer.0.output.dense", "encoder.layer.1.output.dense", "/head/MatMul", "w[0]", "W"]
+    cases = {
+        "everything": ({"*": four}, dict.fromkeys(names, four)),
+        "some otherwise": ({"*": four, "*.output.dense": eight}, {n: eight if "dense" in n else four for n in names}),
+        "the order counts": ({"*.output.dense": eight, "*": four}, dict.fromkeys(names, four)),
+        "a slash": ({"/head/*": eight}, {"/head/MatMul": eight}),
+        "brackets of a whole name": ({"w[0]": eight}, {"w[0]": eight}),
+        "brackets of a choice": ({"*.[1-9].*": eight}, {"encoder.layer.1.output.dense": eight}),
+        "case": ({"w*": four}, {"w[0]": four}),
+        "left alone": ({"*": four, "embed": none}, {n: none if n == "embed" else four for n in names}),
+    }
+    for what, (patterns, expected) in cases.items():
+        found = qe.QuantizationPlan.of(dict.fromkeys(names), patterns)
+        assert dict(found.layers) == expected, what
+        assert list(found.layers) == [name for name in names if name in expected], what  # in the network's order
+
+
+def test_patterns_that_mean_nothing_are_refused():
+    eight = qe.LayerPlan(qe.QuantizerSpec(qe.IntFormat(8)))
+    names = [f"layer.{i}" for i in range(20)]
+    refused = [
+        (names, {"*": eight, "layer.2?0": eight}, "'layer.2\\?0' matches none of the 20 layers; they are layer.0, "),
+        ([], {"*": eight}, "matches none of the 0 layers"),
+        ("layer.0", {"*": eight}, "give names of layers"),
+        ([3], {"*": eight}, "give names of layers"),
+        (names, {"*": 8}, r"'\*' has 8; give a LayerPlan"),
+        (names, ["*"], "is no mapping"),
+    ]
+    for listed, patterns, message in refused:
+        with pytest.raises(qe.QuantError, match=message):
+            qe.QuantizationPlan.of(listed, patterns)
