@@ -16,6 +16,7 @@ COARSE_STEPS = 100  # steps of a number field across its usual width
 
 def choice(field: Choice, disabled: bool = False, on_change: Callable[[], None] | None = None) -> str:
     """Show a row of words, of which one is chosen."""
+    _renew(field)
     picked = st.segmented_control(
         field.label,
         field.options,
@@ -37,6 +38,7 @@ def menu(
     format_func: Callable[[str], str] = str,
 ) -> str:
     """Show a drop-down list of words, of which one is chosen."""
+    _renew(field)
     return st.selectbox(
         field.label,
         field.options,
@@ -48,6 +50,13 @@ def menu(
         bind="query-params",
         disabled=disabled,
     )
+
+
+def _renew(field: Choice) -> None:
+    """Put the present word for an older one into the address; the control about to be drawn knows present ones."""
+    text = st.query_params.get(field.key)
+    if text is not None and text not in field.options and field.accepts(text):
+        st.query_params[field.key] = field.word(text)
 
 
 def slider(field: Number) -> int:

@@ -7,7 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-RENAMED = {"min-max": "min–max"}  # words of older links, which stay readable
+RENAMED = {  # words of older links, which stay readable
+    "min-max": "min–max",
+    "bias correction": "bias_correction",
+    "equalization": "cross_layer_equalization",
+    "SmoothQuant": "smoothquant",
+    "AWQ": "awq",
+    "AdaRound": "adaround",
+    "GPTQ": "gptq",
+    "GPTQ, asymmetric": "gptaq",
+    "synthetic data": "zeroq",
+    "Gaussian data": "gaussian_data",
+    "ranges from BatchNorm": "batch_norm_ranges",
+    "bias correction, analytic": "bias_correction_analytic",
+    "DFQ": "dfq",
+    "DFQ, synthetic data": "dfq_zeroq",
+    "QAT": "qat",
+    "QAT with PACT": "pact",
+}
 
 
 class _WithDefault:
@@ -31,10 +48,7 @@ class Choice(_WithDefault):
         return self.word(text) in self.options
 
     def word(self, text: str) -> str:
-        """Return the option that a URL parameter names, by its present word.
-
-        A control drops an older word and falls back to its default: where another option is renamed, set it too.
-        """
+        """Return the option that a URL parameter names, by its present word."""
         return text if text in self.options else RENAMED.get(text, text)
 
     @property

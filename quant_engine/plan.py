@@ -23,6 +23,7 @@ from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
 from quant_engine.records import from_record, parse_json, to_record
 
 ROLES = ("weight", "activation")
+VECTORS = {"bias": "output", "input_scale": "input"}  # one value for each of these channels
 PARAMETERS = ("scale", "zero_point", "learned")
 Planned = QuantizerSpec | Quantizer | QuantizedTensor
 Arrays = dict[str, NDArray[Any]]
@@ -41,7 +42,9 @@ class LayerPlan:
 
     A weight may also be given as a `QuantizedTensor`, with codes of its own in the view (out, everything else), and a
     bias (out,) that takes the place of the layer's: what methods find that choose codes otherwise than by rounding, or
-    that change the weights before they do.
+    that change the weights before they do. `input_scale`, one for each input channel, divides what the layer receives
+    before it is quantized: the weight makes up for it, as after SmoothQuant and AWQ. Where a norm gives the input, a
+    tool that exports the plan divides the norm's weight instead.
 
     Static activations (the default) have ranges fixed beforehand, on calibration data. `dynamic` ones stay a spec, and
     their ranges are found on each image alone: `PerTensor()` is then one scale an image, `PerToken()` one a row of the
@@ -49,16 +52,17 @@ class LayerPlan:
 
     Raises:
         QuantError: for what is no quantizer, a format that activations do not take, a fitted activation that should be
-            dynamic, and a bias that is no run of finite numbers.
+            dynamic, and a bias or input scale that is no run of finite (for scales: positive) numbers.
     """
 
     weight: Planned | None = None
     activation: QuantizerSpec | Quantizer | None = None
     dynamic: bool = False
     bias: Float32Array | None = None
+    input_scale: Float32Array | None = None
 
     def __post_init__(self) -> None:
-        """Check the fields, and keep a read-only copy of the bias."""
+        """Check the fields, and keep read-only copies of the arrays."""
         for role, kinds in (("weight", Planned), ("activation", QuantizerSpec | Quantizer)):
             value = getattr(self, role)
             if not isinstance(value, kinds | None):
@@ -72,26 +76,31 @@ class LayerPlan:
                 f"the activation is fitted to {self.activation.scale.shape} blocks, but dynamic=True finds ranges on "
                 "each input; give its spec, or dynamic=False"
             )
-        if self.bias is not None:
-            bias = self._checked_bias(self.bias)
-            bias.flags.writeable = False
-            object.__setattr__(self, "bias", bias)
-
-    def _checked_bias(self, given: Any) -> Float32Array:
-        bias = as_float32(given, "bias").copy()
-        if bias.ndim != 1 or not bias.size:
-            raise QuantError(f"bias has shape {bias.shape}; give one value for each output channel")
-        if not np.isfinite(bias).all():
-            refuse_non_finite(bias, "bias")
-        if isinstance(self.weight, QuantizedTensor) and self.weight.shape[:1] != bias.shape:
+        for name, channel in VECTORS.items():
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _as_vector(given, name, channel))
+        if (
+            self.bias is not None
+            and isinstance(self.weight, QuantizedTensor)
+            and len(self.bias) != len(self.weight.codes)
+        ):
             raise QuantError(
-                f"bias has shape {bias.shape}, the weight codes of {self.weight.shape}; give one value for each output"
+                f"bias has shape {self.bias.shape}, the weight codes of {self.weight.shape}; give one value for each "
+                "output"
             )
-        return bias
+        if self.input_scale is None:
+            return
+        if (self.input_scale <= 0).any():
+            raise QuantError(f"input_scale has {self.input_scale.min():.4g} in it; give positive numbers")
+        if isinstance(self.activation, QuantizerSpec) and not self.dynamic:
+            raise QuantError(
+                "input_scale changes the values that a static activation is fitted to; give a fitted Quantizer, or "
+                "dynamic=True"
+            )
 
     @cached_property
     def key(self) -> str:
-        """What tells plans apart: canonical JSON of both roles, with the digests of fitted arrays and of the bias.
+        """What tells plans apart: canonical JSON of both roles, with the digests of all arrays.
 
         >>> LayerPlan(dynamic=True).key
         '{"activation":null,"bias":null,"dynamic":true,"weight":null}'
@@ -100,8 +109,7 @@ class LayerPlan:
         for role, planned in _roles(self):
             entry, arrays = _stored(planned)
             parts[role] = {**entry, "arrays": {name: _digest_of(array) for name, array in arrays.items()}}
-        if self.bias is not None:
-            parts["bias"] = _digest_of(self.bias)
+        parts |= {name: _digest_of(array) for name in VECTORS if (array := getattr(self, name)) is not None}
         return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
 
@@ -223,6 +231,17 @@ class QuantizationPlan:
             raise QuantError(f"{path} is not a complete quantization plan: {error}") from error
 
 
+def _as_vector(given: Any, name: str, channel: str) -> Float32Array:
+    """Return a read-only copy of one value for each channel."""
+    vector = as_float32(given, name).copy()
+    if vector.ndim != 1 or not vector.size:
+        raise QuantError(f"{name} has shape {vector.shape}; give one value for each {channel} channel")
+    if not np.isfinite(vector).all():
+        refuse_non_finite(vector, name)
+    vector.flags.writeable = False
+    return vector
+
+
 def _beside(path: str | pathlib.Path) -> pathlib.Path:
     """Return where a plan's arrays are."""
     return pathlib.Path(f"{path}{ARRAYS_SUFFIX}")
@@ -262,9 +281,10 @@ def _stored_layers(plans: Mapping[str, LayerPlan]) -> tuple[Arrays, dict[str, di
         for role, planned in _roles(plan):
             entry[role], found = _stored(planned)
             arrays |= {f"{name}/{role}/{part}": array for part, array in found.items()}
-        if plan.bias is not None:
-            arrays[f"{name}/bias"] = np.array(plan.bias)
-            entry["bias"] = True
+        for vector in VECTORS:
+            if (array := getattr(plan, vector)) is not None:
+                arrays[f"{name}/{vector}"] = np.array(array)
+                entry[vector] = True
         layers[name] = entry
     return arrays, layers
 
@@ -311,8 +331,8 @@ def _fields(entry: Any, what: str, needed: set[str], possible: set[str]) -> dict
 
 def _has_arrays(name: str, entry: Any) -> bool:
     """Check a layer's fields, and return whether it has arrays."""
-    found = _fields(entry, f"layer {name!r}", set(), {*ROLES, "dynamic", "bias"})
-    flags = {f"{name}/bias": found.get("bias", False)}
+    found = _fields(entry, f"layer {name!r}", set(), {*ROLES, "dynamic", *VECTORS})
+    flags = {f"{name}/{vector}": found.get(vector, False) for vector in VECTORS}
     for role in ROLES:
         if role in found:
             part = _fields(found[role], f"{name}/{role}", {"spec", "fitted"}, {"length"})
@@ -342,10 +362,10 @@ def _read_arrays(source: pathlib.Path, digest: str | None) -> Arrays:
 
 def _layer(name: str, entry: dict[str, Any], arrays: Arrays) -> LayerPlan:
     """Return a layer's plan, taking its arrays out of those that are there."""
-    bias = _taken(arrays, f"{name}/bias") if entry.get("bias") else None
+    vectors = {vector: _taken(arrays, f"{name}/{vector}") for vector in VECTORS if entry.get(vector)}
     try:
         parts = {role: _restored(entry[role], arrays, f"{name}/{role}") for role in ROLES if role in entry}
-        return LayerPlan(**parts, dynamic=entry.get("dynamic", False), bias=bias)
+        return LayerPlan(**parts, dynamic=entry.get("dynamic", False), **vectors)
     except QuantError as error:
         raise QuantError(f"layer {name!r}: {error}") from error
 

@@ -43,6 +43,8 @@ from quant_engine import (
     VectorCodebook,
 )
 from quant_engine.files import begins_like, write_file
+from quant_engine.methods import METHODS as COMPENSATIONS
+from quant_engine.methods import Setting, compensate
 from quant_engine.network import (
     ARCHITECTURES,
     Accuracy,
@@ -62,8 +64,6 @@ from quant_engine.network.card import (
     broken_order,
     plan_of_method,
 )
-from quant_engine.network.compensation import METHODS as COMPENSATIONS
-from quant_engine.network.compensation import Setting, compensate
 
 BUILTIN = pathlib.Path(__file__).parents[1] / "quant_engine" / "network" / "builtin"
 BITS = (8, 7, 6, 5, 4, 3, 2)
@@ -116,9 +116,8 @@ GRAINS = {  # of the depthwise model's story, from the coarsest
 WAYS = {"min–max": MinMax(), "least MSE": MinMSE()}
 GRAIN_MODELS = ("fashion-depthwise",)
 COMPENSATED_WIDTHS = ((8, 8), (4, 8), (3, 8), (2, 8), (4, 4))  # bits of weights and of activations
-DRAWN = ("AdaRound", "synthetic data", "Gaussian data", "DFQ, synthetic data", "QAT", "QAT with PACT")
 SEEDS = (0, 1, 2)
-ONCE = (("fashion-depthwise", "QAT with PACT"),)  # eight minutes a seed, for a variant
+ONCE = (("fashion-depthwise", "pact"),)  # eight minutes a seed, for a variant
 
 
 def full_accuracy(network: Network, folder: pathlib.Path) -> Accuracy:
@@ -164,7 +163,7 @@ def measure(network: Network, folder: pathlib.Path) -> dict[str, object]:
             measure_compensation(network, method, widths)
             for method in COMPENSATIONS
             for widths in COMPENSATED_WIDTHS
-            if widths != (8, 8) or not method.startswith("QAT")  # eight bits leave nothing to train
+            if widths != (8, 8) or COMPENSATIONS[method].family != "training"  # eight bits leave nothing to train
         ],
     }
 
@@ -172,7 +171,7 @@ def measure(network: Network, folder: pathlib.Path) -> dict[str, object]:
 def measure_compensation(network: Network, method: str, widths: tuple[int, int]) -> dict[str, object]:
     """Return what a method scores at bits of weights and of activations, once or once a seed."""
     plan, correct = _static_plan(*widths, MinMSE()), []
-    for seed in SEEDS if method in DRAWN and (network.name, method) not in ONCE else SEEDS[:1]:
+    for seed in SEEDS if COMPENSATIONS[method].random and (network.name, method) not in ONCE else SEEDS[:1]:
         *_, last = compensate(network, method, Setting(plan.weight, plan.activation, seed))
         correct.append(network.evaluate(last.plan).correct)
     return {"method": method, "weight": plan.weight.key, "activation": plan.activation.key, "correct": correct}

@@ -23,7 +23,6 @@ from explorer.lessons.scene import Scene
 from explorer.notation import accuracy, beside, count, latex, share, short, with_interval
 from quant_engine import QuantError
 from quant_engine.network import Score
-from quant_engine.network.compensation import METHODS
 
 FLOAT = "float32"
 BITS = Number(f"{SLUG}_bits", "Weight bits", 2, 8, 3, "Width of a weight's code, in every layer.", whole=True)
@@ -205,12 +204,11 @@ def _errors(lost: Lost | None) -> Sequence[str]:
 def question(scene: Scene) -> Choices | Awaited:
     """Ask what can be used without data and labels, and comes nearest to real images."""
     said, raced = read_prose(SLUG).laboratory, _raced(scene)
-    free = [method for method in DATA_FREE if method in METHODS]
     if raced.setting.activation is None:
         settings = {ACTIVATIONS.key: ACTIVATIONS.default}
         return Awaited(said["ask_activations"], said["quantize_activations"], partial(controls.assign, settings))
-    missing = [method for method in free if method not in raced.ended]
-    if missing or not free or raced.baselines is None:
+    missing = [method for method in DATA_FREE if method not in raced.ended]
+    if missing or raced.baselines is None:
         return Awaited(said["ask_first"], said["start_free"], partial(start, raced.model, raced.setting, missing))
     (best, _), *others = _ranked(raced)
     keys = {best: "right", **{method: f"tied_{OPTION_KEYS[method]}" for method in _tied(raced)}}
@@ -268,8 +266,8 @@ def _on_card(model: str, method: str) -> float | None:
     return None
 
 
-NOISE = "Gaussian data"
-OPTION_KEYS = {"ranges from BatchNorm": "ranges", NOISE: "noise", "synthetic data": "synthetic"}
+NOISE = "gaussian_data"
+OPTION_KEYS = {"batch_norm_ranges": "ranges", NOISE: "noise", "zeroq": "synthetic"}
 FOUR_BITS = 4
 
 

@@ -25,8 +25,8 @@ from explorer.lessons.prose import read_prose
 from explorer.lessons.raced import SLUG
 from explorer.notation import count, short
 from explorer.races import Run
+from quant_engine.methods import gaussian_images, norm_moments, synthetic_images
 from quant_engine.network import Network
-from quant_engine.network.compensation import gaussian_images, norm_moments, synthetic_images
 
 LOOK = 0.6  # seconds between two looks
 SHOWN, COLUMNS = 12, 4  # images of a kind, and how many beside each other

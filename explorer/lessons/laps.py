@@ -10,8 +10,8 @@ from typing import Any
 
 from quant_engine import IntFormat, MinMSE, PerChannel, PerTensor, QuantizationPlan, QuantizerSpec
 from quant_engine.granularity import Granularity
+from quant_engine.methods import Setting, compensate
 from quant_engine.network import Network, Score
-from quant_engine.network.compensation import Setting, compensate
 
 SCORING = 0.25  # most time for scoring plans on the way, in units of the method's own
 GRANULARITIES: dict[str, Granularity] = {"channel": PerChannel(), "layer": PerTensor()}

@@ -23,7 +23,7 @@ from explorer.lessons.prose import method_words, read_prose
 from explorer.lessons.raced import SLUG, Raced
 from explorer.notation import count, share, short
 from quant_engine import LayerPlan, QuantizedTensor, Quantizer
-from quant_engine.network.compensation import METHODS
+from quant_engine.methods import METHODS
 
 BEST = "best so far"
 SHOWN = Choice(

@@ -13,9 +13,9 @@ from explorer.lessons.watching import come_back, owner
 from quant_engine import QuantizedTensor, QuantizerSpec, quantize
 from quant_engine.compensation import gptq, layer_error
 from quant_engine.inputs import Float64Array
-from quant_engine.network.compensation import layer_hessian
+from quant_engine.methods import layer_hessian
 
-LEARNED = "AdaRound"
+LEARNED = "adaround"
 
 
 @dataclass(frozen=True)

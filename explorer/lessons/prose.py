@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from quant_engine.methods import METHODS
+
 FOLDER = pathlib.Path(__file__).parent / "prose"
 LANGUAGE = "en"
 
@@ -71,8 +73,8 @@ class MethodWords:
 
 @functools.cache
 def method_words(method: str) -> MethodWords:
-    """Return what is said of a method of compensation; one that nothing is said of yet goes by its name."""
-    return MethodWords(**{"title": method, "does": "", "needs": "", **_read("methods").get(method, {})})
+    """Return what is said of a method; one that nothing is said of yet has its title alone."""
+    return MethodWords(**{"title": METHODS[method].title, "does": "", "needs": "", **_read("methods").get(method, {})})
 
 
 @functools.cache

@@ -20,11 +20,11 @@ from explorer.figures.race import Lane, describe_race, describe_way, race_figure
 from explorer.jobs import SupersededError
 from explorer.lessons.laps import CLIPPED, NEAREST, Baselines, Lap, accuracy_of, baselines, key_of, laps
 from explorer.lessons.prose import method_words, read_prose
-from explorer.lessons.raced import SLOW, SLUG, Entry, Raced, contestants
+from explorer.lessons.raced import SLUG, Entry, Raced, contestants
 from explorer.notation import accuracy, count, share, short, unbroken
 from explorer.races import Run, Runs
 from quant_engine import QuantError, QuantizationPlan
-from quant_engine.network.compensation import METHODS, Setting
+from quant_engine.methods import METHODS, Setting, available
 
 OWNER_KEY = f"{SLUG}_baselines_owner"
 LOOK = 0.5  # seconds between two looks at what is under way
@@ -52,7 +52,7 @@ def start(model: str, setting: Setting, methods: Iterable[str]) -> None:
     network, runs = compute.network(model), compute.session_runs()
     for method in methods:
         entry = Entry(model, setting, method)
-        runs.start(entry, partial(laps, network, method, setting), quick=method not in SLOW)
+        runs.start(entry, partial(laps, network, method, setting), quick=not METHODS[method].slow)
 
 
 def raced(model: str, setting: Setting) -> Raced:
@@ -125,7 +125,7 @@ def _body(model: str, setting: Setting, predicted: bool, hidden: tuple[str, ...]
 
 def _starters(known: Raced, runs: Runs) -> None:
     """Show a button for each method, and those for several."""
-    said = read_prose(SLUG).laboratory
+    said, lacking = read_prose(SLUG).laboratory, available(compute.network(known.model))
     with st.container(horizontal=True, gap="small"):
         for method in contestants():
             run = runs.get(Entry(known.model, known.setting, method))
@@ -135,15 +135,15 @@ def _starters(known: Raced, runs: Runs) -> None:
                 method_words(method).title,
                 key=f"{SLUG}_start_{method}",
                 icon=ICONS.get(state, ":material/play_arrow:"),
-                disabled=busy or state == "done",
-                help=method_words(method).does,
+                disabled=busy or state == "done" or lacking[method] is not None,
+                help=lacking[method] or method_words(method).does,
                 on_click=start,
                 args=(known.model, known.setting, (method,)),
             )
     with st.expander(said["methods_title"]):
         for method in METHODS:
             st.markdown(said["method_line"].format(**asdict(method_words(method))))
-    fast = [method for method in contestants() if method not in SLOW]
+    fast = [method for method in contestants() if not METHODS[method].slow and lacking[method] is None]
     with st.container(horizontal=True, gap="small"):
         begun = {method: runs.get(Entry(known.model, known.setting, method)) for method in fast}
         started = {method for method, run in begun.items() if run is not None and run.state != "cancelled"}

@@ -10,12 +10,10 @@ from explorer import compute
 from explorer.lessons.laps import CLIPPED, GRANULARITIES, NEAREST, Baselines, Lap, accuracy_of, key_of
 from explorer.lessons.prose import method_words
 from quant_engine import QuantizationPlan
-from quant_engine.network.compensation import METHODS, Setting
+from quant_engine.methods import METHODS, Setting
 
 SLUG = "compensation"
-# half a minute and more; all others take seconds
-SLOW = ("AdaRound", "QAT", "QAT with PACT", "synthetic data", "DFQ, synthetic data")
-DATA_FREE = ("ranges from BatchNorm", "Gaussian data", "synthetic data")
+DATA_FREE = tuple(key for key, method in METHODS.items() if method.family == "calibration")
 
 
 def contestants() -> list[str]:

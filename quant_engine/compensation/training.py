@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SHIFT = 2  # pixels
 
-Forward = Callable[["Tensor"], "Tensor"]
+Forward = Callable[[Any], "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -49,41 +49,47 @@ def distil(
     student: Forward,
     teacher: Forward,
     trained: tuple[Sequence[Tensor], Sequence[Tensor]],
-    images: Tensor,
+    inputs: Tensor | Mapping[str, Tensor],
     generator: Generator,
     schedule: Schedule,
+    vary: Callable[[Tensor, Generator], Tensor] | None = None,
 ) -> Iterator[float]:
     """Train and yield the loss of every step: the cross entropy of the student's answers with the teacher's.
 
     −1/n Σ_n Σ_c p_c log q_c, with the probabilities p of the teacher and q of the student (Hinton, Vinyals and Dean
-    2015, at temperature 1): labels are not needed. `trained` are the parameters and the learned steps. The images are
-    mirrored and shifted anew in every epoch. Nothing is kept between steps but in the arguments, so that a caller may
+    2015, at temperature 1): labels are not needed. `trained` are the parameters and the learned steps. Answers
+    are logits of classes on the last axis, those of a text for each token. `vary` changes every batch anew, such as
+    `augment`, where inputs are one tensor. Nothing is kept between steps but in the arguments, so that a caller may
     stop at any of them.
 
     Raises:
-        QuantError: for fewer images than a batch has.
+        QuantError: for fewer samples than a batch has.
     """
     import torch
     from torch.nn import functional
 
-    if len(images) < schedule.batch:
-        raise QuantError(f"{len(images)} images do not fill a batch of {schedule.batch}; give more, or a smaller batch")
+    count = len(next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs)
+    if count < schedule.batch:
+        raise QuantError(f"{count} samples do not fill a batch of {schedule.batch}; give more, or a smaller batch")
     parameters, steps = trained
     optimizers: list[tuple[torch.optim.Optimizer, float]] = [
         (torch.optim.Adam(parameters, schedule.rate), schedule.rate),
         (torch.optim.SGD(steps, schedule.step_rate, momentum=0.9), schedule.step_rate),
     ]
-    total, each = schedule.steps(len(images)), len(images) // schedule.batch
+    total, each = schedule.steps(count), count // schedule.batch
     order = torch.empty(0)
     for step in range(total):
         if step % each == 0:
-            order = torch.randperm(len(images), generator=generator)
+            order = torch.randperm(count, generator=generator)
         picked = order[step % each * schedule.batch :][: schedule.batch]
         with torch.enable_grad():
-            batch = augment(images[picked], generator)
+            if isinstance(inputs, Mapping):
+                batch: Any = {name: values[picked] for name, values in inputs.items()}
+            else:
+                batch = inputs[picked] if vary is None else vary(inputs[picked], generator)
             with torch.no_grad():
-                wanted = teacher(batch).softmax(1)
-            loss = functional.cross_entropy(student(batch), wanted)
+                wanted = _by_class(teacher(batch)).softmax(1)
+            loss = functional.cross_entropy(_by_class(student(batch)), wanted)
             gradients = torch.autograd.grad(loss, [*parameters, *steps])
         for tensor, gradient in zip([*parameters, *steps], gradients, strict=True):
             tensor.grad = gradient
@@ -92,6 +98,10 @@ def distil(
                 group["lr"] = rate * (1 + math.cos(math.pi * step / total)) / 2
             optimizer.step()
         yield float(loss.detach())
+
+
+def _by_class(logits: Tensor) -> Tensor:
+    return logits.reshape(-1, logits.shape[-1])
 
 
 def augment(images: Tensor, generator: Generator) -> Tensor:

@@ -1,6 +1,7 @@
 """Running a model with some of its layers changed, and seeing what its layers receive."""
 
 from quant_engine.execution.executor import Executor, Override, Tap
+from quant_engine.execution.layer_inputs import LayerInputs, draw_rows
 from quant_engine.execution.onnx_executor import OnnxExecutor
 from quant_engine.execution.prefix import STAGE_INPUTS, PrefixRunner, StageInputs
 from quant_engine.execution.tensors import as_outputs, as_tensors
@@ -10,6 +11,7 @@ from quant_engine.models import Model, OnnxModel
 __all__ = [
     "STAGE_INPUTS",
     "Executor",
+    "LayerInputs",
     "OnnxExecutor",
     "Override",
     "PrefixRunner",
@@ -18,6 +20,7 @@ __all__ = [
     "TorchExecutor",
     "as_outputs",
     "as_tensors",
+    "draw_rows",
     "executor_of",
     "patched",
 ]

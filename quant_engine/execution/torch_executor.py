@@ -21,6 +21,7 @@ from quant_engine.models import Layer, Stage, Trace, call, shared_copy, ties
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
 PATCHING = threading.RLock()  # one for all modules, so that two threads that patch several cannot wait for each other
 
 

@@ -6,7 +6,7 @@ from quant_engine.models.onnx_file import read_onnx
 from quant_engine.models.onnx_graph import OnnxGraph
 from quant_engine.models.onnx_model import OnnxModel
 from quant_engine.models.torch_model import TorchModel
-from quant_engine.models.trace import Span, Stage, Trace, call, shared_copy, trace
+from quant_engine.models.trace import Span, Stage, Trace, call, shared_copy, trace, watched
 from quant_engine.models.transformers_model import read_transformers
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "shared_copy",
     "ties",
     "trace",
+    "watched",
 ]

@@ -93,6 +93,16 @@ class Layer:
         return self.parameters * math.prod(places)
 
     @property
+    def input_channels(self) -> int:
+        """Number of channels that the layer reads."""
+        return self.shape[1] * self.groups
+
+    @property
+    def channel_axis(self) -> int:
+        """Axis of the channels in what the layer receives: the last one, or that behind a convolution's samples."""
+        return -1 if self.op == "linear" else 1
+
+    @property
     def depthwise(self) -> bool:
         """Whether each of several groups of a convolution has a single input channel."""
         return self.groups > 1 and self.shape[1] == 1

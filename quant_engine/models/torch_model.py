@@ -73,7 +73,10 @@ class TorchModel:
         return MappingProxyType({name: self._arrays(name) for name in self.layers})
 
     def with_parameters(self, parameters: Parameters) -> TorchModel:
-        """Return a copy with other weights and biases for some layers; those tied to one have its new weight too."""
+        """Return a copy with other weights and biases for some layers; those tied to one have its new weight too.
+
+        Norms may be given as well, by the names that they have in the module.
+        """
         import torch
         from torch import nn
 
@@ -82,8 +85,8 @@ class TorchModel:
 
         copy, users = shared_copy(self.module), ties(self.layers)
         for name, (weight, bias) in parameters.items():
-            new = parameter(weight)
-            for user in users[self.layers[name].tied_to or name]:
+            new, own = parameter(weight), self.layers[name].tied_to if name in self.layers else None
+            for user in users.get(own or name, (name,)):
                 copy.get_submodule(user).weight = new
             if bias is not None:
                 copy.get_submodule(name).bias = parameter(bias)

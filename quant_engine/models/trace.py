@@ -92,7 +92,7 @@ def trace(module: nn.Module, layers: Sequence[str], example: Any = None) -> Trac
         return Trace(order, tuple(_stages(children, layers, lambda i: tuple(itertools.chain(*ahead[:i])))))
     lists = [name for name, part in module.named_modules() if isinstance(part, nn.ModuleList) and len(part) > 1]
     chains = [[f"{name}.{i}" for i, _ in enumerate(module.get_submodule(name).children())] for name in lists]
-    run = _watched(shared_copy(module), {*layers, *itertools.chain(*chains)}, example)
+    run = watched(shared_copy(module), {*layers, *itertools.chain(*chains)}, example)
     calls = [name for name, _, _ in run]
     order = tuple(dict.fromkeys([*(name for name in calls if name in layers), *layers]))
     shapes = {name: (tuple(given.shape[1:]), tuple(result.shape[1:])) for name, given, result in run if name in layers}
@@ -125,7 +125,7 @@ def _inside(stage: str, layers: Sequence[str]) -> tuple[str, ...]:
     return tuple(layer for layer in layers if layer == stage or layer.startswith(f"{stage}."))
 
 
-def _watched(module: nn.Module, parts: set[str], example: Any) -> list[tuple[str, Any, Any]]:
+def watched(module: nn.Module, parts: set[str], example: Any) -> list[tuple[str, Any, Any]]:
     """Run a module and return its parts in the order in which they began, with what each received first and gave."""
     import torch
 

@@ -53,8 +53,8 @@ class LayerChange:
             raise
 
 
-def layer_change(plan: LayerPlan, weight: Float32Array | None) -> LayerChange:
-    """Return what a frozen plan and the weight it gives change."""
+def layer_change(plan: LayerPlan, weight: Float32Array | None, channels: int = -1) -> LayerChange:
+    """Return what a frozen plan and the weight it gives change; `channels` is the axis of the input's channels."""
     parts: list[str] = []
     quantize: Callable[[Float32Array], Float32Array] | None = None
     if weight is not None:
@@ -73,7 +73,21 @@ def layer_change(plan: LayerPlan, weight: Float32Array | None) -> LayerChange:
         spec = each_sample(plan.activation)
         quantize = partial(_fit_and_quantize, spec=spec)
         parts.append(spec.key)
+    if plan.input_scale is not None:
+        parts.append(f"input scale {_digest(plan.input_scale)}")
+        quantize = partial(_divide_and_quantize, scale=plan.input_scale, channels=channels, quantize=quantize)
     return LayerChange(" ".join(parts), weight, plan.bias, quantize)
+
+
+def _divide_and_quantize(
+    x: Float32Array,
+    scale: Float32Array,
+    channels: int,
+    quantize: Callable[[Float32Array], Float32Array] | None,
+) -> Float32Array:
+    """Return inputs divided by a scale for each channel, then quantized."""
+    divided = np.moveaxis(np.moveaxis(x, channels, -1) / scale, -1, channels)
+    return divided if quantize is None else quantize(np.ascontiguousarray(divided))
 
 
 def _fit_and_quantize(x: Float32Array, spec: QuantizerSpec) -> Float32Array:

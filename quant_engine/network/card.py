@@ -106,10 +106,10 @@ class CompensationResult:
 
 
 EXPECTED_ORDER = (
-    ("QAT", "AdaRound"),
-    ("QAT", "GPTQ"),
-    ("AdaRound", "clipped"),
-    ("GPTQ", "clipped"),
+    ("qat", "adaround"),
+    ("qat", "gptq"),
+    ("adaround", "clipped"),
+    ("gptq", "clipped"),
     ("clipped", "nearest"),
 )
 

@@ -27,13 +27,19 @@ class Effect(NamedTuple):
 
 def effect(plain: Float32Array, logits: Float32Array, labels: NDArray[np.int64]) -> Effect:
     """Return the effect of a plan with these logits, where floating point has `plain`; both (n, classes)."""
-    p, q = log_softmax(plain), log_softmax(logits)
+    q = log_softmax(logits)
     signal, noise = (np.square(part, dtype=np.float64).sum() for part in (plain, plain - logits.astype(np.float64)))
     with np.errstate(divide="ignore"):
         sqnr_db = float(10 * np.log10(signal / noise)) if noise else np.inf
     return Effect(
         Accuracy(int((logits.argmax(axis=1) == labels).sum()), len(labels)),
         float(-q[np.arange(len(labels)), labels].mean()),
-        float((np.exp(p) * (p - q)).sum(axis=1).mean()),
+        divergence(plain, logits),
         sqnr_db,
     )
+
+
+def divergence(plain: Float32Array, logits: Float32Array) -> float:
+    """Return the mean KL divergence in nats, Σ p log(p/q), of logits (n, classes) from those in floating point."""
+    p, q = log_softmax(plain), log_softmax(logits)
+    return float((np.exp(p) * (p - q)).sum(axis=1).mean())

@@ -426,7 +426,10 @@ class Network:
 
     def _changes(self, frozen: QuantizationPlan | None) -> dict[str, LayerChange]:
         plans = {} if frozen is None else frozen.layers
-        return {name: layer_change(layer, self.planned_weight(name, layer)) for name, layer in plans.items()}
+        return {
+            name: layer_change(layer, self.planned_weight(name, layer), self.model.layers[name].channel_axis)
+            for name, layer in plans.items()
+        }
 
     def _finite(
         self, results: Iterable[Any], batches: Iterable[Inputs], overrides: Mapping[str, Override]

@@ -27,6 +27,9 @@ def refuse_unfit(layer: Layer, plan: LayerPlan) -> None:
         raise QuantError(f"layer {layer.name!r} has a weight of {matrix}, its plan codes of {plan.weight.shape}")
     if plan.bias is not None and plan.bias.shape != matrix[:1]:
         raise QuantError(f"layer {layer.name!r} has {matrix[0]} outputs, its plan a bias of {len(plan.bias)}")
+    if plan.input_scale is not None and (layer.op == "embedding" or len(plan.input_scale) != layer.input_channels):
+        reads = "looks rows up" if layer.op == "embedding" else f"reads {layer.input_channels} channels"
+        raise QuantError(f"layer {layer.name!r} {reads}, its plan has an input_scale of {len(plan.input_scale)}")
     for role, planned in (("weight", plan.weight), ("activation", plan.activation)):
         try:
             if isinstance(planned, Quantizer):

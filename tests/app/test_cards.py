@@ -7,8 +7,8 @@ import pytest
 from explorer.cards import compensation_surprises, compensation_table
 from explorer.lessons.prose import method_words
 from quant_engine import IntFormat, QuantizerSpec
+from quant_engine.methods import METHODS
 from quant_engine.network import ARCHITECTURES, Accuracy, CompensationResult, model_card
-from quant_engine.network.compensation import METHODS
 
 
 def result(method: str, *correct: int) -> CompensationResult:
@@ -24,13 +24,13 @@ def test_every_method_has_a_line_under_the_name_that_lesson_11_gives_it(model: s
 
 
 def test_seeds_stand_as_their_mean_and_their_ends_and_one_alone() -> None:
-    drawn, sure = compensation_table([result("QAT", 900, 930, 910), result("nearest", 500)])
+    drawn, sure = compensation_table([result("qat", 900, 930, 910), result("nearest", 500)])
     assert drawn["W4A8"].replace("\u00a0", " ") == "91.3 % (90.0 % – 93.0 %)"
     assert sure["W4A8"].replace("\u00a0", " ") == "50.0 %"
 
 
 def test_what_disappoints_is_said_and_nothing_else() -> None:
-    ordered = [result("nearest", 500), result("clipped", 600), result("GPTQ", 700), result("QAT", 800)]
+    ordered = [result("nearest", 500), result("clipped", 600), result("gptq", 700), result("qat", 800)]
     assert "holds everywhere" in compensation_surprises(ordered)
-    said = compensation_surprises([*ordered, result("AdaRound", 850, 870)])
+    said = compensation_surprises([*ordered, result("adaround", 850, 870)])
     assert said.endswith("Measured against it: W4A8: QAT (LSQ) 80.00 % below AdaRound 86.00 %.")

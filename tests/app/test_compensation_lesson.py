@@ -43,8 +43,8 @@ from explorer.races import Lanes, Runs
 from explorer.tensors import subject
 from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fit, quantize
 from quant_engine.compensation import gptq, layer_error
+from quant_engine.methods import METHODS, Setting, Stage, compensate, layer_hessian, uniform_plan
 from quant_engine.network import Accuracy, Network, load
-from quant_engine.network.compensation import METHODS, Setting, Stage, compensate, layer_hessian, uniform_plan
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORDS = read_prose("compensation").laboratory
@@ -83,7 +83,7 @@ class Stepwise:
 @pytest.fixture
 def method(monkeypatch: pytest.MonkeyPatch) -> Stepwise:
     stepwise = Stepwise()
-    monkeypatch.setitem(METHODS, "AdaRound", stepwise)
+    monkeypatch.setitem(METHODS, "adaround", replace(METHODS["adaround"], run=stepwise))
     return stepwise
 
 
@@ -137,12 +137,12 @@ def score(network: Network, spec: QuantizerSpec, activation: QuantizerSpec) -> A
 def test_a_method_runs_while_the_page_answers_and_its_result_stays(method: Stepwise) -> None:
     network, plain = compute.network("fashion-cnn"), load("fashion-cnn")
     at = open_lesson(beat="Reveal")
-    press(at, "start_AdaRound")
+    press(at, "start_adaround")
     method.turns.release(2)
     until(at, "AdaRound · step 1: 2 of 3 · loss 0.5")
     change(at, step=200)
     assert any(metric.label == "Step s" for metric in at.metric)
-    assert at.button(key="compensation_start_AdaRound").disabled
+    assert at.button(key="compensation_start_adaround").disabled
     at.switch_page(str(ROOT / "pages" / "model_card.py")).run()
     assert not at.exception
     method.turns.release(1)
@@ -150,7 +150,7 @@ def test_a_method_runs_while_the_page_answers_and_its_result_stays(method: Stepw
     until(change(at), "1 of 960 weights")
     change(at, bits=4)
     assert not any("1 of 960 weights" in said for said in said_on(at))
-    assert not at.button(key="compensation_start_AdaRound").disabled
+    assert not at.button(key="compensation_start_adaround").disabled
     until(change(at, bits=3), "1 of 960 weights")
     assert method.begun == 1
     assert method.closed.is_set()
@@ -160,7 +160,7 @@ def test_a_method_runs_while_the_page_answers_and_its_result_stays(method: Stepw
 
 def test_a_cancelled_method_leaves_the_page_as_it_was_and_goes_on_when_it_is_started_again(method: Stepwise) -> None:
     at = open_lesson(activations="float32")
-    press(at, "start_AdaRound")
+    press(at, "start_adaround")
     method.turns.release(1)
     until(at, "AdaRound · step 0: 1 of 3")
     change(at, bits=5)
@@ -173,7 +173,7 @@ def test_a_cancelled_method_leaves_the_page_as_it_was_and_goes_on_when_it_is_sta
         assert time.monotonic() < end
         change(at)
     assert not any("AdaRound ·" in said for said in said_on(at))
-    press(at, "start_AdaRound")
+    press(at, "start_adaround")
     until(at, "AdaRound · step 1: 2 of 3")
     method.turns.release(1)
     assert method.closed.wait(LIMIT)
@@ -185,10 +185,10 @@ def test_a_method_that_refuses_says_why_and_can_be_tried_again(monkeypatch: pyte
         yield Stage(1, 2, "looking")
         network.weight("conv9")
 
-    monkeypatch.setitem(METHODS, "AdaRound", refusing)
-    at = press(open_lesson(), "start_AdaRound")
+    monkeypatch.setitem(METHODS, "adaround", replace(METHODS["adaround"], run=refusing))
+    at = press(open_lesson(), "start_adaround")
     until(at, "fashion-cnn has no layer 'conv9'")
-    assert not at.button(key="compensation_start_AdaRound").disabled
+    assert not at.button(key="compensation_start_adaround").disabled
     change(at, bits=4)
     assert not at.error
 
@@ -252,17 +252,17 @@ def test_the_question_waits_for_what_it_asks_and_then_takes_the_best_without_dat
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in DATA_FREE:
-        monkeypatch.setitem(METHODS, name, Stepwise(free=True))
+        monkeypatch.setitem(METHODS, name, replace(METHODS[name], run=Stepwise(free=True)))
     measured = Baselines(Accuracy(1876, 2000), lap(1000), lap(1800))
-    waiting = question(scene(Raced("fashion-cnn", SETTING, measured, {"Gaussian data": lap(900)})))
+    waiting = question(scene(Raced("fashion-cnn", SETTING, measured, {"gaussian_data": lap(900)})))
     assert isinstance(waiting, Awaited)
-    ended = {"Gaussian data": lap(900), "synthetic data": lap(1790), "ranges from BatchNorm": lap(1700)}
+    ended = {"gaussian_data": lap(900), "zeroq": lap(1790), "batch_norm_ranges": lap(1700)}
     asked = question(scene(Raced("fashion-cnn", SETTING, measured, ended)))
     assert isinstance(asked, Choices)
     assert asked.option("right").label == WORDS["option_synthetic"]
     assert {option.key for option in asked.options} == {"right", "ranges", "noise", "images", "labels", "nothing"}
     assert all(option.key in LESSONS["compensation"].prose.feedback for option in asked.options)
-    tied = question(scene(Raced("fashion-cnn", SETTING, measured, {**ended, "ranges from BatchNorm": lap(1780)})))
+    tied = question(scene(Raced("fashion-cnn", SETTING, measured, {**ended, "batch_norm_ranges": lap(1780)})))
     assert isinstance(tied, Choices)
     assert len(tied.options) == 6
     assert sorted(option.key for option in tied.options if tied.is_right(option.key)) == ["right", "tied_ranges"]
@@ -273,7 +273,7 @@ def test_the_question_waits_for_what_it_asks_and_then_takes_the_best_without_dat
 
 
 def test_noise_is_said_to_fail_where_the_model_card_has_it_fail() -> None:
-    ended = {"Gaussian data": lap(1769), "synthetic data": lap(1759), "ranges from BatchNorm": lap(1767)}
+    ended = {"gaussian_data": lap(1769), "zeroq": lap(1759), "batch_norm_ranges": lap(1767)}
     measured = Baselines(Accuracy(1876, 2000), lap(1000), lap(1759))
     shown = scene(Raced("fashion-cnn", SETTING, measured, ended))
     said = LESSONS["compensation"].facts(shown)
@@ -288,7 +288,7 @@ def test_noise_is_said_to_fail_where_the_model_card_has_it_fail() -> None:
 
 def test_no_method_that_is_asked_for_is_named_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in DATA_FREE:
-        monkeypatch.setitem(METHODS, name, Stepwise(free=True))
+        monkeypatch.setitem(METHODS, name, replace(METHODS[name], run=Stepwise(free=True)))
     at = press(open_lesson(beat="Question"), "awaited")
     until(at, "hidden while you are asked")
     end = time.monotonic() + LIMIT
@@ -335,8 +335,8 @@ def test_plans_on_the_way_are_scored_in_a_quarter_of_the_time_and_the_last_one_a
         finally:
             closed.append(True)
 
-    monkeypatch.setitem(METHODS, "AdaRound", work)
-    found = list(laps(network, "AdaRound", SETTING, clock))
+    monkeypatch.setitem(METHODS, "adaround", replace(METHODS["adaround"], run=work, needs=()))
+    found = list(laps(network, "adaround", SETTING, clock))
     assert found[-1].accuracy == Accuracy(network.calls, 2000)
     assert found[-1].plan is not None
     assert found[-2].scoring
@@ -344,7 +344,7 @@ def test_plans_on_the_way_are_scored_in_a_quarter_of_the_time_and_the_last_one_a
     assert found[-1].seconds == pytest.approx(10.0)  # its own work alone
     assert 4 <= network.calls <= 7  # a quarter of ten seconds, the first one, and the last one
     assert closed == [True]
-    stopped = laps(network, "AdaRound", SETTING, clock)
+    stopped = laps(network, "adaround", SETTING, clock)
     next(stopped)
     stopped.close()
     assert closed == [True, True]
@@ -367,7 +367,7 @@ def test_settings_that_differ_have_keys_that_differ() -> None:
 
 def losses_of(seed: int) -> Generator[float | None, None, None]:
     network, setting = compute.network("fashion-cnn"), setting_of(2, 8, "channel", seed)
-    for stage in itertools.islice(compensate(network, "QAT", setting), 6):
+    for stage in itertools.islice(compensate(network, "qat", setting), 6):
         yield stage.loss
 
 
@@ -375,7 +375,7 @@ def test_two_sessions_that_train_at_once_learn_what_each_learns_alone() -> None:
     alone = [tuple(losses_of(seed)) for seed in (1, 2)]
     assert alone[0] != alone[1]
     lanes = Lanes(at_once=2)
-    together = [Runs(str(seed), lanes).start("QAT", partial(losses_of, seed)) for seed in (1, 2)]
+    together = [Runs(str(seed), lanes).start("qat", partial(losses_of, seed)) for seed in (1, 2)]
     end = time.monotonic() + LIMIT
     while any(run.active for run in together):
         assert time.monotonic() < end
@@ -516,7 +516,7 @@ def test_adaround_is_in_the_formula_once_it_is_through_in_the_race() -> None:
     network = load("fashion-cnn")
     plan = network.freeze(uniform_plan(network, SETTING))
     given = plan["fc2"].weight.encode(network.weight("fc2"))
-    ended = {"AdaRound": lap(1800, QuantizationPlan({**plan.layers, "fc2": LayerPlan(given)}))}
+    ended = {"adaround": lap(1800, QuantizationPlan({**plan.layers, "fc2": LayerPlan(given)}))}
     assert learned_loss(Raced("fashion-cnn", SETTING), "fc2") is None
     found = learned_loss(Raced("fashion-cnn", SETTING, None, ended), "fc2")
     assert found == pytest.approx(measured("fashion-cnn", "fc2", SETTING.weight).nearest)

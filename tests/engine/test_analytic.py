@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional
 
 import quant_engine as qe
+from quant_engine.methods import Setting, compensated
+from quant_engine.methods.expected import Normals, at_each_weight, expected_inputs, expected_outputs
+from quant_engine.methods.layer_by_layer import layer_by_layer
 from quant_engine.network import load
-from quant_engine.network.compensation import Setting, compensated
-from quant_engine.network.compensation.expected import Normals, at_each_weight, expected_inputs, expected_outputs
-from quant_engine.network.compensation.walk import walk
 from quant_engine.network.images import PIXEL_RANGE
 
 WEIGHT = qe.QuantizerSpec(qe.IntFormat(3), qe.PerChannel(0), clipping=qe.MinMSE())
@@ -45,14 +45,14 @@ def test_values_of_a_distribution_are_its_quantiles():
 
 @pytest.mark.parametrize("layer", ["dw2", "pw2", "fc"])
 def test_each_weight_meets_its_channel_where_there_is_no_padding(network, layer):
-    step, shape, _ = next(found for found in network.architecture.layer_inputs() if found[0].name == layer)
-    channels = np.random.default_rng(0).uniform(1, 2, shape[0])
-    found = at_each_weight(step, shape, channels)
-    if len(shape) == 1 or step.kernel == 1:
+    info = network.layers()[layer]
+    channels = np.random.default_rng(0).uniform(1, 2, info.input_shape[0])
+    found = at_each_weight(info, channels)
+    if info.op == "linear" or info.shape[2:] == (1, 1):
         np.testing.assert_allclose(found, channels[None])
         return
-    height, width = shape[1:]
-    for group in range(step.groups):
+    height, width = info.input_shape[1:]
+    for group in range(info.groups):
         for place, (row, column) in enumerate(np.ndindex(3, 3)):
             share = (height - abs(row - 1)) * (width - abs(column - 1)) / (height * width)
             assert found[group, place] == pytest.approx(channels[group] * share)
@@ -78,7 +78,7 @@ def test_a_bias_is_corrected_as_on_normal_pictures(network, layer):
     x = torch.relu(
         z * torch.from_numpy(norm.gamma.copy())[:, None, None] + torch.from_numpy(norm.beta.copy())[:, None, None]
     )
-    plan = compensated(network, "bias correction, analytic", Setting(WEIGHT))[layer]
+    plan = compensated(network, "bias_correction_analytic", Setting(WEIGHT))[layer]
     change = torch.from_numpy(network.weight(layer) - network.planned_weight(layer, plan))
     padding, groups = info.shape[-1] // 2, info.input_shape[0] // info.shape[1]
     expected = functional.conv2d(x, change, padding=padding, groups=groups).double().mean((0, 2, 3)).numpy()
@@ -93,12 +93,13 @@ def test_high_biases_are_absorbed_and_the_network_computes_nearly_what_it_did():
     raised = np.float32(8) * np.abs(norm.gamma)
     high = network.with_parameters({"dw3": (network.weight("dw3"), network.bias("dw3") + raised)})
     high.model.norms = {**high.model.norms, "dw3": replace(norm, beta=norm.beta + raised)}
-    plan, logits = compensated(high, "DFQ", fine), high.logits()
+    plan, logits = compensated(high, "dfq", fine), high.logits()
     found = high.logits(plan)
     assert np.sqrt(np.mean((found - logits) ** 2)) < 0.02 * logits.std()
     assert np.mean(found.argmax(1) == logits.argmax(1)) > 0.99
-    visit = next(visit for visit in walk(high, plan.layers) if visit.name == "pw3")
-    floor, lowered = (x.amin((0, 2, 3)) / x.mean((0, 2, 3)) for x in (visit.x, visit.x_hat))
+    visit = next(visit for visit in layer_by_layer(high, plan.layers) if visit.name == "pw3")
+    whole = (torch.cat([*inputs.batches]) for inputs in (visit.x, visit.x_hat))
+    floor, lowered = (x.amin((0, 2, 3)) / x.mean((0, 2, 3)) for x in whole)
     print(
         f"least value over mean, of the median channel: {floor.median():.2f}, after absorption {lowered.median():.2f}"
     )
@@ -110,17 +111,17 @@ def test_equalization_without_data_saves_one_scale_a_layer_nearly_as_well_as_wit
     setting = Setting(qe.QuantizerSpec(qe.IntFormat(4), clipping=qe.MinMSE()), inputs_of(8))
     found = {
         method: network.evaluate(compensated(network, method, setting)).value
-        for method in ("clipped", "DFQ", "equalization")
+        for method in ("clipped", "dfq", "cross_layer_equalization")
     }
     print(found)
     assert found["clipped"] < 0.3
-    assert found["DFQ"] > found["equalization"] - 0.02 > 0.85
+    assert found["dfq"] > found["cross_layer_equalization"] - 0.02 > 0.85
 
 
 @pytest.mark.parametrize("granularity", [qe.PerTensor(), qe.PerChannel(1)])
 def test_inputs_are_clipped_as_the_setting_says_on_what_is_expected(network, granularity):
     activation = replace(inputs_of(8), granularity=granularity, clipping=qe.MinMax())
-    plan = compensated(network, "bias correction, analytic", Setting(WEIGHT, activation))
+    plan = compensated(network, "bias_correction_analytic", Setting(WEIGHT, activation))
     norm = network.batch_norms()["pw1"]
     top = np.maximum(norm.beta + quantiles(512)[-1] * np.abs(norm.gamma), 0)
     scale = plan["dw2"].activation.scale.reshape(-1)

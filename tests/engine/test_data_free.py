@@ -8,8 +8,7 @@ import torch
 
 import quant_engine as qe
 from quant_engine.compensation.batch_norm import moments, normal_range, rectified
-from quant_engine.network import load
-from quant_engine.network.compensation import (
+from quant_engine.methods import (
     Setting,
     batch_norm_ranges,
     compensate,
@@ -18,6 +17,7 @@ from quant_engine.network.compensation import (
     synthetic_images,
     uniform_plan,
 )
+from quant_engine.network import load
 from quant_engine.network.images import PIXEL_RANGE
 from tests import reference
 from tests.engine.trained import trained_module
@@ -135,16 +135,16 @@ def test_ranges_behind_a_linear_layer_are_those_of_independent_inputs(network):
 @pytest.mark.parametrize(
     "method",
     [
-        "synthetic data",
-        "Gaussian data",
-        "ranges from BatchNorm",
-        "bias correction, analytic",
-        "DFQ",
-        "DFQ, synthetic data",
+        "zeroq",
+        "gaussian_data",
+        "batch_norm_ranges",
+        "bias_correction_analytic",
+        "dfq",
+        "dfq_zeroq",
     ],
 )
 def test_methods_without_data_look_at_none(network, method, monkeypatch):
-    from quant_engine.network.compensation import data_free
+    from quant_engine.methods import data_free
 
     def refuse(*_):
         raise AssertionError("an image was looked at")
@@ -160,11 +160,11 @@ def test_methods_without_data_look_at_none(network, method, monkeypatch):
 
 def test_ranges_from_batch_norms_lose_little_at_8_bits(network):
     clipped = network.evaluate(compensated(network, "clipped", setting(8))).value
-    assert network.evaluate(compensated(network, "ranges from BatchNorm", setting(8))).value > clipped - 0.01
+    assert network.evaluate(compensated(network, "batch_norm_ranges", setting(8))).value > clipped - 0.01
 
 
 def test_weights_alone_need_no_data(network):
-    plan = compensated(network, "ranges from BatchNorm", Setting(WEIGHT))
+    plan = compensated(network, "batch_norm_ranges", Setting(WEIGHT))
     assert all(plan[name].activation is None for name in network.layers())
     assert network.evaluate(plan) == network.evaluate(compensated(network, "clipped", Setting(WEIGHT)))
 

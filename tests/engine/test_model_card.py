@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 import quant_engine as qe
+from quant_engine.methods import METHODS, Setting, compensate
 from quant_engine.network import (
     ARCHITECTURES,
     LARGE,
@@ -17,7 +18,6 @@ from quant_engine.network import (
     plan_of_method,
     weight_plan,
 )
-from quant_engine.network.compensation import METHODS, Setting, compensate
 
 IMAGES = 6  # of 2,000 that other processors' arithmetic may decide otherwise
 IMAGES_WITH_RANGES = 20  # … where it may also move the ranges found for activations
@@ -25,17 +25,17 @@ IMAGES_LEARNED = 40  # … where it may move every step of learning
 QUICK = (
     "nearest",
     "clipped",
-    "bias correction",
-    "SmoothQuant",
-    "Gaussian data",
-    "ranges from BatchNorm",
-    "bias correction, analytic",
-    "DFQ",
+    "bias_correction",
+    "smoothquant",
+    "gaussian_data",
+    "batch_norm_ranges",
+    "bias_correction_analytic",
+    "dfq",
 )
 TRIED_AGAIN = ("W3A8", "W4A4")  # bits at which quick methods differ most
 SLOWER = {  # networks and bits at which methods that take longer are tried again
-    "fashion-cnn": {"W2A8": ("equalization", "GPTQ", "GPTQ, asymmetric", "AdaRound", "synthetic data")},
-    "fashion-depthwise": {"W4A8": ("equalization", "GPTQ")},
+    "fashion-cnn": {"W2A8": ("cross_layer_equalization", "gptq", "gptaq", "adaround", "zeroq")},
+    "fashion-depthwise": {"W4A8": ("cross_layer_equalization", "gptq")},
 }
 FLOORS = {"fashion-cnn": 0.915, "fashion-depthwise": 0.910}
 
@@ -153,9 +153,9 @@ def test_the_card_has_every_compensating_method_at_all_bits(network):
     found = {method: {row.bits: len(row.accuracies) for row in rows if row.method == method} for method in METHODS}
     bits = ["W8A8", "W4A8", "W3A8", "W2A8", "W4A4"]
     for method, seeds in found.items():
-        assert list(seeds) == bits[method.startswith("QAT") :]
+        assert list(seeds) == bits[METHODS[method].family == "training" :]
         assert set(seeds.values()) in ({1}, {3})
-    assert {"AdaRound", "QAT", "synthetic data", "DFQ, synthetic data"} <= {m for m in found if found[m]["W4A8"] == 3}
+    assert {"adaround", "qat", "zeroq", "dfq_zeroq"} <= {m for m in found if found[m]["W4A8"] == 3}
 
 
 def test_compensation_scores_what_the_card_says(network):
@@ -166,7 +166,7 @@ def test_compensation_scores_what_the_card_says(network):
             continue
         *_, last = compensate(network, row.method, Setting(row.weight, row.activation))
         found = network.evaluate(last.plan).correct
-        near = IMAGES_LEARNED if row.method == "AdaRound" else IMAGES_WITH_RANGES
+        near = IMAGES_LEARNED if row.method == "adaround" else IMAGES_WITH_RANGES
         if abs(found - row.accuracies[0].correct) > near:
             wrong[row.method, row.bits] = (found, row.accuracies[0].correct)
     assert not wrong
@@ -175,7 +175,7 @@ def test_compensation_scores_what_the_card_says(network):
 def test_images_from_nothing_calibrate_within_a_point_of_real_ones(network):
     rows = {(row.method, row.bits): row.mean for row in model_card(network.name).compensation}
     for bits in ("W8A8", "W4A8"):
-        assert abs(rows["synthetic data", bits] - rows["clipped", bits]) < 0.01
+        assert abs(rows["zeroq", bits] - rows["clipped", bits]) < 0.01
 
 
 def test_what_disappoints_is_told(network):
@@ -183,10 +183,10 @@ def test_what_disappoints_is_told(network):
     means = {(row.bits, row.method): row.mean for row in rows}
     told = {(better.bits, better.method, worse.method) for better, worse in broken_order(rows)}
     for bits, method in means:
-        if method == "GPTQ":
-            assert ((bits, "GPTQ", "clipped") in told) == (means[bits, "GPTQ"] < means[bits, "clipped"])
-        if method == "QAT":
-            assert ((bits, "QAT", "AdaRound") in told) == (means[bits, "QAT"] < means[bits, "AdaRound"])
+        if method == "gptq":
+            assert ((bits, "gptq", "clipped") in told) == (means[bits, "gptq"] < means[bits, "clipped"])
+        if method == "qat":
+            assert ((bits, "qat", "adaround") in told) == (means[bits, "qat"] < means[bits, "adaround"])
 
 
 def test_eight_bits_lose_next_to_nothing_and_two_bit_activations_much(network):

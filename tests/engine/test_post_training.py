@@ -12,27 +12,18 @@ import torch
 import quant_engine as qe
 from quant_engine import network as networks
 from quant_engine.compensation import equalize, layer_error
-from quant_engine.network.compensation import Setting, compensate, compensated, data_free, layer_hessian, layerwise
-from quant_engine.network.compensation.rescaling import float_layers, with_layers
-from quant_engine.network.compensation.walk import patches, samples, walk
+from quant_engine.execution import LayerInputs
+from quant_engine.methods import METHODS, Setting, compensate, compensated, data_free, layer_hessian, layerwise
+from quant_engine.methods.layer_by_layer import layer_by_layer
+from quant_engine.methods.pairs import float_layers, scaling_pairs
+from quant_engine.methods.rescaling import with_layers
 from tests.engine.trained import folded, run, trained_module
 
 SETTING = Setting(
     qe.QuantizerSpec(qe.IntFormat(3), qe.PerChannel(), clipping=qe.MinMSE()),
     qe.QuantizerSpec(qe.IntFormat(8, signed=False), symmetric=False, clipping=qe.MinMSE()),
 )
-METHODS = (
-    "bias correction",
-    "bias correction, analytic",
-    "equalization",
-    "DFQ, synthetic data",
-    "DFQ",
-    "SmoothQuant",
-    "AWQ",
-    "AdaRound",
-    "GPTQ",
-    "GPTQ, asymmetric",
-)
+AFTER_TRAINING = [key for key, method in METHODS.items() if method.family in ("biases", "scaling", "rounding")][2:]
 
 
 @pytest.fixture(scope="module", params=networks.ARCHITECTURES)
@@ -54,7 +45,7 @@ def small():
 # --- what a method leaves ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", AFTER_TRAINING)
 def test_a_method_ends_with_a_frozen_plan_like_any_other(small, method, tmp_path):
     stages = list(compensate(small, method, SETTING))
     plan = stages[-1].plan
@@ -74,7 +65,7 @@ def codes_of(plan):
     return [getattr(layer.weight, "codes", layer.weight.scale) for layer in plan.layers.values()]
 
 
-@pytest.mark.parametrize("method", ["AdaRound", "GPTQ", "equalization"])
+@pytest.mark.parametrize("method", ["adaround", "gptq", "cross_layer_equalization"])
 def test_two_threads_at_once_find_what_each_finds_alone_and_a_stop_leaves_nothing(small, method):
     weights = {name: small.weight(name).copy() for name in small.layers()}
     state, threads = torch.get_rng_state(), torch.get_num_threads()
@@ -104,39 +95,38 @@ def test_two_threads_at_once_find_what_each_finds_alone_and_a_stop_leaves_nothin
 
 
 def test_another_seed_draws_other_samples(small):
-    one, other = (codes_of(compensated(small, "AdaRound", replace(SETTING, seed=seed))) for seed in (0, 1))
+    one, other = (codes_of(compensated(small, "adaround", replace(SETTING, seed=seed))) for seed in (0, 1))
     assert any((first != second).any() for first, second in zip(one, other, strict=True))
 
 
 def test_gptq_takes_what_adaround_refuses(small):
     setting = Setting(qe.QuantizerSpec(qe.NF4, qe.PerGroup(32, remainder="short")))
-    assert compensated(small, "GPTQ", setting)["conv2"].weight.spec == setting.weight
+    assert compensated(small, "gptq", setting)["conv2"].weight.spec == setting.weight
     with pytest.raises(qe.QuantError, match="codes must have equal steps"):
-        compensated(small, "AdaRound", setting)
+        compensated(small, "adaround", setting)
 
 
 # --- what a method does -----------------------------------------------------------------------------------------------
 
 
-def test_patches_times_the_weight_are_the_layers_outputs(network):
-    plans = {name: qe.LayerPlan() for name in network.layers()}
-    for visit in walk(network, plans):
-        x = visit.x[:3]
-        outputs = visit.outputs(patches(visit.step, x)).relu()
+def test_rows_times_the_weight_are_the_layers_outputs(network):
+    for visit in layer_by_layer(network, dict.fromkeys(network.layers(), qe.LayerPlan())):
+        (x, *_), layer = visit.x.batches, visit.layer
+        (rows,) = LayerInputs(layer, [x]).rows()
         weight = torch.from_numpy(network.weight(visit.name).copy())
         bias = torch.from_numpy(visit.bias.copy())
         if weight.ndim == 2:
-            expected = torch.nn.functional.linear(x, weight, bias).relu()
+            expected = torch.nn.functional.linear(x, weight, bias)
         else:
             half = weight.shape[-1] // 2
-            expected = torch.nn.functional.conv2d(x, weight, bias, padding=half, groups=visit.groups).relu()
+            expected = torch.nn.functional.conv2d(x, weight, bias, padding=half, groups=layer.groups)
         by_channel = expected.transpose(0, 1).flatten(1).T
-        torch.testing.assert_close(outputs, by_channel, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(visit.hessian(x), slow_hessian(visit, x), rtol=1e-3, atol=1e-4)
-        np.testing.assert_array_equal(visit.x, visit.x_hat)
-        few, _ = samples(visit, 100, 0)
+        torch.testing.assert_close(visit.outputs(rows), by_channel, rtol=1e-4, atol=1e-4)
+        for one, other in zip(visit.x.batches, visit.x_hat.batches, strict=True):
+            assert torch.equal(one, other)
+        few, _ = visit.samples(100, 0)
         assert few.shape[1] >= 100
-        assert few.shape[::2] == (visit.groups, visit.weight.shape[1])
+        assert few.shape[::2] == (layer.groups, visit.weight.shape[1])
 
 
 def test_layer_error_on_a_layers_hessian_is_what_its_outputs_lose(network):
@@ -154,12 +144,6 @@ def test_layer_error_on_a_layers_hessian_is_what_its_outputs_lose(network):
             lost = sum(float((layers[name](x) - changed(x)).square().sum(1).mean() * len(x)) for x in received)
         expected = lost / sum(len(x) for x in received)
         assert layer_error(weight, rounded, layer_hessian(network, name)) == pytest.approx(expected, rel=1e-3)
-
-
-def slow_hessian(visit, x):
-    """Return the mean of the outer product of a patch with itself, patch by patch."""
-    whole = patches(visit.step, x).double().numpy()
-    return np.einsum("gni,gnj->gij", whole, whole) / whole.shape[1]
 
 
 def mean_outputs(network, plan):
@@ -185,7 +169,7 @@ def mean_outputs(network, plan):
     }
 
 
-@pytest.mark.parametrize("method", ["bias correction", "GPTQ"])
+@pytest.mark.parametrize("method", ["bias_correction", "gptq"])
 def test_mean_outputs_of_every_layer_are_those_of_floating_point(network, method):
     expected = mean_outputs(network, qe.QuantizationPlan())
     found = mean_outputs(network, compensated(network, method, SETTING))
@@ -198,12 +182,12 @@ def test_mean_outputs_of_every_layer_are_those_of_floating_point(network, method
 
 def test_mean_outputs_come_nearer_by_what_batch_norms_tell(network):
     """Each layer quantized alone: what is left of the shift of its means, measured on real images."""
-    plan = compensated(network, "bias correction, analytic", SETTING)
+    plan = compensated(network, "bias_correction_analytic", SETTING)
     left = {}
-    for visit in walk(network, dict.fromkeys(network.layers(), qe.LayerPlan())):
+    for visit in layer_by_layer(network, dict.fromkeys(network.layers(), qe.LayerPlan())):
         layer = plan[visit.name]
         change = visit.weight - network.planned_weight(visit.name, layer).reshape(visit.weight.shape)
-        means = np.repeat(visit.means(visit.x), len(change) // visit.groups, axis=0)
+        means = np.repeat(visit.x.means(), len(change) // visit.layer.groups, axis=0)
         shift = np.sum(change * means, axis=1)
         left[visit.name] = np.linalg.norm(shift - (layer.bias - visit.bias)) / np.linalg.norm(shift)
     print(f"{network.name}: " + ", ".join(f"{name} {share:.2f}" for name, share in left.items()))
@@ -215,7 +199,7 @@ def test_mean_outputs_come_nearer_by_what_batch_norms_tell(network):
 
 def test_in_the_whole_network_too_means_come_nearer_in_every_layer(small):
     expected = mean_outputs(small, qe.QuantizationPlan())
-    plan = compensated(small, "bias correction, analytic", SETTING)
+    plan = compensated(small, "bias_correction_analytic", SETTING)
     plain = qe.QuantizationPlan({name: replace(layer, bias=None) for name, layer in plan.layers.items()})
     before, after = (mean_outputs(small, found) for found in (plain, plan))
     for name in list(expected)[1:]:
@@ -224,7 +208,7 @@ def test_in_the_whole_network_too_means_come_nearer_in_every_layer(small):
 
 
 def test_an_equalized_network_gives_the_same_logits_and_has_equal_ranges(network):
-    layers = float_layers(network)
+    layers = float_layers(network, scaling_pairs(network))
     found = dict(zip(layers, equalize(list(layers.values())), strict=True))
     logits = network.logits()
     changed = with_layers(network, found)
@@ -236,7 +220,7 @@ def test_an_equalized_network_gives_the_same_logits_and_has_equal_ranges(network
         np.testing.assert_allclose(made[alive], read[alive], rtol=2e-3)
 
 
-@pytest.mark.parametrize("method", ["equalization", "DFQ", "SmoothQuant", "AWQ"])
+@pytest.mark.parametrize("method", ["cross_layer_equalization", "dfq", "smoothquant", "awq"])
 def test_what_moves_scales_between_layers_changes_nothing_at_16_bits(network, method):
     fine = Setting(qe.QuantizerSpec(qe.IntFormat(16), qe.PerChannel()))
     plan = compensated(network, method, fine)
@@ -250,7 +234,8 @@ def test_one_scale_a_layer_is_saved_by_equalization():
     network = networks.load("fashion-depthwise")
     setting = Setting(qe.QuantizerSpec(qe.IntFormat(6), clipping=qe.MinMSE()), SETTING.activation)
     plain, equal = (
-        network.evaluate(compensated(network, method, setting)).value for method in ("clipped", "equalization")
+        network.evaluate(compensated(network, method, setting)).value
+        for method in ("clipped", "cross_layer_equalization")
     )
     print(f"6 bits, one scale a layer: {plain:.4f} clipped, {equal:.4f} equalized")
     assert equal > plain
@@ -260,11 +245,11 @@ def test_compensation_wins_accuracy_back_at_two_bits(small):
     setting = replace(SETTING, weight=replace(SETTING.weight, format=qe.IntFormat(2)))
     found = {
         method: small.evaluate(compensated(small, method, setting)).value
-        for method in ("clipped", "bias correction", "GPTQ", "GPTQ, asymmetric")
+        for method in ("clipped", "bias_correction", "gptq", "gptaq")
     }
     print(found)
-    assert found["clipped"] < found["bias correction"] < found["GPTQ"]
-    assert found["GPTQ, asymmetric"] > 0.85
+    assert found["clipped"] < found["bias_correction"] < found["gptq"]
+    assert found["gptaq"] > 0.85
 
 
 def test_parameters_of_another_shape_are_refused(small):
@@ -284,5 +269,5 @@ def test_a_dead_channel_and_the_units_between_two_layers_cost_no_method_its_answ
             {"conv1": (weight, bias), "conv2": (whole.weight("conv2") * 1000, whole.bias("conv2"))}
         )
         right = unit.evaluate(compensated(unit, "clipped", Setting(*eights))).correct
-        for method in ("SmoothQuant", "AWQ", "equalization", "DFQ"):
+        for method in ("smoothquant", "awq", "cross_layer_equalization", "dfq"):
             assert unit.evaluate(compensated(unit, method, Setting(*eights))).correct > right - 20, method

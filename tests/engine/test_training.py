@@ -18,10 +18,10 @@ from quant_engine.compensation.learned_step import (
     slopes,
 )
 from quant_engine.compensation.training import Schedule, augment, distil
+from quant_engine.methods import Setting, compensate
+from quant_engine.methods.qat import qat
+from quant_engine.methods.qat_model import QatModel
 from quant_engine.network import load
-from quant_engine.network.compensation import Setting, compensate
-from quant_engine.network.compensation.qat import qat
-from quant_engine.network.compensation.trainee import Trainee
 from quant_engine.quantizer import QuantizedTensor
 from tests import reference
 
@@ -149,31 +149,31 @@ def test_augmented_images_are_shifted_or_mirrored_ones():
 def test_the_plan_gives_what_the_trained_network_gives(name, weight, activation):
     network = load(name)
     plan = qe.QuantizationPlan(dict.fromkeys(network.layers(), qe.LayerPlan(weight, activation)))
-    trainee = Trainee(network, network.freeze(plan))
+    student = QatModel(network, network.freeze(plan))
     images, labels = (torch.from_numpy(a[:40]) for a in network.data("calibration"))
-    parameters, steps = trainee.trained
+    parameters, steps = student.trained
     optimizer = torch.optim.SGD([*parameters, *steps], 1e-3)
     for _ in range(2):
         optimizer.zero_grad()
-        functional.cross_entropy(trainee.logits(images), labels).backward()
+        functional.cross_entropy(student.logits(images), labels).backward()
         assert all(tensor.grad.abs().sum() > 0 for tensor in parameters)
         optimizer.step()
-        trainee.hold()
-    found = trainee.plan()
+        student.hold()
+    found = student.plan()
     assert found.frozen
     assert all(isinstance(found[layer].weight, QuantizedTensor) for layer in network.layers())
     test = network.data("test")[0]
-    ours, planned = trainee.answers(test), network.logits(found)
+    ours, planned = student.answers(test), network.logits(found)
     np.testing.assert_allclose(ours, planned, rtol=1e-4, atol=1e-4 * np.abs(planned).max())
     np.testing.assert_array_equal(ours.argmax(1), network.predict(found))
 
 
 def test_a_step_never_reaches_zero(network):
-    trainee = Trainee(network, network.freeze(qe.QuantizationPlan({"fc2": qe.LayerPlan(WEIGHT)})))
-    (step,) = trainee.trained[1]
+    student = QatModel(network, network.freeze(qe.QuantizationPlan({"fc2": qe.LayerPlan(WEIGHT)})))
+    (step,) = student.trained[1]
     first = step.detach().clone()
     step.data -= 10
-    trainee.hold()
+    student.hold()
     assert torch.allclose(step, 0.05 * first)
 
 
@@ -256,7 +256,7 @@ def test_training_that_waits_and_goes_on_in_another_thread_learns_the_same(netwo
 def test_stopping_half_way_leaves_the_network_as_it_was(network):
     before = network.logits(None, "calibration")
     weights = {name: network.weight(name).copy() for name in network.layers()}
-    stages = compensate(network, "QAT", Setting(WEIGHT, INPUT))
+    stages = compensate(network, "qat", Setting(WEIGHT, INPUT))
     for _ in range(4):
         next(stages)
     stages.close()
@@ -276,13 +276,13 @@ def test_stopping_half_way_leaves_the_network_as_it_was(network):
 )
 def test_what_cannot_be_trained_is_refused(network, change, message):
     with pytest.raises(qe.QuantError, match=message):
-        next(compensate(network, "QAT", Setting(replace(WEIGHT, **change), INPUT)))
+        next(compensate(network, "qat", Setting(replace(WEIGHT, **change), INPUT)))
 
 
 def test_schedules_that_train_nothing_are_refused(network):
     with pytest.raises(qe.QuantError, match="epochs=0 must be an integer of 1 or more"):
         Schedule(0)
-    with pytest.raises(qe.QuantError, match="200 images do not fill a batch of 500"):
+    with pytest.raises(qe.QuantError, match="200 samples do not fill a batch of 500"):
         list(qat(network, Setting(WEIGHT), schedule=Schedule(1, 500)))
 
 

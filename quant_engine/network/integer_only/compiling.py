@@ -242,6 +242,8 @@ def _refuse_uncompilable(name: str, plan: LayerPlan) -> None:
             f"layer {name!r}: the range of a dynamic activation is found in floating point on every image; use "
             "dynamic=False"
         )
+    if plan.input_scale is not None:
+        raise QuantError(f"layer {name!r}: its plan divides what it receives by an input_scale, in floating point")
 
 
 def _input_of(name: str, plan: LayerPlan) -> _Input:

@@ -14,13 +14,13 @@ from quant_engine.compensation.batch_norm import Moments, moments, synthesise
 from quant_engine.errors import QuantError
 from quant_engine.execution import TorchExecutor
 from quant_engine.inputs import Float32Array
+from quant_engine.methods.expected import expected_inputs, expected_outputs
+from quant_engine.methods.rounding import uniform_plan
+from quant_engine.methods.stages import Setting, Stage
 from quant_engine.models import trace
+from quant_engine.network import Network
 from quant_engine.network.architectures import NORM_SUFFIX
-from quant_engine.network.compensation.expected import expected_inputs, expected_outputs
-from quant_engine.network.compensation.rounding import uniform_plan
-from quant_engine.network.compensation.stages import Setting, Stage
 from quant_engine.network.images import PIXEL_RANGE, as_images
-from quant_engine.network.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import fit
 
@@ -114,19 +114,19 @@ def batch_norm_ranges(network: Network, reach: float = REACH) -> dict[str, tuple
     return {name: values.range(reach) for name, values in inputs.items()}
 
 
-def synthetic_data(network: Network, setting: Setting) -> Iterator[Stage]:
-    """Clip by synthetic images in place of the calibration images: no data are needed."""
+def zeroq(network: Network, setting: Setting) -> Iterator[Stage]:
+    """Clip by synthetic images instead of calibration images: no data are needed."""
     for at in synthesis(network, setting):
         plan = _calibrated(network, setting, at.images) if at.done == at.total else None
         yield Stage(at.done, at.total, "images", plan, at.loss)
 
 
 def gaussian_data(network: Network, setting: Setting) -> Iterator[Stage]:
-    """Clip by Gaussian noise in place of the calibration images."""
+    """Clip by Gaussian noise instead of calibration images."""
     yield Stage(1, 1, "ranges", _calibrated(network, setting, gaussian_images(network, setting.seed)))
 
 
-def ranges_from_batch_norm(network: Network, setting: Setting) -> Iterator[Stage]:
+def ranges_from_norms(network: Network, setting: Setting) -> Iterator[Stage]:
     """Take the inputs' ranges from BatchNorms, whatever the setting's clipping of inputs."""
     layers: dict[str, LayerPlan] = {}
     for name, (low, high) in batch_norm_ranges(network).items():

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from quant_engine.compensation import absorb, absorbable, bias_correction, equalization
 from quant_engine.inputs import Float32Array
-from quant_engine.network.compensation.data_free import synthesis
-from quant_engine.network.compensation.expected import (
+from quant_engine.methods.data_free import synthesis
+from quant_engine.methods.expected import (
     Normals,
     at_each_weight,
     expected_inputs,
     expected_outputs,
     filled,
 )
-from quant_engine.network.compensation.layerwise import rounded_weight
-from quant_engine.network.compensation.rescaling import carried, float_layers, with_layers
-from quant_engine.network.compensation.rounding import uniform_plan
-from quant_engine.network.compensation.stages import Setting, Stage
-from quant_engine.network.network import Network
+from quant_engine.methods.layerwise import rounded_weight
+from quant_engine.methods.pairs import Pair, float_layers
+from quant_engine.methods.rescaling import carried, with_layers
+from quant_engine.methods.rounding import uniform_plan
+from quant_engine.methods.stages import Setting, Stage
+from quant_engine.network import Network
 from quant_engine.observers import BlockObservers
 from quant_engine.plan import LayerPlan, QuantizationPlan
 
 EQUALIZING = 3  # stages
 
 
-def corrected_analytically(network: Network, setting: Setting) -> Iterator[Stage]:
+def bias_correction_analytic(network: Network, setting: Setting) -> Iterator[Stage]:
     """Round to nearest, and correct every bias by the mean inputs that BatchNorms tell of, without an image.
 
     Behind BatchNorm and ReLU these are the means of clipped normal distributions (Nagel et al. 2019, "Quantization bias
@@ -37,23 +39,24 @@ def corrected_analytically(network: Network, setting: Setting) -> Iterator[Stage
     yield Stage(1, 1, "biases", _corrected(network, setting, expected_outputs(network)))
 
 
-def equalized_without_data(network: Network, setting: Setting) -> Iterator[Stage]:
+def dfq(network: Network, setting: Setting) -> Iterator[Stage]:
     """Equalize, absorb high biases, round to nearest, and correct biases analytically: "DFQ" of Nagel et al. (2019).
 
-    As `corrected_analytically`, on the network that equalization and absorption make of this one, whose channels have
+    As `bias_correction_analytic`, on the network that equalization and absorption make of this one, whose channels have
     the BatchNorms' β and γ divided by the scales that were found, and β less what was absorbed. In the built-in
     networks no β is above 3γ, so that there is nothing to absorb.
 
     Made for one scale a layer: with weights of 4 bits and inputs of 8 the depthwise network has 1,826 of 2,000 test
-    images right, 346 in clipped ranges, and 1,839 after `equalized` with real images. With a scale a channel DFQ loses
-    no more than 2 images to `equalized` at W8A8, but up to 39 at W4A8 and 276 at W3A8, in the depthwise network: what
-    is pooled has larger means than BatchNorms tell of (`expected_inputs`), and biases make up for that much less.
+    images right, 346 in clipped ranges, and 1,839 after `cross_layer_equalization` with real images. With a scale a
+    channel DFQ loses no more than 2 images to that at W8A8, but up to 39 at W4A8 and 276 at W3A8, in the depthwise
+    network: what is pooled has larger means than BatchNorms tell of (`expected_inputs`), and biases make up for that
+    much less.
     """
     yield from _equalized(network, setting, before=0, images=None)
 
 
-def equalized_on_synthetic_images(network: Network, setting: Setting) -> Iterator[Stage]:
-    """Do as `equalized_without_data` does, with the inputs' ranges from synthetic images.
+def dfq_zeroq(network: Network, setting: Setting) -> Iterator[Stage]:
+    """Do as `dfq` does, with the inputs' ranges from synthetic images.
 
     Biases are corrected analytically here too. (With the means that layers have of synthetic images, the plain network
     falls from 1,790 to 1,484 of 2,000 test images at W3A8: such images are like noise, and maxima of neighbours that
@@ -66,7 +69,8 @@ def equalized_on_synthetic_images(network: Network, setting: Setting) -> Iterato
 
 def _equalized(network: Network, setting: Setting, before: int, images: Float32Array | None) -> Iterator[Stage]:
     """Go on, after so many steps, to equalize; inputs are clipped on `images`, or on what is expected of them."""
-    layers, outputs = float_layers(network), expected_outputs(network)
+    joints = tuple(Pair(first, (second,)) for first, second in pairwise(network.layers()))
+    layers, outputs = float_layers(network, joints), expected_outputs(network)
     names, (equal, scales) = list(layers), equalization(list(layers.values()))
     total = before + EQUALIZING
     yield Stage(before + 1, total, "equalization")
@@ -89,12 +93,11 @@ def _corrected(
     wanted = _clipped(network, setting, inputs) if images is None else uniform_plan(network, setting)
     plan = network.freeze(wanted, images)
     layers = {}
-    for step, shape, _ in network.architecture.layer_inputs():
-        layer, weight = plan[step.name], network.weight(step.name)
-        matrix = weight.reshape(len(weight), -1)
-        mean, _ = inputs[step.name].moments()
-        change = bias_correction(matrix, rounded_weight(layer, matrix), at_each_weight(step, shape, mean))
-        layers[step.name] = replace(layer, bias=network.bias_or_zeros(step.name) + change)
+    for name, layer in network.layers().items():
+        matrix = network.weight(name).reshape(layer.matrix_shape)
+        mean, _ = inputs[name].moments()
+        change = bias_correction(matrix, rounded_weight(plan[name], matrix), at_each_weight(layer, mean))
+        layers[name] = replace(plan[name], bias=network.bias_or_zeros(name) + change)
     return QuantizationPlan(layers)
 
 

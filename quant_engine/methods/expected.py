@@ -9,11 +9,11 @@ from statistics import NormalDist
 import numpy as np
 
 from quant_engine.compensation.batch_norm import normal_range, rectified
+from quant_engine.execution import LayerInputs
 from quant_engine.inputs import Float64Array
-from quant_engine.network.architectures import Shape, Weighted
-from quant_engine.network.compensation.walk import patches
+from quant_engine.models import Layer, Shape
+from quant_engine.network import Network
 from quant_engine.network.images import PIXEL_RANGE
-from quant_engine.network.network import Network
 
 VALUES = 512  # drawn from each distribution, as many as there are calibration images
 
@@ -62,15 +62,16 @@ def expected_outputs(network: Network) -> dict[str, Normals]:
     """
     found: dict[str, Normals] = {}
     ahead = _pixels(network)
-    for step, shape, _ in network.architecture.layer_inputs():
+    for step, _, _ in network.architecture.layer_inputs():
+        layer = network.layers()[step.name]
         norm = network.batch_norms().get(step.name)
         if norm is not None:
             mean, deviation = norm.beta.astype(np.float64), np.abs(norm.gamma).astype(np.float64)
         else:
             weight, (first, spread) = network.weight(step.name).astype(np.float64), ahead.moments()
             weight = weight.reshape(len(weight), -1)
-            mean = _sums(weight, at_each_weight(step, shape, first)) + network.bias_or_zeros(step.name)
-            deviation = np.sqrt(_sums(weight**2, at_each_weight(step, shape, spread**2)))
+            mean = _sums(weight, at_each_weight(layer, first)) + network.bias_or_zeros(step.name)
+            deviation = np.sqrt(_sums(weight**2, at_each_weight(layer, spread**2)))
         found[step.name] = ahead = Normals(mean, deviation, step.one_sided(False))
     return found
 
@@ -85,14 +86,15 @@ def expected_inputs(network: Network, outputs: Mapping[str, Normals]) -> dict[st
     return dict(zip(outputs, [_pixels(network), *outputs.values()], strict=False))
 
 
-def at_each_weight(step: Weighted, shape: Shape, means: Float64Array) -> Float64Array:
+def at_each_weight(layer: Layer, means: Float64Array) -> Float64Array:
     """Return the mean of the inputs that each weight meets, (groups, in), from those of the channels, (channels,).
 
-    As means over all places of a layer whose input has this shape: zeros of the padding are among them.
+    As means over all places of the layer: zeros of the padding are among them.
     """
     import torch
 
-    found: Float64Array = patches(step, torch.from_numpy(filled(means[None], shape))).mean(1).numpy()
+    (rows,) = LayerInputs(layer, [torch.from_numpy(filled(means[None], layer.input_shape))]).rows()
+    found: Float64Array = rows.mean(1).numpy()
     return found
 
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quant_engine.batches import BATCH
+from quant_engine.batches import BATCH, split_batch
 from quant_engine.compensation.learned_step import Rule, fake_quantize, gradient_factor, initial_step, scale_gradient
 from quant_engine.errors import QuantError
-from quant_engine.execution import Override
+from quant_engine.execution import Override, as_tensors
 from quant_engine.formats import IntFormat
-from quant_engine.inputs import Float32Array
-from quant_engine.network.network import Network
+from quant_engine.inputs import Float32Array, Inputs
+from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import Quantizer, QuantizerSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+LOGITS = "logits"
 LEAST_STEP = 0.05  # of what a step was before training; with 0 or less it would mean nothing
 
 
@@ -59,7 +61,7 @@ class LearnedRange:
         return Quantizer(self._fitted.spec, scale, self._fitted.zero_point)
 
 
-class Trainee:
+class QatModel:
     """A network under a frozen plan, every layer's weight, bias and steps to be trained.
 
     BatchNorm stays folded: what is trained are the folded weight and the bias, so that what is quantized in training is
@@ -78,12 +80,18 @@ class Trainee:
         self._weight_ranges: dict[str, LearnedRange] = {}
         self._input_ranges: dict[str, LearnedRange] = {}
         for name, layer in network.layers().items():
-            self._weights[name] = torch.from_numpy(network.weight(name).copy()).requires_grad_()
-            self._biases[name] = torch.from_numpy(network.bias_or_zeros(name).copy()).requires_grad_()
+            own = layer.tied_to or name
+            if own == name:
+                self._weights[name] = torch.from_numpy(network.weight(name).copy()).requires_grad_()
+            else:
+                self._weights[name] = self._weights[own]
+            if layer.has_bias:
+                self._biases[name] = torch.from_numpy(network.bias_or_zeros(name).copy()).requires_grad_()
             weight, activation = plan[name].weight, plan[name].activation
             if isinstance(weight, Quantizer):
                 count = layer.parameters // weight.scale.size
-                self._weight_ranges[name] = LearnedRange(weight, layer.matrix_shape, "LSQ", count)
+                fresh = LearnedRange(weight, layer.matrix_shape, "LSQ", count)
+                self._weight_ranges[name] = self._weight_ranges.get(own, fresh)
             if isinstance(activation, Quantizer):
                 count = int(np.prod(layer.input_shape))
                 self._input_ranges[name] = LearnedRange(activation, (1, *layer.input_shape), rule, count)
@@ -91,28 +99,33 @@ class Trainee:
     @property
     def trained(self) -> tuple[list[Tensor], list[Tensor]]:
         """What is trained: weights and biases, and steps."""
-        ranges = [*self._weight_ranges.values(), *self._input_ranges.values()]
-        return [*self._weights.values(), *self._biases.values()], [learned.step for learned in ranges]
+        ranges = dict.fromkeys([*self._weight_ranges.values(), *self._input_ranges.values()])
+        weights = {id(weight): weight for weight in self._weights.values()}  # layers may share one
+        return [*weights.values(), *self._biases.values()], [learned.step for learned in ranges]
 
-    def logits(self, x: Tensor) -> Any:
-        """Return the outputs of the quantized network."""
+    def logits(self, x: Any) -> Tensor:
+        """Return the outputs of the quantized network.
+
+        Raises:
+            QuantError: for several, none of which is called "logits".
+        """
         overrides = {
             name: Override(
                 self._quantized(name),
-                self._biases[name],
+                self._biases.get(name),
                 self._input_ranges[name].quantize if name in self._input_ranges else None,
             )
             for name in self._weights
         }
-        return self._executor.run(x, overrides)
+        return _logits(self._executor.run(x, overrides))
 
-    def answers(self, images: Float32Array) -> Float32Array:
-        """Return the logits of many images, as an array."""
+    def answers(self, inputs: Inputs) -> Float32Array:
+        """Return the logits of many samples, as an array (n, classes) with a row for each token of a text."""
         import torch
 
         with torch.no_grad():
-            parts = [self.logits(part) for part in torch.split(torch.from_numpy(images), BATCH)]
-            return np.asarray(torch.cat(parts).numpy())
+            parts = [self.logits(as_tensors(part)) for part in split_batch(inputs, BATCH)]
+            return np.asarray(torch.cat([part.reshape(-1, part.shape[-1]) for part in parts]).numpy())
 
     def hold(self) -> None:
         """Keep the steps positive, after each step of training."""
@@ -132,7 +145,19 @@ class Trainee:
     def _layer_plan(self, name: str) -> LayerPlan:
         weight = self._weight_ranges[name].quantizer().encode(self._weights[name].detach().flatten(1).numpy())
         activation = self._input_ranges[name].quantizer() if name in self._input_ranges else None
-        return LayerPlan(weight, activation, bias=self._biases[name].detach().numpy())
+        return LayerPlan(weight, activation, bias=self._biases[name].detach().numpy() if name in self._biases else None)
+
+
+def _logits(outputs: Any) -> Tensor:
+    import torch
+
+    if isinstance(outputs, torch.Tensor):
+        return outputs
+    named = outputs if isinstance(outputs, Mapping) else dict(enumerate(outputs))
+    tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
+    if len(tensors) != 1 and LOGITS not in tensors:
+        raise QuantError(f"the model gives {', '.join(map(str, tensors))}; one must be called {LOGITS!r} to learn from")
+    return tensors[LOGITS] if LOGITS in tensors else next(iter(tensors.values()))
 
 
 def with_first_steps(network: Network, plan: QuantizationPlan) -> QuantizationPlan:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from quant_engine.clipping import MinMax
-from quant_engine.network.compensation.stages import Setting, Stage
-from quant_engine.network.network import Network
+from quant_engine.methods.stages import Setting, Stage
+from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 
 
@@ -23,5 +23,13 @@ def clipped(network: Network, setting: Setting) -> Iterator[Stage]:
 
 
 def uniform_plan(network: Network, setting: Setting) -> QuantizationPlan:
-    """Return the plan that quantizes every layer as the setting says, still to be fitted."""
-    return QuantizationPlan(dict.fromkeys(network.layers(), LayerPlan(setting.weight, setting.activation)))
+    """Return the plan that quantizes every layer as the setting says, still to be fitted.
+
+    What an embedding receives are numbers of rows, which stay as they are.
+    """
+    return QuantizationPlan(
+        {
+            name: LayerPlan(setting.weight, None if layer.op == "embedding" else setting.activation)
+            for name, layer in network.layers().items()
+        }
+    )

@@ -5,28 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, get_args
 
-from quant_engine.checks import as_number
+from quant_engine.batches import sample_count
+from quant_engine.checks import as_integer, as_number
 from quant_engine.compensation.learned_step import Rule, validate_rule
-from quant_engine.compensation.training import Schedule, distil
+from quant_engine.compensation.training import Schedule, augment, distil
 from quant_engine.errors import QuantError
-from quant_engine.network.compensation.rounding import uniform_plan
-from quant_engine.network.compensation.stages import Setting, Stage
-from quant_engine.network.compensation.trainee import Trainee, refuse_untrainable, with_first_steps
-from quant_engine.network.effects import effect
-from quant_engine.network.network import Network
+from quant_engine.execution import as_tensors
+from quant_engine.methods.qat_model import QatModel, refuse_untrainable, with_first_steps
+from quant_engine.methods.rounding import uniform_plan
+from quant_engine.methods.stages import Setting, Stage
+from quant_engine.network import Network
+from quant_engine.network.builtin_model import BuiltinModel
+from quant_engine.network.effects import divergence
 from quant_engine.plan import QuantizationPlan
 
 Start = Literal["ranges", "LSQ"]
-EPOCHS = 12
+EPOCHS, BATCH = 12, 100
 RATE = 2e-3
 SLOWEST = 0.1  # of the rate
 
 
-def usual_schedule(divergence: float) -> Schedule:
+def usual_schedule(divergence: float, samples: int = BATCH) -> Schedule:
     """Return the schedule for a start whose answers diverge so much (KL, nats) from those in floating point.
 
     The rate is in proportion up to one nat: what rounding has destroyed wants large steps, which would undo what it
-    left intact. The rule was found on the built-in networks, with an eye on their test images.
+    left intact. The rule was found on the built-in networks, with an eye on their test images. Where there are fewer
+    samples than a batch of 100, all are one.
 
     Raises:
         QuantError: for a negative divergence, and one that is not finite.
@@ -35,7 +39,8 @@ def usual_schedule(divergence: float) -> Schedule:
         >>> usual_schedule(3.0).rate, usual_schedule(0.25).rate, usual_schedule(0.0).rate
         (0.002, 0.0005, 0.0002)
     """
-    return Schedule(EPOCHS, rate=RATE * min(max(as_number(divergence, "divergence", 0), SLOWEST), 1.0))
+    rate = RATE * min(max(as_number(divergence, "divergence", 0), SLOWEST), 1.0)
+    return Schedule(EPOCHS, min(as_integer(samples, "samples", 1), BATCH), rate)
 
 
 def qat(
@@ -45,11 +50,11 @@ def qat(
     schedule: Schedule | None = None,
     start: Start = "ranges",
 ) -> Iterator[Stage]:
-    """Train weights, biases and steps of the quantized network on the training images; a stage a step.
+    """Train weights, biases and steps of the quantized network on the training data; a stage a step.
 
     The ranges of the setting's clipping are the start. Twice an epoch a stage brings the plan so far. Of these and of
-    the start, the last stage's plan is the one whose answers to the calibration images are nearest to those in
-    floating point (least KL divergence); test images take no part. `rule` is what steps of activations learn by.
+    the start, the last stage's plan is the one whose answers to the calibration data are nearest to those in
+    floating point (least KL divergence); test data take no part. `rule` is what steps of activations learn by.
     `schedule` is `usual_schedule` of the start's divergence unless given. With the same seed and as many threads of
     torch (they order its sums) the plan is the same to the bit.
 
@@ -71,27 +76,28 @@ def qat(
     first = network.freeze(uniform_plan(network, setting))
     if start == "LSQ":
         first = with_first_steps(network, first)
-    trainee, teacher = Trainee(network, first, rule), Trainee(network, QuantizationPlan())
-    images, labels = network.data("calibration")
-    wanted = teacher.answers(images)
+    student, teacher = QatModel(network, first, rule), QatModel(network, QuantizationPlan())
+    inputs = network.data("calibration")[0]
+    wanted = teacher.answers(inputs)
 
-    def divergence() -> float:
-        return effect(wanted, trainee.answers(images), labels).divergence
+    def lost() -> float:
+        return divergence(wanted, student.answers(inputs))
 
-    best, least = first, divergence()
-    schedule = schedule or usual_schedule(least)
-    training = torch.from_numpy(network.data("training")[0])
-    total = schedule.steps(len(training))
+    best, least = first, lost()
+    given = network.data("training")[0]
+    training, samples = as_tensors(given), sample_count(given)
+    schedule = schedule or usual_schedule(least, samples)
+    total = schedule.steps(samples)
     half = max(total // (2 * schedule.epochs), 1)
     yield Stage(0, total, "ranges", first)
     generator = torch.Generator().manual_seed(setting.seed)
-    for step, loss in enumerate(
-        distil(trainee.logits, teacher.logits, trainee.trained, training, generator, schedule), 1
-    ):
-        trainee.hold()
+    vary = augment if isinstance(network.model, BuiltinModel) else None
+    losses = distil(student.logits, teacher.logits, student.trained, training, generator, schedule, vary)
+    for step, loss in enumerate(losses, 1):
+        student.hold()
         plan = None
         if step % half == 0 or step == total:
-            plan, found = trainee.plan(), divergence()
+            plan, found = student.plan(), lost()
             if found < least:
                 best, least = plan, found
         yield Stage(step, total, "training", best if step == total else plan, loss)

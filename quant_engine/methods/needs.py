@@ -1,0 +1,74 @@
+"""What methods need of a network, and how it is seen whether it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from quant_engine.execution import TorchExecutor
+from quant_engine.methods.pairs import scaling_pairs
+from quant_engine.methods.stages import Need
+from quant_engine.network import Network
+from quant_engine.network.builtin_model import BuiltinModel
+
+
+def _without_split(split: str) -> Callable[[Network], str | None]:
+    def missing(network: Network) -> str | None:
+        if network.task is None:
+            return f"{network.name} has no data; give from_module a task with a {split} split"
+        if split in network.task.splits:
+            return None
+        return f"the task of {network.name} has only {', '.join(sorted(network.task.splits))}; give it a {split} split"
+
+    return missing
+
+
+def _without_gradients(network: Network) -> str | None:
+    if isinstance(network.executor, TorchExecutor):
+        return None
+    return f"{network.name} does not run in torch; give from_module the torch module that it was exported from"
+
+
+def _without_batch_norm(network: Network) -> str | None:
+    if isinstance(network.model, BuiltinModel) and network.batch_norms():
+        return None
+    return f"{network.name} has none whose statistics tell of its data; calibrate on data instead"
+
+
+def _without_chain(network: Network) -> str | None:
+    if isinstance(network.model, BuiltinModel):
+        return None
+    return f"{network.name} is not a straight run of layers, as the built-in networks are"
+
+
+def _without_images(network: Network) -> str | None:
+    if isinstance(network.model, BuiltinModel):
+        return None
+    return f"the inputs of {network.name} are not known to be normalised images; calibrate on data instead"
+
+
+def _without_pairs(network: Network) -> str | None:
+    if scaling_pairs(network):
+        return None
+    return (
+        f"in {network.name} no scale of a channel can move from a norm or a layer into the layers that read it: "
+        "what is between them does not commute with scaling, or others read it too"
+    )
+
+
+def _without_layer_pairs(network: Network) -> str | None:
+    if any(not pair.norm for pair in scaling_pairs(network)):
+        return None
+    return (
+        f"in {network.name} no scale of a channel can move from one layer into the next: what is between them does not "
+        "commute with scaling, or others read it too"
+    )
+
+
+GRADIENTS = Need("gradients", _without_gradients)
+CALIBRATION = Need("calibration data", _without_split("calibration"))
+TRAINING = Need("training data", _without_split("training"))
+BATCH_NORM = Need("BatchNorm", _without_batch_norm)
+CHAIN = Need("a chain of layers", _without_chain)
+IMAGES = Need("normalised images as inputs", _without_images)
+PAIRS = Need("norm–linear pairs or pairs of layers", _without_pairs)
+LAYER_PAIRS = Need("pairs of layers", _without_layer_pairs)
