@@ -362,7 +362,7 @@ def _read_arrays(source: pathlib.Path, digest: str | None) -> Arrays:
 
 def _layer(name: str, entry: dict[str, Any], arrays: Arrays) -> LayerPlan:
     """Return a layer's plan, taking its arrays out of those that are there."""
-    vectors = {vector: _taken(arrays, f"{name}/{vector}") for vector in VECTORS if entry.get(vector)}
+    vectors: dict[str, Any] = {vector: _taken(arrays, f"{name}/{vector}") for vector in VECTORS if entry.get(vector)}
     try:
         parts = {role: _restored(entry[role], arrays, f"{name}/{role}") for role in ROLES if role in entry}
         return LayerPlan(**parts, dynamic=entry.get("dynamic", False), **vectors)

@@ -64,6 +64,8 @@ class TorchExecutor(Executor):
         number, the result is what that stage receives. Gradients flow into overrides, unless the caller turns them off.
         """
         with self._borrowed() as module, contextlib.ExitStack() as undo:
+            if start is not None:
+                _enter(module.get_submodule(self.trace.stages[start[0]].name), start[1], undo)
             _listen(module, taps, undo)
             skipped = () if start is None else self.trace.stages[: start[0]]
             idle = {layer for stage in skipped for layer in stage.layers}
@@ -105,7 +107,7 @@ def patched(module: nn.Module, layers: Mapping[str, Layer], overrides: Mapping[s
         weights: dict[str, nn.Parameter] = {}
         lasting = {}
         for name, override in overrides.items():
-            own = module.get_submodule(name).weight
+            own = module.get_parameter(f"{name}.weight")
             weight, bias = (
                 None if other is None else nn.Parameter(other.to(own), requires_grad=False)
                 for other in (override.weight, override.bias)
@@ -119,6 +121,11 @@ def patched(module: nn.Module, layers: Mapping[str, Layer], overrides: Mapping[s
 
 def _end_here(part: nn.Module, given: tuple[Any, ...]) -> None:
     raise ReachedError(given[0])
+
+
+def _enter(part: nn.Module, received: Tensor, undo: contextlib.ExitStack) -> None:
+    """Let the first stage that runs receive what it is given, whatever the module does before its stages."""
+    undo.callback(part.register_forward_pre_hook(lambda _, given: (received, *given[1:])).remove)
 
 
 def _listen(module: nn.Module, taps: Mapping[str, Tap], undo: contextlib.ExitStack) -> None:

@@ -123,7 +123,7 @@ class _Probe:
         if any(self._layers[name].input_channels != len(weight) for name in pair.consumers):
             return False
         factors = _factors(len(weight))
-        grown = Override(*(None if part is None else _tensor(part) * factors for part in (weight, bias)))
+        grown = Override(_tensor(weight) * factors, None if bias is None else _tensor(bias) * factors)
         return self._holds({pair.producer: grown}, pair.consumers, factors.numpy())
 
     def _layers_hold(self, first: str, second: str) -> bool:
@@ -172,7 +172,7 @@ def _factors(channels: int) -> Tensor:
 def _tensor(array: Float32Array | Float64Array) -> Tensor:
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
+    return torch.from_numpy(np.array(array, np.float32))
 
 
 def _tensors(outputs: Any) -> list[Tensor]:

@@ -167,3 +167,18 @@ def test_what_is_kept_stays_within_its_bytes_over_all_runners():
     kept.release(2)
     kept.keep(3, (0, ()), [torch.zeros(1)])
     assert kept.size_bytes == 4
+
+
+def test_a_run_that_begins_at_a_stage_takes_what_it_is_given_there_whatever_comes_before():
+    module, inputs = foreign_models()["decoder"]
+    executor = TorchExecutor(module, trace(module, layers_of(module), inputs))
+    for number in range(3):
+        received = torch.randn(6, 7, 16)
+        seen, expected = [], received
+        with torch.no_grad():
+            taps = {f"blocks.{number}": seen.append}
+            found = executor.run(inputs, start=(number, received), taps=taps)
+            for block in module.blocks[number:]:
+                expected = block(expected)
+            assert torch.equal(found, module.head(module.norm(expected)))
+        assert torch.equal(seen[0], received)
