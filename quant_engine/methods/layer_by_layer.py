@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from quant_engine.batches import split_batch
+from quant_engine.batches import merge_like, split_batch
+from quant_engine.errors import QuantError
 from quant_engine.execution import LayerInputs, Override, as_tensors, draw_rows
-from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.inputs import Float32Array, Float64Array, Inputs
 from quant_engine.models import Layer, OnnxModel, Span
 from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
@@ -50,6 +51,17 @@ class LayerVisit:
     def samples(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
         """Return about `count` rows of what it receives, as `draw_rows`: in floating point and as quantized so far."""
         return draw_rows((self.x, self.x_hat), count, seed)
+
+
+def inputs_of(network: Network, split: str) -> list[Inputs]:
+    """Return the inputs of a split; those of like shapes are one.
+
+    Raises:
+        QuantError: for a split there is not.
+    """
+    if network.task is None:
+        raise QuantError(f"{network.name} has no data: give from_module a task with a {split} split")
+    return merge_like(network.model.as_inputs(batch.inputs) for batch in network.task.batches(split))
 
 
 def layer_hessian(network: Network, layer: str) -> Float64Array:
@@ -110,7 +122,8 @@ class _State:
 
     def __init__(self, network: Network) -> None:
         self._executor = network.executor
-        self._inputs = [as_tensors(part) for part in split_batch(network.data("calibration")[0], BATCH)]
+        whole = inputs_of(network, "calibration")
+        self._inputs = [as_tensors(part) for inputs in whole for part in split_batch(inputs, BATCH)]
         self._received: list[Any] | None = None  # None before the first span
 
     def receive(self, span: Span, layer: str, overrides: Mapping[str, Override]) -> list[Tensor]:

@@ -21,6 +21,7 @@ from quant_engine.batches import cut
 from quant_engine.compensation import FloatLayer
 from quant_engine.execution import LayerInputs, Override, as_tensors
 from quant_engine.inputs import Float32Array, Float64Array
+from quant_engine.methods.layer_by_layer import inputs_of
 from quant_engine.models import OnnxModel, shared_copy, watched
 from quant_engine.network import Network
 
@@ -82,7 +83,7 @@ class _Probe:
 
     def __init__(self, network: Network) -> None:
         self._network, self._layers = network, network.layers()
-        self._inputs = as_tensors(cut(network.data("calibration")[0], 0, SAMPLES))
+        self._inputs = as_tensors(cut(inputs_of(network, "calibration")[0], 0, SAMPLES))
         self._plain, self._received = self._run({}, tuple(self._layers))
 
     def pairs(self) -> Iterator[Pair]:

@@ -11,6 +11,7 @@ from quant_engine.compensation.learned_step import Rule, validate_rule
 from quant_engine.compensation.training import Schedule, augment, distil
 from quant_engine.errors import QuantError
 from quant_engine.execution import as_tensors
+from quant_engine.methods.layer_by_layer import inputs_of
 from quant_engine.methods.qat_model import QatModel, refuse_untrainable, with_first_steps
 from quant_engine.methods.rounding import uniform_plan
 from quant_engine.methods.stages import Setting, Stage
@@ -77,14 +78,16 @@ def qat(
     if start == "LSQ":
         first = with_first_steps(network, first)
     student, teacher = QatModel(network, first, rule), QatModel(network, QuantizationPlan())
-    inputs = network.data("calibration")[0]
+    inputs = inputs_of(network, "calibration")
     wanted = teacher.answers(inputs)
 
     def lost() -> float:
         return divergence(wanted, student.answers(inputs))
 
     best, least = first, lost()
-    given = network.data("training")[0]
+    given, *others = inputs_of(network, "training")
+    if others:
+        raise QuantError("QAT draws batches from the training data; give inputs of one shape, such as padded ones")
     training, samples = as_tensors(given), sample_count(given)
     schedule = schedule or usual_schedule(least, samples)
     total = schedule.steps(samples)

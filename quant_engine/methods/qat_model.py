@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -119,12 +119,12 @@ class QatModel:
         }
         return _logits(self._executor.run(x, overrides))
 
-    def answers(self, inputs: Inputs) -> Float32Array:
+    def answers(self, inputs: Sequence[Inputs]) -> Float32Array:
         """Return the logits of many samples, as an array (n, classes) with a row for each token of a text."""
         import torch
 
         with torch.no_grad():
-            parts = [self.logits(as_tensors(part)) for part in split_batch(inputs, BATCH)]
+            parts = [self.logits(as_tensors(part)) for whole in inputs for part in split_batch(whole, BATCH)]
             return np.asarray(torch.cat([part.reshape(-1, part.shape[-1]) for part in parts]).numpy())
 
     def hold(self) -> None:

@@ -163,7 +163,7 @@ def test_the_plan_gives_what_the_trained_network_gives(name, weight, activation)
     assert found.frozen
     assert all(isinstance(found[layer].weight, QuantizedTensor) for layer in network.layers())
     test = network.data("test")[0]
-    ours, planned = student.answers(test), network.logits(found)
+    ours, planned = student.answers([test]), network.logits(found)
     np.testing.assert_allclose(ours, planned, rtol=1e-4, atol=1e-4 * np.abs(planned).max())
     np.testing.assert_array_equal(ours.argmax(1), network.predict(found))
 
