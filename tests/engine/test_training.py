@@ -21,8 +21,9 @@ from quant_engine.compensation.training import Schedule, augment, distil
 from quant_engine.methods import Setting, compensate
 from quant_engine.methods.qat import qat
 from quant_engine.methods.qat_model import QatModel
-from quant_engine.network import load
+from quant_engine.network import Network, load
 from quant_engine.quantizer import QuantizedTensor
+from quant_engine.tasks import Classification
 from tests import reference
 
 WEIGHT = qe.QuantizerSpec(qe.IntFormat(2), qe.PerChannel(0), clipping=qe.MinMSE())
@@ -35,9 +36,8 @@ def network():
     """Return the network with a tenth of its training images, so that an epoch is short."""
     found = load("fashion-cnn")
     images, labels = found.data("training")
-    whole = found.data
-    found.data = lambda split="test": (images[:200], labels[:200]) if split == "training" else whole(split)
-    return found
+    splits = {split: found.data(split) for split in ("calibration", "test")}
+    return Network(found.model, Classification({**splits, "training": (images[:200], labels[:200])}))
 
 
 def tensors(*arrays):
