@@ -7,7 +7,7 @@ import os
 import pathlib
 import threading
 
-from explorer.sources import MODEL_VARIABLE, models
+from explorer.sources import MODEL_VARIABLE, MODELS
 
 APP = pathlib.Path(__file__).resolve().parent / "app.py"
 
@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     ask = argparse.ArgumentParser(
         prog="quant-explorer", description="An interactive instrument and course about neural-network quantization."
     )
-    ask.add_argument("model", nargs="?", choices=models(), help="the model to open")
+    ask.add_argument("model", nargs="?", choices=MODELS.names(), help="the model to open")
     ask.add_argument(
         "--host", default="localhost", help="address to listen on (0.0.0.0 lets others in; default: %(default)s)"
     )

@@ -1,6 +1,6 @@
 """What the pages show, computed by the engine and kept: the one file that caches.
 
-Keys are strings (network, layer, spec key, block number); arrays are never hashed and are read-only.
+Keys are strings (model digest, layer, spec key, block number); arrays are never hashed and are read-only.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from explorer.jobs import Jobs
 from explorer.memory import memory_bytes
 from explorer.races import Lanes, Runs
 from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
+from explorer.sources import MODELS, ModelKey
 from explorer.status import Status
 from quant_engine import (
     Distribution,
@@ -31,6 +32,7 @@ from quant_engine import (
     MinMax,
     MinMSE,
     PerTensor,
+    QuantError,
     QuantizationPlan,
     QuantizedTensor,
     Quantizer,
@@ -39,7 +41,7 @@ from quant_engine import (
 )
 from quant_engine.clipping import Clipping
 from quant_engine.execution import STAGE_INPUTS
-from quant_engine.network import ModelCard, Network, Score, load, model_card
+from quant_engine.network import ModelCard, Network, Score
 
 RUNS_KEY = "runs"
 NO_SESSION = "none"
@@ -53,34 +55,48 @@ def kept(key: str, work: Callable[[], Any]) -> Any:
     return CACHE.get(f"kept|{key}", work)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def network(name: str) -> Network:
-    """Return a network."""
-    return load(name)
+def network(model: ModelKey) -> Network:
+    """Return an opened network."""
+    return MODELS.network(model)
+
+
+def require_task(model: ModelKey) -> None:
+    """Refuse to go on where nothing can be measured.
+
+    Raises:
+        QuantError: for a model without a task.
+    """
+    if network(model).task is None:
+        raise QuantError(f"{name(model)} has no task, so there is no data to run it on and no score")
+
+
+def name(model: ModelKey) -> str:
+    """Return what links, code and prose call a model."""
+    return MODELS.name(model)
 
 
 @cached(CACHE)
-def matrix(model: str, layer: str) -> NDArray[np.float32]:
+def matrix(model: ModelKey, layer: str) -> NDArray[np.float32]:
     """Return a layer's weight in the view (out, everything else)."""
     info = network(model).layers()[layer]
     return network(model).weight(layer).reshape(info.matrix_shape)
 
 
 @cached(CACHE)
-def outcome(model: str, layer: str, key: str, _spec: QuantizerSpec) -> Outcome:
+def outcome(model: ModelKey, layer: str, key: str, _spec: QuantizerSpec) -> Outcome:
     """Quantize a layer's weight; `key` is the spec's."""
     return outcome_of(matrix(model, layer), fitted(model, layer, key, _spec))
 
 
 @cached(CACHE)
-def distribution(model: str, layer: str, granularity_key: str, block: int, _spec: QuantizerSpec) -> Distribution:
+def distribution(model: ModelKey, layer: str, granularity_key: str, block: int, _spec: QuantizerSpec) -> Distribution:
     """Return the statistics of one block's values, exact where that is quick."""
     values = block_values(model, layer, _spec, block)
     return Distribution(values, exact=values.size <= EXACT_UP_TO)
 
 
 @cached(CACHE)
-def block_view(model: str, layer: str, key: str, block: int, _spec: QuantizerSpec) -> BlockView:
+def block_view(model: ModelKey, layer: str, key: str, block: int, _spec: QuantizerSpec) -> BlockView:
     """Return everything the main figure draws of one block."""
     result = outcome(model, layer, key, _spec)
     values = block_values(model, layer, _spec, block)
@@ -89,33 +105,35 @@ def block_view(model: str, layer: str, key: str, block: int, _spec: QuantizerSpe
 
 
 @cached(CACHE)
-def packed_statistics(model: str, layer: str, granularity_key: str, block: int, _spec: QuantizerSpec) -> Statistics:
+def packed_statistics(
+    model: ModelKey, layer: str, granularity_key: str, block: int, _spec: QuantizerSpec
+) -> Statistics:
     """Return what the instrument needs to know of one block's values."""
     shown = distribution(model, layer, granularity_key, block, _spec)
     return statistics(block_values(model, layer, _spec, block), shown)
 
 
 @cached(CACHE)
-def fitted(model: str, layer: str, key: str, _spec: QuantizerSpec) -> Quantizer:
+def fitted(model: ModelKey, layer: str, key: str, _spec: QuantizerSpec) -> Quantizer:
     """Return the fitted quantizer of a layer's weight."""
     return fit(matrix(model, layer), _spec)
 
 
-def marks(model: str, layer: str, block: int, spec: QuantizerSpec, methods: Mapping[str, Clipping]) -> list[Mark]:
+def marks(model: ModelKey, layer: str, block: int, spec: QuantizerSpec, methods: Mapping[str, Clipping]) -> list[Mark]:
     """Return the range that every clipping method chooses for one block, as its outermost levels."""
     return [
-        Mark(name, *ends(_block_fitted(model, layer, block, replace(spec, clipping=clipping))), name)
-        for name, clipping in methods.items()
+        Mark(method, *ends(_block_fitted(model, layer, block, replace(spec, clipping=clipping))), method)
+        for method, clipping in methods.items()
     ]
 
 
-def least_error(model: str, layer: str, block: int, spec: QuantizerSpec) -> float:
+def least_error(model: ModelKey, layer: str, block: int, spec: QuantizerSpec) -> float:
     """Return the least mean squared error that any range gives one block."""
     shown = distribution(model, layer, spec.granularity.to_json(), block, spec)
     return shown.error(_block_fitted(model, layer, block, replace(spec, clipping=MinMSE())).levels())
 
 
-def _block_fitted(model: str, layer: str, block: int, spec: QuantizerSpec) -> Quantizer:
+def _block_fitted(model: ModelKey, layer: str, block: int, spec: QuantizerSpec) -> Quantizer:
     """Return a quantizer of one block alone."""
     alone = replace(spec, granularity=PerTensor())
     key = f"block|{model}|{layer}|{block}|{spec.key}"
@@ -123,13 +141,13 @@ def _block_fitted(model: str, layer: str, block: int, spec: QuantizerSpec) -> Qu
     return found
 
 
-def block_values(model: str, layer: str, spec: QuantizerSpec, block: int) -> NDArray[np.float32]:
+def block_values(model: ModelKey, layer: str, spec: QuantizerSpec, block: int) -> NDArray[np.float32]:
     """Return the values of one block."""
     values = matrix(model, layer)
     return values[spec.granularity.blocks(values.shape).slices(block)]
 
 
-def reference_report(model: str, layer: str, spec: QuantizerSpec) -> ErrorReport | None:
+def reference_report(model: ModelKey, layer: str, spec: QuantizerSpec) -> ErrorReport | None:
     """Return the error of the same spec under min–max, where that is another."""
     plain = replace(spec, clipping=MinMax())
     if plain == spec:
@@ -144,7 +162,7 @@ def improvement(now: float, best: float) -> str:
     return f"×{now / best:.3g} smaller"
 
 
-def vectors(model: str, layer: str, spec: QuantizerSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def vectors(model: ModelKey, layer: str, spec: QuantizerSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return a weight's vectors (n, dim) under a vector format, rows filled up with zeros, and what comes back."""
 
     def cut() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -158,7 +176,7 @@ def vectors(model: str, layer: str, spec: QuantizerSpec) -> tuple[NDArray[np.flo
 
 
 def compared(
-    model: str, layer: str, spec: QuantizerSpec, name: str, edges: tuple[NDArray[np.float64], NDArray[np.float64]]
+    model: ModelKey, layer: str, spec: QuantizerSpec, title: str, edges: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> Compared:
     """Return what one of several settings does to a tensor, counted in bins of values and of errors."""
     result, values = outcome(model, layer, spec.key, spec), matrix(model, layer)
@@ -173,23 +191,23 @@ def compared(
     speed: float = kept(f"encode|{model}|{layer}|{spec.key}", measured)
     reach = edges[1][-1]
     returned, errors = kept(f"compared|{model}|{layer}|{spec.key}|{edges[0].size}|{reach!r}", counted)
-    return Compared(name, result, returned, errors, speed)
+    return Compared(title, result, returned, errors, speed)
 
 
-def model_bytes(model: str, spec: QuantizerSpec, only: str | None = None) -> tuple[int, int]:
+def model_bytes(model: ModelKey, spec: QuantizerSpec, only: str | None = None) -> tuple[int, int]:
     """Return the bytes of all weights in float32, and with `only` that layer (or every layer) quantized."""
     before, after = 0, 0
-    for name, info in network(model).layers().items():
+    for layer, info in network(model).layers().items():
         plain = info.parameters * 4
         before += plain
-        after += plain if only not in (None, name) else spec.storage(info.matrix_shape).size_bytes
+        after += plain if only not in (None, layer) else spec.storage(info.matrix_shape).size_bytes
     return before, after
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def card(model: str) -> ModelCard:
+def card(model: ModelKey) -> ModelCard:
     """Return the measured accuracies that are committed with a built-in model."""
-    return model_card(model)
+    return MODELS.card(model)
 
 
 @st.cache_resource(show_spinner=False)
@@ -210,7 +228,9 @@ def submit(place: str, key: str, work: Callable[[], Any]) -> Future[Any]:
     return jobs().submit(session, place, key, work)
 
 
-def accuracies(owner: str, model: str, layer: str, plan: LayerPlan, others: LayerPlan | None = None) -> Future[Any]:
+def accuracies(
+    owner: str, model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | None = None
+) -> Future[Any]:
     """Return the future of (float, this layer under the plan, every layer so), each an `Accuracy`.
 
     `others` is the plan of the other layers, where it is another.
@@ -219,33 +239,37 @@ def accuracies(owner: str, model: str, layer: str, plan: LayerPlan, others: Laye
     return submit(owner, key, lambda: _evaluate(model, layer, plan, others or plan))
 
 
-def everywhere(owner: str, model: str, spec: QuantizerSpec | None) -> Future[Any]:
+def everywhere(owner: str, model: ModelKey, spec: QuantizerSpec | None) -> Future[Any]:
     """Return the future of the network's accuracy with every layer's weight under a spec, or in floating point."""
     plan = None if spec is None else QuantizationPlan(dict.fromkeys(network(model).layers(), LayerPlan(spec)))
     key = f"everywhere|{model}|{'' if spec is None else spec.key}"
     return submit(owner, key, lambda: network(model).evaluate(plan))
 
 
-def sample_unit(model: str) -> str:
+def sample_unit(model: ModelKey) -> str:
     """Return what a sample of the model's data is called, such as "image"."""
     task = network(model).task
     return "sample" if task is None else task.unit
 
 
-def samples(model: str, split: str) -> str:
+def samples(model: ModelKey, split: str) -> str:
     """Return how many samples a split of the model's data has, as "2,000 test images"."""
     task = network(model).task
     return f"no {split} data" if task is None else f"{notation.count(task.count(split))} {split} {task.unit}s"
 
 
-def _evaluate(model: str, layer: str, plan: LayerPlan, others: LayerPlan) -> tuple[Score, Score, Score]:
+def _evaluate(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan) -> tuple[Score, Score, Score]:
     subject = network(model)
-    every = QuantizationPlan({**dict.fromkeys(subject.layers(), others), layer: plan})
+    layers = subject.layers()
+    own = layers[layer].tied_to or layer
+    tied = [name for name, info in layers.items() if (info.tied_to or name) == own]  # these share one weight
+    alone = {**dict.fromkeys(tied, LayerPlan(plan.weight)), layer: plan}
+    every = {**dict.fromkeys(layers, others), **dict.fromkeys(tied, replace(others, weight=plan.weight)), layer: plan}
     plain: Score = kept(f"plain|{model}", subject.evaluate)
-    return plain, subject.evaluate(QuantizationPlan({layer: plan})), subject.evaluate(every)
+    return plain, subject.evaluate(QuantizationPlan(alone)), subject.evaluate(QuantizationPlan(every))
 
 
-def planned_codes(model: str, layer: str, plan: LayerPlan) -> NDArray[np.int64] | None:
+def planned_codes(model: ModelKey, layer: str, plan: LayerPlan) -> NDArray[np.int64] | None:
     """Return a layer's codes under a frozen plan, counted from its zero points, or None where it stays as it is."""
     planned = plan.weight
     if planned is None or isinstance(planned, QuantizerSpec):

@@ -1,27 +1,134 @@
-"""Which models can be opened, and which layer each opens on."""
+"""Which models can be opened: one registry, from which every menu and page takes them."""
 
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NewType
 
-from quant_engine.network import ARCHITECTURES
+from quant_engine import QuantError
+from quant_engine.network import ARCHITECTURES, ModelCard, Network, load, model_card
 
 MODEL_VARIABLE = "QUANT_EXPLORER_MODEL"  # set by the command line
 
-OPENING_LAYERS = {"fashion-cnn": "conv3", "fashion-depthwise": "dw1"}
+ModelKey = NewType("ModelKey", str)  # the digest of an opened model: caches know models by it, never by their names
 
 
-def models() -> tuple[str, ...]:
-    """Return the names of the models at hand."""
-    return tuple(ARCHITECTURES)
+@dataclass(frozen=True)
+class Source:
+    """How a model is opened, the layer that pages show first (the largest, unless named), and its card, if any."""
+
+    open: Callable[[], Network]
+    opening_layer: str | None = None
+    card: Callable[[], ModelCard] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A model that is open, under the name by which it was opened first."""
+
+    name: str
+    source: Source
+    network: Network
+
+
+class Models:
+    """The models at hand by the names that links use; each is opened when first asked for, and kept."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._lock = threading.RLock()
+        self._sources: dict[str, Source] = {}
+        self._keys: dict[str, ModelKey] = {}
+        self._opened: dict[ModelKey, _Opened] = {}
+
+    def add(self, name: str, source: Source) -> None:
+        """Offer a model; one of the same name is offered no longer, but stays open for those who have its key."""
+        with self._lock:
+            self._sources[name] = source
+            self._keys.pop(name, None)
+
+    def remove(self, name: str) -> None:
+        """Offer a model no longer, and close it."""
+        with self._lock:
+            del self._sources[name]
+            if name in self._keys:
+                del self._opened[self._keys.pop(name)]
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the models."""
+        with self._lock:
+            return tuple(self._sources)
+
+    def key(self, name: str) -> ModelKey:
+        """Return the key of a model.
+
+        Raises:
+            QuantError: for a name there is not.
+        """
+        with self._lock:
+            if name not in self._sources:
+                raise QuantError(f"there is no model {name!r}; open one of {', '.join(self._sources)}")
+            if name not in self._keys:
+                source = self._sources[name]
+                network = source.open()
+                key = self._keys[name] = ModelKey(network.digest)
+                self._opened.setdefault(key, _Opened(name, source, network))
+            return self._keys[name]
+
+    def network(self, key: ModelKey) -> Network:
+        """Return an opened model.
+
+        Raises:
+            QuantError: for one that is not open.
+        """
+        return self._entry(key).network
+
+    def name(self, key: ModelKey) -> str:
+        """Return the name of an opened model."""
+        return self._entry(key).name
+
+    def card(self, key: ModelKey) -> ModelCard:
+        """Return the measured accuracies that come with an opened model.
+
+        Raises:
+            QuantError: for a model without.
+        """
+        opened = self._entry(key)
+        if opened.source.card is None:
+            raise QuantError(f"{opened.name} comes without a model card; the playground measures it")
+        return opened.source.card()
+
+    def opening_layer(self, name: str) -> str:
+        """Return the layer that pages show first: embeddings only where there is nothing else."""
+        opened = self._entry(self.key(name))
+        layers = opened.network.layers()
+        return opened.source.opening_layer or max(
+            layers, key=lambda layer: (layers[layer].op != "embedding", layers[layer].parameters)
+        )
+
+    def _entry(self, key: ModelKey) -> _Opened:
+        with self._lock:
+            if key not in self._opened:
+                raise QuantError("this model is no longer open; choose it again in the sidebar")
+            return self._opened[key]
+
+
+MODELS = Models()
+_CHOSEN = {"fashion-cnn": "conv3", "fashion-depthwise": "dw1"}
+for _name in ARCHITECTURES:
+    MODELS.add(_name, Source(partial(load, _name), _CHOSEN.get(_name), partial(model_card, _name)))
 
 
 def opening_model() -> str:
     """Return the model the app starts with."""
     wanted = os.environ.get(MODEL_VARIABLE, "")
-    return wanted if wanted in models() else models()[0]
+    return wanted if wanted in MODELS.names() else MODELS.names()[0]
 
 
 def is_model_given() -> bool:
     """Say whether the command line has named the model to start with."""
-    return os.environ.get(MODEL_VARIABLE, "") in models()
+    return os.environ.get(MODEL_VARIABLE, "") in MODELS.names()

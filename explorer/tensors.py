@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from explorer import compute
 from explorer.fields import Choice, Number
+from explorer.sources import ModelKey
 from quant_engine import Distribution
 
 SEED = 0
@@ -52,29 +53,29 @@ class Subject:
         return self.unit == "weight"
 
 
-def _weights(model: str, layer: str) -> Subject:
+def _weights(model: ModelKey, layer: str) -> Subject:
     return Subject(f"weights|{model}|{layer}", f"the weights of {layer}", "weight", compute.matrix(model, layer))
 
 
-def _layer_inputs(model: str, layer: str) -> Subject:
+def _layer_inputs(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
     values = network.activations([layer], stop=IMAGES)[layer]
     after = ", after ReLU" if network.layers()[layer].input_range[0] >= 0 else ""
     return Subject(f"inputs|{model}|{layer}", f"the inputs of {layer}{after}", "activation", values)
 
 
-def _logits(model: str, layer: str) -> Subject:
+def _logits(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
     values = np.asarray(network.run(network.data("calibration")[0][:IMAGES]))
-    return Subject(f"logits|{model}", f"the logits of {model}", "logit", values)
+    return Subject(f"logits|{model}", f"the logits of {compute.name(model)}", "logit", values)
 
 
-def _pixels(model: str, layer: str) -> Subject:
+def _pixels(model: ModelKey, layer: str) -> Subject:
     values = compute.network(model).data("calibration")[0][:IMAGES]
     return Subject(f"pixels|{model}", "the normalised pixels of the images", "pixel", values)
 
 
-REAL: dict[str, Callable[[str, str], Subject]] = {
+REAL: dict[str, Callable[[ModelKey, str], Subject]] = {
     "weights": _weights,
     "layer inputs": _layer_inputs,
     "logits": _logits,
@@ -88,13 +89,13 @@ SYNTHETIC: dict[str, Callable[[np.random.Generator], NDArray[np.float64]]] = {  
 }
 
 
-def _all_weights(model: str, layer: str) -> Subject:
+def _all_weights(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
     values = np.concatenate([network.weight(name).reshape(-1) for name in network.layers()])
-    return Subject(f"all|{model}", f"the network {model}", "weight of any layer", values)
+    return Subject(f"all|{model}", f"the network {compute.name(model)}", "weight of any layer", values)
 
 
-WHOLE: dict[str, Callable[[str, str], Subject]] = {  # for pages on a network as a whole; in no menu
+WHOLE: dict[str, Callable[[ModelKey, str], Subject]] = {  # for pages on a network as a whole; in no menu
     "all weights": _all_weights,
     "weight of the sidebar": REAL["weights"],
 }
@@ -125,14 +126,14 @@ def outlier_field(prefix: str) -> Number:
     )
 
 
-def subject(source: str, model: str, layer: str, outlier: int = 0) -> Subject:
+def subject(source: str, model: ModelKey, layer: str, outlier: int = 0) -> Subject:
     """Return the tensor of a source, kept and read-only; `outlier` counts for synthetic ones."""
     key = f"subject|{source}|{outlier}" if source in SYNTHETIC else f"subject|{source}|{model}|{layer}"
     found: Subject = compute.kept(key, lambda: _read_only(_make(source, model, layer, outlier)))
     return found
 
 
-def _make(source: str, model: str, layer: str, outlier: int) -> Subject:
+def _make(source: str, model: ModelKey, layer: str, outlier: int) -> Subject:
     real = {**REAL, **WHOLE}
     if source in real:
         return real[source](model, layer)

@@ -27,12 +27,16 @@ from explorer.figures.card import (
 )
 from explorer.frame import selected
 from explorer.notation import accuracy, count
+from explorer.refusals import refusals_said
 
 model, _ = selected()
-card = compute.card(model)
-rows = by_method(card)
-
 st.header(compute.network(model).title)
+card = None
+with refusals_said():
+    card = compute.card(model)
+if card is None:
+    st.stop()
+rows = by_method(card)
 full, plain = card.full, card.plain
 st.markdown(
     f"Float32: **{accuracy(full.value)}** on all {count(full.total)} test images of Fashion-MNIST "

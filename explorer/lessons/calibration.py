@@ -12,6 +12,8 @@ from explorer import charts, compute
 from explorer.figures.calibration import Seen, describe_seen, describe_study, seen_figure, study_figure
 from explorer.lessons.prose import words
 from explorer.notation import accuracy, count, share, short
+from explorer.refusals import refusals_said
+from explorer.sources import ModelKey
 from quant_engine import IntFormat, LayerPlan, MinMax, MinMSE, Percentile, QuantizationPlan, QuantizerSpec
 from quant_engine.clipping import Clipping
 from quant_engine.network import Score, calibration_study
@@ -49,18 +51,20 @@ class Study:
         self.points.setdefault(name, {})[images] = found
 
 
-def calibration_section(model: str, layer: str, bits: int) -> None:
+def calibration_section(model: ModelKey, layer: str, bits: int) -> None:
     """Draw ranges against images seen, what dynamic ranges cost, and the study."""
     st.subheader(words()["calibration_title"])
     st.markdown(words()["calibration_lead"].format(layer=layer, bits=bits))
-    left, right = st.columns(2, gap="medium")
-    with left:
-        _batches(model, layer, bits)
-    with right:
-        _study(model, bits)
+    with refusals_said():
+        compute.require_task(model)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            _batches(model, layer, bits)
+        with right:
+            _study(model, bits)
 
 
-def _batches(model: str, layer: str, bits: int) -> None:
+def _batches(model: ModelKey, layer: str, bits: int) -> None:
     plan = QuantizationPlan({layer: LayerPlan(activation=activation_spec(bits, MinMax()))})
     seen: Seen = compute.kept(f"seen|{model}|{layer}|{bits}", lambda: ranges_seen(model, layer, bits))
     canvas = charts.canvas(f"{model} {layer} {bits}")
@@ -69,7 +73,7 @@ def _batches(model: str, layer: str, bits: int) -> None:
     st.caption(words()["dynamic_cost"].format(values=count(cost.values), ratio=f"×{short(cost.ratio)}"))
 
 
-def ranges_seen(model: str, layer: str, bits: int) -> Seen:
+def ranges_seen(model: ModelKey, layer: str, bits: int) -> Seen:
     """Feed one layer's inputs to an observer of each kind, batch by batch."""
     values = compute.network(model).activations([layer], stop=BATCHES[-1])[layer]
     specs = {name: activation_spec(bits, clipping) for name, clipping in OBSERVED.items()}
@@ -85,14 +89,14 @@ def ranges_seen(model: str, layer: str, bits: int) -> Seen:
     return Seen(BATCHES[1:], betas, own)
 
 
-def _study(model: str, bits: int) -> None:
+def _study(model: ModelKey, bits: int) -> None:
     """Draw the study in a part of the page that reruns by itself, a point at a time, while it is running."""
     study: Study | None = st.session_state.get(STUDY_KEY)
     ticking = study is not None and study.running and study.key == _key(model, bits)
     st.fragment(_study_body, run_every=PAUSE if ticking else None)(model, bits, ticking)
 
 
-def _study_body(model: str, bits: int, ticking: bool) -> None:
+def _study_body(model: ModelKey, bits: int, ticking: bool) -> None:
     study: Study | None = st.session_state.get(STUDY_KEY)
     if study is None or study.key != _key(model, bits):
         label = words()["study_run"].format(bits=bits, unit=compute.sample_unit(model))
@@ -109,7 +113,7 @@ def _study_body(model: str, bits: int, ticking: bool) -> None:
         st.rerun()  # the clock of this part starts and stops with the page
 
 
-def _study_results(model: str, bits: int, study: Study) -> None:
+def _study_results(model: ModelKey, bits: int, study: Study) -> None:
     """Draw what has been found so far."""
     plain: Score = compute.kept(f"plain|{model}", compute.network(model).evaluate)
     lines = {name: found for name, found in study.points.items() if name != DYNAMIC}
@@ -130,11 +134,11 @@ def _study_results(model: str, bits: int, study: Study) -> None:
         )
 
 
-def _key(model: str, bits: int) -> str:
+def _key(model: ModelKey, bits: int) -> str:
     return f"{model}|{bits}"
 
 
-def _start(model: str, bits: int) -> None:
+def _start(model: ModelKey, bits: int) -> None:
     """Begin a study (a callback)."""
     st.session_state[STUDY_KEY] = Study(_key(model, bits), _points(model, bits))
 
@@ -144,7 +148,7 @@ def _stop() -> None:
     st.session_state[STUDY_KEY].running = False
 
 
-def _points(model: str, bits: int) -> Iterator[tuple[str, int, Score]]:
+def _points(model: ModelKey, bits: int) -> Iterator[tuple[str, int, Score]]:
     """Yield the accuracy with dynamic ranges, then with each calibrator after each number of images."""
     network = compute.network(model)
     spec = activation_spec(bits, MinMax())

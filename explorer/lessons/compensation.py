@@ -21,6 +21,8 @@ from explorer.lessons.race import race_laboratory, start
 from explorer.lessons.raced import DATA_FREE, SLUG, Raced, described, shared_name
 from explorer.lessons.scene import Scene
 from explorer.notation import accuracy, beside, count, latex, share, short, with_interval
+from explorer.refusals import refusals_said
+from explorer.sources import ModelKey
 from quant_engine import QuantError
 from quant_engine.network import Score
 
@@ -59,15 +61,17 @@ def laboratory(bench: Bench) -> Scene:
         method = moves.moves_laboratory(raced, bench.layer, bench.predicted, hidden)
     with st.container():
         stepped = gradients.gradients_laboratory(bench.model, bench.layer, bits)
-    with st.container():
+    with st.container(), refusals_said():
         dreams.dreams_laboratory(bench.model, bench.layer)
-    lost = lost_of(raced, bench.layer) if bench.writing else None
+    scored = compute.network(bench.model).task is not None
+    lost = lost_of(raced, bench.layer) if bench.writing and scored else None
     shown = Compensated(raced, bench.layer, stepped, method, lost)
     return Scene(bench.subject, setting.weight, compensated=shown)
 
 
 def prediction(scene: Scene) -> str | None:
     """Say how much of what plain rounding loses clipped ranges win back."""
+    compute.require_task(_raced(scene).model)
     base = _raced(scene).baselines
     if base is None:
         return None
@@ -81,7 +85,7 @@ def facts(scene: Scene) -> Facts:
     """Return the numbers that the prose quotes."""
     return Told(
         {
-            "model": lambda: _raced(scene).model,
+            "model": lambda: compute.name(_raced(scene).model),
             "layer": lambda: _shown(scene).layer,
             "bits": lambda: str(_raced(scene).setting.weight.format.bits),
             "activations": lambda: _activations(_raced(scene)),
@@ -204,6 +208,7 @@ def _errors(lost: Lost | None) -> Sequence[str]:
 def question(scene: Scene) -> Choices | Awaited:
     """Ask what can be used without data and labels, and comes nearest to real images."""
     said, raced = read_prose(SLUG).laboratory, _raced(scene)
+    compute.require_task(raced.model)
     if raced.setting.activation is None:
         settings = {ACTIVATIONS.key: ACTIVATIONS.default}
         return Awaited(said["ask_activations"], said["quantize_activations"], partial(controls.assign, settings))
@@ -251,10 +256,10 @@ def _why(raced: Raced, key: str) -> str:
     noise, images = (_on_card(raced.model, method) for method in (NOISE, CLIPPED))
     if noise is None or images is None:
         return said["why_noise_unknown"]
-    return said["why_noise"].format(noise=accuracy(noise), images=accuracy(images), model=raced.model)
+    return said["why_noise"].format(noise=accuracy(noise), images=accuracy(images), model=compute.name(raced.model))
 
 
-def _on_card(model: str, method: str) -> float | None:
+def _on_card(model: ModelKey, method: str) -> float | None:
     """Return what a method scores with weights and activations at four bits, as a mean over its seeds on the card."""
     try:
         rows = compute.card(model).compensation

@@ -25,6 +25,7 @@ from explorer.lessons.prose import read_prose
 from explorer.lessons.raced import SLUG
 from explorer.notation import count, short
 from explorer.races import Run
+from explorer.sources import ModelKey
 from quant_engine.methods import gaussian_images, norm_moments, synthetic_images
 from quant_engine.network import Network
 
@@ -39,7 +40,7 @@ Images = NDArray[np.float32]
 class Dream:
     """What names the run that makes a network's images."""
 
-    model: str
+    model: ModelKey
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,17 +71,18 @@ def match_of(network: Network, images: Images, layer: str, kind: str = "real") -
     return Match(kind, misses, *(part.astype(np.float64) for part in found[layer]))
 
 
-def dreams_laboratory(model: str, layer: str) -> None:
+def dreams_laboratory(model: ModelKey, layer: str) -> None:
     """Draw the images and how well their statistics match."""
     said = read_prose(SLUG).laboratory
     st.subheader(said["dreams_title"])
     st.markdown(said["dreams_lead"])
+    compute.network(model).batch_norms()  # refuses a network without
     run = compute.session_runs().get(Dream(model))
     ticking = run is not None and run.active
     st.fragment(_body, run_every=LOOK if ticking else None)(model, layer, ticking)
 
 
-def _body(model: str, layer: str, ticking: bool) -> None:
+def _body(model: ModelKey, layer: str, ticking: bool) -> None:
     said, run = read_prose(SLUG).laboratory, compute.session_runs().get(Dream(model))
     active = run is not None and run.active
     _control(model, run)
@@ -113,7 +115,7 @@ def _body(model: str, layer: str, ticking: bool) -> None:
         st.rerun()  # the clock of this part starts and stops with the page
 
 
-def _match(model: str, kind: str, images: Images, layer: str) -> Match:
+def _match(model: ModelKey, kind: str, images: Images, layer: str) -> Match:
     """Return a match, kept: a session's images of one kind are those of every session."""
     found: Match = compute.kept(
         f"match|{model}|{kind}|{len(images)}|{layer}", lambda: match_of(compute.network(model), images, layer, kind)
@@ -121,7 +123,7 @@ def _match(model: str, kind: str, images: Images, layer: str) -> Match:
     return found
 
 
-def _control(model: str, run: Run | None) -> None:
+def _control(model: ModelKey, run: Run | None) -> None:
     """Show the button that makes images, or how far they are."""
     said = read_prose(SLUG).laboratory
     if run is not None and run.active:
@@ -154,6 +156,6 @@ def _control(model: str, run: Run | None) -> None:
         st.error(said["failed"].format(method=said["dream_made"], error=run.error), icon=":material/error:")
 
 
-def _start(model: str) -> None:
+def _start(model: ModelKey) -> None:
     """Begin to make images (a callback)."""
     compute.session_runs().start(Dream(model), partial(dreaming, compute.network(model)))

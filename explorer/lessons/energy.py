@@ -7,6 +7,7 @@ from typing import Any
 
 from explorer import compute
 from explorer.notation import short, size
+from explorer.sources import ModelKey
 from quant_engine import BF16, E2M1, E4M3, FP16, FP32, IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
 from quant_engine.energy import Energy, accumulate_energy, move_energy, multiply_energy
 from quant_engine.network import Footprint, footprint
@@ -25,7 +26,7 @@ PICO_IN_MICRO = 1e6
 MARKS = {"measured": "", "interpolated": " ᵇ", "extrapolated": " ᵃ"}
 
 
-def energy_table(model: str, words: Mapping[str, str]) -> list[dict[str, str]]:
+def energy_table(model: ModelKey, words: Mapping[str, str]) -> list[dict[str, str]]:
     """Return a row for each format, as what every weight and activation of the network is in."""
     rows = []
     for name, form in FORMATS.items():
@@ -44,13 +45,13 @@ def energy_table(model: str, words: Mapping[str, str]) -> list[dict[str, str]]:
     return rows
 
 
-def whole(model: str, name: str) -> Footprint:
+def whole(model: ModelKey, name: str) -> Footprint:
     """Return the footprint of a network with everything in one format."""
     found: Footprint = compute.kept(f"footprint|{model}|{name}", lambda: _whole(model, FORMATS[name]))
     return found
 
 
-def _whole(model: str, form: Any) -> Footprint:
+def _whole(model: ModelKey, form: Any) -> Footprint:
     network, spec = compute.network(model), QuantizerSpec(form)
     return footprint(network, QuantizationPlan(dict.fromkeys(network.layers(), LayerPlan(spec, spec))))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from explorer import charts, controls
+from explorer import charts, compute, controls
 from explorer.bits import bits_editor, described
 from explorer.fields import Choice, Number, Numeral
 from explorer.figures.losses import describe_losses, losses_figure
@@ -21,6 +21,7 @@ from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Held, Scene
 from explorer.notation import count, decibels, latex, ratio, share, short
+from explorer.refusals import refusals_said
 from quant_engine import IntFormat, QuantizerSpec
 from quant_engine.energy import SOURCE
 
@@ -170,10 +171,11 @@ def _energy(bench: Bench) -> None:
     """Show what formats cost, as estimates."""
     words = _words()
     st.subheader(words["energy_title"])
-    plain = whole(bench.model, "FP32")
-    st.markdown(words["energy_lead"].format(model=bench.model, n=count(plain.multiplications)))
-    st.table(energy_table(bench.model, words))
-    st.caption(words["energy_source"].format(source=SOURCE))
+    with refusals_said():
+        plain = whole(bench.model, "FP32")
+        st.markdown(words["energy_lead"].format(model=compute.name(bench.model), n=count(plain.multiplications)))
+        st.table(energy_table(bench.model, words))
+        st.caption(words["energy_source"].format(source=SOURCE))
 
 
 def prediction(scene: Scene) -> str:

@@ -22,6 +22,7 @@ from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
 from explorer.lessons.prose import read_prose
 from explorer.lessons.raced import SLUG
 from explorer.notation import short
+from explorer.sources import ModelKey
 from quant_engine import IntFormat, MinMSE, QuantizerSpec, fit
 from quant_engine.compensation import gradient_factor, initial_step, slopes
 
@@ -72,7 +73,7 @@ def pull_on(values: Array, step: float, form: IntFormat) -> tuple[float, float]:
     return float((away**2).mean()), float(2 * (away * by_step).mean())
 
 
-def stepped(model: str, layer: str, bits: int, percent: int) -> Stepped:
+def stepped(model: ModelKey, layer: str, bits: int, percent: int) -> Stepped:
     """Return what a step, in per cent of the best one, makes of a layer."""
 
     def work() -> Stepped:
@@ -104,13 +105,13 @@ def balanced_step(values: Array, form: IntFormat) -> float:
     return high
 
 
-def best_step(model: str, layer: str, bits: int) -> float:
+def best_step(model: ModelKey, layer: str, bits: int) -> float:
     """Return the step of the least squared error, one for the whole layer."""
     spec = QuantizerSpec(IntFormat(bits), clipping=MinMSE())
     return float(fit(compute.matrix(model, layer), spec).scale[0, 0])
 
 
-def gradients_laboratory(model: str, layer: str, bits: int) -> Stepped:
+def gradients_laboratory(model: ModelKey, layer: str, bits: int) -> Stepped:
     """Draw the staircase with its gradients, and the error against the step."""
     said = read_prose(SLUG).laboratory
     st.subheader(said["gradient_title"])
@@ -139,7 +140,7 @@ def gradients_laboratory(model: str, layer: str, bits: int) -> Stepped:
     return found
 
 
-def _slopes(model: str, layer: str, bits: int, found: Stepped) -> Slopes:
+def _slopes(model: ModelKey, layer: str, bits: int, found: Stepped) -> Slopes:
     form, values = IntFormat(bits), compute.matrix(model, layer)
     thresholds = (np.arange(form.qmin, form.qmax, dtype=np.float64) + 0.5) * found.step
     edges = np.concatenate([np.nextafter(thresholds, -np.inf), np.nextafter(thresholds, np.inf)])
@@ -152,7 +153,7 @@ def _slopes(model: str, layer: str, bits: int, found: Stepped) -> Slopes:
     return Slopes(v, back, by_value, by_step, thresholds, found.step)
 
 
-def _pull(model: str, layer: str, bits: int, found: Stepped) -> Pull:
+def _pull(model: ModelKey, layer: str, bits: int, found: Stepped) -> Pull:
     def curve() -> tuple[Array, Array]:
         values = compute.matrix(model, layer).astype(np.float64).ravel()
         steps = found.least * STEP.greatest / 100 * np.arange(1, STEPS + 1) / STEPS

@@ -16,6 +16,7 @@ from explorer.lessons.parts import numbers
 from explorer.lessons.prose import read_words
 from explorer.notation import MINUS, accuracy, count, short, unbroken
 from explorer.slices import Sliced
+from explorer.sources import ModelKey
 from quant_engine.network import Score
 from quant_engine.network.integer_only import WAYS, Agreement, Difference, agreeing, integer_accuracy
 
@@ -32,13 +33,13 @@ class Findings:
     agreement: Agreement | None = None
 
 
-def findings(model: str, weight_bits: int) -> Findings:
+def findings(model: ModelKey, weight_bits: int) -> Findings:
     """Return what is known, for all sessions."""
     found: Findings = compute.kept(f"integer findings|{model}|{weight_bits}", Findings)
     return found
 
 
-def comparison_of(model: str, weight_bits: int) -> Sliced:
+def comparison_of(model: ModelKey, weight_bits: int) -> Sliced:
     """Return the running of all test images in every way, a batch at a time."""
     network, found = compute.network(model), findings(model, weight_bits)
 
@@ -52,7 +53,7 @@ def comparison_of(model: str, weight_bits: int) -> Sliced:
     return Sliced(steps(), 1 + math.ceil(len(network.data()[1]) / AT_ONCE))
 
 
-def compare(model: str, weight_bits: int, register: int) -> None:
+def compare(model: ModelKey, weight_bits: int, register: int) -> None:
     """Draw the button that starts the comparison, or the comparison as far as it has come."""
     words, key = read_words(WORDS), f"{model}|{weight_bits}"
     if watching.asked(NAME):
@@ -68,7 +69,7 @@ def compare(model: str, weight_bits: int, register: int) -> None:
             _narrow(model, weight_bits, register)
 
 
-def _narrow(model: str, weight_bits: int, register: int) -> None:
+def _narrow(model: ModelKey, weight_bits: int, register: int) -> None:
     words, network = read_words(WORDS), compute.network(model)
     with st.spinner(words["overflow_running"].format(bits=register)):
         found: Score = compute.kept(

@@ -12,6 +12,7 @@ from explorer.lessons.model import Appendix
 from explorer.lessons.prose import read_words
 from explorer.notation import count, short
 from explorer.pixel import pixel
+from explorer.sources import ModelKey
 from quant_engine import QuantError
 from quant_engine.energy import SOURCE, Energy
 from quant_engine.network import footprint
@@ -37,7 +38,7 @@ FIELD_WIDTH = 118
 
 
 @st.fragment
-def draw(model: str, layer: str) -> None:
+def draw(model: ModelKey, layer: str) -> None:
     """Draw one number's steps, and the whole network below."""
     words = read_words(WORDS)
     st.subheader(words["title"])
@@ -49,7 +50,7 @@ def draw(model: str, layer: str) -> None:
         st.error(words["refused"].format(error=error), icon=":material/error:")
 
 
-def _steps(model: str, layer: str) -> None:
+def _steps(model: ModelKey, layer: str) -> None:
     words, info = read_words(WORDS), compute.network(model).layers()[layer]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         image = _field(IMAGE, len(compute.network(model).data("test")[1]) - 1)
@@ -90,7 +91,7 @@ def _field(field: Number, greatest: int) -> int:
         return controls.whole_number(field)
 
 
-def _network(model: str) -> None:
+def _network(model: ModelKey) -> None:
     """Show accuracy beside simulated and float, what differs, and what it costs."""
     words = read_words(WORDS)
     st.subheader(words["accuracy_title"])
@@ -100,7 +101,7 @@ def _network(model: str) -> None:
     _operations(model, weight_bits)
 
 
-def _operations(model: str, weight_bits: int) -> None:
+def _operations(model: ModelKey, weight_bits: int) -> None:
     words, network, program = read_words(WORDS), compute.network(model), program_of(model, weight_bits)
     found, plain = count_operations(network, program, weight_bits), footprint(network).compute
     multiplications = sum(info.multiplications for info in network.layers().values())

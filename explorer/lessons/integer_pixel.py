@@ -13,6 +13,7 @@ from explorer.lessons.prose import read_words
 from explorer.notation import MINUS, count, short, superscript
 from explorer.pixel import Row, Term
 from explorer.pixel.mount import bits
+from explorer.sources import ModelKey
 from quant_engine import IntFormat, LayerPlan, MinMax, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec
 from quant_engine.network.integer_only import IntegerProgram, OutputPixel, bits_of, compile_plan, follow
 
@@ -41,7 +42,7 @@ class Real:
         return float(self.products.sum()) + self.bias
 
 
-def plan_of(model: str, weight_bits: int) -> QuantizationPlan:
+def plan_of(model: ModelKey, weight_bits: int) -> QuantizationPlan:
     """Return the frozen plan that is compiled: weights by channel, inputs asymmetric from least to greatest."""
 
     def frozen() -> QuantizationPlan:
@@ -55,7 +56,7 @@ def plan_of(model: str, weight_bits: int) -> QuantizationPlan:
     return found
 
 
-def program_of(model: str, weight_bits: int, rounding: str = "gemmlowp") -> IntegerProgram:
+def program_of(model: ModelKey, weight_bits: int, rounding: str = "gemmlowp") -> IntegerProgram:
     """Return the network as an integer program."""
     found: IntegerProgram = compute.kept(
         f"integer program|{model}|{weight_bits}|{rounding}",
@@ -65,7 +66,7 @@ def program_of(model: str, weight_bits: int, rounding: str = "gemmlowp") -> Inte
 
 
 def followed(
-    model: str, weight_bits: int, accumulator: int, image: int, layer: str, channel: int, place: tuple[int, ...]
+    model: ModelKey, weight_bits: int, accumulator: int, image: int, layer: str, channel: int, place: tuple[int, ...]
 ) -> tuple[OutputPixel, Real]:
     """Return one number of a layer's output, in integers and in floating point."""
     network, program = compute.network(model), program_of(model, weight_bits)
@@ -74,7 +75,7 @@ def followed(
     return found, _real(model, image, found)
 
 
-def _real(model: str, image: int, pixel: OutputPixel) -> Real:
+def _real(model: ModelKey, image: int, pixel: OutputPixel) -> Real:
     network = compute.network(model)
     key = f"float input|{model}|{pixel.layer}|{image}"
     given: NDArray[np.float32] = compute.kept(

@@ -20,6 +20,7 @@ from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Mix, Scene
 from explorer.lessons.search import COST, PLAN, search
 from explorer.notation import beside, count, latex, short
+from explorer.refusals import refusals_said
 from explorer.steppers import Row, steppers
 from quant_engine import QuantizerSpec
 from quant_engine.network import Trial, sensitivities
@@ -51,10 +52,14 @@ def laboratory(bench: Bench) -> Scene:
     with left:
         _steppers(mix)
     with right:
-        duel(mix)
+        with refusals_said():
+            compute.require_task(mix.model)
+            duel(mix)
         _table(mix)
-    survey.survey(bench, mix)
-    search(bench, mix)
+    with refusals_said():
+        compute.require_task(mix.model)
+        survey.survey(bench, mix)
+        search(bench, mix)
     return scene_of(bench, mix)
 
 
@@ -65,13 +70,14 @@ def scene_of(bench: Bench, mix: Mix) -> Scene:
 
 def _mix(bench: Bench, shared: str, uniform: int) -> Mix:
     """Return the plan of the address, or the uniform one where that is of another network."""
-    layers = len(compute.network(bench.model).layers())
+    layers = len(plans.layers_of(bench.model))
     bits = plans.read_plan(controls.unshown(PLAN))
     if bits and len(bits) != layers:
-        st.info(_words()["other_network"].format(given=len(bits), layers=layers, model=bench.model))
+        st.info(_words()["other_network"].format(given=len(bits), layers=layers, model=compute.name(bench.model)))
         controls.assign({PLAN.key: ""})
         bits = plans.read_plan(controls.unshown(PLAN))
-    return Mix(bench.model, bench.layer, shared, uniform, bits or (uniform,) * layers)
+    layer = compute.network(bench.model).layers()[bench.layer].tied_to or bench.layer
+    return Mix(bench.model, layer, shared, uniform, bits or (uniform,) * layers)
 
 
 def _words() -> dict[str, str]:
@@ -79,7 +85,7 @@ def _words() -> dict[str, str]:
 
 
 def _steppers(mix: Mix) -> None:
-    layers = plans.network_of(mix).layers()
+    layers = plans.layers_of(mix.model)
     table = plans.sizes(mix).astype(int).tolist()
     rows = [Row(name, info.parameters, tuple(table[place])) for place, (name, info) in enumerate(layers.items())]
     steppers(
@@ -117,7 +123,7 @@ def _table(mix: Mix) -> None:
                 st.download_button(
                     words[f"download_{name}"],
                     text,
-                    f"{mix.model}-plan.{name}",
+                    f"{compute.name(mix.model)}-plan.{name}",
                     kind,
                     key=f"{SLUG}_download_{name}",
                     icon=":material/download:",
@@ -131,7 +137,7 @@ def _cell(value: object) -> str:
 
 
 def _spec(mix: Mix, layer: str) -> QuantizerSpec:
-    return plans.spec_of(mix, mix.bits[list(plans.network_of(mix).layers()).index(layer)])
+    return plans.spec_of(mix, mix.bits[list(plans.layers_of(mix.model)).index(layer)])
 
 
 # --- what is asked and said -------------------------------------------------------------------------------------------
@@ -156,7 +162,7 @@ def most_sensitive(scene: Scene) -> str:
 
 def prediction(scene: Scene) -> str:
     """Say which layer is the most sensitive."""
-    layers, most = list(plans.network_of(_shown(scene)).layers()), most_sensitive(scene)
+    layers, most = list(plans.layers_of(_shown(scene).model)), most_sensitive(scene)
     places = {survey.biggest(_shown(scene)): "biggest", layers[0]: "first", layers[-1]: "last"}
     return places.get(most, "other")
 
@@ -164,7 +170,7 @@ def prediction(scene: Scene) -> str:
 def facts(scene: Scene) -> Facts:
     """Return the numbers that the prose quotes; those that take measuring are measured when they are asked for."""
     mix = _shown(scene)
-    layers = plans.network_of(mix).layers()
+    layers = plans.layers_of(mix.model)
     names, big = list(layers), survey.biggest(mix)
     at = mix.bits[names.index(mix.layer)]
 
@@ -174,7 +180,7 @@ def facts(scene: Scene) -> Facts:
 
     return Told(
         {
-            "model": lambda: mix.model,
+            "model": lambda: compute.name(mix.model),
             "layers": lambda: str(len(names)),
             "biggest": lambda: big,
             "biggest_weights": lambda: count(layers[big].parameters),
@@ -250,20 +256,20 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def _layers(mix: Mix) -> list[str]:
-    return list(plans.network_of(mix).layers())
+    return list(plans.layers_of(mix.model))
 
 
 def _weights(mix: Mix) -> int:
-    return sum(info.parameters for info in plans.network_of(mix).layers().values())
+    return sum(info.parameters for info in plans.layers_of(mix.model).values())
 
 
 def written(scene: Scene, convention: Convention) -> Sequence[str]:
     """Write out the predicted rise of the loss of the sidebar's layer, beside the measured one, and the budget."""
     mix = _shown(scene)
-    network = plans.network_of(mix)
-    at = mix.bits[list(network.layers()).index(mix.layer)]
+    layers = plans.layers_of(mix.model)
+    at = mix.bits[list(layers).index(mix.layer)]
     expected = survey.predicted(mix, mix.layer, scene.spec).loss_increase
-    n = network.layers()[mix.layer].parameters
+    n = layers[mix.layer].parameters
     measured = _alone(mix, mix.layer)
     sizes = [row["bytes"] for row in plans.plan_rows(mix)]
     relation = r"\le" if sum(sizes) <= plans.budget_of(mix) else ">"
@@ -301,7 +307,7 @@ def steps_up(scene: Scene) -> dict[str, tuple[float, int]]:
     mix = _shown(scene)
     now, size = plans.effect_of(mix).loss, plans.size_of(mix)
     found = {}
-    for place, layer in enumerate(plans.network_of(mix).layers()):
+    for place, layer in enumerate(plans.layers_of(mix.model)):
         if (grown := _grown(mix, place)) is not None:
             found[layer] = now - plans.effect_of(grown).loss, plans.size_of(grown) - size
     return found
@@ -316,12 +322,12 @@ def next_bit(scene: Scene) -> str | None:
 def question(scene: Scene) -> Choices:
     """Ask which layer gets the next bit."""
     mix, found = _shown(scene), steps_up(scene)
-    right, layers = next_bit(scene), list(plans.network_of(mix).layers())
+    right, layers = next_bit(scene), list(plans.layers_of(mix.model))
     if right is None:
         return Choices((Option("right", "none: all have 16 bits"), Option("biggest", survey.biggest(mix))), "right")
     errors = {layer: survey.predicted(mix, layer, _spec(mix, layer)).weight_mse for layer in found}
     wrong = {
-        "biggest": max(found, key=lambda layer: plans.network_of(mix).layers()[layer].parameters),
+        "biggest": max(found, key=lambda layer: plans.layers_of(mix.model)[layer].parameters),
         "error": max(errors, key=lambda layer: errors[layer]),
         "most": max(found, key=lambda layer: found[layer][0]),
         "last": layers[-1],

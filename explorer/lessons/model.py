@@ -15,6 +15,7 @@ from explorer.figures.theme import Canvas
 from explorer.formulas import Convention
 from explorer.lessons.prose import Prose, read_prose
 from explorer.lessons.scene import Scene
+from explorer.sources import ModelKey
 from explorer.tensors import WHOLE, Subject, tensor_fields
 from quant_engine.network import Score
 
@@ -143,7 +144,7 @@ class Bench:
     writing: bool  # the formula is on display
     asking: bool  # the question is
     guesses: Mapping[str, float]  # answers to `Place` questions, by their keys
-    model: str
+    model: ModelKey
     layer: str
 
     @property
@@ -160,7 +161,7 @@ class Appendix:
     """
 
     fields: tuple[Field, ...]
-    draw: Callable[[str, str], None]
+    draw: Callable[[ModelKey, str], None]
 
 
 @dataclass(frozen=True)

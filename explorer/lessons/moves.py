@@ -22,6 +22,7 @@ from explorer.lessons.parts import figures_of, numbers
 from explorer.lessons.prose import method_words, read_prose
 from explorer.lessons.raced import SLUG, Raced
 from explorer.notation import count, share, short
+from explorer.sources import ModelKey
 from quant_engine import LayerPlan, QuantizedTensor, Quantizer
 from quant_engine.methods import METHODS
 
@@ -80,7 +81,7 @@ def jumps(known: Raced, method: str, layer: str) -> Jumps | None:
     return found
 
 
-def counted(model: str, layer: str, before: LayerPlan, after: LayerPlan) -> Jumps | None:
+def counted(model: ModelKey, layer: str, before: LayerPlan, after: LayerPlan) -> Jumps | None:
     """Count the jumps of a layer's weights from one plan to another; None where one of them has no codes."""
     first, second = (compute.planned_codes(model, layer, plan) for plan in (before, after))
     if first is None or second is None:

@@ -11,6 +11,8 @@ from explorer import compute, notation
 from explorer.jobs import SupersededError
 from explorer.lessons.parts import numbers
 from explorer.lessons.prose import words
+from explorer.refusals import refusals_said
+from explorer.sources import ModelKey
 from quant_engine import LayerPlan, QuantError
 from quant_engine.network import Score
 
@@ -19,11 +21,17 @@ LOOK = 0.3  # seconds
 LABELS = ("accuracy_plain", "accuracy_layer", "accuracy_all")
 
 
-def accuracy_section(model: str, layer: str, plan: LayerPlan, others: LayerPlan | None = None) -> None:
+def accuracy_section(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | None = None) -> None:
     """Show three accuracies once the background worker has them: float32, this layer so, every layer so.
 
     `others` is the plan of the other layers, where it is another.
     """
+    with refusals_said():
+        compute.require_task(model)
+        _section(model, layer, plan, others)
+
+
+def _section(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | None) -> None:
     owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
     asked = model, layer, plan, others
     ticking = not compute.accuracies(owner, *asked).done()
@@ -35,7 +43,7 @@ def _metric(label: str, result: Score) -> None:
     st.metric(words()[label], notation.accuracy(result.value), f"{low} – {high}", delta_color="off", delta_arrow="off")
 
 
-def _body(owner: str, asked: tuple[str, str, LayerPlan, LayerPlan | None], started: float, ticking: bool) -> None:
+def _body(owner: str, asked: tuple[ModelKey, str, LayerPlan, LayerPlan | None], started: float, ticking: bool) -> None:
     plain = compute.everywhere(f"{owner}|plain", asked[0], None)
     future = compute.accuracies(owner, *asked)
     if not future.done():

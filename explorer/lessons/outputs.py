@@ -10,6 +10,7 @@ from explorer import compute
 from explorer.jobs import SupersededError
 from explorer.lessons.raced import Raced
 from explorer.lessons.watching import come_back, owner
+from explorer.sources import ModelKey
 from quant_engine import QuantizedTensor, QuantizerSpec, quantize
 from quant_engine.compensation import gptq, layer_error
 from quant_engine.inputs import Float64Array
@@ -31,7 +32,7 @@ class Lost:
     learned: float | None = None
 
 
-def measured(model: str, layer: str, spec: QuantizerSpec) -> Lost:
+def measured(model: ModelKey, layer: str, spec: QuantizerSpec) -> Lost:
     """Round a layer to nearest and by GPTQ, and see what its outputs lose."""
     weight, hessian = compute.matrix(model, layer), hessian_of(model, layer)
     nearest = quantize(weight, spec).dequantize()
@@ -39,7 +40,7 @@ def measured(model: str, layer: str, spec: QuantizerSpec) -> Lost:
     return Lost(*(layer_error(weight, other, hessian) for other in (nearest, second_order, 0 * weight)))
 
 
-def hessian_of(model: str, layer: str) -> Float64Array:
+def hessian_of(model: ModelKey, layer: str) -> Float64Array:
     """Return XXᵀ/n of what the calibration images bring a layer."""
     found: Float64Array = compute.kept(f"hessian|{model}|{layer}", lambda: layer_hessian(compute.network(model), layer))
     return found

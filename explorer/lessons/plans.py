@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from explorer import compute
 from explorer.lessons.scene import Mix
+from explorer.sources import ModelKey
 from quant_engine import IntFormat, MinMSE, PerChannel, PerTensor, QuantizationPlan, QuantizerSpec
 from quant_engine.granularity import Granularity
+from quant_engine.models import Layer
 from quant_engine.network import Effect, Network, Prediction, layer_sizes, mixed_candidates, weight_plan
 from quant_engine.network.sensitivity import Key
 
@@ -72,7 +74,7 @@ class Findings:
     costs: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # of layers at every width, by their name
 
 
-def findings(model: str, shared: str) -> Findings:
+def findings(model: ModelKey, shared: str) -> Findings:
     """Return what has been found so far."""
     found: Findings = compute.kept(f"mixed_findings|{model}|{shared}", Findings)
     return found
@@ -81,6 +83,11 @@ def findings(model: str, shared: str) -> Findings:
 def network_of(mix: Mix) -> Network:
     """Return the network."""
     return compute.network(mix.model)
+
+
+def layers_of(model: ModelKey) -> dict[str, Layer]:
+    """Return the layers that bits are chosen for: of those that share a weight, the one that holds it."""
+    return {name: info for name, info in compute.network(model).layers().items() if info.tied_to is None}
 
 
 def sizes(mix: Mix) -> NDArray[np.float64]:
@@ -114,8 +121,9 @@ def spec_of(mix: Mix, width: int) -> QuantizerSpec:
 
 def engine_plan(mix: Mix) -> QuantizationPlan:
     """Return the plan as the engine has it."""
+    chosen = dict(zip(layers_of(mix.model), mix.bits, strict=True))
     layers = network_of(mix).layers()
-    return weight_plan({name: spec_of(mix, width) for name, width in zip(layers, mix.bits, strict=True)})
+    return weight_plan({name: spec_of(mix, chosen[info.tied_to or name]) for name, info in layers.items()})
 
 
 def effect_of(mix: Mix) -> Effect:
@@ -145,7 +153,7 @@ def plan_rows(mix: Mix) -> list[dict[str, Any]]:
             "weights": info.parameters,
             "bytes": int(sizes(mix)[place, chosen[place]]),
         }
-        for place, ((name, info), width) in enumerate(zip(network_of(mix).layers().items(), mix.bits, strict=True))
+        for place, ((name, info), width) in enumerate(zip(layers_of(mix.model).items(), mix.bits, strict=True))
     ]
 
 

@@ -23,6 +23,8 @@ from explorer.lessons.prose import method_words, read_prose
 from explorer.lessons.raced import SLUG, Entry, Raced, contestants
 from explorer.notation import accuracy, count, share, short, unbroken
 from explorer.races import Run, Runs
+from explorer.refusals import refusals_said
+from explorer.sources import ModelKey
 from quant_engine import QuantError, QuantizationPlan
 from quant_engine.methods import METHODS, Setting, available
 
@@ -40,14 +42,14 @@ ICONS = {
 # --- what runs --------------------------------------------------------------------------------------------------------
 
 
-def baselines_of(model: str, setting: Setting) -> Future[Any]:
+def baselines_of(model: ModelKey, setting: Setting) -> Future[Any]:
     """Return the future of the baselines; another setting of this session takes the place of one that still waits."""
     owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
     network = compute.network(model)
     return compute.submit(owner, f"baselines|{model}|{key_of(setting)}", lambda: baselines(network, setting))
 
 
-def start(model: str, setting: Setting, methods: Iterable[str]) -> None:
+def start(model: ModelKey, setting: Setting, methods: Iterable[str]) -> None:
     """Start methods, unless they are under way or through (a callback)."""
     network, runs = compute.network(model), compute.session_runs()
     for method in methods:
@@ -55,7 +57,7 @@ def start(model: str, setting: Setting, methods: Iterable[str]) -> None:
         runs.start(entry, partial(laps, network, method, setting), quick=not METHODS[method].slow)
 
 
-def raced(model: str, setting: Setting) -> Raced:
+def raced(model: ModelKey, setting: Setting) -> Raced:
     """Return what is known of a race by now."""
     runs, future = compute.session_runs(), baselines_of(model, setting)
     ended: dict[str, Lap] = {}
@@ -85,11 +87,15 @@ def entries(runs: Runs) -> list[tuple[Entry, Run]]:
 # --- what is shown ----------------------------------------------------------------------------------------------------
 
 
-def race_laboratory(model: str, setting: Setting, predicted: bool, hidden: Sequence[str] = ()) -> Raced:
+def race_laboratory(model: ModelKey, setting: Setting, predicted: bool, hidden: Sequence[str] = ()) -> Raced:
     """Draw the race, and return what is known of it; accuracies show once it is `predicted`, `hidden` ones never."""
     said = read_prose(SLUG).laboratory
     st.subheader(said["race_title"])
     st.markdown(said["race_lead"])
+    if compute.network(model).task is None:
+        with refusals_said():
+            compute.require_task(model)
+        return Raced(model, setting)
     try:
         known = raced(model, setting)
     except QuantError as error:
@@ -108,7 +114,9 @@ def _looked(known: Raced) -> tuple[object, ...]:
     return known.baselines is None, tuple(known.ended), tuple(compute.session_runs().active())
 
 
-def _body(model: str, setting: Setting, predicted: bool, hidden: tuple[str, ...], look: tuple[object, ...]) -> None:
+def _body(
+    model: ModelKey, setting: Setting, predicted: bool, hidden: tuple[str, ...], look: tuple[object, ...]
+) -> None:
     said, runs = read_prose(SLUG).laboratory, compute.session_runs()
     known = raced(model, setting)
     _starters(known, runs)
@@ -297,7 +305,7 @@ def _download(known: Raced) -> None:
         st.download_button(
             said["download"].format(method=_title(winner)),
             packed,
-            f"{known.model}-{winner.replace(' ', '-')}.zip".lower(),
+            f"{compute.name(known.model)}-{winner.replace(' ', '-')}.zip".lower(),
             "application/zip",
             key=f"{SLUG}_download",
             icon=":material/download:",

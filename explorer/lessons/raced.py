@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from explorer import compute
 from explorer.lessons.laps import CLIPPED, GRANULARITIES, NEAREST, Baselines, Lap, accuracy_of, key_of
 from explorer.lessons.prose import method_words
+from explorer.sources import ModelKey
 from quant_engine import QuantizationPlan
 from quant_engine.methods import METHODS, Setting
 
@@ -36,17 +37,17 @@ def shared_name(setting: Setting) -> str:
 class Entry:
     """One method in one race: what names its run."""
 
-    model: str
+    model: ModelKey
     setting: Setting
     method: str
 
-    def name(self, model: str, setting: Setting) -> str:
+    def name(self, model: ModelKey, setting: Setting) -> str:
         """Return what a person calls it who looks at a model and a setting, maybe others."""
         title = method_words(self.method).title
         if (self.model, self.setting) == (model, setting):
             return title
         said = described(self.setting)
-        return f"{title} ({said})" if self.model == model else f"{title} ({self.model}, {said})"
+        return f"{title} ({said})" if self.model == model else f"{title} ({compute.name(self.model)}, {said})"
 
     @property
     def slug(self) -> str:
@@ -59,7 +60,7 @@ class Entry:
 class Raced:
     """What is known of a race: its setting, the baselines once they are measured, and where each method ended."""
 
-    model: str
+    model: ModelKey
     setting: Setting
     baselines: Baselines | None = None
     ended: dict[str, Lap] = field(default_factory=dict)
@@ -105,7 +106,7 @@ class Raced:
         return found
 
 
-def moved_share(model: str, before: QuantizationPlan, after: QuantizationPlan) -> float:
+def moved_share(model: ModelKey, before: QuantizationPlan, after: QuantizationPlan) -> float:
     """Return the share of weights, over all layers, that two plans give different codes."""
     changed = size = 0
     for layer in compute.network(model).layers():

@@ -6,7 +6,7 @@ import hashlib
 
 import streamlit as st
 
-from explorer import charts, controls, frame, tensors
+from explorer import charts, compute, controls, frame, tensors
 from explorer.formulas import CONVENTIONS, Convention, flowing
 from explorer.lessons.links import is_exact, playground_link
 from explorer.lessons.model import BEATS, Awaited, Bench, Choices, Facts, Lesson, Place, Told
@@ -14,6 +14,7 @@ from explorer.lessons.prose import words
 from explorer.lessons.scene import Scene
 from explorer.notation import short
 from explorer.page_table import PLAYGROUND, pages_folder
+from explorer.refusals import refusals_said
 from quant_engine import QuantError
 
 STEPS_OF_PLACE = 200
@@ -41,7 +42,8 @@ def _body(lesson: Lesson) -> None:
         title = scene.subject.title
         named = {"tensor": title, "Tensor": title[0].upper() + title[1:]}
         facts = lesson.facts(scene)
-        DRAW[beat](lesson, scene, facts if isinstance(facts, Told) else {**facts, **named})
+        with refusals_said():
+            DRAW[beat](lesson, scene, facts if isinstance(facts, Told) else {**facts, **named})
         _footer(lesson, scene, beat)
     if lesson.appendix:
         lesson.appendix.draw(*frame.selected())
@@ -204,7 +206,7 @@ def _footer(lesson: Lesson, scene: Scene, beat: str) -> None:
                 args=({lesson.beat.key: following},),
             )
         model, layer = frame.selected()
-        link = playground_link(model, layer, scene)
+        link = playground_link(compute.name(model), layer, scene)
         st.page_link(
             pages_folder() / PLAYGROUND,
             label=words()["open_playground" if is_exact(link, scene) else "open_playground_near"],

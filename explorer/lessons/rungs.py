@@ -16,6 +16,7 @@ from explorer.lessons.coded import coded
 from explorer.lessons.model import Bench
 from explorer.lessons.prose import read_prose
 from explorer.notation import count, short, with_interval
+from explorer.sources import ModelKey
 from quant_engine import (
     PerBlock,
     PerChannel,
@@ -66,7 +67,7 @@ def distinct(shape: tuple[int, ...]) -> list[str]:
     return list(found.values())
 
 
-def network_bits(model: str, spec: QuantizerSpec) -> float:
+def network_bits(model: ModelKey, spec: QuantizerSpec) -> float:
     """Return the bits per value of a network whose every layer is quantized so."""
     return bits_of_layers(compute.network(model).layers(), spec)
 
@@ -79,9 +80,8 @@ def rungs_section(bench: Bench, spec: QuantizerSpec) -> None:
     if not bench.telling:
         st.info(words["rungs_asked" if bench.predicted else "rungs_locked"], icon=":material/lock:")
         return
-    measuring = bench.subject.is_weight and st.toggle(
-        words["rungs_measure"], key=f"{SLUG}_measuring", persist_state="session"
-    )
+    scored = bench.subject.is_weight and compute.network(bench.model).task is not None
+    measuring = scored and st.toggle(words["rungs_measure"], key=f"{SLUG}_measuring", persist_state="session")
     ticking = measuring and _measured(bench, spec)[1] < 1.0
     st.fragment(_body, run_every=LOOK if ticking else None)(bench, spec, measuring, ticking)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from explorer import compute
 from explorer.results import BlockView, Outcome, outcome_of, view_of
+from explorer.sources import ModelKey
 from explorer.tensors import Subject
 from quant_engine import Quantizer, QuantizerSpec, fit
 
@@ -47,10 +48,10 @@ class Placed:
 class Mix:
     """Bits for each layer of a network, what shares a scale, and the bits of the uniform plan that sets the budget.
 
-    `layer` is the one of the sidebar.
+    `layer` is the one of the sidebar, or the one that holds its weight.
     """
 
-    model: str
+    model: ModelKey
     layer: str
     shared: str
     uniform: int

@@ -15,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from explorer import compute, notation
 from explorer.jobs import SupersededError
+from explorer.sources import ModelKey
 from quant_engine import LayerPlan, QuantError
 from quant_engine.network import Score
 
@@ -26,12 +27,19 @@ SIGN_OF_LIFE = 0.3  # seconds
 PENDING = "…"
 
 
-def accuracy_panel(place: DeltaGenerator, model: str, layer: str, plan: LayerPlan, others: LayerPlan | None) -> None:
+def accuracy_panel(
+    place: DeltaGenerator, model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | None
+) -> None:
     """Fill `place` once the background worker has the answer; until then say that it runs.
 
     Float32 depends on no setting: it stays while the others are measured anew. The container's key names the setting it
     answers, so that a test can tell a new answer from the one before.
     """
+    try:
+        compute.require_task(model)
+    except QuantError as error:
+        place.caption(f"{error}.")
+        return
     owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
     plain, unit = compute.everywhere(f"{owner}|{PLAIN}", model, None), compute.sample_unit(model)
     future = compute.accuracies(owner, model, layer, plan, others)

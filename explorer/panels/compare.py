@@ -17,6 +17,7 @@ from explorer.jobs import SupersededError
 from explorer.pins import MOST_PINS, PINS, Pin
 from explorer.presets import PRESETS
 from explorer.results import Compared
+from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from quant_engine import LayerPlan, PerTensor, QuantError, QuantizerSpec
 
@@ -34,7 +35,7 @@ class Row:
     others: LayerPlan | None
 
 
-def compare_panel(model: str, layer: str, settings: PlaygroundState) -> tuple[DeltaGenerator, list[Row]]:
+def compare_panel(model: ModelKey, layer: str, settings: PlaygroundState) -> tuple[DeltaGenerator, list[Row]]:
     """Draw pins, figures and table; return where the table goes and its rows, to be filled with accuracies."""
     kept = _read()
     st.subheader("Compare methods")
@@ -49,7 +50,7 @@ def compare_panel(model: str, layer: str, settings: PlaygroundState) -> tuple[De
     return place, rows
 
 
-def await_accuracies(place: DeltaGenerator, model: str, layer: str, rows: Sequence[Row]) -> None:
+def await_accuracies(place: DeltaGenerator, model: ModelKey, layer: str, rows: Sequence[Row]) -> None:
     """Fill the table as accuracies come."""
     owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
     waiting = {
@@ -81,7 +82,7 @@ def _accuracy(future: Future[Any]) -> str:
     return notation.with_interval(everywhere)
 
 
-def _rows(model: str, layer: str, all_settings: Sequence[PlaygroundState]) -> list[Row]:
+def _rows(model: ModelKey, layer: str, all_settings: Sequence[PlaygroundState]) -> list[Row]:
     """Return what every setting does; one that cannot be used is said and left out."""
     values = compute.matrix(model, layer)
     specs: list[tuple[str, QuantizerSpec, LayerPlan, LayerPlan | None]] = []
@@ -100,7 +101,7 @@ def _rows(model: str, layer: str, all_settings: Sequence[PlaygroundState]) -> li
     return [Row(compute.compared(model, layer, spec, name, edges), plan, others) for name, spec, plan, others in specs]
 
 
-def _figures(model: str, layer: str, rows: Sequence[Compared]) -> None:
+def _figures(model: ModelKey, layer: str, rows: Sequence[Compared]) -> None:
     shown = compute.distribution(model, layer, PerTensor().to_json(), 0, QuantizerSpec(rows[0].outcome.spec.format))
     worst = max(row.outcome.report.rmse for row in rows)
     left, right = st.columns([3, 2], gap="medium")
@@ -114,7 +115,7 @@ def _figures(model: str, layer: str, rows: Sequence[Compared]) -> None:
         )
 
 
-def _table(place: DeltaGenerator, model: str, rows: Sequence[Row], accuracies: dict[int, str]) -> None:
+def _table(place: DeltaGenerator, model: ModelKey, rows: Sequence[Row], accuracies: dict[int, str]) -> None:
     columns: dict[str, list[str]] = {
         "": [],
         "Setting": [],

@@ -12,6 +12,7 @@ from explorer.notation import short
 from explorer.number_formats import FORMAT, KINDS
 from explorer.panels.settings import take_range
 from explorer.results import BlockView
+from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
 
@@ -20,7 +21,7 @@ BITS_OF_INTEGERS = int(state.BITS.least), int(state.BITS.greatest)
 
 
 def instrument_panel(
-    model: str, layer: str, settings: PlaygroundState, spec: QuantizerSpec, block: int, view: BlockView
+    model: ModelKey, layer: str, settings: PlaygroundState, spec: QuantizerSpec, block: int, view: BlockView
 ) -> None:
     """Draw the instrument for one block."""
     setting, name = setting_of(settings, spec, view), settings.format_name

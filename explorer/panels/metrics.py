@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer import compute, notation
 from explorer.results import Outcome
+from explorer.sources import ModelKey
 
 METRIC_WIDTH, LONG = 130, 14  # of a text with more characters than that, its own width
 ENTRY_BITS = 32  # of a learned codebook
@@ -52,7 +53,7 @@ def _stored(result: Outcome) -> str:
     return f"{notation.count(scales)} {'scale' if scales == 1 else 'scales'}{zero_points}"
 
 
-def tensor_panel(model: str, layer: str, result: Outcome) -> None:
+def tensor_panel(model: ModelKey, layer: str, result: Outcome) -> None:
     """Say what the whole tensor loses, beside min–max and with the size of the whole model."""
     report = result.report
     plain = compute.reference_report(model, layer, result.spec)

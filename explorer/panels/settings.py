@@ -9,6 +9,7 @@ import streamlit as st
 from explorer import compute, controls, state
 from explorer.fields import Choice
 from explorer.number_formats import FORMAT, KINDS, LIMITS, SCALES, Kind
+from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
 
@@ -25,7 +26,7 @@ RANGE_MEMORY = "play_last_range"  # where the range last shown is kept for "by h
 METHOD_MEMORY = "play_last_method"  # and the method that found it, for the other layers to keep
 
 
-def settings_panel(model: str, layer: str) -> PlaygroundState:
+def settings_panel(model: ModelKey, layer: str) -> PlaygroundState:
     """Draw the controls that the format heeds, and return what they say."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=FORMAT_WIDTH):
@@ -109,7 +110,7 @@ def _more(granularity: str, clipping: str) -> None:
             controls.real_number(state.PERCENTILE, width=10.0)
 
 
-def _range_fields(model: str, layer: str, symmetric: bool) -> None:
+def _range_fields(model: ModelKey, layer: str, symmetric: bool) -> None:
     """Draw α and β; a number typed into one makes the clipping "by hand"."""
     values = compute.matrix(model, layer)
     span = float(values.max() - values.min())

@@ -8,9 +8,10 @@ import streamlit as st
 from explorer import charts, compute, formulas, notation
 from explorer.figures.coordinates import coordinates_figure, describe_coordinates
 from explorer.results import Outcome
+from explorer.sources import ModelKey
 
 
-def vectors_panel(model: str, layer: str, result: Outcome) -> None:
+def vectors_panel(model: ModelKey, layer: str, result: Outcome) -> None:
     """Draw the tensor's vectors with what comes back for them, and write out the rate."""
     spec, report = result.spec, result.report
     vectors, back = compute.vectors(model, layer, spec)

@@ -9,6 +9,7 @@ from explorer.formulas import Convention
 from explorer.notation import short
 from explorer.results import BlockView
 from explorer.snippets import engine_code, numpy_code
+from explorer.sources import ModelKey
 from quant_engine import LayerPlan, QuantizerSpec
 
 
@@ -36,7 +37,7 @@ def formula_panel(spec: QuantizerSpec, view: BlockView, convention: Convention) 
 
 
 def code_panel(
-    model: str, layer: str, plan: LayerPlan, others: LayerPlan | None, shown: tuple[int, BlockView] | None
+    model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | None, shown: tuple[int, BlockView] | None
 ) -> None:
     """Offer the code behind the picture: this layer's plan and that of the others, if it is another.
 
@@ -46,10 +47,10 @@ def code_panel(
     assert isinstance(spec, QuantizerSpec)
     with st.expander("Show the code", icon=":material/code:"):
         engine, plain = st.tabs(["quant_engine", "numpy"])
-        engine.code(engine_code(model, layer, plan, others), language="python")
+        engine.code(engine_code(compute.name(model), layer, plan, others), language="python")
         if shown is None:
             plain.caption("Vectors are looked up among learned codewords: see the lines of quant_engine.")
             return
         block, view = shown
         slices = spec.granularity.blocks(compute.matrix(model, layer).shape).slices(block)
-        plain.code(numpy_code(model, layer, spec, view, slices), language="python")
+        plain.code(numpy_code(compute.name(model), layer, spec, view, slices), language="python")

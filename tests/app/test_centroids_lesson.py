@@ -22,6 +22,7 @@ from explorer.notation import share, short, with_interval
 from explorer.state import PlaygroundState
 from quant_engine import KMeans, LayerPlan, QuantizationPlan, QuantizerSpec
 from quant_engine.network import load
+from tests.models import CNN_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
 SOURCES = ("weights", "layer inputs", "logits", "synthetic Laplace")
@@ -48,11 +49,11 @@ def change(at: AppTest, **settings: object) -> AppTest:
 
 
 def scene(source: str = "weights", bits: int = 4, placed: Placed = OPENING) -> Scene:
-    return Scene(tensors.subject(source, "fashion-cnn", "conv3"), QuantizerSpec(KMeans(1 << bits)), placed=placed)
+    return Scene(tensors.subject(source, CNN_KEY, "conv3"), QuantizerSpec(KMeans(1 << bits)), placed=placed)
 
 
 def values_of(source: str = "weights") -> np.ndarray:
-    return tensors.subject(source, "fashion-cnn", "conv3").values.astype(np.float64)
+    return tensors.subject(source, CNN_KEY, "conv3").values.astype(np.float64)
 
 
 def shown(at: AppTest, label: str) -> str:
@@ -274,7 +275,7 @@ def test_accuracy_comes_from_the_network_with_every_layer_so() -> None:
     at = open_lesson(bits=2, show_anyway=True)
     owner = at.session_state["centroids_owner"]
     for rival, spec in rivals.entered(2).items():
-        waited = compute.accuracies(f"{owner}|{rival.key}", "fashion-cnn", "conv3", LayerPlan(spec))
+        waited = compute.accuracies(f"{owner}|{rival.key}", CNN_KEY, "conv3", LayerPlan(spec))
         _, alone, everywhere = waited.result(timeout=120)
         network = load("fashion-cnn")
         plan = LayerPlan(spec)
@@ -289,7 +290,7 @@ def test_accuracy_comes_from_the_network_with_every_layer_so() -> None:
 @pytest.mark.parametrize("start", ["min–max", "clipped", "quantiles", "k-means++", "by hand"])
 def test_absurd_tensors_are_shown_too(monkeypatch: pytest.MonkeyPatch, name: str, start: str) -> None:
     monkeypatch.setitem(tensors.SYNTHETIC, f"synthetic {name}", ABSURD[name])
-    absurd = tensors.subject(f"synthetic {name}", "fashion-cnn", "conv3")
+    absurd = tensors.subject(f"synthetic {name}", CNN_KEY, "conv3")
     monkeypatch.setattr(tensors, "subject", lambda *_: absurd)
     for bits in (1, 4):
         at = open_lesson(start=start, bits=bits, steps=3, show_anyway=True)

@@ -17,6 +17,7 @@ from explorer.results import repeated
 from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
 from tests.app.test_pages import start
+from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 VALUES = {
     field.key: st.sampled_from(field.options)
@@ -51,7 +52,7 @@ def test_addresses_that_are_no_pins_are_refused(text: str) -> None:
 def test_every_preset_can_be_used_on_every_kind_of_layer(name: str, layer: str) -> None:
     chosen = PlaygroundState.from_fields(dict(PRESETS[name]))
     spec = chosen.spec(-1.0, 1.0)
-    result = compute.outcome("fashion-cnn", layer, spec.key, spec)
+    result = compute.outcome(CNN_KEY, layer, spec.key, spec)
     assert result.report.sqnr_db > 10
     assert all(field in {f.key for f in state.PLAYGROUND_FIELDS} for field in PRESETS[name])
 
@@ -78,10 +79,10 @@ def test_bits_that_a_kind_does_not_have_become_the_nearest_it_has() -> None:
 
 
 def test_encoding_is_timed_on_a_tensor_that_is_repeated_with_its_scales() -> None:
-    values = compute.matrix("fashion-depthwise", "dw1")
+    values = compute.matrix(DEPTHWISE_KEY, "dw1")
     for preset in PRESETS.values():
         spec = PlaygroundState.from_fields(dict(preset)).spec(float(values.min()), float(values.max()))
-        fitted = compute.fitted("fashion-depthwise", "dw1", spec.key, spec)
+        fitted = compute.fitted(DEPTHWISE_KEY, "dw1", spec.key, spec)
         tall, alike = repeated(values, fitted, 10_000)
         assert tall.size >= 10_000
         assert np.array_equal(alike.encode(tall).codes[: len(values)], fitted.encode(values).codes)
@@ -98,7 +99,7 @@ def test_pinned_settings_stand_in_a_table_with_what_they_cost_and_score() -> Non
     assert list(table["Setting"]) == ["NF4, per layer, min–max", "int4, per layer, min–max"]
     for name, row in zip(("NF4", "integer"), range(2), strict=True):
         spec = PlaygroundState.from_fields({"play_format": name}).spec(-1.0, 1.0)
-        result = compute.outcome("fashion-cnn", "conv3", spec.key, spec)
+        result = compute.outcome(CNN_KEY, "conv3", spec.key, spec)
         assert table["SQNR"].iloc[row] == f"{result.report.sqnr_db:.1f} dB"
         assert float(table["Bits per value"].iloc[row]) == pytest.approx(result.storage.bits_per_value, rel=1e-3)
     scores = table["Accuracy, every layer so"]
@@ -137,11 +138,11 @@ def test_a_setting_that_does_not_fit_the_tensor_is_named_and_the_others_stay() -
 
 def test_histograms_of_what_comes_back_hold_every_value() -> None:
     spec = PlaygroundState().spec(-1.0, 1.0)
-    values = compute.matrix("fashion-cnn", "conv3")
+    values = compute.matrix(CNN_KEY, "conv3")
     edges = np.linspace(-1, 1, 41), np.linspace(-1, 1, 21)
-    row = compute.compared("fashion-cnn", "conv3", spec, "x", edges)
+    row = compute.compared(CNN_KEY, "conv3", spec, "x", edges)
     assert row.returned.sum() == row.errors.sum() == values.size
-    back = compute.fitted("fashion-cnn", "conv3", spec.key, spec).fake_quantize(values)
+    back = compute.fitted(CNN_KEY, "conv3", spec.key, spec).fake_quantize(values)
     assert (row.returned > 0).sum() <= np.unique(back).size
 
 
@@ -150,11 +151,11 @@ def test_a_codebook_of_more_codewords_than_there_are_vectors_is_said_and_has_no_
     at.session_state["tensor"], at.session_state["play_format"] = "conv1", "vectors"
     at.run()
     assert not at.exception
-    distinct = len(np.unique(np.pad(compute.matrix("fashion-cnn", "conv1"), ((0, 0), (0, 1))).reshape(-1, 2), axis=0))
+    distinct = len(np.unique(np.pad(compute.matrix(CNN_KEY, "conv1"), ((0, 0), (0, 1))).reshape(-1, 2), axis=0))
     assert any(f"Only {distinct} of 256 codewords can be learned from 80 vectors" in info.value for info in at.info)
     specs = [PlaygroundState.from_fields({"play_format": kind}).spec(-1.0, 1.0) for kind in ("vectors", "integer")]
     edges = np.linspace(-1, 1, 11), np.linspace(-1, 1, 11)
-    rows = [compute.compared("fashion-cnn", "conv1", spec, "x", edges) for spec in specs]
+    rows = [compute.compared(CNN_KEY, "conv1", spec, "x", edges) for spec in specs]
     figure = rate_figure(rows, Canvas("test"))
     assert [trace.mode for trace in figure.data] == ["markers+text"]  # no decibels a bit from where nothing is lost
     assert list(figure.data[0].text) == ["now (no error)", "1"]

@@ -45,6 +45,7 @@ from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationP
 from quant_engine.compensation import gptq, layer_error
 from quant_engine.methods import METHODS, Setting, Stage, compensate, layer_hessian, uniform_plan
 from quant_engine.network import Accuracy, Network, load
+from tests.models import CNN_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORDS = read_prose("compensation").laboratory
@@ -135,7 +136,7 @@ def score(network: Network, spec: QuantizerSpec, activation: QuantizerSpec) -> A
 
 
 def test_a_method_runs_while_the_page_answers_and_its_result_stays(method: Stepwise) -> None:
-    network, plain = compute.network("fashion-cnn"), load("fashion-cnn")
+    network, plain = compute.network(CNN_KEY), load("fashion-cnn")
     at = open_lesson(beat="Reveal")
     press(at, "start_adaround")
     method.turns.release(2)
@@ -205,7 +206,7 @@ def test_accuracies_are_hidden_until_a_prediction_is_made() -> None:
 
 @pytest.fixture(scope="module")
 def base() -> Baselines:
-    return baselines(compute.network("fashion-cnn"), SETTING)
+    return baselines(compute.network(CNN_KEY), SETTING)
 
 
 def test_the_baselines_are_rounding_to_nearest_in_whole_and_in_clipped_ranges(base: Baselines) -> None:
@@ -220,8 +221,8 @@ def test_the_baselines_are_rounding_to_nearest_in_whole_and_in_clipped_ranges(ba
 
 
 def scene(raced: Raced) -> Scene:
-    shown = Compensated(raced, "conv3", stepped("fashion-cnn", "conv3", 3, 100), None)
-    return Scene(subject("weights", "fashion-cnn", "conv3"), raced.setting.weight, compensated=shown)
+    shown = Compensated(raced, "conv3", stepped(CNN_KEY, "conv3", 3, 100), None)
+    return Scene(subject("weights", CNN_KEY, "conv3"), raced.setting.weight, compensated=shown)
 
 
 def lap(correct: int, plan: QuantizationPlan | None = None) -> Lap:
@@ -243,9 +244,9 @@ def lap(correct: int, plan: QuantizationPlan | None = None) -> Lap:
 )
 def test_the_prediction_is_the_share_that_clipping_wins_back(nearest: int, clipped: int, key: str) -> None:
     measured = Baselines(Accuracy(1876, 2000), lap(nearest), lap(clipped))
-    assert prediction(scene(Raced("fashion-cnn", SETTING, measured))) == key
+    assert prediction(scene(Raced(CNN_KEY, SETTING, measured))) == key
     assert key in LESSONS["compensation"].prose.predictions
-    assert prediction(scene(Raced("fashion-cnn", SETTING))) is None
+    assert prediction(scene(Raced(CNN_KEY, SETTING))) is None
 
 
 def test_the_question_waits_for_what_it_asks_and_then_takes_the_best_without_data(
@@ -254,28 +255,28 @@ def test_the_question_waits_for_what_it_asks_and_then_takes_the_best_without_dat
     for name in DATA_FREE:
         monkeypatch.setitem(METHODS, name, replace(METHODS[name], run=Stepwise(free=True)))
     measured = Baselines(Accuracy(1876, 2000), lap(1000), lap(1800))
-    waiting = question(scene(Raced("fashion-cnn", SETTING, measured, {"gaussian_data": lap(900)})))
+    waiting = question(scene(Raced(CNN_KEY, SETTING, measured, {"gaussian_data": lap(900)})))
     assert isinstance(waiting, Awaited)
     ended = {"gaussian_data": lap(900), "zeroq": lap(1790), "batch_norm_ranges": lap(1700)}
-    asked = question(scene(Raced("fashion-cnn", SETTING, measured, ended)))
+    asked = question(scene(Raced(CNN_KEY, SETTING, measured, ended)))
     assert isinstance(asked, Choices)
     assert asked.option("right").label == WORDS["option_synthetic"]
     assert {option.key for option in asked.options} == {"right", "ranges", "noise", "images", "labels", "nothing"}
     assert all(option.key in LESSONS["compensation"].prose.feedback for option in asked.options)
-    tied = question(scene(Raced("fashion-cnn", SETTING, measured, {**ended, "batch_norm_ranges": lap(1780)})))
+    tied = question(scene(Raced(CNN_KEY, SETTING, measured, {**ended, "batch_norm_ranges": lap(1780)})))
     assert isinstance(tied, Choices)
     assert len(tied.options) == 6
     assert sorted(option.key for option in tied.options if tied.is_right(option.key)) == ["right", "tied_ranges"]
     assert all(option.key in LESSONS["compensation"].prose.feedback for option in tied.options)
     assert not asked.tied
-    floating = question(scene(Raced("fashion-cnn", setting_of(3, None, "channel"), measured, ended)))
+    floating = question(scene(Raced(CNN_KEY, setting_of(3, None, "channel"), measured, ended)))
     assert isinstance(floating, Awaited)
 
 
 def test_noise_is_said_to_fail_where_the_model_card_has_it_fail() -> None:
     ended = {"gaussian_data": lap(1769), "zeroq": lap(1759), "batch_norm_ranges": lap(1767)}
     measured = Baselines(Accuracy(1876, 2000), lap(1000), lap(1759))
-    shown = scene(Raced("fashion-cnn", SETTING, measured, ended))
+    shown = scene(Raced(CNN_KEY, SETTING, measured, ended))
     said = LESSONS["compensation"].facts(shown)
     assert "BatchNorm" not in said["why"]
     assert "74.7 %" in said["why"]  # (1476 + 1498 + 1506) of 6000
@@ -366,7 +367,7 @@ def test_settings_that_differ_have_keys_that_differ() -> None:
 
 
 def losses_of(seed: int) -> Generator[float | None, None, None]:
-    network, setting = compute.network("fashion-cnn"), setting_of(2, 8, "channel", seed)
+    network, setting = compute.network(CNN_KEY), setting_of(2, 8, "channel", seed)
     for stage in itertools.islice(compensate(network, "qat", setting), 6):
         yield stage.loss
 
@@ -431,23 +432,23 @@ def test_jumps_are_counted_as_one_by_one() -> None:
 
 
 def test_codes_of_a_layer_are_compared_whether_they_are_fitted_or_given() -> None:
-    network = compute.network("fashion-cnn")
+    network = compute.network(CNN_KEY)
     plan = network.freeze(uniform_plan(network, SETTING))
     given = plan["fc2"].weight.encode(network.weight("fc2"))
     codes = given.codes.copy()
     codes[3, :5] = np.where(codes[3, :5] > 0, codes[3, :5] - 2, codes[3, :5] + 2)
     after = LayerPlan(replace(given, codes=codes, scale=given.scale * 2), plan["fc2"].activation)
-    found = counted("fashion-cnn", "fc2", plan["fc2"], after)
+    found = counted(CNN_KEY, "fc2", plan["fc2"], after)
     assert (found.changed, found.size, found.steps.tolist()) == (5, 960, [955, 0, 5])
     assert found.scales == (2.0, 2.0)
     assert found.moved.sum() == 5
-    assert counted("fashion-cnn", "fc2", plan["fc2"], LayerPlan()) is None
+    assert counted(CNN_KEY, "fc2", plan["fc2"], LayerPlan()) is None
     total = sum(info.parameters for info in network.layers().values())
-    assert moved_share("fashion-cnn", plan, QuantizationPlan({**plan.layers, "fc2": after})) == 5 / total
+    assert moved_share(CNN_KEY, plan, QuantizationPlan({**plan.layers, "fc2": after})) == 5 / total
 
 
 def test_the_plan_that_is_downloaded_is_the_plan(tmp_path: pathlib.Path) -> None:
-    network = compute.network("fashion-cnn")
+    network = compute.network(CNN_KEY)
     plan = network.freeze(uniform_plan(network, SETTING))
     with zipfile.ZipFile(io.BytesIO(zipped(plan))) as archive:
         archive.extractall(tmp_path)
@@ -487,7 +488,7 @@ def test_the_gradient_of_the_step_vanishes_close_to_the_least_error(bits: int) -
 
 def test_lsq_starts_where_the_paper_says() -> None:
     weight = np.abs(load("fashion-cnn").weight("conv3").astype(np.float64))
-    found = stepped("fashion-cnn", "conv3", 4, 150)
+    found = stepped(CNN_KEY, "conv3", 4, 150)
     assert found.start == pytest.approx(2 * weight.mean() / np.sqrt(7))
     assert found.factor == pytest.approx(1 / np.sqrt(weight.size * 7))
     assert found.step == pytest.approx(1.5 * found.least)
@@ -517,9 +518,9 @@ def test_adaround_is_in_the_formula_once_it_is_through_in_the_race() -> None:
     plan = network.freeze(uniform_plan(network, SETTING))
     given = plan["fc2"].weight.encode(network.weight("fc2"))
     ended = {"adaround": lap(1800, QuantizationPlan({**plan.layers, "fc2": LayerPlan(given)}))}
-    assert learned_loss(Raced("fashion-cnn", SETTING), "fc2") is None
-    found = learned_loss(Raced("fashion-cnn", SETTING, None, ended), "fc2")
-    assert found == pytest.approx(measured("fashion-cnn", "fc2", SETTING.weight).nearest)
+    assert learned_loss(Raced(CNN_KEY, SETTING), "fc2") is None
+    found = learned_loss(Raced(CNN_KEY, SETTING, None, ended), "fc2")
+    assert found == pytest.approx(measured(CNN_KEY, "fc2", SETTING.weight).nearest)
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import tensors
+from explorer import compute, tensors
 from explorer.lessons import LESSONS, contest, holding
 from explorer.lessons.contest import RANGES
 from explorer.lessons.energy import energy_table, written
@@ -19,7 +19,7 @@ from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Scene
 from quant_engine import NF4, IntFormat, MinMSE, QuantizerSpec
 from quant_engine.energy import multiply_energy
-from quant_engine.network import load
+from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
 SOURCES = ("weights", "layer inputs", "logits", "input pixels", "synthetic Laplace")
@@ -41,7 +41,7 @@ def change(at: AppTest, **settings: object) -> AppTest:
 
 
 def scene(source: str, bits: int = 8, outlier: int = 0) -> Scene:
-    subject = tensors.subject(source, "fashion-cnn", "conv3", outlier)
+    subject = tensors.subject(source, CNN_KEY, "conv3", outlier)
     return Scene(subject, QuantizerSpec(IntFormat(bits, subject.statistics.lo < 0)))
 
 
@@ -201,7 +201,7 @@ def test_costs_are_called_estimates_with_their_source_and_basis() -> None:
     assert "estimate" in said
     assert "Horowitz" in said
     words = read_prose("formats").laboratory
-    rows = {row[words["energy_format"]]: row for row in energy_table("fashion-cnn", words)}
+    rows = {row[words["energy_format"]]: row for row in energy_table(CNN_KEY, words)}
     assert rows["FP32"][words["energy_arithmetic"]] == "3.7 + 0.9"
     assert rows["int8"][words["energy_arithmetic"]] == "0.2 + 0.1"
     for name, row in rows.items():
@@ -210,11 +210,11 @@ def test_costs_are_called_estimates_with_their_source_and_basis() -> None:
     assert written(multiply_energy(IntFormat(16))).endswith("ᵇ")
 
 
-@pytest.mark.parametrize("model", ["fashion-cnn", "fashion-depthwise"])
+@pytest.mark.parametrize("model", [CNN_KEY, DEPTHWISE_KEY])
 def test_the_table_is_of_the_whole_network(model: str) -> None:
     words = read_prose("formats").laboratory
     rows = {row[words["energy_format"]]: row for row in energy_table(model, words)}
-    network = load(model)
+    network = compute.network(model)
     weights = sum(network.weight(layer).size for layer in network.layers())
     low, high = (weights * 4 / 8 * end / 1e6 for end in (1300, 2600))
     arithmetic, reading = rows["FP32"][words["energy_image"]].split(" + ")

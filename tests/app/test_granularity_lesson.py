@@ -44,6 +44,7 @@ from quant_engine import (
     QuantizerSpec,
 )
 from quant_engine.network import load
+from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORDS = read_prose("granularity").laboratory
@@ -84,7 +85,7 @@ def dw1() -> np.ndarray:
 
 
 def subject() -> Subject:
-    return tensors.subject("weights", "fashion-depthwise", "dw1")
+    return tensors.subject("weights", DEPTHWISE_KEY, "dw1")
 
 
 def in_blocks(x: np.ndarray, rows: int, columns: int) -> list[tuple[slice, slice]]:
@@ -288,7 +289,7 @@ def test_the_accuracy_with_an_edit_is_the_networks() -> None:
     reach[5] = 4.0
     by_hand = QuantizerSpec(INT4, PerChannel(0), clipping=FixedRange(tuple(-reach), tuple(reach)))
     edited = grain.edited_spec(subject(), plain, {5: (-4.0, 4.0)})
-    _, alone, every = compute._evaluate("fashion-depthwise", "dw1", LayerPlan(edited), LayerPlan(plain))
+    _, alone, every = compute._evaluate(DEPTHWISE_KEY, "dw1", LayerPlan(edited), LayerPlan(plain))
     assert alone == network.evaluate(QuantizationPlan({"dw1": LayerPlan(by_hand)}))
     layers = dict.fromkeys(network.layers(), LayerPlan(plain))
     assert every == network.evaluate(QuantizationPlan({**layers, "dw1": LayerPlan(by_hand)}))
@@ -367,7 +368,7 @@ def test_rungs_cost_and_lose_what_numpy_says() -> None:
     shapes = [info.matrix_shape for info in load("fashion-depthwise").layers().values()]
     scales = sum(out for out, _ in shapes)
     total = sum(math.prod(shape) for shape in shapes)
-    assert rungs.network_bits("fashion-depthwise", found["least MSE", "channel"]) == 4 + 32 * scales / total
+    assert rungs.network_bits(DEPTHWISE_KEY, found["least MSE", "channel"]) == 4 + 32 * scales / total
 
 
 def test_accuracies_are_asked_for_one_after_the_other_and_are_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,18 +382,18 @@ def test_accuracies_are_asked_for_one_after_the_other_and_are_the_networks(monke
     monkeypatch.setattr(compute, "everywhere", everywhere)
     monkeypatch.setattr(compute, "jobs", functools.cache(Jobs))
     monkeypatch.setattr(rungs.st, "session_state", {})
-    subject = tensors.subject("weights", "fashion-cnn", "fc2")
-    here = Bench(subject, None, CANVAS, True, False, False, {}, "fashion-cnn", "fc2")
+    subject = tensors.subject("weights", CNN_KEY, "fc2")
+    here = Bench(subject, None, CANVAS, True, False, False, {}, CNN_KEY, "fc2")
     spec = QuantizerSpec(INT4)
     assert rungs._measured(here, spec) == ({}, 0.0)
     assert asked == [None]
-    real(next(iter(rungs.st.session_state.values())), "fashion-cnn", None).result()
+    real(next(iter(rungs.st.session_state.values())), CNN_KEY, None).result()
     found, done = rungs._measured(here, spec)
     assert found == {(rungs.PLAIN, ""): network.evaluate()}
     assert done == 1 / (1 + len(rungs.specs(spec)))
     assert asked[1:] == [None, spec]
     plan = QuantizationPlan(dict.fromkeys(network.layers(), LayerPlan(spec)))
-    assert real(next(iter(rungs.st.session_state.values())), "fashion-cnn", spec).result() == network.evaluate(plan)
+    assert real(next(iter(rungs.st.session_state.values())), CNN_KEY, spec).result() == network.evaluate(plan)
 
 
 def test_the_figure_names_every_granularity_where_it_costs_what_it_does() -> None:

@@ -14,8 +14,9 @@ from explorer.instrument.words import describe_curve, describe_values
 from explorer.results import BlockView
 from explorer.state import PlaygroundState
 from quant_engine import Distribution, IntFormat, MinMSE, PerChannel, QuantizerSpec, fit
+from tests.models import CNN_KEY
 
-MODEL, LAYER = "fashion-cnn", "conv3"
+MODEL, LAYER = CNN_KEY, "conv3"
 SETTING = Setting(4, signed=True, narrow=False, symmetric=True, lo=-1.0, hi=1.0)
 
 

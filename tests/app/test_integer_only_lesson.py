@@ -14,16 +14,17 @@ from explorer.lessons.integer_pixel import followed, plan_of, rows, terms
 from explorer.lessons.prose import read_words
 from quant_engine.network import load
 from quant_engine.network.integer_only import compile_plan, integer_accuracy
+from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORDS = read_words("integer_only")
 PIXELS = [
-    ("fashion-cnn", "conv1", 3, (0, 0)),
-    ("fashion-cnn", "conv3", 2, (2, 5)),
-    ("fashion-cnn", "fc1", 50, ()),
-    ("fashion-cnn", "fc2", 9, ()),
-    ("fashion-depthwise", "dw1", 1, (1, 5)),
-    ("fashion-depthwise", "pw4", 7, (3, 3)),
+    (CNN_KEY, "conv1", 3, (0, 0)),
+    (CNN_KEY, "conv3", 2, (2, 5)),
+    (CNN_KEY, "fc1", 50, ()),
+    (CNN_KEY, "fc2", 9, ()),
+    (DEPTHWISE_KEY, "dw1", 1, (1, 5)),
+    (DEPTHWISE_KEY, "pw4", 7, (3, 3)),
 ]
 
 
@@ -57,7 +58,7 @@ def test_every_row_follows_from_the_one_before(
 @pytest.mark.parametrize(("model", "layer", "channel", "place"), PIXELS)
 def test_the_float_beside_is_the_networks_own(model: str, layer: str, channel: int, place: tuple[int, ...]) -> None:
     _, real = followed(model, 8, 32, 4, layer, channel, place)
-    network = load(model)
+    network = compute.network(model)
     names = list(network.layers())
     if layer == names[-1]:
         expected = network.run(network.data()[0][4:5])[0, channel]
@@ -74,7 +75,7 @@ def test_the_float_beside_is_the_networks_own(model: str, layer: str, channel: i
 
 
 def test_the_terms_and_what_they_leave_out_are_the_whole_sum() -> None:
-    pixel, real = followed("fashion-cnn", 8, 32, 0, "conv3", 2, (2, 5))
+    pixel, real = followed(CNN_KEY, 8, 32, 0, "conv3", 2, (2, 5))
     listed, rest = terms(pixel, real, 8)
     left = whole(rest.split("summing to ")[1].split(";")[0])
     assert len(listed) == 9
@@ -84,7 +85,7 @@ def test_the_terms_and_what_they_leave_out_are_the_whole_sum() -> None:
         assert whole(term.code) * whole(term.weight) == whole(term.product)
         assert int(term.code_bits, 2) == whole(term.code)
         assert of_bits(term.weight_bits) == whole(term.weight)
-    pixel, real = followed("fashion-cnn", 8, 32, 0, "conv1", 3, (0, 0))
+    pixel, real = followed(CNN_KEY, 8, 32, 0, "conv1", 3, (0, 0))
     listed, rest = terms(pixel, real, 8)
     assert len(listed) == 9
     assert "all 9 products" in rest
@@ -92,7 +93,7 @@ def test_the_terms_and_what_they_leave_out_are_the_whole_sum() -> None:
 
 
 def test_sixteen_bits_overflow_and_say_so() -> None:
-    pixel, real = followed("fashion-cnn", 8, 16, 0, "conv3", 2, (2, 5))
+    pixel, real = followed(CNN_KEY, 8, 16, 0, "conv3", 2, (2, 5))
     row = next(row for row in rows(pixel, real, 16) if row.title == WORDS["bias"])
     assert "Overflow" in row.text
     assert len(row.bits) == 16
@@ -118,13 +119,13 @@ def test_the_page_steps_runs_and_holds_what_a_link_sets() -> None:
     assert at.session_state["formats_int_channel"] == 9
     at.button(key="formats_int_run_button").click().run()
     assert any("Running the test images every way" in bar.proto.text for bar in at.get("progress"))
-    work = compute.kept(f"sliced|{NAME}|fashion-cnn|8", lambda: comparison_of("fashion-cnn", 8))
+    work = compute.kept(f"sliced|{NAME}|{CNN_KEY}|8", lambda: comparison_of(CNN_KEY, 8))
     while not work.finished:  # which the worker in the background does with what time is left
         work.advance()
     at.run()
     assert not at.exception
     shown = {metric.label: metric.value for metric in at.metric}
-    plan = plan_of("fashion-cnn", 8)
+    plan = plan_of(CNN_KEY, 8)
     compiled = compile_plan(load("fashion-cnn"), plan)
     integer = integer_accuracy(load("fashion-cnn"), compiled)
     simulated = load("fashion-cnn").evaluate(plan)

@@ -54,6 +54,7 @@ from quant_engine import (
     fake_quantize,
 )
 from quant_engine.network import load
+from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
 ENTRY = str(ROOT / "explorer" / "app.py")
@@ -271,7 +272,7 @@ def current_scene(at: AppTest, slug: str) -> Scene:
     values = {key.removeprefix(f"{slug}_"): at.session_state[key] for key in keys}
     if LESSONS[slug].whole:
         return network_scene(str(values["shared"]), int(values["uniform"]), plans.read_plan(str(values["plan"])))
-    subject = tensors.subject(at.session_state[f"{slug}_tensor"], "fashion-cnn", "conv3")
+    subject = tensors.subject(at.session_state[f"{slug}_tensor"], CNN_KEY, "conv3")
     return Scene(subject, SPECS[slug](values), values.get("place", 50))
 
 
@@ -307,7 +308,7 @@ SPECS: dict[str, Callable[[dict[str, object]], QuantizerSpec]] = {
 
 def network_scene(shared: str = "channel", uniform: int = 4, bits: tuple[int, ...] = ()) -> Scene:
     """The scene of a lesson about a network; without bits, of the uniform plan."""
-    mix = Mix("fashion-cnn", "conv3", shared, uniform, bits or (uniform,) * 5)
+    mix = Mix(CNN_KEY, "conv3", shared, uniform, bits or (uniform,) * 5)
     return Scene(tensors.subject("all weights", mix.model, mix.layer), plans.spec_of(mix, mix.bits[2]), mix=mix)
 
 
@@ -405,7 +406,7 @@ def test_a_place_is_judged_on_both_sides() -> None:
 
 
 def gaussian_scene(spec: QuantizerSpec) -> Scene:
-    return Scene(tensors.subject("synthetic Gaussian", "fashion-cnn", "conv3"), spec)
+    return Scene(tensors.subject("synthetic Gaussian", CNN_KEY, "conv3"), spec)
 
 
 def test_predictions_are_decided_by_the_tensor() -> None:
@@ -413,7 +414,7 @@ def test_predictions_are_decided_by_the_tensor() -> None:
     assert LESSONS["clipping"].prediction(gaussian) == "falls"
     assert LESSONS["uniform"].prediction(gaussian_scene(QuantizerSpec(IntFormat(4), symmetric=False))) == "quarter"
     assert LESSONS["symmetry"].prediction(gaussian) == "same"
-    inputs = Scene(tensors.subject("layer inputs", "fashion-cnn", "conv3"), QuantizerSpec(IntFormat(4)))
+    inputs = Scene(tensors.subject("layer inputs", CNN_KEY, "conv3"), QuantizerSpec(IntFormat(4)))
     assert LESSONS["symmetry"].prediction(inputs) == "four"
     x = gaussian.subject.values
     used = np.unique(np.rint(x / (np.abs(x).max() / 127))).size / 256
@@ -426,7 +427,7 @@ def test_predictions_are_decided_by_the_tensor() -> None:
 
 def test_synthetic_values_never_change_and_say_what_they_are() -> None:
     for source, draw in tensors.SYNTHETIC.items():
-        found = tensors.subject(source, "fashion-cnn", "conv3")
+        found = tensors.subject(source, CNN_KEY, "conv3")
         np.testing.assert_array_equal(found.values, draw(np.random.default_rng(tensors.SEED)).astype(np.float32))
         assert "synthetic" in found.title
         assert found.values.std() == pytest.approx(1.0, abs=0.05)
@@ -434,7 +435,7 @@ def test_synthetic_values_never_change_and_say_what_they_are() -> None:
 
 
 def test_an_outlier_replaces_one_value() -> None:
-    plain, pulled = (tensors.subject("synthetic Laplace", "fashion-cnn", "conv3", outlier) for outlier in (0, 40))
+    plain, pulled = (tensors.subject("synthetic Laplace", CNN_KEY, "conv3", outlier) for outlier in (0, 40))
     assert (plain.values != pulled.values).sum() == 1
     assert pulled.values.max() == 40
 
@@ -449,7 +450,7 @@ def test_real_tensors_are_the_networks() -> None:
         "input pixels": images,
     }
     for source, values in expected.items():
-        found = tensors.subject(source, "fashion-depthwise", "pw1")
+        found = tensors.subject(source, DEPTHWISE_KEY, "pw1")
         np.testing.assert_array_equal(found.values, values.reshape(-1))
 
 
@@ -522,7 +523,7 @@ NEAREST_ONLY = [
 
 
 def test_a_playground_link_means_the_state() -> None:
-    subject = tensors.subject("weights", "fashion-cnn", "conv3")
+    subject = tensors.subject("weights", CNN_KEY, "conv3")
     ends = subject.statistics.lo, subject.statistics.hi
     for spec in [*LINKED, *NEAREST_ONLY]:
         scene = Scene(subject, spec, 62)
@@ -538,10 +539,8 @@ def test_a_playground_link_means_the_state() -> None:
 def test_every_width_of_activations_that_lesson_11_has_is_in_its_link() -> None:
     for weights_at, inputs_at in itertools.product((2, 5), (None, *range(2, 9))):
         setting = setting_of(weights_at, inputs_at, "channel")
-        shown = Compensated(
-            Raced("fashion-cnn", setting), "conv3", stepped("fashion-cnn", "conv3", weights_at, 100), None
-        )
-        subject = tensors.subject("weights", "fashion-cnn", "conv3")
+        shown = Compensated(Raced(CNN_KEY, setting), "conv3", stepped(CNN_KEY, "conv3", weights_at, 100), None)
+        subject = tensors.subject("weights", CNN_KEY, "conv3")
         scene = Scene(subject, setting.weight, compensated=shown)
         opened = opened_by(playground_link("fashion-cnn", "conv3", scene))
         plan = opened.layer_plan(opened.spec(-1.0, 1.0))
@@ -600,7 +599,7 @@ def test_the_calibration_study_can_be_stopped_and_keeps_what_it_found() -> None:
 
 
 def test_min_max_only_grows_with_images_and_ends_at_the_greatest_value() -> None:
-    seen = calibration.ranges_seen("fashion-cnn", "conv3", 4)
+    seen = calibration.ranges_seen(CNN_KEY, "conv3", 4)
     values = load("fashion-cnn").activations(["conv3"])["conv3"]
     assert list(seen.betas["min–max"]) == sorted(seen.betas["min–max"])
     assert seen.betas["min–max"][-1] == pytest.approx(float(values.max()), rel=1e-3)

@@ -30,8 +30,9 @@ from quant_engine import (
 )
 from quant_engine.network import Accuracy, load
 from quant_engine.network.sensitivity import predict_sensitivity
+from tests.models import CNN_KEY, DEPTHWISE_KEY
 
-CNN, DEPTHWISE = ("fashion-cnn", "conv3"), ("fashion-depthwise", "dw1")
+CNN, DEPTHWISE = (CNN_KEY, "conv3"), (DEPTHWISE_KEY, "dw1")
 CANVAS = Canvas("test")
 
 
@@ -199,7 +200,7 @@ def test_clipping_has_most_of_the_gain_of_k_means_only_where_it_has(place: tuple
 
 def test_the_predicted_loss_is_set_beside_the_measured_one_and_so_is_the_order_of_layers() -> None:
     network = load("fashion-cnn")
-    mix = Mix("fashion-cnn", "conv3", "channel", 3, (3,) * 5)
+    mix = Mix(CNN_KEY, "conv3", "channel", 3, (3,) * 5)
     scene = Scene(tensors.subject("all weights", *CNN), plans.spec_of(mix, 3), mix=mix)
     spec = plans.spec_of(mix, 3)
     plain = network.effect().loss
@@ -224,7 +225,7 @@ def test_the_predicted_loss_is_set_beside_the_measured_one_and_so_is_the_order_o
 # --- 9: granularity ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", [CNN, DEPTHWISE, ("fashion-depthwise", "pw1")])
+@pytest.mark.parametrize("place", [CNN, DEPTHWISE, (DEPTHWISE_KEY, "pw1")])
 def test_blocks_that_are_called_finer_than_channels_are_finer(place: tuple[str, str]) -> None:
     x = weights(place).matrix.astype(np.float64)
     run = run_of(x.shape[1])

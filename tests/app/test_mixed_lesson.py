@@ -25,6 +25,7 @@ from quant_engine import FP16, IntFormat, QuantizationPlan
 from quant_engine.network import footprint, load
 from tests import reference
 from tests.engine.trained import folded, trained_module
+from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORDS = read_prose("mixed").laboratory
@@ -68,7 +69,7 @@ def metrics(at: AppTest) -> dict[str, str]:
 
 
 def scene_of(bits: tuple[int, ...], shared: str = "channel", layer: str = "conv3") -> Scene:
-    mix = Mix("fashion-cnn", layer, shared, 4, bits)
+    mix = Mix(CNN_KEY, layer, shared, 4, bits)
     return Scene(subject("all weights", mix.model, layer), plans.spec_of(mix, bits[LAYERS.index(layer)]), mix=mix)
 
 
@@ -106,7 +107,7 @@ def losses_of(all_bits: list[tuple[int | None, ...]]) -> list[float]:
 def test_the_most_sensitive_layer_is_the_one_of_which_torchs_loss_rises_the_most() -> None:
     alone = [tuple(3 if name == layer else None for name in LAYERS) for layer in LAYERS]
     plain, *tried = losses_of([(None,) * 5, *alone])
-    rises = survey.rises(Mix("fashion-cnn", "conv3", "channel", 4, (4,) * 5), 3)
+    rises = survey.rises(Mix(CNN_KEY, "conv3", "channel", 4, (4,) * 5), 3)
     for layer, loss in zip(LAYERS, tried, strict=True):
         assert rises[layer] == pytest.approx(loss - plain, rel=0.25, abs=0.01)
     scene = scene_of((4,) * 5)
@@ -164,7 +165,7 @@ def test_the_formula_holds_torchs_fisher_information() -> None:
 
 
 def test_bytes_and_downloads_are_the_engines_own(tmp_path: pathlib.Path) -> None:
-    mix = Mix("fashion-depthwise", "dw1", "layer", 4, (16, 8, 7, 6, 5, 4, 3, 2, 3, 4))
+    mix = Mix(DEPTHWISE_KEY, "dw1", "layer", 4, (16, 8, 7, 6, 5, 4, 3, 2, 3, 4))
     network = load(mix.model)
     (tmp_path / "plan.json").write_text(plans.as_json(mix), encoding="utf-8")
     loaded = QuantizationPlan.load(tmp_path / "plan.json")
@@ -183,8 +184,8 @@ def test_the_exact_plan_is_the_best_of_all_and_goes_into_the_steppers() -> None:
     at.button(key="mixed_exact_run").click()
     await_text(change(at), "Ahead by")
     bits = plans.read_plan(at.session_state["mixed_plan"])
-    mix = Mix("fashion-cnn", "conv3", "channel", 4, bits)
-    costs, sizes = plans.findings("fashion-cnn", "channel").costs["loss"], plans.sizes(mix)
+    mix = Mix(CNN_KEY, "conv3", "channel", 4, bits)
+    costs, sizes = plans.findings(CNN_KEY, "channel").costs["loss"], plans.sizes(mix)
     chosen = [plans.WIDTHS.index(width) for width in bits]
     best = reference.best_choice(costs, sizes, plans.budget_of(mix))
     assert costs[np.arange(5), chosen].sum() == pytest.approx(best, rel=1e-12)
@@ -203,7 +204,7 @@ def test_a_search_can_be_stopped_and_goes_on() -> None:
     at.button(key="mixed_greedy_stop").click()
     change(at)
     assert not any(button.key == "mixed_greedy_stop" for button in at.button)
-    listed, done = plans.findings("fashion-cnn", "channel").fronts, -1
+    listed, done = plans.findings(CNN_KEY, "channel").fronts, -1
     while len(listed.get("mixed_greedy|accuracy", [])) != done:  # the step under way may still end
         done = len(listed.get("mixed_greedy|accuracy", []))
         time.sleep(3)
@@ -225,7 +226,7 @@ def test_test_images_are_scored_only_when_asked_for_and_counted() -> None:
     assert not any("test images" in table.value.to_string() for table in at.table)
     at.button(key="mixed_score").click()
     network = load("fashion-cnn")
-    mix = Mix("fashion-cnn", "conv3", "channel", 4, (8, 7, 6, 3, 6))
+    mix = Mix(CNN_KEY, "conv3", "channel", 4, (8, 7, 6, 3, 6))
     await_text(change(at), f"{100 * network.evaluate(plans.engine_plan(mix)).value:.1f} %")
     assert any("The search never saw the test images" in text for text in everything_on(at))
     change(at, plan="7_7_6_3_6")
@@ -255,7 +256,7 @@ def test_text_that_is_no_plan_is_refused(text: str) -> None:
 def test_sensitivities_on_the_page_are_the_engines() -> None:
     at = await_text(open_lesson(metric="KL"), "are minded most")
     network = load("fashion-cnn")
-    mix = Mix("fashion-cnn", "conv3", "channel", 4, (4,) * 5)
+    mix = Mix(CNN_KEY, "conv3", "channel", 4, (4,) * 5)
     known = survey.values_of(mix, 3, "KL", "only this layer")
     for place, layer in enumerate(LAYERS):
         plan = QuantizationPlan({layer: survey.Trial(layer, plans.spec_of(mix, 3)).plan(network)[layer]})

@@ -31,6 +31,7 @@ from explorer.tensors import Subject
 from explorer.voronoi import voronoi_cells
 from quant_engine import LayerPlan, ProductCodebook, QuantizationPlan, QuantizerSpec
 from quant_engine.network import load
+from tests.models import CNN_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORDS = read_prose("vectors").laboratory
@@ -57,7 +58,7 @@ def metrics(at: AppTest) -> dict[str, str]:
 
 
 def conv3() -> Subject:
-    return tensors.subject("weights", "fashion-cnn", "conv3")
+    return tensors.subject("weights", CNN_KEY, "conv3")
 
 
 def scene_of(subject: Subject, form: ProductCodebook) -> Scene:
@@ -86,7 +87,7 @@ def test_a_tensors_rows_are_its_last_axis() -> None:
         ("weights", load("fashion-cnn").weight("conv3").reshape(64, -1)),
         ("layer inputs", load("fashion-cnn").activations(["conv3"], stop=tensors.IMAGES)["conv3"]),
     ):
-        found = tensors.subject(source, "fashion-cnn", "conv3").matrix
+        found = tensors.subject(source, CNN_KEY, "conv3").matrix
         np.testing.assert_array_equal(found, values.reshape(-1, values.shape[-1]))
 
 
@@ -259,7 +260,7 @@ def test_a_constant_tensor_is_stored_exactly_and_says_so() -> None:
     assert metrics(at)["MSE"] == "0"
     for beat in ("Act", "Reveal", "Formula", "Question"):
         change(at, beat=beat)
-    assert LESSONS["vectors"].prediction(scene_of(tensors.subject("logits", "fashion-cnn", "conv3"), FORM)) == "same"
+    assert LESSONS["vectors"].prediction(scene_of(tensors.subject("logits", CNN_KEY, "conv3"), FORM)) == "same"
 
 
 # --- rate and distortion ----------------------------------------------------------------------------------------------
@@ -275,7 +276,7 @@ def test_single_values_of_a_gaussian_lie_at_lloyd_maxs() -> None:
 
 
 def test_codebooks_that_would_learn_the_tensor_by_heart_are_left_out() -> None:
-    small = tensors.subject("weights", "fashion-cnn", "conv1")  # 16 rows of 9: 80 pairs, 48 vectors of 4
+    small = tensors.subject("weights", CNN_KEY, "conv1")  # 16 rows of 9: 80 pairs, 48 vectors of 4
     most: dict[str, int] = {}
     for curve, _, spec in rates.codes(small, FORM):
         most[curve] = max(most.get(curve, 0), getattr(spec.format, "codewords", 0))

@@ -1,0 +1,85 @@
+"""Models unlike the built-in ones open on every page: what a page needs and the model lacks is said in a sentence."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from explorer import compute
+from explorer.lessons import LESSONS
+from explorer.page_table import PAGES
+from explorer.sources import MODELS, Source
+from quant_engine import IntFormat, QuantizerSpec
+from quant_engine.network import from_module
+from tests.engine.foreign import ResidualCNN, foreign_models
+
+ROOT = pathlib.Path(__file__).parents[2]
+ENTRY = str(ROOT / "explorer" / "app.py")
+SCRIPTS = [page.script for pages in PAGES.values() for page in pages]
+
+
+@pytest.fixture(autouse=True)
+def foreign() -> Iterator[None]:
+    given = foreign_models()
+    for name, (module, inputs) in given.items():
+        MODELS.add(name, Source(partial(from_module, module, example=inputs)))
+    yield
+    for name in given:
+        MODELS.remove(name)
+
+
+LOOKED_AT = (("residual", "Reveal"), ("decoder", "Formula"), ("decoder", "Question"))  # as far as a lesson has steps
+
+
+def opened(script: str) -> AppTest:
+    return AppTest.from_file(ENTRY, default_timeout=60).switch_page(str(ROOT / "pages" / script))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_page_opens_models_that_it_does_not_know(script: str) -> None:
+    at, slug = opened(script), script.removeprefix("lesson_").removesuffix(".py")
+    for name, beat in LOOKED_AT:
+        at.session_state["model"] = name
+        if slug in LESSONS:
+            at.session_state[f"{slug}_beat"], at.session_state[f"{slug}_show_anyway"] = beat, True
+        at.run()
+        assert not at.exception, (name, beat, at.exception[0].message, *at.exception[0].stack_trace)
+        assert at.selectbox(key="tensor").value in MODELS.network(MODELS.key(name)).layers()
+
+
+def test_a_model_opens_on_its_largest_layer_that_is_no_embedding() -> None:
+    assert MODELS.opening_layer("decoder") == "head"
+    assert MODELS.opening_layer("residual") == "blocks.0.second"
+
+
+def test_what_a_model_lacks_is_said_where_it_would_stand() -> None:
+    at = opened("playground.py")
+    at.session_state["model"] = "residual"
+    at.run()
+    assert "residual has no task, so there is no data to run it on and no score." in [one.value for one in at.caption]
+    at = opened("model_card.py")
+    at.session_state["model"] = "residual"
+    at.run()
+    assert ["residual comes without a model card" in one.value for one in at.info] == [True]
+
+
+def test_models_of_one_name_and_other_weights_share_nothing() -> None:
+    spec, layer = QuantizerSpec(IntFormat(4)), "head"
+    keys = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        MODELS.add("residual", Source(partial(from_module, ResidualCNN())))
+        keys.append(MODELS.key("residual"))
+    one, other = (compute.outcome(key, layer, spec.key, spec).report.mse for key in keys)
+    assert one != other
+    for key in keys:
+        x = MODELS.network(key).weight(layer).astype(np.float64)
+        step = np.abs(x).max() / 7
+        found = compute.outcome(key, layer, spec.key, spec).report.mse
+        assert found == pytest.approx(((np.rint(x / step) * step - x) ** 2).mean(), rel=1e-4)
