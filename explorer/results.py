@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from quant_engine import (
     Distribution,
+    EditedRanges,
     ErrorReport,
     FixedRange,
     PerTensor,
@@ -155,6 +156,8 @@ def ends(quantizer: Quantizer, block: int = 0) -> tuple[float, float]:
 def _chosen(values: NDArray[np.float32], spec: QuantizerSpec, block: int) -> tuple[float, float]:
     """Return the asymmetric range that was chosen for a block, for which the zero point is then rounded."""
     clipping = spec.clipping
+    if isinstance(clipping, EditedRanges):
+        clipping = clipping.of_block(block)
     if isinstance(clipping, FixedRange) and isinstance(clipping.lo, tuple) and isinstance(clipping.hi, tuple):
         clipping = FixedRange(clipping.lo[block], clipping.hi[block])
     lo, hi = block_ranges(values, replace(spec, granularity=PerTensor(), clipping=clipping))[0]

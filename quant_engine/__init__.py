@@ -6,7 +6,17 @@
 (2, 2)
 """
 
-from quant_engine.clipping import ACIQ, CLIPPINGS, FixedRange, MinKL, MinMax, MinMSE, MovingAverage, Percentile
+from quant_engine.clipping import (
+    ACIQ,
+    CLIPPINGS,
+    EditedRanges,
+    FixedRange,
+    MinKL,
+    MinMax,
+    MinMSE,
+    MovingAverage,
+    Percentile,
+)
 from quant_engine.distribution import Distribution
 from quant_engine.errors import QuantError, QuantWarning
 from quant_engine.formats import (
@@ -78,6 +88,7 @@ __all__ = [
     "BlockFormat",
     "Codebook",
     "Distribution",
+    "EditedRanges",
     "ErrorReport",
     "FixedPointFormat",
     "FixedRange",

@@ -7,6 +7,7 @@ asymmetric ranges to hold 0 and takes max(−lo, hi) of symmetric ones.
 
 from quant_engine.clipping.analytic import ACIQ
 from quant_engine.clipping.base import Blocks, Clipping, Objective
+from quant_engine.clipping.edited import EditedRanges
 from quant_engine.clipping.entropy import MinKL
 from quant_engine.clipping.least_error import MinMSE
 from quant_engine.clipping.simple import FixedRange, MinMax, MovingAverage, Percentile
@@ -19,6 +20,7 @@ CLIPPINGS: dict[str, type] = {
     "ACIQ": ACIQ,
     "MovingAverage": MovingAverage,
     "FixedRange": FixedRange,
+    "EditedRanges": EditedRanges,
 }
 
 EVEN_ONLY = (MinKL, ACIQ)  # what they reckon with are codes of equal steps
@@ -29,6 +31,7 @@ __all__ = [
     "EVEN_ONLY",
     "Blocks",
     "Clipping",
+    "EditedRanges",
     "FixedRange",
     "MinKL",
     "MinMSE",

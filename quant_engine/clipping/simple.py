@@ -147,6 +147,18 @@ class FixedRange(Record):
                 "a clipping range needs lo < hi"
             )
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The range as two floats.
+
+        Raises:
+            QuantError: for tuples of several values.
+        """
+        lo, hi = np.atleast_1d(self.lo), np.atleast_1d(self.hi)
+        if max(lo.size, hi.size) > 1:
+            raise QuantError(f"the range has {max(lo.size, hi.size)} values for 1 block; give one float for lo and hi")
+        return float(lo[0]), float(hi[0])
+
     def ranges(self, blocks: Blocks, format: Format, symmetric: bool) -> Float64Array:
         """Return the fixed values.
 
@@ -169,10 +181,7 @@ class FixedRange(Record):
         Raises:
             QuantError: if there are tuples of several values, as these are one block.
         """
-        lo, hi = np.atleast_1d(self.lo), np.atleast_1d(self.hi)
-        if max(lo.size, hi.size) > 1:
-            raise QuantError(f"the range has {max(lo.size, hi.size)} values for 1 block; give one float for lo and hi")
-        return float(lo[0]), float(hi[0])
+        return self.ends
 
     def objective(self, values: WeightedValues, format: Format, symmetric: bool, ranges: ArrayLike) -> Objective:
         """Return how far the farther end is from the fixed one: nothing is minimised, but this is least there."""

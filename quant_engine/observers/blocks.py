@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from quant_engine.clipping import Blocks, FixedRange
+from quant_engine.clipping import Blocks, EditedRanges, FixedRange
 from quant_engine.errors import QuantError
 from quant_engine.granularity import Granularity
 from quant_engine.inputs import as_float32
@@ -91,12 +92,16 @@ class BlockObservers:
             QuantError: if nothing has been observed.
         """
         chosen = spec or self.spec
-        if isinstance(chosen.clipping, FixedRange):
+        edits = chosen.clipping if isinstance(chosen.clipping, EditedRanges) else None
+        plain = chosen if edits is None else replace(chosen, clipping=edits.clipping)
+        if isinstance(plain.clipping, FixedRange):
             return fit(np.zeros((1, *self.sample), np.float32), chosen)  # needs no data
         grid = chosen.granularity.blocks((1, *self.sample))
         if isinstance(chosen.codec, ScalarCodebookCodec):
             histograms = [each.weighted_values() for each in self.observers if isinstance(each, HistogramObserver)]
             found = chosen.codec.fit_observed(histograms, grid)
             return Quantizer(chosen, found.scale, found.zero_point, found.learned)
-        ranges = np.array([observer.range(chosen) for observer in self.observers])
+        ranges = np.array([observer.range(plain) for observer in self.observers])
+        if edits is not None:
+            ranges = edits.edited(ranges, grid)
         return Quantizer(chosen, *block_parameters(ranges, grid, chosen))

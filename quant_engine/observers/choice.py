@@ -10,6 +10,7 @@ from quant_engine.clipping import (
     ACIQ,
     CLIPPINGS,
     Clipping,
+    EditedRanges,
     FixedRange,
     MinKL,
     MinMax,
@@ -70,4 +71,5 @@ CHOICES: dict[type, Callable[[Any, int], Observer]] = {
     ACIQ: _histogram,
     MovingAverage: lambda clipping, bits: MovingAverageObserver(clipping.constant),
     FixedRange: lambda clipping, bits: MinMaxObserver(),  # it needs nothing
+    EditedRanges: lambda clipping, bits: observer_for(clipping.clipping, bits),
 }

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from quant_engine.checks import as_instance, as_integer, as_number
-from quant_engine.clipping import Blocks, FixedRange
+from quant_engine.checks import as_instance
+from quant_engine.clipping import Blocks, EditedRanges
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float64Array, as_float32, refuse_non_finite
 from quant_engine.quantizer.codecs.blockwise import BlockwiseCodec
@@ -60,8 +60,8 @@ def _width_of_nothing(spec: QuantizerSpec) -> float:
 def edit_ranges(x: Any, spec: QuantizerSpec, edits: Mapping[int, tuple[float, float]]) -> QuantizerSpec:
     """Return the spec with the clipping range of some blocks (by number, row-major in the grid) set by hand.
 
-    Every other block keeps scale and zero point, to the bit; unless the scale format has a scale of the tensor (E4M3),
-    which follows the widest block.
+    The spec keeps its method and the edits: its key stays short. Every other block keeps scale and zero point, to the
+    bit, unless the scale format has a scale of the tensor (E4M3), which follows the widest block.
 
     Raises:
         QuantError: for a block that is not there, and for a range without width.
@@ -77,13 +77,13 @@ def edit_ranges(x: Any, spec: QuantizerSpec, edits: Mapping[int, tuple[float, fl
     as_instance(spec, QuantizerSpec, "spec", "give QuantizerSpec(format, …)")
     if not edits:
         return spec
-    ranges = block_ranges(x, spec)
     for block, ends in edits.items():
-        place = as_integer(block, "the number of a block")
-        if not 0 <= place < len(ranges):
-            raise QuantError(f"block {place} does not exist: there are blocks 0 to {len(ranges) - 1}")
         if not isinstance(ends, tuple | list) or len(ends) != 2:
-            raise QuantError(f"the range of block {place} is {ends!r}; give (lo, hi)")
-        lo, hi = (as_number(end, name) for end, name in zip(ends, ("lo", "hi"), strict=True))
-        ranges[place] = FixedRange(lo, hi).lo, hi
-    return replace(spec, clipping=FixedRange(tuple(ranges[:, 0].tolist()), tuple(ranges[:, 1].tolist())))
+            raise QuantError(f"the range of block {block} is {ends!r}; give (lo, hi)")
+    before = spec.clipping
+    known = {block: ends for block, *ends in before.edits} if isinstance(before, EditedRanges) else {}
+    plain = before.clipping if isinstance(before, EditedRanges) else before
+    merged = tuple((block, *ends) for block, ends in {**known, **edits}.items())
+    edited = replace(spec, clipping=EditedRanges(plain, merged))
+    block_ranges(x, edited)  # refuses blocks that are not there
+    return edited

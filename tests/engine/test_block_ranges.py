@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import quant_engine as qe
 from quant_engine.network import load
+from quant_engine.observers import BlockObservers
 from tests import reference
 from tests.engine.strategies import arrays, block_granularities, flat_granularities, integer_formats
 
@@ -307,3 +308,44 @@ def test_an_empty_tensor_and_values_that_are_not_finite_have_no_ranges():
         qe.block_ranges(np.ones((0, 3), np.float32), qe.QuantizerSpec(INT4))
     with pytest.raises(qe.QuantError, match="NaN"):
         qe.block_ranges([1.0, np.nan], qe.QuantizerSpec(INT4))
+
+
+def test_an_edit_of_one_block_of_thousands_is_kept_as_that_edit():
+    x = np.random.default_rng(0).standard_normal((64, 4096)).astype(np.float32)
+    spec = qe.QuantizerSpec(INT4, qe.PerGroup(32), clipping=qe.Percentile(99))
+    once = qe.edit_ranges(x, spec, {5: (-0.5, 0.5)})
+    assert len(once.key) < len(spec.key) + 100
+    assert qe.QuantizerSpec.from_json(once.key) == once
+    twice = qe.edit_ranges(x, once, {5: (-0.25, 0.25), 7: (-1.0, 1.0)})
+    assert twice.clipping == qe.EditedRanges(qe.Percentile(99), ((5, -0.25, 0.25), (7, -1.0, 1.0)))
+    scale = qe.fit(x, twice).scale.reshape(-1)
+    assert scale[[5, 7]].tolist() == [np.float32(0.25 / 7), np.float32(1 / 7)]
+
+
+def test_edits_are_kept_where_ranges_are_observed_in_batches():
+    x = np.random.default_rng(1).standard_normal((40, 6)).astype(np.float32)
+    for clipping in (qe.MinMax(), qe.MinMSE(), qe.FixedRange(-2, 2)):
+        plain = qe.QuantizerSpec(INT4, qe.PerChannel(1), clipping=clipping)
+        edited = replace(plain, clipping=qe.EditedRanges(clipping, ((2, -0.5, 0.5),)))
+        found = {}
+        for spec in (plain, edited):
+            observer = BlockObservers(spec, (6,))
+            observer.update(x)
+            found[spec] = observer.quantizer().scale.reshape(-1)
+        assert found[edited][2] == np.float32(0.5 / 7)
+        np.testing.assert_array_equal(np.delete(found[edited], 2), np.delete(found[plain], 2))
+
+
+def test_edits_that_say_nothing_are_refused():
+    for edits, words in (
+        ((1, 2), "triples"),
+        (((0, 1.0, 1.0),), "not below"),
+        (((0, -1, 1), (0, -2, 2)), "edited twice"),
+        (((0.5, -1, 1),), "must be an integer"),
+    ):
+        with pytest.raises(qe.QuantError, match=words):
+            qe.EditedRanges(qe.MinMax(), edits)
+    with pytest.raises(qe.QuantError, match="no ranges of its own"):
+        qe.EditedRanges(qe.EditedRanges(qe.MinMax(), ()), ())
+    with pytest.raises(qe.QuantError, match="equal steps"):
+        qe.QuantizerSpec(qe.E2M1, clipping=qe.EditedRanges(qe.MinKL(), ((0, -1, 1),)))

@@ -41,6 +41,7 @@ METHODS = [
     qe.ACIQ("laplace"),
     qe.ACIQ("fit"),
     qe.FixedRange(-0.8, 1.9),
+    qe.EditedRanges(qe.MinMax(), ((0, -0.8, 1.9),)),
 ]
 FORMATS = [qe.IntFormat(3), qe.IntFormat(4, narrow=True), qe.IntFormat(8), qe.IntFormat(4, signed=False)]
 SETTINGS = [(form, symmetric) for form in FORMATS for symmetric in (True, False)]

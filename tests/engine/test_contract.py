@@ -43,6 +43,7 @@ CLIPPINGS = {
     "ACIQ": [qe.ACIQ("gaussian"), qe.ACIQ("laplace"), qe.ACIQ("fit")],
     "MovingAverage": [qe.MovingAverage()],
     "FixedRange": [qe.FixedRange(-0.75, 1.5)],
+    "EditedRanges": [qe.EditedRanges(qe.MinMSE(), ((0, -0.75, 1.5),))],
 }
 TABLES = {
     "format": (qe.FORMATS, FORMATS),

@@ -66,6 +66,10 @@ GOLDEN = {
     "ACIQ": (qe.ACIQ("laplace"), '{"distribution":"laplace","schema":1,"type":"ACIQ"}'),
     "MovingAverage": (qe.MovingAverage(0.1), '{"constant":0.1,"schema":1,"type":"MovingAverage"}'),
     "FixedRange": (qe.FixedRange(-1, (1, 2)), '{"hi":[1.0,2.0],"lo":-1.0,"schema":1,"type":"FixedRange"}'),
+    "EditedRanges": (
+        qe.EditedRanges(qe.MinMSE(), [(4, -1, 1), (1, -0.5, 0.25)]),
+        '{"clipping":{"type":"MinMSE"},"edits":[[1,-0.5,0.25],[4,-1.0,1.0]],"schema":1,"type":"EditedRanges"}',
+    ),
     "QuantizerSpec": (
         qe.QuantizerSpec(qe.IntFormat(8, signed=False), qe.PerChannel(), False, qe.MinMSE()),
         '{"clipping":{"type":"MinMSE"},"format":{"bits":8,"signed":false,"type":"IntFormat"},'

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant_engine.clipping import EVEN_ONLY, Blocks, MinMax
+from quant_engine.clipping import EVEN_ONLY, Blocks, EditedRanges, MinMax
 from quant_engine.errors import QuantError
 from quant_engine.formats.base import refuse_long_list
 from quant_engine.granularity import Granularity
@@ -49,7 +49,8 @@ class BlockwiseCodec(FlatCodec):
                 f"symmetric=False with {self.format}: a zero point is an integer code, so it is for IntFormat; use "
                 "symmetric=True"
             )
-        if isinstance(spec.clipping, EVEN_ONLY):
+        chosen = spec.clipping.clipping if isinstance(spec.clipping, EditedRanges) else spec.clipping
+        if isinstance(chosen, EVEN_ONLY):
             raise QuantError(
                 f"{kind} with {self.format}: it reckons with codes of equal steps; use MinMSE(), which measures the "
                 "error of the values themselves"
