@@ -14,7 +14,7 @@ from quant_engine.network import ARCHITECTURES, ModelCard, Network, load, model_
 
 MODEL_VARIABLE = "QUANT_EXPLORER_MODEL"  # set by the command line
 
-ModelKey = NewType("ModelKey", str)  # the digest of an opened model: caches know models by it, never by their names
+ModelKey = NewType("ModelKey", str)  # an opened model's digest: caches know models by it, never by their names
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,18 @@ class Models:
             if name not in self._keys:
                 source = self._sources[name]
                 network = source.open()
-                key = self._keys[name] = ModelKey(network.digest)
+                key = self._keys[name] = self._key_of(network)
                 self._opened.setdefault(key, _Opened(name, source, network))
             return self._keys[name]
+
+    def _key_of(self, network: Network) -> ModelKey:
+        """Return the digest, and the task's key where a model of the same weights is open with another task."""
+        key, task = ModelKey(network.digest), network.task
+        same = self._opened.get(key)
+        if same is None or same.network.task is task:
+            return key
+        keys = [None if one is None else one.key for one in (task, same.network.task)]
+        return key if keys[0] == keys[1] else ModelKey(f"{key}|{keys[0]}")
 
     def network(self, key: ModelKey) -> Network:
         """Return an opened model.

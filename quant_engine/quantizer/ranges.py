@@ -81,9 +81,9 @@ def edit_ranges(x: Any, spec: QuantizerSpec, edits: Mapping[int, tuple[float, fl
         if not isinstance(ends, tuple | list) or len(ends) != 2:
             raise QuantError(f"the range of block {block} is {ends!r}; give (lo, hi)")
     before = spec.clipping
-    known = {block: ends for block, *ends in before.edits} if isinstance(before, EditedRanges) else {}
+    known = {block: (lo, hi) for block, lo, hi in before.edits} if isinstance(before, EditedRanges) else {}
     plain = before.clipping if isinstance(before, EditedRanges) else before
-    merged = tuple((block, *ends) for block, ends in {**known, **edits}.items())
+    merged = tuple((block, lo, hi) for block, (lo, hi) in {**known, **edits}.items())
     edited = replace(spec, clipping=EditedRanges(plain, merged))
     block_ranges(x, edited)  # refuses blocks that are not there
     return edited

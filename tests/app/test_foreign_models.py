@@ -17,6 +17,7 @@ from explorer.page_table import PAGES
 from explorer.sources import MODELS, Source
 from quant_engine import IntFormat, QuantizerSpec
 from quant_engine.network import from_module
+from quant_engine.tasks import Classification
 from tests.engine.foreign import ResidualCNN, foreign_models
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -55,7 +56,7 @@ def test_every_page_opens_models_that_it_does_not_know(script: str) -> None:
 
 def test_a_model_opens_on_its_largest_layer_that_is_no_embedding() -> None:
     assert MODELS.opening_layer("decoder") == "head"
-    assert MODELS.opening_layer("residual") == "blocks.0.second"
+    assert MODELS.opening_layer("residual") == "stem"
 
 
 def test_what_a_model_lacks_is_said_where_it_would_stand() -> None:
@@ -83,3 +84,17 @@ def test_models_of_one_name_and_other_weights_share_nothing() -> None:
         step = np.abs(x).max() / 7
         found = compute.outcome(key, layer, spec.key, spec).report.mse
         assert found == pytest.approx(((np.rint(x / step) * step - x) ** 2).mean(), rel=1e-4)
+
+
+def test_one_model_under_two_tasks_is_scored_on_each() -> None:
+    torch.manual_seed(0)
+    module, images = ResidualCNN(), np.random.default_rng(0).standard_normal((8, 3, 8, 8)).astype(np.float32)
+    found = set()
+    for labels in (np.zeros(8, np.int64), np.arange(8) % 5):
+        task = Classification({"test": (images, labels)})
+        MODELS.add("residual", Source(partial(from_module, module, task)))
+        key = MODELS.key("residual")
+        right = int((MODELS.network(key).run(images).argmax(axis=1) == labels).sum())
+        assert compute.everywhere("test", key, None).result(30).correct == right
+        found.add(key)
+    assert len(found) == 2

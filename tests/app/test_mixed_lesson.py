@@ -166,7 +166,7 @@ def test_the_formula_holds_torchs_fisher_information() -> None:
 
 def test_bytes_and_downloads_are_the_engines_own(tmp_path: pathlib.Path) -> None:
     mix = Mix(DEPTHWISE_KEY, "dw1", "layer", 4, (16, 8, 7, 6, 5, 4, 3, 2, 3, 4))
-    network = load(mix.model)
+    network = plans.network_of(mix)
     (tmp_path / "plan.json").write_text(plans.as_json(mix), encoding="utf-8")
     loaded = QuantizationPlan.load(tmp_path / "plan.json")
     assert [loaded[name].weight.format for name in network.layers()] == [
