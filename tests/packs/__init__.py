@@ -1,0 +1,1 @@
+"""Tests with real models, whose files are fetched once into a cache outside of the repository."""
