@@ -123,6 +123,7 @@ def serve_source(log: pathlib.Path) -> Iterator[str]:
 
 
 SHARED: list[Iterator[str]] = []
+LONGEST = ("test_server.py", "test_wheel.py", "test_compensation.py")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -132,6 +133,11 @@ def pytest_configure_node(node: Any) -> None:
         SHARED.append(serve_source(pathlib.Path(tempfile.mkdtemp()) / "server.log"))
         node.config.address = next(SHARED[0])
     node.workerinput["address"] = node.config.address
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that take longest, or all but one process would wait for them at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_unconfigure() -> None:
