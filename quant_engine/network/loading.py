@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from quant_engine.batches import cut
 from quant_engine.errors import QuantError
+from quant_engine.execution import as_tensors
+from quant_engine.inputs import Inputs
 from quant_engine.models import Model, read_onnx, read_transformers
 from quant_engine.network.architectures import ARCHITECTURES
 from quant_engine.network.builtin_model import BuiltinModel
@@ -29,8 +32,8 @@ TENSOR_FILES = {  # that hold tensors without a graph, and what reads them
 def load(name_or_path: str | os.PathLike[str], task: Task | None = None) -> Network:
     """Return a network by a built-in's name, or from an ONNX file or a folder as transformers saves models.
 
-    A task brings data and scores; the built-in networks have one of their own. Transformers' models are loaded as
-    float32, whatever type is stored.
+    A task brings data, scores and an example of the inputs; the built-in networks have one of their own. Transformers'
+    models are loaded as float32, whatever type is stored.
 
     Raises:
         QuantError: for another name, files without a graph, graphs without layers, and where a package is missing.
@@ -44,7 +47,7 @@ def load(name_or_path: str | os.PathLike[str], task: Task | None = None) -> Netw
     if name_or_path in ARCHITECTURES:
         return Network(_builtin(str(name_or_path)), FASHION_MNIST if task is None else task)
     path = Path(name_or_path)
-    return Network(_read(path), task)
+    return Network(_read(path, None if task is None else _sample(task)), task)
 
 
 def _builtin(name: str) -> BuiltinModel:
@@ -53,8 +56,13 @@ def _builtin(name: str) -> BuiltinModel:
     return BuiltinModel(name, ARCHITECTURES[name], read((BUILTIN / f"{name}.safetensors").read_bytes()))
 
 
-def _read(path: Path) -> Model:
-    """Return the model of a file or folder.
+def _sample(task: Task) -> Inputs:
+    """Return one sample of a task's inputs."""
+    return cut(next(iter(task.batches(min(task.splits)))).inputs, 0, 1)
+
+
+def _read(path: Path, example: Inputs | None) -> Model:
+    """Return the model of a file or folder, whose layers' shapes an example tells.
 
     Raises:
         QuantError: as `load`.
@@ -64,9 +72,9 @@ def _read(path: Path) -> Model:
             f"{str(path)!r} is neither a built-in network ({', '.join(ARCHITECTURES)}) nor a file or folder that exists"
         )
     if path.is_dir():
-        return read_transformers(path)
+        return read_transformers(path, None if example is None else as_tensors(example))
     if path.suffix == ".onnx":
-        return read_onnx(path)
+        return read_onnx(path, example)
     reader = TENSOR_FILES.get(path.suffix)
     if reader is None:
         raise QuantError(f"{path} is neither an .onnx file nor a folder that transformers saved; give one of these")

@@ -68,6 +68,27 @@ def test_a_file_is_a_network_with_the_task_it_is_given(tmp_path):
     assert load(str(tmp_path / "tiny.onnx")).task is None
 
 
+def test_a_task_tells_the_shapes_that_a_graph_leaves_open(tmp_path):
+    rng = np.random.default_rng(0)
+    stored = [numpy_helper.from_array(rng.standard_normal((4, 3, 3, 3), np.float32), "w")]
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("GlobalAveragePool", ["c"], ["y"])]
+    ends = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "height", "width"]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, None),
+    ]
+    graph = helper.make_graph(nodes, "open", ends[:1], ends[1:], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "o.onnx")
+    x, labels = rng.standard_normal((6, 3, 9, 12), np.float32), np.zeros(6, np.int64)
+    a8 = qe.QuantizerSpec(qe.IntFormat(8, signed=False), symmetric=False)
+    plan = qe.QuantizationPlan({"w": qe.LayerPlan(W4, a8)})
+    with pytest.raises(qe.QuantError, match="not known; give from_module an example of its inputs, or load a task"):
+        _ = load(tmp_path / "o.onnx").layers()["w"].input_shape
+    network = load(tmp_path / "o.onnx", Classification({"calibration": lambda: (x, labels)}))
+    assert network.layers()["w"].multiplications == 4 * 27 * 7 * 10
+    low, high = x.min(), x.max()
+    assert network.freeze(plan)["w"].activation.scale.item() == pytest.approx((high - low) / 255, rel=1e-6)
+
+
 def test_tensors_stored_beside_the_file_are_found(tmp_path):
     onnx.save(tiny_graph(), tmp_path / "big.onnx", save_as_external_data=True, location="big.bin", size_threshold=0)
     assert (tmp_path / "big.bin").exists()
