@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from quant_engine.errors import QuantError
 from quant_engine.execution.executor import NOTHING, Executor, Override, ReachedError, Tap
 from quant_engine.models import Layer, Stage, Trace, call, shared_copy, ties
 
@@ -79,6 +80,8 @@ class TorchExecutor(Executor):
                 return call(module, inputs)
             except ReachedError as reached:
                 return reached.value
+            except (RuntimeError, IndexError) as error:  # torch's: shapes, types, tokens beyond the vocabulary
+                raise QuantError(f"{type(module).__name__} does not run on {_described(inputs)}: {error}") from error
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[nn.Module]:
@@ -117,6 +120,12 @@ def patched(module: nn.Module, layers: Mapping[str, Layer], overrides: Mapping[s
             lasting[name] = Override(weight, bias, override.input)
         _override(module, lasting, undo)
         yield module
+
+
+def _described(inputs: Any) -> str:
+    """Return shapes and types of inputs."""
+    parts = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, tuple) else [inputs]
+    return "inputs of " + ", ".join(f"shape {tuple(part.shape)} and {part.dtype}" for part in parts)
 
 
 def _end_here(part: nn.Module, given: tuple[Any, ...]) -> None:

@@ -65,6 +65,8 @@ class Calibration:
                 refuse_broken(f"layer {layer!r} receives", values, start)
                 wanted[layer].update(values)
             start += sample_count(batch)
+        if wanted and not start:
+            raise QuantError("there is no batch of calibration data; give at least one")
 
     def _parts(self, count: int | None) -> Iterator[Inputs]:
         """Yield the first `count` samples, or all, at most 32 at a time."""

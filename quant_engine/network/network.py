@@ -35,7 +35,7 @@ from quant_engine.tasks import SPLITS, Batch, Result, Score, Task
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-PLAIN_BYTES = 64 << 20  # of outputs in floating point that are kept for a split
+PLAIN_BYTES = 32 << 20  # of a split's outputs in floating point: more of them are not kept, but computed again
 
 
 class Network:
@@ -52,6 +52,8 @@ class Network:
 
     def __init__(self, model: Model, task: Task | None = None) -> None:
         """Keep the model and what measures it; without a task there is nothing to score."""
+        if task is not None and not callable(getattr(task, "scores", None)):
+            raise QuantError(f"task={task!r} is not a task; give one of quant_engine.tasks, such as Classification")
         self.model, self.task = model, task
         self._runs: dict[str, tuple[Sequence[Batch], PrefixRunner]] = {}
         self._plain: dict[str, list[Outputs]] = {}  # of splits in floating point

@@ -21,7 +21,7 @@ TOKENS, MASK = "input_ids", "attention_mask"
 class NextToken(SampledTask):
     """Every token of a text is predicted from those before it; scores are called what llama.cpp calls them.
 
-    Data are tokens (n, length), a list or an iterator of such, for texts of several lengths, or arrays by name with
+    Data are tokens (n, length), or (length,) of one text, a list or an iterator of such, or arrays by name with
     "input_ids" and "attention_mask", where tokens under a mask of 0 do not count: one set that is split by `seed`, text
     by text, or {split: set}. Logits (n, length, vocabulary) are read batch by batch and not kept.
     """
@@ -64,6 +64,8 @@ class NextToken(SampledTask):
     def _read(self, given: Any) -> Iterable[Batch]:
         for inputs in each_batch(given):
             arrays = as_model_inputs(inputs)
+            if isinstance(arrays, np.ndarray) and arrays.ndim == 1:
+                arrays = arrays[None]
             tokens = tokens_of(arrays)
             if tokens.ndim != 2 or tokens.dtype.kind not in "iu" or tokens.shape[1] < 2:
                 raise QuantError(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.batches import join_batches, sample_count, split_batch
-from quant_engine.checks import as_choice, as_integer
+from quant_engine.checks import as_choice, as_instance, as_integer
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Inputs
 from quant_engine.tasks.base import SPLITS, Batch, Result
@@ -36,12 +36,12 @@ class SampledTask(ABC):
 
     def __init__(self, data: Any, unit: str, seed: int) -> None:
         """Keep the sets that are given by split, or split one."""
-        self.unit = unit
+        self.unit = as_instance(unit, str, "unit", 'give what one sample is called, such as "image"')
         self._seed = as_integer(seed, "seed", 0)
         self._parts: dict[str, Sequence[Batch]] = {}
         self._readers: dict[str, Reader] = {}
-        if isinstance(data, Mapping) and data and set(data) <= set(SPLITS):
-            self._readers = {split: self._reader(given) for split, given in data.items()}
+        if isinstance(data, Mapping) and set(data) & set(SPLITS):
+            self._readers = {as_choice(split, SPLITS, "split"): self._reader(given) for split, given in data.items()}
             self._validate_apart(data)
         else:
             self._parts = split_parts([*self._read(data)], self._seed)

@@ -204,6 +204,8 @@ def test_inputs_and_outputs_by_name_are_those_of_the_module():
     plan = qe.QuantizationPlan({"words": qe.LayerPlan(W4), "dense": qe.LayerPlan(W4, A8)})
     streamed = ({name: array[i : i + 50] for name, array in inputs.items()} for i in range(0, 450, 50))
     one, other = network.freeze(plan, inputs), network.freeze(plan, streamed)
+    with pytest.raises(qe.QuantError, match="no batch of calibration data"):
+        network.freeze(plan, iter(()))
     assert one["dense"].activation.scale == other["dense"].activation.scale
     scale = np.ptp(np.append(inputs["numbers"], 0)) / 255
     assert one["dense"].activation.scale.item() == pytest.approx(scale, rel=1e-6)
@@ -220,6 +222,8 @@ def test_inputs_that_a_model_does_not_take_are_refused():
         ({"tokens": tokens, "numbers": numbers * np.nan}, "input 'numbers' of shape .* has 12 NaN"),
         ({"tokens": tokens, "numbers": "abc"}, "input 'numbers' has dtype"),
         ({}, "inputs have shapes {}"),
+        ({"tokens": tokens + 9, "numbers": numbers}, "does not run on inputs of shape .*index out of range"),
+        ({"tokens": tokens, "numbers": numbers[:, :2]}, r"does not run on .*shape \(4, 2\) and torch.float32: mat1"),
         (np.float32(1), r"must be a batch \(n, …\)"),
         (numbers[:0], r"inputs of shape \(0, 3\) must be a batch"),
     ):
