@@ -68,8 +68,8 @@ class Layer:
     def _known(self) -> tuple[Shape, Shape]:
         if self.shapes is None:
             raise QuantError(
-                f"the shapes of layer {self.name!r} are not known; give from_module an example of its inputs, or load a "
-                "task"
+                f"the shapes of layer {self.name!r} are not known; give from_module an example of its inputs, or load "
+                "a task"
             )
         return self.shapes
 
