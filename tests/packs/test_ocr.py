@@ -19,7 +19,7 @@ LINES, HEIGHT, MARGIN = 120, 48, 8
 
 
 def text_lines(count, seed=0):
-    """Return pictures (n, 3, 48, width) in [−1, 1] of one to three words with slight noise, and the words, by width."""
+    """Return pictures (n, 3, 48, width) in [−1, 1] of one or two words with slight noise, and the words, by width."""
     random, font = np.random.default_rng(seed), ImageFont.load_default(30)
     words = sorted({word for text in topics.values() for word in re.findall(r"(?<![\w.])[a-z]{3,9}(?![\w.])", text)})
     found = defaultdict(list)
