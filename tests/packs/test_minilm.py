@@ -10,7 +10,9 @@ import pytest
 import transformers
 
 import quant_engine as qe
-from quant_engine.network import load
+from quant_engine.methods import Setting, compensated
+from quant_engine.network import Network, load
+from quant_engine.tasks import Agreement
 from tests.packs.fetching import MINILM
 
 PAIRS = json.loads(pathlib.Path(__file__).with_name("wordnet_pairs.json").read_text(encoding="utf-8"))["pairs"]
@@ -78,3 +80,23 @@ def test_its_40_layers_are_read_embeddings_among_them(encoder):
 @pytest.mark.parametrize("name", RECALL)
 def test_recall_is_that_of_another_draw_within_its_resolution(encoder, name):
     assert recall_at_1(encoder, name) == pytest.approx(RECALL[name], abs=2**0.5 * RESOLUTION)
+
+
+def test_gptq_in_groups_of_32_moves_embeddings_less_than_rounding(encoder):
+    """Calibrated on the first 64 pairs, measured on the others."""
+    network, tokenizer = encoder
+    texts = [text for pair in PAIRS[:64] for text in pair]
+    tokens = dict(tokenizer(texts, padding=True, truncation=True, max_length=64, return_tensors="np"))
+    calibrated = Network(network.model, Agreement({"calibration": tokens}))
+    sides = [list(side) for side in zip(*PAIRS, strict=True)]
+    plain = [embedded(network, token_batches(tokenizer, side), None) for side in sides]
+    moved, recall = {}, {}
+    for method in ("nearest", "gptq"):
+        plan = compensated(calibrated, method, Setting(qe.QuantizerSpec(qe.IntFormat(4), qe.PerGroup(32))))
+        found = [embedded(network, token_batches(tokenizer, side), plan) for side in sides]
+        changes = [np.square(one - other)[64:].sum(1) for one, other in zip(found, plain, strict=True)]
+        moved[method] = np.mean(changes)
+        recall[method] = ((found[0] @ found[1].T).argmax(1) == np.arange(len(PAIRS)))[64:].mean()
+    print(moved, recall)
+    assert moved["gptq"] < moved["nearest"]
+    assert recall["gptq"] > recall["nearest"] - RESOLUTION
