@@ -18,9 +18,9 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import notation
 from explorer.caches import ByteCache, cached
-from explorer.instrument import Mark, Statistics, statistics
 from explorer.jobs import Jobs
 from explorer.memory import memory_bytes
+from explorer.payloads import Mark, Statistics, statistics
 from explorer.races import Lanes, Runs
 from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
 from explorer.sources import MODELS, ModelKey

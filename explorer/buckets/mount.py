@@ -11,9 +11,9 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer.figures import parts
-from explorer.instrument import Setting, Statistics, pack
 from explorer.instrument.mount import HERE as INSTRUMENT
 from explorer.instrument.mount import PALETTE
+from explorer.payloads import Setting, Statistics, pack
 
 HERE = pathlib.Path(__file__).resolve().parent
 SHARED = ("notation.js", "statistics.js", "pen.js", "figure.js")  # of the instrument

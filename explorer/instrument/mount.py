@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from explorer.figures import theme
-from explorer.instrument.packing import Mark, Setting, Statistics, pack
+from explorer.payloads import Mark, Setting, Statistics, pack
 
 HERE = pathlib.Path(__file__).resolve().parent
 SCRIPTS = ("notation.js", "statistics.js", "pen.js", "figure.js", "curve.js", "instrument.js")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.instrument.packing import Setting
+from explorer.payloads import Setting
 from explorer.results import BlockView
 from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from explorer import charts, compute, controls
 from explorer.figures.maps import Rectangle, Sight, describe_map, range_map, signed_map
-from explorer.instrument import Mark, Move, Setting, instrument, statistics
+from explorer.instrument import Move, instrument
 from explorer.instrument.words import describe_curve, describe_values
 from explorer.lessons import grain
 from explorer.lessons.coded import coded
 from explorer.lessons.model import Bench
 from explorer.lessons.prose import read_prose
 from explorer.notation import count, short
+from explorer.payloads import Mark, Setting, statistics
 from explorer.results import BlockView, ends, view_of
 from explorer.tensors import Subject
 from quant_engine import Distribution, MinMax, MinMSE, Percentile, PerTensor, Quantizer, QuantizerSpec, fit

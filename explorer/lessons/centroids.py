@@ -15,7 +15,6 @@ from explorer.fields import Choice, Coded, Number
 from explorer.figures.lloyd import describe_lloyd, lloyd_figure
 from explorer.figures.midpoints import Bucketed, describe_midpoints, midpoints_figure
 from explorer.formulas import Convention
-from explorer.instrument import Statistics, statistics
 from explorer.lessons import learning, rivals
 from explorer.lessons.learning import BY_HAND, OPENING, RANDOM, STARTS
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
@@ -25,6 +24,7 @@ from explorer.lessons.rivals import CLIPPED, UNIFORM
 from explorer.lessons.scene import Placed, Scene, nearest_step
 from explorer.lessons.side_by_side import side_by_side
 from explorer.notation import beside, count, latex, share, short
+from explorer.payloads import Statistics, statistics
 from quant_engine import KMeans, QuantizerSpec
 from quant_engine.distribution import LloydStep
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from explorer import charts, compute
 from explorer.fields import Number
 from explorer.figures.clipping import Pick
-from explorer.instrument import Mark, Move, Setting, Statistics, instrument, statistics
+from explorer.instrument import Move, instrument
 from explorer.instrument.words import describe_curve, describe_values
 from explorer.lessons.scene import Scene
+from explorer.payloads import Mark, Setting, Statistics, statistics
 
 
 def hand(

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from explorer import compute
-from explorer.instrument import Mark, Setting, pack, statistics
-from explorer.instrument.packing import MOST_RUNS, MOST_VALUES
 from explorer.instrument.words import describe_curve, describe_values
+from explorer.payloads import MOST_RUNS, MOST_VALUES, Mark, Setting, pack, statistics
 from explorer.results import BlockView
 from explorer.state import PlaygroundState
 from quant_engine import Distribution, IntFormat, MinMSE, PerChannel, QuantizerSpec, fit

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from explorer import notation
 from explorer.buckets.mount import script
-from explorer.instrument import Setting, pack, statistics
+from explorer.payloads import Setting, pack, statistics
 from quant_engine import Distribution, KMeans, QuantizerSpec, fit
 from quant_engine.distribution import linear_start, lloyd_steps
 from quant_engine.network import load

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from explorer.instrument.mount import script
-from explorer.instrument.packing import MOST_VALUES, Setting, pack, statistics
+from explorer.payloads import MOST_VALUES, Setting, pack, statistics
 from quant_engine import E2M1, E4M3, NF4, Distribution, FixedRange, IntFormat, QuantizerSpec, fit
 from quant_engine.network import load
 from tests.browser.conftest import NO_FAULTS, faults_on, metrics, settle

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from explorer.instrument.packing import Setting
+from explorer.payloads import Setting
 from quant_engine import (
     E2M1,
     E4M3,
