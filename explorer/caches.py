@@ -15,6 +15,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from quant_engine import LayerPlan, QuantizationPlan
+from quant_engine.records import Record
+
 OVERHEAD = 1024  # bytes that a result takes besides its arrays
 OURS = ("quant_engine", "explorer")  # packages into whose objects sizes look
 
@@ -142,26 +145,36 @@ def _parts(item: object) -> list[Any]:
     return [*getattr(item, "__dict__", {}).values(), *slots]
 
 
-def cached(cache: ByteCache) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Keep a function's results by its name and its arguments as text, without those whose names begin with "_".
+def key_of(*parts: object) -> str:
+    """Return the text that names a result: plans by their keys, other choices by their JSON, the rest as text.
 
-    Arguments are given by position.
+    >>> from quant_engine import LayerPlan, PerChannel
+    >>> key_of("block", PerChannel(0), LayerPlan(), 3, None)
+    'block|{"schema":1,"type":"PerChannel"}|{"activation":null,"bias":null,"dynamic":false,"weight":null}|3|None'
+    """
+    return "|".join(map(_text, parts))
+
+
+def _text(part: object) -> str:
+    if isinstance(part, LayerPlan | QuantizationPlan):
+        return part.key
+    return part.to_json() if isinstance(part, Record) else str(part)
+
+
+def cached(cache: ByteCache) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Keep a function's results by its name and its arguments, which are given by position.
 
     >>> @cached(ByteCache(1 << 20))
-    ... def square(number: int, _why: str) -> int:
+    ... def square(number: int) -> int:
     ...     return number * number
-    >>> square(3, "asked"), square(3, "asked again")
+    >>> square(3), square(3)
     (9, 9)
     """
 
     def keep(function: Callable[P, T]) -> Callable[P, T]:
-        code = function.__code__
-        counts = [not name.startswith("_") for name in code.co_varnames[: code.co_argcount]]
-
         @functools.wraps(function)
         def found(*arguments: P.args, **named: P.kwargs) -> T:
-            key = [str(value) for value, counted in zip(arguments, counts, strict=True) if counted]
-            return cache.get("|".join((function.__name__, *key)), lambda: function(*arguments, **named))
+            return cache.get(key_of(function.__name__, *arguments), lambda: function(*arguments, **named))
 
         return found
 

@@ -1,6 +1,7 @@
 """What the pages show, computed by the engine and kept: the one file that caches.
 
-Keys are strings (model digest, layer, spec key, block number); arrays are never hashed and are read-only.
+Keys are text (`key_of`: a model's digest, keys of specs and plans, names, numbers); arrays are never hashed and are
+read-only.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import notation
-from explorer.caches import ByteCache, cached
+from explorer.caches import ByteCache, cached, key_of
 from explorer.jobs import Jobs
 from explorer.memory import memory_bytes
 from explorer.payloads import Mark, Statistics, statistics
@@ -41,6 +42,7 @@ from quant_engine import (
 )
 from quant_engine.clipping import Clipping
 from quant_engine.execution import STAGE_INPUTS
+from quant_engine.granularity import Granularity
 from quant_engine.network import ModelCard, Network, Score
 
 RUNS_KEY = "runs"
@@ -83,40 +85,38 @@ def matrix(model: ModelKey, layer: str) -> NDArray[np.float32]:
 
 
 @cached(CACHE)
-def outcome(model: ModelKey, layer: str, key: str, _spec: QuantizerSpec) -> Outcome:
-    """Quantize a layer's weight; `key` is the spec's."""
-    return outcome_of(matrix(model, layer), fitted(model, layer, key, _spec))
+def outcome(model: ModelKey, layer: str, spec: QuantizerSpec) -> Outcome:
+    """Quantize a layer's weight."""
+    return outcome_of(matrix(model, layer), fitted(model, layer, spec))
 
 
 @cached(CACHE)
-def distribution(model: ModelKey, layer: str, granularity_key: str, block: int, _spec: QuantizerSpec) -> Distribution:
+def distribution(model: ModelKey, layer: str, granularity: Granularity, block: int) -> Distribution:
     """Return the statistics of one block's values, exact where that is quick."""
-    values = block_values(model, layer, _spec, block)
+    values = block_values(model, layer, granularity, block)
     return Distribution(values, exact=values.size <= EXACT_UP_TO)
 
 
 @cached(CACHE)
-def block_view(model: ModelKey, layer: str, key: str, block: int, _spec: QuantizerSpec) -> BlockView:
+def block_view(model: ModelKey, layer: str, spec: QuantizerSpec, block: int) -> BlockView:
     """Return everything the main figure draws of one block."""
-    result = outcome(model, layer, key, _spec)
-    values = block_values(model, layer, _spec, block)
-    shown = distribution(model, layer, _spec.granularity.to_json(), block, _spec)
+    result = outcome(model, layer, spec)
+    values = block_values(model, layer, spec.granularity, block)
+    shown = distribution(model, layer, spec.granularity, block)
     return view_of(values, result.quantizer, shown, block)
 
 
 @cached(CACHE)
-def packed_statistics(
-    model: ModelKey, layer: str, granularity_key: str, block: int, _spec: QuantizerSpec
-) -> Statistics:
+def packed_statistics(model: ModelKey, layer: str, granularity: Granularity, block: int) -> Statistics:
     """Return what the instrument needs to know of one block's values."""
-    shown = distribution(model, layer, granularity_key, block, _spec)
-    return statistics(block_values(model, layer, _spec, block), shown)
+    shown = distribution(model, layer, granularity, block)
+    return statistics(block_values(model, layer, granularity, block), shown)
 
 
 @cached(CACHE)
-def fitted(model: ModelKey, layer: str, key: str, _spec: QuantizerSpec) -> Quantizer:
+def fitted(model: ModelKey, layer: str, spec: QuantizerSpec) -> Quantizer:
     """Return the fitted quantizer of a layer's weight."""
-    return fit(matrix(model, layer), _spec)
+    return fit(matrix(model, layer), spec)
 
 
 def marks(model: ModelKey, layer: str, block: int, spec: QuantizerSpec, methods: Mapping[str, Clipping]) -> list[Mark]:
@@ -129,22 +129,22 @@ def marks(model: ModelKey, layer: str, block: int, spec: QuantizerSpec, methods:
 
 def least_error(model: ModelKey, layer: str, block: int, spec: QuantizerSpec) -> float:
     """Return the least mean squared error that any range gives one block."""
-    shown = distribution(model, layer, spec.granularity.to_json(), block, spec)
+    shown = distribution(model, layer, spec.granularity, block)
     return shown.error(_block_fitted(model, layer, block, replace(spec, clipping=MinMSE())).levels())
 
 
 def _block_fitted(model: ModelKey, layer: str, block: int, spec: QuantizerSpec) -> Quantizer:
     """Return a quantizer of one block alone."""
     alone = replace(spec, granularity=PerTensor())
-    key = f"block|{model}|{layer}|{block}|{spec.key}"
-    found: Quantizer = kept(key, lambda: fit(block_values(model, layer, spec, block), alone))
+    key = key_of("block", model, layer, block, spec)
+    found: Quantizer = kept(key, lambda: fit(block_values(model, layer, spec.granularity, block), alone))
     return found
 
 
-def block_values(model: ModelKey, layer: str, spec: QuantizerSpec, block: int) -> NDArray[np.float32]:
+def block_values(model: ModelKey, layer: str, granularity: Granularity, block: int) -> NDArray[np.float32]:
     """Return the values of one block."""
     values = matrix(model, layer)
-    return values[spec.granularity.blocks(values.shape).slices(block)]
+    return values[granularity.blocks(values.shape).slices(block)]
 
 
 def reference_report(model: ModelKey, layer: str, spec: QuantizerSpec) -> ErrorReport | None:
@@ -152,7 +152,7 @@ def reference_report(model: ModelKey, layer: str, spec: QuantizerSpec) -> ErrorR
     plain = replace(spec, clipping=MinMax())
     if plain == spec:
         return None
-    return outcome(model, layer, plain.key, plain).report
+    return outcome(model, layer, plain).report
 
 
 def improvement(now: float, best: float) -> str:
@@ -167,11 +167,11 @@ def vectors(model: ModelKey, layer: str, spec: QuantizerSpec) -> tuple[NDArray[n
 
     def cut() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         values, dim = matrix(model, layer), spec.format.dim
-        back = fitted(model, layer, spec.key, spec).fake_quantize(values)
+        back = fitted(model, layer, spec).fake_quantize(values)
         short = ((0, 0), (0, -values.shape[1] % dim))
         return np.pad(values, short).reshape(-1, dim), np.pad(back, short).reshape(-1, dim)
 
-    found: tuple[NDArray[np.float32], NDArray[np.float32]] = kept(f"vectors|{model}|{layer}|{spec.key}", cut)
+    found: tuple[NDArray[np.float32], NDArray[np.float32]] = kept(key_of("vectors", model, layer, spec), cut)
     return found
 
 
@@ -179,7 +179,7 @@ def compared(
     model: ModelKey, layer: str, spec: QuantizerSpec, title: str, edges: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> Compared:
     """Return what one of several settings does to a tensor, counted in bins of values and of errors."""
-    result, values = outcome(model, layer, spec.key, spec), matrix(model, layer)
+    result, values = outcome(model, layer, spec), matrix(model, layer)
 
     def measured() -> float:
         return encode_ns(values, result.quantizer)
@@ -188,9 +188,9 @@ def compared(
         back = result.quantizer.fake_quantize(values)
         return np.histogram(back, edges[0])[0], np.histogram(back.astype(np.float64) - values, edges[1])[0]
 
-    speed: float = kept(f"encode|{model}|{layer}|{spec.key}", measured)
+    speed: float = kept(key_of("encode", model, layer, spec), measured)
     reach = edges[1][-1]
-    returned, errors = kept(f"compared|{model}|{layer}|{spec.key}|{edges[0].size}|{reach!r}", counted)
+    returned, errors = kept(key_of("compared", model, layer, spec, edges[0].size, reach), counted)
     return Compared(title, result, returned, errors, speed)
 
 
@@ -198,6 +198,8 @@ def model_bytes(model: ModelKey, spec: QuantizerSpec, only: str | None = None) -
     """Return the bytes of all weights in float32, and with `only` that layer (or every layer) quantized."""
     before, after = 0, 0
     for layer, info in network(model).layers().items():
+        if info.tied_to is not None:
+            continue  # its weight is counted where it is held
         plain = info.parameters * 4
         before += plain
         after += plain if only not in (None, layer) else spec.storage(info.matrix_shape).size_bytes
@@ -235,15 +237,15 @@ def accuracies(
 
     `others` is the plan of the other layers, where it is another.
     """
-    key = f"accuracy|{model}|{layer}|{plan.key}|{others.key if others else ''}"
+    key = key_of("accuracy", model, layer, plan, others)
     return submit(owner, key, lambda: _evaluate(model, layer, plan, others or plan))
 
 
 def everywhere(owner: str, model: ModelKey, spec: QuantizerSpec | None) -> Future[Any]:
     """Return the future of the network's accuracy with every layer's weight under a spec, or in floating point."""
-    plan = None if spec is None else QuantizationPlan(dict.fromkeys(network(model).layers(), LayerPlan(spec)))
-    key = f"everywhere|{model}|{'' if spec is None else spec.key}"
-    return submit(owner, key, lambda: network(model).evaluate(plan))
+    plan = None if spec is None else LayerPlan(spec)
+    key = key_of("everywhere", model, plan)
+    return submit(owner, key, lambda: network(model).evaluate(None if plan is None else frozen(model, plan)))
 
 
 def sample_unit(model: ModelKey) -> str:
@@ -263,10 +265,20 @@ def _evaluate(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan) -
     layers = subject.layers()
     own = layers[layer].tied_to or layer
     tied = [name for name, info in layers.items() if (info.tied_to or name) == own]  # these share one weight
-    alone = {**dict.fromkeys(tied, LayerPlan(plan.weight)), layer: plan}
-    every = {**dict.fromkeys(layers, others), **dict.fromkeys(tied, replace(others, weight=plan.weight)), layer: plan}
-    plain: Score = kept(f"plain|{model}", subject.evaluate)
+    rest = frozen(model, others)
+    mine = rest[layer] if plan is others else subject.freeze(QuantizationPlan(dict.fromkeys(tied, plan)))[layer]
+    alone = {**dict.fromkeys(tied, LayerPlan(mine.weight)), layer: mine}
+    every = {**rest.layers, **{name: replace(rest[name], weight=mine.weight) for name in tied}, layer: mine}
+    plain: Score = kept(key_of("plain", model), subject.evaluate)
     return plain, subject.evaluate(QuantizationPlan(alone)), subject.evaluate(QuantizationPlan(every))
+
+
+def frozen(model: ModelKey, plan: LayerPlan) -> QuantizationPlan:
+    """Return the frozen plan that gives every layer the same; it is fitted once."""
+    subject = network(model)
+    same = QuantizationPlan(dict.fromkeys(subject.layers(), plan))
+    found: QuantizationPlan = kept(key_of("frozen", model, plan), lambda: subject.freeze(same))
+    return found
 
 
 def planned_codes(model: ModelKey, layer: str, plan: LayerPlan) -> NDArray[np.int64] | None:

@@ -18,7 +18,7 @@ def playground() -> None:
         spec = settings.spec(float(values.min()), float(values.max()))
         plan, others = settings.plans(spec)
         with st.spinner("Quantizing: the first use of a format after installation takes some seconds…"):
-            result = compute.outcome(model, layer, spec.key, spec)
+            result = compute.outcome(model, layer, spec)
     except QuantError as error:
         st.error(f"This setting cannot be used: {error}", icon=":material/error:")
         return
@@ -27,7 +27,7 @@ def playground() -> None:
         panels.metrics_panel(result)
     if settings.kind.scalar:
         block = block_field(spec, values.shape)
-        view = compute.block_view(model, layer, spec.key, block, spec)
+        view = compute.block_view(model, layer, spec, block)
         remember_range(view.lo, view.hi, settings.clipping)
         panels.instrument_panel(model, layer, settings, spec, block, view)
         panels.tensor_panel(model, layer, result)

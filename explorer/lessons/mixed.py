@@ -212,7 +212,7 @@ def facts(scene: Scene) -> Facts:
 def _weight_error(scene: Scene) -> str:
     """Say whether the layer with the largest error of its weights is the most sensitive one."""
     mix, spec = _shown(scene), plans.spec_of(_shown(scene), PREDICTED_BITS)
-    errors = {layer: compute.outcome(mix.model, layer, spec.key, spec).report.mse for layer in _layers(mix)}
+    errors = {layer: compute.outcome(mix.model, layer, spec).report.mse for layer in _layers(mix)}
     worst = max(errors, key=lambda layer: errors[layer])
     name = "weight_error_same" if worst == most_sensitive(scene) else "weight_error_other"
     return _words()[name].format(layer=worst)

@@ -89,20 +89,20 @@ def _rows(model: ModelKey, layer: str, all_settings: Sequence[PlaygroundState]) 
     for number, settings in enumerate(all_settings):
         try:
             spec = settings.spec(float(values.min()), float(values.max()))
-            compute.outcome(model, layer, spec.key, spec)
+            compute.outcome(model, layer, spec)
             plans = settings.plans(spec)
         except QuantError as error:
             st.warning(f"{number_of(number)} ({settings.description}) cannot be used here: {error}")
             continue
         specs.append((settings.description, spec, *plans))
-    worst = max(compute.outcome(model, layer, spec.key, spec).report.rmse for _, spec, *_ in specs)
-    shown = compute.distribution(model, layer, PerTensor().to_json(), 0, QuantizerSpec(specs[0][1].format))
+    worst = max(compute.outcome(model, layer, spec).report.rmse for _, spec, *_ in specs)
+    shown = compute.distribution(model, layer, PerTensor(), 0)
     edges = value_edges(shown), error_edges(worst)
     return [Row(compute.compared(model, layer, spec, name, edges), plan, others) for name, spec, plan, others in specs]
 
 
 def _figures(model: ModelKey, layer: str, rows: Sequence[Compared]) -> None:
-    shown = compute.distribution(model, layer, PerTensor().to_json(), 0, QuantizerSpec(rows[0].outcome.spec.format))
+    shown = compute.distribution(model, layer, PerTensor(), 0)
     worst = max(row.outcome.report.rmse for row in rows)
     left, right = st.columns([3, 2], gap="medium")
     words, canvas = describe_compare(rows), charts.canvas(f"{model}{layer}")

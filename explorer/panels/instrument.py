@@ -39,7 +39,7 @@ def instrument_panel(
         curve_alt = note
     instrument(
         KEY,
-        compute.packed_statistics(model, layer, spec.granularity.to_json(), block, spec),
+        compute.packed_statistics(model, layer, spec.granularity, block),
         setting,
         compute.marks(model, layer, block, spec, settings.methods) if settings.clips else (),
         _moved,

@@ -29,7 +29,7 @@ def vectors_panel(model: ModelKey, layer: str, result: Outcome) -> None:
             "Indices, and codebooks at 32 bits an entry. Rows that vectors do not divide are filled up with zeros, "
             "which are counted too."
         )
-        learned = compute.fitted(model, layer, spec.key, spec).learned
+        learned = compute.fitted(model, layer, spec).learned
         assert learned is not None
         there, stored = int(np.isfinite(learned[..., 0]).sum()), learned[..., 0].size
         if there < stored:

@@ -52,7 +52,7 @@ def test_addresses_that_are_no_pins_are_refused(text: str) -> None:
 def test_every_preset_can_be_used_on_every_kind_of_layer(name: str, layer: str) -> None:
     chosen = PlaygroundState.from_fields(dict(PRESETS[name]))
     spec = chosen.spec(-1.0, 1.0)
-    result = compute.outcome(CNN_KEY, layer, spec.key, spec)
+    result = compute.outcome(CNN_KEY, layer, spec)
     assert result.report.sqnr_db > 10
     assert all(field in {f.key for f in state.PLAYGROUND_FIELDS} for field in PRESETS[name])
 
@@ -82,7 +82,7 @@ def test_encoding_is_timed_on_a_tensor_that_is_repeated_with_its_scales() -> Non
     values = compute.matrix(DEPTHWISE_KEY, "dw1")
     for preset in PRESETS.values():
         spec = PlaygroundState.from_fields(dict(preset)).spec(float(values.min()), float(values.max()))
-        fitted = compute.fitted(DEPTHWISE_KEY, "dw1", spec.key, spec)
+        fitted = compute.fitted(DEPTHWISE_KEY, "dw1", spec)
         tall, alike = repeated(values, fitted, 10_000)
         assert tall.size >= 10_000
         assert np.array_equal(alike.encode(tall).codes[: len(values)], fitted.encode(values).codes)
@@ -99,7 +99,7 @@ def test_pinned_settings_stand_in_a_table_with_what_they_cost_and_score() -> Non
     assert list(table["Setting"]) == ["NF4, per layer, min–max", "int4, per layer, min–max"]
     for name, row in zip(("NF4", "integer"), range(2), strict=True):
         spec = PlaygroundState.from_fields({"play_format": name}).spec(-1.0, 1.0)
-        result = compute.outcome(CNN_KEY, "conv3", spec.key, spec)
+        result = compute.outcome(CNN_KEY, "conv3", spec)
         assert table["SQNR"].iloc[row] == f"{result.report.sqnr_db:.1f} dB"
         assert float(table["Bits per value"].iloc[row]) == pytest.approx(result.storage.bits_per_value, rel=1e-3)
     scores = table["Accuracy, every layer so"]
@@ -142,7 +142,7 @@ def test_histograms_of_what_comes_back_hold_every_value() -> None:
     edges = np.linspace(-1, 1, 41), np.linspace(-1, 1, 21)
     row = compute.compared(CNN_KEY, "conv3", spec, "x", edges)
     assert row.returned.sum() == row.errors.sum() == values.size
-    back = compute.fitted(CNN_KEY, "conv3", spec.key, spec).fake_quantize(values)
+    back = compute.fitted(CNN_KEY, "conv3", spec).fake_quantize(values)
     assert (row.returned > 0).sum() <= np.unique(back).size
 
 

@@ -15,10 +15,11 @@ from explorer import compute
 from explorer.lessons import LESSONS
 from explorer.page_table import PAGES
 from explorer.sources import MODELS, Source
-from quant_engine import IntFormat, QuantizerSpec
-from quant_engine.network import from_module
+from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec
+from quant_engine.network import from_module, load
 from quant_engine.tasks import Classification
 from tests.engine.foreign import ResidualCNN, foreign_models
+from tests.models import CNN_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
 ENTRY = str(ROOT / "explorer" / "app.py")
@@ -77,12 +78,12 @@ def test_models_of_one_name_and_other_weights_share_nothing() -> None:
         torch.manual_seed(seed)
         MODELS.add("residual", Source(partial(from_module, ResidualCNN())))
         keys.append(MODELS.key("residual"))
-    one, other = (compute.outcome(key, layer, spec.key, spec).report.mse for key in keys)
+    one, other = (compute.outcome(key, layer, spec).report.mse for key in keys)
     assert one != other
     for key in keys:
         x = MODELS.network(key).weight(layer).astype(np.float64)
         step = np.abs(x).max() / 7
-        found = compute.outcome(key, layer, spec.key, spec).report.mse
+        found = compute.outcome(key, layer, spec).report.mse
         assert found == pytest.approx(((np.rint(x / step) * step - x) ** 2).mean(), rel=1e-4)
 
 
@@ -98,3 +99,31 @@ def test_one_model_under_two_tasks_is_scored_on_each() -> None:
         assert compute.everywhere("test", key, None).result(30).correct == right
         found.add(key)
     assert len(found) == 2
+
+
+def test_a_plan_is_fitted_once_and_changes_no_score() -> None:
+    weight = QuantizerSpec(IntFormat(3), PerChannel(0), clipping=MinMSE())
+    network, plan = load("fashion-cnn"), LayerPlan(weight, QuantizerSpec(IntFormat(8, signed=False), symmetric=False))
+    others = LayerPlan(QuantizerSpec(IntFormat(4)))
+    _, alone, every = compute.accuracies("test", CNN_KEY, "conv3", plan, others).result(60)
+    assert alone == network.evaluate(QuantizationPlan({"conv3": plan}))
+    assert every == network.evaluate(QuantizationPlan({**dict.fromkeys(network.layers(), others), "conv3": plan}))
+    assert compute.frozen(CNN_KEY, others) is compute.frozen(CNN_KEY, LayerPlan(QuantizerSpec(IntFormat(4))))
+
+
+class LastToken(torch.nn.Module):
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.model(ids)[:, -1]
+
+
+def test_layers_that_share_a_weight_are_scored_with_the_same_one() -> None:
+    module, ids = foreign_models()["decoder"]
+    network = from_module(LastToken(module), Classification({"test": (ids.numpy(), np.zeros(len(ids), np.int64))}))
+    MODELS.add("decoder", Source(lambda: network))
+    plan = LayerPlan(QuantizerSpec(IntFormat(2)))
+    _, alone, _ = compute.accuracies("test", MODELS.key("decoder"), "model.head", plan).result(60)
+    assert alone == network.evaluate(QuantizationPlan({"model.head": plan, "model.embed": plan}))

@@ -20,7 +20,7 @@ SETTING = Setting(4, signed=True, narrow=False, symmetric=True, lo=-1.0, hi=1.0)
 
 
 def view_of(spec: QuantizerSpec, block: int = 0) -> BlockView:
-    return compute.block_view(MODEL, LAYER, spec.key, block, spec)
+    return compute.block_view(MODEL, LAYER, spec, block)
 
 
 def test_small_tensors_are_sent_value_by_value() -> None:
