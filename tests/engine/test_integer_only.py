@@ -49,7 +49,7 @@ from quant_engine.network.integer_only import (
 )
 from quant_engine.network.integer_only.compiling import _refuse_wide
 from quant_engine.network.integer_only.explaining import explain
-from quant_engine.network.integer_only.program import AddUp, MultiplyAccumulate, Requantize, Rescale
+from quant_engine.network.integer_only.program import AddUp, Memory, MultiplyAccumulate, Requantize, Rescale
 from quant_engine.network.integer_only.simulating import biases_of, simulate
 from tests import reference
 
@@ -183,7 +183,7 @@ def test_a_convolution_is_that_of_int64(seed, form, zero_point):
     groups, channels, members, size = form
     x, layer = drawn(np.random.default_rng(seed), groups, size, channels, members, zero_point)
     expected = reference.convolved(x, layer.weight, layer.bias, zero_point, groups)
-    assert np.array_equal(layer.run(x, Accumulator()), expected)
+    assert np.array_equal(layer.run(x, Accumulator(), Memory()), expected)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 255))
@@ -192,7 +192,7 @@ def test_a_linear_layer_is_that_of_int64(seed, zero_point):
     x = rng.integers(0, 256, (4, 37), dtype=np.uint8)
     weight = rng.integers(-128, 128, (5, 37)).astype(np.int8)
     bias = rng.integers(-1000, 1000, 5).astype(np.int32)
-    found = MultiplyAccumulate("layer", weight, bias, zero_point, 255).run(x, Accumulator())
+    found = MultiplyAccumulate("layer", weight, bias, zero_point, 255).run(x, Accumulator(), Memory())
     assert np.array_equal(found, (x.astype(np.int64) - zero_point) @ weight.astype(np.int64).T + bias)
 
 
@@ -452,7 +452,7 @@ def test_the_machine_code_of_the_kernels_knows_no_float(name):
     for function in used:
         for signature in function.signatures:
             assert "float" not in str(signature)
-    for function in (integer.multiply, integer.requantize, integer._add_products):
+    for function in (integer.multiply, integer.requantize, integer._add_products, integer._pair_up):
         anew = numba.njit(error_model="numpy")(function.py_func)
         for signature in function.signatures:
             anew.compile(signature)
@@ -484,7 +484,7 @@ def test_every_layers_bounds_are_reached_in_every_channel(name):
             x = np.zeros((outputs, step.groups * channels, *step.weight.shape[2:]), np.uint8)
             for o in range(outputs):  # an image for each channel, as large as the window
                 x[o, first[o] : first[o] + channels] = np.where(pulls[o], step.top, 0)
-            sums = step.run(x, Accumulator()).reshape(outputs, outputs, -1)
+            sums = step.run(x, Accumulator(), Memory()).reshape(outputs, outputs, -1)
             middle = sums[:, :, sums.shape[2] // 2]
             assert np.array_equal(middle.diagonal(), expected), step.name
 
@@ -554,7 +554,7 @@ def test_the_widest_sum_is_right_and_one_input_or_a_bias_more_is_refused(zero_po
         _refuse_wide(widest.bounds)
         codes = np.full((1, MOST_ADDED), 255 if zero_point == 0 else 0, np.uint8)
         expected = towards * 127 * 255 * MOST_ADDED + bias
-        assert widest.run(codes, Accumulator()).item() == expected
+        assert widest.run(codes, Accumulator(), Memory()).item() == expected
         assert expected in (widest.bounds.low.item(), widest.bounds.high.item())
     for beyond in (layer(MOST_ADDED + 1), layer(MOST_ADDED, towards * (room + 1)), layer(10 * MOST_ADDED)):
         expected = towards * 127 * 255 * beyond.weight.size + int(beyond.bias[0])
@@ -598,7 +598,7 @@ def test_a_sum_that_wraps_is_the_true_one_modulo_the_word():
     steps = list(program("fashion-cnn").trace(codes("fashion-cnn")))
     step, x, sums = steps[3]
     for bits in (16, 12):
-        wrapped = step.run(x, Accumulator(bits, "wrap")).astype(np.int64)
+        wrapped = step.run(x, Accumulator(bits, "wrap"), Memory()).astype(np.int64)
         assert ((wrapped - sums) % (1 << bits) == 0).all()
         assert np.abs(wrapped).max() <= 1 << (bits - 1)
         assert (wrapped != sums).any()

@@ -24,6 +24,7 @@ from quant_engine.kernels import (
     ggml,
     index,
     integer,
+    lanes,
     learning,
     moments,
     observe,
@@ -738,14 +739,13 @@ def test_segments_quantile_codebooks_agrees():
 
 TOTALS = np.concatenate([rng.integers(-(2**31), 2**31, 94), [0, 1, -1, 2**31 - 1, -(2**31), 2**30]]).astype(np.int32)
 MULTIPLIERS, SHIFTS = np.int32([2**30, 2**31 - 1, 1_500_000_001]), np.int32([0, -3, 2])
-PLANES = TOTALS[:60].reshape(2, 3, 10) >> 4
+PLANES = TOTALS[:60].reshape(3, 20) >> 4
 IMAGES = rng.integers(0, 256, (2, 4, 5, 6)).astype(np.uint8)
 
 
 def requantized_planes(planes, once):
-    by_channel = zip(np.moveaxis(planes, 1, 0), MULTIPLIERS.tolist(), SHIFTS.tolist(), strict=True)
-    found = [[reference.requantized(t, m, s, once) for t in part.ravel().tolist()] for part, m, s in by_channel]
-    return np.moveaxis(np.array(found, object).reshape(3, 2, -1), 0, 1)
+    by_channel = zip(planes.tolist(), MULTIPLIERS.tolist(), SHIFTS.tolist(), strict=True)
+    return np.array([[reference.requantized(t, m, s, once) for t in part] for part, m, s in by_channel], object)
 
 
 def test_integer_high_products_agrees():
@@ -762,25 +762,63 @@ def test_integer_divisions_agrees():
         assert out.tolist() == [reference.divide_by_power(t, exponent) for t in TOTALS.tolist()]
 
 
+def convolved(x, weight, offset, groups, zero_point, stride, before, after):
+    """Each place by itself, in int64: x (in, n, h, w)."""
+    frame = ((0, 0), (0, 0), *zip(before, after, strict=True))
+    lifted = np.pad(x.astype(np.int64) - zero_point, frame)
+    windows = np.lib.stride_tricks.sliding_window_view(lifted, weight.shape[2:], (2, 3))
+    windows = windows[:, :, :: stride[0], :: stride[1]]
+    each, members = weight.shape[1], len(weight) // groups
+    parts = [
+        np.einsum("cnhwij,cij->nhw", windows[o // members * each : (o // members + 1) * each], w.astype(np.int64))
+        for o, w in enumerate(weight)
+    ]
+    return np.array(parts) + offset[:, None, None, None]
+
+
 def test_integer_convolve_agrees():
-    padded = np.pad(IMAGES.astype(np.int32), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=7)
-    for groups, outputs in ((1, 3), (2, 6), (4, 4)):
-        each = 4 // groups
-        weight = rng.integers(-128, 128, (outputs, each, 3, 3)).astype(np.int8)
-        offset, out = rng.integers(-999, 999, outputs).astype(np.int32), np.empty((2, outputs, 5, 6), np.int32)
-        integer.convolve(IMAGES, weight, offset, groups, 7, out)
-        for o in range(outputs):
-            first = o // (outputs // groups) * each
-            windows = np.lib.stride_tricks.sliding_window_view(padded[:, first : first + each], (3, 3), (2, 3))
-            expected = offset[o] + np.einsum("nchwij,cij->nhw", windows, weight[o].astype(np.int32))
-            np.testing.assert_array_equal(out[:, o], expected)
+    for inputs, groups, outputs, kernel, stride, before, after in (
+        (4, 1, 3, (3, 3), (1, 1), (1, 1), (1, 1)),
+        (4, 2, 6, (3, 3), (2, 2), (1, 1), (1, 1)),
+        (4, 4, 4, (5, 3), (1, 2), (2, 0), (2, 0)),
+        (6, 2, 18, (1, 1), (1, 1), (0, 0), (0, 0)),
+        (5, 1, 9, (2, 4), (3, 1), (0, 1), (1, 2)),
+        (1, 1, 2, (5, 6), (1, 1), (0, 0), (0, 0)),
+        (3, 3, 6, (3, 7), (1, 1), (1, 3), (1, 3)),
+    ):
+        for images in (1, 9):
+            x = rng.integers(0, 256, (inputs, images, 5, 6)).astype(np.uint8)
+            weight = rng.integers(-128, 128, (outputs, inputs // groups, *kernel)).astype(np.int8)
+            offset = rng.integers(-(2**30), 2**30, outputs).astype(np.int32)
+            expected = convolved(x, weight, offset, groups, 7, stride, before, after)
+            out = np.empty(expected.shape, np.int32)
+            integer.convolve(x, weight, offset, groups, np.int32(7), stride, before, out)
+            np.testing.assert_array_equal(out, expected)
 
 
 def test_integer_multiply_agrees():
     x, weight = IMAGES.reshape(2, -1), rng.integers(-128, 128, (5, 120)).astype(np.int8)
-    offset, out = rng.integers(-999, 999, 5).astype(np.int32), np.empty((2, 5), np.int32)
+    offset, out = rng.integers(-999, 999, 5).astype(np.int32), np.empty((5, 2), np.int32)
     integer.multiply(x, weight, offset, out)
-    np.testing.assert_array_equal(out, offset + x.astype(np.int64) @ weight.T.astype(np.int64))
+    np.testing.assert_array_equal(out.T, offset + x.astype(np.int64) @ weight.T.astype(np.int64))
+
+
+def test_lanes_pair_agrees():
+    for first, second in itertools.product((0, 1, -1, 255, -255, 2**15 - 1, -(2**15)), repeat=2):
+        assert int(lanes.pair(first, second)) & 0xFFFFFFFF == (second & 0xFFFF) << 16 | (first & 0xFFFF)
+
+
+def test_pairs_of_lanes_are_multiplied_and_added_up():
+    @compile.kernel
+    def multiplied(a, b, total, out):
+        lanes.store(out, 3, lanes.add_pairs(lanes.spread(total), lanes.load(a, 1), lanes.load(b, 2)))
+
+    halves = rng.integers(-(2**15) + 1, 2**15, (2, lanes.LANES + 2, 2))
+    a, b = np.array([[lanes.pair(*both) for both in one] for one in halves.tolist()]).astype(np.int32)
+    out = np.zeros(lanes.LANES + 4, np.int32)
+    multiplied(a, b, np.int32(-5), out)
+    expected = (halves[0, 1:-1] * halves[1, 2:]).sum(axis=1) - 5
+    assert out.tolist() == [0, 0, 0, *expected.astype(np.int32).tolist(), 0]
 
 
 def test_integer_requantize_agrees():
@@ -791,24 +829,22 @@ def test_integer_requantize_agrees():
 
 
 def test_integer_rescale_agrees():
-    sums = np.ascontiguousarray(PLANES[:, :, 0])
     for once in (False, True):
-        out = np.empty_like(sums)
-        integer.rescale(sums, MULTIPLIERS, SHIFTS, once, out)
-        expected = np.clip(requantized_planes(sums[..., None], once)[..., 0], -(2**31), 2**31 - 1)
-        assert out.tolist() == expected.tolist()
+        out = np.empty_like(PLANES)
+        integer.rescale(PLANES, MULTIPLIERS, SHIFTS, once, out)
+        assert out.tolist() == np.clip(requantized_planes(PLANES, once), -(2**31), 2**31 - 1).tolist()
 
 
 def test_integer_add_up_agrees():
-    small, out = PLANES >> 12, np.empty((2, 3), np.int32)
+    small, out = PLANES.reshape(3, 2, 10) >> 12, np.empty((3, 2), np.int32)
     integer.add_up(small, out)
     np.testing.assert_array_equal(out, np.maximum(small, 0).sum(axis=2))
 
 
 def test_integer_largest_agrees():
-    out = np.empty((2, 4, 2, 3), np.uint8)
-    integer.largest(IMAGES, out)  # the fifth row has no partner
-    np.testing.assert_array_equal(out, IMAGES[:, :, :4].reshape(2, 4, 2, 2, 3, 2).max(axis=(3, 5)))
+    planes, out = IMAGES.reshape(8, 5, 6), np.empty((8, 2, 3), np.uint8)
+    integer.largest(planes, out)  # the fifth row has no partner
+    np.testing.assert_array_equal(out, planes[:, :4].reshape(8, 2, 2, 3, 2).max(axis=(2, 4)))
 
 
 @given(st.floats(width=32, allow_nan=False), st.floats(width=32, allow_nan=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -107,6 +106,25 @@ class Bounds:
         return max(bits_of(int(self.low.min())), bits_of(int(self.high.max())))
 
 
+class Memory:
+    """What the steps of a program write to, kept from one batch to the next, since new memory costs as much as a step.
+
+    Each step has one array, which the next batch of the same size overwrites.
+    """
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._arrays: dict[object, NDArray[Any]] = {}
+
+    def array(self, step: object, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+        """Return a step's array (n, channels, …), of whatever values; a channel of all images lies together."""
+        images, channels, *places = shape
+        found = self._arrays.get(step)
+        if found is None or found.shape != (channels, images, *places):
+            found = self._arrays[step] = np.empty((channels, images, *places), dtype)
+        return found.swapaxes(0, 1)
+
+
 @dataclass(frozen=True, eq=False)
 class MultiplyAccumulate:
     """A layer's sums: bias − z · Σ w + Σ w · code for every place, where z is the code of the input's 0.
@@ -141,15 +159,15 @@ class MultiplyAccumulate:
         low, high = (self.top * np.where(one, weights, 0).sum(axis=1) for one in (weights < 0, weights > 0))
         return Bounds(self.name, start + low, start + high)
 
-    def run(self, codes: Codes, accumulator: Accumulator) -> Sums:
+    def run(self, codes: Codes, accumulator: Accumulator, memory: Memory) -> Sums:
         """Return the sums, of the shape of the layer's outputs."""
-        outputs = len(self.weight)
+        sums = memory.array(self, (len(codes), len(self.weight), *codes.shape[2:]), np.int32)
         if self.weight.ndim == 2:
-            sums = np.empty((len(codes), outputs), np.int32)
-            integer.multiply(codes, self.weight, self.offset, sums)
+            integer.multiply(np.ascontiguousarray(codes), self.weight, self.offset, _by_channel(sums))
             return accumulator.held(sums, self.name)
-        sums = np.empty((len(codes), outputs, *codes.shape[2:]), np.int32)
-        integer.convolve(codes, self.weight, self.offset, self.groups, np.uint8(self.zero_point), sums)
+        before, zero_point = (self.weight.shape[2] // 2, self.weight.shape[3] // 2), np.int32(self.zero_point)
+        given = np.ascontiguousarray(_by_channel(codes))
+        integer.convolve(given, self.weight, self.bias, self.groups, zero_point, (1, 1), before, _by_channel(sums))
         return accumulator.held(sums, self.name)
 
 
@@ -168,19 +186,18 @@ class Requantize:
     lowest: int
     highest: int
 
-    def run(self, sums: Sums, accumulator: Accumulator) -> Codes:
+    def run(self, sums: Sums, accumulator: Accumulator, memory: Memory) -> Codes:
         """Return the codes."""
-        codes = np.empty(sums.shape, np.uint8)
-        flat = (*sums.shape[:2], math.prod(sums.shape[2:]))
+        codes = memory.array(self, sums.shape, np.uint8)
         integer.requantize(
-            sums.reshape(flat),
+            _by_channel(sums).reshape(sums.shape[1], -1),
             self.multiplier,
             self.shift,
             self.once,
             self.zero_point,
             self.lowest,
             self.highest,
-            codes.reshape(flat),
+            _by_channel(codes).reshape(sums.shape[1], -1),
         )
         return codes
 
@@ -193,10 +210,10 @@ class Rescale:
     shift: Sums
     once: bool
 
-    def run(self, sums: Sums, accumulator: Accumulator) -> Sums:
+    def run(self, sums: Sums, accumulator: Accumulator, memory: Memory) -> Sums:
         """Return the logits."""
-        logits = np.empty_like(sums)
-        integer.rescale(sums, self.multiplier, self.shift, self.once, logits)
+        logits = memory.array(self, sums.shape, np.int32)
+        integer.rescale(_by_channel(sums), self.multiplier, self.shift, self.once, _by_channel(logits))
         return logits
 
 
@@ -207,10 +224,10 @@ class AddUp:
     name: str
     bounds: Bounds
 
-    def run(self, sums: Sums, accumulator: Accumulator) -> Sums:
+    def run(self, sums: Sums, accumulator: Accumulator, memory: Memory) -> Sums:
         """Return the sums."""
-        totals = np.empty(sums.shape[:2], np.int32)
-        integer.add_up(sums.reshape(*sums.shape[:2], -1), totals)
+        totals = memory.array(self, sums.shape[:2], np.int32)
+        integer.add_up(_by_channel(sums).reshape(sums.shape[1], len(sums), -1), _by_channel(totals))
         return accumulator.held(totals, self.name)
 
 
@@ -220,11 +237,13 @@ class Largest:
 
     name: str
 
-    def run(self, codes: Codes, accumulator: Accumulator) -> Codes:
+    def run(self, codes: Codes, accumulator: Accumulator, memory: Memory) -> Codes:
         """Return the codes."""
         images, channels, height, width = codes.shape
-        out = np.empty((images, channels, height // 2, width // 2), np.uint8)
-        integer.largest(codes, out)
+        out = memory.array(self, (images, channels, height // 2, width // 2), np.uint8)
+        integer.largest(
+            _by_channel(codes).reshape(-1, height, width), _by_channel(out).reshape(-1, height // 2, width // 2)
+        )
         return out
 
 
@@ -234,7 +253,7 @@ class Flatten:
 
     name: str
 
-    def run(self, x: NDArray[Any], accumulator: Accumulator) -> NDArray[Any]:
+    def run(self, x: NDArray[Any], accumulator: Accumulator, memory: Memory) -> NDArray[Any]:
         """Return the same numbers, (n, everything else)."""
         return x.reshape(len(x), -1)
 
@@ -302,10 +321,12 @@ class IntegerProgram:
         """
         self._check(codes)
         if not len(codes):
-            return self._through(codes)
+            return self._through(codes, Memory())
 
         def work(start: int, stop: int) -> list[Sums]:
-            return [self._through(codes[i : min(i + AT_ONCE, stop)]) for i in range(start, stop, AT_ONCE)]
+            memory = Memory()
+            batches = (codes[i : min(i + AT_ONCE, stop)] for i in range(start, stop, AT_ONCE))
+            return [self._through(batch, memory).copy() for batch in batches]
 
         each = sum(step.weight.size for step in self.steps if isinstance(step, MultiplyAccumulate))
         parts = [part for found in over_ranges(len(codes), work, cost=len(codes) * each) for part in found]
@@ -328,15 +349,16 @@ class IntegerProgram:
         """
         self._check(codes)
         x: NDArray[Any] = codes
+        memory = Memory()
         for step in self.steps:
-            out = step.run(x, self.accumulator)
+            out = step.run(x, self.accumulator, memory)
             yield step, x, out
             x = out
 
-    def _through(self, codes: Codes) -> Sums:
+    def _through(self, codes: Codes, memory: Memory) -> Sums:
         x: NDArray[Any] = codes
         for step in self.steps:
-            x = step.run(x, self.accumulator)
+            x = step.run(x, self.accumulator, memory)
         return x
 
     def _check(self, codes: Any) -> None:
@@ -347,6 +369,11 @@ class IntegerProgram:
             raise QuantError(f"codes of shape {codes.shape}; give (images, {', '.join(map(str, self.input_shape))})")
         if codes.size and int(codes.max()) > self.door.top:
             raise QuantError(f"the code {int(codes.max())} is beyond the input's greatest, {self.door.top}")
+
+
+def _by_channel(x: NDArray[Any]) -> NDArray[Any]:
+    """Return what has channels in its second axis with them in its first, as it lies in memory."""
+    return x.swapaxes(0, 1)
 
 
 def _matrix(weight: NDArray[np.int8]) -> NDArray[np.int8]:
