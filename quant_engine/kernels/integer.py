@@ -11,7 +11,21 @@ from __future__ import annotations
 import numpy as np
 
 from quant_engine.kernels.compile import helper, kernel
-from quant_engine.kernels.lanes import LANES, add_pairs, load, pair, spread, store
+from quant_engine.kernels.lanes import (
+    LANES,
+    add,
+    add_pairs,
+    both_bits,
+    greatest,
+    least,
+    load,
+    pair,
+    scaled,
+    shift_right,
+    spread,
+    store,
+    store_codes,
+)
 
 HALF = np.int64(1) << np.int64(30)  # of what the high half of a doubled product counts
 AT_ONCE = 8  # outputs of a convolution whose sums are together in the cache
@@ -51,6 +65,19 @@ def _rescaled(value, multiplier, shift, once):
     return _high_product(_saturate(np.int64(value) << np.int64(shift), LEAST, GREATEST), multiplier)
 
 
+@helper
+def _rescaled_lanes(values, multiplier, shift, once):
+    """Return `_rescaled` of all lanes for a shift below 0, after which nothing is beyond 32 bits."""
+    factor = np.int64(multiplier)
+    if once:
+        places = np.int64(31) - np.int64(shift)
+        return scaled(values, factor, np.int64(1) << (places - np.int64(1)), places)
+    high = scaled(values, factor, HALF, np.int64(31))
+    below = shift_right(high, spread(np.int32(31)))  # −1 for what is below 0, so that its half goes down
+    halves = shift_right(add(high, below), spread(np.int32(-1 - shift)))
+    return shift_right(add(halves, spread(np.int32(1))), spread(np.int32(1)))
+
+
 @kernel
 def high_products(values, multiplier, out):
     """Write each value (int32) · multiplier / 2³¹, rounded."""
@@ -66,101 +93,131 @@ def divisions(values, exponent, out):
 
 
 @kernel
-def _pair_up(x, first, each, zero_point, left, pitch, lead, units):
-    """Write what `each` channels from `first` on of images (in, n, h, w) have above the zero point, in pairs.
+def paired(weight):
+    """Return weights (outputs, channels, rows, columns) two in an int32: (outputs, K).
 
-    units (pairs, columns, …) hold them once for each column of a weight: `lead` zeros, then image after image, row
-    after row, each `pitch` numbers behind the one before. A place's own column is that with `left` others before it;
-    the numbers for the others are 0 where they would come from beyond the edge.
+    Those of two channels, (pairs of channels, rows, columns); of a single channel those of two columns, (rows, pairs of
+    columns). What has no other has 0 beside it.
     """
-    (_, images, height, width), (pairs, columns, length) = x.shape, units.shape
-    places = height * width
-    codes, out = x.ravel(), units.ravel()
-    for unit in range(pairs):
-        for image in range(images):
-            source = ((first + 2 * unit) * images + image) * places
-            target = unit * columns * length + lead + image * pitch
-            if 2 * unit + 1 == each:
-                _lift(codes, source, zero_point, out, target, places)
-            else:
-                _lift_pairs(codes, source, source + images * places, zero_point, out, target, places)
-            for k in range(1, columns):
-                _repeat(out, target, target + k * length, places)
-            for k in range(columns):
-                _leave_out(out, target + k * length, height, width, k - left)
+    outputs, channels, rows, columns = weight.shape
+    units = _pairs(channels, columns)
+    found = np.zeros((outputs, units[0], rows, units[1]), np.int32)
+    for o in range(outputs):
+        for c in range(channels):
+            for i in range(rows):
+                for j in range(columns):
+                    unit, column, upper = (c // 2, j, c % 2) if channels > 1 else (0, j // 2, j % 2)
+                    found[o, unit, i, column] |= pair(weight[o, c, i, j], 0) << 16 * upper
+    return found.reshape(outputs, units[0] * rows * units[1])
 
 
 @helper
-def _lift(codes, source, zero_point, out, target, count):
-    source, target = np.uintp(source), np.uintp(target)
-    for p in range(np.uintp(count)):
-        out[target + p] = pair(np.int32(codes[source + p]) - zero_point, 0)
-
-
-@helper
-def _lift_pairs(codes, source, other, zero_point, out, target, count):
-    source, other, target = np.uintp(source), np.uintp(other), np.uintp(target)
-    for p in range(np.uintp(count)):
-        out[target + p] = pair(np.int32(codes[source + p]) - zero_point, np.int32(codes[other + p]) - zero_point)
-
-
-@helper
-def _repeat(array, source, target, count):
-    source, target = np.uintp(source), np.uintp(target)
-    for p in range(np.uintp(count)):
-        array[target + p] = array[source + p]
-
-
-@helper
-def _leave_out(array, start, height, width, shift):
-    """Set those columns of rows from `start` on to 0 that a shift would bring in from the row before or behind."""
-    columns = min(abs(shift), width)
-    place = start if shift > 0 else start + width - columns
-    for _ in range(height):
-        for column in range(columns):
-            array[np.uintp(place + column)] = 0
-        place += width
+def _pairs(channels, columns):
+    """Return how many pairs there are of channels and of columns."""
+    return ((channels + 1) // 2, columns) if channels > 1 else (1, (columns + 1) // 2)
 
 
 @kernel
-def _add_products(weights, codes, starts, offset, sums):
-    """Write offset + Σ weights (outputs, K) times runs of codes, which start where `starts` (K,) says: (outputs, size).
+def _lift(x, first, channels, zero_point, lead, out):
+    """Write what channels from `first` on of codes (in, places) have above the zero point, in pairs as `paired`.
 
-    Both are pairs in an int32. Four outputs are added up at once, at 2 · LANES places, of which there must be as many;
-    the last ones overlap.
+    out (pairs of channels, …), from number `lead` on.
     """
-    outputs, size = sums.shape
-    out, step = sums.ravel(), 2 * LANES
+    places = np.uintp(x.shape[1])
+    for unit in range(len(out)):
+        above, codes = out[unit, lead:], x[first + 2 * unit]
+        if 2 * unit + 1 < channels:
+            others = x[first + 2 * unit + 1]
+            for p in range(places):
+                above[p] = pair(np.int32(codes[p]) - zero_point, np.int32(others[p]) - zero_point)
+        elif channels > 1:
+            for p in range(places):
+                above[p] = pair(np.int32(codes[p]) - zero_point, 0)
+        else:
+            others = codes[1:]
+            for p in range(np.uintp(others.size)):
+                above[p] = pair(np.int32(codes[p]) - zero_point, np.int32(others[p]) - zero_point)
+            above[others.size] = pair(np.int32(codes[others.size]) - zero_point, 0)
+            if lead:
+                out[unit, lead - 1] = pair(0, np.int32(codes[0]) - zero_point)
+
+
+@kernel
+def _frame(images, height, width, rows, columns, before, alone):
+    """Return −1 for each place of images where a tap is in the image, 0 where it is beyond its edge: (taps · places).
+
+    With `alone`, one for every pair of columns, each in half of the bits.
+    """
+    across = (columns + 1) // 2 if alone else columns
+    size = rows * across * images * height * width
+    found = np.full(size + 2 * LANES, -1, np.int32)  # the last place may be read with as many behind it
+    inside = found[:size].reshape(rows, across, images, height, width)
+    for i in range(rows):
+        for j in range(columns):
+            down, along = i - before[0], j - before[1]
+            other = (pair(0, -1) if j % 2 == 0 else pair(-1, 0)) if alone else np.int32(0)
+            own = inside[i, j // 2 if alone else j]
+            for image in range(images):
+                for y in range(height):
+                    beyond = y + down < 0 or y + down >= height
+                    for column in range(width if beyond else min(max(-along, 0), width)):
+                        own[image, y, column] &= other
+                    for column in range(width if beyond else max(width - max(along, 0), 0), width):
+                        own[image, y, column] &= other
+    return found
+
+
+@kernel
+def _add_products(weights, codes, starts, inside, edges, offset, out, first, size):
+    """Write offset + Σ weights (outputs, K) times runs of codes, `size` numbers an output, from `first` on.
+
+    Weights and codes are pairs in an int32; the run of each pair of weights starts where `starts` (K,) says. It counts
+    where `inside` is −1 from where `edges` (K,) says, not where it is 0; if `inside` is empty, everywhere. Four outputs
+    are added up at once, at 2 · LANES places, of which there must be as many; the last ones overlap.
+    """
+    (outputs, count), framed, flat = weights.shape, inside.size > 0, weights.ravel()
+    step, many = 2 * LANES, np.uintp(count)
     for block in range((size + step - 1) // step):
         p, o = min(block * step, size - step), 0
+        target = first + p
         while o + 4 <= outputs:
             a, b, c, d = spread(offset[o]), spread(offset[o + 1]), spread(offset[o + 2]), spread(offset[o + 3])
             e, f, g, h = a, b, c, d
-            for k in range(starts.size):
-                at = starts[k] + p
-                left, right = load(codes, at), load(codes, at + LANES)
-                w = spread(weights[o, k])
+            one = np.uintp(o * count)
+            for k in range(many):
+                left, right = _both_runs(codes, starts[k] + p, framed, inside, edges[k] + p)
+                w = spread(flat[one + k])
                 a, e = add_pairs(a, left, w), add_pairs(e, right, w)
-                w = spread(weights[o + 1, k])
+                w = spread(flat[one + many + k])
                 b, f = add_pairs(b, left, w), add_pairs(f, right, w)
-                w = spread(weights[o + 2, k])
+                w = spread(flat[one + many + many + k])
                 c, g = add_pairs(c, left, w), add_pairs(g, right, w)
-                w = spread(weights[o + 3, k])
+                w = spread(flat[one + many + many + many + k])
                 d, h = add_pairs(d, left, w), add_pairs(h, right, w)
-            _store_both(out, o * size + p, a, e)
-            _store_both(out, (o + 1) * size + p, b, f)
-            _store_both(out, (o + 2) * size + p, c, g)
-            _store_both(out, (o + 3) * size + p, d, h)
+            _store_both(out, target, a, e)
+            _store_both(out, target + size, b, f)
+            _store_both(out, target + 2 * size, c, g)
+            _store_both(out, target + 3 * size, d, h)
+            target += 4 * size
             o += 4
         while o < outputs:
             a = spread(offset[o])
-            b = a
-            for k in range(starts.size):
-                w = spread(weights[o, k])
-                a = add_pairs(a, load(codes, starts[k] + p), w)
-                b = add_pairs(b, load(codes, starts[k] + p + LANES), w)
-            _store_both(out, o * size + p, a, b)
+            e, one = a, np.uintp(o * count)
+            for k in range(many):
+                left, right = _both_runs(codes, starts[k] + p, framed, inside, edges[k] + p)
+                w = spread(flat[one + k])
+                a, e = add_pairs(a, left, w), add_pairs(e, right, w)
+            _store_both(out, target, a, e)
+            target += size
             o += 1
+
+
+@helper
+def _both_runs(codes, start, framed, inside, edge):
+    left, right = load(codes, start), load(codes, start + LANES)
+    if framed:
+        return both_bits(left, load(inside, edge)), both_bits(right, load(inside, edge + LANES))
+    return left, right
 
 
 @helper
@@ -170,70 +227,51 @@ def _store_both(out, start, first, second):
 
 
 @kernel
-def convolve(x, weight, offset, groups, zero_point, stride, before, out):
+def convolve(x, weights, offset, groups, kernel_shape, zero_point, stride, before, out):
     """Write offset + Σ weight · (code − zero point) for every place; outside of an image every code is the zero point.
 
-    x (in, n, h, w), weight (out, in/groups, rows, columns), out (out, n, h', w') with h' ≤ h and w' ≤ w; `before` is by
-    how many rows and columns, fewer than a weight has, an image is framed above and on the left. What one pair of
-    weights is multiplied with lies in one run of memory, for all places of all images; what comes out where there is no
-    place is left.
+    x (in, n, h, w), weights (out, K) as `paired` gives them, out (out, n, h', w') with h' ≤ h and w' ≤ w; `before` is
+    by how many rows and columns an image is framed above and on the left. What one pair of weights is multiplied with
+    lies in one run of memory, for all places of all images at stride 1, of which those are left out that are no place
+    of the output.
     """
-    outputs, each, rows, columns = weight.shape
-    _, images, height, width = x.shape
-    members, pairs = outputs // groups, (each + 1) // 2
-    pitch = (height + max(before[0], rows - 1 - before[0])) * width
-    lead, size = before[0] * width + before[1], max(images * pitch, 2 * LANES)
-    length = size + (rows - 1) * width + columns - 1
-    units = np.zeros((pairs, columns, length), np.int32)
-    flat = units.ravel()
-    starts, paired = _taps(weight, width, length)
+    (inputs, images, height, width), outputs, (rows, columns) = x.shape, len(weights), kernel_shape
+    members, channels, places = outputs // groups, inputs // groups, images * height * width
+    units, across = _pairs(channels, columns)
+    size, lead, step = max(places, 2 * LANES), before[0] * width + before[1], 1 if channels > 1 else 2
+    length = size + (rows - 1) * width + columns
+    starts, edges = np.empty(units * rows * across, np.int64), np.empty(units * rows * across, np.int64)
+    for k in range(starts.size):
+        unit, tap = k // (rows * across), k % (rows * across)
+        starts[k] = unit * length + tap // across * width + tap % across * step
+        edges[k] = tap * places
+    last_row, last_column = (out.shape[2] - 1) * stride[0] + rows, (out.shape[3] - 1) * stride[1] + columns
+    framed = lead > 0 or last_row > height or last_column > width
+    inside = _frame(images, height, width, rows, columns, before, channels == 1) if framed else np.empty(0, np.int32)
     whole = out.size == outputs * size
-    step, places = members if whole else min(members, AT_ONCE), out.size // outputs
-    scratch, found = np.empty((0 if whole else step, size), np.int32), out.reshape(outputs, places)
+    at_once = members if whole else min(members, AT_ONCE)
+    lifted, scratch = np.zeros((units, length), np.int32), np.empty(0 if whole else at_once * size, np.int32)
+    codes, found, flat = x.reshape(inputs, places), out.ravel(), lifted.ravel()
     for first in range(0, outputs, members):
-        _pair_up(x, first // members * each, each, zero_point, before[1], pitch, lead, units)
-        for o in range(first, first + members, step):
-            last = min(o + step, first + members)
-            sums = found[o:last] if whole else scratch[: last - o]
-            _add_products(paired[o:last], flat, starts, offset[o:last], sums)
-            for one in range(0 if whole else last - o):
-                run, target = one * size, (o + one) * places
-                _take(scratch.ravel(), run, pitch, width, stride, out.ravel(), target, out.shape[1:])
+        _lift(codes, first // members * channels, channels, zero_point, lead, lifted)
+        for o in range(first, first + members, at_once):
+            last = min(o + at_once, first + members)
+            if whole:
+                _add_products(weights[o:last], flat, starts, inside, edges, offset[o:last], found, o * size, size)
+                continue
+            _add_products(weights[o:last], flat, starts, inside, edges, offset[o:last], scratch, 0, size)
+            for one in range(last - o):
+                _take(scratch[one * size : one * size + places].reshape(images, height, width), stride, out[o + one])
 
 
 @kernel
-def _taps(weight, width, length):
-    """Return where the codes of each pair of weights start in a group's units (K,), and the pairs (outputs, K)."""
-    outputs, each, rows, columns = weight.shape
-    pairs, taps = (each + 1) // 2, rows * columns
-    starts, paired = np.empty((pairs, taps), np.int64), np.zeros((outputs, pairs, taps), np.int32)
-    flat = weight.reshape(outputs, each, taps)
-    for unit in range(pairs):
-        for tap in range(taps):
-            starts[unit, tap] = (unit * columns + tap % columns) * length + tap // columns * width + tap % columns
-    for o in range(outputs):
-        for channel in range(each):
-            for tap in range(taps):
-                paired[o, channel >> 1, tap] |= pair(flat[o, channel, tap], 0) << 16 * (channel & 1)
-    return starts.ravel(), paired.reshape(outputs, -1)
-
-
-@helper
-def _take(sums, start, pitch, width, stride, out, first, shape):
-    """Write every stride-th number of every stride-th row of images (n, h', w') as they lie in an array from `start`.
-
-    Each begins `pitch` numbers behind the one before; they are written one after the other, from `first` on.
-    """
-    images, height, columns = shape
-    together = stride[0] == 1 and stride[1] == 1 and columns == width
-    count, rows = (height * width, 1) if together else (columns, height)
-    along, target = np.uintp(stride[1]), np.uintp(first)
-    for image in range(images):
-        for y in range(rows):
-            source = np.uintp(start + image * pitch + y * stride[0] * width)
-            for i in range(np.uintp(count)):
-                out[target + i] = sums[source + i * along]
-            target += np.uintp(count)
+def _take(sums, stride, out):
+    """Write every stride-th number of every stride-th row of images."""
+    down, along = stride
+    for image in range(len(out)):
+        for y in range(out.shape[1]):
+            for i in range(out.shape[2]):
+                out[image, y, i] = sums[image, y * down, i * along]
 
 
 @kernel
@@ -252,7 +290,13 @@ def requantize(sums, multiplier, shift, once, zero_point, lowest, highest, out):
     """Write the codes of sums (channels, places): rescaled by channel, moved by the zero point, clamped."""
     for c in range(len(sums)):
         m, s, given, codes = multiplier[c], shift[c], sums[c], out[c]
-        for p in range(given.size):
+        done = 0
+        while s < 0 and done + LANES <= given.size:
+            moved = add(_rescaled_lanes(load(given, done), m, s, once), spread(np.int32(zero_point)))
+            clamped = least(greatest(moved, spread(np.int32(lowest))), spread(np.int32(highest)))
+            store_codes(codes, done, clamped)
+            done += LANES
+        for p in range(done, given.size):
             moved = _rescaled(given[p], m, s, once) + np.int64(zero_point)
             codes[p] = _saturate(moved, np.int64(lowest), np.int64(highest))
 

@@ -452,7 +452,7 @@ def test_the_machine_code_of_the_kernels_knows_no_float(name):
     for function in used:
         for signature in function.signatures:
             assert "float" not in str(signature)
-    for function in (integer.multiply, integer.requantize, integer._add_products, integer._pair_up):
+    for function in (integer.multiply, integer.requantize, integer._add_products, integer._lift):
         anew = numba.njit(error_model="numpy")(function.py_func)
         for signature in function.signatures:
             anew.compile(signature)

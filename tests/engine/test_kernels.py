@@ -739,7 +739,7 @@ def test_segments_quantile_codebooks_agrees():
 
 TOTALS = np.concatenate([rng.integers(-(2**31), 2**31, 94), [0, 1, -1, 2**31 - 1, -(2**31), 2**30]]).astype(np.int32)
 MULTIPLIERS, SHIFTS = np.int32([2**30, 2**31 - 1, 1_500_000_001]), np.int32([0, -3, 2])
-PLANES = TOTALS[:60].reshape(3, 20) >> 4
+PLANES = np.tile(TOTALS, 2)[:129].reshape(3, 43) >> 4  # two vectors and some more
 IMAGES = rng.integers(0, 256, (2, 4, 5, 6)).astype(np.uint8)
 
 
@@ -792,8 +792,22 @@ def test_integer_convolve_agrees():
             offset = rng.integers(-(2**30), 2**30, outputs).astype(np.int32)
             expected = convolved(x, weight, offset, groups, 7, stride, before, after)
             out = np.empty(expected.shape, np.int32)
-            integer.convolve(x, weight, offset, groups, np.int32(7), stride, before, out)
+            pairs = integer.paired(weight)
+            integer.convolve(x, pairs, offset, groups, kernel, np.int32(7), stride, before, out)
             np.testing.assert_array_equal(out, expected)
+
+
+def test_integer_paired_agrees():
+    for channels, columns in ((3, 3), (4, 2), (1, 3), (1, 1)):
+        weight = rng.integers(-128, 128, (3, channels, 2, columns)).astype(np.int8)
+        found = integer.paired(weight)
+        halves = np.stack([found << 16 >> 16, found >> 16], -1)
+        if channels == 1:
+            expected = np.pad(weight, ((0, 0), (0, 0), (0, 0), (0, columns % 2))).reshape(3, -1, 2)
+        else:
+            expected = np.pad(weight, ((0, 0), (0, channels % 2), (0, 0), (0, 0))).reshape(3, -1, 2, 2, columns)
+            expected = np.moveaxis(expected, 2, -1).reshape(3, -1, 2)
+        np.testing.assert_array_equal(halves, expected)
 
 
 def test_integer_multiply_agrees():
@@ -808,17 +822,34 @@ def test_lanes_pair_agrees():
         assert int(lanes.pair(first, second)) & 0xFFFFFFFF == (second & 0xFFFF) << 16 | (first & 0xFFFF)
 
 
-def test_pairs_of_lanes_are_multiplied_and_added_up():
-    @compile.kernel
-    def multiplied(a, b, total, out):
-        lanes.store(out, 3, lanes.add_pairs(lanes.spread(total), lanes.load(a, 1), lanes.load(b, 2)))
+@compile.kernel
+def by_lanes(a, b, total, places, out, codes):
+    """Write what each operation on lanes makes of vectors that begin anywhere."""
+    x, y = lanes.load(a, 1), lanes.load(b, 2)
+    lanes.store(out[0], 3, lanes.add_pairs(lanes.spread(total), x, y))
+    lanes.store(out[1], 3, lanes.add(x, y))
+    lanes.store(out[2], 3, lanes.both_bits(x, y))
+    lanes.store(out[3], 3, lanes.shift_right(x, lanes.spread(np.int32(places))))
+    lanes.store(out[4], 3, lanes.least(x, y))
+    lanes.store(out[5], 3, lanes.greatest(x, y))
+    lanes.store(out[6], 3, lanes.scaled(x, np.int64(total), np.int64(1) << np.int64(places - 1), np.int64(places)))
+    lanes.store_codes(codes, 3, x)
 
+
+def test_operations_on_lanes_are_those_of_numpy_lane_by_lane():
     halves = rng.integers(-(2**15) + 1, 2**15, (2, lanes.LANES + 2, 2))
-    a, b = np.array([[lanes.pair(*both) for both in one] for one in halves.tolist()]).astype(np.int32)
-    out = np.zeros(lanes.LANES + 4, np.int32)
-    multiplied(a, b, np.int32(-5), out)
-    expected = (halves[0, 1:-1] * halves[1, 2:]).sum(axis=1) - 5
-    assert out.tolist() == [0, 0, 0, *expected.astype(np.int32).tolist(), 0]
+    a, b = (np.array([lanes.pair(*both) for both in one], np.int32) for one in halves.tolist())
+    for total, places in ((-(2**31) + 5, 31), (123_456_789, 12)):
+        out, codes = np.zeros((7, lanes.LANES + 4), np.int32), np.zeros(lanes.LANES + 4, np.uint8)
+        by_lanes(a, b, np.int32(total), places, out, codes)
+        x, y = a[1:-1].astype(np.int64), b[2:].astype(np.int64)
+        products = total + (halves[0, 1:-1] * halves[1, 2:]).sum(axis=1)
+        scaled = (x * total + (1 << (places - 1))) >> places
+        expected = (products, x + y, x & y, x >> min(places, 31), np.minimum(x, y), np.maximum(x, y), scaled)
+        assert np.array_equal(out[:, 3:-1], np.array(expected).astype(np.int32))
+        assert np.array_equal(codes[3:-1], x.astype(np.uint8))
+        assert not out[:, [0, 1, 2, -1]].any()
+        assert not codes[[0, 1, 2, -1]].any()
 
 
 def test_integer_requantize_agrees():
@@ -836,7 +867,7 @@ def test_integer_rescale_agrees():
 
 
 def test_integer_add_up_agrees():
-    small, out = PLANES.reshape(3, 2, 10) >> 12, np.empty((3, 2), np.int32)
+    small, out = PLANES[:, :20].reshape(3, 2, 10) >> 12, np.empty((3, 2), np.int32)
     integer.add_up(small, out)
     np.testing.assert_array_equal(out, np.maximum(small, 0).sum(axis=2))
 

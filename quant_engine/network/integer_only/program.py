@@ -17,7 +17,7 @@ from quant_engine.kernels.parallel import over_ranges
 
 Codes = NDArray[np.uint8]
 Sums = NDArray[np.int32]
-AT_ONCE = 8  # images that go through all steps together, so that what a step writes is in the cache for the next one
+AT_ONCE = 16  # images that go through all steps together, so that what a step writes is in the cache for the next one
 
 WORD = 32  # bits of the accumulator that every program is proved to fit
 FEWEST = 8
@@ -152,6 +152,12 @@ class MultiplyAccumulate:
         return (self.bias.astype(np.int64) + self.correction).astype(np.int32)
 
     @cached_property
+    def pairs(self) -> Sums:
+        """A convolution's weights (out, …), two in each number, as its kernel takes them."""
+        found: Sums = integer.paired(self.weight)
+        return found
+
+    @cached_property
     def bounds(self) -> Bounds:
         """The worst case: all codes 0 where the weight pulls one way, all at the top where it pulls the other."""
         weights = _matrix(self.weight).astype(np.int64)
@@ -166,8 +172,9 @@ class MultiplyAccumulate:
             integer.multiply(np.ascontiguousarray(codes), self.weight, self.offset, _by_channel(sums))
             return accumulator.held(sums, self.name)
         before, zero_point = (self.weight.shape[2] // 2, self.weight.shape[3] // 2), np.int32(self.zero_point)
-        given = np.ascontiguousarray(_by_channel(codes))
-        integer.convolve(given, self.weight, self.bias, self.groups, zero_point, (1, 1), before, _by_channel(sums))
+        given, size = np.ascontiguousarray(_by_channel(codes)), self.weight.shape[2:]
+        out = _by_channel(sums)
+        integer.convolve(given, self.pairs, self.bias, self.groups, size, zero_point, (1, 1), before, out)
         return accumulator.held(sums, self.name)
 
 
