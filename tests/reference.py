@@ -435,17 +435,17 @@ def adaround_codes(W, x, y, step, qmin, qmax, iterations, rate, regulariser, war
 # --- integer-only -----------------------------------------------------------------------------------------------------
 
 
-def convolved(x, weight, bias, zero_point, groups):
-    """Return bias + Σ weight · (code − zero point) in int64, stride 1; outside of the image every code − z is 0."""
-    (images, inputs, height, width), (outputs, channels, size, _) = x.shape, weight.shape
-    moved = np.zeros((images, inputs, height + 2 * (size // 2), width + 2 * (size // 2)), np.int64)
-    reach = size // 2
-    moved[:, :, reach : reach + height, reach : reach + width] = x.astype(np.int64) - zero_point
-    out = np.zeros((images, outputs, height, width), np.int64)
+def convolved(x, weight, bias, zero_point, groups, stride=(1, 1), padding=((1, 1), (1, 1))):
+    """Return bias + Σ weight · (code − zero point) in int64; outside of the image every code − z is 0."""
+    outputs, channels, rows, columns = weight.shape
+    moved = np.pad(x.astype(np.int64) - zero_point, ((0, 0), (0, 0), *padding))
+    ends = (moved.shape[2] - rows) // stride[0] + 1, (moved.shape[3] - columns) // stride[1] + 1
+    out = np.zeros((len(x), outputs, *ends), np.int64)
     for o in range(outputs):
         first = o // (outputs // groups) * channels
-        for i, j in itertools.product(range(height), range(width)):
-            seen = moved[:, first : first + channels, i : i + size, j : j + size]
+        for i, j in itertools.product(*map(range, ends)):
+            top, left = i * stride[0], j * stride[1]
+            seen = moved[:, first : first + channels, top : top + rows, left : left + columns]
             out[:, o, i, j] = int(bias[o]) + (seen * weight[o].astype(np.int64)).sum(axis=(1, 2, 3))
     return out
 

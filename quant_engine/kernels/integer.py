@@ -311,13 +311,13 @@ def rescale(sums, multiplier, shift, once, out):
 
 
 @kernel
-def add_up(sums, out):
-    """Write the sum over all places of what is above 0: sums (channels, n, places), out (channels, n)."""
+def add_up(sums, lowest, out):
+    """Write the sum over all places, each at least `lowest`: sums (channels, n, places), out (channels, n)."""
     for c in range(len(sums)):
         for image in range(sums.shape[1]):
             total = np.int32(0)
             for p in range(sums.shape[2]):
-                total = np.int32(total + max(sums[c, image, p], np.int32(0)))
+                total = np.int32(total + max(sums[c, image, p], lowest))
             out[c, image] = total
 
 

@@ -1,6 +1,7 @@
 """Models: layers that have a weight, what they are like, and how a model runs."""
 
 from quant_engine.models.base import Model, Parameters, digest
+from quant_engine.models.graph import Graph, Node, read_graph
 from quant_engine.models.layer import Layer, Op, Shape, ties
 from quant_engine.models.onnx_file import read_onnx
 from quant_engine.models.onnx_graph import OnnxGraph
@@ -10,8 +11,10 @@ from quant_engine.models.trace import Span, Stage, Trace, call, shared_copy, tra
 from quant_engine.models.transformers_model import read_transformers
 
 __all__ = [
+    "Graph",
     "Layer",
     "Model",
+    "Node",
     "OnnxGraph",
     "OnnxModel",
     "Op",
@@ -23,6 +26,7 @@ __all__ = [
     "Trace",
     "call",
     "digest",
+    "read_graph",
     "read_onnx",
     "read_transformers",
     "shared_copy",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from quant_engine.inputs import Float32Array, Inputs
+from quant_engine.models.graph import Graph
 from quant_engine.models.layer import Layer
 from quant_engine.models.trace import Trace
 
@@ -44,6 +45,10 @@ class Model(Protocol):
     @property
     def trace(self) -> Trace:
         """How the module runs."""
+
+    @property
+    def operators(self) -> Graph:
+        """What the model computes, operator by operator; a QuantError where nobody can tell."""
 
     def as_inputs(self, inputs: Any) -> Inputs:
         """Return a batch of inputs as the model takes them, one array or several by name, or refuse them."""

@@ -87,6 +87,15 @@ class OnnxModel:
             f"{self.name} is an ONNX graph, without gradients and torch modules; give from_module the model it is of"
         )
 
+    @property
+    def operators(self) -> NoReturn:
+        """Refuse: only torch modules are read.
+
+        Raises:
+            QuantError: always.
+        """
+        raise QuantError(f"{self.name} is an ONNX graph; operators are read of torch modules: give from_module its own")
+
     def as_inputs(self, inputs: Any) -> Inputs:
         """Return a batch of inputs, one array for the first or several by name, of the graph's types.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, Inputs, as_model_inputs
 from quant_engine.models.base import Parameters
+from quant_engine.models.graph import Graph, read_graph
 from quant_engine.models.layer import Layer, Op, ties
 from quant_engine.models.trace import shared_copy, trace
 
@@ -66,6 +67,21 @@ class TorchModel:
                 tied_to=None if own == name else own,
             )
         return MappingProxyType(found)
+
+    @cached_property
+    def operators(self) -> Graph:
+        """What the module computes, operator by operator.
+
+        Raises:
+            QuantError: without an example of one tensor, and as `read_graph`.
+        """
+        from torch import Tensor
+
+        if not isinstance(self._example, Tensor):
+            raise QuantError(
+                f"what {self.name} computes is read with an example; give from_module one, a tensor of inputs"
+            )
+        return read_graph(self.module, tuple(self._example.shape[1:]))
 
     @cached_property
     def parameters(self) -> Parameters:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from quant_engine.inputs import Float32Array
-from quant_engine.models import Layer, Parameters, Trace, trace
+from quant_engine.models import Graph, Layer, Parameters, Trace, read_graph, trace
 from quant_engine.network.architectures import NORM_SUFFIX, Architecture, Conv, Linear
 from quant_engine.network.folding import BatchNorm, fold_batch_norm
 from quant_engine.network.images import as_images
@@ -39,6 +39,11 @@ class BuiltinModel:
     def trace(self) -> Trace:
         """How the module runs: step by step."""
         return trace(self.module, tuple(self.layers))
+
+    @cached_property
+    def operators(self) -> Graph:
+        """What the module computes, operator by operator."""
+        return read_graph(self.module, self.architecture.input_shape)
 
     def as_inputs(self, inputs: Any) -> Float32Array:
         """Return normalised images that somebody brings, or refuse them."""

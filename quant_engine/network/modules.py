@@ -5,8 +5,12 @@ from __future__ import annotations
 from torch import Tensor, maximum, nn
 
 
-class HalvingMaxPool(nn.Module):
+class HalvingMaxPool(nn.MaxPool2d):
     """Maxima of 2 × 2 values, by maxima of whole slices: ten times as fast as torch's pooling of float32 on a CPU."""
+
+    def __init__(self) -> None:
+        """Take 2 × 2 values."""
+        super().__init__(2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (…, height // 2, width // 2)."""
@@ -15,8 +19,12 @@ class HalvingMaxPool(nn.Module):
         return maximum(rows[..., 0::2], rows[..., 1::2])
 
 
-class PictureMean(nn.Module):
+class PictureMean(nn.AdaptiveAvgPool2d):
     """The mean of every channel over the picture, (n, channels, 1, 1)."""
+
+    def __init__(self) -> None:
+        """Leave one value a channel."""
+        super().__init__(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the means."""

@@ -47,10 +47,10 @@ from quant_engine.network.integer_only import (
     integer_accuracy,
     with_integer_bias,
 )
-from quant_engine.network.integer_only.compiling import _refuse_wide
 from quant_engine.network.integer_only.explaining import explain
-from quant_engine.network.integer_only.program import AddUp, Memory, MultiplyAccumulate, Requantize, Rescale
+from quant_engine.network.integer_only.lowering import validate_width
 from quant_engine.network.integer_only.simulating import biases_of, simulate
+from quant_engine.network.integer_only.steps import AddUp, Memory, MultiplyAccumulate, Requantize, Rescale
 from tests import reference
 
 MODELS = ("fashion-cnn", "fashion-depthwise")
@@ -167,22 +167,21 @@ def test_the_ends_of_int32_are_requantized_without_overflow(total, shift):
 # --- layers -----------------------------------------------------------------------------------------------------------
 
 
-def drawn(rng, groups, size, channels, members, zero_point):
-    x = rng.integers(0, 256, (3, groups * channels, 5, 4), dtype=np.uint8)
-    weight = rng.integers(-128, 128, (groups * members, channels, size, size)).astype(np.int8)
-    bias = rng.integers(-(2**20), 2**20, groups * members).astype(np.int32)
-    return x, MultiplyAccumulate("layer", weight, bias, zero_point, 255, groups)
-
-
 @given(
     st.integers(0, 2**32 - 1),
-    st.sampled_from([(1, 1, 1, 3), (4, 1, 1, 3), (1, 3, 2, 3), (2, 2, 3, 1), (1, 5, 2, 1), (3, 1, 2, 5)]),
+    st.sampled_from([(1, 1, 1), (4, 1, 1), (1, 3, 2), (2, 2, 3), (1, 5, 2), (3, 1, 2), (2, 3, 9)]),
+    st.tuples(st.integers(1, 5), st.integers(1, 4)),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(*[st.tuples(st.integers(0, 3), st.integers(0, 3))] * 2),
     st.integers(0, 255),
 )
-def test_a_convolution_is_that_of_int64(seed, form, zero_point):
-    groups, channels, members, size = form
-    x, layer = drawn(np.random.default_rng(seed), groups, size, channels, members, zero_point)
-    expected = reference.convolved(x, layer.weight, layer.bias, zero_point, groups)
+def test_a_convolution_is_that_of_int64(seed, form, size, stride, padding, zero_point):
+    rng, (groups, channels, members) = np.random.default_rng(seed), form
+    x = rng.integers(0, 256, (3, groups * channels, 5, 4), dtype=np.uint8)
+    weight = rng.integers(-128, 128, (groups * members, channels, *size)).astype(np.int8)
+    bias = rng.integers(-(2**20), 2**20, groups * members).astype(np.int32)
+    layer = MultiplyAccumulate("layer", weight, bias, zero_point, 255, groups, stride, padding)
+    expected = reference.convolved(x, weight, bias, zero_point, groups, stride, padding)
     assert np.array_equal(layer.run(x, Accumulator(), Memory()), expected)
 
 
@@ -269,7 +268,7 @@ def test_a_real_layer_gives_the_codes_of_onnxruntimes_qlinear_conv_but_at_ties()
 def slow(step, x):
     """One step in numpy's int64."""
     if isinstance(step, MultiplyAccumulate) and step.weight.ndim == 4:
-        return reference.convolved(x, step.weight, step.bias, step.zero_point, step.groups)
+        return reference.convolved(x, step.weight, step.bias, step.zero_point, step.groups, step.stride, step.padding)
     if isinstance(step, MultiplyAccumulate):
         return (x - step.zero_point) @ step.weight.astype(np.int64).T + step.bias
     if isinstance(step, Requantize | Rescale):
@@ -551,7 +550,7 @@ def test_the_widest_sum_is_right_and_one_input_or_a_bias_more_is_refused(zero_po
     towards = sign if zero_point == 0 else -sign  # of the sum that is furthest from 0
     for bias in (0, towards * room):
         widest = layer(MOST_ADDED, bias)
-        _refuse_wide(widest.bounds)
+        validate_width(widest.bounds)
         codes = np.full((1, MOST_ADDED), 255 if zero_point == 0 else 0, np.uint8)
         expected = towards * 127 * 255 * MOST_ADDED + bias
         assert widest.run(codes, Accumulator(), Memory()).item() == expected
@@ -560,7 +559,7 @@ def test_the_widest_sum_is_right_and_one_input_or_a_bias_more_is_refused(zero_po
         expected = towards * 127 * 255 * beyond.weight.size + int(beyond.bias[0])
         assert expected in (beyond.bounds.low.item(), beyond.bounds.high.item())
         with pytest.raises(QuantError, match=rf"layer 'wide', channel 0: .*{expected}.* needs 3[36] bits"):
-            _refuse_wide(beyond.bounds)
+            validate_width(beyond.bounds)
 
 
 def test_a_sum_over_the_picture_that_could_overflow_is_refused_when_compiling():

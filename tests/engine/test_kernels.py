@@ -868,8 +868,9 @@ def test_integer_rescale_agrees():
 
 def test_integer_add_up_agrees():
     small, out = PLANES[:, :20].reshape(3, 2, 10) >> 12, np.empty((3, 2), np.int32)
-    integer.add_up(small, out)
-    np.testing.assert_array_equal(out, np.maximum(small, 0).sum(axis=2))
+    for lowest in (0, -7):
+        integer.add_up(small, np.int32(lowest), out)
+        np.testing.assert_array_equal(out, np.maximum(small, lowest).sum(axis=2))
 
 
 def test_integer_largest_agrees():

@@ -1,12 +1,14 @@
 """Integer-only inference: a frozen plan becomes a list of integer steps, and runs without a float on the way."""
 
 from quant_engine.network.integer_only.agreement import WAYS, Agreement, agreeing, agreement, integer_accuracy
-from quant_engine.network.integer_only.compiling import compile_plan, fixed_point
+from quant_engine.network.integer_only.compiling import compile_plan
 from quant_engine.network.integer_only.explaining import CAUSES, Difference
+from quant_engine.network.integer_only.fixed_point import fixed_point
 from quant_engine.network.integer_only.following import OutputPixel, Requantized, follow
 from quant_engine.network.integer_only.operations import Operations, count_operations
-from quant_engine.network.integer_only.program import Accumulator, Bounds, IntegerProgram, bits_of
+from quant_engine.network.integer_only.program import IntegerProgram
 from quant_engine.network.integer_only.simulating import with_integer_bias
+from quant_engine.network.integer_only.steps import Accumulator, Bounds, bits_of
 
 __all__ = [
     "CAUSES",

@@ -13,6 +13,7 @@ from quant_engine.batches import BATCH
 from quant_engine.checks import as_choice, as_instance
 from quant_engine.network.integer_only.compiling import ROUNDINGS, compile_plan
 from quant_engine.network.integer_only.explaining import Difference, explain
+from quant_engine.network.integer_only.following import validate_traceable
 from quant_engine.network.integer_only.program import IntegerProgram
 from quant_engine.network.integer_only.simulating import LOGITS, biases_of, simulate, with_integer_bias
 from quant_engine.network.network import Network
@@ -107,6 +108,7 @@ def agreeing(
     as_choice(rounding, ROUNDINGS, "rounding")
     frozen = as_instance(network, Network, "network", "load() gives one").freeze(plan)
     programs = {name: compile_plan(network, frozen, name) for name in {rounding: 0, **dict.fromkeys(ROUNDINGS)}}
+    validate_traceable(programs[rounding])
     matched, program = with_integer_bias(programs[rounding], frozen), programs[rounding]
     images, truth = network.data(split)
     biases = biases_of(network, frozen)

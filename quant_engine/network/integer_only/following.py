@@ -10,11 +10,16 @@ from numpy.typing import NDArray
 
 from quant_engine.checks import as_instance, as_integer, as_list
 from quant_engine.errors import QuantError
-from quant_engine.network.integer_only.program import (
+from quant_engine.network.integer_only.program import IntegerProgram
+from quant_engine.network.integer_only.steps import (
     Accumulator,
+    Add,
     AddUp,
+    AddWindows,
+    Clamp,
     Codes,
-    IntegerProgram,
+    IntegerStep,
+    Largest,
     MultiplyAccumulate,
     Requantize,
     Rescale,
@@ -179,6 +184,7 @@ def follow(program: IntegerProgram, image: Codes, layer: str, channel: int, plac
         (True, (1, 3, 3))
     """
     step = as_instance(program, IntegerProgram, "program", "compile_plan() gives one").layer(layer)
+    validate_traceable(program)
     as_instance(image, np.ndarray, "image", "give one of what program.quantize() returns")
     given, sums, gathered = _around(program, image, step)
     channel = as_integer(channel, f"channel of layer {layer!r}", 0, len(step.weight) - 1)
@@ -210,15 +216,42 @@ def follow(program: IntegerProgram, image: Codes, layer: str, channel: int, plac
     )
 
 
+def validate_traceable(program: IntegerProgram) -> None:
+    """Check that a program is a straight run of steps whose numbers can be retraced one by one.
+
+    Raises:
+        QuantError: for any other, which runs all the same.
+    """
+    layers = [step for step in program.steps if isinstance(step, MultiplyAccumulate)]
+    tops = iter(layer.top for layer in layers[1:])
+    clamped = (step.highest for step in program.steps if isinstance(step, Requantize))
+    plain = all(_retraceable(step) for step in program.steps)
+    if not (program.straight and plain and all(highest == next(tops) for highest in clamped)):
+        raise QuantError(
+            f"{program.network} is no straight run of convolutions that keep the picture's size, ReLUs and pools of "
+            "2 × 2 or of the whole picture, so its numbers are not retraced one by one; run and predict compute them"
+        )
+
+
+def _retraceable(step: IntegerStep) -> bool:
+    if isinstance(step, MultiplyAccumulate):
+        padded = [sum(ends) + 1 for ends in step.padding]
+        return step.weight.ndim == 2 or (step.stride == (1, 1) and padded == list(step.weight.shape[2:]))
+    if isinstance(step, Largest):
+        return step.halving
+    return not isinstance(step, Add | AddWindows | Clamp) and (not isinstance(step, AddUp) or step.relu)
+
+
 def window(
     step: MultiplyAccumulate, codes: Codes, channel: int, place: tuple[int, ...]
 ) -> tuple[Integers, NDArray[np.bool_]]:
     """Return the codes of one image that an output is made of, and which of them lie inside the image."""
     if step.weight.ndim == 2:
         return codes.astype(np.int64), np.ones(codes.shape, np.bool_)
-    channels, size = step.weight.shape[1], step.weight.shape[2]
+    channels = step.weight.shape[1]
     first = channel // (len(step.weight) // step.groups) * channels
-    rows, columns = (np.arange(at, at + size) - size // 2 for at in place)
+    geometry = zip(place, step.weight.shape[2:], step.stride, step.padding, strict=True)
+    rows, columns = (at * stride + np.arange(size) - before for at, size, stride, (before, _) in geometry)
     height, width = codes.shape[1:]
     there = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
     part = codes[first : first + channels][:, rows.clip(0, height - 1)][:, :, columns.clip(0, width - 1)]

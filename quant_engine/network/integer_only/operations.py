@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from quant_engine.checks import as_instance, as_integer
 from quant_engine.energy import (
     NOTHING,
@@ -16,10 +18,13 @@ from quant_engine.energy import (
     requantize_energy,
 )
 from quant_engine.formats import IntFormat
-from quant_engine.network.architectures import Shape
-from quant_engine.network.integer_only.program import (
+from quant_engine.network.integer_only.program import IntegerProgram
+from quant_engine.network.integer_only.steps import (
+    WORD,
+    Add,
     AddUp,
-    IntegerProgram,
+    AddWindows,
+    Clamp,
     Largest,
     MultiplyAccumulate,
     Requantize,
@@ -87,31 +92,26 @@ def count_operations(network: Network, program: IntegerProgram, weight_bits: int
         >>> found.multiplications, found.requantizations, found.compute.basis
         (1975488, 22048, 'measured')
     """
+    as_instance(network, Network, "network", "load() gives one")
     as_instance(program, IntegerProgram, "program", "compile_plan() gives one")
-    shapes = _output_shapes(as_instance(network, Network, "network", "load() gives one"))
     weight_bits = as_integer(weight_bits, "weight_bits", 1, CODE.bits)
     multiplications = additions = requantizations = comparisons = weights = 0
-    shape: Shape = network.architecture.input_shape
-    for step in program.steps:
+    codes = np.zeros((1, *program.input_shape), np.uint8)
+    for step, given, out in program.accumulating(WORD).trace(codes):
         if isinstance(step, MultiplyAccumulate):
-            products = network.layers()[step.name].multiplications
+            products = step.weight[0].size * out.size
             multiplications, additions = multiplications + products, additions + products
             weights += step.weight.size
-            shape = network.layers()[step.name].output_shape
         elif isinstance(step, Requantize | Rescale):
-            requantizations += math.prod(shape)
+            requantizations += out.size
         elif isinstance(step, AddUp):
-            additions += math.prod(shape)
-            shape = shapes[step.name]
+            additions += given.size
+        elif isinstance(step, AddWindows):
+            additions += math.prod(step.size) * out.size
+        elif isinstance(step, Add):
+            additions += out.size
         elif isinstance(step, Largest):
-            shape = shapes[step.name]
-            comparisons += 3 * math.prod(shape)
+            comparisons += (math.prod(step.size) - 1) * out.size
+        elif isinstance(step, Clamp):
+            comparisons += 2 * out.size
     return Operations(multiplications, additions, requantizations, comparisons, weights * weight_bits)
-
-
-def _output_shapes(network: Network) -> dict[str, Shape]:
-    shapes: dict[str, Shape] = {}
-    shape = network.architecture.input_shape
-    for step in network.architecture.steps:
-        shape = shapes[step.name] = step.output_shape(shape)
-    return shapes
