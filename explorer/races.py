@@ -108,9 +108,9 @@ class Run:
             except Exception as error:  # whatever it is, the one who watches the run is told
                 self._end("failed", error)
                 return
+            give_back()
             with self._lock:
                 self._items.append(item)
-            give_back()
 
     def _stopped(self) -> bool:
         with self._lock:

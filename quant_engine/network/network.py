@@ -323,6 +323,7 @@ class Network:
             QuantError: as `freeze`, for a split there is not, and for a network without a task.
 
         Example:
+            >>> from quant_engine.network import load
             >>> print(load("fashion-cnn").evaluate())
             accuracy 0.9385 (95 %: 0.9271 to 0.9482, n = 2,000)
         """

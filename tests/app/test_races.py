@@ -19,12 +19,13 @@ class Counting:
     """A generator of whole numbers that goes on when it is told to, and says when it is closed."""
 
     def __init__(self, items: int = 1000) -> None:
-        self.items = items
+        self.items, self.asked = items, 0
         self.begun, self.closed, self.go = threading.Event(), threading.Event(), threading.Semaphore(0)
 
     def __call__(self) -> Generator[int, None, None]:
         try:
             for number in range(self.items):
+                self.asked += 1
                 self.begun.set()
                 assert self.go.acquire(timeout=LIMIT)
                 yield number
@@ -68,7 +69,7 @@ def test_a_cancelled_run_finishes_its_item_and_goes_on_from_there_when_it_is_sta
     work, runs = Counting(5), Runs("a", lanes)
     run = runs.start("key", work)
     work.release(2)
-    wait_until(lambda: len(run.items) == 2)
+    wait_until(lambda: work.asked == 3)  # and is in the middle of it
     run.cancel()
     assert run.stopping
     work.release(1)

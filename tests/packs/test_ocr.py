@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import quant_engine as qe
 from quant_engine.network import load
+from quant_engine.tasks import Transcription
 from tests.packs.fetching import OCR
 
 LINES, HEIGHT, MARGIN = 120, 48, 8
@@ -34,41 +35,27 @@ def text_lines(count, seed=0):
     return [(np.stack([x for x, _ in part]), [text for _, text in part]) for part in found.values()]
 
 
-def decoded(probabilities, characters):
-    """Return the text of each line: the best class at every place, repeats joined, blanks (0) left out."""
-    lines = []
-    for best in probabilities.argmax(-1):
-        kept = [c for i, c in enumerate(best) if c and (i == 0 or c != best[i - 1])]
-        lines.append("".join(characters[c] for c in kept).strip())
-    return lines
-
-
 @pytest.fixture(scope="module")
 def recogniser(tmp_path_factory):
     path = OCR.fetch(tmp_path_factory.mktemp("ocr")) / "ch_PP-OCRv4_rec_infer.onnx"
     stored = {entry.key: entry.value for entry in onnx.load(path).metadata_props}["character"]
-    return load(path), ["", *stored.split("\n"), " "]
+    return load(path, Transcription({"test": text_lines(LINES)}, characters=[*stored.split("\n"), " "]))
 
 
-def exact_match(recogniser, spec=None):
-    network, characters = recogniser
+def exact_match(network, spec=None):
     layers = {} if spec is None else dict.fromkeys(network.layers(), qe.LayerPlan(spec))
-    plan = network.freeze(qe.QuantizationPlan(layers))
-    right = [
-        found == text
-        for pictures, texts in text_lines(LINES)
-        for found, text in zip(decoded(network.run(pictures, plan), characters), texts, strict=True)
-    ]
-    return np.mean(right)
+    score = network.evaluate(qe.QuantizationPlan(layers))
+    assert (score.name, score.n) == ("exact match", LINES)
+    return score.value
 
 
 def test_it_is_read_layer_by_layer(recogniser):
-    layers = recogniser[0].layers()
+    layers = recogniser.layers()
     assert sum(layer.op == "conv2d" for layer in layers.values()) == 38
     assert sum(layer.op == "linear" for layer in layers.values()) == 9
     assert layers["conv2d_180.w_0"].shape == (480, 480, 1, 1)
     assert all(layer.has_bias for layer in layers.values() if layer.op == "linear")
-    weight = recogniser[0].weight("conv2d_180.w_0").astype(np.float64)
+    weight = recogniser.weight("conv2d_180.w_0").astype(np.float64)
     deviations = (weight - weight.mean()) / weight.std()
     assert np.mean(deviations**4) - 3 == pytest.approx(1458, rel=0.01)
     assert np.abs(deviations).max() == pytest.approx(133, rel=0.01)
