@@ -50,6 +50,7 @@ AT_REST = """async () => {
   const giveUp = performance.now() + 5000;
   let still = 0;
   while (still < 3 && performance.now() < giveUp) {
+    await new Promise(done => requestIdleCallback(done, { timeout: 1000 }));  // until what was clicked is taken up
     const main = document.querySelector('[data-testid=stMain]');
     const running = document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'running';
     const busy = !main || running || window.askedAt > window.heardAt ||

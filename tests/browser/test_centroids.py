@@ -17,7 +17,7 @@ from explorer.payloads import Setting, pack, statistics
 from quant_engine import Distribution, KMeans, QuantizerSpec, fit
 from quant_engine.distribution import linear_start, lloyd_steps
 from quant_engine.network import load
-from tests.browser.conftest import NO_FAULTS, faults_on, forms_of, metrics, photograph, settle
+from tests.browser.conftest import NO_FAULTS, asking, faults_on, forms_of, metrics, photograph, settle
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
@@ -87,8 +87,8 @@ def test_errors_shares_and_means_agree_with_the_engine_to_one_per_cent(arithmeti
 def open_lesson(open_page: Opener, app: str, query: str = "", form: str = "desktop") -> Page:
     """Open the lesson with a prediction made, so that errors are shown."""
     page = open_page(f"{app}/{LESSON}?{query}", form)
-    page.get_by_test_id("stRadio").locator("label").nth(1).click()
-    settle(page)
+    with asking(page):
+        page.get_by_test_id("stRadio").locator("label").nth(1).click()
     return page
 
 
