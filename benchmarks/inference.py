@@ -7,8 +7,8 @@ from benchmarks import inference_peers
 from benchmarks.comparison import Comparison, Peer
 from benchmarks.data import Sizes
 from benchmarks.processor import SATURATING, vector_extension
+from quant_engine.integer_only import compile_plan
 from quant_engine.network import load
-from quant_engine.network.integer_only import compile_plan
 
 BATCH = 200  # images that the peers are given at a time
 LEAST_ALIKE = 0.99  # labels: onnxruntime rounds products by float32 multipliers, so codes at ties differ

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from quant_engine.integer_only import IntegerProgram
 from quant_engine.kernels.parallel import thread_count
+from quant_engine.models import as_builtin
+from quant_engine.models.architectures import Conv, GlobalPool, Linear, MaxPool
 from quant_engine.network import Network
-from quant_engine.network.architectures import Conv, GlobalPool, Linear, MaxPool
-from quant_engine.network.integer_only import IntegerProgram
 
 NO_ONNXRUNTIME = "not installed: pip install onnx onnxruntime"
 OPSET, IR = 13, 8
@@ -25,7 +26,7 @@ Logits = NDArray[np.float32]
 def floating(network: Network, images: NDArray[np.float32], batch: int) -> Callable[[], Logits]:
     """Return torch's run of the network in float32, BatchNorms folded, `batch` images at a time."""
     inputs = torch.from_numpy(images.copy())
-    module = network.architecture.evaluated(
+    module = as_builtin(network.model).architecture.evaluated(
         {name: (network.weight(name), network.bias(name)) for name in network.layers()}
     )
 
@@ -87,7 +88,7 @@ def _graph(network: Network, program: IntegerProgram) -> Any:
     from onnx import TensorProto, helper
 
     graph, x, last = _Graph(), "codes", list(network.layers())[-1]
-    for step in network.architecture.steps:
+    for step in as_builtin(network.model).architecture.steps:
         if isinstance(step, Conv | Linear):
             layer, (scale, sum_scale) = program.layer(step.name), program.scales[step.name]
             ends = [
@@ -111,7 +112,7 @@ def _graph(network: Network, program: IntegerProgram) -> Any:
             x = graph.node("GlobalAveragePool", [x])
         else:
             x = graph.node("Flatten", [x])
-    shape = ["n", *network.architecture.input_shape]
+    shape = ["n", *as_builtin(network.model).architecture.input_shape]
     found = helper.make_graph(
         graph.nodes,
         network.name,

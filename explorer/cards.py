@@ -8,7 +8,8 @@ from dataclasses import replace
 from explorer.lessons.prose import method_words
 from explorer.notation import accuracy, count, unbroken
 from quant_engine import PerTensor, QuantizerSpec
-from quant_engine.network import LARGE, Accuracy, CompensationResult, MethodResult, ModelCard, broken_order
+from quant_engine.network import Accuracy
+from quant_engine.studies import LARGE, CompensationResult, MethodResult, ModelCard, broken_order
 
 METHODS_EXPLAINED = (
     f"Layers of {count(LARGE)} weights and more by the method named; smaller ones, in which learned codebooks would "

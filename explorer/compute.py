@@ -43,7 +43,8 @@ from quant_engine import (
 from quant_engine.clipping import Clipping
 from quant_engine.execution import STAGE_INPUTS
 from quant_engine.granularity import Granularity
-from quant_engine.network import ModelCard, Network, Score
+from quant_engine.network import Network, Score
+from quant_engine.studies import ModelCard
 
 RUNS_KEY = "runs"
 NO_SESSION = "none"

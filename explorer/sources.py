@@ -10,7 +10,9 @@ from functools import partial
 from typing import NewType
 
 from quant_engine import QuantError
-from quant_engine.network import ARCHITECTURES, ModelCard, Network, load, model_card
+from quant_engine.models import ARCHITECTURES
+from quant_engine.network import Network, load
+from quant_engine.studies import ModelCard, model_card
 
 MODEL_VARIABLE = "QUANT_EXPLORER_MODEL"  # set by the command line
 

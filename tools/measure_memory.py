@@ -15,7 +15,7 @@ import urllib.parse
 from explorer.fields import Choice, Number
 from explorer.page_table import PAGES
 from explorer.state import PLAYGROUND_FIELDS
-from quant_engine.network import ARCHITECTURES
+from quant_engine.models import ARCHITECTURES
 from tools.session import Session
 
 MOST = 64  # of whole numbers: larger ones are hardly ever valid

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch.nn import functional
 
 from quant_engine.files import arrays_of, write_file
-from quant_engine.network.architectures import ARCHITECTURES
+from quant_engine.models.architectures import ARCHITECTURES
 
 BUILTIN = pathlib.Path(__file__).parents[1] / "quant_engine" / "network" / "builtin"
 BATCH = 128

@@ -45,18 +45,10 @@ from quant_engine import (
 from quant_engine.files import begins_like, write_file
 from quant_engine.methods import METHODS as COMPENSATIONS
 from quant_engine.methods import Setting, compensate
-from quant_engine.network import (
-    ARCHITECTURES,
-    Accuracy,
-    Network,
-    footprint,
-    load,
-    mixed_candidates,
-    mixed_plan,
-    model_card,
-    weight_plan,
-)
-from quant_engine.network.card import (
+from quant_engine.models import ARCHITECTURES
+from quant_engine.network import Accuracy, Network, load
+from quant_engine.studies import footprint, mixed_candidates, mixed_plan, model_card, weight_plan
+from quant_engine.studies.model_card import (
     LARGE,
     CompensationResult,
     bits_of_layers,

@@ -10,7 +10,8 @@ from explorer.figures import error_rate, parts, theme
 from explorer.figures.error_rate import place
 from explorer.figures.theme import Canvas
 from explorer.notation import accuracy
-from quant_engine.network import Accuracy, CompensationResult, MethodResult
+from quant_engine.network import Accuracy
+from quant_engine.studies import CompensationResult, MethodResult
 
 HEIGHT = 380
 NEAR = 0.025, 0.06  # of the spans of bits and of accuracy: closer, numbers would lie on each other

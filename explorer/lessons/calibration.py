@@ -16,8 +16,9 @@ from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
 from quant_engine import IntFormat, LayerPlan, MinMax, MinMSE, Percentile, QuantizationPlan, QuantizerSpec
 from quant_engine.clipping import Clipping
-from quant_engine.network import Score, calibration_study
+from quant_engine.network import Score
 from quant_engine.observers import observer_for
+from quant_engine.studies import activation_costs, calibration_study
 
 BATCHES = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # each batch ends where the next one starts
 PAUSE = 0.2  # seconds between points
@@ -69,7 +70,7 @@ def _batches(model: ModelKey, layer: str, bits: int) -> None:
     seen: Seen = compute.kept(f"seen|{model}|{layer}|{bits}", lambda: ranges_seen(model, layer, bits))
     canvas = charts.canvas(f"{model} {layer} {bits}")
     charts.show(seen_figure(seen, canvas), "clipping_chart_seen", describe_seen(seen))
-    cost = compute.kept(f"cost|{model}|{layer}|{bits}", lambda: compute.network(model).activation_cost(plan)[layer])
+    cost = compute.kept(f"cost|{model}|{layer}|{bits}", lambda: activation_costs(compute.network(model), plan)[layer])
     st.caption(words()["dynamic_cost"].format(values=count(cost.values), ratio=f"×{short(cost.ratio)}"))
 
 

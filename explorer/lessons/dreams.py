@@ -27,6 +27,7 @@ from explorer.notation import count, short
 from explorer.races import Run
 from explorer.sources import ModelKey
 from quant_engine.methods import gaussian_images, norm_moments, synthetic_images
+from quant_engine.models import as_builtin
 from quant_engine.network import Network
 
 LOOK = 0.6  # seconds between two looks
@@ -62,7 +63,7 @@ def dreaming(network: Network) -> Generator[Dreamt, None, None]:
 
 def match_of(network: Network, images: Images, layer: str, kind: str = "real") -> Match:
     """Return how images match the network's BatchNorms, and the statistics of one layer."""
-    found, norms = norm_moments(network, images), network.batch_norms()
+    found, norms = norm_moments(network, images), as_builtin(network.model).norms
     misses = {}
     for name, norm in norms.items():
         mean, deviation = (part.astype(np.float64) for part in found[name])
@@ -76,7 +77,7 @@ def dreams_laboratory(model: ModelKey, layer: str) -> None:
     said = read_prose(SLUG).laboratory
     st.subheader(said["dreams_title"])
     st.markdown(said["dreams_lead"])
-    compute.network(model).batch_norms()  # refuses a network without
+    as_builtin(compute.network(model).model)  # refuses a network without
     run = compute.session_runs().get(Dream(model))
     ticking = run is not None and run.active
     st.fragment(_body, run_every=LOOK if ticking else None)(model, layer, ticking)
@@ -87,7 +88,7 @@ def _body(model: ModelKey, layer: str, ticking: bool) -> None:
     active = run is not None and run.active
     _control(model, run)
     network = compute.network(model)
-    norms = network.batch_norms()
+    norms = as_builtin(network.model).norms
     shown = layer if layer in norms else list(norms)[-1]
     last: Dreamt | None = run.last if run is not None else None
     noise: Images = compute.kept(f"noise|{model}", partial(gaussian_images, network))

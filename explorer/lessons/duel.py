@@ -15,7 +15,8 @@ from explorer.lessons.plans import Bits
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Mix
 from explorer.notation import accuracy, count, short
-from quant_engine.network import Effect, Score
+from quant_engine.network import Score
+from quant_engine.studies import Effect
 
 SLUG = "mixed"
 YOURS, UNIFORM = "yours", "uniform"

@@ -10,7 +10,7 @@ from explorer.notation import short, size
 from explorer.sources import ModelKey
 from quant_engine import BF16, E2M1, E4M3, FP16, FP32, IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
 from quant_engine.energy import Energy, accumulate_energy, move_energy, multiply_energy
-from quant_engine.network import Footprint, footprint
+from quant_engine.studies import Footprint, footprint
 
 FORMATS: Mapping[str, Any] = {
     "FP32": FP32,

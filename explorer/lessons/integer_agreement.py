@@ -17,8 +17,8 @@ from explorer.lessons.prose import read_words
 from explorer.notation import MINUS, accuracy, count, short, unbroken
 from explorer.slices import Sliced
 from explorer.sources import ModelKey
+from quant_engine.integer_only import WAYS, Agreement, Difference, agreeing, integer_accuracy
 from quant_engine.network import Score
-from quant_engine.network.integer_only import WAYS, Agreement, Difference, agreeing, integer_accuracy
 
 NAME = "formats_int_run"
 MOST_LISTED = 25

@@ -15,8 +15,8 @@ from explorer.pixel import pixel
 from explorer.sources import ModelKey
 from quant_engine import QuantError
 from quant_engine.energy import SOURCE, Energy
-from quant_engine.network import footprint
-from quant_engine.network.integer_only import count_operations
+from quant_engine.integer_only import count_operations
+from quant_engine.studies import footprint
 
 PREFIX = "formats_int"
 IMAGE = Number(f"{PREFIX}_image", "Test image", 0, 1999, 0, "Which test image runs, counted from 0.", whole=True)

@@ -15,7 +15,7 @@ from explorer.pixel import Row, Term
 from explorer.pixel.mount import bits
 from explorer.sources import ModelKey
 from quant_engine import IntFormat, LayerPlan, MinMax, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec
-from quant_engine.network.integer_only import IntegerProgram, OutputPixel, bits_of, compile_plan, follow
+from quant_engine.integer_only import IntegerProgram, OutputPixel, bits_of, compile_plan, follow
 
 WORDS = "integer_only"
 SHOWN = 9  # products, of those that move the sum most

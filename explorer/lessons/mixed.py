@@ -23,7 +23,7 @@ from explorer.notation import beside, count, latex, short
 from explorer.refusals import refusals_said
 from explorer.steppers import Row, steppers
 from quant_engine import QuantizerSpec
-from quant_engine.network import Trial, sensitivities
+from quant_engine.studies import Trial, sensitivities
 
 SLUG = "mixed"
 SHARED = Choice(

@@ -19,8 +19,8 @@ from explorer.sources import ModelKey
 from quant_engine import IntFormat, MinMSE, PerChannel, PerTensor, QuantizationPlan, QuantizerSpec
 from quant_engine.granularity import Granularity
 from quant_engine.models import Layer
-from quant_engine.network import Effect, Network, Prediction, layer_sizes, mixed_candidates, weight_plan
-from quant_engine.network.sensitivity import Key
+from quant_engine.network import Network
+from quant_engine.studies import Effect, Key, Prediction, effect, layer_sizes, mixed_candidates, weight_plan
 
 BETWEEN = "_"
 FLOAT_BITS = 16
@@ -130,7 +130,7 @@ def effect_of(mix: Mix) -> Effect:
     """Return the effect of a plan on the calibration images, found once."""
     known = findings(mix.model, mix.shared).plans
     if mix.bits not in known:
-        known[mix.bits] = network_of(mix).effect(engine_plan(mix))
+        known[mix.bits] = effect(network_of(mix), engine_plan(mix))
     return known[mix.bits]
 
 
@@ -138,7 +138,7 @@ def tested(mix: Mix) -> Effect:
     """Return the effect of a plan on the test images, found once."""
     known = findings(mix.model, mix.shared).tested
     if mix.bits not in known:
-        known[mix.bits] = network_of(mix).effect(engine_plan(mix), "test")
+        known[mix.bits] = effect(network_of(mix), engine_plan(mix), "test")
     return known[mix.bits]
 
 

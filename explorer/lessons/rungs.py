@@ -26,7 +26,8 @@ from quant_engine import (
     QuantizerSpec,
 )
 from quant_engine.granularity import Granularity
-from quant_engine.network import Score, bits_of_layers
+from quant_engine.network import Score
+from quant_engine.studies import bits_of_layers
 
 SLUG = grain.SLUG
 OWNER_KEY = f"{SLUG}_rungs_owner"

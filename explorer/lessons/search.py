@@ -28,7 +28,7 @@ from explorer.lessons.survey import plain_of
 from explorer.slices import Sliced
 from quant_engine import QuantError
 from quant_engine.allocation import allocate
-from quant_engine.network import Effect, greedy_search, layer_costs, sensitivities, trials
+from quant_engine.studies import Effect, greedy_search, layer_costs, sensitivities, trials
 
 SLUG = "mixed"
 EXACT, GREEDY = f"{SLUG}_exact", f"{SLUG}_greedy"

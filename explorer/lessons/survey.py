@@ -19,8 +19,17 @@ from explorer.lessons.scene import Mix
 from explorer.notation import short
 from explorer.slices import Sliced
 from quant_engine import MinMax, QuantizerSpec
-from quant_engine.network import Effect, Prediction, Trial, predict_sensitivity, sensitivities, trials
-from quant_engine.network.sensitivity import Part, Scope
+from quant_engine.studies import (
+    Effect,
+    Part,
+    Prediction,
+    Scope,
+    Trial,
+    effect,
+    predict_sensitivity,
+    sensitivities,
+    trials,
+)
 
 SLUG = "mixed"
 NAME = f"{SLUG}_survey"
@@ -80,7 +89,7 @@ def plain_of(mix: Mix) -> Effect:
     """Return the effect of floating point, found once."""
     known = plans.findings(mix.model, mix.shared).plans
     if () not in known:
-        known[()] = plans.network_of(mix).effect()
+        known[()] = effect(plans.network_of(mix))
     return known[()]
 
 

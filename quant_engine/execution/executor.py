@@ -7,12 +7,16 @@ model receives. Both hold for one call. Calls do not see each other: threads may
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from quant_engine.errors import QuantError
+from quant_engine.execution.tensors import as_tensors
+from quant_engine.inputs import Float32Array, Inputs
 from quant_engine.models import Trace
 
 if TYPE_CHECKING:
@@ -75,6 +79,20 @@ class Executor(ABC):
         if missing := set(parts) - set(found):
             raise QuantError(f"the model does not run {', '.join(sorted(missing))} on these inputs; leave it out")
         return found
+
+
+def captured_inputs(
+    executor: Executor, batches: Iterable[Inputs], parts: Collection[str], overrides: Mapping[str, Override]
+) -> dict[str, Float32Array]:
+    """Return what parts receive of batches, joined, read-only."""
+    import torch
+
+    with torch.inference_mode():
+        found = [executor.capture(as_tensors(batch), parts, overrides) for batch in batches]
+        arrays = {name: np.asarray(torch.cat([part[name] for part in found]).numpy()) for name in parts}
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
 
 
 class ReachedError(Exception):

@@ -17,10 +17,10 @@ from quant_engine.inputs import Float32Array
 from quant_engine.methods.expected import expected_inputs, expected_outputs
 from quant_engine.methods.rounding import uniform_plan
 from quant_engine.methods.stages import Setting, Stage
-from quant_engine.models import trace
+from quant_engine.models import as_builtin, trace
+from quant_engine.models.architectures import NORM_SUFFIX
 from quant_engine.network import Network
-from quant_engine.network.architectures import NORM_SUFFIX
-from quant_engine.network.images import PIXEL_RANGE, as_images
+from quant_engine.network.images import PIXEL_RANGE
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import fit
 
@@ -58,10 +58,11 @@ def synthetic_images(network: Network, seed: int = 0, count: int = IMAGES, steps
     """
     import torch
 
-    norms = network.batch_norms()
+    builtin = as_builtin(network.model)
+    norms = builtin.norms
     if not norms:
         raise QuantError(f"{network.name} has no BatchNorm that tells of its data; calibrate on images")
-    steps, channels = as_integer(steps, "steps", 1), network.architecture.input_shape[0]
+    steps, channels = as_integer(steps, "steps", 1), builtin.architecture.input_shape[0]
     wanted = {PIXELS: Moments(torch.zeros(channels), torch.ones(channels))}
     for name, norm in norms.items():
         wanted[name] = Moments(torch.from_numpy(norm.mean.copy()), torch.from_numpy(norm.deviation.copy()))
@@ -77,14 +78,14 @@ def gaussian_images(network: Network, seed: int = 0, count: int = IMAGES) -> Flo
     Raises:
         QuantError: for a number of images below 1, and a negative seed.
     """
-    shape = as_integer(count, "count", 1), *network.architecture.input_shape
+    shape = as_integer(count, "count", 1), *as_builtin(network.model).architecture.input_shape
     return np.random.default_rng(as_integer(seed, "seed", 0)).standard_normal(shape, np.float32)
 
 
 def norm_moments(network: Network, images: Float32Array) -> dict[str, tuple[Float32Array, Float32Array]]:
     """Return mean and deviation (channels,) of what normalised images lead to before every BatchNorm.
 
-    Beside them stand the `mean` and `deviation` of `Network.batch_norms`, those of the images it was trained on.
+    Beside them stand the `mean` and `deviation` of `BuiltinModel.norms`, those of the images it was trained on.
 
     Example:
         >>> from quant_engine.network import load
@@ -96,8 +97,8 @@ def norm_moments(network: Network, images: Float32Array) -> dict[str, tuple[Floa
     import torch
 
     with torch.inference_mode():
-        found = _Statistics(network)(torch.from_numpy(as_images(images, network.architecture.input_shape)))
-    return {name: (found[name].mean.numpy(), found[name].deviation.numpy()) for name in network.batch_norms()}
+        found = _Statistics(network)(torch.from_numpy(as_builtin(network.model).as_inputs(images)))
+    return {name: (found[name].mean.numpy(), found[name].deviation.numpy()) for name in found if name != PIXELS}
 
 
 def batch_norm_ranges(network: Network, reach: float = REACH) -> dict[str, tuple[float, float]]:
@@ -151,9 +152,10 @@ class _Statistics:
     """Gives the moments before every BatchNorm, and of the pixels, that images lead to."""
 
     def __init__(self, network: Network) -> None:
-        norms = network.batch_norms()
+        builtin = as_builtin(network.model)
+        norms = builtin.norms
         self._names = {name + NORM_SUFFIX: name for name in norms}
-        module = network.architecture.with_norms(norms)
+        module = builtin.architecture.with_norms(norms)
         self._executor = TorchExecutor(module, trace(module, list(norms)))
 
     def __call__(self, x: Tensor) -> Mapping[str, Moments]:

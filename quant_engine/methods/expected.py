@@ -11,7 +11,7 @@ import numpy as np
 from quant_engine.compensation.batch_norm import normal_range, rectified
 from quant_engine.execution import LayerInputs
 from quant_engine.inputs import Float64Array
-from quant_engine.models import Layer, Shape
+from quant_engine.models import Layer, Shape, as_builtin
 from quant_engine.network import Network
 from quant_engine.network.images import PIXEL_RANGE
 
@@ -62,9 +62,9 @@ def expected_outputs(network: Network) -> dict[str, Normals]:
     """
     found: dict[str, Normals] = {}
     ahead = _pixels(network)
-    for step, _, _ in network.architecture.layer_inputs():
+    for step, _, _ in as_builtin(network.model).architecture.layer_inputs():
         layer = network.layers()[step.name]
-        norm = network.batch_norms().get(step.name)
+        norm = as_builtin(network.model).norms.get(step.name)
         if norm is not None:
             mean, deviation = norm.beta.astype(np.float64), np.abs(norm.gamma).astype(np.float64)
         else:
@@ -104,7 +104,7 @@ def filled(values: Float64Array, shape: Shape) -> Float64Array:
 
 
 def _pixels(network: Network) -> Normals:
-    channels = network.architecture.input_shape[0]
+    channels = as_builtin(network.model).architecture.input_shape[0]
     return Normals(np.zeros(channels), np.ones(channels), False, PIXEL_RANGE)
 
 

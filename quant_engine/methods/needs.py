@@ -7,8 +7,8 @@ from collections.abc import Callable
 from quant_engine.execution import TorchExecutor
 from quant_engine.methods.pairs import scaling_pairs
 from quant_engine.methods.stages import Need
+from quant_engine.models.builtin_model import BuiltinModel
 from quant_engine.network import Network
-from quant_engine.network.builtin_model import BuiltinModel
 
 
 def _without_split(split: str) -> Callable[[Network], str | None]:
@@ -29,7 +29,7 @@ def _without_gradients(network: Network) -> str | None:
 
 
 def _without_batch_norm(network: Network) -> str | None:
-    if isinstance(network.model, BuiltinModel) and network.batch_norms():
+    if isinstance(network.model, BuiltinModel) and network.model.norms:
         return None
     return f"{network.name} has none whose statistics tell of its data; calibrate on data instead"
 

@@ -15,10 +15,10 @@ from quant_engine.methods.layer_by_layer import inputs_of
 from quant_engine.methods.qat_model import QatModel, refuse_untrainable, with_first_steps
 from quant_engine.methods.rounding import uniform_plan
 from quant_engine.methods.stages import Setting, Stage
+from quant_engine.models.builtin_model import BuiltinModel
 from quant_engine.network import Network
-from quant_engine.network.builtin_model import BuiltinModel
-from quant_engine.network.effects import divergence
 from quant_engine.plan import QuantizationPlan
+from quant_engine.tasks import divergence
 
 Start = Literal["ranges", "LSQ"]
 EPOCHS, BATCH = 12, 100

@@ -1,6 +1,9 @@
 """Models: layers that have a weight, what they are like, and how a model runs."""
 
-from quant_engine.models.base import Model, Parameters, digest
+from quant_engine.models.architectures import ARCHITECTURES, Architecture
+from quant_engine.models.base import Model, Parameters, as_parameters, digest, layer_of
+from quant_engine.models.builtin_model import BuiltinModel, as_builtin
+from quant_engine.models.folding import BatchNorm
 from quant_engine.models.graph import Graph, Node, read_graph
 from quant_engine.models.layer import Layer, Op, Shape, ties
 from quant_engine.models.onnx_file import read_onnx
@@ -11,6 +14,10 @@ from quant_engine.models.trace import Span, Stage, Trace, call, shared_copy, tra
 from quant_engine.models.transformers_model import read_transformers
 
 __all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "BatchNorm",
+    "BuiltinModel",
     "Graph",
     "Layer",
     "Model",
@@ -24,8 +31,11 @@ __all__ = [
     "Stage",
     "TorchModel",
     "Trace",
+    "as_builtin",
+    "as_parameters",
     "call",
     "digest",
+    "layer_of",
     "read_graph",
     "read_onnx",
     "read_transformers",

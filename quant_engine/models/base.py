@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from quant_engine.inputs import Float32Array, Inputs
+from quant_engine.errors import QuantError
+from quant_engine.inputs import Float32Array, Inputs, as_float32
 from quant_engine.models.graph import Graph
 from quant_engine.models.layer import Layer
 from quant_engine.models.trace import Trace
@@ -55,6 +56,47 @@ class Model(Protocol):
 
     def with_parameters(self, parameters: Parameters) -> Model:
         """Return the model with other weights and biases for some layers; this one stays as it is."""
+
+
+def layer_of(model: Model, name: str) -> Layer:
+    """Return a layer of a model.
+
+    Raises:
+        QuantError: if there is no such layer.
+    """
+    if not isinstance(name, str) or name not in model.layers:
+        raise QuantError(f"{model.name} has no layer {name!r}; its layers are {', '.join(model.layers)}")
+    return model.layers[name]
+
+
+def as_parameters(model: Model, given: Any) -> Parameters:
+    """Return read-only copies of weights and biases that somebody brings for some layers of a model.
+
+    Raises:
+        QuantError: for what is no mapping, layers there are not, and arrays of other shapes.
+    """
+    if not isinstance(given, Mapping):
+        raise QuantError(f"parameters={given!r} are no mapping; give {{layer: (weight, bias)}}")
+    found = {}
+    for name, arrays in given.items():
+        layer_of(model, name)
+        shapes = tuple(a if a is None else a.shape for a in model.parameters[name])
+        if not isinstance(arrays, tuple | list) or len(arrays) != len(shapes):
+            raise QuantError(f"layer {name!r} has {shapes}; give its parameters as (weight, bias)")
+        weight = _copied(arrays[0], f"weight of {name!r}")
+        bias = None if arrays[1] is None else _copied(arrays[1], f"bias of {name!r}")
+        others = weight.shape, None if bias is None else bias.shape
+        if others != shapes:
+            raise QuantError(f"layer {name!r} has {shapes}; its new parameters have {others[0]}, {others[1]}")
+        found[name] = weight, bias
+    return found
+
+
+def _copied(array: Any, name: str) -> Float32Array:
+    """Return a float32 copy that cannot be written."""
+    copy = as_float32(array, name).copy()
+    copy.flags.writeable = False
+    return copy
 
 
 def digest(parameters: Parameters) -> str:

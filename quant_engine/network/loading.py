@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from quant_engine.batches import cut
 from quant_engine.errors import QuantError
 from quant_engine.execution import as_tensors
 from quant_engine.inputs import Inputs
-from quant_engine.models import Model, read_onnx, read_transformers
-from quant_engine.network.architectures import ARCHITECTURES
-from quant_engine.network.builtin_model import BuiltinModel
+from quant_engine.models import ARCHITECTURES, BuiltinModel, Model, TorchModel, read_onnx, read_transformers
 from quant_engine.network.files import BUILTIN
 from quant_engine.network.images import FASHION_MNIST
 from quant_engine.network.network import Network
 from quant_engine.tasks import Task
+
+if TYPE_CHECKING:
+    from torch import nn
 
 TENSOR_FILES = {  # that hold tensors without a graph, and what reads them
     ".safetensors": "safetensors.torch.load_file(path)",
@@ -48,6 +50,29 @@ def load(name_or_path: str | os.PathLike[str], task: Task | None = None) -> Netw
         return Network(_builtin(str(name_or_path)), FASHION_MNIST if task is None else task)
     path = Path(name_or_path)
     return Network(_read(path, None if task is None else _sample(task)), task)
+
+
+def from_module(module: nn.Module, task: Task | None = None, example: Any = None) -> Network:
+    """Return any torch module as a network: its linear layers, convolutions and embeddings can be quantized.
+
+    The module is put into evaluation mode and never changed otherwise. `example` is a batch of its inputs: it tells the
+    order and the shapes of the layers, and where a run can begin and end, so that a changed layer costs only what lies
+    behind it. A task brings data and scores.
+
+    Raises:
+        QuantError: for a module without a layer to quantize.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from quant_engine import IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
+        >>> module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+        >>> network = from_module(module, example=torch.ones(1, 4))
+        >>> plan = QuantizationPlan(dict.fromkeys(network.layers(), LayerPlan(QuantizerSpec(IntFormat(8)))))
+        >>> network.run(np.ones((3, 4), np.float32), plan).shape
+        (3, 2)
+    """
+    return Network(TorchModel(module, example), task)
 
 
 def _builtin(name: str) -> BuiltinModel:

@@ -3,7 +3,7 @@
 from quant_engine.tasks.agreement import Agreement
 from quant_engine.tasks.base import SPLITS, Batch, Result, Task
 from quant_engine.tasks.classification import Classification
-from quant_engine.tasks.comparison import log_softmax
+from quant_engine.tasks.comparison import divergence, log_softmax
 from quant_engine.tasks.next_token import NextToken
 from quant_engine.tasks.retrieval import Retrieval, mean_pool
 from quant_engine.tasks.score import Accuracy, Score
@@ -23,6 +23,7 @@ __all__ = [
     "Task",
     "Transcription",
     "ctc_decode",
+    "divergence",
     "from_file",
     "log_softmax",
     "mean_pool",

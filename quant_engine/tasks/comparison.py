@@ -70,6 +70,13 @@ class Comparison:
         return {score.name: score for score in found}
 
 
+def divergence(plain: NDArray[np.floating], outputs: NDArray[np.floating]) -> float:
+    """Return the mean KL divergence in nats of outputs (vectors, classes) from those in floating point."""
+    moved = Comparison()
+    moved.add(plain, outputs)
+    return float(moved.divergences.mean())
+
+
 def log_softmax(logits: NDArray[np.floating]) -> Float64Array:
     """Return log softmax along the last axis, in float64."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)

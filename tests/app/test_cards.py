@@ -8,7 +8,9 @@ from explorer.cards import compensation_surprises, compensation_table
 from explorer.lessons.prose import method_words
 from quant_engine import IntFormat, QuantizerSpec
 from quant_engine.methods import METHODS
-from quant_engine.network import ARCHITECTURES, Accuracy, CompensationResult, model_card
+from quant_engine.models import ARCHITECTURES
+from quant_engine.network import Accuracy
+from quant_engine.studies import CompensationResult, model_card
 
 
 def result(method: str, *correct: int) -> CompensationResult:

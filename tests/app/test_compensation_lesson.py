@@ -44,6 +44,7 @@ from explorer.tensors import subject
 from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fit, quantize
 from quant_engine.compensation import gptq, layer_error
 from quant_engine.methods import METHODS, Setting, Stage, compensate, layer_hessian, uniform_plan
+from quant_engine.models import as_builtin
 from quant_engine.network import Accuracy, Network, load
 from tests.models import CNN_KEY
 
@@ -389,7 +390,7 @@ def test_two_sessions_that_train_at_once_learn_what_each_learns_alone() -> None:
 
 def test_images_match_as_what_their_convolutions_give_does() -> None:
     network = load("fashion-cnn")
-    norm, images = network.batch_norms()["conv1"], network.data("calibration")[0][:64]
+    norm, images = as_builtin(network.model).norms["conv1"], network.data("calibration")[0][:64]
     outputs = torch.nn.functional.conv2d(torch.from_numpy(images), torch.from_numpy(norm.weight.copy()), padding=1)
     mean, deviation = (part.numpy() for part in (outputs.mean((0, 2, 3)), outputs.std((0, 2, 3), correction=0)))
     found = match_of(network, images, "conv1")

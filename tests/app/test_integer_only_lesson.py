@@ -12,8 +12,8 @@ from explorer import compute
 from explorer.lessons.integer_agreement import NAME, comparison_of
 from explorer.lessons.integer_pixel import followed, plan_of, rows, terms
 from explorer.lessons.prose import read_words
+from quant_engine.integer_only import compile_plan, integer_accuracy
 from quant_engine.network import load
-from quant_engine.network.integer_only import compile_plan, integer_accuracy
 from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]

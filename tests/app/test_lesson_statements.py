@@ -29,7 +29,8 @@ from quant_engine import (
     fake_quantize,
 )
 from quant_engine.network import Accuracy, load
-from quant_engine.network.sensitivity import predict_sensitivity
+from quant_engine.studies import effect
+from quant_engine.studies.sensitivity import predict_sensitivity
 from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 CNN, DEPTHWISE = (CNN_KEY, "conv3"), (DEPTHWISE_KEY, "dw1")
@@ -203,8 +204,8 @@ def test_the_predicted_loss_is_set_beside_the_measured_one_and_so_is_the_order_o
     mix = Mix(CNN_KEY, "conv3", "channel", 3, (3,) * 5)
     scene = Scene(tensors.subject("all weights", *CNN), plans.spec_of(mix, 3), mix=mix)
     spec = plans.spec_of(mix, 3)
-    plain = network.effect().loss
-    rise = {name: network.effect(QuantizationPlan({name: LayerPlan(spec)})).loss - plain for name in network.layers()}
+    plain = effect(network).loss
+    rise = {name: effect(network, QuantizationPlan({name: LayerPlan(spec)})).loss - plain for name in network.layers()}
     expected = {name: predict_sensitivity(network, name, spec).loss_increase for name in network.layers()}
     said = LESSONS["mixed"].facts(scene)
     assert f"{beside(rise['conv3'], expected['conv3'])} the prediction" in said["apart"]

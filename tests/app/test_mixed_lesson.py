@@ -22,7 +22,8 @@ from explorer.lessons.scene import Mix, Scene
 from explorer.slices import Sliced
 from explorer.tensors import subject
 from quant_engine import FP16, IntFormat, QuantizationPlan
-from quant_engine.network import footprint, load
+from quant_engine.network import load
+from quant_engine.studies import effect, footprint
 from tests import reference
 from tests.engine.trained import folded, trained_module
 from tests.models import CNN_KEY, DEPTHWISE_KEY
@@ -260,7 +261,7 @@ def test_sensitivities_on_the_page_are_the_engines() -> None:
     known = survey.values_of(mix, 3, "KL", "only this layer")
     for place, layer in enumerate(LAYERS):
         plan = QuantizationPlan({layer: survey.Trial(layer, plans.spec_of(mix, 3)).plan(network)[layer]})
-        assert known["weights"][place] == network.effect(plan).divergence
+        assert known["weights"][place] == effect(network, plan).divergence
     change(at, metric="Fisher")
     await_text(at, "predicted rise of the loss")
 

@@ -12,7 +12,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from quant_engine import QuantizationPlan
-from quant_engine.network import footprint, load
+from quant_engine.network import load
+from quant_engine.studies import footprint
 from tests.browser.conftest import NO_FAULTS, faults_on, metrics, photograph, settle
 
 pytestmark = pytest.mark.browser

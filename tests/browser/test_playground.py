@@ -22,7 +22,8 @@ from quant_engine import (
     QuantizerSpec,
     fit,
 )
-from quant_engine.network import load, model_card
+from quant_engine.network import load
+from quant_engine.studies import model_card
 from tests.browser.conftest import NO_FAULTS, faults_on, forms_of, metrics, photograph, settle
 
 pytestmark = pytest.mark.browser

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 import quant_engine as qe
+from quant_engine import models, studies
 from quant_engine import network as networks
-from quant_engine.network.activations import layer_change
+from quant_engine.execution.layer_change import layer_change
+from quant_engine.studies import activation_costs
 from tests import reference
 from tests.engine.trained import folded, run, trained_module
 
@@ -19,7 +21,7 @@ IMAGES = 512  # of the calibration set, on which predictions are compared
 TIES = 5  # of them where another order of sums may decide otherwise
 
 
-@pytest.fixture(scope="module", params=networks.ARCHITECTURES)
+@pytest.fixture(scope="module", params=models.ARCHITECTURES)
 def network(request):
     return networks.load(request.param)
 
@@ -221,7 +223,7 @@ def test_images_of_another_shape_or_broken_ones_do_not_calibrate(network):
 
 def test_the_study_is_freezing_and_evaluating_at_each_size(network):
     plan = planned(network, WEIGHT, STATIC)
-    points = list(networks.calibration_study(network, plan, [1, 40, 512], "calibration"))
+    points = list(studies.calibration_study(network, plan, [1, 40, 512], "calibration"))
     assert [point.samples for point in points] == [1, 40, 512]
     for images, ranges, accuracy in points:
         frozen = network.freeze(plan, images)
@@ -236,7 +238,7 @@ def test_the_study_is_freezing_and_evaluating_at_each_size(network):
 
 def test_the_study_can_be_stopped(network):
     sizes = iter([1, 2, 3])
-    study = networks.calibration_study(network, planned(network, None, STATIC), sizes, "calibration")
+    study = studies.calibration_study(network, planned(network, None, STATIC), sizes, "calibration")
     assert next(study).samples == 1
     study.close()
     assert list(sizes) == [2, 3]
@@ -245,12 +247,12 @@ def test_the_study_can_be_stopped(network):
 def test_a_study_needs_something_to_calibrate(network):
     for plan in (planned(network, WEIGHT, None), planned(network, None, STATIC, dynamic=True)):
         with pytest.raises(qe.QuantError, match=r"no layer of .* has a static activation.*dynamic=False"):
-            networks.calibration_study(network, plan, [1])
+            studies.calibration_study(network, plan, [1])
 
 
 def test_what_dynamic_costs_is_measured_for_every_planned_layer(network):
     for spec in (STATIC, TOKENS):
-        costs = network.activation_cost(planned(network, None, spec, dynamic=True))
+        costs = activation_costs(network, planned(network, None, spec, dynamic=True))
         assert list(costs) == list(network.layers())
         for name, cost in costs.items():
             assert cost.values == np.prod(network.layers()[name].input_shape)

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 import quant_engine as qe
+from quant_engine import models
 from quant_engine import network as networks
 from tests.engine.trained import folded, run, trained_module
 
 
-@pytest.fixture(scope="module", params=networks.ARCHITECTURES)
+@pytest.fixture(scope="module", params=models.ARCHITECTURES)
 def network(request):
     return networks.load(request.param)
 
@@ -50,12 +51,12 @@ def test_only_the_pixels_have_two_signs(network, received):
 
 def test_a_layer_behind_a_linear_layer_without_relu_is_not_one_sided():
     steps = (
-        networks.architectures.Linear("a", 784, 8, relu=False),
-        networks.architectures.Flatten("flatten"),
-        networks.architectures.Linear("b", 8, 8),
-        networks.architectures.Linear("c", 8, 2, relu=False),
+        models.architectures.Linear("a", 784, 8, relu=False),
+        models.architectures.Flatten("flatten"),
+        models.architectures.Linear("b", 8, 8),
+        models.architectures.Linear("c", 8, 2, relu=False),
     )
-    found = networks.architectures.Architecture("", steps, (784,)).layer_inputs()
+    found = models.architectures.Architecture("", steps, (784,)).layer_inputs()
     assert [(step.name, shape, one_sided) for step, shape, one_sided in found] == [
         ("a", (784,), False),
         ("b", (8,), False),

@@ -8,9 +8,11 @@ import torch
 from torch.nn import functional
 
 import quant_engine as qe
+from quant_engine.execution import planned_weight
 from quant_engine.methods import Setting, compensated
 from quant_engine.methods.expected import Normals, at_each_weight, expected_inputs, expected_outputs
 from quant_engine.methods.layer_by_layer import layer_by_layer
+from quant_engine.models import as_builtin
 from quant_engine.network import load
 from quant_engine.network.images import PIXEL_RANGE
 
@@ -73,13 +75,13 @@ def test_expected_inputs_are_those_of_real_images_where_nothing_is_pooled(networ
 def test_a_bias_is_corrected_as_on_normal_pictures(network, layer):
     """The empirical correction of pictures that are drawn as the BatchNorm before says, through torch's convolution."""
     info, before = network.layers()[layer], list(network.layers())[list(network.layers()).index(layer) - 1]
-    norm, rng = network.batch_norms()[before], np.random.default_rng(0)
+    norm, rng = as_builtin(network.model).norms[before], np.random.default_rng(0)
     z = torch.from_numpy(rng.standard_normal((400, *info.input_shape), np.float32))
     x = torch.relu(
         z * torch.from_numpy(norm.gamma.copy())[:, None, None] + torch.from_numpy(norm.beta.copy())[:, None, None]
     )
     plan = compensated(network, "bias_correction_analytic", Setting(WEIGHT))[layer]
-    change = torch.from_numpy(network.weight(layer) - network.planned_weight(layer, plan))
+    change = torch.from_numpy(network.weight(layer) - planned_weight(network.model, layer, plan))
     padding, groups = info.shape[-1] // 2, info.input_shape[0] // info.shape[1]
     expected = functional.conv2d(x, change, padding=padding, groups=groups).double().mean((0, 2, 3)).numpy()
     found = plan.bias - network.bias(layer)
@@ -89,7 +91,7 @@ def test_a_bias_is_corrected_as_on_normal_pictures(network, layer):
 
 def test_high_biases_are_absorbed_and_the_network_computes_nearly_what_it_did():
     network, fine = load("fashion-depthwise"), Setting(qe.QuantizerSpec(qe.IntFormat(16), qe.PerChannel()))
-    norm = network.batch_norms()["dw3"]
+    norm = as_builtin(network.model).norms["dw3"]
     raised = np.float32(8) * np.abs(norm.gamma)
     high = network.with_parameters({"dw3": (network.weight("dw3"), network.bias("dw3") + raised)})
     high.model.norms = {**high.model.norms, "dw3": replace(norm, beta=norm.beta + raised)}
@@ -122,7 +124,7 @@ def test_equalization_without_data_saves_one_scale_a_layer_nearly_as_well_as_wit
 def test_inputs_are_clipped_as_the_setting_says_on_what_is_expected(network, granularity):
     activation = replace(inputs_of(8), granularity=granularity, clipping=qe.MinMax())
     plan = compensated(network, "bias_correction_analytic", Setting(WEIGHT, activation))
-    norm = network.batch_norms()["pw1"]
+    norm = as_builtin(network.model).norms["pw1"]
     top = np.maximum(norm.beta + quantiles(512)[-1] * np.abs(norm.gamma), 0)
     scale = plan["dw2"].activation.scale.reshape(-1)
     np.testing.assert_allclose(scale, (top if granularity == qe.PerChannel(1) else top.max()) / 255, rtol=1e-5)

@@ -10,6 +10,7 @@ import quant_engine as qe
 from quant_engine import BlockFormat
 from quant_engine.network import load
 from quant_engine.observers import BlockObservers
+from quant_engine.studies import activation_costs
 from tests import reference
 from tests.engine.strategies import arrays
 
@@ -359,7 +360,7 @@ def test_activations_take_blocks_if_dynamic():
 def test_what_dynamic_blocks_cost_is_measured():
     spec = qe.QuantizerSpec(BlockFormat("Q8_0"), qe.PerGroup(32, remainder="short"))
     layer = qe.LayerPlan(activation=spec, dynamic=True)
-    costs = load("fashion-cnn").activation_cost(qe.QuantizationPlan({"conv1": layer, "fc2": layer}))
+    costs = activation_costs(load("fashion-cnn"), qe.QuantizationPlan({"conv1": layer, "fc2": layer}))
     assert costs["conv1"].values == 28 * 28
     assert all(cost.dynamic_seconds > 0 for cost in costs.values())
 

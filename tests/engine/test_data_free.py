@@ -17,6 +17,7 @@ from quant_engine.methods import (
     synthetic_images,
     uniform_plan,
 )
+from quant_engine.models import as_builtin
 from quant_engine.network import load
 from quant_engine.network.images import PIXEL_RANGE
 from tests import reference
@@ -123,7 +124,7 @@ def test_ranges_behind_batch_norms_are_six_deviations(name):
 
 
 def test_ranges_behind_a_linear_layer_are_those_of_independent_inputs(network):
-    norm = network.batch_norms()["conv3"]
+    norm = as_builtin(network.model).norms["conv3"]
     rng = np.random.default_rng(0)
     channels = rng.normal(norm.beta[:, None, None], np.abs(norm.gamma)[:, None, None], (64, 9, 20_000))
     inputs = np.maximum(channels, 0).reshape(576, -1)
@@ -188,4 +189,6 @@ def test_moments_are_those_of_the_values_in_any_unit():
 def test_a_networks_new_weights_take_the_batch_norms_of_the_old_ones_with_them():
     network = load("fashion-cnn")
     changed = network.with_parameters({"conv1": (network.weight("conv1") / 2, network.bias("conv1") / 2)})
-    assert list(changed.batch_norms()) == [name for name in network.batch_norms() if name != "conv1"]
+    assert list(as_builtin(changed.model).norms) == [
+        name for name in as_builtin(network.model).norms if name != "conv1"
+    ]

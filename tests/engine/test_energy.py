@@ -7,7 +7,8 @@ import pytest
 
 import quant_engine as qe
 from quant_engine.energy import Energy, accumulate_energy, move_energy, multiplied_in, multiply_energy
-from quant_engine.network import footprint, load
+from quant_engine.network import load
+from quant_engine.studies import footprint
 
 NETWORKS = ("fashion-cnn", "fashion-depthwise")
 

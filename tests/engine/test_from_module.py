@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import quant_engine as qe
+from quant_engine.models import as_builtin
 from quant_engine.network import from_module
 from quant_engine.tasks import Classification
 from tests.engine.foreign import foreign_models, layers_of
@@ -132,7 +133,7 @@ def test_what_a_network_lacks_is_refused_with_what_to_give(subject):
     with pytest.raises(qe.QuantError, match=r"no calibration data .* give freeze\(plan, data=inputs\), or .* a task"):
         network.freeze(static)
     with pytest.raises(qe.QuantError, match="not a straight run of steps"):
-        network.batch_norms()
+        as_builtin(network.model)
     with pytest.raises(qe.QuantError, match="no layer 'nothing'"):
         network.weight("nothing")
     bare = from_module(module)

@@ -7,15 +7,14 @@ from torch import nn
 from torch.nn import functional
 
 from quant_engine import IntFormat, LayerPlan, PerChannel, QuantError, QuantizationPlan, QuantizerSpec
-from quant_engine.network import from_module
-from quant_engine.network.integer_only import (
+from quant_engine.integer_only import (
     agreeing,
     compile_plan,
     count_operations,
     follow,
     with_integer_bias,
 )
-from quant_engine.network.integer_only.steps import (
+from quant_engine.integer_only.steps import (
     Add,
     AddUp,
     AddWindows,
@@ -25,6 +24,7 @@ from quant_engine.network.integer_only.steps import (
     Requantize,
     Rescale,
 )
+from quant_engine.network import from_module
 from quant_engine.tasks import Classification
 from tests import reference
 from tests.engine.foreign import foreign_models

@@ -34,9 +34,7 @@ from quant_engine import (
     QuantizerSpec,
     quantize,
 )
-from quant_engine.kernels import integer
-from quant_engine.network import footprint, load
-from quant_engine.network.integer_only import (
+from quant_engine.integer_only import (
     Accumulator,
     agreement,
     bits_of,
@@ -47,10 +45,13 @@ from quant_engine.network.integer_only import (
     integer_accuracy,
     with_integer_bias,
 )
-from quant_engine.network.integer_only.explaining import explain
-from quant_engine.network.integer_only.lowering import validate_width
-from quant_engine.network.integer_only.simulating import biases_of, simulate
-from quant_engine.network.integer_only.steps import AddUp, Memory, MultiplyAccumulate, Requantize, Rescale
+from quant_engine.integer_only.explaining import explain
+from quant_engine.integer_only.lowering import validate_width
+from quant_engine.integer_only.simulating import biases_of, simulate
+from quant_engine.integer_only.steps import AddUp, Memory, MultiplyAccumulate, Requantize, Rescale
+from quant_engine.kernels import integer
+from quant_engine.network import load
+from quant_engine.studies import footprint
 from tests import reference
 
 MODELS = ("fashion-cnn", "fashion-depthwise")

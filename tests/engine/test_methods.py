@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import quant_engine as qe
-from quant_engine.execution import LayerInputs
+from quant_engine.execution import LayerInputs, planned_weight
 from quant_engine.methods import METHODS, Setting, available, compensate, compensated, layerwise, scaling_pairs
 from quant_engine.methods.layer_by_layer import layer_by_layer
 from quant_engine.models import OnnxGraph, OnnxModel
@@ -210,12 +210,12 @@ def test_shared_weights_stay_one_and_embeddings_are_rounded():
     for key in ("gptq", "adaround", "qat"):
         plan = compensated(network, key, SETTING)
         np.testing.assert_array_equal(
-            *(network.planned_weight(name, plan[name]) for name in ("embed", "head")), err_msg=key
+            *(planned_weight(network.model, name, plan[name]) for name in ("embed", "head")), err_msg=key
         )
         assert plan["embed"].activation is None
         if key != "qat":
             nearest = qe.fit(network.weight("embed"), W4).fake_quantize(network.weight("embed"))
-            np.testing.assert_array_equal(network.planned_weight("embed", plan["embed"]), nearest)
+            np.testing.assert_array_equal(planned_weight(network.model, "embed", plan["embed"]), nearest)
         assert all(layer.bias is None for layer in plan.layers.values())  # there was none
 
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 import quant_engine as qe
+from quant_engine import models, studies
 from quant_engine import network as networks
 from quant_engine.execution import STAGE_INPUTS
 from quant_engine.execution.prefix import CACHE_BYTES
-from quant_engine.models import Layer
+from quant_engine.models import Layer, as_builtin
 from quant_engine.network.files import BUILTIN
 from tests import reference
 from tests.engine.trained import folded, run, trained_module
@@ -24,7 +25,7 @@ FOUR_BITS = qe.QuantizerSpec(qe.IntFormat(4), qe.PerChannel(0))
 GROUPS = qe.QuantizerSpec(qe.IntFormat(3), qe.PerGroup(32, remainder="short"), symmetric=False, clipping=qe.MinMSE())
 
 
-@pytest.fixture(scope="module", params=networks.ARCHITECTURES)
+@pytest.fixture(scope="module", params=models.ARCHITECTURES)
 def network(request):
     return networks.load(request.param)
 
@@ -112,8 +113,8 @@ def test_the_search_images_are_those_that_were_drawn():
 def test_batch_norms_are_those_of_the_trained_modules(network, module):
     children = dict(module.named_children())
     norms = {name.removesuffix("_bn"): child for name, child in children.items() if name.endswith("_bn")}
-    assert list(network.batch_norms()) == list(norms)
-    for name, norm in network.batch_norms().items():
+    assert list(as_builtin(network.model).norms) == list(norms)
+    for name, norm in as_builtin(network.model).norms.items():
         there = norms[name]
         pairs = (
             (norm.weight, children[name].weight),
@@ -242,7 +243,7 @@ def test_quantizing_and_describing_a_tensor_import_no_torch():
     assert "torch" not in imported(code)
 
 
-@pytest.mark.parametrize("name", networks.ARCHITECTURES)
+@pytest.mark.parametrize("name", models.ARCHITECTURES)
 def test_listing_layers_and_reading_weights_imports_no_torch(name):
     code = (
         f"from quant_engine.network import load; n = load({name!r}); [n.weight(l) for l in n.layers()]; n.data('test')"
@@ -262,7 +263,7 @@ def test_codes_and_a_bias_of_its_own_take_the_place_of_a_layers():
     expected = x @ other.dequantize().T.astype(np.float64) + bias
     np.testing.assert_allclose(network.logits(plan), expected, rtol=1e-4, atol=1e-3)
     assert network.freeze(plan)["fc2"].weight is other
-    assert networks.footprint(network, plan).layers["fc2"].size_bytes == 960 + 40
+    assert studies.footprint(network, plan).layers["fc2"].size_bytes == 960 + 40
 
 
 @pytest.mark.parametrize(

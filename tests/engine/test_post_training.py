@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import quant_engine as qe
+from quant_engine import models
 from quant_engine import network as networks
 from quant_engine.compensation import equalize, layer_error
-from quant_engine.execution import LayerInputs
+from quant_engine.execution import LayerInputs, planned_weight
 from quant_engine.methods import METHODS, Setting, compensate, compensated, data_free, layer_hessian, layerwise
 from quant_engine.methods.layer_by_layer import layer_by_layer
 from quant_engine.methods.pairs import float_layers, scaling_pairs
@@ -26,7 +27,7 @@ SETTING = Setting(
 AFTER_TRAINING = [key for key, method in METHODS.items() if method.family in ("biases", "scaling", "rounding")][2:]
 
 
-@pytest.fixture(scope="module", params=networks.ARCHITECTURES)
+@pytest.fixture(scope="module", params=models.ARCHITECTURES)
 def network(request):
     return networks.load(request.param)
 
@@ -57,7 +58,7 @@ def test_a_method_ends_with_a_frozen_plan_like_any_other(small, method, tmp_path
     np.testing.assert_array_equal(small.predict(back), small.predict(plan))
     for name, layer in plan.layers.items():
         assert layer.weight.spec == SETTING.weight
-        assert small.planned_weight(name, layer).shape == small.weight(name).shape
+        assert planned_weight(small.model, name, layer).shape == small.weight(name).shape
         assert layer.activation.spec == SETTING.activation
 
 
@@ -152,7 +153,7 @@ def mean_outputs(network, plan):
     found = {name: [] for name in layers}
     for name, module in layers.items():
         layer = plan[name]
-        weight = network.planned_weight(name, layer)
+        weight = planned_weight(network.model, name, layer)
         module.weight.data = torch.from_numpy(network.weight(name).copy() if weight is None else weight.copy())
         if layer.bias is not None:
             module.bias.data = torch.from_numpy(layer.bias.copy())
@@ -186,7 +187,7 @@ def test_mean_outputs_come_nearer_by_what_batch_norms_tell(network):
     left = {}
     for visit in layer_by_layer(network, dict.fromkeys(network.layers(), qe.LayerPlan())):
         layer = plan[visit.name]
-        change = visit.weight - network.planned_weight(visit.name, layer).reshape(visit.weight.shape)
+        change = visit.weight - planned_weight(network.model, visit.name, layer).reshape(visit.weight.shape)
         means = np.repeat(visit.x.means(), len(change) // visit.layer.groups, axis=0)
         shift = np.sum(change * means, axis=1)
         left[visit.name] = np.linalg.norm(shift - (layer.bias - visit.bias)) / np.linalg.norm(shift)

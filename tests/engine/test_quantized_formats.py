@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import quant_engine as qe
 from quant_engine.network import load
-from quant_engine.network.study import outermost_levels
 from quant_engine.observers import BlockObservers
+from quant_engine.studies.calibration import outermost_levels
 from tests import reference
 from tests.engine.strategies import arrays
 

@@ -5,8 +5,8 @@ import pytest
 
 from quant_engine import FP32, IntFormat, LayerPlan, PerChannel, QuantError, QuantizationPlan, QuantizerSpec
 from quant_engine.energy import NOTHING, Energy, accumulate_energy, move_energy, multiplied_in, multiply_energy
-from quant_engine.network import footprint, load
-from quant_engine.network.integer_only import (
+from quant_engine.execution import planned_weight
+from quant_engine.integer_only import (
     Accumulator,
     agreeing,
     bits_of,
@@ -17,7 +17,9 @@ from quant_engine.network.integer_only import (
     integer_accuracy,
     with_integer_bias,
 )
-from quant_engine.network.mixed import (
+from quant_engine.network import load
+from quant_engine.studies import activation_costs, effect, footprint
+from quant_engine.studies.mixed import (
     best_steps,
     greedy_search,
     layer_costs,
@@ -25,7 +27,7 @@ from quant_engine.network.mixed import (
     mixed_plan,
     weight_plan,
 )
-from quant_engine.network.sensitivity import Trial, predict_sensitivity, sensitivities, trials
+from quant_engine.studies.sensitivity import Trial, predict_sensitivity, sensitivities, trials
 
 SPEC = QuantizerSpec(IntFormat(8), PerChannel(0))
 NET = load("fashion-cnn")
@@ -107,7 +109,7 @@ CALLS = {
     "bias": NET.bias,
     "with_parameters": lambda v: NET.with_parameters({"fc2": v}),
     "with_parameters, arrays": lambda v: NET.with_parameters({"fc2": (v, v)}),
-    "planned_weight": lambda v: NET.planned_weight("fc2", v),
+    "planned_weight": lambda v: planned_weight(NET.model, "fc2", v),
     "data": NET.data,
     "activations, layers": lambda v: NET.activations([v]),
     "activations, split": lambda v: NET.activations(["fc2"], v),
@@ -116,9 +118,9 @@ CALLS = {
     "freeze, images": lambda v: NET.freeze(QuantizationPlan({"fc2": LayerPlan(activation=INPUT)}), v),
     "evaluate, plan": NET.evaluate,
     "evaluate, split": lambda v: NET.evaluate(None, v),
-    "effect, split": lambda v: NET.effect(None, v),
+    "effect, split": lambda v: effect(NET, None, v),
     "run, images": NET.run,
-    "activation_cost": NET.activation_cost,
+    "activation_costs": lambda v: activation_costs(NET, v),
 }
 
 

@@ -11,6 +11,7 @@ import torch
 
 import quant_engine as qe
 from quant_engine.network import Accuracy, Network, from_module, load
+from quant_engine.studies import effect
 from quant_engine.tasks import (
     Agreement,
     Batch,
@@ -268,11 +269,11 @@ def test_classification_is_torchs_cross_entropy_and_top_k():
 def test_a_networks_scores_are_its_effect():
     network = load("fashion-depthwise")
     plan = qe.QuantizationPlan(dict.fromkeys(network.layers(), qe.LayerPlan(W3)))
-    scores, effect = network.scores(plan, "calibration"), network.effect(plan)
-    assert scores["accuracy"] == effect.accuracy
-    assert scores["loss"].value == pytest.approx(effect.loss, rel=1e-12)
-    assert scores["KL divergence"].value == pytest.approx(effect.divergence, rel=1e-9)
-    assert scores["SQNR"].value == pytest.approx(effect.sqnr_db, rel=1e-6)
+    scores, found = network.scores(plan, "calibration"), effect(network, plan)
+    assert scores["accuracy"] == found.accuracy
+    assert scores["loss"].value == pytest.approx(found.loss, rel=1e-12)
+    assert scores["KL divergence"].value == pytest.approx(found.divergence, rel=1e-9)
+    assert scores["SQNR"].value == pytest.approx(found.sqnr_db, rel=1e-6)
 
 
 @torch.no_grad()

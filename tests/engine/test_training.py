@@ -23,6 +23,7 @@ from quant_engine.methods.qat import qat
 from quant_engine.methods.qat_model import QatModel
 from quant_engine.network import Network, load
 from quant_engine.quantizer import QuantizedTensor
+from quant_engine.studies import effect
 from quant_engine.tasks import Classification
 from tests import reference
 
@@ -181,9 +182,9 @@ def test_training_wins_back_accuracy_and_never_ends_below_its_start(network):
     stages = list(qat(network, Setting(WEIGHT, INPUT), schedule=Schedule(epochs=2, batch=20)))
     assert [stage.done for stage in stages] == list(range(stages[0].total + 1))
     assert all((stage.plan is not None) == (stage.done % 5 == 0) for stage in stages)
-    start, end = (network.effect(stage.plan) for stage in (stages[0], stages[-1]))
+    start, end = (effect(network, stage.plan) for stage in (stages[0], stages[-1]))
     assert end.accuracy.value > start.accuracy.value + 0.2
-    kept = [network.effect(stage.plan).divergence for stage in stages if stage.plan is not None]
+    kept = [effect(network, stage.plan).divergence for stage in stages if stage.plan is not None]
     assert end.divergence == pytest.approx(min(kept), rel=1e-4)
 
 
@@ -208,7 +209,7 @@ def test_training_may_start_from_lsqs_own_steps(network, granularity):
 def test_where_training_only_does_harm_the_start_is_kept(network):
     setting = Setting(replace(WEIGHT, format=qe.IntFormat(8)))
     *_, last = qat(network, setting, schedule=replace(SHORT, rate=1.0))
-    assert network.effect(last.plan).divergence < 1e-3
+    assert effect(network, last.plan).divergence < 1e-3
 
 
 def codes(plan):

@@ -7,7 +7,7 @@ import torch
 from safetensors.numpy import load_file
 
 import quant_engine
-from quant_engine.network import ARCHITECTURES
+from quant_engine.models import ARCHITECTURES
 
 BUILTIN = pathlib.Path(quant_engine.__file__).parent / "network" / "builtin"
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from quant_engine.batches import BATCH
 from quant_engine.checks import as_choice, as_instance
-from quant_engine.network.integer_only.compiling import ROUNDINGS, compile_plan
-from quant_engine.network.integer_only.explaining import Difference, explain
-from quant_engine.network.integer_only.following import validate_traceable
-from quant_engine.network.integer_only.program import IntegerProgram
-from quant_engine.network.integer_only.simulating import LOGITS, biases_of, simulate, with_integer_bias
-from quant_engine.network.network import Network
+from quant_engine.integer_only.compiling import ROUNDINGS, compile_plan
+from quant_engine.integer_only.explaining import Difference, explain
+from quant_engine.integer_only.following import validate_traceable
+from quant_engine.integer_only.program import IntegerProgram
+from quant_engine.integer_only.simulating import LOGITS, biases_of, simulate, with_integer_bias
+from quant_engine.network import Network
 from quant_engine.plan import QuantizationPlan
 from quant_engine.tasks import Accuracy
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from quant_engine.errors import QuantError
-from quant_engine.network.network import Network
+from quant_engine.network import Network
 from quant_engine.plan import QuantizationPlan
 from quant_engine.quantizer import Quantizer, QuantizerSpec
 from quant_engine.tasks import Score

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.checks import as_instance
-from quant_engine.network.integer_only.program import IntegerProgram
-from quant_engine.network.network import Network
+from quant_engine.integer_only.program import IntegerProgram
+from quant_engine.network import Network
 from quant_engine.plan import QuantizationPlan
 
 if TYPE_CHECKING:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping
+from types import MappingProxyType
+from weakref import WeakKeyDictionary
 
 from quant_engine.execution import Override
 from quant_engine.inputs import Float32Array
 from quant_engine.models import ties
+from quant_engine.network import Network
 
-if TYPE_CHECKING:
-    from quant_engine.network.network import Network
+_FOUND: WeakKeyDictionary[Network, Mapping[str, Float32Array]] = WeakKeyDictionary()
 
 
-def diagonal_fisher(network: Network, images: Float32Array, labels: NDArray[np.int64]) -> dict[str, Float32Array]:
-    """Return F = 1/n Σ_n (∂ loss_n/∂ w)² for every layer's weight, of the weight's shape, read-only.
+def fisher(network: Network) -> Mapping[str, Float32Array]:
+    """Return the diagonal of each weight's empirical Fisher information, on the calibration data, read-only.
 
-    loss_n is the cross entropy of image n with its label, so that this is the empirical Fisher information, which
-    stands in for the second derivative of the loss near a minimum (Martens 2020, section 11). A weight that layers
-    share is one weight, with one gradient.
+    F = 1/n Σ_n (∂ loss_n/∂ w)², of the weight's shape, found once for a network. loss_n is the cross entropy of sample
+    n with its label, so that this is the empirical Fisher information, which stands in for the second derivative of the
+    loss near a minimum (Martens 2020, section 11). A weight that layers share is one weight, with one gradient.
     """
+    if network not in _FOUND:
+        _FOUND[network] = MappingProxyType(_diagonal(network))
+    return _FOUND[network]
+
+
+def _diagonal(network: Network) -> dict[str, Float32Array]:
     import torch
     from torch.nn import functional
 
+    images, labels = network.data("calibration")
     layers = network.layers()
     weights = {name: torch.from_numpy(network.weight(name).copy()).requires_grad_() for name in ties(layers)}
     totals = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in weights.items()}

@@ -8,11 +8,16 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
-from quant_engine.models import Graph, Layer, Parameters, Trace, read_graph, trace
-from quant_engine.network.architectures import NORM_SUFFIX, Architecture, Conv, Linear
-from quant_engine.network.folding import BatchNorm, fold_batch_norm
-from quant_engine.network.images import as_images
+from quant_engine.models.architectures import NORM_SUFFIX, Architecture, Conv, Linear
+from quant_engine.models.base import Model, Parameters
+from quant_engine.models.folding import BatchNorm, fold_batch_norm
+from quant_engine.models.graph import Graph, read_graph
+from quant_engine.models.layer import Layer
+from quant_engine.models.trace import Trace, trace
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +26,11 @@ STORED = ("weight", "bias", "running_mean", "running_var")  # torch's names of Î
 
 
 class BuiltinModel:
-    """A built-in network: listing its layers and reading its weights needs no torch, running it does."""
+    """A built-in network: listing its layers and reading its weights needs no torch, running it does.
+
+    `norms` has the BatchNorm behind each layer that has one, and the layer's weight before it was folded in; those of
+    layers with other parameters are gone: what they remember are the outputs of the weights as they were.
+    """
 
     def __init__(self, name: str, architecture: Architecture, stored: Mapping[str, Float32Array]) -> None:
         """Fold every BatchNorm into the stored weights."""
@@ -55,6 +64,23 @@ class BuiltinModel:
         other.parameters = {**self.parameters, **parameters}
         other.norms = MappingProxyType({name: norm for name, norm in self.norms.items() if name not in parameters})
         return other
+
+
+def as_builtin(model: Model) -> BuiltinModel:
+    """Return a model as a built-in one.
+
+    Raises:
+        QuantError: for another.
+
+    Example:
+        >>> from quant_engine.network import load
+        >>> norm = as_builtin(load("fashion-cnn").model).norms["conv1"]
+        >>> norm.mean.shape, norm.weight.shape
+        ((16,), (16, 1, 3, 3))
+    """
+    if not isinstance(model, BuiltinModel):
+        raise QuantError(f"{model.name} is not a straight run of steps with BatchNorm, as the built-in networks are")
+    return model
 
 
 def read_layers(architecture: Architecture, stored: Mapping[str, Float32Array]) -> tuple[dict[str, Layer], Parameters]:
@@ -101,3 +127,24 @@ def read_norms(architecture: Architecture, stored: Mapping[str, Float32Array]) -
                 array.flags.writeable = False
             norms[step.name] = BatchNorm(*arrays)
     return norms
+
+
+def as_images(images: Any, shape: tuple[int, ...]) -> Float32Array:
+    """Return images that somebody brings, as an array (n, *shape).
+
+    Raises:
+        QuantError: for another shape, none at all, and values that are not finite.
+    """
+    if isinstance(images, Mapping):
+        raise QuantError(f"images={', '.join(map(str, images))} are arrays by name; give one array, of the only input")
+    try:
+        array = np.ascontiguousarray(images, np.float32)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise QuantError(f"images are no array of numbers: {error}") from error
+    if array.ndim != len(shape) + 1 or array.shape[1:] != shape or not len(array):
+        raise QuantError(
+            f"images have shape {array.shape}; give (n, {', '.join(map(str, shape))}) with n of 1 and more"
+        )
+    if not np.isfinite(array).all():
+        raise QuantError(f"{int((~np.isfinite(array)).sum())} pixels of the images are not finite")
+    return array

@@ -18,8 +18,8 @@ from quant_engine.energy import (
     requantize_energy,
 )
 from quant_engine.formats import IntFormat
-from quant_engine.network.integer_only.program import IntegerProgram
-from quant_engine.network.integer_only.steps import (
+from quant_engine.integer_only.program import IntegerProgram
+from quant_engine.integer_only.steps import (
     WORD,
     Add,
     AddUp,
@@ -30,7 +30,7 @@ from quant_engine.network.integer_only.steps import (
     Requantize,
     Rescale,
 )
-from quant_engine.network.network import Network
+from quant_engine.network import Network
 
 CODE = IntFormat(8)
 
@@ -84,7 +84,7 @@ def count_operations(network: Network, program: IntegerProgram, weight_bits: int
     Example:
         >>> from quant_engine import IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
         >>> from quant_engine.network import load
-        >>> from quant_engine.network.integer_only import compile_plan
+        >>> from quant_engine.integer_only import compile_plan
         >>> network, activation = load("fashion-cnn"), QuantizerSpec(IntFormat(8, signed=False), symmetric=False)
         >>> layer = LayerPlan(QuantizerSpec(IntFormat(8)), activation)
         >>> program = compile_plan(network, QuantizationPlan(dict.fromkeys(network.layers(), layer)))

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.models import Graph, Layer, Node
-from quant_engine.network.integer_only.fixed_point import multipliers_of
-from quant_engine.network.integer_only.layer_codes import LayerInput, LayerWeight, with_room_for_bias
-from quant_engine.network.integer_only.steps import (
+from quant_engine.integer_only.fixed_point import multipliers_of
+from quant_engine.integer_only.layer_codes import LayerInput, LayerWeight, with_room_for_bias
+from quant_engine.integer_only.steps import (
     WORD,
     Add,
     AddUp,
@@ -33,6 +32,7 @@ from quant_engine.network.integer_only.steps import (
     Requantize,
     Rescale,
 )
+from quant_engine.models import Graph, Layer, Node
 
 DOOR = -1
 LAYERS = ("conv2d", "linear")

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from quant_engine.errors import QuantError
+from quant_engine.execution import each_sample
 from quant_engine.granularity import PerTensor
 from quant_engine.inputs import Float32Array
-from quant_engine.network.activations import each_sample
+from quant_engine.network import Network
 from quant_engine.observers import refuse_unless_static
+from quant_engine.plan import QuantizationPlan
 from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
 
 MEASURED_SAMPLES = 250
@@ -43,6 +45,18 @@ class ActivationCost:
     def ratio(self) -> float:
         """Dynamic seconds in units of static ones."""
         return self.dynamic_seconds / self.static_seconds
+
+
+def activation_costs(network: Network, plan: QuantizationPlan) -> dict[str, ActivationCost]:
+    """Measure what dynamic quantization costs against static, for each layer whose activation is planned.
+
+    Raises:
+        QuantError: as `Network.freeze`.
+    """
+    network.freeze(plan)
+    planned = {name: layer.activation for name, layer in plan.layers.items() if layer.activation is not None}
+    inputs = network.activations(planned, "test", stop=MEASURED_SAMPLES)
+    return {name: measure_cost(inputs[name], activation) for name, activation in planned.items()}
 
 
 def measure_cost(x: Float32Array, activation: QuantizerSpec | Quantizer) -> ActivationCost:

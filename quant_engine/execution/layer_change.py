@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.checks import as_instance
 from quant_engine.errors import QuantError
-from quant_engine.execution import Override
+from quant_engine.execution.executor import Override
+from quant_engine.execution.finite import validate_computed
 from quant_engine.granularity import PerSample
 from quant_engine.inputs import Float32Array
-from quant_engine.plan import LayerPlan
-from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
+from quant_engine.models import Model, layer_of
+from quant_engine.plan import LayerPlan, QuantizationPlan
+from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,32 @@ class LayerChange:
         try:
             return self.quantize(x)
         except QuantError:
-            refuse_broken(f"layer {layer!r} receives", x)
+            validate_computed(f"layer {layer!r} receives", x)
             raise
+
+
+def layer_changes(model: Model, frozen: QuantizationPlan | None) -> dict[str, LayerChange]:
+    """Return what a frozen plan changes in a model, by layer."""
+    plans = {} if frozen is None else frozen.layers
+    return {
+        name: layer_change(plan, planned_weight(model, name, plan), model.layers[name].channel_axis)
+        for name, plan in plans.items()
+    }
+
+
+def planned_weight(model: Model, layer: str, plan: LayerPlan) -> Float32Array | None:
+    """Return the weight that a frozen plan gives a layer, of the layer's shape, or None for its own.
+
+    Raises:
+        QuantError: if there is no such layer.
+    """
+    info = layer_of(model, layer)
+    as_instance(plan, LayerPlan, "plan", "give LayerPlan(weight, activation)")
+    if isinstance(plan.weight, QuantizedTensor):
+        return plan.weight.dequantize().reshape(info.shape)
+    if isinstance(plan.weight, Quantizer):
+        return plan.weight.fake_quantize(model.parameters[layer][0].reshape(info.matrix_shape)).reshape(info.shape)
+    return None
 
 
 def layer_change(plan: LayerPlan, weight: Float32Array | None, channels: int = -1) -> LayerChange:
@@ -97,22 +124,6 @@ def _fit_and_quantize(x: Float32Array, spec: QuantizerSpec) -> Float32Array:
 def each_sample(spec: QuantizerSpec) -> QuantizerSpec:
     """Return the spec that finds the blocks of a spec anew in each sample, so that batches change no result."""
     return replace(spec, granularity=PerSample(spec.granularity))
-
-
-def refuse_broken(what: str, values: NDArray[Any], start: int = 0) -> None:
-    """Check what a network has computed for samples from `start` on; `what` says it, with its verb.
-
-    Raises:
-        QuantError: for values that are not finite, with how many there are and the first sample.
-    """
-    finite = np.isfinite(values)
-    if not finite.all():
-        nan = int(np.isnan(values).sum())
-        sample = start + int(np.argmin(finite.reshape(len(values), -1).all(axis=1)))
-        raise QuantError(
-            f"{what} {nan} NaN and {int((~finite).sum()) - nan} infinite values, the first in sample {sample}: the "
-            "model is broken there or before; check the inputs and the weights of the layers up to there"
-        )
 
 
 def _digest(array: NDArray[Any]) -> str:

@@ -14,11 +14,11 @@ from quant_engine.allocation.problem import as_budget
 from quant_engine.checks import as_choice, as_instance, as_list
 from quant_engine.errors import QuantError
 from quant_engine.models import ties
-from quant_engine.network.effects import Effect
-from quant_engine.network.network import Network
-from quant_engine.network.sensitivity import SPEC_REMEDY, Key, Trial, predict_sensitivity, sensitivities
+from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
+from quant_engine.studies.effect import Effect, effect
+from quant_engine.studies.sensitivity import SPEC_REMEDY, Key, Trial, predict_sensitivity, sensitivities
 
 Kept = MutableMapping[Key, Effect]
 Cost = Callable[[Network, str, QuantizerSpec, Kept], float]
@@ -30,7 +30,7 @@ def _measured(of: Callable[[Effect, Effect], float]) -> Cost:
 
     def cost(network: Network, layer: str, spec: QuantizerSpec, kept: Kept) -> float:
         (found,) = sensitivities(network, [Trial(layer, spec)], kept)
-        return of(found.effect, network.effect())
+        return of(found.effect, effect(network))
 
     return cost
 
@@ -150,7 +150,7 @@ def mixed_plan(
     chosen = allocate(costs, sizes, budget)
     places = np.arange(len(chosen))
     choices = _choices(network, (specs[index] for index in chosen))
-    measured = network.effect(weight_plan(choices))
+    measured = effect(network, weight_plan(choices))
     return MixedPlan(choices, int(sizes[places, chosen].sum()), float(costs[places, chosen].sum()), measured)
 
 
@@ -216,7 +216,7 @@ def _steps_down(
     def step(changed: str | None, rungs: Mapping[str, int]) -> SearchStep:
         chosen = [ladders[name][rung] for name, rung in rungs.items()]
         choices = _choices(network, (spec for _, spec in chosen))
-        return SearchStep(changed, choices, sum(size for size, _ in chosen), network.effect(weight_plan(choices)))
+        return SearchStep(changed, choices, sum(size for size, _ in chosen), effect(network, weight_plan(choices)))
 
     rungs = dict.fromkeys(ladders, 0)
     now = step(None, rungs)

@@ -10,10 +10,11 @@ import numpy as np
 
 from quant_engine.checks import as_choice, as_instance, as_list
 from quant_engine.errors import QuantError
-from quant_engine.network.effects import Effect
-from quant_engine.network.network import Network
+from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec, fit
+from quant_engine.studies.effect import Effect, effect
+from quant_engine.studies.fisher import fisher
 
 Part = Literal["weight", "activation"]
 Scope = Literal["only", "others"]
@@ -127,7 +128,7 @@ def sensitivities(
     listed = as_list(wanted, Trial, "wanted", "trials() gives them")
     for done, trial in enumerate(listed, 1):
         if trial.key not in results:
-            results[trial.key] = network.effect(trial.plan(network))
+            results[trial.key] = effect(network, trial.plan(network))
         yield Progress(trial, results[trial.key], done, len(listed))
 
 
@@ -141,7 +142,7 @@ class Prediction(NamedTuple):
 def predict_sensitivity(network: Network, layer: str, spec: QuantizerSpec) -> Prediction:
     """Return what quantizing one layer's weight by a spec is expected to do, without running the network so quantized.
 
-    F is the diagonal empirical Fisher information of the calibration images (`Network.fisher`). Near a minimum the loss
+    F is the diagonal empirical Fisher information of the calibration images (`fisher`). Near a minimum the loss
     rises by ½ δᵀ H δ for a change δ of the weights; the diagonal of F stands in for the Hessian H (Dong et al. 2019;
     Kim et al. 2024, SqueezeLLM, equation 3).
 
@@ -158,5 +159,5 @@ def predict_sensitivity(network: Network, layer: str, spec: QuantizerSpec) -> Pr
     as_instance(network, Network, "network", "load() gives one")
     weight = network.weight(layer).reshape(network.layers()[layer].matrix_shape)
     error = np.square(fit(weight, spec).fake_quantize(weight) - weight, dtype=np.float64)
-    fisher = network.fisher()[layer].reshape(weight.shape)
-    return Prediction(float(error.mean()), float(0.5 * (fisher * error).sum()))
+    information = fisher(network)[layer].reshape(weight.shape)
+    return Prediction(float(error.mean()), float(0.5 * (information * error).sum()))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quant_engine.inputs import Float32Array
-from quant_engine.network.folding import BatchNorm
+from quant_engine.models.folding import BatchNorm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -122,7 +122,7 @@ class MaxPool:
 
     def evaluated(self) -> list[tuple[str, nn.Module]]:
         """Return the step's named torch modules for evaluation."""
-        from quant_engine.network.modules import HalvingMaxPool
+        from quant_engine.models.modules import HalvingMaxPool
 
         return [(self.name, HalvingMaxPool())]
 
@@ -149,7 +149,7 @@ class GlobalPool:
 
     def evaluated(self) -> list[tuple[str, nn.Module]]:
         """Return the step's named torch modules for evaluation."""
-        from quant_engine.network.modules import PictureMean
+        from quant_engine.models.modules import PictureMean
 
         return [(self.name, PictureMean())]
 
@@ -221,7 +221,7 @@ class Architecture:
         import torch
         from torch import nn
 
-        from quant_engine.network.modules import Normalize
+        from quant_engine.models.modules import Normalize
 
         modules: OrderedDict[str, nn.Module] = OrderedDict()
         last = max(i for i, step in enumerate(self.steps) if step.name in norms)

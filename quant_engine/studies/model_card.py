@@ -12,7 +12,7 @@ from quant_engine.errors import QuantError
 from quant_engine.formats import FP16, IntFormat
 from quant_engine.granularity import PerChannel
 from quant_engine.models import Layer
-from quant_engine.network.architectures import ARCHITECTURES
+from quant_engine.models.architectures import ARCHITECTURES
 from quant_engine.network.files import BUILTIN
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from quant_engine.checks import as_instance, as_integer, as_list
 from quant_engine.errors import QuantError
-from quant_engine.network.integer_only.program import IntegerProgram
-from quant_engine.network.integer_only.steps import (
+from quant_engine.integer_only.program import IntegerProgram
+from quant_engine.integer_only.steps import (
     Accumulator,
     Add,
     AddUp,
@@ -175,7 +175,7 @@ def follow(program: IntegerProgram, image: Codes, layer: str, channel: int, plac
     Example:
         >>> from quant_engine import IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
         >>> from quant_engine.network import load
-        >>> from quant_engine.network.integer_only import compile_plan
+        >>> from quant_engine.integer_only import compile_plan
         >>> network, activation = load("fashion-cnn"), QuantizerSpec(IntFormat(8, signed=False), symmetric=False)
         >>> layer = LayerPlan(QuantizerSpec(IntFormat(8)), activation)
         >>> program = compile_plan(network, QuantizationPlan(dict.fromkeys(network.layers(), layer)))

@@ -13,8 +13,8 @@ from quant_engine.energy import NOTHING, Energy, accumulate_energy, move_energy,
 from quant_engine.errors import QuantError
 from quant_engine.formats import FP32
 from quant_engine.models import Layer
-from quant_engine.network.network import Network
-from quant_engine.network.planning import PLAN_REMEDY, check_shared
+from quant_engine.network import Network
+from quant_engine.network.freezing import PLAN_REMEDY, validate_shared
 from quant_engine.plan import LayerPlan, Planned, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
 
@@ -87,7 +87,7 @@ def footprint(network: Network, plan: QuantizationPlan | None = None) -> Footpri
     for name in chosen.layers:
         if name not in layers:
             raise QuantError(f"{network.name} has no layer {name!r}; its layers are {', '.join(layers)}")
-    check_shared(layers, chosen)
+    validate_shared(layers, chosen)
     return Footprint({name: _of_layer(info, chosen[name]) for name, info in layers.items()})
 
 

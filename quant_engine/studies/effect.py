@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from quant_engine.inputs import Float32Array
-from quant_engine.tasks import Accuracy, log_softmax
+from quant_engine.network import Network
+from quant_engine.plan import QuantizationPlan
+from quant_engine.tasks import Accuracy, divergence, log_softmax
 
 
 class Effect(NamedTuple):
@@ -25,8 +25,15 @@ class Effect(NamedTuple):
     sqnr_db: float
 
 
-def effect(plain: Float32Array, logits: Float32Array, labels: NDArray[np.int64]) -> Effect:
-    """Return the effect of a plan with these logits, where floating point has `plain`; both (n, classes)."""
+def effect(network: Network, plan: QuantizationPlan | None = None, split: str = "calibration") -> Effect:
+    """Return accuracy and loss under a plan, and how far the outputs moved from floating point.
+
+    Raises:
+        QuantError: as `Network.evaluate`.
+    """
+    labels = network.data(split)[1]
+    plain = network.logits(None, split)
+    logits = plain if plan is None else network.logits(plan, split)
     q = log_softmax(logits)
     signal, noise = (np.square(part, dtype=np.float64).sum() for part in (plain, plain - logits.astype(np.float64)))
     with np.errstate(divide="ignore"):
@@ -37,9 +44,3 @@ def effect(plain: Float32Array, logits: Float32Array, labels: NDArray[np.int64])
         divergence(plain, logits),
         sqnr_db,
     )
-
-
-def divergence(plain: Float32Array, logits: Float32Array) -> float:
-    """Return the mean KL divergence in nats, Σ p log(p/q), of logits (n, classes) from those in floating point."""
-    p, q = log_softmax(plain), log_softmax(logits)
-    return float((np.exp(p) * (p - q)).sum(axis=1).mean())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from quant_engine.checks import as_choice, as_instance
 from quant_engine.errors import QuantError
+from quant_engine.integer_only.layer_codes import input_of, validate_layer, weight_of
+from quant_engine.integer_only.lowering import LAYERS, Lowering
+from quant_engine.integer_only.program import Door, IntegerProgram
 from quant_engine.models.graph import INPUT
-from quant_engine.network.integer_only.layer_codes import input_of, validate_layer, weight_of
-from quant_engine.network.integer_only.lowering import LAYERS, Lowering
-from quant_engine.network.integer_only.program import Door, IntegerProgram
-from quant_engine.network.network import Network
-from quant_engine.network.planning import PLAN_REMEDY
+from quant_engine.network import Network
+from quant_engine.network.freezing import PLAN_REMEDY
 from quant_engine.plan import QuantizationPlan
 
 ROUNDINGS = ("gemmlowp", "single")

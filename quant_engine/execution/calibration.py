@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from quant_engine.batches import cut, sample_count, split_batch
 from quant_engine.checks import as_integer
 from quant_engine.errors import QuantError
+from quant_engine.execution.finite import validate_computed
 from quant_engine.inputs import Float32Array, Inputs
 from quant_engine.models import Layer
-from quant_engine.network.activations import refuse_broken
 from quant_engine.observers import BlockObservers
 from quant_engine.quantizer import Quantizer, QuantizerSpec
 
 BATCH = 32
+
+Capture = Callable[[Inputs, Iterable[str]], Mapping[str, Float32Array]]  # what layers receive of some inputs
 
 
 class Calibration:
@@ -26,11 +28,11 @@ class Calibration:
 
     def __init__(
         self,
-        capture: Callable[[Inputs, Iterable[str]], Mapping[str, Float32Array]],
+        capture: Capture,
         layers: Mapping[str, Layer],
         batches: Iterable[Inputs],
     ) -> None:
-        """Keep references; `capture` gives what layers receive of some inputs. An iterator serves one call."""
+        """Keep references; An iterator serves one call."""
         self._capture, self._layers, self._batches = capture, layers, batches
         self._seen: dict[tuple[str, str, int | None], BlockObservers] = {}
         self._lock = threading.Lock()
@@ -62,7 +64,7 @@ class Calibration:
         start = 0
         for batch in self._parts(count) if wanted else ():
             for layer, values in self._capture(batch, wanted).items():
-                refuse_broken(f"layer {layer!r} receives", values, start)
+                validate_computed(f"layer {layer!r} receives", values, start)
                 wanted[layer].update(values)
             start += sample_count(batch)
         if wanted and not start:

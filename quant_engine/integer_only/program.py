@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.kernels.parallel import over_ranges
-from quant_engine.network.integer_only.steps import (
+from quant_engine.integer_only.steps import (
     Accumulator,
     Add,
     AddUp,
@@ -23,6 +22,7 @@ from quant_engine.network.integer_only.steps import (
     MultiplyAccumulate,
     Sums,
 )
+from quant_engine.kernels.parallel import over_ranges
 
 AT_ONCE = 16  # images that go through all steps together, so that what a step writes is in the cache for the next one
 
