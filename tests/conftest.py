@@ -12,4 +12,6 @@ settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--full", action="store_true", help="every spec of the contract, instead of every pair of parts")
+    parser.addoption(
+        "--full", action="store_true", help="every spec of the contract and method of the card, not a choice"
+    )

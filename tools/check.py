@@ -26,15 +26,7 @@ CHECKS = (
     ("ruff", "format", "--check", "."),
     ("mypy",),
     ("lint-imports",),
-    (
-        "pytest",
-        "--numprocesses=2",
-        "--dist=loadfile",
-        "--no-loadscope-reorder",
-        "--ignore=tests/browser",
-        "--cov",
-        "--cov-report=term:skip-covered",
-    ),
+    ("pytest", "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "--ignore=tests/browser"),
     ("pytest", "tests/browser", "--numprocesses=3", "--dist=worksteal"),  # they wait more than they work
     ("python", "-m", "benchmarks", "--quick"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,13 +12,12 @@ from quant_engine.checks import as_instance, as_integer, as_number, validate_boo
 from quant_engine.compensation.layer import checked_layer, exponents, in_groups
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, as_float32, refuse_non_finite
+from quant_engine.kernels.adaround import DECAYS, LOW, SPAN, descend, reconstruct, roundings
+from quant_engine.kernels.parallel import over_ranges
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-LARGEST_SEED = 2**63 - 1  # that torch and numpy take
-STRETCH = (-0.1, 1.1)  # γ and ζ, between which the sigmoid is stretched before it is cut off at 0 and 1
+LARGEST_SEED = 2**63 - 1  # that numpy and torch take
+COST = 16  # a weight's step in values that are merely read
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class AdaRoundSetting:
     """
 
     iterations: int = 1000
-    batch: int = 256
+    batch: int = 128
     rate: float = 0.05
     weight: float = 10.0
     exponents: tuple[float, float] = (20.0, 2.0)
@@ -113,7 +112,7 @@ def adaround_steps(
 
     W is (out, in); x̂, (samples, in) or (groups, samples, in), are the inputs of the quantized layer; `target`,
     (samples, out), is what the layer should give before f: by default Wx̂ + b. `bias` is (out,), 0 by default; f is the
-    ReLU if `relu`, else nothing. Everything random is drawn from `setting.seed`; torch's own generator is left alone.
+    ReLU if `relu`, else nothing. Everything random is drawn from `setting.seed`.
 
     Raises:
         QuantError: for formats whose codes are not of equal steps, for shapes that do not go together, a layer without
@@ -147,116 +146,123 @@ class _Problem(NamedTuple):
 
 
 class _Layer:
-    """What a layer is to give, as tensors with an axis of groups, in units in which float32 holds all squares.
+    """What a layer is to give, with an axis of groups, in units in which float32 holds all squares.
 
     `x` is (groups, samples, in), `y` (groups, samples, out/groups) and `b` (groups, 1, out/groups). Weights and outputs
     are divided by powers of two with which the greatest are about 1.
     """
 
-    def __init__(self, problem: _Problem, spec: QuantizerSpec) -> None:
-        """Fit the scales and choose the units."""
-        import torch
-
+    def __init__(self, problem: _Problem, fitted: Quantizer, relu: bool) -> None:
+        """Choose the units."""
         weight, inputs, bias, target = problem
         groups, samples, _ = inputs.shape
-        self.grid = _Grid(weight, fit(weight, spec), groups)
-        unit = self.grid.unit
+        self.rounding = rounding = _Rounding(weight, fitted, groups)
+        unit = rounding.unit
         outputs = max(unit + int(exponents(inputs)), int(exponents(bias)))
         outputs = outputs if target is None else max(outputs, int(exponents(target)))
-        x, b = np.ldexp(inputs, unit - outputs), np.ldexp(bias, -outputs)
-        y = _outputs(np.ldexp(weight, -unit), x) + b if target is None else np.ldexp(target, -outputs)
-        self.x, self.b = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(b).reshape(groups, 1, -1)
-        self.y = torch.from_numpy(np.ascontiguousarray(y.reshape(samples, groups, -1).transpose(1, 0, 2)))
+        self._relu = relu
+        self._x, self._b = np.ldexp(inputs, unit - outputs), np.ldexp(bias, -outputs).reshape(groups, 1, -1)
+        if target is None:
+            self._y = self._outputs(self._x, in_groups(np.ldexp(weight, -unit), groups))
+        else:
+            y = np.ldexp(target, -outputs).reshape(samples, groups, -1).transpose(1, 0, 2)
+            self._y = self._rectify(y)
+        self.samples = samples
+        self.unit = float(self.error(rounding.nearest, slice(None))[0] + 1e-12 * _mean_square(self._y) + 1e-30)
+
+    def error(self, w_hat: Float32Array, at: Any) -> tuple[float, Float32Array]:
+        """Return the squared error of the outputs of Ŵ, a mean over the samples `at`, and its gradient by Ŵ."""
+        x, y = self._x[:, at], self._y[:, at]
+        outputs = self._outputs(x, w_hat)
+        difference = outputs - y
+        slope = np.where(outputs > 0, difference, np.float32(0)) if self._relu else difference
+        gradient = slope.transpose(0, 2, 1) @ x
+        gradient *= np.float32(2 / x.shape[1])
+        return _mean_square(difference), gradient
+
+    def _outputs(self, x: Float32Array, weight: Float32Array) -> Float32Array:
+        outputs = x @ weight.transpose(0, 2, 1)
+        outputs += self._b
+        return self._rectify(outputs)
+
+    def _rectify(self, outputs: Float32Array) -> Float32Array:
+        return np.maximum(outputs, np.float32(0)) if self._relu else outputs
+
+
+def _mean_square(errors: Float32Array) -> float:
+    """Return the sum over groups and outputs of the mean square over samples."""
+    return float(np.square(errors).mean(1).sum())
 
 
 def _learn(problem: _Problem, spec: QuantizerSpec, relu: bool, setting: AdaRoundSetting) -> Iterator[AdaRoundStep]:
-    import torch
-
-    layer = _Layer(problem, spec)  # tensors are made where they are used: a caller may be in another mode of torch
-    grid, x, b, samples = layer.grid, layer.x, layer.b, layer.x.shape[1]
-    y = layer.y.relu() if relu else layer.y
-    generator = torch.Generator().manual_seed(setting.seed)
-    parameter = grid.start().requires_grad_()
-    optimizer = torch.optim.Adam([parameter], setting.rate)
-
-    def draw() -> Any:
-        few = setting.batch < samples
-        return torch.randint(samples, (setting.batch,), generator=generator) if few else slice(None)
-
-    def error(w_hat: Tensor, at: Any) -> Tensor:
-        outputs = torch.baddbmm(b, x[:, at], w_hat.transpose(1, 2))
-        return ((outputs.relu() if relu else outputs) - y[:, at]).square().mean(1).sum()
-
-    with torch.no_grad():
-        unit = error(grid.nearest, slice(None)) + 1e-12 * y.square().mean(1).sum() + 1e-30
+    layer = _Layer(problem, fit(problem.weight, spec), relu)
+    rounding, rng = layer.rounding, np.random.default_rng(setting.seed)
+    few = setting.batch < layer.samples
     for start in range(0, setting.iterations, setting.every):
         stop, total = min(start + setting.every, setting.iterations), 0.0
-        with torch.enable_grad():  # a caller's mode comes back before the caller does
-            for iteration in range(start, stop):
-                at = draw()
-                h = _rectified(parameter)
-                loss = error(grid.value(h), at) / unit
-                total += float(loss.detach())
-                exponent = _annealed(iteration, setting)
-                if exponent is not None:
-                    loss = loss + setting.weight * (1 - (2 * h - 1).abs() ** exponent).mean()
-                (parameter.grad,) = torch.autograd.grad(loss, [parameter])
-                optimizer.step()
-        with torch.no_grad():
-            h = _rectified(parameter)
-            undecided = float(((h > 0.01) & (h < 0.99)).float().mean())
-        yield AdaRoundStep(stop, total / (stop - start), undecided, grid.quantized(h))
+        for iteration in range(start, stop):
+            at = rng.integers(layer.samples, size=setting.batch) if few else slice(None)
+            error, gradient = layer.error(rounding.w_hat, at)
+            total += error
+            gradient /= np.float32(layer.unit)
+            rounding.descend(gradient, setting, iteration)
+        h = rounding.shares()
+        undecided = float(np.mean((h > 0.01) & (h < 0.99)))
+        yield AdaRoundStep(stop, total / layer.unit / (stop - start), undecided, rounding.quantized(h))
 
 
-class _Grid:
-    """A weight's codes, of which it has two to choose from, as tensors (groups, out/groups, in).
+class _Rounding:
+    """A weight's codes, of which it has two to choose from, and what has been learned of the choice.
 
-    Values are divided by 2^`unit`.
+    Arrays are (groups, out/groups, in); values are divided by 2^`unit`.
     """
 
     def __init__(self, weight: Float32Array, fitted: Quantizer, groups: int) -> None:
-        """Find the lower code of every weight."""
-        import torch
-
-        self.fitted, spec = fitted, fitted.spec
-        self._shape, self._groups = weight.shape, groups
+        """Find the lower code of every weight, and V with h(V) = W/s − ⌊W/s⌋: learning starts where the weights are."""
+        self._fitted, spec = fitted, fitted.spec
         rows, columns = spec.granularity.blocks(weight.shape).block
         place = np.ix_(np.arange(weight.shape[0]) // rows, np.arange(weight.shape[1]) // columns)
-        step = (self.fitted.scale[place] * np.float32(getattr(spec.format, "step", 1.0))).astype(np.float32)
-        largest = np.zeros_like(self.fitted.scale)
+        step = (fitted.scale[place] * np.float32(getattr(spec.format, "step", 1.0))).astype(np.float32)
+        largest = np.zeros_like(fitted.scale)
         np.maximum.at(largest, place, np.abs(weight))
         step[largest[place] == 0] = 0.0  # a block of zeros stays one, whatever scale it was given
         self.unit = unit = int(max(exponents(weight), exponents(step))) if weight.any() else 0
-        zero = self.fitted.zero_point[place].astype(np.float32)
+        zero = fitted.zero_point[place].astype(np.float32)
         ratio = np.divide(weight, step, out=np.zeros_like(weight), where=step > 0)
-        self._lower = torch.from_numpy(in_groups(np.floor(ratio) + zero, groups))
-        self._rest = torch.from_numpy(in_groups(ratio - np.floor(ratio), groups))
-        self._step, self._zero = (torch.from_numpy(in_groups(a, groups)) for a in (np.ldexp(step, -unit), zero))
-        self._ends = spec.format.qmin, spec.format.qmax
-        self.nearest = torch.from_numpy(in_groups(np.ldexp(self.fitted.fake_quantize(weight), -unit), groups))
+        lower = np.floor(ratio)
+        share = np.clip((ratio - lower - LOW) / SPAN, 1e-4, 1 - 1e-4)
+        self._grid = np.stack([part.ravel() for part in (lower + zero, np.ldexp(step, -unit), zero)])
+        self._state = np.zeros((3, weight.size), np.float32)
+        self._state[0] = np.log(share / (1 - share)).ravel()
+        self._ends = np.float32(spec.format.qmin), np.float32(spec.format.qmax)
+        self.nearest = in_groups(np.ldexp(fitted.fake_quantize(weight), -unit), groups)
+        self.w_hat = np.empty_like(self.nearest)
+        reconstruct(self._state, self._grid, self._ends, self.w_hat.reshape(-1))
 
-    def start(self) -> Tensor:
-        """Return V with h(V) = W/s − ⌊W/s⌋, so that learning starts where the weights are."""
-        low, high = STRETCH
-        share = ((self._rest - low) / (high - low)).clamp(1e-4, 1 - 1e-4)
-        return (share / (1 - share)).log()
+    def descend(self, gradient: Float32Array, setting: AdaRoundSetting, iteration: int) -> None:
+        """Take a step down the error, whose gradient by Ŵ is given, and the regulariser."""
+        size, exponent = gradient.size, _annealed(iteration, setting)
+        weight = 0.0 if exponent is None else setting.weight / size
+        regulariser = np.float32(weight), np.float32(exponent or 1.0)
+        corrections = tuple(np.float32(1 / (1 - float(decay) ** (iteration + 1))) for decay in DECAYS)
+        flat, out, rate = gradient.reshape(-1), self.w_hat.reshape(-1), np.float32(setting.rate)
 
-    def value(self, h: Tensor) -> Tensor:
-        """Return Ŵ of the shares `h` of the way from the lower code to the upper one."""
-        return self._step * ((self._lower + h).clamp(*self._ends) - self._zero)
+        def work(start: int, stop: int) -> None:
+            descend(flat, self._state, self._grid, self._ends, rate, corrections, regulariser, out, start, stop)
 
-    def quantized(self, h: Tensor) -> QuantizedTensor:
+        over_ranges(size, work, cost=size * COST)
+
+    def shares(self) -> Float32Array:
+        """Return h(V) of every weight: the share of the way from the lower code to the upper one."""
+        h = np.empty(self._state.shape[1], np.float32)
+        roundings(self._state, h)
+        return h
+
+    def quantized(self, h: Float32Array) -> QuantizedTensor:
         """Return the codes that are nearer."""
-        codes = (self._lower + (h >= 0.5)).clamp(*self._ends).reshape(self._shape).numpy()
-        fitted = self.fitted
-        spec = fitted.spec
-        return QuantizedTensor(codes.astype(spec.format.dtype), fitted.scale, fitted.zero_point, spec)
-
-
-def _rectified(parameter: Tensor) -> Tensor:
-    """Return the rectified sigmoid h(V)."""
-    low, high = STRETCH
-    return (parameter.sigmoid() * (high - low) + low).clamp(0, 1)
+        fitted = self._fitted
+        codes = np.clip(self._grid[0] + (h >= 0.5), *self._ends).reshape(self.w_hat.shape[0] * self.w_hat.shape[1], -1)
+        return QuantizedTensor(codes.astype(fitted.spec.format.dtype), fitted.scale, fitted.zero_point, fitted.spec)
 
 
 def _annealed(iteration: int, setting: AdaRoundSetting) -> float | None:
@@ -293,9 +299,3 @@ def _finite(given: Any, name: str) -> Float32Array:
     if not np.isfinite(array).all():
         refuse_non_finite(array, name)
     return array
-
-
-def _outputs(weight: Float32Array, inputs: Float32Array) -> Float32Array:
-    """Return Wx, (samples, out)."""
-    outputs = inputs @ in_groups(weight, len(inputs)).transpose(0, 2, 1)
-    return np.ascontiguousarray(outputs.transpose(1, 0, 2)).reshape(inputs.shape[1], -1)
