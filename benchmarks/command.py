@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import codebooks, codes, indexes, inference, memory, passes, searches
+from benchmarks import codebooks, codes, indexes, inference, memory, passes, scoring, searches
 from benchmarks.comparison import Comparison, Row, compare
 from benchmarks.data import QUICK, Sizes
 from benchmarks.report import as_json, as_markdown, as_text
@@ -39,6 +39,8 @@ CASES: dict[str, Case] = {
     "vector encode, 8 values, 256 codewords": codes.vector_encode,
     "vector train, 8 values, 256 codewords": codes.vector_train,
     "product train, 8 values a part": codes.product_train,
+    "scored again, one layer changed, plain network": scoring.plain,
+    "scored again, one layer changed, depthwise network": scoring.depthwise,
     "integer-only inference, plain network": inference.plain,
     "integer-only inference, depthwise network": inference.depthwise,
 }
