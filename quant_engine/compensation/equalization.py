@@ -18,7 +18,7 @@ from quant_engine.inputs import Float32Array, Float64Array, as_finite, as_float3
 ABSORBED = 3.0  # standard deviations, below which 0.13 % of a normal distribution lie
 ROUNDS = 100
 DEAD = 2.0**-10  # channels of less count for nothing; the built-in networks' weakest ones that live have 0.05
-BIAS_GROWTH = 4.0  # over what channels reach; the built-in networks' biases come to 1.6 times that
+BIAS_GROWTH = 2.0  # over what channels reach; the built-in networks' biases come to 1.6 times that
 SETTLED = 1e-4  # relative change of a scale at which nothing is gained any more
 
 
@@ -128,7 +128,7 @@ def equalize(layers: Sequence[FloatLayer]) -> tuple[FloatLayer, ...]:
     Channels that nothing, or nearly nothing, makes or reads go with the others (`hold_dead`), so that they harm none
     and the unit of the channels does not matter. A channel of small weights and a large bias would get a scale that
     makes its bias larger than what all others give, and the inputs of the next layer would lose their codes to a
-    constant. Where it would come to more than four times what any channel reaches, its bias stays as large beside the
+    constant. Where it would come to more than twice what any channel reaches, its bias stays as large beside the
     others' as it was. What channels reach is taken as |b| + λ·r⁽¹⁾, with the λ by which weights give as much as biases
     do, Σ|b|/Σr⁽¹⁾.
 

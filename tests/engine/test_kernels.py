@@ -14,6 +14,7 @@ from numba.core.dispatcher import Dispatcher
 from quant_engine import kernels
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.kernels import (
+    adaround,
     affine,
     choice,
     codebooks,
@@ -892,3 +893,57 @@ def test_the_sorted_index_counts_what_lies_below_any_threshold(x, thresholds):
     index.sums_below(found, np.sort(thresholds), sums)
     expected = [(x < threshold).sum() for threshold in np.sort(thresholds)]
     assert sums[:, 0].tolist() == [*expected, x.size]
+
+
+def adaround_state():
+    """Return V and Adam's means, and lower codes, steps and zero points: flat ones, extremes among them."""
+    state, grid = np.zeros((3, 1300), np.float32), np.zeros((3, 1300), np.float32)
+    state[0], state[1] = 3 * X.repeat(2)[:1300], 0.01 * rng.standard_normal(1300)
+    state[0, :6] = 0, 60, -60, 200, -200, 1e-6
+    state[2] = 0.01 * rng.random(1300)
+    grid[0], grid[1], grid[2] = rng.integers(-10, 10, 1300), rng.random(1300), 3
+    return state, grid
+
+
+def rectified(v):
+    with np.errstate(over="ignore"):
+        return np.clip(1.2 / (1 + np.exp(-v.astype(np.float64))) - 0.1, 0, 1)
+
+
+def test_adaround_roundings_agrees():
+    state, _ = adaround_state()
+    h = np.empty(1300, np.float32)
+    adaround.roundings(state, h)
+    np.testing.assert_allclose(h, rectified(state[0]), atol=2e-7)
+
+
+def test_adaround_reconstruct_agrees():
+    state, (lower, step, zero) = adaround_state()
+    w_hat = np.empty(1300, np.float32)
+    adaround.reconstruct(state, np.stack([lower, step, zero]), ENDS, w_hat)
+    np.testing.assert_allclose(w_hat, step * (np.clip(lower + rectified(state[0]), -8, 7) - zero), atol=2e-6)
+
+
+@pytest.mark.parametrize("exponent", [20.0, 2.0, 0.5])
+def test_adaround_descend_agrees(exponent):
+    state, grid = adaround_state()
+    slope, weight, rate = rng.standard_normal(1300).astype(np.float32), 0.2, 0.05
+    V, mean, square = state.astype(np.float64)
+    lower, step, zero = grid.astype(np.float64)
+    h = rectified(V)
+    free = (h > 0) & (h < 1)
+    far = np.where(free & (h != 0.5), np.abs(2 * h - 1), 1)
+    pull = weight * exponent * 2 * np.sign(2 * h - 1) * far ** (exponent - 1)
+    error = slope * step * ((lower + h >= -8) & (lower + h <= 7))
+    share = (h + 0.1) / 1.2
+    wanted = np.where(free, (error - pull) * 1.2 * share * (1 - share), 0)
+    mean, square = 0.9 * mean + 0.1 * wanted, 0.999 * square + 0.001 * wanted**2
+    V = V - rate * (mean / (1 - 0.9**3)) / (np.sqrt(square / (1 - 0.999**3)) + 1e-8)
+    w_hat, corrections = np.empty(1300, np.float32), tuple(np.float32(1 / (1 - d**3)) for d in (0.9, 0.999))
+    for start, stop in ((0, 700), (700, 1300)):
+        given = ENDS, np.float32(rate), corrections, (np.float32(weight), np.float32(exponent)), w_hat, start, stop
+        adaround.descend(slope, state, grid, *given)
+    settled = np.abs(2 * h - 1) > 1e-4  # nearer to the middle, the sign of 2h − 1 is float32's
+    for found, right in zip(state, (V, mean, square), strict=True):
+        np.testing.assert_allclose(found[settled], right[settled], rtol=2e-4, atol=2e-6)
+    np.testing.assert_allclose(w_hat, step * (np.clip(lower + rectified(state[0]), -8, 7) - zero), atol=2e-6)
