@@ -91,7 +91,7 @@ def test_block_sizes_change_the_number_of_scales(granularity: str, key: str, siz
     assert shown[0] != shown[1]
 
 
-@pytest.mark.parametrize("bits", range(2, 17))
+@pytest.mark.parametrize("bits", [2, 3, 8, 16])
 @pytest.mark.parametrize("symmetry", ["symmetric", "asymmetric"])
 def test_every_bit_width_draws(bits: int, symmetry: str) -> None:
     at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT)

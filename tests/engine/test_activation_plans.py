@@ -313,6 +313,7 @@ def with_first_layer(network, weight, bias):
 
 
 @pytest.mark.parametrize("clipping", [qe.MinMax(), qe.MinMSE(), qe.Percentile(99), qe.MinKL(), qe.ACIQ()], ids=str)
+@pytest.mark.parametrize("network", ["fashion-cnn"], indirect=True)
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_a_dead_layers_zeros_stay_zeros(network, clipping, dynamic):
     dead = with_first_layer(network, 0, -1)

@@ -66,7 +66,7 @@ def codes_of(plan):
     return [getattr(layer.weight, "codes", layer.weight.scale) for layer in plan.layers.values()]
 
 
-@pytest.mark.parametrize("method", ["adaround", "gptq", "cross_layer_equalization"])
+@pytest.mark.parametrize("method", ["adaround", "gptq"])
 def test_two_threads_at_once_find_what_each_finds_alone_and_a_stop_leaves_nothing(small, method):
     weights = {name: small.weight(name).copy() for name in small.layers()}
     state, threads = torch.get_rng_state(), torch.get_num_threads()
