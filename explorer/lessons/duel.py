@@ -88,17 +88,17 @@ def _numbers(mix: Mix, uniform: Effect | None, yours: Effect | None) -> None:
             (words["your_plan"], yours),
         ):
             note = "…" if found is None else words["loss_is"].format(loss=short(found.loss))
-            value = "…" if found is None else accuracy(found.accuracy.value)
+            value = "…" if found is None else accuracy(found.score.value)
             st.metric(name, value, note, delta_color="off", delta_arrow="off", width=150)
     if uniform is None or yours is None:
         st.caption(words["measuring_plan"].format(**_data(mix)))
         return
     over = plans.size_of(mix) - plans.budget_of(mix)
-    ahead = yours.accuracy.correct - uniform.accuracy.correct
+    total = yours.score.n
+    ahead = round((yours.score.value - uniform.score.value) * total)
     name = "over" if over > 0 else "same" if mix.bits == plans.uniform(mix).bits else (
         "ahead" if ahead > 0 else "behind" if ahead < 0 else "level"
     )  # fmt: skip
-    total = yours.accuracy.total
     text = words[f"duel_{name}"].format(
         over=count(max(over, 0)),
         images=abs(ahead),
@@ -131,8 +131,8 @@ def _row(mix: Mix, found: Effect | None) -> dict[str, str]:
     return {
         "plan": ", ".join(map(str, mix.bits)),
         "bytes": count(plans.size_of(mix)),
-        "calibration images": "…" if seen is None else _interval(seen.accuracy),
-        "test images": "…" if found is None else _interval(found.accuracy),
+        "calibration images": "…" if seen is None else _interval(seen.score),
+        "test images": "…" if found is None else _interval(found.score),
     }
 
 

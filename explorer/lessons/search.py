@@ -48,15 +48,15 @@ class Cost:
         """Return what is measured of a whole plan."""
         if self.engine == "divergence":
             return found.divergence
-        if self.engine == "accuracy":
-            return plain.accuracy.value - found.accuracy.value
+        if self.engine == "score":
+            return plain.score.value - found.score.value
         return found.loss - plain.loss
 
 
 COSTS = {
     "KL": Cost("divergence", "KL divergence, nats", True, "divergence"),
     "loss": Cost("loss", "rise of the loss", True, "loss"),
-    "accuracy": Cost("accuracy", "accuracy lost, as a share", True, "accuracy"),
+    "accuracy": Cost("score", "accuracy lost, as a share", True, "score"),
     "Fisher": Cost("predicted loss", "rise of the loss", True, "loss"),
     "weight error": Cost("predicted error", "rise of the loss", False, "loss"),
 }
@@ -215,7 +215,7 @@ def _point(mix: Mix, name: str, bits: Bits) -> PlanPoint:
         plans.write_plan(bits),
         ", ".join(map(str, bits)),
         plans.size_of(mix, bits),
-        effect.accuracy.value,
+        effect.score.value,
         None if costs is None else float(costs[np.arange(len(chosen)), chosen].sum()),
         None if plain is None else cost.of(effect, plain),
     )

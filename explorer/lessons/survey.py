@@ -65,9 +65,7 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     "loss": Metric("rise of the loss", lambda found, plain: found.loss - plain.loss),
-    "accuracy": Metric(
-        "accuracy lost, points", lambda found, plain: 100 * (plain.accuracy.value - found.accuracy.value)
-    ),
+    "accuracy": Metric("accuracy lost, points", lambda found, plain: 100 * (plain.score.value - found.score.value)),
     "KL": Metric("KL divergence of the outputs, nats", lambda found, plain: found.divergence),
     "SQNR": Metric("SQNR of the logits, dB", lambda found, plain: found.sqnr_db, more_is_worse=False),
     "weight MSE": Metric("mean squared error of the weights", predicted=lambda found: found.weight_mse),

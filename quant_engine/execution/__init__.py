@@ -8,7 +8,7 @@ from quant_engine.execution.layer_inputs import LayerInputs, draw_rows
 from quant_engine.execution.onnx_executor import OnnxExecutor
 from quant_engine.execution.prefix import STAGE_INPUTS, PrefixRunner, StageInputs
 from quant_engine.execution.splits import SplitRunner
-from quant_engine.execution.tensors import as_outputs, as_tensors
+from quant_engine.execution.tensors import as_outputs, as_tensors, named_tensors
 from quant_engine.execution.torch_executor import TorchExecutor, patched
 from quant_engine.models import Model, OnnxModel
 
@@ -34,6 +34,7 @@ __all__ = [
     "executor_of",
     "finite_outputs",
     "layer_changes",
+    "named_tensors",
     "patched",
     "planned_weight",
 ]

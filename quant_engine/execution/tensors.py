@@ -25,7 +25,15 @@ def as_tensors(inputs: Inputs) -> Tensor | dict[str, Tensor]:
 
 
 def as_outputs(result: Any) -> Outputs:
-    """Return what a module gave: an array for one tensor, arrays by name for several.
+    """Return what a module gave as arrays: one, or several by name (`named_tensors`)."""
+    found = named_tensors(result)
+    if isinstance(found, dict):
+        return {name: np.asarray(tensor.numpy()) for name, tensor in found.items()}
+    return np.asarray(found.numpy())
+
+
+def named_tensors(result: Any) -> Tensor | dict[str, Tensor]:
+    """Return what a module gave: a tensor, or tensors by name where there are several.
 
     Those of a tuple are called "0", "1" and so on. What are no tensors, such as a cache of keys, is left out.
 
@@ -35,11 +43,11 @@ def as_outputs(result: Any) -> Outputs:
     import torch
 
     if isinstance(result, torch.Tensor):
-        return np.asarray(result.numpy())
+        return result
     named = result if isinstance(result, Mapping) else {}
     if isinstance(result, tuple | list):
         named = {str(place): value for place, value in enumerate(result)}
-    arrays = {name: np.asarray(value.numpy()) for name, value in named.items() if isinstance(value, torch.Tensor)}
-    if not arrays:
+    tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
         raise QuantError(f"the model gives {type(result).__name__} without a tensor; it must give tensors to be scored")
-    return arrays if len(arrays) > 1 else next(iter(arrays.values()))
+    return tensors if len(tensors) > 1 else next(iter(tensors.values()))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from quant_engine.execution import TorchExecutor
 from quant_engine.methods.pairs import scaling_pairs
 from quant_engine.methods.stages import Need
 from quant_engine.models.builtin_model import BuiltinModel
 from quant_engine.network import Network
+from quant_engine.studies.fisher import missing_gradients
 
 
 def _without_split(split: str) -> Callable[[Network], str | None]:
@@ -20,12 +20,6 @@ def _without_split(split: str) -> Callable[[Network], str | None]:
         return f"the task of {network.name} has only {', '.join(sorted(network.task.splits))}; give it a {split} split"
 
     return missing
-
-
-def _without_gradients(network: Network) -> str | None:
-    if isinstance(network.executor, TorchExecutor):
-        return None
-    return f"{network.name} does not run in torch; give from_module the torch module that it was exported from"
 
 
 def _without_batch_norm(network: Network) -> str | None:
@@ -64,7 +58,7 @@ def _without_layer_pairs(network: Network) -> str | None:
     )
 
 
-GRADIENTS = Need("gradients", _without_gradients)
+GRADIENTS = Need("gradients", missing_gradients)
 CALIBRATION = Need("calibration data", _without_split("calibration"))
 TRAINING = Need("training data", _without_split("training"))
 BATCH_NORM = Need("BatchNorm", _without_batch_norm)

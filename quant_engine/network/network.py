@@ -120,7 +120,7 @@ class Network:
         Raises:
             QuantError: for a split there is not, a task without labels, and a network without a task.
         """
-        return self._given_task.data(split)
+        return self.given_task.data(split)
 
     def activations(
         self, layers: Iterable[str] | None = None, split: str = "calibration", start: int = 0, stop: int | None = None
@@ -207,7 +207,7 @@ class Network:
             >>> print(load("fashion-cnn").evaluate())
             accuracy 0.9385 (95 %: 0.9271 to 0.9482, n = 2,000)
         """
-        task = self._given_task
+        task = self.given_task
         return next(iter(task.scores(self.results(plan, split, task.compares)).values()))
 
     def scores(self, plan: QuantizationPlan | None = None, split: str = "test") -> dict[str, Score]:
@@ -218,7 +218,7 @@ class Network:
         Raises:
             QuantError: as `evaluate`.
         """
-        return self._given_task.scores(self.results(plan, split))
+        return self.given_task.scores(self.results(plan, split))
 
     def results(
         self, plan: QuantizationPlan | None = None, split: str = "test", against_float: bool = True
@@ -288,10 +288,11 @@ class Network:
 
     @cached_property
     def _runner(self) -> SplitRunner:
-        return SplitRunner(self.model, self.executor, self._given_task)
+        return SplitRunner(self.model, self.executor, self.given_task)
 
     @property
-    def _given_task(self) -> Task:
+    def given_task(self) -> Task:
+        """The task, or a refusal where there is none."""
         if self.task is None:
             raise QuantError(f"{self.name} has no data: give from_module a task, such as Classification, to score it")
         return self.task

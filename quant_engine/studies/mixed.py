@@ -18,29 +18,50 @@ from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
 from quant_engine.studies.effect import Effect, effect
-from quant_engine.studies.sensitivity import SPEC_REMEDY, Key, Trial, predict_sensitivity, sensitivities
+from quant_engine.studies.sensitivity import SPEC_REMEDY, Key, Trial, predict_sensitivity, sensitivities, weight_error
 
 Kept = MutableMapping[Key, Effect]
-Cost = Callable[[Network, str, QuantizerSpec, Kept], float]
+LayerCost = Callable[[str, QuantizerSpec], float]
+Cost = Callable[[Network, Kept], LayerCost]
+Measure = Callable[[Effect], float]
 Float64Array = NDArray[np.float64]
 
 
-def _measured(of: Callable[[Effect, Effect], float]) -> Cost:
-    """Return the cost that `of` finds in the effect of one layer's quantization and in that of none."""
+def _measured(name: str) -> Cost:
+    """Return the cost of one layer's quantization by one of `MEASURES`: what it has more than floating point."""
 
-    def cost(network: Network, layer: str, spec: QuantizerSpec, kept: Kept) -> float:
-        (found,) = sensitivities(network, [Trial(layer, spec)], kept)
-        return of(found.effect, effect(network))
+    def cost(network: Network, kept: Kept) -> LayerCost:
+        of = MEASURES[name]
+        plain = _known(network, name, effect(network))
+
+        def of_layer(layer: str, spec: QuantizerSpec) -> float:
+            (found,) = sensitivities(network, [Trial(layer, spec)], kept)
+            return of(found.effect) - plain
+
+        return of_layer
 
     return cost
 
 
-def _predicted_loss(network: Network, layer: str, spec: QuantizerSpec, kept: Kept) -> float:
-    return predict_sensitivity(network, layer, spec).loss_increase
+def _known(network: Network, name: str, found: Effect) -> float:
+    """Return an effect by one of `MEASURES`, or refuse what the task does not know."""
+    value = MEASURES[name](found)
+    if np.isnan(value):
+        known = [other for other, of in MEASURES.items() if not np.isnan(of(found))]
+        raise QuantError(
+            f"{name!r} is not known by {type(network.task).__name__}, the task of {network.name}; "
+            f"choose one of {', '.join(known)}, or give the network a task with labels"
+        )
+    return value
 
 
-def _predicted_error(network: Network, layer: str, spec: QuantizerSpec, kept: Kept) -> float:
-    return predict_sensitivity(network, layer, spec).weight_mse * network.layers()[layer].parameters
+def _predicted_loss(network: Network, kept: Kept) -> LayerCost:
+    return lambda layer, spec: predict_sensitivity(network, layer, spec).loss_increase
+
+
+def _predicted_error(network: Network, kept: Kept) -> LayerCost:
+    layers = network.layers()
+    return lambda layer, spec: float(weight_error(network, layer, spec).mean()) * layers[layer].parameters
 
 
 @dataclass(frozen=True)
@@ -48,7 +69,7 @@ class MixedPlan:
     """A plan that was searched for: its specs by layer, bytes of weights, and what it costs.
 
     `predicted` is the sum of the layers' costs, each with the others in floating point; `measured` is the effect of the
-    whole plan on the calibration images, on which it was searched. Score it on test images with `Network.evaluate`.
+    whole plan on the calibration data, on which it was searched. Score it on test data with `Network.evaluate`.
     """
 
     choices: Mapping[str, QuantizerSpec]
@@ -112,12 +133,15 @@ def layer_costs(
     Measured costs are taken from `kept` where they are there, and put into it; fill it with `sensitivities` to show
     progress.
 
+    Measured costs are the rise of the loss, of the KL divergence or of the outputs' squared error, relative to the
+    outputs' squares, and what the task's first score loses; predicted ones ½ Σ F·(ŵ − w)² and Σ (ŵ − w)².
+
     Raises:
-        QuantError: for an unknown cost, and for no candidates.
+        QuantError: for an unknown cost, one that the task does not know, and for no candidates.
     """
-    of, specs = COSTS[as_choice(cost, COSTS, "cost")], _candidates(candidates)
-    results: Kept = {} if kept is None else kept
-    return np.array([[of(network, layer, spec, results) for spec in specs] for layer in _searched(network)])
+    chosen, specs, layers = COSTS[as_choice(cost, COSTS, "cost")], _candidates(candidates), _searched(network)
+    of = chosen(network, {} if kept is None else kept)
+    return np.array([[of(layer, spec) for spec in specs] for layer in layers])
 
 
 def mixed_plan(
@@ -130,7 +154,7 @@ def mixed_plan(
     """Return the plan of least summed cost whose weights take at most `budget_bytes`, exactly (`allocate`).
 
     Sizes are those of `footprint`. A candidate of `QuantizerSpec(FP16)` or `QuantizerSpec(BF16)` lets a layer stay in
-    16-bit floats. Costs are of layers quantized alone, on the calibration images; that they add up is an assumption,
+    16-bit floats. Costs are of layers quantized alone, on the calibration data; that they add up is an assumption,
     and `predicted` against `measured` says how far it holds.
 
     Raises:
@@ -175,13 +199,13 @@ def greedy_search(
 
     It begins with the largest candidate everywhere. A step gives one layer its next smaller candidate: the layer whose
     step raises the measured value, one of `MEASURES`, the least for the bytes it saves. Measured on the calibration
-    images; a heuristic, as steps are never taken back. Every step measures as many plans as there are layers.
+    data; a heuristic, as steps are never taken back. Every step measures as many plans as there are layers.
 
     Raises:
         QuantError: for no candidates, those that do not fit a layer, an unknown measure, and no number as budget.
     """
-    of, budget = MEASURES[as_choice(measure, MEASURES, "measure")], as_budget(budget_bytes)
-    return _steps_down(network, _by_size(network, _candidates(candidates)), budget, of)
+    name, budget = as_choice(measure, MEASURES, "measure"), as_budget(budget_bytes)
+    return _steps_down(network, _by_size(network, _candidates(candidates)), budget, name)
 
 
 def best_steps(steps: Sequence[SearchStep], measure: str = "loss") -> list[SearchStep]:
@@ -211,7 +235,7 @@ def _steps_down(
     network: Network,
     ladders: Mapping[str, list[tuple[int, QuantizerSpec]]],
     budget_bytes: float,
-    of: Callable[[Effect], float],
+    measure: str,
 ) -> Iterator[SearchStep]:
     def step(changed: str | None, rungs: Mapping[str, int]) -> SearchStep:
         chosen = [ladders[name][rung] for name, rung in rungs.items()]
@@ -219,7 +243,8 @@ def _steps_down(
         return SearchStep(changed, choices, sum(size for size, _ in chosen), effect(network, weight_plan(choices)))
 
     rungs = dict.fromkeys(ladders, 0)
-    now = step(None, rungs)
+    now, of = step(None, rungs), MEASURES[measure]
+    _known(network, measure, now.measured)
     yield now
     while now.size_bytes > budget_bytes:
         before = now
@@ -236,15 +261,14 @@ def _steps_down(
         yield now
 
 
-COSTS: dict[str, Cost] = {
-    "divergence": _measured(lambda found, plain: found.divergence),
-    "loss": _measured(lambda found, plain: found.loss - plain.loss),
-    "accuracy": _measured(lambda found, plain: plain.accuracy.value - found.accuracy.value),
-    "predicted loss": _predicted_loss,
-    "predicted error": _predicted_error,
-}
-MEASURES: dict[str, Callable[[Effect], float]] = {  # each the less, the better
+MEASURES: dict[str, Measure] = {  # each the less, the better
     "loss": lambda found: found.loss,
     "divergence": lambda found: found.divergence,
-    "accuracy": lambda found: -found.accuracy.value,
+    "score": lambda found: found.score.value if found.score.better == "lower" else -found.score.value,
+    "output error": lambda found: 10 ** (-found.sqnr_db / 10),
+}
+COSTS: dict[str, Cost] = {
+    **{name: _measured(name) for name in ("divergence", "loss", "score", "output error")},
+    "predicted loss": _predicted_loss,
+    "predicted error": _predicted_error,
 }

@@ -1,4 +1,4 @@
-"""How much a network minds each layer's quantization: measured on the calibration images, and predicted."""
+"""How sensitive a network is to each layer's quantization: measured on the calibration data, and predicted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from quant_engine.checks import as_choice, as_instance, as_list
 from quant_engine.errors import QuantError
+from quant_engine.inputs import Float64Array
 from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec, fit
@@ -30,8 +31,9 @@ Key = tuple[str, str, str, str]
 class Trial:
     """One measurement: the weight or the input activation quantized by `spec` in one layer, or in all others.
 
-    A weight that layers share is one weight: it is quantized in all of them.
-    Activations are static: their ranges are fixed on the calibration images.
+    A weight that layers share is one weight: it is quantized in all of them. What an embedding receives are numbers of
+    rows, which stay as they are.
+    Activations are static: their ranges are fixed on the calibration data.
     """
 
     layer: str
@@ -64,6 +66,8 @@ class Trial:
             own = layers[self.layer].tied_to or self.layer
             meant = {name for name, info in layers.items() if (info.tied_to or name) == own}
         changed = [name for name in layers if (name in meant) == (self.scope == "only")]
+        if self.part == "activation":
+            changed = [name for name in changed if layers[name].op != "embedding"]
         change = LayerPlan(self.spec) if self.part == "weight" else LayerPlan(activation=self.spec)
         return QuantizationPlan(dict.fromkeys(changed, change))
 
@@ -98,13 +102,14 @@ def trials(
         for part in which
         for scope in where
         for layer in reversed(layers)
+        if part == "weight" or layers[layer].op != "embedding"
     ]
 
 
 def sensitivities(
     network: Network, wanted: Iterable[Trial], kept: MutableMapping[Key, Effect] | None = None
 ) -> Iterator[Progress]:
-    """Measure trials on the calibration images, one when the next is asked for; never on test images.
+    """Measure trials on the calibration data, one when the next is asked for; never on test data.
 
     A caller shows progress between two results, or stops. Results are put into `kept`, a mapping for this one network,
     and taken from it where they are already there, so that measuring goes on where it was stopped.
@@ -142,7 +147,7 @@ class Prediction(NamedTuple):
 def predict_sensitivity(network: Network, layer: str, spec: QuantizerSpec) -> Prediction:
     """Return what quantizing one layer's weight by a spec is expected to do, without running the network so quantized.
 
-    F is the diagonal empirical Fisher information of the calibration images (`fisher`). Near a minimum the loss
+    F is the diagonal empirical Fisher information of the calibration data (`fisher`). Near a minimum the loss
     rises by ½ δᵀ H δ for a change δ of the weights; the diagonal of F stands in for the Hessian H (Dong et al. 2019;
     Kim et al. 2024, SqueezeLLM, equation 3).
 
@@ -156,8 +161,18 @@ def predict_sensitivity(network: Network, layer: str, spec: QuantizerSpec) -> Pr
         >>> two.loss_increase > 1000 * eight.loss_increase > 0
         True
     """
+    error = weight_error(network, layer, spec)
+    information = fisher(network)[layer].reshape(error.shape)
+    return Prediction(float(error.mean()), float(0.5 * (information * error).sum()))
+
+
+def weight_error(network: Network, layer: str, spec: QuantizerSpec) -> Float64Array:
+    """Return (ŵ − w)² of a layer's weight under a spec, (out, everything else).
+
+    Raises:
+        QuantError: for a layer the network does not have, and a spec that does not fit it.
+    """
     as_instance(network, Network, "network", "load() gives one")
     weight = network.weight(layer).reshape(network.layers()[layer].matrix_shape)
-    error = np.square(fit(weight, spec).fake_quantize(weight) - weight, dtype=np.float64)
-    information = fisher(network)[layer].reshape(weight.shape)
-    return Prediction(float(error.mean()), float(0.5 * (information * error).sum()))
+    error: Float64Array = np.square(fit(weight, spec).fake_quantize(weight) - weight, dtype=np.float64)
+    return error

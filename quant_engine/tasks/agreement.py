@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from quant_engine.inputs import as_model_inputs, each_batch
-from quant_engine.tasks.base import Batch, Result, pick_output
+from quant_engine.tasks.base import Batch, Logits, Result, pick_output
 from quant_engine.tasks.comparison import Comparison, vectors
 from quant_engine.tasks.samples import SampledTask
 from quant_engine.tasks.score import Score
@@ -26,13 +26,16 @@ class Agreement(SampledTask):
         self._output = output
         super().__init__(data, unit, seed)
 
+    def logits(self, batch: Batch, outputs: Any) -> Logits:
+        """Return each vector along the last axis; nobody knows the classes."""
+        return Logits(vectors(pick_output(outputs, self._output, "logits")), None)
+
     def scores(self, results: Iterable[Result]) -> dict[str, Score]:
         """Return top-1 agreement, KL divergence and SQNR."""
         moved = Comparison()
-        for _, outputs, plain in results:
+        for batch, outputs, plain in results:
             if plain is not None:
-                one, other = (vectors(pick_output(given, self._output, "logits")) for given in (plain, outputs))
-                moved.add(one, other)
+                moved.add(self.logits(batch, plain).values, self.logits(batch, outputs).values)
         return moved.scores()
 
     def _read(self, given: Any) -> Iterable[Batch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -30,6 +30,16 @@ class Result(NamedTuple):
     batch: Batch
     outputs: Outputs
     plain: Outputs | None
+
+
+class Logits(NamedTuple):
+    """What a model predicts in a batch: logits (rows, classes), and in each row the class that is right, if known.
+
+    Arrays, or torch's tensors with their gradients, as the outputs are.
+    """
+
+    values: Any
+    classes: Any  # integers (rows,), or None
 
 
 class Task(Protocol):
@@ -67,7 +77,15 @@ class Task(Protocol):
         """
 
 
-def pick_output(outputs: Outputs, wanted: str | None, usual: str) -> NDArray[Any]:
+@runtime_checkable
+class LogitsTask(Protocol):
+    """A task that knows which outputs are logits; they have a loss where the right classes are known."""
+
+    def logits(self, batch: Batch, outputs: Any) -> Logits:
+        """Return the logits among a batch's outputs, or refuse outputs of another shape."""
+
+
+def pick_output(outputs: Any, wanted: str | None, usual: str) -> Any:
     """Return the output of a name, or by default the one with the usual name, or the first.
 
     Raises:

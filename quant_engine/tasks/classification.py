@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quant_engine.batches import sample_count
 from quant_engine.errors import QuantError
 from quant_engine.inputs import as_integers, as_model_inputs
-from quant_engine.tasks.base import Batch, Result, pick_output
-from quant_engine.tasks.comparison import Comparison, log_softmax
+from quant_engine.tasks.base import Batch, Logits, Result, pick_output
+from quant_engine.tasks.comparison import Comparison, cross_entropy
 from quant_engine.tasks.pairs import pairs
 from quant_engine.tasks.samples import SampledTask
 from quant_engine.tasks.score import Accuracy, Score, mean, share
@@ -39,19 +38,32 @@ class Classification(SampledTask):
         self._output = output
         super().__init__(data if labels is None else (data, labels), unit, seed)
 
+    def logits(self, batch: Batch, outputs: Any) -> Logits:
+        """Return the logits (n, classes) and the labels.
+
+        Raises:
+            QuantError: for outputs of another shape, and labels beyond the classes.
+        """
+        logits, labels = pick_output(outputs, self._output, "logits"), batch.targets
+        if logits.ndim != 2 or logits.shape[1] <= labels.max():
+            raise QuantError(
+                f"outputs have shape {tuple(logits.shape)}, labels go up to {labels.max()}; "
+                "give a model with outputs (n, classes) and labels from 0 to classes − 1"
+            )
+        return Logits(logits, labels)
+
     def scores(self, results: Iterable[Result]) -> dict[str, Score]:
         """Return accuracy, cross entropy and top-5 accuracy; against floating point, agreement, KL and SQNR."""
         correct = top = 0
         losses, moved = [], Comparison()
         for batch, outputs, plain in results:
-            logits, labels = self._logits(outputs), batch.targets
-            rows = np.arange(len(labels))
-            own = self._of_labels(logits, labels)
+            logits, labels = self.logits(batch, outputs)
+            own = logits[np.arange(len(labels)), labels]
             correct += int((logits.argmax(axis=1) == labels).sum())
             top += int(((logits > own[:, None]).sum(axis=1) < TOP).sum())
-            losses.append(-log_softmax(logits)[rows, labels])
+            losses.append(cross_entropy(logits, labels))
             if plain is not None:
-                moved.add(self._logits(plain), logits)
+                moved.add(self.logits(batch, plain).values, logits)
         loss = np.concatenate(losses)
         found: list[Score] = [
             Accuracy(correct, len(loss)),
@@ -71,14 +83,3 @@ class Classification(SampledTask):
     @property
     def _setting(self) -> str:
         return f"{self._output}"
-
-    def _logits(self, outputs: Any) -> NDArray[np.floating]:
-        return pick_output(outputs, self._output, "logits")
-
-    def _of_labels(self, logits: NDArray[np.floating], labels: NDArray[np.int64]) -> NDArray[np.floating]:
-        if logits.ndim != 2 or logits.shape[1] <= labels.max():
-            raise QuantError(
-                f"outputs have shape {logits.shape}, labels go up to {labels.max()}; "
-                "give a model with outputs (n, classes) and labels from 0 to classes − 1"
-            )
-        return np.asarray(logits[np.arange(len(labels)), labels])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,15 @@ def divergence(plain: NDArray[np.floating], outputs: NDArray[np.floating]) -> fl
     return float(moved.divergences.mean())
 
 
+def cross_entropy(logits: NDArray[np.floating], targets: NDArray[Any]) -> Float64Array:
+    """Return −log q[target] of each row, from logits (rows, classes)."""
+    found = np.empty(len(targets), np.float64)
+    for rows in chunks(logits):
+        log_q = log_softmax(logits[rows])
+        found[rows] = -log_q[np.arange(len(log_q)), targets[rows]]
+    return found
+
+
 def log_softmax(logits: NDArray[np.floating]) -> Float64Array:
     """Return log softmax along the last axis, in float64."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
@@ -84,7 +94,7 @@ def log_softmax(logits: NDArray[np.floating]) -> Float64Array:
     return found
 
 
-def vectors(outputs: NDArray[np.floating]) -> NDArray[np.floating]:
+def vectors(outputs: Any) -> Any:
     """Return outputs (…, classes) as (vectors, classes).
 
     Raises:

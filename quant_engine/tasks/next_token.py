@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float64Array, Inputs, as_model_inputs, each_batch
-from quant_engine.tasks.base import Batch, Result, pick_output
-from quant_engine.tasks.comparison import Comparison, chunks, log_softmax
+from quant_engine.tasks.base import Batch, Logits, Result, pick_output
+from quant_engine.tasks.comparison import Comparison, cross_entropy
 from quant_engine.tasks.samples import SampledTask
 from quant_engine.tasks.score import Score, exp_mean, mean, quantile
 
@@ -35,6 +35,23 @@ class NextToken(SampledTask):
         """Return the number of tokens that are predicted."""
         return sum(int(counted(part.inputs).sum()) for part in self._split(split))
 
+    def logits(self, batch: Batch, outputs: Any) -> Logits:
+        """Return the logits (tokens, vocabulary) of the tokens that count, and these tokens.
+
+        Raises:
+            QuantError: for outputs of another shape, and tokens beyond the vocabulary.
+        """
+        tokens, counts = tokens_of(batch.inputs), counted(batch.inputs)
+        logits = pick_output(outputs, self._output, "logits")
+        if logits.ndim != 3 or logits.shape[:2] != tokens.shape:
+            raise QuantError(
+                f"outputs have shape {tuple(logits.shape)}, tokens {tokens.shape}; give (n, length, vocabulary)"
+            )
+        targets = tokens[:, 1:][counts]
+        if len(targets) and targets.max() >= logits.shape[2]:
+            raise QuantError(f"token {targets.max()} lies beyond the vocabulary of {logits.shape[2]}; check the tokens")
+        return Logits(logits[:, :-1][counts], targets)
+
     def scores(self, results: Iterable[Result]) -> dict[str, Score]:
         """Return the perplexity; against floating point, the log of the perplexities' ratio and KL divergences.
 
@@ -44,10 +61,10 @@ class NextToken(SampledTask):
         rises: list[Float64Array] = []
         moved = Comparison()
         for batch, outputs, plain in results:
-            logits, targets = self._predicted(batch.inputs, outputs)
+            logits, targets = self.logits(batch, outputs)
             losses.append(cross_entropy(logits, targets))
             if plain is not None:
-                before, _ = self._predicted(batch.inputs, plain)
+                before, _ = self.logits(batch, plain)
                 rises.append(losses[-1] - cross_entropy(before, targets))
                 moved.add(before, logits)
         found = [exp_mean("perplexity", np.concatenate(losses))]
@@ -77,16 +94,6 @@ class NextToken(SampledTask):
     def _setting(self) -> str:
         return f"{self._output}"
 
-    def _predicted(self, inputs: Inputs, outputs: Any) -> tuple[NDArray[np.floating], NDArray[Any]]:
-        """Return the logits (tokens, vocabulary) of the tokens that count, and these tokens."""
-        logits, tokens, counts = pick_output(outputs, self._output, "logits"), tokens_of(inputs), counted(inputs)
-        if logits.ndim != 3 or logits.shape[:2] != tokens.shape:
-            raise QuantError(f"outputs have shape {logits.shape}, tokens {tokens.shape}; give (n, length, vocabulary)")
-        targets = tokens[:, 1:][counts]
-        if len(targets) and targets.max() >= logits.shape[2]:
-            raise QuantError(f"token {targets.max()} lies beyond the vocabulary of {logits.shape[2]}; check the tokens")
-        return logits[:, :-1][counts], targets
-
 
 def tokens_of(inputs: Inputs) -> NDArray[Any]:
     """Return the tokens among inputs.
@@ -108,12 +115,3 @@ def counted(inputs: Inputs) -> NDArray[np.bool_]:
     if mask is None:
         return np.ones((len(tokens), tokens.shape[1] - 1), np.bool_)
     return np.asarray((mask[:, 1:] != 0) & (mask[:, :-1] != 0))
-
-
-def cross_entropy(logits: NDArray[np.floating], targets: NDArray[Any]) -> Float64Array:
-    """Return −log q[target] of each row, from logits (rows, classes)."""
-    found = np.empty(len(targets), np.float64)
-    for rows in chunks(logits):
-        log_q = log_softmax(logits[rows])
-        found[rows] = -log_q[np.arange(len(log_q)), targets[rows]]
-    return found

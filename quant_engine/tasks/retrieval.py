@@ -26,7 +26,7 @@ def mean_pool(outputs: Outputs, inputs: Inputs) -> NDArray[Any]:
 
     Of outputs of two axes, these as they are.
     """
-    hidden = pick_output(outputs, None, "last_hidden_state")
+    hidden: NDArray[Any] = pick_output(outputs, None, "last_hidden_state")
     if hidden.ndim == 2:
         return hidden
     mask = inputs.get(MASK) if isinstance(inputs, Mapping) else None

@@ -43,7 +43,7 @@ def test_an_effect_is_what_torch_makes_of_the_logits(network):
     )
     noise = (plain - logits).square().sum()
     assert found.sqnr_db == pytest.approx(10 * torch.log10(plain.square().sum() / noise).item(), rel=1e-12)
-    assert found.accuracy == network.evaluate(plan, "calibration")
+    assert found.score == network.evaluate(plan, "calibration")
 
 
 def test_floating_point_has_no_divergence_and_no_noise(network):

@@ -270,7 +270,7 @@ def test_a_networks_scores_are_its_effect():
     network = load("fashion-depthwise")
     plan = qe.QuantizationPlan(dict.fromkeys(network.layers(), qe.LayerPlan(W3)))
     scores, found = network.scores(plan, "calibration"), effect(network, plan)
-    assert scores["accuracy"] == found.accuracy
+    assert scores["accuracy"] == found.score
     assert scores["loss"].value == pytest.approx(found.loss, rel=1e-12)
     assert scores["KL divergence"].value == pytest.approx(found.divergence, rel=1e-9)
     assert scores["SQNR"].value == pytest.approx(found.sqnr_db, rel=1e-6)

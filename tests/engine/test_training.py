@@ -183,7 +183,7 @@ def test_training_wins_back_accuracy_and_never_ends_below_its_start(network):
     assert [stage.done for stage in stages] == list(range(stages[0].total + 1))
     assert all((stage.plan is not None) == (stage.done % 5 == 0) for stage in stages)
     start, end = (effect(network, stage.plan) for stage in (stages[0], stages[-1]))
-    assert end.accuracy.value > start.accuracy.value + 0.2
+    assert end.score.value > start.score.value + 0.2
     kept = [effect(network, stage.plan).divergence for stage in stages if stage.plan is not None]
     assert end.divergence == pytest.approx(min(kept), rel=1e-4)
 
