@@ -4,8 +4,8 @@
     python -m tools.compare_networks ../before
 
 Logits in floating point, at W8A8, W4A8 and W4A4, under dynamic ranges, one a sample and one a token, with one layer
-quantized and under plans of methods; what layers receive; and the Fisher information. Prints what differs; the exit
-status is 1 if anything does.
+quantized and under plans of methods, and what layers receive. Prints what differs; the exit status is 1 if anything
+does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[1]
 NETWORKS = "fashion-cnn", "fashion-depthwise"
@@ -50,16 +49,7 @@ def digests() -> Iterator[tuple[str, str]]:
             plans[f"{method} W4A8"] = last.plan
         for what, plan in {"float32": None, **plans}.items():
             yield f"{name}: logits, {what}", _digest(network.logits(plan))
-        yield f"{name}: Fisher information", _digest(*_fisher(network).values())
         yield f"{name}: what layers receive", _digest(*network.activations(split="test", stop=300).values())
-
-
-def _fisher(network: Any) -> dict[str, Any]:
-    try:
-        from quant_engine.studies import fisher
-    except ImportError:  # of a checkout from before there were studies
-        return network.fisher()
-    return fisher(network)
 
 
 def _digest(*arrays: object) -> str:
