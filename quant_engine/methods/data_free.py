@@ -12,15 +12,13 @@ from quant_engine.checks import as_integer, as_number
 from quant_engine.clipping import FixedRange
 from quant_engine.compensation.batch_norm import Moments, moments, synthesise
 from quant_engine.errors import QuantError
-from quant_engine.execution import TorchExecutor
+from quant_engine.execution import TorchExecutor, as_tensors
 from quant_engine.inputs import Float32Array
 from quant_engine.methods.expected import expected_inputs, expected_outputs
 from quant_engine.methods.rounding import uniform_plan
 from quant_engine.methods.stages import Setting, Stage
-from quant_engine.models import as_builtin, trace
-from quant_engine.models.architectures import NORM_SUFFIX
+from quant_engine.models import NormStatistics, trace
 from quant_engine.network import Network
-from quant_engine.network.images import PIXEL_RANGE
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import fit
 
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IMAGES, STEPS = 128, 150
+ANYWHERE = -np.inf, np.inf
 REACH = 6.0  # standard deviations (Nagel et al. 2019, experiments)
 PIXELS = "pixels"
 
@@ -44,8 +43,8 @@ class Synthesis(NamedTuple):
 def synthetic_images(network: Network, seed: int = 0, count: int = IMAGES, steps: int = STEPS) -> Iterator[Synthesis]:
     """Make images from nothing but the network (ZeroQ: Cai et al. 2020), one step of gradient descent at a time.
 
-    Started from Gaussian noise, until at every BatchNorm mean and deviation are those it was trained on, and those of
-    all pixels 0 and 1, as the normalisation makes them.
+    Started from Gaussian noise, until at every BatchNorm mean and deviation are those it was trained on and, where the
+    model's inputs are known to be normalised, those of all pixels 0 and 1. "Images" are whatever samples it takes.
 
     Raises:
         QuantError: for a network without BatchNorm, and numbers of images or steps below 1.
@@ -58,16 +57,15 @@ def synthetic_images(network: Network, seed: int = 0, count: int = IMAGES, steps
     """
     import torch
 
-    builtin = as_builtin(network.model)
-    norms = builtin.norms
-    if not norms:
-        raise QuantError(f"{network.name} has no BatchNorm that tells of its data; calibrate on images")
-    steps, channels = as_integer(steps, "steps", 1), builtin.architecture.input_shape[0]
-    wanted = {PIXELS: Moments(torch.zeros(channels), torch.ones(channels))}
-    for name, norm in norms.items():
-        wanted[name] = Moments(torch.from_numpy(norm.mean.copy()), torch.from_numpy(norm.deviation.copy()))
+    known, steps = _known(network), as_integer(steps, "steps", 1)
+    wanted = {
+        name: Moments(*(torch.from_numpy(array.copy()) for array in pair)) for name, pair in known.moments.items()
+    }
+    if known.input_range is not None:
+        channels = known.input_shape[0]
+        wanted[PIXELS] = Moments(torch.zeros(channels), torch.ones(channels))
     start = torch.from_numpy(gaussian_images(network, seed, count))
-    found = synthesise(_Statistics(network), wanted, start, PIXEL_RANGE, steps)
+    found = synthesise(_Statistics(known), wanted, start, known.input_range or ANYWHERE, steps)
     for done, (loss, images) in enumerate(found, 1):
         yield Synthesis(done, steps, loss, images.numpy().copy())
 
@@ -76,16 +74,19 @@ def gaussian_images(network: Network, seed: int = 0, count: int = IMAGES) -> Flo
     """Return images of Gaussian noise with the mean and deviation that the normalisation gives to pixels, 0 and 1.
 
     Raises:
-        QuantError: for a number of images below 1, and a negative seed.
+        QuantError: for a network without BatchNorm, a number of images below 1, and a negative seed.
     """
-    shape = as_integer(count, "count", 1), *as_builtin(network.model).architecture.input_shape
+    shape = as_integer(count, "count", 1), *_known(network).input_shape
     return np.random.default_rng(as_integer(seed, "seed", 0)).standard_normal(shape, np.float32)
 
 
 def norm_moments(network: Network, images: Float32Array) -> dict[str, tuple[Float32Array, Float32Array]]:
-    """Return mean and deviation (channels,) of what normalised images lead to before every BatchNorm.
+    """Return mean and deviation (channels,) of what images lead to before every BatchNorm.
 
-    Beside them stand the `mean` and `deviation` of `BuiltinModel.norms`, those of the images it was trained on.
+    Beside them stand the `moments` of `Model.statistics`, those of the images it was trained on.
+
+    Raises:
+        QuantError: for a network without BatchNorm, and images that it does not take.
 
     Example:
         >>> from quant_engine.network import load
@@ -97,8 +98,15 @@ def norm_moments(network: Network, images: Float32Array) -> dict[str, tuple[Floa
     import torch
 
     with torch.inference_mode():
-        found = _Statistics(network)(torch.from_numpy(as_builtin(network.model).as_inputs(images)))
+        found = _Statistics(_known(network))(as_tensors(network.model.as_inputs(images)))
     return {name: (found[name].mean.numpy(), found[name].deviation.numpy()) for name in found if name != PIXELS}
+
+
+def _known(network: Network) -> NormStatistics:
+    found = network.model.statistics
+    if found is None:
+        raise QuantError(f"{network.name} has no BatchNorm that tells of its data; calibrate on data instead")
+    return found
 
 
 def batch_norm_ranges(network: Network, reach: float = REACH) -> dict[str, tuple[float, float]]:
@@ -151,12 +159,9 @@ def _calibrated(network: Network, setting: Setting, images: Float32Array) -> Qua
 class _Statistics:
     """Gives the moments before every BatchNorm, and of the pixels, that images lead to."""
 
-    def __init__(self, network: Network) -> None:
-        builtin = as_builtin(network.model)
-        norms = builtin.norms
-        self._names = {name + NORM_SUFFIX: name for name in norms}
-        module = builtin.architecture.with_norms(norms)
-        self._executor = TorchExecutor(module, trace(module, list(norms)))
+    def __init__(self, known: NormStatistics) -> None:
+        self._names = {part: name for name, part in known.parts.items()}
+        self._executor = TorchExecutor(known.module, trace(known.module, list(self._names)))
 
     def __call__(self, x: Tensor) -> Mapping[str, Moments]:
         given = self._executor.capture(x, self._names)

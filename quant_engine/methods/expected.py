@@ -12,8 +12,8 @@ from quant_engine.compensation.batch_norm import normal_range, rectified
 from quant_engine.execution import LayerInputs
 from quant_engine.inputs import Float64Array
 from quant_engine.models import Layer, Shape, as_builtin
+from quant_engine.models.builtin_model import PIXEL_RANGE
 from quant_engine.network import Network
-from quant_engine.network.images import PIXEL_RANGE
 
 VALUES = 512  # drawn from each distribution, as many as there are calibration images
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from quant_engine.methods.pairs import scaling_pairs
 from quant_engine.methods.stages import Need
-from quant_engine.models.builtin_model import BuiltinModel
 from quant_engine.network import Network
 from quant_engine.studies.fisher import missing_gradients
 
@@ -23,21 +22,19 @@ def _without_split(split: str) -> Callable[[Network], str | None]:
 
 
 def _without_batch_norm(network: Network) -> str | None:
-    if isinstance(network.model, BuiltinModel) and network.model.norms:
+    if network.model.statistics is not None:
         return None
-    return f"{network.name} has none whose statistics tell of its data; calibrate on data instead"
+    return (
+        f"{network.name} has none that tells of its data, or was given no example, a tensor of real numbers; calibrate "
+        "on data instead"
+    )
 
 
-def _without_chain(network: Network) -> str | None:
-    if isinstance(network.model, BuiltinModel):
+def _without_normal_inputs(network: Network) -> str | None:
+    known = network.model.statistics
+    if known is not None and known.input_range is not None:
         return None
-    return f"{network.name} is not a straight run of layers, as the built-in networks are"
-
-
-def _without_images(network: Network) -> str | None:
-    if isinstance(network.model, BuiltinModel):
-        return None
-    return f"the inputs of {network.name} are not known to be normalised images; calibrate on data instead"
+    return f"the inputs of {network.name} are not known to have mean 0 and deviation 1; calibrate on data instead"
 
 
 def _without_pairs(network: Network) -> str | None:
@@ -62,7 +59,6 @@ GRADIENTS = Need("gradients", missing_gradients)
 CALIBRATION = Need("calibration data", _without_split("calibration"))
 TRAINING = Need("training data", _without_split("training"))
 BATCH_NORM = Need("BatchNorm", _without_batch_norm)
-CHAIN = Need("a chain of layers", _without_chain)
-IMAGES = Need("normalised images as inputs", _without_images)
+NORMAL_INPUTS = Need("normalised inputs", _without_normal_inputs)
 PAIRS = Need("norm–linear pairs or pairs of layers", _without_pairs)
 LAYER_PAIRS = Need("pairs of layers", _without_layer_pairs)

@@ -13,10 +13,9 @@ from quant_engine.methods.layerwise import adaround, bias_correction, gptaq, gpt
 from quant_engine.methods.needs import (
     BATCH_NORM,
     CALIBRATION,
-    CHAIN,
     GRADIENTS,
-    IMAGES,
     LAYER_PAIRS,
+    NORMAL_INPUTS,
     PAIRS,
     TRAINING,
 )
@@ -27,7 +26,7 @@ from quant_engine.methods.stages import Method, Setting, Stage
 from quant_engine.network import Network
 from quant_engine.plan import QuantizationPlan
 
-_NORMS = (CHAIN, BATCH_NORM)
+_NORMS = (BATCH_NORM, NORMAL_INPUTS)
 _TRAINS = (GRADIENTS, TRAINING, CALIBRATION)
 
 _TABLE = (
@@ -40,8 +39,8 @@ _TABLE = (
     Method("adaround", "AdaRound", adaround, "rounding", (CALIBRATION,), random=True, slow=True),
     Method("gptq", "GPTQ", gptq, "rounding", (CALIBRATION,)),
     Method("gptaq", "GPTQ, asymmetric", gptaq, "rounding", (CALIBRATION,)),
-    Method("zeroq", "synthetic images", zeroq, "calibration", (GRADIENTS, *_NORMS), random=True, slow=True),
-    Method("gaussian_data", "Gaussian noise", gaussian_data, "calibration", (IMAGES,), random=True),
+    Method("zeroq", "synthetic images", zeroq, "calibration", (GRADIENTS, BATCH_NORM), random=True, slow=True),
+    Method("gaussian_data", "Gaussian noise", gaussian_data, "calibration", (NORMAL_INPUTS,), random=True),
     Method("batch_norm_ranges", "BatchNorm ranges", ranges_from_norms, "calibration", _NORMS),
     Method("bias_correction_analytic", "BatchNorm biases", bias_correction_analytic, "biases", _NORMS),
     Method("dfq", "DFQ", dfq, "scaling", _NORMS),

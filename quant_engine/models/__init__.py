@@ -6,6 +6,7 @@ from quant_engine.models.builtin_model import BuiltinModel, as_builtin
 from quant_engine.models.folding import BatchNorm
 from quant_engine.models.graph import Graph, Node, read_graph
 from quant_engine.models.layer import Layer, Op, Shape, ties
+from quant_engine.models.norms import NormStatistics
 from quant_engine.models.onnx_file import read_onnx
 from quant_engine.models.onnx_graph import OnnxGraph
 from quant_engine.models.onnx_model import OnnxModel
@@ -22,6 +23,7 @@ __all__ = [
     "Layer",
     "Model",
     "Node",
+    "NormStatistics",
     "OnnxGraph",
     "OnnxModel",
     "Op",

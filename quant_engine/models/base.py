@@ -12,6 +12,7 @@ from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, Inputs, as_float32
 from quant_engine.models.graph import Graph
 from quant_engine.models.layer import Layer
+from quant_engine.models.norms import NormStatistics
 from quant_engine.models.trace import Trace
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class Model(Protocol):
     @property
     def operators(self) -> Graph:
         """What the model computes, operator by operator; a QuantError where nobody can tell."""
+
+    @property
+    def statistics(self) -> NormStatistics | None:
+        """What its BatchNorms remember of their inputs; None where there is none, or the inputs' shape is not known."""
 
     def as_inputs(self, inputs: Any) -> Inputs:
         """Return a batch of inputs as the model takes them, one array or several by name, or refuse them."""

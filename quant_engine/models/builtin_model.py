@@ -17,11 +17,14 @@ from quant_engine.models.base import Model, Parameters
 from quant_engine.models.folding import BatchNorm, fold_batch_norm
 from quant_engine.models.graph import Graph, read_graph
 from quant_engine.models.layer import Layer
+from quant_engine.models.norms import NormStatistics
 from quant_engine.models.trace import Trace, trace
 
 if TYPE_CHECKING:
     from torch import nn
 
+MEAN, DEVIATION = 0.2860, 0.3530  # of the pixels the networks were trained on, from 0 to 1
+PIXEL_RANGE = -MEAN / DEVIATION, (1 - MEAN) / DEVIATION  # of pixels normalised to mean 0 and deviation 1
 STORED = ("weight", "bias", "running_mean", "running_var")  # torch's names of γ, β, μ and σ²
 
 
@@ -53,6 +56,19 @@ class BuiltinModel:
     def operators(self) -> Graph:
         """What the module computes, operator by operator."""
         return read_graph(self.module, self.architecture.input_shape)
+
+    @cached_property
+    def statistics(self) -> NormStatistics | None:
+        """What the BatchNorms remember that were folded in."""
+        if not self.norms:
+            return None
+        return NormStatistics(
+            self.architecture.with_norms(self.norms),
+            {name: name + NORM_SUFFIX for name in self.norms},
+            {name: (norm.mean, norm.deviation) for name, norm in self.norms.items()},
+            self.architecture.input_shape,
+            PIXEL_RANGE,
+        )
 
     def as_inputs(self, inputs: Any) -> Float32Array:
         """Return normalised images that somebody brings, or refuse them."""

@@ -96,6 +96,10 @@ class OnnxModel:
         """
         raise QuantError(f"{self.name} is an ONNX graph; operators are read of torch modules: give from_module its own")
 
+    @property
+    def statistics(self) -> None:
+        """Nothing: what BatchNorms remember is read of torch modules."""
+
     def as_inputs(self, inputs: Any) -> Inputs:
         """Return a batch of inputs, one array for the first or several by name, of the graph's types.
 

@@ -13,6 +13,7 @@ from quant_engine.inputs import Float32Array, Inputs, as_model_inputs
 from quant_engine.models.base import Parameters
 from quant_engine.models.graph import Graph, read_graph
 from quant_engine.models.layer import Layer, Op, ties
+from quant_engine.models.norms import NormStatistics, statistics_of
 from quant_engine.models.trace import shared_copy, trace
 
 if TYPE_CHECKING:
@@ -82,6 +83,14 @@ class TorchModel:
                 f"what {self.name} computes is read with an example; give from_module one, a tensor of inputs"
             )
         return read_graph(self.module, tuple(self._example.shape[1:]))
+
+    @cached_property
+    def statistics(self) -> NormStatistics | None:
+        """What its BatchNorms remember, where the example is one tensor of real numbers."""
+        from torch import Tensor
+
+        known = isinstance(self._example, Tensor) and self._example.is_floating_point()
+        return statistics_of(self.module, tuple(self._example.shape[1:])) if known else None
 
     @cached_property
     def parameters(self) -> Parameters:

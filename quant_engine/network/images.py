@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.inputs import Float32Array
+from quant_engine.models.builtin_model import DEVIATION, MEAN
 from quant_engine.network.files import BUILTIN
 from quant_engine.tasks import Classification
 
@@ -17,9 +18,6 @@ SPLITS = {  # where each is kept, so that images are read by those who need them
     "search": "fashion-mnist-search.npz",
     "training": "fashion-mnist-training.npz",
 }
-
-MEAN, DEVIATION = 0.2860, 0.3530  # of the training pixels, of 0..1
-PIXEL_RANGE = -MEAN / DEVIATION, (1 - MEAN) / DEVIATION  # of normalised pixels
 
 
 def read_images(split: str) -> tuple[Float32Array, NDArray[np.int64]]:

@@ -13,8 +13,8 @@ from quant_engine.methods import Setting, compensated
 from quant_engine.methods.expected import Normals, at_each_weight, expected_inputs, expected_outputs
 from quant_engine.methods.layer_by_layer import layer_by_layer
 from quant_engine.models import as_builtin
+from quant_engine.models.builtin_model import PIXEL_RANGE
 from quant_engine.network import load
-from quant_engine.network.images import PIXEL_RANGE
 
 WEIGHT = qe.QuantizerSpec(qe.IntFormat(3), qe.PerChannel(0), clipping=qe.MinMSE())
 

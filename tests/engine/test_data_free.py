@@ -18,8 +18,8 @@ from quant_engine.methods import (
     uniform_plan,
 )
 from quant_engine.models import as_builtin
+from quant_engine.models.builtin_model import PIXEL_RANGE
 from quant_engine.network import load
-from quant_engine.network.images import PIXEL_RANGE
 from tests import reference
 from tests.engine.trained import trained_module
 

@@ -11,7 +11,17 @@ from torch import nn
 
 import quant_engine as qe
 from quant_engine.execution import LayerInputs, planned_weight
-from quant_engine.methods import METHODS, Setting, available, compensate, compensated, layerwise, scaling_pairs
+from quant_engine.methods import (
+    METHODS,
+    Setting,
+    available,
+    compensate,
+    compensated,
+    gaussian_images,
+    layerwise,
+    scaling_pairs,
+    synthetic_images,
+)
 from quant_engine.methods.layer_by_layer import layer_by_layer
 from quant_engine.models import OnnxGraph, OnnxModel
 from quant_engine.network import Network, from_module
@@ -29,6 +39,7 @@ LACKING = {  # what each model has no statistics of, and no scale to move for
     "decoder": BUILT_IN_ONLY,
     "encoder": BUILT_IN_ONLY,
     "pre-norm": BUILT_IN_ONLY,
+    "normed": BUILT_IN_ONLY - {"zeroq"} | NO_PAIRS,
     "onnx": BUILT_IN_ONLY | NO_PAIRS | {"qat", "pact"},
 }
 
@@ -68,7 +79,41 @@ def pre_norm_encoder():
     return PreNormEncoder(), torch.randint(0, 64, (6, 7))
 
 
-MODELS = {**foreign_models(), "pre-norm": pre_norm_encoder()}
+class NormedBlock(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(channels, channels, 3, 1, 1, bias=False) for _ in range(2))
+        self.norm1, self.norm2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return x + self.norm2(self.second(nn.functional.relu(self.norm1(self.first(x)))))
+
+
+class NormedCNN(nn.Module):
+    """A residual CNN whose BatchNorms, behind convolutions, have seen data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8)
+        self.blocks = nn.ModuleList([NormedBlock(8), NormedBlock(8)])
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = nn.functional.relu(self.norm(self.stem(x)))
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.mean((2, 3)))
+
+
+def normed_cnn():
+    torch.manual_seed(2)
+    module, images = NormedCNN(), torch.randn(6, 3, 8, 8)
+    for _ in range(40):
+        module(1.5 * torch.randn(64, 3, 8, 8))
+    return module, images
+
+
+MODELS = {**foreign_models(), "pre-norm": pre_norm_encoder(), "normed": normed_cnn()}
 
 
 def inputs_like(example):
@@ -107,6 +152,34 @@ def _short(monkeypatch):
 def error_of(network, plan):
     inputs = network.data("test")[0]
     return float(np.square(network.run(inputs, plan) - network.run(inputs)).mean())
+
+
+def test_images_are_made_to_fit_the_batch_norms_of_any_model():
+    module, example = MODELS["normed"]
+    network, found = from_module(module, example=example), []
+
+    def watch(norm, given, _):
+        values = given[0]
+        mean, deviation = values.mean((0, 2, 3)), values.var((0, 2, 3), unbiased=False).sqrt()
+        wanted = norm.running_mean, (norm.running_var + norm.eps).sqrt()
+        found.extend(float((one - other).square().mean()) for one, other in zip((mean, deviation), wanted, strict=True))
+
+    def distance(images):
+        found.clear()
+        with torch.inference_mode():
+            module(torch.from_numpy(images))
+        return sum(found)
+
+    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_hook(watch) for norm in norms]
+    steps = [*synthetic_images(network, count=32, steps=40)]
+    start = gaussian_images(network, count=32)
+    assert steps[0].loss == pytest.approx(distance(start), rel=1e-4)
+    assert distance(steps[-1].images) < 0.2 * distance(start)
+    for hook in hooks:
+        hook.remove()
+    with pytest.raises(qe.QuantError, match="not known to have mean 0 and deviation 1; calibrate on data instead"):
+        compensate(network, "batch_norm_ranges", SETTING)
 
 
 def check_method(network, key, setting=SETTING):
