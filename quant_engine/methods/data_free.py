@@ -12,7 +12,7 @@ from quant_engine.checks import as_integer, as_number
 from quant_engine.clipping import FixedRange
 from quant_engine.compensation.batch_norm import Moments, moments, synthesise
 from quant_engine.errors import QuantError
-from quant_engine.execution import TorchExecutor, as_tensors
+from quant_engine.execution import TorchExecutor
 from quant_engine.inputs import Float32Array
 from quant_engine.methods.expected import expected_inputs, expected_outputs
 from quant_engine.methods.rounding import uniform_plan
@@ -97,8 +97,11 @@ def norm_moments(network: Network, images: Float32Array) -> dict[str, tuple[Floa
     """
     import torch
 
+    run, given = _Statistics(_known(network)), network.model.as_inputs(images)
+    if isinstance(given, Mapping):
+        raise QuantError(f"images are {', '.join(given)}; give one array, of the only input")
     with torch.inference_mode():
-        found = _Statistics(_known(network))(as_tensors(network.model.as_inputs(images)))
+        found = run(torch.from_numpy(given))
     return {name: (found[name].mean.numpy(), found[name].deviation.numpy()) for name in found if name != PIXELS}
 
 
