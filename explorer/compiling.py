@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from explorer.background import live
 from explorer.warmup import WARM_UP
 
 POLL = 0.2  # seconds
@@ -20,15 +21,7 @@ def await_first_picture() -> None:
                 place.info(_said(), icon=ICON)
         place.empty()
     if WARM_UP.is_compiling:
-        _count_on()
-
-
-@st.fragment(run_every=1.0)
-def _count_on() -> None:
-    """Count what the other number formats need, and take the notice away when they have it."""
-    if not WARM_UP.is_compiling:
-        st.rerun()
-    st.info(_said(), icon=ICON)
+        live(lambda: st.info(_said(), icon=ICON), lambda: WARM_UP.is_compiling)
 
 
 def _said() -> str:

@@ -6,9 +6,7 @@ read-only.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +16,10 @@ from numpy.typing import NDArray
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import notation
+from explorer.background import Scheduler, Session, Task
 from explorer.caches import ByteCache, cached, key_of
-from explorer.jobs import Jobs
 from explorer.memory import memory_bytes
 from explorer.payloads import Mark, Statistics, statistics
-from explorer.races import Lanes, Runs
 from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
 from explorer.sources import MODELS, ModelKey
 from explorer.status import Status
@@ -46,8 +43,7 @@ from quant_engine.granularity import Granularity
 from quant_engine.network import Network, Score
 from quant_engine.studies import ModelCard
 
-RUNS_KEY = "runs"
-NO_SESSION = "none"
+SESSION_KEY = "background"
 MOST_BYTES = 128 << 20
 CACHE = ByteCache(MOST_BYTES)
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
@@ -214,39 +210,59 @@ def card(model: ModelKey) -> ModelCard:
 
 
 @st.cache_resource(show_spinner=False)
-def jobs() -> Jobs:
-    """Return the one background worker."""
-    return Jobs()
+def scheduler() -> Scheduler:
+    """Return what does the work of all sessions in the background."""
+    return Scheduler()
 
 
-def enter() -> None:
-    """Count the session that runs a page, if it is one: a program may import the entry script without."""
+@st.cache_resource(show_spinner=False)
+def _program() -> Session:
+    """Return what stands for a session in a program without one."""
+    return Session(scheduler())
+
+
+def session() -> Session:
+    """Return what this session waits for in the background; when it goes, it leaves everything."""
+    found: Session
+    if get_script_run_ctx(suppress_warning=True) is None:
+        found = _program()
+    else:
+        found = st.session_state.setdefault(SESSION_KEY, Session(scheduler()))
+        _tied(found)
+    found.enter()
+    return found
+
+
+@st.cache_resource(scope="session", show_spinner=False, on_release=Session.release)
+def _tied(_session: Session) -> Session:
+    """Tie work to the session, whose end releases it."""
+    return _session
+
+
+def open_page(page: str) -> None:
+    """Count the session that opens a page, if it is one: a program may import the entry script without."""
     if get_script_run_ctx(suppress_warning=True) is not None:
-        session_runs()
+        session().open(page)
 
 
-def submit(place: str, key: str, work: Callable[[], Any]) -> Future[Any]:
-    """Return the future of a job that this session, or a program without one, waits for in a place of its pages."""
-    session = NO_SESSION if get_script_run_ctx(suppress_warning=True) is None else session_runs().owner
-    return jobs().submit(session, place, key, work)
+@cached(CACHE)
+def score(model: ModelKey, spec: QuantizerSpec | None) -> Score:
+    """Return the network's score with every layer's weight under a spec, or in floating point."""
+    return network(model).evaluate(None if spec is None else frozen(model, LayerPlan(spec)))
 
 
-def accuracies(
-    owner: str, model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | None = None
-) -> Future[Any]:
-    """Return the future of (float, this layer under the plan, every layer so), each an `Accuracy`.
+def scoring(place: str, model: ModelKey, spec: QuantizerSpec | None) -> Task:
+    """Return the task of the network's score with every layer's weight under a spec, or in floating point."""
+    return session().ask(place, key_of("score", model, spec), lambda: score(model, spec))
+
+
+def accuracies(place: str, model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | None = None) -> Task:
+    """Return the task of three scores: in floating point, with this layer under the plan, with every layer so.
 
     `others` is the plan of the other layers, where it is another.
     """
     key = key_of("accuracy", model, layer, plan, others)
-    return submit(owner, key, lambda: _evaluate(model, layer, plan, others or plan))
-
-
-def everywhere(owner: str, model: ModelKey, spec: QuantizerSpec | None) -> Future[Any]:
-    """Return the future of the network's accuracy with every layer's weight under a spec, or in floating point."""
-    plan = None if spec is None else LayerPlan(spec)
-    key = key_of("everywhere", model, plan)
-    return submit(owner, key, lambda: network(model).evaluate(None if plan is None else frozen(model, plan)))
+    return session().ask(place, key, lambda: _evaluate(model, layer, plan, others or plan))
 
 
 def sample_unit(model: ModelKey) -> str:
@@ -270,8 +286,7 @@ def _evaluate(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan) -
     mine = rest[layer] if plan is others else subject.freeze(QuantizationPlan(dict.fromkeys(tied, plan)))[layer]
     alone = {**dict.fromkeys(tied, LayerPlan(mine.weight)), layer: mine}
     every = {**rest.layers, **{name: replace(rest[name], weight=mine.weight) for name in tied}, layer: mine}
-    plain: Score = kept(key_of("plain", model), subject.evaluate)
-    return plain, subject.evaluate(QuantizationPlan(alone)), subject.evaluate(QuantizationPlan(every))
+    return score(model, None), subject.evaluate(QuantizationPlan(alone)), subject.evaluate(QuantizationPlan(every))
 
 
 def frozen(model: ModelKey, plan: LayerPlan) -> QuantizationPlan:
@@ -292,37 +307,8 @@ def planned_codes(model: ModelKey, layer: str, plan: LayerPlan) -> NDArray[np.in
     return codes
 
 
-@st.cache_resource(show_spinner=False)
-def lanes() -> Lanes:
-    """Return what long runs of all sessions share."""
-    return Lanes()
-
-
-def session_runs() -> Runs:
-    """Return the long runs of this session.
-
-    When a session goes away, those under way are cancelled; what has ended is found again if it comes back in time.
-    """
-    runs: Runs | None = st.session_state.get(RUNS_KEY)
-    if runs is None:
-        runs = st.session_state[RUNS_KEY] = Runs(uuid.uuid4().hex, lanes())
-    _leashed(runs.owner, runs)
-    return runs
-
-
-def _release(runs: Runs) -> None:
-    """Let go of what a session that has gone was waiting for."""
-    runs.cancel_all()
-    jobs().release(runs.owner)
-
-
-@st.cache_resource(scope="session", show_spinner=False, on_release=_release)
-def _leashed(owner: str, _runs: Runs) -> Runs:
-    """Tie runs to the session, whose end releases them."""
-    jobs().enter(owner)
-    return _runs
-
-
 def status() -> Status:
     """Return what the server holds, for whoever runs a class."""
-    return Status(jobs().sessions, memory_bytes(), CACHE.usage(), STAGE_INPUTS.size_bytes, STAGE_INPUTS.most_bytes)
+    return Status(
+        len(scheduler().sessions), memory_bytes(), CACHE.usage(), STAGE_INPUTS.size_bytes, STAGE_INPUTS.most_bytes
+    )

@@ -38,7 +38,7 @@ def convention() -> Convention:
 def shared_frame(page: str) -> None:
     """Draw the sidebar's choice of model and tensor, and say what in a link could not be used."""
     await_first_picture()
-    compute.enter()
+    compute.open_page(page)
     _open_on_story(page)
     lesson_fields = (field for lesson in LESSONS.values() for field in lesson.all_fields)
     faults = controls.link_faults((*_frame_fields(), *PLAYGROUND_FIELDS, PINS, *lesson_fields))

@@ -37,9 +37,9 @@ def playground() -> None:
         panels.vectors_panel(model, layer, result)
         panels.tensor_panel(model, layer, result)
         panels.code_panel(model, layer, plan, others, None)
-    table, rows = panels.compare_panel(model, layer, settings)
-    panels.accuracy_panel(accuracy.empty(), model, layer, plan, others)
-    panels.await_accuracies(table, model, layer, rows)
+    with accuracy:
+        panels.accuracy_panel(model, layer, plan, others)
+    panels.compare_panel(model, layer, settings)
 
 
 playground()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator
 
 import streamlit as st
 
 from explorer import charts, compute
+from explorer.background import Task
 from explorer.figures.calibration import Seen, describe_seen, describe_study, seen_figure, study_figure
+from explorer.lessons import study
 from explorer.lessons.prose import words
+from explorer.lessons.study import Study
 from explorer.notation import accuracy, count, share, short
 from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
@@ -21,35 +23,10 @@ from quant_engine.observers import observer_for
 from quant_engine.studies import activation_costs, calibration_study
 
 BATCHES = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # each batch ends where the next one starts
-PAUSE = 0.2  # seconds between points
 SIZES = (1, 4, 16, 64, 256, 512)
 OBSERVED: dict[str, Clipping] = {"min–max": MinMax(), "99.9 %": Percentile(99.9), "least MSE": MinMSE()}
 DYNAMIC = "dynamic"  # the point without calibration
-STUDY_KEY = "clipping_study"
-
-
-@dataclass
-class Study:
-    """A study under way: what is to come, and what has been found, by calibrator and number of images."""
-
-    key: str
-    pending: Iterator[tuple[str, int, Score]]
-    points: dict[str, dict[int, Score]] = field(default_factory=dict)
-    running: bool = True
-
-    @property
-    def done(self) -> int:
-        """Number of points found."""
-        return sum(len(found) for found in self.points.values())
-
-    def step(self) -> None:
-        """Find the next point."""
-        try:
-            name, images, found = next(self.pending)
-        except StopIteration:
-            self.running = False
-            return
-        self.points.setdefault(name, {})[images] = found
+PLACE = "clipping_study"
 
 
 def calibration_section(model: ModelKey, layer: str, bits: int) -> None:
@@ -91,65 +68,46 @@ def ranges_seen(model: ModelKey, layer: str, bits: int) -> Seen:
 
 
 def _study(model: ModelKey, bits: int) -> None:
-    """Draw the study in a part of the page that reruns by itself, a point at a time, while it is running."""
-    study: Study | None = st.session_state.get(STUDY_KEY)
-    ticking = study is not None and study.running and study.key == _key(model, bits)
-    st.fragment(_study_body, run_every=PAUSE if ticking else None)(model, bits, ticking)
-
-
-def _study_body(model: ModelKey, bits: int, ticking: bool) -> None:
-    study: Study | None = st.session_state.get(STUDY_KEY)
-    if study is None or study.key != _key(model, bits):
-        label = words()["study_run"].format(bits=bits, unit=compute.sample_unit(model))
-        st.button(label, icon=":material/play_arrow:", on_click=_start, args=(model, bits))
+    """Draw the study, a point at a time, or the button that begins it."""
+    one = study_of(model, bits)
+    if study.asked(PLACE) == one.key:
+        study.show(one, words()["study_progress"], lambda task: _study_results(model, bits, one.key, task))
         return
-    if study.running:
-        study.step()
-    if study.running:
-        total = len(SIZES) * len(OBSERVED) + 1
-        st.progress(study.done / total, words()["study_progress"].format(done=study.done, total=total))
-        st.button(words()["study_stop"], icon=":material/stop:", on_click=_stop)
-    _study_results(model, bits, study)
-    if ticking != study.running:
-        st.rerun()  # the clock of this part starts and stops with the page
+    compute.session().leave(PLACE)
+    label = words()["study_run"].format(bits=bits, unit=compute.sample_unit(model))
+    st.button(label, icon=":material/play_arrow:", on_click=study.start, args=(one,))
 
 
-def _study_results(model: ModelKey, bits: int, study: Study) -> None:
+def _study_results(model: ModelKey, bits: int, key: str, task: Task | None) -> None:
     """Draw what has been found so far."""
-    plain: Score = compute.kept(f"plain|{model}", compute.network(model).evaluate)
-    lines = {name: found for name, found in study.points.items() if name != DYNAMIC}
+    lines: dict[str, dict[int, Score]] = {}
+    for name, samples, found in [] if task is None else task.items:
+        lines.setdefault(name, {})[samples] = found
+    if not lines:
+        return
+    plain, dynamic = compute.score(model, None), lines.pop(DYNAMIC)[0]
     if lines:
-        figure = study_figure(lines, plain, charts.canvas(study.key))
+        figure = study_figure(lines, plain, charts.canvas(key))
         charts.show(figure, "clipping_chart_study", describe_study(lines))
-    if DYNAMIC in study.points:
-        found = study.points[DYNAMIC][0]
-        st.caption(
-            words()["study_dynamic"].format(
-                bits=bits,
-                dynamic=accuracy(found.value),
-                plain=accuracy(plain.value),
-                n=count(plain.n),
-                unit=compute.sample_unit(model),
-                one=share(1 / plain.n),
-            )
+    st.caption(
+        words()["study_dynamic"].format(
+            bits=bits,
+            dynamic=accuracy(dynamic.value),
+            plain=accuracy(plain.value),
+            n=count(plain.n),
+            unit=compute.sample_unit(model),
+            one=share(1 / plain.n),
         )
+    )
 
 
-def _key(model: ModelKey, bits: int) -> str:
-    return f"{model}|{bits}"
+def study_of(model: ModelKey, bits: int) -> Study:
+    """Return the study of one width: its first point is that of dynamic ranges."""
+    total = 1 + len(SIZES) * len(OBSERVED)
+    return Study(PLACE, f"{model}|{bits}", lambda: _points(model, bits), total)
 
 
-def _start(model: ModelKey, bits: int) -> None:
-    """Begin a study (a callback)."""
-    st.session_state[STUDY_KEY] = Study(_key(model, bits), _points(model, bits))
-
-
-def _stop() -> None:
-    """End the study where it is (a callback)."""
-    st.session_state[STUDY_KEY].running = False
-
-
-def _points(model: ModelKey, bits: int) -> Iterator[tuple[str, int, Score]]:
+def _points(model: ModelKey, bits: int) -> Generator[tuple[str, int, Score], None, None]:
     """Yield the accuracy with dynamic ranges, then with each calibrator after each number of images."""
     network = compute.network(model)
     spec = activation_spec(bits, MinMax())

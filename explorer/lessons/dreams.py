@@ -11,6 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer import charts, compute
+from explorer.background import Kind, Task, live
 from explorer.figures.dreams import (
     Match,
     describe_images,
@@ -24,13 +25,11 @@ from explorer.lessons.parts import figures_of
 from explorer.lessons.prose import read_prose
 from explorer.lessons.raced import SLUG
 from explorer.notation import count, short
-from explorer.races import Run
 from explorer.sources import ModelKey
 from quant_engine.methods import gaussian_images, norm_moments, synthetic_images
 from quant_engine.models import as_builtin
 from quant_engine.network import Network
 
-LOOK = 0.6  # seconds between two looks
 SHOWN, COLUMNS = 12, 4  # images of a kind, and how many beside each other
 SIGHT = 2.2  # normalised pixels: noise beyond is drawn as black
 
@@ -78,14 +77,15 @@ def dreams_laboratory(model: ModelKey, layer: str) -> None:
     st.subheader(said["dreams_title"])
     st.markdown(said["dreams_lead"])
     as_builtin(compute.network(model).model)  # refuses a network without
-    run = compute.session_runs().get(Dream(model))
-    ticking = run is not None and run.active
-    st.fragment(_body, run_every=LOOK if ticking else None)(model, layer, ticking)
+    live(lambda: _draw(model, layer), lambda: (run := _run(model)) is not None and run.active)
 
 
-def _body(model: ModelKey, layer: str, ticking: bool) -> None:
-    said, run = read_prose(SLUG).laboratory, compute.session_runs().get(Dream(model))
-    active = run is not None and run.active
+def _run(model: ModelKey) -> Task | None:
+    return compute.session().find(Dream(model))
+
+
+def _draw(model: ModelKey, layer: str) -> None:
+    said, run = read_prose(SLUG).laboratory, _run(model)
     _control(model, run)
     network = compute.network(model)
     norms = as_builtin(network.model).norms
@@ -112,8 +112,6 @@ def _body(model: ModelKey, layer: str, ticking: bool) -> None:
     with right:
         charts.show(match_figure(found, wanted, canvas), f"{SLUG}_chart_match", describe_match(found, shown))
     st.caption(said["dreams_note"].format(n=count(len(noise)), shown=SHOWN, layer=shown))
-    if ticking != active:
-        st.rerun()  # the clock of this part starts and stops with the page
 
 
 def _match(model: ModelKey, kind: str, images: Images, layer: str) -> Match:
@@ -124,7 +122,7 @@ def _match(model: ModelKey, kind: str, images: Images, layer: str) -> Match:
     return found
 
 
-def _control(model: ModelKey, run: Run | None) -> None:
+def _control(model: ModelKey, run: Task | None) -> None:
     """Show the button that makes images, or how far they are."""
     said = read_prose(SLUG).laboratory
     if run is not None and run.active:
@@ -140,7 +138,8 @@ def _control(model: ModelKey, run: Run | None) -> None:
                 key=f"{SLUG}_cancel_dream",
                 icon=":material/close:",
                 disabled=run.stopping,
-                on_click=run.cancel,
+                on_click=compute.session().leave,
+                args=(Dream(model),),
                 width="content",
             )
         return
@@ -159,4 +158,4 @@ def _control(model: ModelKey, run: Run | None) -> None:
 
 def _start(model: ModelKey) -> None:
     """Begin to make images (a callback)."""
-    compute.session_runs().start(Dream(model), partial(dreaming, compute.network(model)))
+    compute.session().start(Dream(model), partial(dreaming, compute.network(model)), Kind.LONG_RUN)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import streamlit as st
 
 from explorer import compute
-from explorer.lessons import plans, watching
+from explorer.background import Task, live
+from explorer.lessons import plans
 from explorer.lessons.parts import numbers
 from explorer.lessons.plans import Bits
 from explorer.lessons.prose import read_prose
@@ -27,11 +28,8 @@ def duel(mix: Mix) -> None:
     words = read_prose(SLUG).laboratory
     rival = plans.uniform(mix)
 
-    def draw(found: dict[str, Any], waiting: bool) -> None:
-        _numbers(mix, found.get(_key(rival)), found.get(_key(mix)))
-
-    work: dict[str, Callable[[], Effect]] = {_key(one): _effect(one) for one in (rival, mix)}
-    watching.await_all(f"{SLUG}_duel", work, draw)
+    tasks = _asked("effect", plans.effect_of, (rival, mix))
+    live(lambda: _numbers(mix, *map(_result, tasks)), lambda: any(task.active for task in tasks))
     st.button(
         words["score"].format(**_data(mix)),
         key=f"{SLUG}_score",
@@ -68,16 +66,17 @@ def _score(mix: Mix) -> None:
             scored(mix).append(bits)
 
 
-def _key(mix: Mix) -> str:
-    return f"{mix.model}|{mix.shared}|{plans.write_plan(mix.bits)}"
+def _asked(name: str, measure: Callable[[Mix], Effect], mixes: Sequence[Mix]) -> list[Task]:
+    """Return the tasks that measure plans."""
+    session = compute.session()
+    return [
+        session.ask(f"{SLUG} {name} {n}", f"{name}|{one.model}|{one.shared}|{one.bits}", partial(measure, one))
+        for n, one in enumerate(mixes)
+    ]
 
 
-def _effect(mix: Mix) -> Callable[[], Effect]:
-    return lambda: plans.effect_of(mix)
-
-
-def _test(mix: Mix) -> Callable[[], Effect]:
-    return lambda: plans.tested(mix)
+def _result(task: Task) -> Effect | None:
+    return task.result() if task.ended else None
 
 
 def _numbers(mix: Mix, uniform: Effect | None, yours: Effect | None) -> None:
@@ -116,14 +115,15 @@ def _width(width: int) -> str:
 
 def _tested(mix: Mix, rival: Mix) -> None:
     words, listed = read_prose(SLUG).laboratory, scored(mix)
-    every = {_key(one): one for one in (replace(mix, bits=bits) for bits in listed)}
+    every = [replace(mix, bits=bits) for bits in listed]
+    tasks = _asked("test", plans.tested, every)
 
-    def draw(found: dict[str, Any], waiting: bool) -> None:
-        st.table([_row(one, found.get(key)) for key, one in every.items()])
+    def draw() -> None:
+        st.table([_row(one, _result(task)) for one, task in zip(every, tasks, strict=True)])
         tried = sum(len(set(bits)) > 1 for bits in listed)
         st.caption(words["scored_one" if tried < 2 else "scored_many"].format(n=tried))
 
-    watching.await_all(f"{SLUG}_test", {key: _test(one) for key, one in every.items()}, draw)
+    live(draw, lambda: any(task.active for task in tasks))
 
 
 def _row(mix: Mix, found: Effect | None) -> dict[str, str]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
-from functools import partial
 
 import streamlit as st
 
 from explorer import compute
-from explorer.lessons import watching
+from explorer.lessons import study
 from explorer.lessons.integer_pixel import WORD, WORDS, plan_of, program_of
 from explorer.lessons.parts import numbers
 from explorer.lessons.prose import read_words
+from explorer.lessons.study import Study
 from explorer.notation import MINUS, accuracy, count, short, unbroken
-from explorer.slices import Sliced
 from explorer.sources import ModelKey
 from quant_engine.integer_only import WAYS, Agreement, Difference, agreeing, integer_accuracy
 from quant_engine.network import Score
@@ -39,34 +38,30 @@ def findings(model: ModelKey, weight_bits: int) -> Findings:
     return found
 
 
-def comparison_of(model: ModelKey, weight_bits: int) -> Sliced:
+def comparison_of(model: ModelKey, weight_bits: int) -> Study:
     """Return the running of all test images in every way, a batch at a time."""
     network, found = compute.network(model), findings(model, weight_bits)
 
-    def steps() -> Iterator[object]:
+    def steps() -> Generator[object, None, None]:
         found.plain = network.evaluate()
         yield found
         for agreement in agreeing(network, plan_of(model, weight_bits)):
             found.agreement = agreement
             yield found
 
-    return Sliced(steps(), 1 + math.ceil(len(network.data()[1]) / AT_ONCE))
+    return Study(NAME, f"{model}|{weight_bits}", steps, 1 + math.ceil(len(network.data()[1]) / AT_ONCE))
 
 
 def compare(model: ModelKey, weight_bits: int, register: int) -> None:
     """Draw the button that starts the comparison, or the comparison as far as it has come."""
-    words, key = read_words(WORDS), f"{model}|{weight_bits}"
-    if watching.asked(NAME):
-        watching.start(NAME, key)
-    else:
-        label = words["accuracy_run" if watching.asked(NAME) is None else "accuracy_go_on"]
-        label = label.format(samples=compute.samples(model, "test"))
-        st.button(label, key=f"{NAME}_button", on_click=watching.start, args=(NAME, key))
-    if watching.asked(NAME) is not None:
-        work = partial(comparison_of, model, weight_bits)
-        watching.watch(NAME, key, work, words["accuracy_running"], lambda _: _draw(findings(model, weight_bits)))
-        if register < WORD:
-            _narrow(model, weight_bits, register)
+    words, comparison = read_words(WORDS), comparison_of(model, weight_bits)
+    if study.asked(NAME) is None:
+        label = words["accuracy_run"].format(samples=compute.samples(model, "test"))
+        st.button(label, key=f"{NAME}_button", on_click=study.start, args=(comparison,))
+        return
+    study.show(comparison, words["accuracy_running"], lambda _: _draw(findings(model, weight_bits)))
+    if register < WORD:
+        _narrow(model, weight_bits, register)
 
 
 def _narrow(model: ModelKey, weight_bits: int, register: int) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any
 
 from explorer import compute
-from explorer.jobs import SupersededError
+from explorer.background import live
 from explorer.lessons.raced import Raced
-from explorer.lessons.watching import come_back, owner
 from explorer.sources import ModelKey
 from quant_engine import QuantizedTensor, QuantizerSpec, quantize
 from quant_engine.compensation import gptq, layer_error
@@ -50,11 +47,11 @@ def lost_of(raced: Raced, layer: str) -> Lost | None:
     """Return what a layer's outputs lose, or None while that is worked out: then the page comes back when it is."""
     model, spec = raced.model, raced.setting.weight
     key = f"lost|{model}|{layer}|{spec.key}"
-    future: Future[Any] = compute.submit(owner("lost"), key, lambda: measured(model, layer, spec))
-    come_back(future)
-    if not future.done() or isinstance(future.exception(), SupersededError):
+    task = compute.session().ask("lost", key, lambda: measured(model, layer, spec))
+    live(lambda: None, lambda: task.active)
+    if not task.ended:
         return None
-    found: Lost = future.result()
+    found: Lost = task.result()
     return replace(found, learned=learned_loss(raced, layer))
 
 

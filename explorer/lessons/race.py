@@ -5,31 +5,25 @@ from __future__ import annotations
 import io
 import pathlib
 import tempfile
-import uuid
 import zipfile
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
 from dataclasses import asdict
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
 from explorer import charts, compute
+from explorer.background import Kind, Task, live
 from explorer.figures.race import Lane, describe_race, describe_way, race_figure, way_figure
-from explorer.jobs import SupersededError
-from explorer.lessons.laps import CLIPPED, NEAREST, Baselines, Lap, accuracy_of, baselines, key_of, laps
+from explorer.lessons.laps import CLIPPED, NEAREST, Lap, accuracy_of, baselines, key_of, laps
 from explorer.lessons.prose import method_words, read_prose
 from explorer.lessons.raced import SLUG, Entry, Raced, contestants
 from explorer.notation import accuracy, count, share, short, unbroken
-from explorer.races import Run, Runs
 from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
 from quant_engine import QuantError, QuantizationPlan
 from quant_engine.methods import METHODS, Setting, available
 
-OWNER_KEY = f"{SLUG}_baselines_owner"
-LOOK = 0.5  # seconds between two looks at what is under way
 UNKNOWN = "?"
 ICONS = {
     "waiting": ":material/hourglass:",
@@ -42,46 +36,41 @@ ICONS = {
 # --- what runs --------------------------------------------------------------------------------------------------------
 
 
-def baselines_of(model: ModelKey, setting: Setting) -> Future[Any]:
-    """Return the future of the baselines; another setting of this session takes the place of one that still waits."""
-    owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
+def baselines_of(model: ModelKey, setting: Setting) -> Task:
+    """Return the task of the baselines; another setting of this session takes the place of one that still waits."""
     network = compute.network(model)
-    return compute.submit(owner, f"baselines|{model}|{key_of(setting)}", lambda: baselines(network, setting))
+    return compute.session().ask(
+        "baselines", f"baselines|{model}|{key_of(setting)}", lambda: baselines(network, setting)
+    )
 
 
 def start(model: ModelKey, setting: Setting, methods: Iterable[str]) -> None:
     """Start methods, unless they are under way or through (a callback)."""
-    network, runs = compute.network(model), compute.session_runs()
+    network, session = compute.network(model), compute.session()
     for method in methods:
-        entry = Entry(model, setting, method)
-        runs.start(entry, partial(laps, network, method, setting), quick=not METHODS[method].slow)
+        kind = Kind.LONG_RUN if METHODS[method].slow else Kind.RUN
+        session.start(Entry(model, setting, method), partial(laps, network, method, setting), kind)
 
 
 def raced(model: ModelKey, setting: Setting) -> Raced:
     """Return what is known of a race by now."""
-    runs, future = compute.session_runs(), baselines_of(model, setting)
+    session, task = compute.session(), baselines_of(model, setting)
     ended: dict[str, Lap] = {}
     for method in contestants():
-        run = runs.get(Entry(model, setting, method))
+        run = session.find(Entry(model, setting, method))
         if run is not None and run.state == "done":
             ended[method] = run.items[-1]
-    return Raced(model, setting, _result(future), ended)
+    return Raced(model, setting, task.last if task.state == "done" else None, ended)
 
 
-def _result(future: Future[Any]) -> Baselines | None:
-    """Return the baselines, if they are measured and still wanted."""
-    if not future.done():
-        return None
-    try:
-        found: Baselines = future.result()
-    except SupersededError:
-        return None
-    return found
-
-
-def entries(runs: Runs) -> list[tuple[Entry, Run]]:
+def entries() -> list[tuple[Entry, Task]]:
     """Return the runs of the session that belong to races, in the order in which they were started."""
-    return [(key, run) for key, run in runs.all().items() if isinstance(key, Entry)]
+    return [(key, run) for key, run in compute.session().own.items() if isinstance(key, Entry)]
+
+
+def active() -> tuple[Entry, ...]:
+    """Return which of them have more to come."""
+    return tuple(entry for entry, run in entries() if run.active)
 
 
 # --- what is shown ----------------------------------------------------------------------------------------------------
@@ -96,47 +85,41 @@ def race_laboratory(model: ModelKey, setting: Setting, predicted: bool, hidden: 
         with refusals_said():
             compute.require_task(model)
         return Raced(model, setting)
-    try:
-        known = raced(model, setting)
-    except QuantError as error:
-        st.warning(said["race_refused"].format(error=error), icon=":material/block:")
-        known = Raced(model, setting)
-    look = _looked(known)
-    ticking = known.baselines is None or bool(compute.session_runs().active())
-    st.fragment(_body, run_every=LOOK if ticking else None)(model, setting, predicted, tuple(hidden), look)
+    task, known = baselines_of(model, setting), raced(model, setting)
+    if task.error is not None:
+        if not isinstance(task.error, QuantError):
+            raise task.error
+        st.warning(said["race_refused"].format(error=task.error), icon=":material/block:")
+    live(lambda: _draw(model, setting, predicted, tuple(hidden)), lambda: _watched(model, setting))
     if predicted:
         _download(known.without(hidden))
     return known
 
 
-def _looked(known: Raced) -> tuple[object, ...]:
-    """Return what, when it changes, changes the rest of the page too."""
-    return known.baselines is None, tuple(known.ended), tuple(compute.session_runs().active())
+def _watched(model: ModelKey, setting: Setting) -> tuple[object, ...]:
+    """Return what has more to come; when that changes, the rest of the page does too."""
+    task = baselines_of(model, setting)
+    return (*([task] if task.active else []), *active())
 
 
-def _body(
-    model: ModelKey, setting: Setting, predicted: bool, hidden: tuple[str, ...], look: tuple[object, ...]
-) -> None:
-    said, runs = read_prose(SLUG).laboratory, compute.session_runs()
-    known = raced(model, setting)
-    _starters(known, runs)
-    _under_way(known, runs, predicted, hidden)
+def _draw(model: ModelKey, setting: Setting, predicted: bool, hidden: tuple[str, ...]) -> None:
+    said, known = read_prose(SLUG).laboratory, raced(model, setting)
+    _starters(known)
+    _under_way(known, predicted, hidden)
     if not predicted:
         st.info(said["race_locked"], icon=":material/lock:")
-    elif known.baselines is None:
+    elif known.baselines is not None:
+        _standings(known, hidden)
+    elif baselines_of(model, setting).active:
         st.caption(said["race_baselines"])
-    else:
-        _standings(known, runs, hidden)
-    if look != _looked(known):
-        st.rerun()  # the rest of the page shows what has ended; the clock of this part starts and stops with it
 
 
-def _starters(known: Raced, runs: Runs) -> None:
+def _starters(known: Raced) -> None:
     """Show a button for each method, and those for several."""
-    said, lacking = read_prose(SLUG).laboratory, available(compute.network(known.model))
+    runs, said, lacking = compute.session(), read_prose(SLUG).laboratory, available(compute.network(known.model))
     with st.container(horizontal=True, gap="small"):
         for method in contestants():
-            run = runs.get(Entry(known.model, known.setting, method))
+            run = runs.find(Entry(known.model, known.setting, method))
             state = "new" if run is None or run.stopping else run.state
             busy = state in ("waiting", "running")
             st.button(
@@ -153,7 +136,7 @@ def _starters(known: Raced, runs: Runs) -> None:
             st.markdown(said["method_line"].format(**asdict(method_words(method))))
     fast = [method for method in contestants() if not METHODS[method].slow and lacking[method] is None]
     with st.container(horizontal=True, gap="small"):
-        begun = {method: runs.get(Entry(known.model, known.setting, method)) for method in fast}
+        begun = {method: runs.find(Entry(known.model, known.setting, method)) for method in fast}
         started = {method for method, run in begun.items() if run is not None and run.state != "cancelled"}
         st.button(
             said["start_fast"],
@@ -168,15 +151,15 @@ def _starters(known: Raced, runs: Runs) -> None:
             said["cancel_all"],
             key=f"{SLUG}_cancel_all",
             icon=":material/stop:",
-            disabled=not runs.active(),
-            on_click=runs.cancel_all,
+            disabled=not active(),
+            on_click=lambda: runs.leave(*active()),
         )
 
 
-def _under_way(known: Raced, runs: Runs, predicted: bool, hidden: tuple[str, ...]) -> None:
+def _under_way(known: Raced, predicted: bool, hidden: tuple[str, ...]) -> None:
     """Show every run of this session that goes on, with how far it is, what waits, and what failed."""
     said, waiting = read_prose(SLUG).laboratory, []
-    for entry, run in entries(runs):
+    for entry, run in entries():
         name = entry.name(known.model, known.setting)
         if run.state == "running":
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -193,7 +176,7 @@ def _under_way(known: Raced, runs: Runs, predicted: bool, hidden: tuple[str, ...
                 _cancel(name, entry, run)
 
 
-def _cancel(label: str, entry: Entry, run: Run) -> None:
+def _cancel(label: str, entry: Entry, run: Task) -> None:
     """Show the button that cancels a run."""
     st.button(
         label,
@@ -201,18 +184,19 @@ def _cancel(label: str, entry: Entry, run: Run) -> None:
         icon=":material/close:",
         type="secondary" if run.state == "running" else "tertiary",
         disabled=run.stopping,
-        on_click=run.cancel,
+        on_click=compute.session().leave,
+        args=(entry,),
         width="content",
     )
 
 
-def _part(run: Run) -> float:
+def _part(run: Task) -> float:
     """Return how much of a run is done."""
     last = run.last
     return min(last.done / last.total, 1.0) if last is not None and last.total else 0.0
 
 
-def _doing(name: str, run: Run, told: bool) -> str:
+def _doing(name: str, run: Task, told: bool) -> str:
     """Say how far a run is."""
     said, last = read_prose(SLUG).laboratory, run.last
     if run.stopping:
@@ -231,10 +215,10 @@ def _doing(name: str, run: Run, told: bool) -> str:
     return " · ".join(parts)
 
 
-def _standings(known: Raced, runs: Runs, hidden: tuple[str, ...]) -> None:
+def _standings(known: Raced, hidden: tuple[str, ...]) -> None:
     """Draw the lanes, the way there, and the table."""
     said = read_prose(SLUG).laboratory
-    lanes = [_lane(known, runs, method) if method not in hidden else Lane(_title(method)) for method in METHODS]
+    lanes = [_lane(known, method) if method not in hidden else Lane(_title(method)) for method in METHODS]
     plain = known.baselines.plain if known.baselines else None
     canvas = charts.canvas(f"{known.model}|{known.key}")
     charts.show(race_figure(lanes, plain, canvas), f"{SLUG}_chart_race", describe_race(lanes, plain))
@@ -263,14 +247,14 @@ def _title(method: str) -> str:
     return method_words(method).title
 
 
-def _lane(known: Raced, runs: Runs, method: str) -> Lane:
+def _lane(known: Raced, method: str) -> Lane:
     """Return what has been measured of a method at this setting."""
     if method in (NEAREST, CLIPPED):
         if known.baselines is None:
             return Lane(_title(method), baseline=True)
         lap = known.baselines.nearest if method == NEAREST else known.baselines.clipped
         return Lane(_title(method), [(lap.seconds, accuracy_of(lap))], ended=True, baseline=True)
-    run = runs.get(Entry(known.model, known.setting, method))
+    run = compute.session().find(Entry(known.model, known.setting, method))
     laps_run = run.items if run is not None and run.state in ("running", "done") else ()
     found = [(lap.seconds, lap.accuracy) for lap in laps_run if lap.accuracy is not None]
     return Lane(_title(method), found, ended=method in known.ended)

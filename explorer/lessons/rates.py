@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator
 
 import streamlit as st
 
 from explorer import charts, controls
+from explorer.background import Task
 from explorer.fields import Choice
 from explorer.figures.rates import Point, describe_rates, rates_figure
+from explorer.lessons import study
 from explorer.lessons.coded import Coded, coded
 from explorer.lessons.model import Bench
-from explorer.lessons.prose import read_prose, words
+from explorer.lessons.prose import read_prose
 from explorer.lessons.rivals import CLIPPED, OPTIMAL
 from explorer.lessons.scene import Scene
+from explorer.lessons.study import Study
 from explorer.notation import short
 from explorer.tensors import Subject
 from quant_engine import ProductCodebook, QuantizerSpec, VectorCodebook
@@ -30,41 +31,9 @@ COUNTED = Choice(
     EVERYTHING,
     "Codebooks and scales are stored too: 32 bits for each of their entries.",
 )
-TRACING_KEY = f"{SLUG}_tracing"
-AT_ONCE = 0.4  # seconds of work in one go
-PAUSE = 0.2  # seconds between goes
+PLACE = f"{SLUG}_tracing"
 LEAST_VECTORS = 4  # to a codeword: with fewer a codebook learns the tensor by heart
 Code = tuple[str, str, QuantizerSpec]  # name of the curve, of the point, and what is fitted
-
-
-@dataclass
-class Tracing:
-    """Curves under way: codes to come, and what has been found, by name of the curve and of the point."""
-
-    key: str
-    subject: Subject
-    pending: Iterator[Code]
-    total: int
-    found: dict[str, dict[str, Coded]] = field(default_factory=dict)
-    running: bool = True
-
-    @property
-    def done(self) -> int:
-        """Number of points found."""
-        return sum(len(points) for points in self.found.values())
-
-    def advance(self, seconds: float) -> None:
-        """Find points until the time is over, at least one."""
-        end = time.monotonic() + seconds
-        while self.running:
-            code = next(self.pending, None)
-            if code is None:
-                self.running = False
-                return
-            curve, name, spec = code
-            self.found.setdefault(curve, {})[name] = coded(self.subject, spec)
-            if time.monotonic() >= end:
-                return
 
 
 def codes(subject: Subject, form: ProductCodebook) -> list[Code]:
@@ -93,7 +62,7 @@ def codes(subject: Subject, form: ProductCodebook) -> list[Code]:
 
 
 def rates_laboratory(bench: Bench, scene: Scene) -> None:
-    """Draw the curves; they are found in goes, with progress and a button to stop where one go does not do."""
+    """Draw the curves; they are found in the background, with progress and a button to stop."""
     said = read_prose(SLUG).laboratory
     st.subheader(said["rates_title"])
     st.markdown(said["rates_lead"])
@@ -101,9 +70,22 @@ def rates_laboratory(bench: Bench, scene: Scene) -> None:
         _counted()
         st.info(said["rates_locked"], icon=":material/lock:")
         return
-    tracing = _tracing(scene)
-    ticking = tracing.running
-    st.fragment(_body, run_every=PAUSE if ticking else None)(tracing, ticking)
+    tracing = tracing_of(scene)
+    if study.asked(PLACE) != tracing.key:
+        study.start(tracing)
+    study.show(tracing, said["rates_progress"], lambda task: _curves(scene.subject, tracing.key, task))
+
+
+def tracing_of(scene: Scene) -> Study:
+    """Return the study that finds a point for each code."""
+    form, subject = scene.spec.format, scene.subject
+    wanted = codes(subject, form)
+
+    def steps() -> Generator[tuple[str, str, Coded], None, None]:
+        for curve, name, spec in wanted:
+            yield curve, name, coded(subject, spec)
+
+    return Study(PLACE, f"{subject.key}|{form.dim}|{form.parts}", steps, len(wanted))
 
 
 def _counted() -> str:
@@ -113,42 +95,16 @@ def _counted() -> str:
     return counted
 
 
-def _tracing(scene: Scene) -> Tracing:
-    """Return the session's tracing of this scene, begun with a first go if there is none."""
-    form = scene.spec.format
-    key = f"{scene.subject.key}|{form.dim}|{form.parts}"
-    found: Tracing | None = st.session_state.get(TRACING_KEY)
-    if found is None or found.key != key:
-        wanted = codes(scene.subject, form)
-        found = st.session_state[TRACING_KEY] = Tracing(key, scene.subject, iter(wanted), len(wanted))
-        found.advance(AT_ONCE)
-    return found
-
-
-def _body(tracing: Tracing, ticking: bool) -> None:
-    counted = _counted()
-    if tracing.running:
-        tracing.advance(AT_ONCE)
-    if tracing.running:
-        said = read_prose(SLUG).laboratory
-        st.progress(tracing.done / tracing.total, said["rates_progress"].format(done=tracing.done, n=tracing.total))
-        st.button(words()["study_stop"], icon=":material/stop:", key=f"{SLUG}_rates_stop", on_click=_stop)
-    elif tracing.done < tracing.total:
-        st.button(words()["continue"], icon=":material/play_arrow:", key=f"{SLUG}_rates_go_on", on_click=_go_on)
-    _curves(tracing, counted)
-    if ticking != tracing.running:
-        st.rerun()  # the clock of this part starts and stops with the page
-
-
-def _curves(tracing: Tracing, counted: str) -> None:
+def _curves(subject: Subject, key: str, task: Task | None) -> None:
     """Draw what has been found so far."""
-    curves = {
-        curve: sorted((_point(name, found, counted) for name, found in points.items()), key=lambda p: p.bits)
-        for curve, points in tracing.found.items()
-    }
-    title = f"bits per value, {counted}"
-    variance = tracing.subject.statistics.sigma**2
-    figure = rates_figure(curves, variance, title, charts.canvas(f"{tracing.key}|{counted}"))
+    counted, curves = _counted(), dict[str, list[Point]]()
+    for curve, name, found in [] if task is None else task.items:
+        curves.setdefault(curve, []).append(_point(name, found, counted))
+    if not curves:
+        return
+    curves = {curve: sorted(points, key=lambda point: point.bits) for curve, points in curves.items()}
+    variance = subject.statistics.sigma**2
+    figure = rates_figure(curves, variance, f"bits per value, {counted}", charts.canvas(f"{key}|{counted}"))
     charts.show(figure, f"{SLUG}_chart_rates", describe_rates(curves))
     said = read_prose(SLUG).laboratory
     st.caption(said["rates_bound"].format(variance=short(variance), least=LEAST_VECTORS))
@@ -157,13 +113,3 @@ def _curves(tracing: Tracing, counted: str) -> None:
 def _point(name: str, found: Coded, counted: str) -> Point:
     bits = found.storage.bits_per_value if counted == EVERYTHING else found.index_bits
     return Point(bits, found.report.mse, name)
-
-
-def _stop() -> None:
-    """End the tracing where it is (a callback)."""
-    st.session_state[TRACING_KEY].running = False
-
-
-def _go_on() -> None:
-    """Take a stopped tracing up again (a callback)."""
-    st.session_state[TRACING_KEY].running = True

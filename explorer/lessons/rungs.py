@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 
 import streamlit as st
 
 from explorer import charts, compute
+from explorer.background import Kind, Task, live
+from explorer.caches import key_of
 from explorer.figures.rungs import Rung, describe_rungs, rungs_figure
-from explorer.jobs import SupersededError
 from explorer.lessons import grain
 from explorer.lessons.coded import coded
 from explorer.lessons.model import Bench
@@ -30,9 +30,8 @@ from quant_engine.network import Score
 from quant_engine.studies import bits_of_layers
 
 SLUG = grain.SLUG
-OWNER_KEY = f"{SLUG}_rungs_owner"
-LOOK = 1.0  # seconds between two looks at an answer that is awaited
-RUNGS: dict[str, Granularity] = {  # in the order in which accuracies are asked for: the story first
+PLACE = f"{SLUG}_rungs"
+RUNGS: dict[str, Granularity] = {  # in the order in which accuracies are measured: the story first
     "layer": PerTensor(),
     "channel": PerChannel(0),
     "runs of 3": PerGroup(3, remainder="short"),
@@ -83,13 +82,25 @@ def rungs_section(bench: Bench, spec: QuantizerSpec) -> None:
         return
     scored = bench.subject.is_weight and compute.network(bench.model).task is not None
     measuring = scored and st.toggle(words["rungs_measure"], key=f"{SLUG}_measuring", persist_state="session")
-    ticking = measuring and _measured(bench, spec)[1] < 1.0
-    st.fragment(_body, run_every=LOOK if ticking else None)(bench, spec, measuring, ticking)
+    if not measuring:
+        compute.session().leave(PLACE)
+        _draw(bench, spec, None)
+        return
+    key, total = key_of("rungs", bench.model, spec), 1 + len(specs(spec))
+    task = compute.session().ask(PLACE, key, lambda: scores(bench.model, spec), Kind.STUDY, total)
+    live(lambda: _draw(bench, spec, task), lambda: task.active)
 
 
-def _body(bench: Bench, spec: QuantizerSpec, measuring: bool, ticking: bool) -> None:
+def scores(model: ModelKey, spec: QuantizerSpec) -> Generator[tuple[Name, Score], None, None]:
+    """Measure the network in floating point, and then with every layer under each granularity."""
+    yield (PLAIN, ""), compute.score(model, None)
+    for name, other in specs(spec).items():
+        yield name, compute.score(model, other)
+
+
+def _draw(bench: Bench, spec: QuantizerSpec, task: Task | None) -> None:
     words = read_prose(SLUG).laboratory
-    measured, done = _measured(bench, spec) if measuring else ({}, 1.0)
+    measured: dict[Name, Score] = {} if task is None else dict(task.items)
     ways: dict[str, list[Rung]] = {}
     for (way, name), other in specs(spec).items():
         ways.setdefault(way, []).append(_rung(bench, name, other, measured.get((way, name))))
@@ -100,13 +111,13 @@ def _body(bench: Bench, spec: QuantizerSpec, measuring: bool, ticking: bool) -> 
     chosen = _rung(bench, "on display", spec, measured.get(same[0]) if same else None)
     plain = measured.get((PLAIN, ""))
     canvas, codes = charts.canvas(f"{bench.subject.key}|{spec.key}"), int(spec.format.bits)
-    figure = rungs_figure(ways, chosen, codes, plain, measuring, canvas, apart)
+    figure = rungs_figure(ways, chosen, codes, plain, task is not None, canvas, apart)
     charts.show(figure, f"{SLUG}_chart_rungs", describe_rungs(ways))
     if alike := [name for name in RUNGS if name not in apart]:
         said = words["rungs_alike"].format(names=", ".join(alike), row=count(shape[1]), rows=count(shape[0]))
         st.caption(said)
-    if done < 1.0:
-        st.progress(done, words["rungs_measuring"])
+    if task is not None and task.active:
+        st.progress(task.share, words["rungs_measuring"])
     if plain is not None:
         st.caption(
             words["rungs_note"].format(
@@ -115,8 +126,8 @@ def _body(bench: Bench, spec: QuantizerSpec, measuring: bool, ticking: bool) -> 
         )
     with st.expander(words["rungs_table"]):
         st.table([_record(way, rung) for way, rungs in ways.items() for rung in rungs])
-    if ticking != (done < 1.0):
-        st.rerun()  # the clock of this part stops with the page
+    if task is not None and task.error is not None:
+        raise task.error
 
 
 def _rung(bench: Bench, name: str, spec: QuantizerSpec, measured: Score | None) -> Rung:
@@ -137,27 +148,3 @@ def _record(way: str, rung: Rung) -> dict[str, str]:
         "network, bits": short(rung.network_bits, 4),
         "accuracy": level,
     }
-
-
-def _measured(bench: Bench, spec: QuantizerSpec) -> tuple[dict[Name, Score], float]:
-    """Return the accuracies that there are, and what share of them that is; the next one is asked for.
-
-    One at a time: a page that nobody looks at any more asks for nothing more.
-    """
-    owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
-    wanted = list(_wanted(spec))
-    found: dict[Name, Score] = {}
-    for name, other in wanted:
-        future = compute.everywhere(owner, bench.model, other)
-        if not future.done():
-            break
-        try:
-            found[name] = future.result()
-        except SupersededError:
-            break
-    return found, len(found) / len(wanted)
-
-
-def _wanted(spec: QuantizerSpec) -> Iterator[tuple[Name, QuantizerSpec | None]]:
-    yield (PLAIN, ""), None
-    yield from specs(spec).items()

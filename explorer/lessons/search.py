@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import streamlit as st
 
-from explorer import charts, controls
+from explorer import charts, compute, controls
+from explorer.background import Task, live
 from explorer.fields import Choice, Coded
 from explorer.figures.plans import (
     Kinds,
@@ -19,13 +21,13 @@ from explorer.figures.plans import (
     front_figure,
     scatter_figure,
 )
-from explorer.lessons import plans, watching
+from explorer.lessons import plans, study
 from explorer.lessons.model import Bench
 from explorer.lessons.plans import WIDTHS, Bits
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Mix
+from explorer.lessons.study import Study
 from explorer.lessons.survey import plain_of
-from explorer.slices import Sliced
 from quant_engine import QuantError
 from quant_engine.allocation import allocate
 from quant_engine.studies import Effect, greedy_search, layer_costs, sensitivities, trials
@@ -72,12 +74,12 @@ COST = Choice(
 PLAN = Coded(f"{SLUG}_plan", "Bits by layer", plans.is_plan, f"{', '.join(map(str, WIDTHS))} with _ between them")
 
 
-def exact_of(mix: Mix, name: str) -> Sliced:
-    """Return the work of measuring what every layer costs at every width, and then the best plans of many budgets."""
+def exact_of(mix: Mix, name: str) -> Study:
+    """Return the study of what every layer costs at every width, and then the best plans of many budgets."""
     network, found, cost = plans.network_of(mix), plans.findings(mix.model, mix.shared), COSTS[name]
     wanted = trials(network, plans.candidates(mix.shared)) if not cost.engine.startswith("predicted") else []
 
-    def steps() -> Iterator[object]:
+    def steps() -> Generator[object, None, None]:
         yield plain_of(mix)
         yield from sensitivities(network, wanted, found.trials)
         found.costs[name] = layer_costs(network, plans.candidates(mix.shared), cost.engine, found.trials)
@@ -89,23 +91,22 @@ def exact_of(mix: Mix, name: str) -> Sliced:
             found.fronts.setdefault(f"{EXACT}|{name}", []).append(bits)
             yield bits
 
-    return Sliced(steps(), len(wanted) + 2 + len(WIDTHS) + len(_budgets(mix)))
+    return Study(EXACT, _key(mix, EXACT, name), steps, len(wanted) + 2 + len(WIDTHS) + len(_budgets(mix)))
 
 
-def greedy_of(mix: Mix, name: str) -> Sliced:
-    """Return the work of stepping down from 16-bit floats everywhere, each plan measured as a whole."""
+def greedy_of(mix: Mix, name: str) -> Study:
+    """Return the study of stepping down from 16-bit floats everywhere, each plan measured as a whole."""
     network, found = plans.network_of(mix), plans.findings(mix.model, mix.shared)
-    search = greedy_search(network, plans.candidates(mix.shared), 0, COSTS[name].greedy)
 
-    def steps() -> Iterator[object]:
+    def steps() -> Generator[object, None, None]:
         yield from _uniform(mix)
-        for step in search:
+        for step in greedy_search(network, plans.candidates(mix.shared), 0, COSTS[name].greedy):
             bits = tuple(int(spec.format.bits) for spec in step.choices.values())
             found.plans[bits] = step.measured
             found.fronts.setdefault(f"{GREEDY}|{COSTS[name].greedy}", []).append(bits)
             yield bits
 
-    return Sliced(steps(), len(WIDTHS) + 1 + len(mix.bits) * (len(WIDTHS) - 1))
+    return Study(GREEDY, _key(mix, GREEDY, name), steps, len(WIDTHS) + 1 + len(mix.bits) * (len(WIDTHS) - 1))
 
 
 def _uniform(mix: Mix) -> Iterator[object]:
@@ -139,47 +140,42 @@ def search(bench: Bench, mix: Mix) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         with st.container(width=170):
             name = controls.menu(COST)
-        for kind in (EXACT, GREEDY):
+        for one in (exact_of(mix, name), greedy_of(mix, name)):
             st.button(
-                words[kind.removeprefix(f"{SLUG}_")],
-                key=f"{kind}_run",
+                words[one.place.removeprefix(f"{SLUG}_")],
+                key=f"{one.place}_run",
                 icon=":material/play_arrow:",
                 on_click=_ask,
-                args=(kind, _key(mix, kind, name)),
+                args=(one,),
             )
-    for kind, work in ((EXACT, exact_of), (GREEDY, greedy_of)):
-        _watch(mix, name, kind, work)
-    st.fragment(_drawn, run_every=watching.TICK if _going(mix, name) else None)(bench, mix, name)
+    for one in (exact_of(mix, name), greedy_of(mix, name)):
+        if study.asked(one.place) == one.key:
+            study.show(one, words[f"{one.place.removeprefix(f'{SLUG}_')}_running"], partial(_take_over, mix, name, one))
+        else:
+            compute.session().leave(one.place)
+    live(lambda: _drawn(bench, mix, name), lambda: any(_goes_on(kind, mix, name) for kind in (EXACT, GREEDY)))
 
 
 def _key(mix: Mix, kind: str, name: str) -> str:
     return f"{mix.model}|{mix.shared}|{name if kind == EXACT else COSTS[name].greedy}"
 
 
-def _going(mix: Mix, name: str) -> bool:
-    return any(watching.asked(kind) == _key(mix, kind, name) for kind in (EXACT, GREEDY))
+def _goes_on(kind: str, mix: Mix, name: str) -> bool:
+    return study.active(kind, _key(mix, kind, name))
 
 
-def _ask(kind: str, key: str) -> None:
+def _ask(one: Study) -> None:
     """Begin to search, and take over the plan when it is there (a callback)."""
-    watching.start(kind, key)
-    st.session_state[f"{kind}_wanted"] = True
+    study.start(one)
+    st.session_state[f"{one.place}_wanted"] = True
 
 
-def _watch(mix: Mix, name: str, kind: str, work: object) -> None:
-    """Draw how far a search is; where it has found what was asked for, put the plan into the steppers."""
-    words, key = read_prose(SLUG).laboratory, _key(mix, kind, name)
-    if watching.asked(kind) != key:
-        return
-
-    def draw(sliced: Sliced) -> None:
-        found = _found(mix, name, kind)
-        if found is not None and st.session_state.pop(f"{kind}_wanted", False):
-            controls.assign({PLAN.key: plans.write_plan(found)})
-            st.rerun()
-
-    making = (lambda: exact_of(mix, name)) if kind == EXACT else (lambda: greedy_of(mix, name))
-    watching.watch(kind, key, making, words[f"{kind.removeprefix(f'{SLUG}_')}_running"], draw)
+def _take_over(mix: Mix, name: str, one: Study, _: Task | None) -> None:
+    """Put the plan into the steppers where the search has found what was asked for."""
+    found = _found(mix, name, one.place)
+    if found is not None and st.session_state.pop(f"{one.place}_wanted", False):
+        controls.assign({PLAN.key: plans.write_plan(found)})
+        st.rerun()
 
 
 def _found(mix: Mix, name: str, kind: str) -> Bits | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import streamlit as st
 
 from explorer import charts, compute
+from explorer.background import Task, live
 from explorer.figures.rugs import Rugs, describe_rugs, even_figure
-from explorer.jobs import SupersededError
 from explorer.lessons import rivals
 from explorer.lessons.model import Bench, overlap
 from explorer.lessons.parts import figures_of
@@ -22,10 +20,8 @@ from quant_engine import LayerPlan, QuantError
 from quant_engine.network import Score
 
 SLUG = "centroids"
-OWNER_KEY = "centroids_owner"
 PENDING = "…"
 Name = TypeVar("Name")
-LOOK = 0.5  # seconds between two looks at answers that are awaited
 
 
 def side_by_side(bench: Bench, bits: int) -> None:
@@ -45,8 +41,11 @@ def side_by_side(bench: Bench, bits: int) -> None:
         st.caption(" ".join([words["rivals_ranges"], *absent]))
     with right:
         if subject.is_weight:
-            waiting = any(not future.done() for future in _futures(bench, bits).values())
-            st.fragment(_measured, run_every=LOOK if waiting else None)(bench, bits, waiting)
+            tasks = {
+                rival: compute.accuracies(f"accuracy of {rival.key}", bench.model, bench.layer, LayerPlan(spec))
+                for rival, spec in found.items()
+            }
+            live(lambda: _measured(bench, bits, tasks), lambda: any(task.active for task in tasks.values()))
         else:
             st.table(_rows(subject, bits))
             st.caption(words["rivals_no_accuracy"])
@@ -70,16 +69,15 @@ def _rows(subject: Subject, bits: int) -> list[dict[str, str]]:
     return records
 
 
-def _measured(bench: Bench, bits: int, ticking: bool) -> None:
-    """Draw the table with the accuracies that there are; this part of the page reruns by itself until all are there."""
-    words, futures = read_prose(SLUG).laboratory, _futures(bench, bits)
-    records = _rows(bench.subject, bits)
-    for record, future in zip(records, futures.values(), strict=True):
-        record[words["this_layer"]], record[words["every_layer"]] = _accuracies(future)
-    done = [future for future in futures.values() if future.done()]
+def _measured(bench: Bench, bits: int, tasks: Mapping[rivals.Rival, Task]) -> None:
+    """Draw the table with the accuracies that there are."""
+    words, records = read_prose(SLUG).laboratory, _rows(bench.subject, bits)
+    for record, task in zip(records, tasks.values(), strict=True):
+        record[words["this_layer"]], record[words["every_layer"]] = _accuracies(task)
+    done = [task for task in tasks.values() if task.ended]
     st.table(records)
-    if len(done) < len(futures):
-        st.progress(len(done) / len(futures), words["measuring"].format(done=len(done), total=len(futures)))
+    if len(done) < len(tasks):
+        st.progress(len(done) / len(tasks), words["measuring"].format(done=len(done), total=len(tasks)))
     elif plain := _plain(done):
         low, high = plain.interval
         st.caption(
@@ -92,37 +90,24 @@ def _measured(bench: Bench, bits: int, ticking: bool) -> None:
                 one=short(100 / plain.n),
             )
         )
-        st.caption(_inversion(bench.subject, bits, futures))
-    if ticking != (len(done) < len(futures)):
-        st.rerun()  # the clock of this part stops with the page
+        st.caption(_inversion(bench.subject, bits, tasks))
 
 
-def _futures(bench: Bench, bits: int) -> dict[rivals.Rival, Future[Any]]:
-    """Return the accuracies of each codebook, to come or there."""
-    owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
-    return {
-        rival: compute.accuracies(f"{owner}|{rival.key}", bench.model, bench.layer, LayerPlan(spec))
-        for rival, spec in rivals.entered(bits).items()
-    }
-
-
-def _accuracies(future: Future[Any]) -> tuple[str, str]:
+def _accuracies(task: Task) -> tuple[str, str]:
     """Write accuracy with this layer and with every layer quantized so, as far as there is an answer."""
-    if not future.done():
+    if not task.ended:
         return PENDING, PENDING
     try:
-        _, alone, everywhere = future.result()
-    except SupersededError:
-        return PENDING, PENDING
+        _, alone, everywhere = task.result()
     except QuantError as error:
         return PENDING, f"not possible: {error}"
     return with_interval(alone), with_interval(everywhere)
 
 
-def _inversion(subject: Subject, bits: int, futures: Mapping[rivals.Rival, Future[Any]]) -> str:
+def _inversion(subject: Subject, bits: int, tasks: Mapping[rivals.Rival, Task]) -> str:
     """Say where less error goes with less accuracy, at its most, and whether the images tell that."""
     words = read_prose(SLUG).laboratory
-    scores = {rival: future.result()[2] for rival, future in futures.items() if future.exception() is None}
+    scores = {rival: task.result()[2] for rival, task in tasks.items() if task.error is None}
     found = inversion({rival: rivals.report(subject, rival, bits).mse for rival in scores}, scores)
     if found is None:
         return ""
@@ -148,10 +133,6 @@ def inversion(errors: Mapping[Name, float], scores: Mapping[Name, Score]) -> tup
     return max(pairs, key=lambda pair: scores[pair[1]].value - scores[pair[0]].value, default=None)
 
 
-def _plain(done: list[Future[Any]]) -> Score | None:
+def _plain(done: Sequence[Task]) -> Score | None:
     """Return the accuracy in floating point, from any answer."""
-    for future in done:
-        if future.exception() is None:
-            plain: Score = future.result()[0]
-            return plain
-    return None
+    return next((task.result()[0] for task in done if task.error is None), None)

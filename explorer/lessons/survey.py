@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 
 from explorer import charts, controls
+from explorer.background import Task
 from explorer.fields import Choice, Number
 from explorer.figures.sensitivity import describe_sensitivity, sensitivity_figure
-from explorer.lessons import plans, watching
+from explorer.lessons import plans, study
 from explorer.lessons.calibration import activation_spec
 from explorer.lessons.model import Bench
 from explorer.lessons.parts import SLIDER_WIDTH
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Mix
+from explorer.lessons.study import Study
 from explorer.notation import short
-from explorer.slices import Sliced
 from quant_engine import MinMax, QuantizerSpec
 from quant_engine.studies import (
     Effect,
@@ -91,12 +92,12 @@ def plain_of(mix: Mix) -> Effect:
     return known[()]
 
 
-def survey_of(mix: Mix, at: int) -> Sliced:
+def survey_of(mix: Mix, at: int) -> Study:
     """Return the measuring of all layers with `at` bits: what is asked for first comes first."""
     network, found = plans.network_of(mix), plans.findings(mix.model, mix.shared)
     weight, inputs = plans.spec_of(mix, at), activation_spec(at, MinMax())
 
-    def steps() -> Iterator[object]:
+    def steps() -> Generator[object, None, None]:
         plain_of(mix)
         wanted = [
             *trials(network, [weight]),
@@ -108,7 +109,7 @@ def survey_of(mix: Mix, at: int) -> Sliced:
         for layer in network.layers():
             yield predicted(mix, layer, weight)
 
-    return Sliced(steps(), 5 * len(network.layers()))
+    return Study(NAME, f"{mix.model}|{mix.shared}|{at}", steps, 5 * len(network.layers()))
 
 
 def predicted(mix: Mix, layer: str, spec: QuantizerSpec) -> Prediction:
@@ -138,25 +139,14 @@ def survey(bench: Bench, mix: Mix) -> None:
         scope = controls.choice(SCOPE, disabled=METRICS[name].measured is None)
         with st.container(width=SLIDER_WIDTH):
             at = controls.slider(AT)
-    key = f"{mix.model}|{mix.shared}|{at}"
-    if watching.asked(NAME) is None or watching.asked(NAME):
-        watching.start(NAME, key)
 
-    def draw(sliced: Sliced) -> None:
-        if not sliced.finished and not watching.asked(NAME):
-            label = words["survey_go_on"]
-            st.button(label, key=f"{NAME}_go_on", icon=":material/play_arrow:", on_click=_go_on, args=(key,))
+    def draw(_: Task | None) -> None:
         if bench.predicted:
             _bars(bench, mix, at, name, scope)
         else:
             st.info(words["locked"], icon=":material/lock:")
 
-    watching.watch(NAME, key, lambda: survey_of(mix, at), words["surveying"], draw)
-
-
-def _go_on(key: str) -> None:
-    """Measure on (a callback)."""
-    watching.start(NAME, key)
+    study.show(survey_of(mix, at), words["surveying"], draw)
 
 
 def values_of(mix: Mix, at: int, name: str, scope: str) -> dict[str, list[float | None]]:

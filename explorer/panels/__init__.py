@@ -1,7 +1,7 @@
 """The parts that pages are made of."""
 
 from explorer.panels.accuracy import accuracy_panel
-from explorer.panels.compare import await_accuracies, compare_panel
+from explorer.panels.compare import compare_panel
 from explorer.panels.instrument import instrument_panel
 from explorer.panels.metrics import metrics_panel, tensor_panel
 from explorer.panels.settings import settings_panel
@@ -10,7 +10,6 @@ from explorer.panels.working import code_panel, formula_panel
 
 __all__ = [
     "accuracy_panel",
-    "await_accuracies",
     "code_panel",
     "compare_panel",
     "formula_panel",

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from explorer import charts, compute, controls, notation, pins, state
+from explorer.background import Task, live
 from explorer.figures.compare import compare_figure, describe_compare, error_edges, number_of, rate_figure, value_edges
-from explorer.jobs import SupersededError
 from explorer.pins import MOST_PINS, PINS, Pin
 from explorer.presets import PRESETS
 from explorer.results import Compared
@@ -21,8 +17,6 @@ from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from quant_engine import LayerPlan, PerTensor, QuantError, QuantizerSpec
 
-OWNER_KEY = "compare_owner"
-LOOK = 0.1  # seconds between two looks at an answer that is awaited, in which a newer setting may interrupt
 PENDING = "…"
 
 
@@ -35,51 +29,31 @@ class Row:
     others: LayerPlan | None
 
 
-def compare_panel(model: ModelKey, layer: str, settings: PlaygroundState) -> tuple[DeltaGenerator, list[Row]]:
-    """Draw pins, figures and table; return where the table goes and its rows, to be filled with accuracies."""
+def compare_panel(model: ModelKey, layer: str, settings: PlaygroundState) -> None:
+    """Draw pins, the table, which fills as accuracies come, and the figures."""
     kept = _read()
     st.subheader("Compare methods")
     _buttons(kept)
+    rows = _rows(model, layer, [settings, *map(PlaygroundState.from_fields, kept)]) if kept else []
+    tasks = [
+        compute.accuracies(f"compare {number}", model, layer, row.plan, row.others) for number, row in enumerate(rows)
+    ]
+    compute.session().leave(*(f"compare {number}" for number in range(len(rows), MOST_PINS + 1)))
     if not kept:
         st.caption("Pin settings, here or from the presets, to see them side by side at the bits they truly cost.")
-        return st.empty(), []
-    rows = _rows(model, layer, [settings, *map(PlaygroundState.from_fields, kept)])
-    place = st.empty()
-    _table(place, model, rows, {})
+        return
+    live(lambda: _table(model, rows, [_accuracy(task) for task in tasks]), lambda: any(task.active for task in tasks))
     _figures(model, layer, [row.compared for row in rows])
-    return place, rows
 
 
-def await_accuracies(place: DeltaGenerator, model: ModelKey, layer: str, rows: Sequence[Row]) -> None:
-    """Fill the table as accuracies come."""
-    owner = st.session_state.setdefault(OWNER_KEY, uuid.uuid4().hex)
-    waiting = {
-        number: compute.accuracies(f"{owner}|{number}", model, layer, row.plan, row.others)
-        for number, row in enumerate(rows)
-    }
-    found: dict[int, str] = {}
-    for number, future in waiting.items():
-        _wait(future)
-        found[number] = _accuracy(future)
-        _table(place, model, rows, found)
-
-
-def _wait(future: Future[Any]) -> None:
-    while not future.done():
-        try:
-            future.exception(timeout=LOOK)
-        except TimeoutError:
-            st.session_state.get(OWNER_KEY)  # where Streamlit stops this run if a newer setting has come
-
-
-def _accuracy(future: Future[Any]) -> str:
-    try:
-        _, _, everywhere = future.result()
-    except SupersededError:
+def _accuracy(task: Task) -> str:
+    if not task.ended:
         return PENDING
+    try:
+        _, _, every = task.result()
     except QuantError as error:
         return f"not possible: {error}"
-    return notation.with_interval(everywhere)
+    return notation.with_interval(every)
 
 
 def _rows(model: ModelKey, layer: str, all_settings: Sequence[PlaygroundState]) -> list[Row]:
@@ -115,7 +89,7 @@ def _figures(model: ModelKey, layer: str, rows: Sequence[Compared]) -> None:
         )
 
 
-def _table(place: DeltaGenerator, model: ModelKey, rows: Sequence[Row], accuracies: dict[int, str]) -> None:
+def _table(model: ModelKey, rows: Sequence[Row], accuracies: Sequence[str]) -> None:
     columns: dict[str, list[str]] = {
         "": [],
         "Setting": [],
@@ -126,7 +100,7 @@ def _table(place: DeltaGenerator, model: ModelKey, rows: Sequence[Row], accuraci
         "Encoding": [],
         "Whole model": [],
     }
-    for number, row in enumerate(rows):
+    for number, (row, accuracy) in enumerate(zip(rows, accuracies, strict=True)):
         result = row.compared.outcome
         cells = (
             number_of(number),
@@ -134,13 +108,13 @@ def _table(place: DeltaGenerator, model: ModelKey, rows: Sequence[Row], accuraci
             notation.short(result.storage.bits_per_value, 4),
             notation.short(result.report.mse),
             notation.decibels(result.report.sqnr_db),
-            accuracies.get(number, PENDING),
+            accuracy,
             f"{notation.short(row.compared.encode_ns)} ns per value",
             notation.sizes(*compute.model_bytes(model, result.spec)),
         )
         for column, cell in zip(columns.values(), cells, strict=True):
             column.append(cell)
-    place.table(columns)
+    st.table(columns)
 
 
 def _buttons(kept: list[Pin]) -> None:

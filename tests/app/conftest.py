@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from streamlit.components.v2 import manifest_scanner
 
+from explorer import compute
+
 
 @pytest.fixture(scope="session", autouse=True)
 def components_are_scanned_once() -> Iterator[None]:
@@ -17,3 +19,11 @@ def components_are_scanned_once() -> Iterator[None]:
             manifest_scanner, "scan_component_manifests", functools.cache(manifest_scanner.scan_component_manifests)
         )
         yield
+
+
+@pytest.fixture(autouse=True)
+def sessions_end_with_their_test() -> Iterator[None]:
+    """AppTest never ends a session, and what its pages still show would be worked out beside the next tests."""
+    yield
+    for session in [*compute.scheduler().sessions]:
+        session.release()

@@ -273,10 +273,8 @@ def test_codebooks_side_by_side_count_all_that_is_stored() -> None:
 
 def test_accuracy_comes_from_the_network_with_every_layer_so() -> None:
     at = open_lesson(bits=2, show_anyway=True)
-    owner = at.session_state["centroids_owner"]
     for rival, spec in rivals.entered(2).items():
-        waited = compute.accuracies(f"{owner}|{rival.key}", CNN_KEY, "conv3", LayerPlan(spec))
-        _, alone, everywhere = waited.result(timeout=120)
+        _, alone, everywhere = compute.accuracies("test", CNN_KEY, "conv3", LayerPlan(spec)).result(120)
         network = load("fashion-cnn")
         plan = LayerPlan(spec)
         assert alone == network.evaluate(QuantizationPlan({"conv3": plan}))

@@ -17,6 +17,7 @@ from explorer.results import repeated
 from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
 from tests.app.test_pages import start
+from tests.app.waiting import await_answers
 from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 VALUES = {
@@ -93,7 +94,7 @@ def test_pinned_settings_stand_in_a_table_with_what_they_cost_and_score() -> Non
     assert not at.table
     at.button(key="pin_now").click().run()
     at.selectbox(key="play_format").set_value("NF4").run()
-    assert not at.exception
+    await_answers(at)
     table = at.table[0].value
     assert list(table[""]) == ["now", "1"]
     assert list(table["Setting"]) == ["NF4, per layer, min–max", "int4, per layer, min–max"]

@@ -21,6 +21,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from explorer import compute
+from explorer.background import Kind, Scheduler
 from explorer.figures.jumps import DISTANCE_BINS, jumps_of
 from explorer.figures.race import Lane, describe_race, race_figure, way_figure
 from explorer.figures.theme import Canvas
@@ -39,7 +40,6 @@ from explorer.lessons.race import zipped
 from explorer.lessons.raced import DATA_FREE, Raced, moved_share
 from explorer.lessons.scene import Scene
 from explorer.notation import accuracy, latex, share, short
-from explorer.races import Lanes, Runs
 from explorer.tensors import subject
 from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fit, quantize
 from quant_engine.compensation import gptq, layer_error
@@ -376,12 +376,10 @@ def losses_of(seed: int) -> Generator[float | None, None, None]:
 def test_two_sessions_that_train_at_once_learn_what_each_learns_alone() -> None:
     alone = [tuple(losses_of(seed)) for seed in (1, 2)]
     assert alone[0] != alone[1]
-    lanes = Lanes(at_once=2)
-    together = [Runs(str(seed), lanes).start("qat", partial(losses_of, seed)) for seed in (1, 2)]
-    end = time.monotonic() + LIMIT
-    while any(run.active for run in together):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    scheduler = Scheduler()
+    together = [scheduler.session().start("qat", partial(losses_of, seed), Kind.LONG_RUN) for seed in (1, 2)]
+    for run in together:
+        run.result(LIMIT)
     assert [run.items for run in together] == alone
 
 

@@ -96,7 +96,7 @@ def test_one_model_under_two_tasks_is_scored_on_each() -> None:
         MODELS.add("residual", Source(partial(from_module, module, task)))
         key = MODELS.key("residual")
         right = int((MODELS.network(key).run(images).argmax(axis=1) == labels).sum())
-        assert compute.everywhere("test", key, None).result(30).correct == right
+        assert compute.scoring("test", key, None).result(30).correct == right
         found.add(key)
     assert len(found) == 2
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import pathlib
-from concurrent.futures import Future
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +17,8 @@ from explorer.figures.maps import STEPS, range_map, signed_map
 from explorer.figures.rungs import rungs_figure
 from explorer.figures.theme import INK, Canvas
 from explorer.instrument import Move
-from explorer.jobs import Jobs
 from explorer.lessons import LESSONS, blocks, grain, rungs
 from explorer.lessons.links import playground_link
-from explorer.lessons.model import Bench
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Looked, Scene
 from explorer.notation import short
@@ -371,29 +366,12 @@ def test_rungs_cost_and_lose_what_numpy_says() -> None:
     assert rungs.network_bits(DEPTHWISE_KEY, found["least MSE", "channel"]) == 4 + 32 * scales / total
 
 
-def test_accuracies_are_asked_for_one_after_the_other_and_are_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, asked = load("fashion-cnn"), []
-    real = compute.everywhere
-
-    def everywhere(owner: str, model: str, spec: QuantizerSpec | None) -> Future[Any]:
-        asked.append(spec)
-        return real(owner, model, spec)
-
-    monkeypatch.setattr(compute, "everywhere", everywhere)
-    monkeypatch.setattr(compute, "jobs", functools.cache(Jobs))
-    monkeypatch.setattr(rungs.st, "session_state", {})
-    subject = tensors.subject("weights", CNN_KEY, "fc2")
-    here = Bench(subject, None, CANVAS, True, False, False, {}, CNN_KEY, "fc2")
-    spec = QuantizerSpec(INT4)
-    assert rungs._measured(here, spec) == ({}, 0.0)
-    assert asked == [None]
-    real(next(iter(rungs.st.session_state.values())), CNN_KEY, None).result()
-    found, done = rungs._measured(here, spec)
-    assert found == {(rungs.PLAIN, ""): network.evaluate()}
-    assert done == 1 / (1 + len(rungs.specs(spec)))
-    assert asked[1:] == [None, spec]
+def test_accuracies_are_measured_one_after_the_other_and_are_the_networks() -> None:
+    network, spec = load("fashion-cnn"), QuantizerSpec(INT4)
+    scores = rungs.scores(CNN_KEY, spec)
+    assert next(scores) == ((rungs.PLAIN, ""), network.evaluate())
     plan = QuantizationPlan(dict.fromkeys(network.layers(), LayerPlan(spec)))
-    assert real(next(iter(rungs.st.session_state.values())), CNN_KEY, spec).result() == network.evaluate(plan)
+    assert next(scores) == (("min–max", "layer"), network.evaluate(plan))
 
 
 def test_the_figure_names_every_granularity_where_it_costs_what_it_does() -> None:

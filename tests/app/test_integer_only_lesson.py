@@ -9,11 +9,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer import compute
-from explorer.lessons.integer_agreement import NAME, comparison_of
 from explorer.lessons.integer_pixel import followed, plan_of, rows, terms
 from explorer.lessons.prose import read_words
 from quant_engine.integer_only import compile_plan, integer_accuracy
 from quant_engine.network import load
+from tests.app.waiting import await_answers
 from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -119,11 +119,7 @@ def test_the_page_steps_runs_and_holds_what_a_link_sets() -> None:
     assert at.session_state["formats_int_channel"] == 9
     at.button(key="formats_int_run_button").click().run()
     assert any("Running the test images every way" in bar.proto.text for bar in at.get("progress"))
-    work = compute.kept(f"sliced|{NAME}|{CNN_KEY}|8", lambda: comparison_of(CNN_KEY, 8))
-    while not work.finished:  # which the worker in the background does with what time is left
-        work.advance()
-    at.run()
-    assert not at.exception
+    await_answers(at)
     shown = {metric.label: metric.value for metric in at.metric}
     plan = plan_of(CNN_KEY, 8)
     compiled = compile_plan(load("fashion-cnn"), plan)

@@ -19,7 +19,6 @@ from explorer.figures.theme import Canvas
 from explorer.lessons import LESSONS, mixed, plans, search, survey
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Mix, Scene
-from explorer.slices import Sliced
 from explorer.tensors import subject
 from quant_engine import FP16, IntFormat, QuantizationPlan
 from quant_engine.network import load
@@ -210,16 +209,6 @@ def test_a_search_can_be_stopped_and_goes_on() -> None:
         done = len(listed.get("mixed_greedy|accuracy", []))
         time.sleep(3)
     assert done < 36
-
-
-def test_work_in_slices_goes_on_where_it_was_and_ends() -> None:
-    sliced = Sliced(iter(range(3)), 3, seconds=0)
-    for done in (1, 2, 3):
-        sliced.advance()
-        assert (sliced.done, sliced.finished) == (done, False)
-    sliced.advance()
-    assert sliced.finished
-    assert sliced.share == 1
 
 
 def test_test_images_are_scored_only_when_asked_for_and_counted() -> None:

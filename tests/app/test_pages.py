@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import state
 from explorer.page_table import PAGES
+from tests.app.waiting import await_answers
 
 ROOT = pathlib.Path(__file__).parents[2]
 ENTRY = str(ROOT / "explorer" / "app.py")
@@ -57,13 +58,12 @@ def test_every_page_runs(script: str) -> None:
     ],
 )
 def test_every_control_changes_the_numbers(key: str, value: object) -> None:
-    at = start()
+    at = await_answers(start())
     before = metrics(at), whole_tensor(at)
     at.session_state[key] = value
     if key == state.HI.key:
         at.session_state[state.CLIPPING.key] = "by hand"
-    at.run()
-    assert not at.exception
+    await_answers(at.run())
     assert metrics(at) != before[0]
     assert whole_tensor(at) != before[1]
 

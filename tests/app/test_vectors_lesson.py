@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from explorer import compute, state, tensors
+from explorer.compute import SESSION_KEY
 from explorer.fields import Choice
 from explorer.figures.mosaic import strips_figure
 from explorer.figures.plane import Plane, plane_figure, view_of
@@ -31,6 +32,7 @@ from explorer.tensors import Subject
 from explorer.voronoi import voronoi_cells
 from quant_engine import LayerPlan, ProductCodebook, QuantizationPlan, QuantizerSpec
 from quant_engine.network import load
+from tests.app.waiting import await_answers, task_in
 from tests.models import CNN_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -305,24 +307,17 @@ def test_the_bound_falls_by_a_factor_of_four_a_bit() -> None:
     assert bound.y[0] == 3.0
 
 
-def test_the_tracing_can_be_stopped_and_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "AT_ONCE", 0.0)  # one point in one go
+def test_the_tracing_can_be_stopped_and_taken_up_again() -> None:
     at = open_lesson(tensor="synthetic uniform")
-    at.run()
-    done = at.session_state[rates.TRACING_KEY].done
-    at.button(key="vectors_rates_stop").click()
-    at.run()
+    tracing = task_in(at, rates.PLACE)
+    at.button(key=f"{rates.PLACE}_stop").click().run()
     assert not at.exception
-    assert at.session_state[rates.TRACING_KEY].done == done
-    at.button(key="vectors_rates_go_on").click()
-    at.run()
-    tracing = at.session_state[rates.TRACING_KEY]
-    assert tracing.done > done
-    while tracing.running:
-        tracing.advance(1.0)
-    assert tracing.done == tracing.total
-    at.run()
-    assert not any(button.key in ("vectors_rates_stop", "vectors_rates_go_on") for button in at.button)
+    assert rates.PLACE not in at.session_state[SESSION_KEY].places
+    at.button(key=f"{rates.PLACE}_start").click().run()
+    assert task_in(at, rates.PLACE) is tracing
+    await_answers(at)
+    assert len(tracing.items) == tracing.total
+    assert not any(button.key in (f"{rates.PLACE}_stop", f"{rates.PLACE}_start") for button in at.button)
 
 
 # --- accuracy and the playground --------------------------------------------------------------------------------------

@@ -1,0 +1,35 @@
+"""The part of a page that shows work in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+LOOK = 0.4  # seconds between two looks
+
+
+def live(draw: Callable[[], object], watched: Callable[[], object]) -> None:
+    """Draw a part of the page that draws itself again and again while `watched` is true.
+
+    Whenever `watched` changes, the whole page runs once, and the clock starts or stops with it. So `watched` returns
+    whether there is more to come, or all that the rest of the page depends on, empty at the end.
+    """
+    seen = watched()
+    (_ticking if seen else _resting)(draw, watched, seen)
+
+
+@st.fragment(run_every=LOOK)
+def _ticking(draw: Callable[[], object], watched: Callable[[], object], seen: object) -> None:
+    _draw(draw, watched, seen)
+
+
+@st.fragment  # another function, since the clock of a fragment ends when its place is taken by another one
+def _resting(draw: Callable[[], object], watched: Callable[[], object], seen: object) -> None:
+    _draw(draw, watched, seen)
+
+
+def _draw(draw: Callable[[], object], watched: Callable[[], object], seen: object) -> None:
+    draw()
+    if watched() != seen:
+        st.rerun()

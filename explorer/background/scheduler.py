@@ -1,0 +1,192 @@
+"""One scheduler for the work of all sessions: fair, bounded, and quick to forget what nobody wants any more.
+
+A session shows a task in a place of its page. Another task in that place, another page, or the end of the session leave
+it: a task left by all that has not begun is never computed, so a person who drags a control waits for the last position
+only. Workers do a slice of a task at a time, so that no answer waits for the end of a study.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from explorer.background.task import Kind, Task
+
+MOST_KEPT = 512  # shared tasks, ended or stopped ones among them
+LONG_AT_ONCE = 2
+SLICE = 0.4  # seconds: as long as an answer waits for a study
+PAUSE = 0.02  # seconds before a task begins, in which the browser paints and a person may ask for something else
+NICENESS = 10
+
+
+class Scheduler:
+    """One worker for answers, studies and runs in turn, and a few for long runs, each of which keeps its worker.
+
+    A worker's next task is that of the session whose last turn is longest ago.
+    """
+
+    def __init__(self, long_at_once: int = LONG_AT_ONCE, slice_seconds: float = SLICE, pause: float = PAUSE) -> None:
+        """Start without a thread; the pools make them for the first tasks."""
+        self._pools = {long: _pool(workers) for long, workers in ((False, 1), (True, long_at_once))}
+        self._slice, self._pause = slice_seconds, pause
+        self.lock = threading.Lock()  # guards all that follows, and the sessions
+        self.shared: OrderedDict[Hashable, Task] = OrderedDict()
+        self.sessions: list[Session] = []
+        self._turn = 0
+
+    def session(self) -> Session:
+        """Return a session that has come."""
+        session = Session(self)
+        session.enter()
+        return session
+
+    def start(self, task: Task) -> None:
+        """Have a task done when it is its turn (the lock is held)."""
+        self._pools[long := task.kind is Kind.LONG_RUN].submit(self._work, long, self._pause)
+
+    def trim(self) -> None:
+        """Forget the shared tasks that were asked for least recently (the lock is held)."""
+        while len(self.shared) > MOST_KEPT and not next(iter(self.shared.values())).wanted:
+            self.shared.popitem(last=False)
+
+    def latest_turn(self) -> int:
+        """Return a turn before that of whoever had the last one (the lock is held)."""
+        return self._turn - 1
+
+    def _work(self, long: bool, pause: float = 0.0) -> None:
+        """Do a slice of the task whose turn it is."""
+        time.sleep(pause)
+        with self.lock:
+            task = self._take(long)
+        if task is None:
+            return
+        task.advance(self._slice)
+        with self.lock:
+            task.held = False
+            task.under_way = task.ready
+            if task.under_way:
+                self._pools[long].submit(self._work, long)
+
+    def _take(self, long: bool) -> Task | None:
+        task = self._next(long)
+        if task is not None:
+            task.held = task.under_way = True
+            self._turn += 1
+            for session in self.sessions:
+                if task in session.places.values():
+                    session.turns[long] = self._turn
+        return task
+
+    def _next(self, long: bool) -> Task | None:
+        """Return the task whose turn it is (the lock is held)."""
+        asking: dict[Task, list[Session]] = {}
+        for session in self.sessions:
+            for task in dict.fromkeys(session.places.values()):
+                if task.ready and (task.kind is Kind.LONG_RUN) == long:
+                    asking.setdefault(task, []).append(session)
+
+        def rank(task: Task) -> tuple[bool, int, Kind, int]:
+            keeps_worker = long and task.under_way
+            return not keeps_worker, min(s.turns[long] for s in asking[task]), task.kind, -len(asking[task])
+
+        return min(asking, key=rank, default=None)
+
+
+class Session:
+    """What one session shows, by place, and the runs that are its own.
+
+    Attributes:
+        places: the task that each place of the page shows; places of runs are their keys.
+        own: every run that was started, by key, in that order; those that have ended stay to be looked at.
+        turns: when the session last had a turn, by whether it was a long run's.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        """Start with nothing; `enter` makes it count."""
+        self._scheduler, self._lock = scheduler, scheduler.lock
+        self._page = ""
+        self.places: dict[Hashable, Task] = {}
+        self.own: dict[Hashable, Task] = {}
+        self.turns: dict[bool, int] = {}
+
+    def enter(self) -> None:
+        """Come, or come back."""
+        with self._lock:
+            if self not in self._scheduler.sessions:
+                self._scheduler.sessions.append(self)
+                self.turns = dict.fromkeys((False, True), self._scheduler.latest_turn())
+
+    def open(self, page: str) -> None:
+        """Leave what another page has shown, if that was the last one; runs go on."""
+        with self._lock:
+            if page != self._page:
+                self._page = page
+                self._leave([place for place, task in self.places.items() if not task.kind.own])
+
+    def ask(
+        self, place: Hashable, key: Hashable, work: Callable[[], Any], kind: Kind = Kind.ANSWER, total: int = 1
+    ) -> Task:
+        """Show the task of `key` in `place`, begun with `work` unless there is one, and return it.
+
+        What has failed stays so in the place that shows it; a run, and what is asked for anew, is tried again.
+        """
+        with self._lock:
+            known = self.own if kind.own else self._scheduler.shared
+            task = known.get(key)
+            if task is None or (task.state == "failed" and (kind.own or self.places.get(place) is not task)):
+                task = known[key] = Task(key, work, kind, total)
+            if self.places.get(place) is not task:
+                task.wanted += 1
+                self._leave([place] if place in self.places else [])
+                self.places[place] = task
+                self._scheduler.start(task)
+            if not kind.own:
+                self._scheduler.shared.move_to_end(key)
+                self._scheduler.trim()
+            return task
+
+    def start(self, key: Hashable, work: Callable[[], Any], kind: Kind = Kind.RUN) -> Task:
+        """Start a run, or resume it."""
+        return self.ask(key, key, work, kind)
+
+    def leave(self, *places: Hashable) -> None:
+        """Show nothing in some places any more; a run is cancelled by its key."""
+        with self._lock:
+            self._leave([place for place in places if place in self.places])
+
+    def find(self, key: Hashable) -> Task | None:
+        """Return the task of a key, if it was ever begun and is still known."""
+        with self._lock:
+            return self.own.get(key) or self._scheduler.shared.get(key)
+
+    def release(self) -> None:
+        """Go, and leave everything."""
+        with self._lock:
+            self._leave(list(self.places))
+            if self in self._scheduler.sessions:
+                self._scheduler.sessions.remove(self)
+
+    def _leave(self, places: list[Hashable]) -> None:
+        for place in places:
+            task = self.places.pop(place)
+            task.wanted -= 1
+            if not task.wanted:
+                task.under_way = task.under_way and task.held
+                if not task.begun and not task.kind.own:
+                    self._scheduler.shared.pop(task.key, None)
+
+
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, "quant-explorer-background", initializer=step_back)
+
+
+def step_back() -> None:
+    """Let the sessions' own threads and the browser go first, where the system has priorities by thread (Linux)."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -1,0 +1,154 @@
+"""One piece of work, done an item at a time: what it has found so far, and how it has ended."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Hashable
+from enum import IntEnum
+from typing import Any, Literal
+
+from explorer.memory import give_back
+
+State = Literal["waiting", "running", "done", "cancelled", "failed"]
+
+
+class Kind(IntEnum):
+    """What a task is for. Of the tasks that one session waits for, the lowest kind has its turn first."""
+
+    ANSWER = 0  # one result that the screen shows
+    STUDY = 1  # many results that the screen shows, found one after the other
+    RUN = 2  # started by hand: it belongs to one session and goes on while other pages are open
+    LONG_RUN = 3  # the same, where it takes minutes: it has workers of its own
+
+    @property
+    def own(self) -> bool:
+        """Whether each session has its own task of a key; other tasks are shared by all sessions."""
+        return self >= Kind.RUN
+
+
+class Task:
+    """A function, called once, or a generator function, whose items are taken one by one.
+
+    A task goes on as long as at least one session shows it. Left by all, it stops after the item under way; asked for
+    again, it resumes there.
+
+    Attributes:
+        key: names everything that the result depends on.
+        wanted: number of places that show the task (the scheduler counts them).
+        held: a worker has the task in hand.
+        under_way: the task has had its turn and has not stopped or ended since.
+        error: what the task failed with.
+    """
+
+    def __init__(self, key: Hashable, work: Callable[[], Any], kind: Kind = Kind.ANSWER, total: int = 1) -> None:
+        """Keep the work; `total` is the expected number of items."""
+        self.key, self.kind, self.total = key, kind, total
+        self.wanted = 0
+        self.held = self.under_way = False
+        self.error: Exception | None = None
+        self._work = work
+        self._steps: Generator[Any, None, None] | None = None
+        self._items: list[Any] = []
+        self._ended = threading.Event()
+        self._clock: tuple[float, float | None] = 0.0, None  # seconds spent, and since when it is at work
+
+    @property
+    def state(self) -> State:
+        """Where the task is."""
+        if self._ended.is_set():
+            return "done" if self.error is None else "failed"
+        if self.under_way:
+            return "running"
+        return "waiting" if self.wanted else "cancelled"
+
+    @property
+    def active(self) -> bool:
+        """Whether there is more to come."""
+        return self.state in ("waiting", "running")
+
+    @property
+    def ended(self) -> bool:
+        """Whether `result` has something to return or to raise."""
+        return self._ended.is_set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the task was left in the middle of an item, which it still finishes."""
+        return self.state == "running" and not self.wanted
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker may take the task."""
+        return bool(self.wanted) and not self.held and not self._ended.is_set()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything has been done."""
+        return self.under_way or self._ended.is_set() or self._steps is not None
+
+    @property
+    def items(self) -> tuple[Any, ...]:
+        """What has been found so far."""
+        return tuple(self._items)
+
+    @property
+    def last(self) -> Any | None:
+        """What was found last."""
+        return self._items[-1] if self._items else None
+
+    @property
+    def share(self) -> float:
+        """How much of the task is done, by the number of its items."""
+        return 1.0 if self.state == "done" else min(len(self._items) / max(self.total, 1), 1.0)
+
+    @property
+    def seconds(self) -> float:
+        """How long workers have had the task in hand."""
+        spent, since = self._clock
+        return spent if since is None else spent + time.monotonic() - since
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return the last item, once all are found.
+
+        Raises:
+            TimeoutError: if the task has not ended by then.
+            Exception: what the task failed with.
+        """
+        if not self._ended.wait(timeout):
+            raise TimeoutError(f"{self.key} is {self.state}")
+        if self.error is not None:
+            raise self.error
+        return self.last
+
+    def advance(self, seconds: float) -> None:
+        """Find items until the time is over, at least one; stop where the task ends or nobody wants it any more."""
+        until = time.monotonic() + seconds
+        self._clock = self.seconds, time.monotonic()
+        try:
+            while self._step() and self.wanted and time.monotonic() < until:
+                pass
+        except Exception as error:  # whatever it is, those who look at the task are told
+            self.error = error
+            self._ended.set()
+        self._clock = self.seconds, None
+
+    def _step(self) -> bool:
+        """Find an item, and return whether there may be more."""
+        if self._steps is None:
+            found = self._work()
+            if not isinstance(found, Generator):
+                self._publish(found)
+                self._ended.set()
+                return False
+            self._steps = found
+        try:
+            self._publish(next(self._steps))
+        except StopIteration:
+            self._ended.set()
+            return False
+        return True
+
+    def _publish(self, item: Any) -> None:
+        give_back()
+        self._items.append(item)

@@ -1,0 +1,439 @@
+"""Work in the background: at most once, in slices, fair by session, and resumed where it stopped."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Generator, Hashable
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer.background import Kind, Scheduler, Session, Task
+from explorer.background.scheduler import MOST_KEPT
+
+LIMIT = 10.0  # seconds
+
+
+class Counting:
+    """A generator function of whole numbers that goes on when it is told to, and says when it is closed."""
+
+    def __init__(self, items: int = 1000) -> None:
+        self.items, self.asked = items, 0
+        self.begun, self.closed, self.go = threading.Event(), threading.Event(), threading.Semaphore(0)
+
+    def __call__(self) -> Generator[int, None, None]:
+        try:
+            for number in range(self.items):
+                self.asked += 1
+                self.begun.set()
+                assert self.go.acquire(timeout=LIMIT)
+                yield number
+        finally:
+            self.closed.set()
+
+    def release(self, items: int) -> None:
+        for _ in range(items):
+            self.go.release()
+
+
+class Holding:
+    """A function that returns when it is told to."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self) -> str:
+        self.begun.set()
+        assert self.go.wait(LIMIT)
+        return "held"
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, "this never came true"
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def scheduler() -> Scheduler:
+    return Scheduler(slice_seconds=0.0, pause=0.0)
+
+
+def states(tasks: list[Task]) -> list[str]:
+    return [task.state for task in tasks]
+
+
+def start(session: Session, key: Hashable, work: Callable[[], object]) -> Task:
+    return session.start(key, work, Kind.LONG_RUN)
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_key_is_computed_once(scheduler: Scheduler) -> None:
+    a, b, calls = scheduler.session(), scheduler.session(), []
+    first = a.ask("panel", "key", lambda: calls.append(1) or "done")
+    assert first.result(LIMIT) == "done"
+    assert b.ask("panel", "key", lambda: calls.append(2)) is first
+    assert calls == [1]
+
+
+def test_what_a_place_no_longer_shows_is_dropped_unless_begun(scheduler: Scheduler) -> None:
+    session, slow = scheduler.session(), Holding()
+    running = session.ask("panel", "slow", slow)
+    assert slow.begun.wait(LIMIT)
+    stale = session.ask("panel", "stale", lambda: "never")
+    last = session.ask("panel", "last", lambda: "now")
+    slow.go.set()
+    assert last.result(LIMIT) == "now"
+    assert stale.state == "cancelled"
+    assert session.find("stale") is None
+    assert running.result(LIMIT) == "held"
+    assert session.ask("panel", "stale", lambda: "asked again").result(LIMIT) == "asked again"
+
+
+def test_another_page_leaves_what_the_last_one_showed_but_not_runs(scheduler: Scheduler) -> None:
+    session, slow, work = scheduler.session(), Holding(), Counting(1)
+    session.open("first")
+    session.ask("other panel", "slow", slow)
+    assert slow.begun.wait(LIMIT)
+    left, run = session.ask("panel", "left", lambda: "never"), start(session, "run", work)
+    session.open("first")
+    assert left.state == "waiting"
+    session.open("second")
+    slow.go.set()
+    assert left.state == "cancelled"
+    work.release(1)
+    assert run.result(LIMIT) == 0
+
+
+def test_what_another_session_shows_is_kept(scheduler: Scheduler) -> None:
+    a, b, slow = scheduler.session(), scheduler.session(), Holding()
+    a.ask("panel", "slow", slow)
+    shared = a.ask("panel", "shared", lambda: "kept")
+    b.ask("panel", "shared", lambda: "kept")
+    a.ask("panel", "other", lambda: None)
+    slow.go.set()
+    assert shared.result(LIMIT) == "kept"
+
+
+def test_a_failure_is_told_and_tried_again_when_it_is_asked_for_anew(scheduler: Scheduler) -> None:
+    session = scheduler.session()
+    failed = session.ask("panel", "key", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        failed.result(LIMIT)
+    assert session.ask("panel", "key", lambda: "fine") is failed
+    session.leave("panel")
+    assert session.ask("panel", "key", lambda: "fine").result(LIMIT) == "fine"
+
+
+def test_a_session_that_has_gone_keeps_nobody_waiting_and_leaves_nothing(scheduler: Scheduler) -> None:
+    a, b, gone, slow = scheduler.session(), scheduler.session(), scheduler.session(), Holding()
+    a.ask("panel", "slow", slow)
+    assert slow.begun.wait(LIMIT)
+    alone = gone.ask("panel", "alone", lambda: "never")
+    shared = [session.ask("table", "shared", lambda: "kept") for session in (gone, b)]
+    gone.release()
+    assert alone.state == "cancelled"
+    assert scheduler.sessions == [a, b]
+    slow.go.set()
+    assert shared[0] is shared[1]
+    assert shared[1].result(LIMIT) == "kept"
+    a.release()
+    b.release()
+    gone.release()
+    assert scheduler.sessions == []
+
+
+def test_sessions_take_turns(scheduler: Scheduler) -> None:
+    greedy, modest, slow, order = scheduler.session(), scheduler.session(), Holding(), []
+    greedy.ask("0", "slow", slow)
+    assert slow.begun.wait(LIMIT)
+    last = [greedy.ask(str(n), f"greedy {n}", lambda n=n: order.append(f"greedy {n}")) for n in (1, 2, 3)]
+    last.append(modest.ask("1", "modest", lambda: order.append("modest")))
+    slow.go.set()
+    for task in last:
+        task.result(LIMIT)
+    assert order == ["modest", "greedy 1", "greedy 2", "greedy 3"]
+
+
+def test_old_answers_are_forgotten_but_not_those_that_are_shown(scheduler: Scheduler) -> None:
+    session = scheduler.session()
+    shown = session.ask("shown", "first", lambda: "first")
+    shown.result(LIMIT)
+    for number in range(MOST_KEPT + 10):
+        session.ask("panel", number, lambda: None).result(LIMIT)
+        session.ask("shown", "first", lambda: "again")
+    assert session.find("first") is shown
+    assert session.find(0) is None
+    assert session.find(MOST_KEPT + 9) is not None
+
+
+# --- studies ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_waits_for_one_slice_of_a_study_only(scheduler: Scheduler) -> None:
+    a, b, work = scheduler.session(), scheduler.session(), Counting(3)
+    study = a.ask("study", "study", work, Kind.STUDY, 3)
+    assert work.begun.wait(LIMIT)
+    answers = [session.ask("panel", f"answer {session is a}", lambda: len(study.items)) for session in (a, b)]
+    work.release(1)
+    assert sorted(answer.result(LIMIT) for answer in answers) == [1, 1]
+    assert study.state == "running"
+    assert study.share == 1 / 3
+    work.release(2)
+    assert study.result(LIMIT) == 2
+    assert study.share == 1
+
+
+def test_a_slice_lasts_until_its_time_is_over() -> None:
+    scheduler = Scheduler(slice_seconds=LIMIT, pause=0.0)
+    session, work = scheduler.session(), Counting(3)
+    study = session.ask("study", "study", work, Kind.STUDY)
+    assert work.begun.wait(LIMIT)
+    answer = session.ask("panel", "answer", lambda: study.items)
+    work.release(3)
+    assert answer.result(LIMIT) == (0, 1, 2)
+
+
+def test_a_study_that_is_left_stops_and_goes_on_from_there_for_whoever_asks_again(scheduler: Scheduler) -> None:
+    a, b, work = scheduler.session(), scheduler.session(), Counting(3)
+    study = a.ask("study", "study", work, Kind.STUDY, 3)
+    assert work.begun.wait(LIMIT)
+    a.leave("study")
+    work.release(1)
+    wait_until(lambda: study.state == "cancelled")
+    assert study.items == (0,)
+    assert a.find("study") is study
+    assert b.ask("study", "study", Counting(), Kind.STUDY, 3) is study
+    work.release(2)
+    assert study.result(LIMIT) == 2
+    assert study.items == (0, 1, 2)
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def test_items_are_seen_while_a_run_goes_on_and_it_ends_as_done(scheduler: Scheduler) -> None:
+    work = Counting(3)
+    run = start(scheduler.session(), "key", work)
+    work.release(2)
+    wait_until(lambda: run.items == (0, 1))
+    assert run.state == "running"
+    assert run.active
+    work.release(1)
+    wait_until(lambda: run.state == "done")
+    assert run.items == (0, 1, 2)
+    assert work.closed.is_set()
+    wait_until(lambda: not run.held)
+    taken = run.seconds
+    time.sleep(0.01)
+    assert run.seconds == taken > 0
+
+
+def test_a_cancelled_run_finishes_its_item_and_goes_on_from_there_when_it_is_started_again(
+    scheduler: Scheduler,
+) -> None:
+    work, session = Counting(5), scheduler.session()
+    run = start(session, "key", work)
+    work.release(2)
+    wait_until(lambda: work.asked == 3)  # and is in the middle of it
+    session.leave("key")
+    assert run.stopping
+    work.release(1)
+    wait_until(lambda: run.state == "cancelled")
+    assert run.items == (0, 1, 2)
+    assert not run.stopping
+    taken = run.seconds
+    time.sleep(0.01)
+    assert run.seconds == taken > 0
+    assert start(session, "key", Counting()) is run
+    work.release(2)
+    wait_until(lambda: run.state == "done")
+    assert run.items == (0, 1, 2, 3, 4)
+    assert run.seconds > taken
+    assert work.closed.is_set()
+
+
+def test_a_cancelled_run_whose_session_is_gone_is_closed(scheduler: Scheduler) -> None:
+    def start_and_go(work: Counting) -> None:
+        session = scheduler.session()
+        run = start(session, "key", work)
+        assert work.begun.wait(LIMIT)
+        session.release()
+        work.release(1)
+        wait_until(lambda: run.state == "cancelled")
+        assert not work.closed.is_set()
+
+    work = Counting()
+    start_and_go(work)
+    start(scheduler.session(), "other", lambda: None).result(LIMIT)
+    wait_until(lambda: gc.collect() >= 0 and work.closed.is_set())
+
+
+def test_a_run_is_started_once_and_anew_only_after_it_failed(scheduler: Scheduler) -> None:
+    session, work = scheduler.session(), Counting(1)
+    first = start(session, "key", work)
+    assert start(session, "key", Counting()) is first
+    work.release(1)
+    wait_until(lambda: first.state == "done")
+    assert start(session, "key", Counting()) is first
+
+    def breaks() -> Generator[int, None, None]:
+        yield 1
+        raise ValueError("broken")
+
+    failed = start(session, "other", breaks)
+    wait_until(lambda: failed.state == "failed")
+    assert str(failed.error) == "broken"
+    assert failed.items == (1,)
+    again = start(session, "other", Counting(0))
+    assert again is not failed
+    wait_until(lambda: again.state == "done")
+
+
+def test_a_run_started_again_while_it_stops_does_not_stop(scheduler: Scheduler) -> None:
+    session, work = scheduler.session(), Counting(2)
+    run = start(session, "key", work)
+    assert work.begun.wait(LIMIT)
+    session.leave("key")
+    assert start(session, "key", Counting()) is run
+    assert not run.stopping
+    work.release(2)
+    wait_until(lambda: run.state == "done")
+
+
+def test_a_run_cancelled_and_resumed_while_it_waits_has_its_turn_once(scheduler: Scheduler) -> None:
+    session, works = scheduler.session(), [Counting(1) for _ in range(3)]
+    runs = [start(session, number, work) for number, work in enumerate(works)]
+    session.leave(2)
+    assert start(session, 2, Counting()) is runs[2]
+    assert runs[2].state == "waiting"
+    for work in works:
+        work.release(1)
+    wait_until(lambda: not any(run.active for run in runs))
+    assert runs[2].items == (0,)
+
+
+def test_two_long_runs_go_on_at_once_and_one_that_waits_can_be_cancelled(scheduler: Scheduler) -> None:
+    session, works = scheduler.session(), [Counting(2) for _ in range(4)]
+    runs = [start(session, number, work) for number, work in enumerate(works)]
+    wait_until(lambda: states(runs) == ["running", "running", "waiting", "waiting"])
+    session.leave(2)
+    assert runs[2].state == "cancelled"
+    for work in works[:2]:
+        work.release(1)
+    wait_until(lambda: [work.asked for work in works] == [2, 2, 0, 0])  # each goes on, slice by slice, to its end
+    works[0].release(1)
+    wait_until(lambda: runs[3].state == "running")
+    assert not works[2].begun.is_set()
+    works[1].release(1)
+    works[3].release(2)
+    wait_until(lambda: not any(run.active for run in runs))
+
+
+def test_a_free_worker_goes_to_the_session_whose_last_turn_is_longest_ago(scheduler: Scheduler) -> None:
+    greedy, modest, works = scheduler.session(), scheduler.session(), [Counting(1) for _ in range(5)]
+    crowd = [start(greedy, number, work) for number, work in enumerate(works[:4])]
+    wait_until(lambda: states(crowd[:2]) == ["running", "running"])
+    late = start(modest, "late", works[4])
+    works[0].release(1)
+    wait_until(lambda: late.state == "running")
+    assert states(crowd[1:]) == ["running", "waiting", "waiting"]
+    greedy.leave(*greedy.own)
+    for work in works:
+        work.release(1)
+    wait_until(lambda: not any(run.active for run in (*crowd, late)))
+
+
+def test_what_is_quick_does_not_wait_for_long_runs(scheduler: Scheduler) -> None:
+    session, works = scheduler.session(), [Counting(1) for _ in range(5)]
+    slow = [start(session, number, work) for number, work in enumerate(works[:3])]
+    quick = [session.start(number, work) for number, work in enumerate(works[3:], 3)]
+    wait_until(lambda: states(slow) == ["running", "running", "waiting"])
+    wait_until(lambda: states(quick) == ["running", "waiting"])
+    works[3].release(1)
+    wait_until(lambda: quick[1].state == "running")
+    assert slow[2].state == "waiting"
+    for work in works:
+        work.release(1)
+    wait_until(lambda: not any(run.active for run in (*slow, *quick)))
+
+
+def test_an_answer_comes_before_a_run_of_its_session(scheduler: Scheduler) -> None:
+    session, work = scheduler.session(), Counting(2)
+    run = session.start("run", work)
+    assert work.begun.wait(LIMIT)
+    answer = session.ask("panel", "answer", lambda: len(run.items))
+    work.release(2)
+    assert answer.result(LIMIT) == 1
+    assert run.result(LIMIT) == 1
+
+
+def test_a_session_that_goes_away_frees_its_workers_and_leaves_others_alone(scheduler: Scheduler) -> None:
+    gone, stays, works = scheduler.session(), scheduler.session(), [Counting() for _ in range(4)]
+    left = [start(gone, number, work) for number, work in enumerate(works[:3])]
+    wait_until(lambda: states(left) == ["running", "running", "waiting"])
+    other = start(stays, "other", works[3])
+    gone.release()
+    works[0].release(1)
+    wait_until(lambda: other.state == "running")
+    works[1].release(1)
+    wait_until(lambda: states(left) == ["cancelled"] * 3)
+    assert other.state == "running"
+    assert not works[2].begun.is_set()
+    stays.leave("other")
+    works[3].release(1)
+    wait_until(lambda: not other.active)
+
+
+def walk(seed: int) -> Callable[[], Generator[float, None, None]]:
+    def work() -> Generator[float, None, None]:
+        rng = np.random.default_rng(seed)
+        for _ in range(200):
+            yield float(rng.standard_normal())
+
+    return work
+
+
+def test_two_sessions_at_once_draw_what_each_draws_alone(scheduler: Scheduler) -> None:
+    alone = [tuple(walk(seed)()) for seed in (1, 2)]
+    together = [start(scheduler.session(), "walk", walk(seed)) for seed in (1, 2)]
+    for run in together:
+        run.result(LIMIT)
+    assert [run.items for run in together] == alone
+
+
+def test_a_task_that_never_had_its_turn_took_no_time() -> None:
+    task = Task("key", Counting(1))
+    assert task.seconds == 0.0
+    assert task.items == ()
+    assert task.state == "cancelled"
+
+
+# --- the part of a page -----------------------------------------------------------------------------------------------
+
+
+def page() -> None:
+    import streamlit as st
+
+    from explorer.background import live
+
+    runs = st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+
+    def draw() -> None:
+        left = st.session_state["left"] = max(st.session_state.get("left", 2) - 1, 0)
+        st.text(f"{left} left in run {runs}")
+
+    live(draw, lambda: st.session_state.get("left", 2) > 0)
+
+
+def test_the_page_runs_once_more_when_what_a_part_watches_has_ended() -> None:
+    at = AppTest.from_function(page).run()
+    assert at.text[0].value == "1 left in run 1"
+    at.run()
+    assert at.text[0].value == "0 left in run 3"
