@@ -81,9 +81,10 @@ def tracing_of(scene: Scene) -> Study:
     form, subject = scene.spec.format, scene.subject
     wanted = codes(subject, form)
 
-    def steps() -> Generator[tuple[str, str, Coded], None, None]:
+    def steps() -> Generator[tuple[str, dict[str, Point]], None, None]:
         for curve, name, spec in wanted:
-            yield curve, name, coded(subject, spec)
+            found = coded(subject, spec)
+            yield curve, {counted: _point(name, found, counted) for counted in COUNTED.options}
 
     return Study(PLACE, f"{subject.key}|{form.dim}|{form.parts}", steps, len(wanted))
 
@@ -98,8 +99,8 @@ def _counted() -> str:
 def _curves(subject: Subject, key: str, task: Task | None) -> None:
     """Draw what has been found so far."""
     counted, curves = _counted(), dict[str, list[Point]]()
-    for curve, name, found in [] if task is None else task.items:
-        curves.setdefault(curve, []).append(_point(name, found, counted))
+    for curve, points in [] if task is None else task.items:
+        curves.setdefault(curve, []).append(points[counted])
     if not curves:
         return
     curves = {curve: sorted(points, key=lambda point: point.bits) for curve, points in curves.items()}

@@ -140,7 +140,8 @@ def search(bench: Bench, mix: Mix) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         with st.container(width=170):
             name = controls.menu(COST)
-        for one in (exact_of(mix, name), greedy_of(mix, name)):
+        searches = exact_of(mix, name), greedy_of(mix, name)
+        for one in searches:
             st.button(
                 words[one.place.removeprefix(f"{SLUG}_")],
                 key=f"{one.place}_run",
@@ -148,20 +149,16 @@ def search(bench: Bench, mix: Mix) -> None:
                 on_click=_ask,
                 args=(one,),
             )
-    for one in (exact_of(mix, name), greedy_of(mix, name)):
+    for one in searches:
         if study.asked(one.place) == one.key:
             study.show(one, words[f"{one.place.removeprefix(f'{SLUG}_')}_running"], partial(_take_over, mix, name, one))
         else:
             compute.session().leave(one.place)
-    live(lambda: _drawn(bench, mix, name), lambda: any(_goes_on(kind, mix, name) for kind in (EXACT, GREEDY)))
+    live(lambda: _drawn(bench, mix, name), lambda: any(study.active(one.place, one.key) for one in searches))
 
 
 def _key(mix: Mix, kind: str, name: str) -> str:
     return f"{mix.model}|{mix.shared}|{name if kind == EXACT else COSTS[name].greedy}"
-
-
-def _goes_on(kind: str, mix: Mix, name: str) -> bool:
-    return study.active(kind, _key(mix, kind, name))
 
 
 def _ask(one: Study) -> None:

@@ -324,11 +324,7 @@ def test_the_tracing_can_be_stopped_and_taken_up_again() -> None:
 
 
 def test_accuracy_is_the_networks() -> None:
-    at = open_lesson()
-    for _ in range(100):
-        if "Every layer so" in metrics(at):
-            break
-        at.run()
+    at = await_answers(open_lesson())
     network = load("fashion-cnn")
     plan = LayerPlan(weight=QuantizerSpec(FORM))
     one = network.evaluate(QuantizationPlan({"conv3": plan}))
