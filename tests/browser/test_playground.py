@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from explorer import notation
+from explorer.background.live import LOOK
 from quant_engine import (
     FixedRange,
     IntFormat,
@@ -144,6 +145,18 @@ def test_float32_stays_while_other_accuracies_are_measured_anew(app: str, open_p
     for clipping in ("ACIQ", "least MSE", "percentile"):
         press(page, "Clipping", clipping)
     assert set(seen.json_value()) == {metrics(page)["Float32"]}
+
+
+def test_nothing_more_is_asked_of_the_server_once_accuracies_are_there(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/?model=fashion-depthwise&tensor=dw3")
+    page.get_by_role("slider", name="Bits").focus()
+    for keys in (["ArrowRight"], ["ArrowRight", "ArrowLeft"]):  # to a new setting, and back to one that is known
+        for key in keys:
+            page.keyboard.press(key)
+        settle(page)
+        asked = page.evaluate("window.askedAt")
+        page.wait_for_timeout(3000 * LOOK)
+        assert page.evaluate("window.askedAt") == asked
 
 
 def test_links_with_the_older_word_for_min_max_open_without_a_word(app: str, open_page: Opener) -> None:
