@@ -1,14 +1,21 @@
-"""What a field of the state can hold: a word of a few, or a number in a range."""
+"""A field of the state is one row: its key in the link, its control, what its words mean, its default and its help.
+
+Reading, checking and writing links, and putting fields back to their defaults, follow from the rows: here alone.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Generic, Self, TypeVar, cast
 
+Value = TypeVar("Value")
 RENAMED = {  # words of older links, which stay readable
     "min-max": "min–max",
+    "input pixels": "network inputs",
     "bias correction": "bias_correction",
     "equalization": "cross_layer_equalization",
     "SmoothQuant": "smoothquant",
@@ -27,29 +34,73 @@ RENAMED = {  # words of older links, which stay readable
 }
 
 
-class _WithDefault:
-    """What takes the place of what is not valid."""
+def named(names: Iterable[str]) -> dict[str, str]:
+    """Return options that mean themselves."""
+    return {name: name for name in names}
 
-    instead: ClassVar[str] = "the default is used"
+
+def widths(*bits: int) -> dict[str, int]:
+    """Return widths of codes as options."""
+    return {f"{width} bits": width for width in bits}
 
 
-@dataclass(frozen=True)
-class Choice(_WithDefault):
-    """A field that takes one of a few words."""
+@dataclass(frozen=True, eq=False)
+class Row(ABC):
+    """What all rows have. A control holds what a link says: a word, a number or text.
+
+    In a table of a whole state, `shown` and `disabled` say of a state when the control is drawn among the others.
+    """
 
     key: str
     label: str
-    options: tuple[str, ...]
-    default: str
-    help: str
+    _: KW_ONLY
+    width: int | None = None
+    shown: Callable[[Any], bool] = lambda state: True
+    apart: bool = False  # drawn elsewhere
+    disabled: Callable[[Any], bool] = lambda state: False
+    instead: str = "the default is used"  # of what is not valid in a link
+
+    @abstractmethod
+    def parse(self, text: str) -> Any:
+        """Return what the control holds where a link has this text.
+
+        Raises:
+            ValueError: for text that is not valid.
+        """
 
     def accepts(self, text: str) -> bool:
-        """Say whether a URL parameter is valid; an older word for an option is."""
-        return self.word(text) in self.options
+        """Say whether a link may have this text."""
+        try:
+            self.parse(text)
+        except ValueError:
+            return False
+        return True
 
-    def word(self, text: str) -> str:
-        """Return the option that a URL parameter names, by its present word."""
-        return text if text in self.options else RENAMED.get(text, text)
+
+@dataclass(frozen=True, eq=False)
+class Choice(Row, Generic[Value]):
+    """One of a few words, in a row or in a `menu`; `options` says what each means."""
+
+    options: Mapping[str, Value]
+    default: str
+    help: str = ""
+    _: KW_ONLY
+    menu: bool = False
+
+    def parse(self, text: str) -> str:
+        """Return the option that a text names, by its present word."""
+        word = text if text in self.options else RENAMED.get(text, text)
+        if word not in self.options:
+            raise ValueError(text)
+        return word
+
+    def meaning(self, held: Any) -> Value:
+        """Return what a word means."""
+        return self.options[held]
+
+    def held(self, value: Value) -> str:
+        """Return the word for a meaning; undoes `meaning`."""
+        return next(word for word, meaning in self.options.items() if meaning == value)
 
     @property
     def expected(self) -> str:
@@ -57,69 +108,146 @@ class Choice(_WithDefault):
         return "one of " + ", ".join(self.options)
 
 
-@dataclass(frozen=True)
-class Number(_WithDefault):
-    """A field that takes a number in a range; `default` None means unset."""
+@dataclass(frozen=True, eq=False)
+class Number(Row, Generic[Value]):
+    """A number in a range, by a slider or in a `box`; whole if its default is. A default of None means unset.
 
-    key: str
-    label: str
-    least: float
-    greatest: float
-    default: float | None
-    help: str
-    whole: bool = False
+    In a table of a whole state, `limit` says of a state how great it may be.
+    """
 
-    def accepts(self, text: str) -> bool:
-        """Say whether a URL parameter is valid."""
-        try:
-            value = int(text) if self.whole else float(text)
-        except ValueError:
-            return False
-        return math.isfinite(value) and self.least <= value <= self.greatest
+    min: float
+    max: float
+    default: Value
+    help: str = ""
+    _: KW_ONLY
+    box: bool = False
+    step: float | None = None
+    limit: Callable[[Any], int | None] = lambda state: None
+
+    @property
+    def whole(self) -> bool:
+        """Whether fractions are not valid."""
+        return isinstance(self.default, int)
+
+    @property
+    def ends(self) -> tuple[Value, Value]:
+        """The least and the greatest number."""
+        return cast("tuple[Value, Value]", (self.min, self.max))
+
+    def parse(self, text: str) -> float:
+        """Read a number."""
+        number = int(text) if self.whole else float(text)
+        if not (math.isfinite(number) and self.min <= number <= self.max):
+            raise ValueError(text)
+        return number
+
+    def meaning(self, held: Any) -> Value:
+        """Return the number."""
+        return cast("Value", held)
+
+    def held(self, value: Value) -> Value:
+        """Return the number."""
+        return value
 
     @property
     def expected(self) -> str:
         """What is valid, in words."""
-        return f"a {'whole ' if self.whole else ''}number from {self.least:g} to {self.greatest:g}"
+        return f"a {'whole ' if self.whole else ''}number from {self.min:g} to {self.max:g}"
 
 
-@dataclass(frozen=True)
-class Numeral(_WithDefault):
-    """A field that takes any number as text, infinities, NaN and −0 among them."""
+@dataclass(frozen=True, eq=False)
+class Coded(Row, Generic[Value]):
+    """Text of a form of its own, which no control of Streamlit's shows; `read` raises ValueError for any other text."""
 
-    key: str
-    label: str
-    default: str
-    help: str
-
-    def accepts(self, text: str) -> bool:
-        """Say whether a URL parameter is valid."""
-        try:
-            float(text)
-        except ValueError:
-            return False
-        return True
-
-    @property
-    def expected(self) -> str:
-        """What is valid, in words."""
-        return "a number such as 0.1, 2e-3, -0, inf or nan"
-
-
-@dataclass(frozen=True)
-class Coded:
-    """A field that takes text of a form of its own."""
-
-    key: str
-    label: str
-    check: Callable[[str], bool]
+    read: Callable[[str], Value]
+    write: Callable[[Value], str]
     expected: str
     default: str = ""
-    instead: ClassVar[str] = "what is not valid is left out"
 
-    def accepts(self, text: str) -> bool:
-        """Say whether a URL parameter is valid."""
-        return self.check(text)
+    def parse(self, text: str) -> str:
+        """Return the text if it can be read."""
+        self.read(text)
+        return text
+
+    def meaning(self, held: Any) -> Value:
+        """Read the text."""
+        return self.read(held)
+
+    def held(self, value: Value) -> str:
+        """Write the text."""
+        return self.write(value)
 
 
-Field = Choice | Number | Numeral | Coded
+Field = Choice[Value] | Number[Value] | Coded[Value]
+
+
+def link_of(fields: Iterable[Field[Any]], held: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters of a link to what controls hold, by key; defaults are left out."""
+    present = ((field, held.get(field.key, field.default)) for field in fields)
+    return {field.key: str(value) for field, value in present if value != field.default}
+
+
+def read_link(fields: Iterable[Field[Any]], link: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a link has the controls hold, by key.
+
+    Raises:
+        ValueError: for a key that no field has, and for text that is not valid.
+    """
+    known = {field.key: field for field in fields}
+    if said := faults(known.values(), link):
+        raise ValueError(" ".join(said))
+    return {key: known[key].parse(text) for key, text in link.items()}
+
+
+def faults(fields: Iterable[Field[Any]], link: Mapping[str, str]) -> list[str]:
+    """Say what in a link is not valid, and what is done about it."""
+    known = {field.key: field for field in fields}
+    said = []
+    for key, text in link.items():
+        if key not in known:
+            said.append(f"“{key}” is no setting of this version.")
+        elif not (field := known[key]).accepts(text):
+            said.append(f"{field.label}: “{text}” is not {field.expected}; {field.instead}.")
+    return said
+
+
+def row(field: Field[Value]) -> Value:
+    """Return an attribute of a `State`: this field, at its default."""
+    return dataclasses.field(default=field.meaning(field.default), metadata={"field": field})
+
+
+@dataclass(frozen=True)
+class State:
+    """What is set, as values by attribute; a subclass is the table, an attribute of it for each `row`."""
+
+    @classmethod
+    def fields(cls) -> dict[str, Field[Any]]:
+        """Return the rows by attribute, in order."""
+        return {entry.name: entry.metadata["field"] for entry in dataclasses.fields(cls)}
+
+    @classmethod
+    def of(cls, held: Mapping[str, Any]) -> Self:
+        """Return the state of what controls hold, by key; fields without one are at their default."""
+        rows = cls.fields().items()
+        return cls(**{name: field.meaning(held.get(field.key, field.default)) for name, field in rows})
+
+    def held(self) -> dict[str, Any]:
+        """Return what the controls hold, by key; undoes `of`."""
+        return {field.key: field.held(getattr(self, name)) for name, field in self.fields().items()}
+
+    @classmethod
+    def read(cls, link: Mapping[str, str]) -> Self:
+        """Return the state that a link sets.
+
+        Raises:
+            ValueError: for a key that no field has, and for text that is not valid.
+        """
+        return cls.of(read_link(cls.fields().values(), link))
+
+    def link(self) -> dict[str, str]:
+        """Return the parameters of a link to this state, by key; undoes `read`."""
+        return link_of(self.fields().values(), self.held())
+
+    def word(self, name: str) -> str:
+        """Return how an attribute's value is called on screen."""
+        return str(self.fields()[name].held(getattr(self, name)))

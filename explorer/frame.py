@@ -6,21 +6,22 @@ import streamlit as st
 
 from explorer import compute, controls
 from explorer.compiling import await_first_picture
-from explorer.fields import Choice, Field
+from explorer.fields import Choice, faults, named
 from explorer.formulas import CONVENTIONS, Convention
 from explorer.lessons import LESSONS
 from explorer.notation import count, shape, short
 from explorer.pins import PINS
 from explorer.sources import MODELS, ModelKey, is_model_given, opening_model
-from explorer.state import PLAYGROUND_FIELDS
+from explorer.state import PlaygroundState
 
 MODEL_KEY, TENSOR_KEY = "model", "tensor"
+PAGE_MEMORY = "page"  # where the page last shown is kept
 CONVENTION = Choice(
     "convention",
     "Formulas as in",
-    tuple(CONVENTIONS),
-    "tools",
-    "Tools (ONNX, PyTorch): Q = round(r/S) + zp, r̃ = S(Q − zp). Articles: Q = Int(r/S) − Z, r̃ = S(Q + Z). "
+    CONVENTIONS,
+    default="tools",
+    help="Tools (ONNX, PyTorch): Q = round(r/S) + zp, r̃ = S(Q − zp). Articles: Q = Int(r/S) − Z, r̃ = S(Q + Z). "
     "The codes are the same: Z = −zp.",
 )
 
@@ -32,7 +33,7 @@ def selected() -> tuple[ModelKey, str]:
 
 def convention() -> Convention:
     """Return how formulas are to be written; the frame has drawn its control."""
-    return CONVENTIONS[st.session_state.get(CONVENTION.key) or CONVENTION.default]
+    return CONVENTION.meaning(st.session_state.get(CONVENTION.key) or CONVENTION.default)
 
 
 def shared_frame(page: str) -> None:
@@ -40,24 +41,27 @@ def shared_frame(page: str) -> None:
     await_first_picture()
     compute.open_page(page)
     _open_on_story(page)
+    _open_by_link(page)
+    model = model_field()
+    asked = st.query_params.get(MODEL_KEY, st.session_state.get(MODEL_KEY, model.default))
+    tensor = tensor_field(asked if asked in model.options else model.default)
     lesson_fields = (field for lesson in LESSONS.values() for field in lesson.all_fields)
-    faults = controls.link_faults((*_frame_fields(), *PLAYGROUND_FIELDS, PINS, *lesson_fields))
+    playground_fields = PlaygroundState.fields().values()
+    said = faults((model, tensor, CONVENTION, *playground_fields, PINS, *lesson_fields), st.query_params)
     with st.sidebar:
-        names = MODELS.names()
-        name = st.selectbox("Model", names, index=names.index(opening_model()), key=MODEL_KEY, bind="query-params")
+        name = controls.show(model)
         network = compute.network(MODELS.key(name))
         layers = network.layers()
         st.caption(f"{network.title} · {count(sum(info.parameters for info in layers.values()))} weights")
-        opening = list(layers).index(MODELS.opening_layer(name))
-        layer = st.selectbox("Tensor", list(layers), index=opening, key=TENSOR_KEY, bind="query-params")
+        layer = controls.show(tensor_field(name))
         info, weight = layers[layer], network.weight(layer)
         st.caption(
             f"{shape(info.shape)} · {'depthwise ' if info.depthwise else ''}{info.op} · "
             f"{count(info.parameters)} weights · "
             f"{short(float(weight.min()))} … {short(float(weight.max()))}"
         )
-        controls.choice(CONVENTION)
-    for fault in faults:
+        controls.show(CONVENTION)
+    for fault in said:
         st.warning(fault, icon=":material/link_off:")
 
 
@@ -74,13 +78,21 @@ def _open_on_story(page: str) -> None:
         st.session_state[MODEL_KEY], st.session_state[TENSOR_KEY] = lesson.story
 
 
-def _frame_fields() -> tuple[Field, ...]:
-    """Return the frame's fields as the present link sees them: the tensors are those of the model it names."""
-    names = MODELS.names()
-    wanted = st.query_params.get(MODEL_KEY, st.session_state.get(MODEL_KEY, opening_model()))
-    layers = tuple(compute.network(MODELS.key(wanted if wanted in names else opening_model())).layers())
-    return (
-        Choice(MODEL_KEY, "Model", names, opening_model(), "The network whose tensors are shown."),
-        Choice(TENSOR_KEY, "Tensor", layers, layers[0], "The layer whose weight is shown."),
-        CONVENTION,
-    )
+def _open_by_link(page: str) -> None:
+    """Forget what the playground had before where a link opens it from another page: Streamlit keeps it otherwise."""
+    before, st.session_state[PAGE_MEMORY] = st.session_state.get(PAGE_MEMORY, page), page
+    keys = {field.key for field in PlaygroundState.fields().values()}
+    if before != page and page in ("", "playground") and keys & set(st.query_params):
+        for key in keys & set(st.session_state):
+            del st.session_state[key]
+
+
+def model_field() -> Choice[str]:
+    """Return the field of the network whose tensors are shown."""
+    return Choice(MODEL_KEY, "Model", named(MODELS.names()), default=opening_model(), menu=True)
+
+
+def tensor_field(model: str) -> Choice[str]:
+    """Return the field of the layer of a model whose weight is shown."""
+    layers = compute.network(MODELS.key(model)).layers()
+    return Choice(TENSOR_KEY, "Tensor", named(layers), default=MODELS.opening_layer(model), menu=True)

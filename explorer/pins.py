@@ -2,84 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import replace
 
-from explorer import state
-from explorer.fields import Choice, Coded, Number
+from explorer.fields import Coded
+from explorer.state import PlaygroundState
 
 MOST_PINS = 4
 APART, WITHIN, IS = "|", ",", ":"
 PREFIX = "play_"
-KEPT = {
-    field.key.removeprefix(PREFIX): field
-    for field in state.PLAYGROUND_FIELDS
-    if field not in (state.BLOCK, state.VALUE)
-}
 AS_IT_OPENS = "default"
 
-Pin = dict[str, Any]
+
+def pin_of(settings: PlaygroundState) -> PlaygroundState:
+    """Return what is compared of a setting: not the block and the value that are looked at."""
+    return replace(settings, block=0, value=None)
 
 
-def pin_of(values: Mapping[str, Any]) -> Pin:
-    """Return what is not at its default among the values of controls, by key."""
-    found = {field.key: values.get(field.key, field.default) for field in KEPT.values()}
-    return {key: value for key, value in found.items() if value is not None and value != _default(key)}
-
-
-def write(pins: Sequence[Pin]) -> str:
+def write(pins: Iterable[PlaygroundState]) -> str:
     """Return pins as text.
 
-    >>> write([{"play_bits": 3, "play_clipping": "least MSE"}, {}])
-    'bits:3,clipping:least MSE|default'
+    >>> write([PlaygroundState(bits=3, percentile=99.0), PlaygroundState()])
+    'bits:3,percentile:99.0|default'
     """
-    return APART.join(_write_one(pin) or AS_IT_OPENS for pin in pins)
+    return APART.join(_write_one(pin) for pin in pins)
 
 
-def read(text: str) -> list[Pin]:
+def read(text: str) -> tuple[PlaygroundState, ...]:
     """Return the pins of a text; parts that are not valid are left out.
 
-    >>> read("bits:3|default|bits:99"), read("")
-    ([{'play_bits': 3}, {}], [])
+    >>> [pin.bits for pin in read("bits:3|default|bits:99")]
+    [3, 4]
     """
     parts = [part for part in text.split(APART) if part][:MOST_PINS]
-    return [_read_one(part) for part in parts if _is_valid(part)]
+    return tuple(_read_one(part) for part in parts if _is_valid(part))
 
 
-def accepts(text: str) -> bool:
-    """Say whether a text is one of pins."""
-    parts = text.split(APART)
-    return len(parts) <= MOST_PINS and all(_is_valid(part) for part in parts)
+def read_all(text: str) -> tuple[PlaygroundState, ...]:
+    """Return the pins of a text.
+
+    Raises:
+        ValueError: for parts that are not valid, and too many.
+    """
+    parts = text.split(APART) if text else []
+    if len(parts) > MOST_PINS:
+        raise ValueError(text)
+    return tuple(_read_one(part) for part in parts)
 
 
-PINS = Coded("play_pins", "Pinned settings", accepts, f"up to {MOST_PINS} settings such as bits:3|format:NF4")
+PINS = Coded(
+    "play_pins",
+    "Pinned settings",
+    read_all,
+    write,
+    f"up to {MOST_PINS} settings such as bits:3|format:NF4",
+    instead="what is not valid is left out",
+)
 
 
-def _default(key: str) -> Any:
-    return KEPT[key.removeprefix(PREFIX)].default
+def _write_one(pin: PlaygroundState) -> str:
+    link = pin.link().items()
+    return WITHIN.join(f"{key.removeprefix(PREFIX)}{IS}{text}" for key, text in link) or AS_IT_OPENS
 
 
-def _write_one(pin: Pin) -> str:
-    return WITHIN.join(f"{key.removeprefix(PREFIX)}{IS}{value}" for key, value in pin.items())
+def _read_one(part: str) -> PlaygroundState:
+    pairs = [] if part == AS_IT_OPENS else [pair.split(IS) for pair in part.split(WITHIN)]
+    return pin_of(PlaygroundState.read({f"{PREFIX}{name}": text for name, text in pairs}))
 
 
 def _is_valid(part: str) -> bool:
-    if part == AS_IT_OPENS:
-        return True
-    pairs = [pair.split(IS) for pair in part.split(WITHIN)]
-    return all(len(pair) == 2 and pair[0] in KEPT and KEPT[pair[0]].accepts(pair[1]) for pair in pairs)
-
-
-def _read_one(part: str) -> Pin:
-    if part == AS_IT_OPENS:
-        return {}
-    pairs = (pair.split(IS) for pair in part.split(WITHIN))
-    found = {KEPT[name].key: _value(name, text) for name, text in pairs}
-    return {key: value for key, value in found.items() if value != _default(key)}
-
-
-def _value(name: str, text: str) -> Any:
-    field = KEPT[name]
-    if isinstance(field, Number):
-        return int(text) if field.whole else float(text)
-    return field.word(text) if isinstance(field, Choice) else text
+    try:
+        _read_one(part)
+    except ValueError:
+        return False
+    return True

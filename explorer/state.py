@@ -1,29 +1,15 @@
-"""The state of the playground: one field table, from which controls, the URL and the spec all follow."""
+"""The state of the playground: what its table sets, and the spec and plans that follow."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
 
-from explorer.fields import Choice, Field, Number
 from explorer.notation import short
-from explorer.number_formats import (
-    BLOCKS,
-    CODEWORDS,
-    DIM,
-    FLOAT,
-    FORMAT,
-    KINDS,
-    PARTS,
-    POINT,
-    POWER_OF_TWO,
-    SCALE_FORMATS,
-    SCALES,
-    STAGES,
-    Kind,
-)
+from explorer.playground_table import METHODS, PlaygroundTable
 from quant_engine import (
     ACIQ,
+    E8M0,
     FixedRange,
     IntFormat,
     LayerPlan,
@@ -43,204 +29,30 @@ from quant_engine import (
 from quant_engine.clipping import EVEN_ONLY, Clipping
 from quant_engine.granularity import Granularity
 
-LARGEST = 3.0e38
-
-BITS = Number("play_bits", "Bits", 2, 16, 4, "Width of a code: b bits make 2ᵇ codes.", whole=True)
-CODES = Choice(
-    "play_codes",
-    "Codes",
-    ("signed", "unsigned"),
-    "signed",
-    "Signed codes are centred on 0; unsigned ones start at 0.",
-)
-SYMMETRY = Choice(
-    "play_symmetry",
-    "Range",
-    ("symmetric", "asymmetric"),
-    "symmetric",
-    "Symmetric: α = −β and zero point 0. Asymmetric: α and β are free, and the zero point shifts the codes.",
-)
-LEVELS = Choice(
-    "play_levels",
-    "Code range",
-    ("full", "restricted"),
-    "full",
-    "Restricted leaves out the most negative code, so that the codes are symmetric too. Signed codes only.",
-)
-GRANULARITY = Choice(
-    "play_granularity",
-    "One scale for each",
-    ("layer", "channel group", "channel", "sub-channel", "2-D block"),
-    "layer",
-    "Which values share one scale: the whole tensor, some output channels, one, a run of values inside one, or a "
-    "rectangle of channels and inputs.",
-)
-CHANNELS = Number(
-    "play_channels", "Channels in a group", 1, 65536, 8, "How many output channels share a scale.", whole=True
-)
-GROUP = Number(
-    "play_group",
-    "Values in a group",
-    1,
-    1 << 20,
-    32,
-    "How many values along one output channel share a scale (LLM tools say group size).",
-    whole=True,
-)
-ROWS = Number("play_rows", "Rows of a block", 1, 65536, 8, "How many output channels a block has.", whole=True)
-COLUMNS = Number("play_columns", "Columns of a block", 1, 1 << 20, 8, "How many inputs a block has.", whole=True)
-BLOCK = Number(
-    "play_block",
-    "Block shown",
-    0,
-    10**9,
-    0,
-    "Whose histogram and buckets are drawn. The numbers above the figure are for the whole tensor.",
-    whole=True,
-)
-METHODS = ("min–max", "percentile", "least MSE", "KL", "ACIQ")
-BY_HAND = "by hand"
-CLIPPING = Choice(
-    "play_clipping",
-    "Clipping",
-    (*METHODS, BY_HAND),
-    "min–max",
-    "How the range [α, β] is chosen: the extremes, a percentile, the least mean squared error, the least divergence of "
-    "histograms (entropy calibration), the optimum of a fitted Gaussian or Laplace distribution, or your own.",
-)
-PERCENTILE = Number(
-    "play_percentile", "Percentile", 50.01, 100.0, 99.9, "Share of the values that stays inside, in per cent."
-)
-LO = Number("play_lo", "α", -LARGEST, LARGEST, None, "The lower end of the range by hand; empty: the least value.")
-HI = Number("play_hi", "β", -LARGEST, LARGEST, None, "The upper end of the range by hand; empty: the greatest value.")
-OTHERS = Choice(
-    "play_others",
-    "Other layers",
-    METHODS,
-    "min–max",
-    "A range by hand is of one tensor and stays with its layer. This is how the ranges of the other layers are chosen "
-    "where all layers are quantized: as this layer's was before the hand changed it.",
-)
-ACTIVATIONS = Choice(
-    "play_activations",
-    "Activations",
-    ("float32", *(f"{bits} bits" for bits in range(8, 1, -1))),
-    "float32",
-    "What flows into the layers while accuracy is measured: left alone, or quantized per tensor to unsigned codes.",
-)
-CALIBRATION = Choice(
-    "play_calibration",
-    "Their range",
-    ("min–max", "percentile", "least MSE", "KL", "dynamic", "per token"),
-    "min–max",
-    "Static: observed on the calibration data by one of four methods, then fixed. Dynamic: the extremes of each sample "
-    "as it comes. Per token: of each row of each sample.",
-)
-VALUE = Number("play_r", "r", -LARGEST, LARGEST, None, "The value that is followed through the formula.")
-
-PLAYGROUND_FIELDS: tuple[Field, ...] = (
-    FORMAT,
-    FLOAT,
-    POINT,
-    BLOCKS,
-    DIM,
-    CODEWORDS,
-    PARTS,
-    STAGES,
-    SCALES,
-    BITS,
-    CODES,
-    SYMMETRY,
-    LEVELS,
-    GRANULARITY,
-    CHANNELS,
-    GROUP,
-    ROWS,
-    COLUMNS,
-    BLOCK,
-    CLIPPING,
-    PERCENTILE,
-    LO,
-    HI,
-    OTHERS,
-    ACTIVATIONS,
-    CALIBRATION,
-    VALUE,
-)
-SIZES = {"channel group": (CHANNELS,), "sub-channel": (GROUP,), "2-D block": (ROWS, COLUMNS)}  # of a block
+SIZES: dict[type[Any], dict[str, str]] = {  # the attributes that give a block's sizes, by the sizes' names
+    PerChannelGroup: {"channels": "channels"},
+    PerGroup: {"size": "group"},
+    PerBlock: {"rows": "rows", "columns": "columns"},
+}
 LEAST_ERROR = MinMSE()
 SMALL_BLOCK_BINS = 256  # of the histogram for KL where blocks are parts of a tensor: few values need no more
-ACTIVATION_METHODS: dict[str, Clipping] = {
-    "min–max": MinMax(),
-    "percentile": Percentile(99.99),
-    "least MSE": LEAST_ERROR,
-    "KL": MinKL(),
-}
 
 
 @dataclass(frozen=True)
-class PlaygroundState:
-    """What the person has set, field by field; a format heeds those of its kind."""
+class PlaygroundState(PlaygroundTable):
+    """What the person has set. What the format takes no heed of is at its default: what means the same is equal."""
 
-    format: str = FORMAT.default
-    float_name: str = FLOAT.default
-    point: int = 3
-    block_name: str = BLOCKS.default
-    dim: int = 2
-    codewords: int = 256
-    parts: int = 1
-    stages: int = 1
-    scales: str = SCALES.default
-    bits: int = 4
-    signed: bool = True
-    symmetric: bool = True
-    narrow: bool = False
-    granularity: str = GRANULARITY.default
-    channels: int = 8
-    group: int = 32
-    rows: int = 8
-    columns: int = 8
-    clipping: str = CLIPPING.default
-    percentile: float = 99.9
-    lo: float | None = None
-    hi: float | None = None
-    others: str = OTHERS.default
-    activations: str = ACTIVATIONS.default
-    calibration: str = CALIBRATION.default
-
-    @classmethod
-    def from_fields(cls, values: dict[str, Any]) -> PlaygroundState:
-        """Build the state from the values of the controls, by key; fields without a control keep their default."""
-        given: dict[str, Any] = {field.key: values.get(field.key, field.default) for field in PLAYGROUND_FIELDS}
-        kind = KINDS[given[FORMAT.key]]
-        signed = given[CODES.key] == "signed" or not kind.integer
-        return cls(
-            format=given[FORMAT.key],
-            float_name=given[FLOAT.key],
-            point=int(given[POINT.key]),
-            block_name=given[BLOCKS.key],
-            dim=int(given[DIM.key]),
-            codewords=int(given[CODEWORDS.key]),
-            parts=int(given[PARTS.key]),
-            stages=int(given[STAGES.key]),
-            scales=given[SCALES.key],
-            bits=int(min(given[BITS.key], kind.most_bits or BITS.greatest)),
-            signed=signed,
-            symmetric=given[SYMMETRY.key] == "symmetric" or not kind.integer,
-            narrow=signed and kind.integer and given[LEVELS.key] == "restricted",
-            granularity=given[GRANULARITY.key],
-            channels=int(given[CHANNELS.key]),
-            group=int(given[GROUP.key]),
-            rows=int(given[ROWS.key]),
-            columns=int(given[COLUMNS.key]),
-            clipping=given[CLIPPING.key],
-            percentile=float(given[PERCENTILE.key]),
-            lo=given[LO.key],
-            hi=given[HI.key],
-            others=given[OTHERS.key],
-            activations=given[ACTIVATIONS.key],
-            calibration=given[CALIBRATION.key],
-        )
+    def __post_init__(self) -> None:
+        """Put what does not count to its default, and bits to those that the kind of format has."""
+        signed = self.signed or not self.kind.integer
+        counting = {
+            "bits": min(self.bits, self.kind.most_bits or self.bits),
+            "signed": signed,
+            "symmetric": self.symmetric or not self.kind.integer,
+            "narrow": self.narrow and signed and self.kind.integer,
+        }
+        for name, value in counting.items():
+            object.__setattr__(self, name, value)
 
     def spec(self, least: float, greatest: float) -> QuantizerSpec:
         """Return the quantizer this state asks for; `least` and `greatest` stand in for an empty α and β.
@@ -249,26 +61,23 @@ class PlaygroundState:
             QuantError: for a range by hand without width, a clipping that the format does not take, and scales that are
                 powers of two under an asymmetric range.
         """
-        if self.clips and not self.symmetric and self.scales == POWER_OF_TWO:
+        form, clips = self.kind.build(self), self.clips
+        if clips and not self.symmetric and self.scales is E8M0:
             raise QuantError(
-                f"scales in {self.scales} are powers of two, rounded down, which do not reach both ends of an "
+                f"scales in {self.word('scales')} are powers of two, rounded down, which do not reach both ends of an "
                 "asymmetric range: choose a symmetric range, or other scales"
             )
-        granularities: dict[str, Granularity] = {
-            "layer": PerTensor(),
-            "channel group": PerChannelGroup(self.channels, remainder="short"),
-            "channel": PerChannel(0),
-            "sub-channel": PerGroup(self.group, remainder="short"),
-            "2-D block": PerBlock(self.rows, self.columns, remainder="short"),
-        }
-        form, clips = self.kind.build(self), self.clips
-        return QuantizerSpec(
-            form,
-            self.kind.granularity or granularities[self.granularity if self.grouped else GRANULARITY.default],
-            self.symmetric,
-            self._clipping(least, greatest) if clips else MinMax(),
-            SCALE_FORMATS[self.scales] if clips else None,
-        )
+        clipping = self._clipping(least, greatest) if clips else MinMax()
+        return QuantizerSpec(form, self._blocks(), self.symmetric, clipping, self.scales if clips else None)
+
+    def _blocks(self) -> Granularity:
+        """Return what shares a scale."""
+        if self.kind.granularity is not None:
+            return self.kind.granularity
+        shape: type[Any] = self.granularity if self.grouped else PerTensor
+        sizes = {size: getattr(self, name) for size, name in SIZES.get(shape, {}).items()}
+        found: Granularity = shape(**sizes, remainder="short") if sizes else shape()
+        return found
 
     @property
     def clips(self) -> bool:
@@ -281,9 +90,9 @@ class PlaygroundState:
         return self.kind.granularity is None and (self.clips or not self.kind.ranged)
 
     @property
-    def kind(self) -> Kind:
-        """The kind of format."""
-        return KINDS[self.format]
+    def by_hand(self) -> bool:
+        """Whether the range is one tensor's, set by hand."""
+        return self.clips and self.clipping is FixedRange
 
     @property
     def format_name(self) -> str:
@@ -299,20 +108,21 @@ class PlaygroundState:
             number += f" a part of {self.parts}" if self.parts > 1 else ""
             number += f", {self.stages} stages" if self.stages > 1 else ""
         shared = {
-            "layer": "per layer",
-            "channel group": f"{self.channels} channels",
-            "channel": "per channel",
-            "sub-channel": f"groups of {self.group}",
-            "2-D block": f"blocks of {self.rows} × {self.columns}",
+            PerTensor: "per layer",
+            PerChannelGroup: f"{self.channels} channels",
+            PerChannel: "per channel",
+            PerGroup: f"groups of {self.group}",
+            PerBlock: f"blocks of {self.rows} × {self.columns}",
         }
+        clipping = self.word("clipping") + (f" (other layers: {self.word('others')})" if self.by_hand else "")
         parts = [
             number,
             "" if self.symmetric else "asymmetric",
             "restricted" if self.narrow else "",
             shared[self.granularity] if self.grouped else "",
-            self._said_clipping if self.clips else "",
-            f"{self.scales} scales" if self.clips and self.scales != SCALES.default else "",
-            "" if self.activations == ACTIVATIONS.default else f"activations {self.activations}, {self.calibration}",
+            clipping if self.clips else "",
+            f"{self.word('scales')} scales" if self.clips and self.scales else "",
+            f"activations {self.word('activation_bits')}, {self.word('calibration')}" if self.activation_bits else "",
         ]
         return ", ".join(part for part in parts if part)
 
@@ -326,7 +136,7 @@ class PlaygroundState:
         return clipping.lo, clipping.hi
 
     def _clipping(self, least: float, greatest: float) -> Clipping:
-        return self._by_hand(least, greatest) if self.by_hand else self._method(self.clipping)
+        return self._by_hand(least, greatest) if self.by_hand else self._method(self.word("clipping"))
 
     def _method(self, name: str) -> Clipping:
         if name not in self.methods:
@@ -349,27 +159,17 @@ class PlaygroundState:
         return FixedRange(lo, hi)
 
     @property
-    def by_hand(self) -> bool:
-        """Whether the range is one tensor's, set by hand."""
-        return self.clips and self.clipping == BY_HAND
-
-    @property
-    def _said_clipping(self) -> str:
-        return f"{self.clipping} (other layers: {self.others})" if self.by_hand else self.clipping
-
-    @property
     def methods(self) -> dict[str, Clipping]:
         """The clipping methods that find a range by themselves, of those that the format takes."""
-        every: dict[str, Clipping] = {
-            "min–max": MinMax(),
-            "percentile": Percentile(self.percentile),
-            "least MSE": LEAST_ERROR,
-            "KL": MinKL() if self.granularity == GRANULARITY.default else MinKL(SMALL_BLOCK_BINS),
-            "ACIQ": ACIQ("fit"),
+        made: dict[type[Any], Clipping] = {
+            MinMax: MinMax(),
+            Percentile: Percentile(self.percentile),
+            MinMSE: LEAST_ERROR,
+            MinKL: MinKL() if self.granularity is PerTensor else MinKL(SMALL_BLOCK_BINS),
+            ACIQ: ACIQ("fit"),
         }
-        return (
-            every if self.kind.integer else {name: way for name, way in every.items() if not isinstance(way, EVEN_ONLY)}
-        )
+        taken = {name: made[method] for name, method in METHODS.items()}
+        return taken if self.kind.integer else {n: way for n, way in taken.items() if not isinstance(way, EVEN_ONLY)}
 
     def plans(self, weight: QuantizerSpec) -> tuple[LayerPlan, LayerPlan | None]:
         """Return what this layer does, and what the others do where all are quantized, if that is something else.
@@ -381,26 +181,24 @@ class PlaygroundState:
         """
         if not self.by_hand:
             return self.layer_plan(weight), None
-        return self.layer_plan(weight), self.layer_plan(replace(weight, clipping=self._method(self.others)))
+        return self.layer_plan(weight), self.layer_plan(replace(weight, clipping=self._method(self.word("others"))))
 
     def layer_plan(self, weight: QuantizerSpec) -> LayerPlan:
         """Return what a layer does: its weight by this spec, its input as the state says."""
-        if self.activations == ACTIVATIONS.default:
+        if self.activation_bits is None:
             return LayerPlan(weight)
-        form = IntFormat(int(self.activations.split()[0]), signed=False)
-        if self.calibration in ("dynamic", "per token"):
-            granularity: Granularity = PerTensor() if self.calibration == "dynamic" else PerToken()
-            return LayerPlan(weight, QuantizerSpec(form, granularity, symmetric=False), dynamic=True)
-        clipping = ACTIVATION_METHODS[self.calibration]
-        return LayerPlan(weight, QuantizerSpec(form, symmetric=False, clipping=clipping))
+        form, found = IntFormat(self.activation_bits, signed=False), self.calibration
+        if isinstance(found, PerTensor | PerToken):
+            return LayerPlan(weight, QuantizerSpec(form, found, symmetric=False), dynamic=True)
+        return LayerPlan(weight, QuantizerSpec(form, symmetric=False, clipping=found))
 
 
-def found_by(method: str) -> dict[str, object]:
-    """Return the fields of a range that a clipping method finds, by key."""
-    return {CLIPPING.key: method, LO.key: None, HI.key: None}
+def found_by(method: str) -> dict[str, Any]:
+    """Return the attributes of a range that a clipping method finds."""
+    return {"clipping": METHODS[method], "lo": None, "hi": None}
 
 
-def set_by_hand(lo: float | None, hi: float | None, before: str) -> dict[str, object]:
-    """Return the fields of a range by hand, by key; the other layers keep the method that was chosen `before`."""
-    kept: dict[str, object] = {} if before == BY_HAND else {OTHERS.key: before}
-    return {CLIPPING.key: BY_HAND, LO.key: lo, HI.key: hi, **kept}
+def set_by_hand(lo: float | None, hi: float | None, before: type[Any]) -> dict[str, Any]:
+    """Return the attributes of a range by hand; the other layers keep the method that was chosen `before`."""
+    kept: dict[str, Any] = {} if before is FixedRange else {"others": before}
+    return {"clipping": FixedRange, "lo": lo, "hi": hi, **kept}

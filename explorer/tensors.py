@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer import compute
-from explorer.fields import Choice, Number
+from explorer.fields import Choice, Number, named
 from explorer.sources import ModelKey
 from quant_engine import Distribution
 
 SEED = 0
 SAMPLES = 10_000
 SAMPLE_ROW = 80  # synthetic values in a row, where they are taken as a matrix
-IMAGES = 64  # of the calibration images, for activations
+OBSERVED = 64  # calibration samples, for activations
 MOST_SIGMAS = 60
 
 Float32Array = NDArray[np.float32]
@@ -59,27 +59,27 @@ def _weights(model: ModelKey, layer: str) -> Subject:
 
 def _layer_inputs(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
-    values = network.activations([layer], stop=IMAGES)[layer]
+    values = network.activations([layer], stop=OBSERVED)[layer]
     after = ", after ReLU" if network.layers()[layer].input_range[0] >= 0 else ""
     return Subject(f"inputs|{model}|{layer}", f"the inputs of {layer}{after}", "activation", values)
 
 
 def _logits(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
-    values = np.asarray(network.run(network.data("calibration")[0][:IMAGES]))
+    values = np.asarray(network.run(network.data("calibration")[0][:OBSERVED]))
     return Subject(f"logits|{model}", f"the logits of {compute.name(model)}", "logit", values)
 
 
-def _pixels(model: ModelKey, layer: str) -> Subject:
-    values = compute.network(model).data("calibration")[0][:IMAGES]
-    return Subject(f"pixels|{model}", "the normalised pixels of the images", "pixel", values)
+def _network_inputs(model: ModelKey, layer: str) -> Subject:
+    values = compute.network(model).data("calibration")[0][:OBSERVED]
+    return Subject(f"network inputs|{model}", f"the inputs of {compute.name(model)}", "input value", values)
 
 
 REAL: dict[str, Callable[[ModelKey, str], Subject]] = {
     "weights": _weights,
     "layer inputs": _layer_inputs,
     "logits": _logits,
-    "input pixels": _pixels,
+    "network inputs": _network_inputs,
 }
 SYNTHETIC: dict[str, Callable[[np.random.Generator], NDArray[np.float64]]] = {  # each of unit deviation
     "synthetic Gaussian": lambda rng: rng.standard_normal(SAMPLES),
@@ -101,19 +101,21 @@ WHOLE: dict[str, Callable[[ModelKey, str], Subject]] = {  # for pages on a netwo
 }
 
 
-def source_field(prefix: str, default: str = "weights") -> Choice:
+def source_field(prefix: str, default: str = "weights") -> Choice[str]:
     """Return the field that chooses where a page's tensor comes from."""
     return Choice(
         f"{prefix}_tensor",
         "Values of",
-        (*REAL, *SYNTHETIC),
-        default,
-        "Real: the layer chosen in the sidebar, or what flows through the network on calibration images. Synthetic: "
-        f"{SAMPLES:,} values drawn once from a fixed seed, with deviation 1.",
+        named((*REAL, *SYNTHETIC)),
+        default=default,
+        menu=True,
+        width=220,
+        help="Real: the layer chosen in the sidebar, or what flows through the network on calibration data. "
+        f"Synthetic: {SAMPLES:,} values drawn once from a fixed seed, with deviation 1.",
     )
 
 
-def outlier_field(prefix: str) -> Number:
+def outlier_field(prefix: str) -> Number[int]:
     """Return the field that places an outlier among synthetic values."""
     return Number(
         f"{prefix}_outlier",
@@ -122,7 +124,7 @@ def outlier_field(prefix: str) -> Number:
         MOST_SIGMAS,
         0,
         "Replaces one synthetic value by one this many standard deviations above the mean; 0: none.",
-        whole=True,
+        width=200,
     )
 
 
@@ -151,6 +153,6 @@ def _read_only(made: Subject) -> Subject:
     return Subject(made.key, made.title, made.unit, values, made.values.shape[-1])
 
 
-def tensor_fields(prefix: str, default: str = "weights") -> tuple[Choice, Number]:
+def tensor_fields(prefix: str, default: str = "weights") -> tuple[Choice[str], Number[int]]:
     """Return both fields of a page's tensor."""
     return source_field(prefix, default), outlier_field(prefix)

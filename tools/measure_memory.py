@@ -14,7 +14,7 @@ import urllib.parse
 
 from explorer.fields import Choice, Number
 from explorer.page_table import PAGES
-from explorer.state import PLAYGROUND_FIELDS
+from explorer.state import PlaygroundState
 from quant_engine.models import ARCHITECTURES
 from tools.session import Session
 
@@ -26,13 +26,13 @@ def random_link(rng: random.Random) -> str:
     model = rng.choice(list(ARCHITECTURES))
     layers = [step.name for step, _, _ in ARCHITECTURES[model].layer_inputs()]
     found: dict[str, object] = {"model": model, "tensor": rng.choice(layers)}
-    for field in PLAYGROUND_FIELDS:
+    for field in PlaygroundState.fields().values():
         if rng.random() > 1 / 3:
             continue
         if isinstance(field, Choice):
-            found[field.key] = rng.choice(field.options)
+            found[field.key] = rng.choice(list(field.options))
         elif isinstance(field, Number) and field.whole:
-            found[field.key] = rng.randint(int(field.least), int(min(field.greatest, MOST)))
+            found[field.key] = rng.randint(int(field.min), int(min(field.max, MOST)))
     return urllib.parse.urlencode(found)
 
 

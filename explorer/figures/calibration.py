@@ -1,4 +1,4 @@
-"""What calibration images do: ranges as batches are seen, and accuracy against their number."""
+"""What calibration data does: ranges as batches are seen, and accuracy against their number."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ COLORS = (theme.QUANTIZED, theme.ERROR, theme.NEUTRAL, theme.ORIGINAL)
 class Seen:
     """The β of every way of calibrating after each batch, and the greatest value of each batch alone."""
 
-    images: Sequence[int]
+    samples: Sequence[int]
     betas: Mapping[str, Sequence[float]]
     batches: Sequence[float]
 
 
 def seen_figure(seen: Seen, canvas: Canvas) -> go.Figure:
-    """Draw β against the number of images seen."""
+    """Draw β against the number of samples seen."""
     traces = [
-        _line(name, seen.images, values, number, "%{x} images: β = %{y:.4g}")
+        _line(name, seen.samples, values, number, "%{x} samples: β = %{y:.4g}")
         for number, (name, values) in enumerate(seen.betas.items())
     ]
-    own = _line("each batch alone (dynamic)", seen.images, seen.batches, 3, "greatest of this batch: %{y:.4g}")
+    own = _line("each batch alone (dynamic)", seen.samples, seen.batches, 3, "greatest of this batch: %{y:.4g}")
     return _figure([*traces, {**own, "mode": "markers"}], "β", canvas, rangemode="tozero")
 
 
 def describe_seen(seen: Seen) -> str:
     """Say in words what the figure shows."""
     said = "; ".join(f"{name} {short(b[0])} → {short(b[-1])}" for name, b in seen.betas.items())
-    return f"β after {seen.images[0]} and after {seen.images[-1]} images: {said}."
+    return f"β after {seen.samples[0]} and after {seen.samples[-1]} samples: {said}."
 
 
 def study_figure(points: Mapping[str, Mapping[int, Score]], plain: Score, canvas: Canvas) -> go.Figure:
-    """Draw accuracy with its 95 % interval against the number of images, one line for each way of calibrating."""
+    """Draw accuracy with its 95 % interval against the number of samples, one line for each way of calibrating."""
     traces = []
-    for number, (name, by_images) in enumerate(points.items()):
-        found = list(by_images.values())
-        line = _line(name, list(by_images), [100 * a.value for a in found], number, "%{x} images: %{y:.1f} %")
+    for number, (name, by_samples) in enumerate(points.items()):
+        found = list(by_samples.values())
+        line = _line(name, list(by_samples), [100 * a.value for a in found], number, "%{x} samples: %{y:.1f} %")
         line["error_y"] = {
             "type": "data",
             "symmetric": False,
@@ -65,10 +65,10 @@ def study_figure(points: Mapping[str, Mapping[int, Score]], plain: Score, canvas
 def describe_study(points: Mapping[str, Mapping[int, Score]]) -> str:
     """Say in words what the figure shows."""
     said = (
-        f"{name}: " + ", ".join(f"{n} images {100 * found.value:.1f} %" for n, found in by_images.items())
-        for name, by_images in points.items()
+        f"{name}: " + ", ".join(f"{n} samples {100 * found.value:.1f} %" for n, found in by_samples.items())
+        for name, by_samples in points.items()
     )
-    return "Accuracy against the number of calibration images. " + "; ".join(said)
+    return "Accuracy against the number of calibration samples. " + "; ".join(said)
 
 
 def _figure(traces: Sequence[Trace], title: str, canvas: Canvas, **options: object) -> go.Figure:
@@ -78,7 +78,7 @@ def _figure(traces: Sequence[Trace], title: str, canvas: Canvas, **options: obje
         HEIGHT,
         canvas,
         margin={"l": 58, "r": 8, "t": 8, "b": 96},
-        xaxis=theme.axis("calibration images seen", type="log", dtick=0.30103),
+        xaxis=theme.axis("calibration samples seen", type="log", dtick=0.30103),
         yaxis=theme.axis(title, nticks=6, **options),
         shapes=shapes,
         showlegend=True,

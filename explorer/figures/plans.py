@@ -54,7 +54,7 @@ def front_figure(kinds: Kinds, budget: int, canvas: Canvas) -> go.Figure:
         canvas,
         margin={"l": 62, "r": 8, "t": 8, "b": 84},
         xaxis=theme.axis("weights, KiB", type="log", range=[math.log10(low), math.log10(high)], **_ticks(low, high)),
-        yaxis=theme.axis("accuracy on calibration images, %", range=_sight(kinds)),
+        yaxis=theme.axis("accuracy on calibration data, %", range=_sight(kinds)),
         shapes=[parts.line(budget / KIB, "y", theme.NEUTRAL, "dash", 1)],
         **_legend(canvas),
     )
@@ -127,7 +127,7 @@ def describe_plans(kinds: Kinds) -> str:
         for kind, points in kinds.items()
         if points
     )
-    return "Plans by bytes and accuracy on calibration images. " + "; ".join(said) + "."
+    return "Plans by bytes and accuracy on calibration data. " + "; ".join(said) + "."
 
 
 def describe_scatter(kinds: Kinds, what: str) -> str:

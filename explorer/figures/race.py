@@ -64,7 +64,7 @@ def race_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas) -> g
         AROUND + LANE_HEIGHT * len(lanes),
         canvas,
         margin={"l": 148, "r": 14, "t": 30, "b": 48},
-        xaxis=error_rate.axis("accuracy on the test images, %", lows, highs),
+        xaxis=error_rate.axis("accuracy on the test data, %", lows, highs),
         yaxis=theme.axis(
             "",
             range=[len(lanes) - 0.4, -0.7],
@@ -82,7 +82,7 @@ def describe_race(lanes: Sequence[Lane], plain: Score | None) -> str:
     """Say in words what the figure shows."""
     said = (f"{lane.title} {'' if lane.ended else 'so far '}{accuracy(lane.last.value)}" for lane in lanes if lane.last)
     whole = f"floating point {accuracy(plain.value)}; " if plain else ""
-    return f"Accuracy on the test images, a lane for each method: {whole}{'; '.join(said) or 'none measured yet'}."
+    return f"Accuracy on the test data, a lane for each method: {whole}{'; '.join(said) or 'none measured yet'}."
 
 
 def way_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas) -> go.Figure:
@@ -114,7 +114,7 @@ def describe_way(lanes: Sequence[Lane]) -> str:
         for lane in lanes
         if lane.has_way
     )
-    return f"Accuracy on the test images as methods went on: {'; '.join(said)}."
+    return f"Accuracy on the test data as methods went on: {'; '.join(said)}."
 
 
 def _reach(lanes: Sequence[Lane], plain: Score | None) -> tuple[float, float]:

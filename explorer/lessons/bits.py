@@ -12,7 +12,7 @@ from explorer.figures.codebook import Snapping, codebook_figure, describe_codebo
 from explorer.formulas import Convention
 from explorer.lessons import fields
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
-from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
+from explorer.lessons.parts import figures_of, numbers
 from explorer.lessons.scene import Scene
 from explorer.notation import count, share, short
 from quant_engine import IntFormat, QuantizerSpec
@@ -28,12 +28,9 @@ SHARES = {"most": 0.75, "half": 0.5, "few": 0.0}  # of the codes; "all" is every
 def laboratory(bench: Bench) -> Scene:
     """Draw cells, snapping values and the use of codes."""
     with bench.controls:
-        with st.container(width=SLIDER_WIDTH):
-            bits = controls.slider(BITS)
-        signed = controls.choice(CODES) == "signed"
-        narrow = controls.choice(LEVELS, disabled=not signed) == "restricted" and signed
-        with st.container(width=SLIDER_WIDTH):
-            place = controls.slider(PLACE)
+        bits, signed = controls.show(BITS), controls.show(CODES)
+        narrow = controls.show(LEVELS, disabled=not signed) and signed
+        place = controls.show(PLACE)
     scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits, signed, narrow)), place)
     view, result = scene.view, scene.outcome
     shown = Snapping(view, scene.sample(SAMPLE), scene.code, bench.subject.unit)

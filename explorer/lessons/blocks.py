@@ -29,7 +29,6 @@ SLUG = grain.SLUG
 MOST_ROWS, MOST_COLUMNS = 192, 640  # cells in sight
 FULL = 99.5  # per cent of the values within full colour
 MARKS: dict[str, Clipping] = {"min–max": MinMax(), "99 %": Percentile(99.0), "least MSE": MinMSE()}
-BLOCK_WIDTH = 150
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +160,7 @@ def chosen_block(blocks: int) -> int:
     if blocks == 1:
         return 0
     controls.hold(grain.BLOCK, blocks - 1)
-    with st.container(width=BLOCK_WIDTH):
-        return min(controls.whole_number(grain.BLOCK), blocks - 1)
+    return min(controls.show(grain.BLOCK), blocks - 1)
 
 
 def waiting_block(blocks: int) -> int:
@@ -286,7 +284,7 @@ def _instrument(
         curve_alt=describe_curve(f"{form.bits} bits", view, least),
         note=words["inside_note"],
         ink=charts.ink(),
-        bits=(int(grain.BITS.least), int(grain.BITS.greatest)),
+        bits=grain.BITS.ends,
     )
 
 

@@ -32,7 +32,7 @@ PLACE = "clipping_study"
 def calibration_section(model: ModelKey, layer: str, bits: int) -> None:
     """Draw ranges against images seen, what dynamic ranges cost, and the study."""
     st.subheader(words()["calibration_title"])
-    st.markdown(words()["calibration_lead"].format(layer=layer, bits=bits))
+    st.markdown(words()["calibration_lead"].format(layer=layer, unit=compute.sample_unit(model)))
     with refusals_said():
         compute.require_task(model)
         left, right = st.columns(2, gap="medium")
@@ -48,7 +48,8 @@ def _batches(model: ModelKey, layer: str, bits: int) -> None:
     canvas = charts.canvas(f"{model} {layer} {bits}")
     charts.show(seen_figure(seen, canvas), "clipping_chart_seen", describe_seen(seen))
     cost = compute.kept(f"cost|{model}|{layer}|{bits}", lambda: activation_costs(compute.network(model), plan)[layer])
-    st.caption(words()["dynamic_cost"].format(values=count(cost.values), ratio=f"×{short(cost.ratio)}"))
+    facts = {"values": count(cost.values), "unit": compute.sample_unit(model), "ratio": f"×{short(cost.ratio)}"}
+    st.caption(words()["dynamic_cost"].format(**facts))
 
 
 def ranges_seen(model: ModelKey, layer: str, bits: int) -> Seen:

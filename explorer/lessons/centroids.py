@@ -11,14 +11,15 @@ import streamlit as st
 
 from explorer import charts, compute, controls
 from explorer.buckets import Shift, buckets
-from explorer.fields import Choice, Coded, Number
+from explorer.fields import Choice, Coded, Number, named
 from explorer.figures.lloyd import describe_lloyd, lloyd_figure
 from explorer.figures.midpoints import Bucketed, describe_midpoints, midpoints_figure
 from explorer.formulas import Convention
 from explorer.lessons import learning, rivals
+from explorer.lessons.fields import SLIDER_WIDTH
 from explorer.lessons.learning import BY_HAND, OPENING, RANDOM, STARTS
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
-from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
+from explorer.lessons.parts import figures_of, numbers
 from explorer.lessons.prose import read_prose
 from explorer.lessons.rivals import CLIPPED, UNIFORM
 from explorer.lessons.scene import Placed, Scene, nearest_step
@@ -29,21 +30,29 @@ from quant_engine import KMeans, QuantizerSpec
 from quant_engine.distribution import LloydStep
 
 SLUG = "centroids"
-BITS = Number(f"{SLUG}_bits", "Bits", 1, 5, 4, "Width of a code: b bits name 2ᵇ centroids.", whole=True)
+BITS = Number(f"{SLUG}_bits", "Bits", 1, 5, 4, "Width of a code: b bits name 2ᵇ centroids.", width=SLIDER_WIDTH)
 START = Choice(
     f"{SLUG}_start",
     "Start",
-    (*STARTS, BY_HAND),
-    OPENING.start,
-    "Where Lloyd's iteration starts: evenly between the extremes, evenly in the range with the least error, at the "
-    "means of equally filled parts, at values drawn far from each other, or where you have put the centroids.",
+    named((*STARTS, BY_HAND)),
+    default=OPENING.start,
+    menu=True,
+    width=SLIDER_WIDTH,
+    help="Where Lloyd's iteration starts: evenly between the extremes, evenly in the range with the least error, at "
+    "the means of equally filled parts, at values drawn far from each other, or where you have put the centroids.",
 )
-SEED = Number(f"{SLUG}_seed", "Seed", 0, 99, OPENING.seed, "Another seed draws another start.", whole=True)
-STEPS = Number(f"{SLUG}_steps", "Steps", 0, learning.MOST_STEPS, 0, "Of Lloyd's iteration, from the start.", whole=True)
-HAND = Coded(f"{SLUG}_hand", "Centroids", learning.is_hand, "ascending numbers with _ between them, 32 at most")
-BUCKET = Number(
-    f"{SLUG}_bucket", "Bucket", 0, learning.MOST_CENTROIDS - 1, OPENING.bucket, "In the formula.", whole=True
+SEED = Number(
+    f"{SLUG}_seed", "Seed", 0, 99, OPENING.seed, "Another seed draws another start.", box=True, width=SLIDER_WIDTH
 )
+STEPS = Number(f"{SLUG}_steps", "Steps", 0, learning.MOST_STEPS, 0)  # of Lloyd's iteration, from the start
+HAND = Coded(
+    f"{SLUG}_hand",
+    "Centroids",
+    learning.read_hand,
+    learning.write_hand,
+    "ascending numbers with _ between them, 32 at most",
+)
+BUCKET = Number(f"{SLUG}_bucket", "Bucket", 0, learning.MOST_CENTROIDS - 1, OPENING.bucket)  # in the formula
 GAINS = {"same": 1.0, "third": 4 / 3, "half": 2.0, "quarter": 4.0}  # error of clipped uniform in units of the least
 PREDICTED_BITS = 4
 RATIO_DIGITS = 4
@@ -54,16 +63,9 @@ AT_BEST = 1.0005  # times the least error: what so many figures tell apart
 def laboratory(bench: Bench) -> Scene:
     """Draw the centroids, the way of Lloyd's iteration, codewords in their buckets, and codebooks side by side."""
     with bench.controls:
-        with st.container(width=SLIDER_WIDTH):
-            bits = controls.slider(BITS)
-        with st.container(width=SLIDER_WIDTH):
-            start = controls.menu(START, on_change=_to_start)
-        seed = OPENING.seed
-        if start == RANDOM:
-            with st.container(width=SLIDER_WIDTH):
-                seed = controls.whole_number(SEED)
-    hand = learning.read_hand(controls.unshown(HAND))
-    placed = Placed(start, seed, int(controls.unshown(STEPS)), hand, int(controls.unshown(BUCKET)))
+        bits, start = controls.show(BITS), controls.show(START, on_change=_to_start)
+        seed = controls.show(SEED) if start == RANDOM else OPENING.seed
+    placed = Placed(start, seed, controls.unshown(STEPS), controls.unshown(HAND), controls.unshown(BUCKET))
     scene = Scene(bench.subject, QuantizerSpec(KMeans(1 << bits)), placed=placed)
     _buttons(scene)
     left, right = figures_of(0.58)

@@ -18,7 +18,7 @@ from explorer.lessons import fields
 from explorer.lessons.calibration import calibration_section
 from explorer.lessons.hand import hand
 from explorer.lessons.model import Bench, Facts, Lesson, Place
-from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
+from explorer.lessons.parts import figures_of, numbers
 from explorer.lessons.prose import read_prose, words
 from explorer.lessons.scene import Scene
 from explorer.notation import beside, latex, ratio, share, short
@@ -33,8 +33,11 @@ BETA = Number(
     "β, % of the greatest",
     1,
     100,
-    100,
-    "The clipping value, in per cent of the greatest magnitude. The range is [−β, β]; [0, β] if no value is negative.",
+    default=100.0,
+    step=0.1,
+    width=fields.SLIDER_WIDTH,
+    help="The clipping value, in per cent of the greatest magnitude. The range is [−β, β]; [0, β] if no value is "
+    "negative.",
 )
 CALIBRATORS: dict[str, Clipping] = {
     "min–max": MinMax(),
@@ -55,10 +58,7 @@ SAME = 1.1  # a ratio of errors nearer to 1 is "about the same"
 def laboratory(bench: Bench) -> Scene:
     """Draw what β cuts off, and both parts of the error."""
     with bench.controls:
-        with st.container(width=SLIDER_WIDTH):
-            bits = controls.slider(BITS)
-        with st.container(width=SLIDER_WIDTH):
-            beta = controls.fine_slider(BETA)
+        bits, beta = controls.show(BITS), controls.show(BETA)
     scene = _scene(bench, bits, beta)
     report = scene.outcome.report
     asked = bench.asking and question(scene).key not in bench.guesses
@@ -99,7 +99,7 @@ def _moved(bench: Bench) -> Callable[[Move], None]:
     def moved(move: Move) -> None:
         values: dict[str, object] = {BITS.key: move.bits}
         if move.range is not None:
-            values[BETA.key] = min(max(round(100 * move.range[1] / greatest, 1), BETA.least), BETA.greatest)
+            values[BETA.key] = min(max(round(100 * move.range[1] / greatest, 1), BETA.min), BETA.max)
         controls.assign(values)
 
     return moved

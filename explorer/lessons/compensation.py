@@ -8,35 +8,37 @@ from functools import partial
 import streamlit as st
 
 from explorer import compute, controls
-from explorer.fields import Choice, Number
+from explorer.fields import Choice, Number, named
 from explorer.formulas import Convention
 from explorer.lessons import dreams, gradients, moves
 from explorer.lessons.compensated import Compensated
+from explorer.lessons.fields import SLIDER_WIDTH
 from explorer.lessons.laps import CLIPPED, GRANULARITIES, Baselines, accuracy_of, setting_of
 from explorer.lessons.model import Awaited, Bench, Choices, Facts, Lesson, Option, Told, overlap
 from explorer.lessons.outputs import Lost, lost_of
-from explorer.lessons.parts import SLIDER_WIDTH
 from explorer.lessons.prose import method_words, read_prose
 from explorer.lessons.race import race_laboratory, start
 from explorer.lessons.raced import DATA_FREE, SLUG, Raced, described, shared_name
 from explorer.lessons.scene import Scene
 from explorer.notation import accuracy, beside, count, latex, share, short, with_interval
+from explorer.playground_table import ACTIVATIONS as ACTIVATION_WIDTHS
 from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
 from quant_engine import QuantError
 from quant_engine.network import Score
 
-FLOAT = "float32"
-BITS = Number(f"{SLUG}_bits", "Weight bits", 2, 8, 3, "Width of a weight's code, in every layer.", whole=True)
+BITS = Number(f"{SLUG}_bits", "Weight bits", 2, 8, 3, "Width of a weight's code, in every layer.", width=SLIDER_WIDTH)
 ACTIVATIONS = Choice(
     f"{SLUG}_activations",
     "Activations",
-    (FLOAT, *(f"{bits} bits" for bits in range(8, 1, -1))),
-    "8 bits",
-    "What flows into the layers: left alone, or quantized to unsigned codes, one scale for each layer.",
+    ACTIVATION_WIDTHS,
+    default="8 bits",
+    menu=True,
+    width=140,
+    help="What flows into the layers: left alone, or quantized to unsigned codes, one scale for each layer.",
 )
 SHARED = Choice(
-    f"{SLUG}_shared", "One scale for each", tuple(GRANULARITIES), "channel", "Which weights of a layer share a scale."
+    f"{SLUG}_shared", "One scale for each", named(GRANULARITIES), "channel", "Which weights of a layer share a scale."
 )
 FIELDS = (BITS, ACTIVATIONS, SHARED, moves.SHOWN, gradients.STEP)
 STEPS = {"none": 0.1, "quarter": 0.4, "half": 0.6, "most": 0.9}  # shares of the loss won back: each less than
@@ -47,13 +49,8 @@ LITTLE = 0.01  # of accuracy: less is no loss to speak of
 def laboratory(bench: Bench) -> Scene:
     """Draw the race, the codes that changed, and the gradients."""
     with bench.controls:
-        with st.container(width=SLIDER_WIDTH):
-            bits = controls.slider(BITS)
-        with st.container(width=140):
-            activations = controls.menu(ACTIVATIONS)
-        shared = controls.choice(SHARED)
-    widths = None if activations == FLOAT else int(activations.split()[0])
-    setting = setting_of(bits, widths, shared)
+        bits, activation_bits, shared = controls.show(BITS), controls.show(ACTIVATIONS), controls.show(SHARED)
+    setting = setting_of(bits, activation_bits, shared)
     hidden = DATA_FREE if bench.asking else ()
     with st.container():  # one for each part, so that none is drawn in another's place when those before it grow
         raced = race_laboratory(bench.model, setting, bench.predicted, hidden)
@@ -95,6 +92,7 @@ def facts(scene: Scene) -> Facts:
             "nearest": lambda: _baseline(scene, lambda base: accuracy_of(base.nearest)),
             "clipped": lambda: _baseline(scene, lambda base: accuracy_of(base.clipped)),
             "regained": lambda: _regained(_raced(scene).baselines),
+            "unit": lambda: compute.sample_unit(_raced(scene).model),
             "n": lambda: count(base.plain.n) if (base := _raced(scene).baselines) else UNKNOWN,
             "standing": lambda: _standing(_raced(scene)),
             "moves": lambda: _moves(_raced(scene)),
@@ -126,7 +124,7 @@ def _regained(base: Baselines | None) -> str:
 
 def _activations(raced: Raced) -> str:
     activation = raced.setting.activation
-    return f"{activation.format.bits} bits" if activation else FLOAT
+    return ACTIVATIONS.held(activation.format.bits if activation else None)
 
 
 def _standing(raced: Raced) -> str:
@@ -150,7 +148,7 @@ def _moves(raced: Raced) -> str:
 
 
 def _scores(raced: Raced) -> str:
-    """Say what calibration without data scores, and with real images."""
+    """Say what calibration without data scores, and with real data."""
     known = raced.standing
     return ", ".join(
         f"{method_words(method).title} {with_interval(accuracy_of(known[method]))}"
@@ -206,7 +204,7 @@ def _errors(lost: Lost | None) -> Sequence[str]:
 
 
 def question(scene: Scene) -> Choices | Awaited:
-    """Ask what can be used without data and labels, and comes nearest to real images."""
+    """Ask what can be used without data and labels, and comes nearest to real data."""
     said, raced = read_prose(SLUG).laboratory, _raced(scene)
     compute.require_task(raced.model)
     if raced.setting.activation is None:
@@ -217,8 +215,11 @@ def question(scene: Scene) -> Choices | Awaited:
         return Awaited(said["ask_first"], said["start_free"], partial(start, raced.model, raced.setting, missing))
     (best, _), *others = _ranked(raced)
     keys = {best: "right", **{method: f"tied_{OPTION_KEYS[method]}" for method in _tied(raced)}}
-    options = [Option(keys.get(method, OPTION_KEYS[method]), _label(method)) for method in (best, *dict(others))]
-    options += [Option(key, said[f"option_{key}"]) for key in ("images", "labels", "nothing")]
+    options = [
+        Option(keys.get(method, OPTION_KEYS[method]), _option(raced.model, OPTION_KEYS[method]))
+        for method in (best, *dict(others))
+    ]
+    options += [Option(key, _option(raced.model, key)) for key in ("images", "labels", "nothing")]
     ordered = tuple(sorted(options, key=lambda option: option.label))
     return Choices(ordered, "right", frozenset(keys.values()) - {"right"})
 
@@ -230,7 +231,7 @@ def _ranked(raced: Raced) -> list[tuple[str, Score]]:
 
 
 def _tied(raced: Raced) -> list[str]:
-    """Return the methods without data that the test images do not tell apart from the best one."""
+    """Return the methods without data that the test data does not tell apart from the best one."""
     (_, best), *others = _ranked(raced)
     return [method for method, found in others if overlap(found, best)]
 
@@ -253,10 +254,10 @@ def _why(raced: Raced, key: str) -> str:
     said = read_prose(SLUG).laboratory
     if key != OPTION_KEYS[NOISE]:
         return said["why_data"]
-    noise, images = (_on_card(raced.model, method) for method in (NOISE, CLIPPED))
-    if noise is None or images is None:
+    noise, real = (_on_card(raced.model, method) for method in (NOISE, CLIPPED))
+    if noise is None or real is None:
         return said["why_noise_unknown"]
-    return said["why_noise"].format(noise=accuracy(noise), images=accuracy(images), model=compute.name(raced.model))
+    return said["why_noise"].format(noise=accuracy(noise), real=accuracy(real), model=compute.name(raced.model))
 
 
 def _on_card(model: ModelKey, method: str) -> float | None:
@@ -276,8 +277,8 @@ OPTION_KEYS = {"batch_norm_ranges": "ranges", NOISE: "noise", "zeroq": "syntheti
 FOUR_BITS = 4
 
 
-def _label(method: str) -> str:
-    return read_prose(SLUG).laboratory[f"option_{OPTION_KEYS[method]}"]
+def _option(model: ModelKey, key: str) -> str:
+    return read_prose(SLUG).laboratory[f"option_{key}"].format(unit=compute.sample_unit(model))
 
 
 def _shown(scene: Scene) -> Compensated:

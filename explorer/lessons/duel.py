@@ -1,4 +1,4 @@
-"""Your plan against the uniform one: on calibration images while you search, on test images when you ask."""
+"""Your plan against the uniform one: on calibration data while you search, on test data when you ask."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ YOURS, UNIFORM = "yours", "uniform"
 
 
 def duel(mix: Mix) -> None:
-    """Draw both plans' accuracy on the images that the search may see, and the table of those scored on others."""
+    """Draw both plans' accuracy on the data that the search may see, and the table of those scored on others."""
     words = read_prose(SLUG).laboratory
     rival = plans.uniform(mix)
 
@@ -54,13 +54,13 @@ def _data(mix: Mix) -> dict[str, str]:
 
 
 def scored(mix: Mix) -> list[Bits]:
-    """Return the plans that were scored on test images in this session, in order."""
+    """Return the plans that were scored on test data in this session, in order."""
     kept: dict[tuple[str, str], list[Bits]] = st.session_state.setdefault(f"{SLUG}_scored", {})
     return kept.setdefault((mix.model, mix.shared), [])
 
 
 def _score(mix: Mix) -> None:
-    """Score a plan and the uniform one on test images (a callback)."""
+    """Score a plan and the uniform one on test data (a callback)."""
     for bits in (plans.uniform(mix).bits, mix.bits):
         if bits not in scored(mix):
             scored(mix).append(bits)
@@ -100,7 +100,7 @@ def _numbers(mix: Mix, uniform: Effect | None, yours: Effect | None) -> None:
     )  # fmt: skip
     text = words[f"duel_{name}"].format(
         over=count(max(over, 0)),
-        images=abs(ahead),
+        ahead=abs(ahead),
         total=total,
         unit=compute.sample_unit(mix.model),
         one=short(100 / total),
@@ -131,8 +131,8 @@ def _row(mix: Mix, found: Effect | None) -> dict[str, str]:
     return {
         "plan": ", ".join(map(str, mix.bits)),
         "bytes": count(plans.size_of(mix)),
-        "calibration images": "…" if seen is None else _interval(seen.score),
-        "test images": "…" if found is None else _interval(found.score),
+        "calibration data": "…" if seen is None else _interval(seen.score),
+        "test data": "…" if found is None else _interval(found.score),
     }
 
 

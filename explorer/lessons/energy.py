@@ -37,7 +37,7 @@ def energy_table(model: ModelKey, words: Mapping[str, str]) -> list[dict[str, st
                 words["energy_arithmetic"]: f"{written(multiply_energy(form))} + {written(accumulate_energy(form))}",
                 words["energy_move"]: written(move_energy(form.bits)),
                 words["energy_weights"]: size(found.size_bytes),
-                words["energy_image"]: " + ".join(
+                words["energy_whole"].format(unit=compute.sample_unit(model)): " + ".join(
                     written(part * (1 / PICO_IN_MICRO)) for part in (found.compute, found.move)
                 ),
             }

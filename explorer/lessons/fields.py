@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from explorer.fields import Choice, Number
 
+SLIDER_WIDTH = 150
 
-def bits_field(prefix: str, default: int = 4) -> Number:
+
+def bits_field(prefix: str, default: int = 4) -> Number[int]:
     """Return the width of a code; eight bits at most, so that every cell can be seen."""
-    return Number(f"{prefix}_bits", "Bits", 2, 8, default, "Width of a code: b bits make 2ᵇ codes.", whole=True)
+    text = "Width of a code: b bits make 2ᵇ codes."
+    return Number(f"{prefix}_bits", "Bits", 2, 8, default, text, width=SLIDER_WIDTH)
 
 
-def codes_field(prefix: str, default: str = "signed") -> Choice:
-    """Return signed or unsigned codes."""
+def codes_field(prefix: str, default: str = "signed") -> Choice[bool]:
+    """Return whether codes are signed."""
     text = "Signed codes are centred on 0; unsigned ones start at 0."
-    return Choice(f"{prefix}_codes", "Codes", ("signed", "unsigned"), default, text)
+    return Choice(f"{prefix}_codes", "Codes", {"signed": True, "unsigned": False}, default, text)
 
 
-def levels_field(prefix: str) -> Choice:
-    """Return the full or restricted range of codes."""
+def levels_field(prefix: str) -> Choice[bool]:
+    """Return whether the range of codes is restricted."""
     text = "Restricted leaves out the most negative code, so that the codes are symmetric too."
-    return Choice(f"{prefix}_levels", "Code range", ("full", "restricted"), "full", text)
+    return Choice(f"{prefix}_levels", "Code range", {"full": False, "restricted": True}, default="full", help=text)
 
 
-def range_field(prefix: str, default: str = "symmetric") -> Choice:
-    """Return symmetric or asymmetric ranges."""
+def range_field(prefix: str, default: str = "symmetric") -> Choice[bool]:
+    """Return whether ranges are symmetric."""
     text = "Symmetric: α = −β, and 0 is code 0. Asymmetric: α and β are free, and the zero point shifts the codes."
-    return Choice(f"{prefix}_range", "Range", ("symmetric", "asymmetric"), default, text)
+    return Choice(f"{prefix}_range", "Range", {"symmetric": True, "asymmetric": False}, default, text)
 
 
-def place_field(prefix: str, default: int = 62) -> Number:
+def place_field(prefix: str, default: int = 62) -> Number[int]:
     """Return the place of the value that is followed."""
     text = "The value that is followed, in per cent of the way from the least to the greatest value."
-    return Number(f"{prefix}_place", "Follow a value, %", 0, 100, default, text, whole=True)
+    return Number(f"{prefix}_place", "Follow a value, %", 0, 100, default, text, width=SLIDER_WIDTH)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer import charts, compute, controls
 from explorer.bits import bits_editor, described
-from explorer.fields import Choice, Number, Numeral
+from explorer.fields import Choice, Coded, Number, named, widths
 from explorer.figures.losses import describe_losses, losses_figure
 from explorer.figures.radix import describe_radix, radix_figure
 from explorer.figures.rugs import Rugs, describe_rugs, even_figure, inner_share, octave_figure
@@ -16,8 +16,9 @@ from explorer.formulas import Convention
 from explorer.lessons import contest, holding, integer_only
 from explorer.lessons.contest import RANGES, Entrant
 from explorer.lessons.energy import energy_table, whole
+from explorer.lessons.fields import SLIDER_WIDTH
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, Option
-from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
+from explorer.lessons.parts import figures_of, numbers
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Held, Scene
 from explorer.notation import count, decibels, latex, ratio, share, short
@@ -29,19 +30,28 @@ SLUG = "formats"
 FORMAT = Choice(
     f"{SLUG}_format",
     "Format",
-    holding.NAMES,
-    holding.OPENING.format,
-    "Whose bits are shown. The last but two are integers: with an agreed point, alone, and with a scale S that fits "
-    "them to the tensor.",
+    named(holding.NAMES),
+    default=holding.OPENING.format,
+    menu=True,
+    width=210,
+    help="Whose bits are shown. The last but two are integers: with an agreed point, alone, and with a scale S that "
+    "fits them to the tensor.",
 )
-NUMBER = Numeral(f"{SLUG}_number", "Number", holding.OPENING.number, "The number that every format holds.")
-BITS = Choice(f"{SLUG}_bits", "Width", ("8 bits", "4 bits"), "8 bits", "The bits of every format that is compared.")
+NUMBER = Coded(
+    f"{SLUG}_number",
+    "Number",
+    holding.read_number,
+    str,
+    "a number such as 0.1, 2e-3, -0, inf or nan",
+    holding.OPENING.number,
+)
+BITS = Choice(f"{SLUG}_bits", "Width", widths(8, 4), "8 bits", "The bits of every format that is compared.")
 RANGE = Choice(
     f"{SLUG}_range",
     "Range",
-    tuple(RANGES),
-    "min–max",
-    "How a scaled format is fitted to the tensor: its greatest value on the greatest magnitude, or where the mean "
+    named(RANGES),
+    default="min–max",
+    help="How a scaled format is fitted to the tensor: its greatest value on the greatest magnitude, or where the mean "
     "squared error is least. Fixed point has no scale.",
 )
 POINT = Number(
@@ -49,13 +59,12 @@ POINT = Number(
     "Bits behind the point",
     0,
     holding.WORD - 1,
-    holding.OPENING.point,
-    "n of Qm.n: values are multiples of 2⁻ⁿ. At 4 bits, 3 at most beside the sign.",
-    whole=True,
+    default=holding.OPENING.point,
+    width=2 * SLIDER_WIDTH,
+    help="n of Qm.n: values are multiples of 2⁻ⁿ. At 4 bits, 3 at most beside the sign.",
 )
 STEPS = {"tenth": 1 / 5, "third": 2 / 3, "same": 3 / 2, "three": 5.0}  # MSE of E4M3 in units of int8's: each less than
 PREDICTED_BITS = 8
-FORMAT_WIDTH = 210
 
 
 def laboratory(bench: Bench) -> Scene:
@@ -78,9 +87,8 @@ def _words() -> dict[str, str]:
 def _bits(bench: Bench) -> Held:
     """Draw the bits of a number, and the number in every format."""
     st.subheader(_words()["bits_title"])
-    with st.container(width=FORMAT_WIDTH):
-        chosen = controls.menu(FORMAT)
-    point = int(st.session_state.get(POINT.key) or POINT.default or 0)
+    chosen = controls.show(FORMAT)
+    point = int(st.session_state.get(POINT.key, POINT.default))
     held = Held(chosen, controls.unshown(NUMBER), point)
     scale = holding.scale_of(Scene(bench.subject, QuantizerSpec(IntFormat(holding.WORD))))
     bits_editor(
@@ -98,7 +106,7 @@ def _settings() -> tuple[int, str]:
     st.subheader(_words()["rugs_title"])
     st.markdown(_words()["rugs_lead"])
     with st.container(horizontal=True, gap="medium"):
-        return int(controls.choice(BITS).split()[0]), controls.choice(RANGE)
+        return controls.show(BITS), controls.show(RANGE)
 
 
 def _rugs(bench: Bench, scene: Scene) -> None:
@@ -149,8 +157,7 @@ def _radix(bench: Bench, scene: Scene) -> None:
     words = _words()
     st.subheader(words["radix_title"])
     st.markdown(words["radix_lead"])
-    with st.container(width=2 * SLIDER_WIDTH):
-        point = controls.slider(POINT)
+    point = controls.show(POINT)
     found = {holding.point_name(form): lost for form, lost in contest.points(scene.subject, _width(scene)).items()}
     names = list(found)
     chosen, best = names[min(point, len(names) - 1)], min(names, key=lambda name: found[name].mse)
@@ -173,7 +180,8 @@ def _energy(bench: Bench) -> None:
     st.subheader(words["energy_title"])
     with refusals_said():
         plain = whole(bench.model, "FP32")
-        st.markdown(words["energy_lead"].format(model=compute.name(bench.model), n=count(plain.multiplications)))
+        named = {"model": compute.name(bench.model), "unit": compute.sample_unit(bench.model)}
+        st.markdown(words["energy_lead"].format(n=count(plain.multiplications), **named))
         st.table(energy_table(bench.model, words))
         st.caption(words["energy_source"].format(source=SOURCE))
 

@@ -18,7 +18,8 @@ from explorer.figures.straight_through import (
     pull_figure,
     slopes_figure,
 )
-from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
+from explorer.lessons.fields import SLIDER_WIDTH
+from explorer.lessons.parts import figures_of, numbers
 from explorer.lessons.prose import read_prose
 from explorer.lessons.raced import SLUG
 from explorer.notation import short
@@ -31,9 +32,9 @@ STEP = Number(
     "Step s, in % of the best",
     20,
     400,
-    100,
-    "The width of a bucket, in per cent of the step with the least squared error on this layer.",
-    whole=True,
+    default=100,
+    width=2 * SLIDER_WIDTH,
+    help="The width of a bucket, in per cent of the step with the least squared error on this layer.",
 )
 STEPS = 160  # of the error curve
 POINTS = 1200  # of the staircase
@@ -116,8 +117,7 @@ def gradients_laboratory(model: ModelKey, layer: str, bits: int) -> Stepped:
     said = read_prose(SLUG).laboratory
     st.subheader(said["gradient_title"])
     st.markdown(said["gradient_lead"])
-    with st.container(width=2 * SLIDER_WIDTH):
-        percent = controls.slider(STEP)
+    percent = controls.show(STEP)
     found = stepped(model, layer, bits, percent)
     with numbers():
         st.metric(said["step"], short(found.step))
@@ -156,7 +156,7 @@ def _slopes(model: ModelKey, layer: str, bits: int, found: Stepped) -> Slopes:
 def _pull(model: ModelKey, layer: str, bits: int, found: Stepped) -> Pull:
     def curve() -> tuple[Array, Array]:
         values = compute.matrix(model, layer).astype(np.float64).ravel()
-        steps = found.least * STEP.greatest / 100 * np.arange(1, STEPS + 1) / STEPS
+        steps = found.least * STEP.max / 100 * np.arange(1, STEPS + 1) / STEPS
         return steps, np.array([pull_on(values, float(step), IntFormat(bits))[0] for step in steps])
 
     steps, mse = compute.kept(f"pull|{model}|{layer}|{bits}", curve)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 
 from explorer import compute, controls
 from explorer.fields import Choice, Coded, Number
 from explorer.lessons import fields
-from explorer.lessons.parts import SLIDER_WIDTH
 from explorer.lessons.prose import read_prose
 from explorer.number_formats import SCALE_FORMATS
+from explorer.playground_table import GRANULARITIES
 from explorer.tensors import Subject
 from quant_engine import (
     E8M0,
@@ -25,7 +26,6 @@ from quant_engine import (
     PerChannel,
     PerChannelGroup,
     PerGroup,
-    PerTensor,
     QuantError,
     QuantizerSpec,
     edit_ranges,
@@ -34,54 +34,58 @@ from quant_engine.clipping import Clipping
 from quant_engine.granularity import Granularity, Remainder
 
 SLUG = "granularity"
-LAYER, GROUP_OF_CHANNELS, CHANNEL, SUB_CHANNEL, BLOCK_2D = (
-    "layer",
-    "channel group",
-    "channel",
-    "sub-channel",
-    "2-D block",
-)
 REMAINDERS: dict[str, Remainder] = {"shorter": "short", "padded": "pad", "refused": "refuse"}
 CLIPPINGS: dict[str, Clipping] = {"min–max": MinMax(), "least MSE": MinMSE()}
-NUMBER_WIDTH = 124
 
 BITS = fields.bits_field(SLUG)
 SHARED = Choice(
     f"{SLUG}_shared",
     "One scale for each",
-    (LAYER, GROUP_OF_CHANNELS, CHANNEL, SUB_CHANNEL, BLOCK_2D),
-    LAYER,
-    "Which values share a scale: all, some rows (output channels), one row, a run of values inside a row (a group, say "
-    "LLM tools), or a rectangle of rows and columns.",
+    GRANULARITIES,
+    default="layer",
+    help="Which values share a scale: all, some rows (output channels), one row, a run of values inside a row (a "
+    "group, say LLM tools), or a rectangle of rows and columns.",
 )
-CHANNELS = Number(f"{SLUG}_channels", "Channels in a group", 2, 256, 4, "Rows that share a scale.", whole=True)
-GROUP = Number(f"{SLUG}_group", "Values in a group", 2, 1024, 3, "Along a row; they share a scale.", whole=True)
-ROWS = Number(f"{SLUG}_rows", "Rows of a block", 1, 256, 4, "Output channels of a block.", whole=True)
-COLUMNS = Number(f"{SLUG}_columns", "Columns of a block", 1, 1024, 3, "Inputs of a block.", whole=True)
+
+
+def _size(name: str, label: str, least: int, most: int, default: int, text: str, width: int = 124) -> Number[int]:
+    return Number(f"{SLUG}_{name}", label, least, most, default, text, box=True, width=width)
+
+
+CHANNELS = _size("channels", "Channels in a group", 2, 256, 4, "Rows that share a scale.")
+GROUP = _size("group", "Values in a group", 2, 1024, 3, "Along a row; they share a scale.")
+ROWS = _size("rows", "Rows of a block", 1, 256, 4, "Output channels of a block.")
+COLUMNS = _size("columns", "Columns of a block", 1, 1024, 3, "Inputs of a block.")
+SIZES: dict[type[Any], tuple[Number[int], ...]] = {
+    PerChannelGroup: (CHANNELS,),
+    PerGroup: (GROUP,),
+    PerBlock: (ROWS, COLUMNS),
+}
 REMAINDER = Choice(
     f"{SLUG}_remainder",
     "A last block that is short",
-    tuple(REMAINDERS),
-    "shorter",
-    "Where blocks do not divide a row or the rows: the last one is smaller, or stored as a whole one, or the setting "
-    "is refused, as many tools do.",
+    REMAINDERS,
+    default="shorter",
+    help="Where blocks do not divide a row or the rows: the last one is smaller, or stored as a whole one, or the "
+    "setting is refused, as many tools do.",
 )
 RANGE = fields.range_field(SLUG)
 CLIPPING = Choice(
     f"{SLUG}_clipping",
     "Clipping",
-    tuple(CLIPPINGS),
-    "min–max",
-    "How the range of every block is chosen: its extremes, or where its squared error is least.",
+    CLIPPINGS,
+    default="min–max",
+    help="How the range of every block is chosen: its extremes, or where its squared error is least.",
 )
 SCALES = Choice(
     f"{SLUG}_scales",
     "Scales in",
-    tuple(SCALE_FORMATS),
-    "float32",
-    "How a scale is stored. E8M0: powers of two (MX); E4M3: 8 bits, under one float32 scale of the tensor (NVFP4).",
+    SCALE_FORMATS,
+    default="float32",
+    help="How a scale is stored. E8M0: powers of two (MX); E4M3: 8 bits, under one float32 scale of the tensor "
+    "(NVFP4).",
 )
-BLOCK = Number(f"{SLUG}_block", "Block", 0, 10**9, 0, "The block that is looked into, row by row.", whole=True)
+BLOCK = _size("block", "Block", 0, 10**9, 0, "The block that is looked into, row by row.", 150)
 MOST_EDITS = 200
 Edits = dict[int, tuple[float, float]]
 KEPT = f"{SLUG}_kept_edits"  # of this session, for other tensors and granularities
@@ -90,12 +94,20 @@ KEPT = f"{SLUG}_kept_edits"  # of this session, for other tensors and granularit
 def read_edits(text: str) -> tuple[str, Edits]:
     """Return the mark of what was edited, and the ranges by block.
 
-    >>> read_edits("1f2e~3_-0.5_0.25")
-    ('1f2e', {3: (-0.5, 0.25)})
+    >>> read_edits("1f2e~3_-0.5_0.25"), read_edits("")
+    (('1f2e', {3: (-0.5, 0.25)}), ('', {}))
+
+    Raises:
+        ValueError: for text that is no ranges by block.
     """
+    if text and not re.fullmatch(r"[0-9a-f]{4,16}(~\d{1,9}(_[-+.\deE]{1,24}){2})+", text):
+        raise ValueError(text)
     mark, *parts = text.split("~")
     found = (part.split("_") for part in parts)
-    return mark, {int(block): (float(lo), float(hi)) for block, lo, hi in found}
+    edits = {int(block): (float(lo), float(hi)) for block, lo, hi in found}
+    if len(parts) > MOST_EDITS or not all(-math.inf < lo < hi < math.inf for lo, hi in edits.values()):
+        raise ValueError(text)
+    return mark, edits
 
 
 def write_edits(mark: str, edits: Edits) -> str:
@@ -107,24 +119,13 @@ def write_edits(mark: str, edits: Edits) -> str:
     return "~".join([mark, *(f"{block}_{lo:.9g}_{hi:.9g}" for block, (lo, hi) in edits.items())]) if edits else ""
 
 
-def are_edits(text: str) -> bool:
-    """Say whether a text holds ranges by block.
-
-    >>> are_edits(""), are_edits("1f2e~3_-0.5_0.25"), are_edits("1f2e~3_0.5_0.25"), are_edits("3_0.5")
-    (True, True, False, False)
-    """
-    if not text:
-        return True
-    if not re.fullmatch(r"[0-9a-f]{4,16}(~\d{1,9}(_[-+.\deE]{1,24}){2})+", text) or text.count("~") > MOST_EDITS:
-        return False
-    try:
-        _, edits = read_edits(text)
-    except ValueError:
-        return False
-    return all(math.isfinite(lo) and math.isfinite(hi) and lo < hi for lo, hi in edits.values())
-
-
-EDITS = Coded(f"{SLUG}_edits", "Ranges by hand", are_edits, "block_lo_hi with ~ between them, behind a mark")
+EDITS = Coded(
+    f"{SLUG}_edits",
+    "Ranges by hand",
+    read_edits,
+    lambda found: write_edits(*found),
+    "block_lo_hi with ~ between them, behind a mark",
+)
 FIELDS = (BITS, SHARED, CHANNELS, GROUP, ROWS, COLUMNS, REMAINDER, RANGE, CLIPPING, SCALES, BLOCK, EDITS)
 
 
@@ -132,20 +133,12 @@ def chosen_spec(shape: tuple[int, int]) -> QuantizerSpec:
     """Draw the controls and return the spec; what a tensor or a scale format refuses is said, and the nearest taken."""
     words = read_prose(SLUG).laboratory
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        shared = controls.choice(SHARED)
-        sizes = {
-            GROUP_OF_CHANNELS: (CHANNELS,),
-            SUB_CHANNEL: (GROUP,),
-            BLOCK_2D: (ROWS, COLUMNS),
-        }.get(shared, ())
-        numbers = [_number(field) for field in sizes]
-        way = REMAINDERS[controls.choice(REMAINDER)] if sizes else "short"
+        shared = controls.show(SHARED)
+        numbers = [controls.show(field) for field in SIZES.get(shared, ())]
+        way = controls.show(REMAINDER) if numbers else "short"
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        with st.container(width=SLIDER_WIDTH):
-            bits = controls.slider(BITS)
-        symmetric = controls.choice(RANGE) == "symmetric"
-        clipping = CLIPPINGS[controls.choice(CLIPPING)]
-        scales = SCALE_FORMATS[controls.choice(SCALES)]
+        bits, symmetric = controls.show(BITS), controls.show(RANGE)
+        clipping, scales = controls.show(CLIPPING), controls.show(SCALES)
     if scales is E8M0 and not symmetric:
         st.warning(words["scales_refused"], icon=":material/block:")
         scales = None
@@ -159,21 +152,10 @@ def chosen_spec(shape: tuple[int, int]) -> QuantizerSpec:
     return QuantizerSpec(IntFormat(bits), granularity, symmetric, clipping, scales)
 
 
-def granularity_of(shared: str, numbers: list[int], way: Remainder) -> Granularity:
+def granularity_of(shared: type[Any], numbers: list[int], way: Remainder) -> Granularity:
     """Return the block shape of a choice."""
-    makers: dict[str, Callable[[], Granularity]] = {
-        LAYER: PerTensor,
-        GROUP_OF_CHANNELS: lambda: PerChannelGroup(numbers[0], remainder=way),
-        CHANNEL: lambda: PerChannel(0),
-        SUB_CHANNEL: lambda: PerGroup(numbers[0], remainder=way),
-        BLOCK_2D: lambda: PerBlock(numbers[0], numbers[1], remainder=way),
-    }
-    return makers[shared]()
-
-
-def _number(field: Number) -> int:
-    with st.container(width=NUMBER_WIDTH):
-        return controls.whole_number(field)
+    found: Granularity = shared(*numbers, remainder=way) if numbers else shared()
+    return found
 
 
 def mark_of(subject: Subject, spec: QuantizerSpec) -> str:
@@ -187,26 +169,26 @@ def edits_of(subject: Subject, spec: QuantizerSpec) -> Edits:
     The address holds those of the tensor and blocks on display; others wait in the session until they are shown again.
     """
     mark, kept = mark_of(subject, spec), _kept()
-    text = controls.unshown(EDITS)
-    if text:
-        kept[text.split("~")[0]] = text
-    if text != kept.get(mark, ""):
-        st.session_state[EDITS.key] = kept.get(mark, "")
-        text = controls.unshown(EDITS)
+    given, edits = controls.unshown(EDITS)
+    if edits:
+        kept[given] = edits
+    wanted = kept.get(mark, {})
+    if (edits and given != mark) or edits != wanted:
+        controls.assign({EDITS.key: write_edits(mark, wanted)})
+        controls.unshown(EDITS)
     count = spec.granularity.blocks(subject.matrix.shape).count
-    return {block: ends for block, ends in read_edits(text)[1].items() if block < count} if text else {}
+    return {block: ends for block, ends in wanted.items() if block < count}
 
 
 def keep_edits(subject: Subject, spec: QuantizerSpec, edits: Mapping[int, tuple[float, float]]) -> None:
     """Take over ranges set by hand, the latest last (for callbacks)."""
-    mark = mark_of(subject, spec)
-    text = write_edits(mark, dict(list(edits.items())[-MOST_EDITS:]))
-    _kept()[mark] = text
-    controls.assign({EDITS.key: text})
+    mark, latest = mark_of(subject, spec), dict(list(edits.items())[-MOST_EDITS:])
+    _kept()[mark] = latest
+    controls.assign({EDITS.key: write_edits(mark, latest)})
 
 
-def _kept() -> dict[str, str]:
-    found: dict[str, str] = st.session_state.setdefault(KEPT, {})
+def _kept() -> dict[str, Edits]:
+    found: dict[str, Edits] = st.session_state.setdefault(KEPT, {})
     return found
 
 

@@ -53,7 +53,7 @@ def laboratory(bench: Bench) -> Scene:
         st.markdown(words["accuracy_lead"].format(layer=bench.layer))
         accuracy_section(bench.model, bench.layer, LayerPlan(edited), LayerPlan(spec) if edits else None)
     rungs_section(bench, spec)
-    return Scene(subject, spec, looked=Looked(block, view))
+    return Scene(subject, spec, looked=Looked(block, view, bool(edits)))
 
 
 def _numbers(bench: Bench, spec: QuantizerSpec) -> None:

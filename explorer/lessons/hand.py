@@ -14,7 +14,12 @@ from explorer.payloads import Mark, Setting, Statistics, statistics
 
 
 def hand(
-    scene: Scene, key: str, bits: Number, picked: Mapping[str, Pick] | None, on_move: Callable[[Move], None], note: str
+    scene: Scene,
+    key: str,
+    bits: Number[int],
+    picked: Mapping[str, Pick] | None,
+    on_move: Callable[[Move], None],
+    note: str,
 ) -> None:
     """Draw the instrument for a laboratory's scene; without what the calibrators picked, errors stay veiled."""
     subject, spec, view = scene.subject, scene.spec, scene.view
@@ -35,6 +40,6 @@ def hand(
         curve_alt=describe_curve(f"{spec.format.bits} bits", view, best) if picked else note,
         note=note,
         ink=charts.ink(),
-        bits=(int(bits.least), int(bits.greatest)),
+        bits=bits.ends,
         veiled=picked is None,
     )

@@ -67,6 +67,19 @@ class Holder:
         return float(self.format.decode(code)) * (1.0 if self.step is None else self.step)
 
 
+def read_number(text: str) -> str:
+    """Return the text of a number as Python reads it.
+
+    >>> read_number("-inf")
+    '-inf'
+
+    Raises:
+        ValueError: for text that is no number.
+    """
+    float(text)
+    return text
+
+
 def point_name(form: FixedPointFormat) -> str:
     """Write a fixed-point format as Qm.n.
 

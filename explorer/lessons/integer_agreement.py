@@ -1,4 +1,4 @@
-"""Integer-only beside simulated on all test images: run in the background on request, and each difference explained."""
+"""Integer-only beside simulated on all test data: run in the background on request, and each difference explained."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def findings(model: ModelKey, weight_bits: int) -> Findings:
 
 
 def comparison_of(model: ModelKey, weight_bits: int) -> Study:
-    """Return the running of all test images in every way, a batch at a time."""
+    """Return the running of all test data in every way, a batch at a time."""
     network, found = compute.network(model), findings(model, weight_bits)
 
     def steps() -> Generator[object, None, None]:
@@ -75,7 +75,7 @@ def _narrow(model: ModelKey, weight_bits: int, register: int) -> None:
 
 
 def _draw(found: Findings) -> None:
-    """Draw what is known: accuracies, how the ways differ, and each image that does."""
+    """Draw what is known: accuracies, how the ways differ, and each sample that does."""
     words, agreement = read_words(WORDS), found.agreement
     if found.plain is None or agreement is None:
         return
@@ -122,7 +122,7 @@ def _steps(value: float) -> str:
 
 
 def difference_row(agreement: Agreement, difference: Difference) -> dict[str, str]:
-    """Return one image: its labels, how near to each other they are, and where the first code turns over."""
+    """Return one sample: its labels, how near to each other they are, and where the first code turns over."""
     words = read_words(WORDS)
     place = ", ".join(map(str, difference.place))
     first = words["logits"] if difference.layer == "logits" else f"{difference.layer} [{place}]"
@@ -130,7 +130,7 @@ def difference_row(agreement: Agreement, difference: Difference) -> dict[str, st
         first += words["and_others"].format(n=count(difference.count - 1))
     labels = (agreement.truth[difference.image], *(agreement.labels[way][difference.image] for way in WAYS))
     row = {
-        words["column_image"]: str(difference.image),
+        words["column_sample"]: str(difference.image),
         words["column_truth"]: str(labels[0]),
         words["column_labels"]: " → ".join(str(label) for label in labels[1:]),
         words["column_leads"]: " → ".join(short(lead, 2) for lead in difference.leads),

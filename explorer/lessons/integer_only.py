@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import compute, controls
-from explorer.fields import Choice, Number
+from explorer.fields import Choice, Number, widths
 from explorer.lessons.integer_agreement import compare
 from explorer.lessons.integer_pixel import TERM_STEPS, WORDS, followed, program_of, rows, terms
 from explorer.lessons.model import Appendix
@@ -19,22 +19,30 @@ from quant_engine.integer_only import count_operations
 from quant_engine.studies import footprint
 
 PREFIX = "formats_int"
-IMAGE = Number(f"{PREFIX}_image", "Test image", 0, 1999, 0, "Which test image runs, counted from 0.", whole=True)
-CHANNEL = Number(f"{PREFIX}_channel", "Output channel", 0, 159, 2, "Which output channel, or neuron.", whole=True)
-ROW = Number(f"{PREFIX}_row", "Row", 0, 27, 2, "Where in the output, from the top, before pooling.", whole=True)
-COLUMN = Number(f"{PREFIX}_column", "Column", 0, 27, 5, "Where in the output, from the left.", whole=True)
-WEIGHTS = Choice(f"{PREFIX}_weights", "Weights", ("8 bits", "4 bits"), "8 bits", "Bits of every weight's code.")
+FIELD_WIDTH = 118
+MOST = 10**9
+
+
+def _place(name: str, label: str, default: int, text: str) -> Number[int]:
+    """Return the field of a place, whose end is the model's."""
+    return Number(f"{PREFIX}_{name}", label, 0, MOST, default, text, box=True, width=FIELD_WIDTH)
+
+
+SAMPLE = _place("image", "Test sample", 0, "Which one runs, counted from 0.")
+CHANNEL = _place("channel", "Output channel", 2, "Which output channel, or neuron.")
+ROW = _place("row", "Row", 2, "Where in the output, from the top, before pooling.")
+COLUMN = _place("column", "Column", 5, "Where in the output, from the left.")
+WEIGHTS = Choice(f"{PREFIX}_weights", "Weights", widths(8, 4), "8 bits", "Bits of every weight's code.")
 REGISTER = Choice(
     f"{PREFIX}_register",
     "Accumulator",
-    ("32 bits", "24 bits", "16 bits"),
-    "32 bits",
-    "Bits of the register in which products are added up. What does not fit wraps around.",
+    widths(32, 24, 16),
+    default="32 bits",
+    help="Bits of the register in which products are added up. What does not fit wraps around.",
 )
-STEP = Number(f"{PREFIX}_step", "Step", 1, 12, 1, "How far the computation is shown.", whole=True)
-FIELDS = (IMAGE, CHANNEL, ROW, COLUMN, WEIGHTS, REGISTER, STEP)
+STEP = Number(f"{PREFIX}_step", "Step", 1, 12, 1, "How far the computation is shown.", box=True, width=FIELD_WIDTH)
+FIELDS = (SAMPLE, CHANNEL, ROW, COLUMN, WEIGHTS, REGISTER, STEP)
 MICRO = 1e-6  # of a picojoule, in microjoules
-FIELD_WIDTH = 118
 
 
 @st.fragment
@@ -42,7 +50,7 @@ def draw(model: ModelKey, layer: str) -> None:
     """Draw one number's steps, and the whole network below."""
     words = read_words(WORDS)
     st.subheader(words["title"])
-    st.markdown(words["lead"].format(layer=layer))
+    st.markdown(words["lead"].format(layer=layer, unit=compute.sample_unit(model)))
     try:
         _steps(model, layer)
         _network(model)
@@ -53,21 +61,20 @@ def draw(model: ModelKey, layer: str) -> None:
 def _steps(model: ModelKey, layer: str) -> None:
     words, info = read_words(WORDS), compute.network(model).layers()[layer]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        image = _field(IMAGE, len(compute.network(model).data("test")[1]) - 1)
+        label = f"Test {compute.sample_unit(model)}"
+        sample = _field(SAMPLE, len(compute.network(model).data("test")[1]) - 1, label=label)
         channel = _field(CHANNEL, info.output_shape[0] - 1)
         place = tuple(
             _field(field, size - 1) for field, size in zip((ROW, COLUMN), info.output_shape[1:], strict=False)
         )
-        weight_bits = int(controls.choice(WEIGHTS).split()[0])
-        register = int(controls.choice(REGISTER).split()[0])
-    found, real = followed(model, weight_bits, register, image, layer, channel, place)
+        weight_bits, register = controls.show(WEIGHTS), controls.show(REGISTER)
+    found, real = followed(model, weight_bits, register, sample, layer, channel, place)
     listed, rest = terms(found, real, weight_bits)
     steps = rows(found, real, register)
     last = TERM_STEPS + len(steps)
     controls.hold(STEP, last)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        with st.container(width=FIELD_WIDTH):
-            step = min(controls.whole_number(STEP), last)
+        step = min(controls.show(STEP), last)
         for key, target in (("next", min(step + 1, last)), ("back", max(step - 1, 1)), ("start", 1), ("all", last)):
             st.button(
                 words[key],
@@ -85,18 +92,18 @@ def _steps(model: ModelKey, layer: str) -> None:
 HEADINGS = ("place", "code", "weight", "product", "real")
 
 
-def _field(field: Number, greatest: int) -> int:
+def _field(field: Number[int], greatest: int, **special: str) -> int:
     controls.hold(field, greatest)
-    with st.container(width=FIELD_WIDTH):
-        return controls.whole_number(field)
+    return min(controls.show(field, **special), greatest)
 
 
 def _network(model: ModelKey) -> None:
     """Show accuracy beside simulated and float, what differs, and what it costs."""
     words = read_words(WORDS)
     st.subheader(words["accuracy_title"])
-    weight_bits = int((st.session_state.get(WEIGHTS.key) or WEIGHTS.default).split()[0])
-    register = int((st.session_state.get(REGISTER.key) or REGISTER.default).split()[0])
+    weight_bits, register = (
+        field.meaning(st.session_state.get(field.key) or field.default) for field in (WEIGHTS, REGISTER)
+    )
     compare(model, weight_bits, register)
     _operations(model, weight_bits)
 

@@ -22,7 +22,7 @@ NEAREST, CLIPPED = "nearest", "clipped"
 class Lap:
     """A method after `done` of `total` steps and `seconds` of its own work.
 
-    `accuracy` is that of its plan on the test images, where that was measured; the last lap has its `plan`.
+    `accuracy` is that of its plan on the test data, where that was measured; the last lap has its `plan`.
     `scoring` says that the method is through and its plan is being measured.
     """
 
@@ -57,7 +57,7 @@ def key_of(setting: Setting) -> str:
 def laps(
     network: Network, method: str, setting: Setting, clock: Callable[[], float] = time.monotonic
 ) -> Generator[Lap, None, None]:
-    """Run a method, and score its plans on the test images: the last one always, others as far as time allows.
+    """Run a method, and score its plans on the test data: the last one always, others as far as time allows.
 
     Nothing is chosen by these scores. To stop, close the generator.
     """

@@ -108,8 +108,14 @@ def read_hand(text: str) -> tuple[float, ...]:
 
     >>> read_hand("-0.5_0.25"), read_hand("")
     ((-0.5, 0.25), ())
+
+    Raises:
+        ValueError: for text that is no ascending numbers.
     """
-    return tuple(float(part) for part in text.split(BETWEEN)) if text else ()
+    found = tuple(float(part) for part in text.split(BETWEEN)) if text else ()
+    if len(found) > MOST_CENTROIDS or not all(abs(one) <= LARGEST for one in found) or list(found) != sorted(found):
+        raise ValueError(text)
+    return found
 
 
 def write_hand(centroids: tuple[float, ...]) -> str:
@@ -119,19 +125,6 @@ def write_hand(centroids: tuple[float, ...]) -> str:
     '-0.5_0.25'
     """
     return BETWEEN.join(f"{centroid:.6g}" for centroid in centroids)
-
-
-def is_hand(text: str) -> bool:
-    """Say whether text is centroids as an address has them.
-
-    >>> is_hand("-0.5_0.25"), is_hand("0.25_-0.5"), is_hand("inf"), is_hand("")
-    (True, False, False, True)
-    """
-    try:
-        found = np.array(read_hand(text))
-    except ValueError:
-        return False
-    return bool(found.size <= MOST_CENTROIDS and (np.abs(found) <= LARGEST).all() and (np.diff(found) >= 0).all())
 
 
 def _clipped_start(subject: Subject, k: int) -> Array:

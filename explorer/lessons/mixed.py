@@ -9,12 +9,12 @@ import numpy as np
 import streamlit as st
 
 from explorer import charts, compute, controls
-from explorer.fields import Choice, Number
+from explorer.fields import Choice, Number, named
 from explorer.formulas import Convention
 from explorer.lessons import plans, survey
 from explorer.lessons.duel import duel
+from explorer.lessons.fields import SLIDER_WIDTH
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, Option, Told
-from explorer.lessons.parts import SLIDER_WIDTH
 from explorer.lessons.plans import FLOAT_BITS, WIDTHS
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Mix, Scene
@@ -29,13 +29,13 @@ SLUG = "mixed"
 SHARED = Choice(
     f"{SLUG}_shared",
     "One scale for each",
-    tuple(plans.SHARED),
-    "channel",
-    "Which weights share a scale: those of an output channel, or all of a layer. FP16 needs none.",
+    named(plans.SHARED),
+    default="channel",
+    help="Which weights share a scale: those of an output channel, or all of a layer. FP16 needs none.",
 )
 UNIFORM = Number(
     f"{SLUG}_uniform", "Budget: uniform bits", 2, 8, 4, "Your plan may take the bytes of so many bits everywhere.",
-    whole=True,
+    width=SLIDER_WIDTH,
 )  # fmt: skip
 PREDICTED_BITS = 3
 NEAR = 1.25  # a ratio of measured to predicted up to which they agree
@@ -44,9 +44,7 @@ NEAR = 1.25  # a ratio of measured to predicted up to which they agree
 def laboratory(bench: Bench) -> Scene:
     """Draw the steppers and the duel, the sensitivity of every layer, and what the optimiser finds."""
     with bench.controls:
-        shared = controls.choice(SHARED)
-        with st.container(width=SLIDER_WIDTH):
-            uniform = controls.slider(UNIFORM)
+        shared, uniform = controls.show(SHARED), controls.show(UNIFORM)
     mix = _mix(bench, shared, uniform)
     left, right = st.columns([0.54, 0.46], gap="large")
     with left:
@@ -71,11 +69,11 @@ def scene_of(bench: Bench, mix: Mix) -> Scene:
 def _mix(bench: Bench, shared: str, uniform: int) -> Mix:
     """Return the plan of the address, or the uniform one where that is of another network."""
     layers = len(plans.layers_of(bench.model))
-    bits = plans.read_plan(controls.unshown(PLAN))
+    bits = controls.unshown(PLAN)
     if bits and len(bits) != layers:
         st.info(_words()["other_network"].format(given=len(bits), layers=layers, model=compute.name(bench.model)))
         controls.assign({PLAN.key: ""})
-        bits = plans.read_plan(controls.unshown(PLAN))
+        bits = controls.unshown(PLAN)
     layer = compute.network(bench.model).layers()[bench.layer].tied_to or bench.layer
     return Mix(bench.model, layer, shared, uniform, bits or (uniform,) * layers)
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer.fields import Choice, Field, Number
+from explorer.fields import Choice, Field, Number, named
 from explorer.figures.theme import Canvas
 from explorer.formulas import Convention
 from explorer.lessons.prose import Prose, read_prose
@@ -160,7 +161,7 @@ class Appendix:
     It is given the network and the layer.
     """
 
-    fields: tuple[Field, ...]
+    fields: tuple[Field[Any], ...]
     draw: Callable[[ModelKey, str], None]
 
 
@@ -174,7 +175,7 @@ class Lesson:
 
     number: int
     slug: str
-    fields: tuple[Field, ...]
+    fields: tuple[Field[Any], ...]
     laboratory: Callable[[Bench], Scene]
     prediction: Callable[[Scene], str | None]  # the key of the right option; None while it is being worked out
     facts: Callable[[Scene], Facts]
@@ -190,9 +191,10 @@ class Lesson:
         return read_prose(self.slug)
 
     @property
-    def beat(self) -> Choice:
+    def beat(self) -> Choice[str]:
         """The field of the beat on display."""
-        return Choice(f"{self.slug}_beat", "Step", BEATS, BEATS[0], "The five steps of the lesson, at your own pace.")
+        text = "The five steps of the lesson, at your own pace."
+        return Choice(f"{self.slug}_beat", "Step", named(BEATS), default=BEATS[0], help=text)
 
     @property
     def whole(self) -> bool:
@@ -200,12 +202,12 @@ class Lesson:
         return self.source in WHOLE
 
     @property
-    def tensor(self) -> tuple[Choice, Number] | tuple[()]:
+    def tensor(self) -> tuple[Choice[str], Number[int]] | tuple[()]:
         """The fields of the tensor on display, where it can be chosen."""
         return () if self.whole else tensor_fields(self.slug, self.source)
 
     @property
-    def all_fields(self) -> tuple[Field, ...]:
+    def all_fields(self) -> tuple[Field[Any], ...]:
         """Everything that a link to this lesson may set."""
         return (self.beat, *self.tensor, *self.fields, *(self.appendix.fields if self.appendix else ()))
 

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from explorer import charts, compute, controls
-from explorer.fields import Choice
+from explorer.fields import Choice, named
 from explorer.figures.jumps import (
     Jumps,
     codes_figure,
@@ -30,9 +30,10 @@ BEST = "best so far"
 SHOWN = Choice(
     f"{SLUG}_method",
     "Codes after",
-    (BEST, *(method for method in METHODS if method != CLIPPED)),
-    BEST,
-    "The method whose codes are compared with those of rounding to nearest in clipped ranges.",
+    named((BEST, *(method for method in METHODS if method != CLIPPED))),
+    default=BEST,
+    menu=True,
+    help="The method whose codes are compared with those of rounding to nearest in clipped ranges.",
 )
 
 
@@ -44,7 +45,7 @@ def moves_laboratory(known: Raced, layer: str, predicted: bool, hidden: Sequence
     said = read_prose(SLUG).laboratory
     st.subheader(said["moves_title"])
     with st.container(width=240):
-        chosen = controls.menu(SHOWN, format_func=lambda name: name if name == BEST else method_words(name).title)
+        chosen = controls.show(SHOWN, format_func=lambda name: name if name == BEST else method_words(name).title)
     method = shown_method(known.without(hidden), chosen)
     name = said["moves_any"] if method is None else method_words(method).title
     st.markdown(said["moves_lead"].format(layer=layer, method=name))

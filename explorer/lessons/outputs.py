@@ -18,7 +18,7 @@ LEARNED = "adaround"
 
 @dataclass(frozen=True)
 class Lost:
-    """Squared error of a layer's outputs on real images, ‖WX − ŴX‖²/n: rounded to nearest and by GPTQ, in like ranges.
+    """Squared error of a layer's outputs on real data, ‖WX − ŴX‖²/n: rounded to nearest and by GPTQ, in like ranges.
 
     `power` is ‖WX‖²/n, and `learned` the error of AdaRound's weights, where the race has brought them.
     """
@@ -38,7 +38,7 @@ def measured(model: ModelKey, layer: str, spec: QuantizerSpec) -> Lost:
 
 
 def hessian_of(model: ModelKey, layer: str) -> Float64Array:
-    """Return XXᵀ/n of what the calibration images bring a layer."""
+    """Return XXᵀ/n of what the calibration data brings a layer."""
     found: Float64Array = compute.kept(f"hessian|{model}|{layer}", lambda: layer_hessian(compute.network(model), layer))
     return found
 

@@ -9,10 +9,11 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer import charts, compute, controls
-from explorer.fields import Choice, Number
+from explorer.fields import Choice, Number, widths
 from explorer.figures.plane import Plane, describe_plane, plane_figure, view_of
 from explorer.lessons.coded import Coded, coded, times_less
-from explorer.lessons.parts import SLIDER_WIDTH, figures_of
+from explorer.lessons.fields import SLIDER_WIDTH
+from explorer.lessons.parts import figures_of
 from explorer.lessons.prose import read_prose
 from explorer.lessons.rivals import CLIPPED, OPTIMAL
 from explorer.notation import count, decibels, short
@@ -20,26 +21,24 @@ from explorer.tensors import SEED, Subject
 from quant_engine import QuantizerSpec, VectorCodebook
 
 SLUG = "vectors"
-BITS = Choice(
-    f"{SLUG}_bits", "Bits of a value", ("2 bits", "3 bits", "4 bits"), "2 bits", "The same for all that are compared."
-)
+BITS = Choice(f"{SLUG}_bits", "Bits of a value", widths(2, 3, 4), "2 bits", "The same for all that are compared.")
 GRID = Choice(
     f"{SLUG}_grid",
     "Single values",
-    ("optimal", "even steps"),
-    "optimal",
-    "The grid on the left: of the codebook with the least error (k-means), or of integers with the least-MSE range.",
+    {"optimal": "optimal", "even steps": "even"},
+    default="optimal",
+    help="The grid on the left: of the codebook with the least error (k-means), or of integers with the least-MSE "
+    "range.",
 )
 RHO = Number(
     f"{SLUG}_rho",
     "Correlation ρ, in %",
     0,
     99,
-    90,
-    "Of the synthetic pairs: 0, one value says nothing of the other; 99, nearly the same value twice.",
-    whole=True,
+    default=90,
+    width=2 * SLIDER_WIDTH,
+    help="Of the synthetic pairs: 0, one value says nothing of the other; 99, nearly the same value twice.",
 )
-GRIDS = {"optimal": "optimal", "even steps": "even"}  # the quantizer whose grid is drawn
 SAMPLES = 20_000  # synthetic pairs
 DRAWN = 2_000  # points
 CEILING_DB = 10 * math.log10(2 * math.pi * math.e / 12)  # of round cells over cubes, in as many dimensions as you like
@@ -97,9 +96,9 @@ def pairs_laboratory(subject: Subject, predicted: bool) -> None:
     st.subheader(words["pairs_title"])
     st.markdown(words["pairs_lead"])
     with st.container(horizontal=True, gap="medium"):
-        bits, grid = int(controls.choice(BITS).split()[0]), controls.choice(GRID)
+        bits, grid = controls.show(BITS), controls.show(GRID)
     _planes(subject, bits, grid, "real")
-    said = words["pairs_table"].format(bits=bits, grid=grid, n=count(1 << 2 * bits))
+    said = words["pairs_table"].format(bits=bits, grid=GRID.held(grid), n=count(1 << 2 * bits))
     _losses(subject, bits, predicted, _sampled(subject), said if predicted else f"{said} {words['pairs_locked']}")
     _synthetic(bits, grid)
 
@@ -108,8 +107,7 @@ def pairs_laboratory(subject: Subject, predicted: bool) -> None:
 def _synthetic(bits: int, grid: str) -> None:
     """Draw pairs of any correlation."""
     words = read_prose(SLUG).laboratory
-    with st.container(width=2 * SLIDER_WIDTH):
-        rho = controls.slider(RHO) / 100
+    rho = controls.show(RHO) / 100
     subject = synthetic_pairs(rho)
     _planes(subject, bits, grid, "synthetic")
     said = words["pairs_synthetic"].format(rho=f"{rho:g}", n=count(SAMPLES), drawn=count(DRAWN))
@@ -128,7 +126,7 @@ def _planes(subject: Subject, bits: int, grid: str, name: str) -> None:
     """Draw the grid of single values and the cells of vectors, over shared axes."""
     words = read_prose(SLUG).laboratory
     found = rivals(subject, bits)
-    levels = found[GRIDS[grid]].quantizer.levels().astype(np.float64)
+    levels = found[grid].quantizer.levels().astype(np.float64)
     learned = found["vectors"].quantizer.learned
     assert learned is not None
     sides = {
@@ -138,7 +136,7 @@ def _planes(subject: Subject, bits: int, grid: str, name: str) -> None:
     points = _drawn(pairs_of(subject))
     view = view_of(points, *sides.values())
     for (side, codewords), place in zip(sides.items(), figures_of(0.5), strict=True):
-        title = words[f"plane_{side}"].format(grid=grid, levels=levels.size, n=len(codewords))
+        title = words[f"plane_{side}"].format(grid=GRID.held(grid), levels=levels.size, n=len(codewords))
         plane = Plane(title, subject.unit, points, codewords, view)
         with place:
             figure = plane_figure(plane, charts.canvas(f"{subject.key}|{bits}|{grid}"))

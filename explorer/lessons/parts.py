@@ -5,8 +5,6 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-SLIDER_WIDTH = 150
-
 
 def figures_of(share: float = 0.8) -> tuple[DeltaGenerator, DeltaGenerator]:
     """Return a wide place for figures and a narrow one beside it; on a phone they follow each other."""

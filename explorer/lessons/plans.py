@@ -41,8 +41,15 @@ def read_plan(text: str) -> Bits:
 
     >>> read_plan("4_16_2"), read_plan("")
     ((4, 16, 2), ())
+
+    Raises:
+        ValueError: for text that is no bits of layers.
     """
-    return tuple(int(part) for part in text.split(BETWEEN)) if text else ()
+    widths = {str(width): width for width in WIDTHS}
+    parts = text.split(BETWEEN) if text else []
+    if not widths.keys() >= set(parts):
+        raise ValueError(text)
+    return tuple(widths[part] for part in parts)
 
 
 def write_plan(bits: Sequence[int]) -> str:
@@ -50,20 +57,11 @@ def write_plan(bits: Sequence[int]) -> str:
     return BETWEEN.join(str(width) for width in bits)
 
 
-def is_plan(text: str) -> bool:
-    """Say whether text is bits of layers as an address has them.
-
-    >>> is_plan("4_16_2"), is_plan("4_9"), is_plan("4_x"), is_plan("")
-    (True, False, False, True)
-    """
-    return not text or all(part in {str(width) for width in WIDTHS} for part in text.split(BETWEEN))
-
-
 @dataclass(frozen=True, eq=False)
 class Findings:
     """What has been measured of one network with one way to share scales; kept for all who look at it.
 
-    Effects are those of trials, by their keys, and of whole plans, by their bits, on the calibration images.
+    Effects are those of trials, by their keys, and of whole plans, by their bits, on the calibration data.
     """
 
     trials: dict[Key, Effect] = field(default_factory=dict)
@@ -127,7 +125,7 @@ def engine_plan(mix: Mix) -> QuantizationPlan:
 
 
 def effect_of(mix: Mix) -> Effect:
-    """Return the effect of a plan on the calibration images, found once."""
+    """Return the effect of a plan on the calibration data, found once."""
     known = findings(mix.model, mix.shared).plans
     if mix.bits not in known:
         known[mix.bits] = effect(network_of(mix), engine_plan(mix))
@@ -135,7 +133,7 @@ def effect_of(mix: Mix) -> Effect:
 
 
 def tested(mix: Mix) -> Effect:
-    """Return the effect of a plan on the test images, found once."""
+    """Return the effect of a plan on the test data, found once."""
     known = findings(mix.model, mix.shared).tested
     if mix.bits not in known:
         known[mix.bits] = effect(network_of(mix), engine_plan(mix), "test")

@@ -20,22 +20,22 @@ from explorer.tensors import Subject
 from quant_engine import ProductCodebook, QuantizerSpec
 
 SLUG = "vectors"
-DIM = Choice(
-    f"{SLUG}_dim", "Values of a vector", ("2", "4", "8", "16"), "8", "So many consecutive values of a row make one."
-)
-PARTS = Choice(
-    f"{SLUG}_parts",
+
+
+def _field(name: str, label: str, options: tuple[int, ...], default: int, text: str) -> Choice[int]:
+    return Choice(f"{SLUG}_{name}", label, {str(option): option for option in options}, str(default), text)
+
+
+DIM = _field("dim", "Values of a vector", (2, 4, 8, 16), 8, "So many consecutive values of a row make one.")
+PARTS = _field(
+    "parts",
     "Parts",
-    ("1", "2", "4", "8", "16"),
-    "4",
+    (1, 2, 4, 8, 16),
+    4,
     "Into which a vector is cut, each with a codebook of its own. 1: plain vectors. As many as values: single values.",
 )
-CODEWORDS = Choice(
-    f"{SLUG}_codewords", "Codewords of a part", ("4", "16", "64", "256"), "16", "K codewords take ⌈log₂ K⌉ bits."
-)
-STAGES = Choice(
-    f"{SLUG}_stages", "Stages", ("1", "2", "3"), "1", "Each stage learns what those before it leave (residual codes)."
-)
+CODEWORDS = _field("codewords", "Codewords of a part", (4, 16, 64, 256), 16, "K codewords take ⌈log₂ K⌉ bits.")
+STAGES = _field("stages", "Stages", (1, 2, 3), 1, "Each stage learns what those before it leave (residual codes).")
 ROWS, COLUMNS = 32, 64  # of the part of the matrix that is drawn
 FULL = 99.5  # per cent of the values within full colour
 PLAIN_DIGITS = 10**9  # greater numbers are written in powers of ten
@@ -45,7 +45,7 @@ def format_of() -> ProductCodebook:
     """Show the controls and return the format; parts that do not divide a vector are refused, and the nearest taken."""
     words = read_prose(SLUG).laboratory
     with st.container(horizontal=True, gap="medium"):
-        dim, parts, codewords, stages = (int(controls.choice(field)) for field in (DIM, PARTS, CODEWORDS, STAGES))
+        dim, parts, codewords, stages = (controls.show(field) for field in (DIM, PARTS, CODEWORDS, STAGES))
     nearest = math.gcd(dim, parts)
     if nearest != parts:
         st.warning(

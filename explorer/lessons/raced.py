@@ -80,7 +80,7 @@ class Raced:
 
     @property
     def winner(self) -> str | None:
-        """The method with the most test images right; of several, the one that stands first in the table."""
+        """The method with the best score on the test data; of several, the one that stands first in the table."""
         standing = self.standing
         return max(standing, key=lambda method: accuracy_of(standing[method]).value, default=None)
 

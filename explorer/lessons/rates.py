@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer import charts, controls
 from explorer.background import Task
-from explorer.fields import Choice
+from explorer.fields import Choice, named
 from explorer.figures.rates import Point, describe_rates, rates_figure
 from explorer.lessons import study
 from explorer.lessons.coded import Coded, coded
@@ -27,9 +27,9 @@ EVERYTHING, INDICES = "everything stored", "indices only"
 COUNTED = Choice(
     f"{SLUG}_counted",
     "Bits counted",
-    (EVERYTHING, INDICES),
-    EVERYTHING,
-    "Codebooks and scales are stored too: 32 bits for each of their entries.",
+    named((EVERYTHING, INDICES)),
+    default=EVERYTHING,
+    help="Codebooks and scales are stored too: 32 bits for each of their entries.",
 )
 PLACE = f"{SLUG}_tracing"
 LEAST_VECTORS = 4  # to a codeword: with fewer a codebook learns the tensor by heart
@@ -91,7 +91,7 @@ def tracing_of(scene: Scene) -> Study:
 
 def _counted() -> str:
     """Show the choice of what is counted, with what it means, and return it."""
-    said, counted = read_prose(SLUG).laboratory, controls.choice(COUNTED)
+    said, counted = read_prose(SLUG).laboratory, controls.show(COUNTED)
     st.caption(said["rates_everything" if counted == EVERYTHING else "rates_indices"])
     return counted
 

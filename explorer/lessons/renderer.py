@@ -38,7 +38,7 @@ def _body(lesson: Lesson) -> None:
             st.error(f"This setting cannot be used: {error}", icon=":material/error:")
             return
     with beats:
-        beat = controls.choice(lesson.beat)
+        beat = controls.show(lesson.beat)
         title = scene.subject.title
         named = {"tensor": title, "Tensor": title[0].upper() + title[1:]}
         facts = lesson.facts(scene)
@@ -76,12 +76,8 @@ def _tensor(lesson: Lesson) -> tuple[str, int]:
     if not lesson.tensor:
         return lesson.source, 0
     source_field, outlier_field = lesson.tensor
-    with st.container(width=220):
-        source = controls.menu(source_field)
-    if source not in tensors.SYNTHETIC:
-        return source, 0
-    with st.container(width=200):
-        return source, controls.slider(outlier_field)
+    source = controls.show(source_field)
+    return source, controls.show(outlier_field) if source in tensors.SYNTHETIC else 0
 
 
 def _predict(lesson: Lesson, scene: Scene, facts: Facts) -> None:
@@ -206,12 +202,12 @@ def _footer(lesson: Lesson, scene: Scene, beat: str) -> None:
                 args=({lesson.beat.key: following},),
             )
         model, layer = frame.selected()
-        link = playground_link(compute.name(model), layer, scene)
+        place = {frame.MODEL_KEY: compute.name(model), frame.TENSOR_KEY: layer}
         st.page_link(
             pages_folder() / PLAYGROUND,
-            label=words()["open_playground" if is_exact(link, scene) else "open_playground_near"],
+            label=words()["open_playground" if is_exact(scene) else "open_playground_near"],
             icon=":material/open_in_full:",
-            query_params=link,
+            query_params=place | playground_link(scene),
             help=None if scene.subject.is_weight else words()["playground_shows_weights"],
         )
 

@@ -9,13 +9,13 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer import charts, compute, controls, formulas
-from explorer.fields import Choice
+from explorer.fields import Choice, named
 from explorer.figures import way_back
 from explorer.figures.way_back import Errors, Way
 from explorer.formulas import Convention
 from explorer.lessons import fields
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
-from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
+from explorer.lessons.parts import figures_of, numbers
 from explorer.lessons.prose import words
 from explorer.lessons.scene import STOCHASTIC, Scene, nearest_step
 from explorer.notation import beside, count, latex, ratio, short
@@ -28,10 +28,10 @@ PLACE = fields.place_field(SLUG, 58)
 ROUNDING = Choice(
     f"{SLUG}_mode",
     "Int rounds",
-    tuple(ROUNDINGS),
-    "nearest",
-    "Nearest: half to even. Floor: down. Ceil: up. Zero: towards 0. Stochastic: up or down by chance, so that the mean "
-    "is right.",
+    named(ROUNDINGS),
+    default="nearest",
+    help="Nearest: half to even. Floor: down. Ceil: up. Zero: towards 0. Stochastic: up or down by chance, so that "
+    "the mean is right.",
 )
 PREDICTED_BITS = 8
 COST = {"same": 1.0, "double": 2.0, "four": 4.0, "sixteen": 16.0}
@@ -41,12 +41,8 @@ WITHOUT_ZERO = (1.0, 1.25, 1.5, 2.0)
 def laboratory(bench: Bench) -> Scene:
     """Draw the way of one value, and the errors of all."""
     with bench.controls:
-        with st.container(width=SLIDER_WIDTH):
-            bits = controls.slider(BITS)
-        symmetric = controls.choice(RANGE) == "symmetric"
-        rounding = controls.choice(ROUNDING)
-        with st.container(width=SLIDER_WIDTH):
-            place = controls.slider(PLACE)
+        bits, symmetric = controls.show(BITS), controls.show(RANGE)
+        rounding, place = controls.show(ROUNDING), controls.show(PLACE)
     scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits), symmetric=symmetric, rounding=rounding), place)
     way, found = Way(scene.view, scene.r, scene.code, scene.r_hat), _errors(scene)
     figure, beside = figures_of(0.56)

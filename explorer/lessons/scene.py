@@ -60,10 +60,14 @@ class Mix:
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """A block of the tensor that is looked into: its number and what is drawn of it."""
+    """A block of the tensor that is looked into: its number and what is drawn of it.
+
+    `edited` says that blocks have ranges of their own, set by hand.
+    """
 
     block: int
     view: BlockView
+    edited: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import streamlit as st
 
 from explorer import charts, compute, controls
 from explorer.background import Task, live
-from explorer.fields import Choice, Coded
+from explorer.fields import Choice, Coded, named
 from explorer.figures.plans import (
     Kinds,
     PlanPoint,
@@ -65,13 +65,21 @@ COSTS = {
 COST = Choice(
     f"{SLUG}_cost",
     "Cost of a layer",
-    tuple(COSTS),
-    "KL",
-    "What the exact plan sums up and makes as small as it can be: measured with each layer quantized alone (KL, loss, "
-    "accuracy), or predicted (Fisher: ½ Σ F δ²; weight error: Σ δ²). Greedy goes by the same measure of whole plans, "
-    "and by the loss where the cost is predicted.",
+    named(COSTS),
+    default="KL",
+    menu=True,
+    width=170,
+    help="What the exact plan sums up and makes as small as it can be: measured with each layer quantized alone (KL, "
+    "loss, accuracy), or predicted (Fisher: ½ Σ F δ²; weight error: Σ δ²). Greedy goes by the same measure of whole "
+    "plans, and by the loss where the cost is predicted.",
 )
-PLAN = Coded(f"{SLUG}_plan", "Bits by layer", plans.is_plan, f"{', '.join(map(str, WIDTHS))} with _ between them")
+PLAN = Coded(
+    f"{SLUG}_plan",
+    "Bits by layer",
+    plans.read_plan,
+    plans.write_plan,
+    f"{', '.join(map(str, WIDTHS))} with _ between them",
+)
 
 
 def exact_of(mix: Mix, name: str) -> Study:
@@ -138,8 +146,7 @@ def search(bench: Bench, mix: Mix) -> None:
     st.subheader(words["search_title"])
     st.markdown(words["search_lead"])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        with st.container(width=170):
-            name = controls.menu(COST)
+        name = controls.show(COST)
         searches = exact_of(mix, name), greedy_of(mix, name)
         for one in searches:
             st.button(
@@ -238,5 +245,5 @@ def _drawn(bench: Bench, mix: Mix, name: str) -> None:
 
 def _load(code: str) -> None:
     """Put a plan that was clicked into the steppers (a callback)."""
-    if plans.is_plan(code):
+    if PLAN.accepts(code):
         controls.assign({PLAN.key: code, LOADED_KEY: True})

@@ -105,7 +105,7 @@ def _accuracies(task: Task) -> tuple[str, str]:
 
 
 def _inversion(subject: Subject, bits: int, tasks: Mapping[rivals.Rival, Task]) -> str:
-    """Say where less error goes with less accuracy, at its most, and whether the images tell that."""
+    """Say where less error goes with less accuracy, at its most, and whether the test data tells that."""
     words = read_prose(SLUG).laboratory
     scores = {rival: task.result()[2] for rival, task in tasks.items() if task.error is None}
     found = inversion({rival: rivals.report(subject, rival, bits).mse for rival in scores}, scores)

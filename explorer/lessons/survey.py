@@ -9,12 +9,12 @@ import streamlit as st
 
 from explorer import charts, controls
 from explorer.background import Task
-from explorer.fields import Choice, Number
+from explorer.fields import Choice, Number, named
 from explorer.figures.sensitivity import describe_sensitivity, sensitivity_figure
 from explorer.lessons import plans, study
 from explorer.lessons.calibration import activation_spec
+from explorer.lessons.fields import SLIDER_WIDTH
 from explorer.lessons.model import Bench
-from explorer.lessons.parts import SLIDER_WIDTH
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Mix
 from explorer.lessons.study import Study
@@ -39,18 +39,18 @@ AT = Number(
     "Bits tried",
     2,
     8,
-    3,
-    "Each layer is tried with so many bits: its weight by the scale chosen above, its input with one static min–max "
-    "range.",
-    whole=True,
+    default=3,
+    width=SLIDER_WIDTH,
+    help="Each layer is tried with so many bits: its weight by the scale chosen above, its input with one static "
+    "min–max range.",
 )
 SCOPES: dict[str, Scope] = {"only this layer": "only", "all but this one": "others"}
 SCOPE = Choice(
     f"{SLUG}_scope",
     "Quantized",
-    tuple(SCOPES),
-    "only this layer",
-    "One layer alone, the rest in floating point; or all layers but that one.",
+    named(SCOPES),
+    default="only this layer",
+    help="One layer alone, the rest in floating point; or all layers but that one.",
 )
 
 
@@ -75,9 +75,11 @@ METRICS: dict[str, Metric] = {
 METRIC = Choice(
     f"{SLUG}_metric",
     "Sensitivity by",
-    tuple(METRICS),
-    "loss",
-    "Measured on the calibration data: rise of the loss, accuracy lost, KL divergence of the outputs from "
+    named(METRICS),
+    default="loss",
+    menu=True,
+    width=170,
+    help="Measured on the calibration data: rise of the loss, accuracy lost, KL divergence of the outputs from "
     "floating point, signal to noise of the logits. Predicted without running the quantized network: the weights' mean "
     "squared error, and the diagonal Fisher information.",
 )
@@ -134,11 +136,9 @@ def survey(bench: Bench, mix: Mix) -> None:
     words = read_prose(SLUG).laboratory
     st.subheader(words["survey_title"])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        with st.container(width=170):
-            name = controls.menu(METRIC)
-        scope = controls.choice(SCOPE, disabled=METRICS[name].measured is None)
-        with st.container(width=SLIDER_WIDTH):
-            at = controls.slider(AT)
+        name = controls.show(METRIC)
+        scope = controls.show(SCOPE, disabled=METRICS[name].measured is None)
+        at = controls.show(AT)
 
     def draw(_: Task | None) -> None:
         if bench.predicted:

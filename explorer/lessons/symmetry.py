@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer import charts, controls, formulas
-from explorer.fields import Choice
+from explorer.fields import Choice, named
 from explorer.figures.ranges import describe_ranges, ranges_figure
 from explorer.formulas import Convention
 from explorer.lessons import fields
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
-from explorer.lessons.parts import SLIDER_WIDTH
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Scene, nearest_step
 from explorer.lessons.uniform import moved
@@ -30,10 +29,10 @@ KINDS = {
 KIND = Choice(
     f"{SLUG}_range",
     "Range",
-    tuple(KINDS),
-    "signed symmetric",
-    "Signed symmetric: [−β, β], codes to both sides of 0. Unsigned symmetric: [0, β], codes from 0 up, and negative "
-    "values become 0. Asymmetric: from the least to the greatest value, with a zero point.",
+    named(KINDS),
+    default="signed symmetric",
+    help="Signed symmetric: [−β, β], codes to both sides of 0. Unsigned symmetric: [0, β], codes from 0 up, and "
+    "negative values become 0. Asymmetric: from the least to the greatest value, with a zero point.",
 )
 COST = {"same": 1.0, "double": 2.0, "four": 4.0, "sixteen": 16.0}  # error of signed symmetric, in that of asymmetric
 FOUR_BITS = 4
@@ -42,9 +41,7 @@ FOUR_BITS = 4
 def laboratory(bench: Bench) -> Scene:
     """Draw the tensor under the three kinds of range."""
     with bench.controls:
-        with st.container(width=SLIDER_WIDTH):
-            bits = controls.slider(BITS)
-        kind = controls.choice(KIND)
+        bits, kind = controls.show(BITS), controls.show(KIND)
     rows = {name: Scene(bench.subject, _spec(name, bits)) for name in KINDS}
     scene = rows[kind]
     views = {name: row.view for name, row in rows.items() if bench.predicted or name == kind}

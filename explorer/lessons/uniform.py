@@ -12,7 +12,7 @@ from explorer.figures.stairs import Step, bits_figure, describe_bits, describe_s
 from explorer.formulas import Convention
 from explorer.lessons import fields
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
-from explorer.lessons.parts import SLIDER_WIDTH, figures_of, numbers
+from explorer.lessons.parts import figures_of, numbers
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Scene, nearest_step
 from explorer.notation import decibels, short
@@ -29,12 +29,8 @@ ONE_MORE_BIT = {"same": 1.0, "half": 2.0, "quarter": 4.0, "sixteenth": 16.0}  # 
 def laboratory(bench: Bench) -> Scene:
     """Draw one value on the staircase, and error against bits."""
     with bench.controls:
-        with st.container(width=SLIDER_WIDTH):
-            bits = controls.slider(BITS)
-        symmetric = controls.choice(RANGE) == "symmetric"
-        signed = controls.choice(CODES) == "signed"
-        with st.container(width=SLIDER_WIDTH):
-            place = controls.slider(PLACE)
+        bits, symmetric = controls.show(BITS), controls.show(RANGE)
+        signed, place = controls.show(CODES), controls.show(PLACE)
     scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits, signed), symmetric=symmetric), place)
     step = Step(scene.view, scene.r, scene.r_hat, bench.subject.unit)
     figure, beside = figures_of(0.6)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from explorer import charts, compute, controls, notation, pins, state
+from explorer import charts, compute, controls, notation, pins
 from explorer.background import Task, live
 from explorer.figures.compare import compare_figure, describe_compare, error_edges, number_of, rate_figure, value_edges
-from explorer.pins import MOST_PINS, PINS, Pin
+from explorer.pins import MOST_PINS, PINS
 from explorer.presets import PRESETS
 from explorer.results import Compared
 from explorer.sources import ModelKey
@@ -33,8 +33,8 @@ def compare_panel(model: ModelKey, layer: str, settings: PlaygroundState) -> Non
     """Draw pins, the table, which fills as accuracies come, and the figures."""
     kept = _read()
     st.subheader("Compare methods")
-    _buttons(kept)
-    rows = _rows(model, layer, [settings, *map(PlaygroundState.from_fields, kept)]) if kept else []
+    _buttons(settings, kept)
+    rows = _rows(model, layer, [settings, *kept]) if kept else []
     tasks = [
         compute.accuracies(f"compare {number}", model, layer, row.plan, row.others) for number, row in enumerate(rows)
     ]
@@ -117,24 +117,24 @@ def _table(model: ModelKey, rows: Sequence[Row], accuracies: Sequence[str]) -> N
     st.table(columns)
 
 
-def _buttons(kept: list[Pin]) -> None:
+def _buttons(settings: PlaygroundState, kept: Sequence[PlaygroundState]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         full = len(kept) >= MOST_PINS
         st.button(
             "Pin this setting",
             icon=":material/keep:",
             key="pin_now",
-            on_click=_pin_present,
-            args=(kept,),
+            on_click=_write,
+            args=([*kept, pins.pin_of(settings)],),
             disabled=full,
         )
         with st.popover("Presets", icon=":material/library_add:"):
             st.caption("Set the playground to a well-known scheme; pin it then.")
-            for name in PRESETS:
-                st.button(name, key=f"preset_{name}", on_click=_show, args=(dict(PRESETS[name]),), type="tertiary")
+            for name, preset in PRESETS.items():
+                st.button(name, key=f"preset_{name}", on_click=controls.restore, args=(preset,), type="tertiary")
         for number, pin in enumerate(kept, 1):
-            name = PlaygroundState.from_fields(pin).description
-            st.button(f"Show {number}", key=f"show_{number}", on_click=_show, args=(pin,), help=name)
+            name = pin.description
+            st.button(f"Show {number}", key=f"show_{number}", on_click=controls.restore, args=(pin,), help=name)
             st.button(
                 f"✕ {number}",
                 key=f"unpin_{number}",
@@ -144,7 +144,7 @@ def _buttons(kept: list[Pin]) -> None:
             )
 
 
-def _read() -> list[Pin]:
+def _read() -> tuple[PlaygroundState, ...]:
     """Return the pins, of the address first and else of the session; a page that is come back to shows them again."""
     if PINS.key not in st.query_params and st.session_state.get(PINS.key):
         st.query_params[PINS.key] = st.session_state[PINS.key]
@@ -153,7 +153,7 @@ def _read() -> list[Pin]:
     return pins.read(text)
 
 
-def _write(kept: list[Pin]) -> None:
+def _write(kept: Sequence[PlaygroundState]) -> None:
     """Keep pins in the address and the session (a callback)."""
     text = pins.write(kept)
     st.session_state[PINS.key] = text
@@ -161,13 +161,3 @@ def _write(kept: list[Pin]) -> None:
         st.query_params[PINS.key] = text
     else:
         st.query_params.pop(PINS.key, None)
-
-
-def _pin_present(kept: list[Pin]) -> None:
-    """Pin what the controls say (a callback)."""
-    _write([*kept, pins.pin_of({str(key): value for key, value in st.session_state.items()})])
-
-
-def _show(pin: Pin) -> None:
-    """Set the controls to a pinned setting (a callback)."""
-    controls.restore(state.PLAYGROUND_FIELDS, pin)

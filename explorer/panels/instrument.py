@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import streamlit as st
-
-from explorer import charts, compute, controls, state
+from explorer import charts, compute, controls
 from explorer.instrument import Move, instrument
 from explorer.instrument.setting import setting_of
 from explorer.instrument.words import describe_curve, describe_values
 from explorer.notation import short
-from explorer.number_formats import FORMAT, KINDS
 from explorer.panels.settings import take_range
+from explorer.playground_table import BITS
 from explorer.results import BlockView
 from explorer.sources import ModelKey
-from explorer.state import PlaygroundState
+from explorer.state import PlaygroundState, found_by
 from quant_engine import QuantizerSpec
 
 KEY = "play_instrument"
-BITS_OF_INTEGERS = int(state.BITS.least), int(state.BITS.greatest)
 
 
 def instrument_panel(
@@ -48,19 +45,17 @@ def instrument_panel(
         curve_alt=curve_alt,
         note=note,
         ink=charts.ink(),
-        bits=BITS_OF_INTEGERS if settings.kind.integer else (setting.bits, setting.bits),
+        bits=BITS.ends if settings.kind.integer else (setting.bits, setting.bits),
     )
 
 
 def _moved(move: Move) -> None:
     """Take over what a hand has set (a callback)."""
-    kind = KINDS[st.session_state.get(FORMAT.key, FORMAT.default)]
-    values: dict[str, object] = {state.BITS.key: move.bits} if kind.integer else {}
+    settings = controls.now(PlaygroundState)
+    if settings.kind.integer:
+        controls.change(PlaygroundState, bits=move.bits)
     if move.method is not None:
-        values |= state.found_by(move.method)
+        controls.change(PlaygroundState, **found_by(move.method))
     elif move.range is not None:
         lo, hi = move.range
-        symmetric = not kind.integer or st.session_state.get(state.SYMMETRY.key) != "asymmetric"
-        before = st.session_state.get(state.CLIPPING.key, state.CLIPPING.default)
-        take_range(None if symmetric else lo, hi, before)
-    controls.assign(values)
+        take_range(None if settings.symmetric else lo, hi, settings.clipping)

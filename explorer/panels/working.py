@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explorer import compute, controls, formulas, state
+from explorer import compute, controls, formulas
 from explorer.formulas import Convention
 from explorer.notation import short
+from explorer.panels.settings import COARSE_STEPS
 from explorer.results import BlockView
 from explorer.snippets import engine_code, numpy_code
 from explorer.sources import ModelKey
+from explorer.state import PlaygroundState
 from quant_engine import LayerPlan, QuantizerSpec
 
 
@@ -21,8 +23,8 @@ def formula_panel(spec: QuantizerSpec, view: BlockView, convention: Convention) 
             left, right = st.columns(2, vertical_alignment="center")
             left.latex(formulas.scale_formula(spec, view))
             right.latex(formulas.zero_point_formula(spec, view, convention))
-        with st.container(width=170):
-            typed = controls.real_number(state.VALUE, width=view.hi - view.lo, placeholder=short(view.example))
+        step = (view.hi - view.lo) / COARSE_STEPS or None
+        typed = controls.show(PlaygroundState.fields()["value"], step=step, placeholder=short(view.example))
         r = view.example if typed is None else typed
         left, right = st.columns(2 if steps else [3, 2], vertical_alignment="center")
         if steps:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer import compute, pins, state
-from explorer.fields import Choice, Number
+from explorer import compute, pins
 from explorer.figures.compare import rate_figure
 from explorer.figures.theme import Canvas
 from explorer.number_formats import KINDS
@@ -16,28 +15,18 @@ from explorer.presets import PRESETS
 from explorer.results import repeated
 from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
+from tests.app.test_fields import states
 from tests.app.test_pages import start
 from tests.app.waiting import await_answers
 from tests.models import CNN_KEY, DEPTHWISE_KEY
 
-VALUES = {
-    field.key: st.sampled_from(field.options)
-    if isinstance(field, Choice)
-    else st.integers(int(field.least), int(field.greatest))
-    if field.whole
-    else st.floats(field.least, field.greatest)
-    for field in pins.KEPT.values()
-    if isinstance(field, Choice | Number)
-}
-settings = st.fixed_dictionaries({}, optional=VALUES)
 
-
-@given(st.lists(settings, max_size=pins.MOST_PINS))
-def test_pins_survive_the_address(found: list[dict[str, object]]) -> None:
-    kept = [pins.pin_of(values) for values in found]
+@given(st.lists(states, max_size=pins.MOST_PINS))
+def test_pins_survive_the_address(found: list[PlaygroundState]) -> None:
+    kept = tuple(map(pins.pin_of, found))
     text = pins.write(kept)
-    assert pins.read(text) == kept
-    assert not kept or pins.PINS.accepts(text)
+    assert pins.read(text) == pins.PINS.read(text) == kept
+    assert all((pin.block, pin.value) == (0, None) for pin in kept)
 
 
 @pytest.mark.parametrize(
@@ -51,38 +40,37 @@ def test_addresses_that_are_no_pins_are_refused(text: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("layer", ["conv1", "fc1"])
 def test_every_preset_can_be_used_on_every_kind_of_layer(name: str, layer: str) -> None:
-    chosen = PlaygroundState.from_fields(dict(PRESETS[name]))
+    chosen = PRESETS[name]
     spec = chosen.spec(-1.0, 1.0)
     result = compute.outcome(CNN_KEY, layer, spec)
     assert result.report.sqnr_db > 10
-    assert all(field in {f.key for f in state.PLAYGROUND_FIELDS} for field in PRESETS[name])
 
 
 @pytest.mark.parametrize(
     ("name", "bits_per_value"), [("MXFP4", 4.25), ("MXFP8 (E4M3)", 8.25), ("MXINT8", 8.25), ("GGUF Q4_0", 4.5)]
 )
 def test_presets_cost_what_their_specifications_say(name: str, bits_per_value: float) -> None:
-    spec = PlaygroundState.from_fields(dict(PRESETS[name])).spec(-1.0, 1.0)
+    spec = PRESETS[name].spec(-1.0, 1.0)
     assert spec.storage((64, 288)).bits_per_value == bits_per_value
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_format_describes_itself_and_makes_a_spec(kind: str) -> None:
-    chosen = PlaygroundState.from_fields({"play_format": kind})
+    chosen = PlaygroundState(KINDS[kind])
     assert isinstance(chosen.spec(-1.0, 1.0), QuantizerSpec)
     assert chosen.description
     assert len(chosen.format_name) <= 8  # figures have no room for more
 
 
 def test_bits_that_a_kind_does_not_have_become_the_nearest_it_has() -> None:
-    chosen = PlaygroundState.from_fields({"play_format": "powers of two", "play_bits": 16})
+    chosen = PlaygroundState(KINDS["powers of two"], bits=16)
     assert chosen.bits == 8
 
 
 def test_encoding_is_timed_on_a_tensor_that_is_repeated_with_its_scales() -> None:
     values = compute.matrix(DEPTHWISE_KEY, "dw1")
     for preset in PRESETS.values():
-        spec = PlaygroundState.from_fields(dict(preset)).spec(float(values.min()), float(values.max()))
+        spec = preset.spec(float(values.min()), float(values.max()))
         fitted = compute.fitted(DEPTHWISE_KEY, "dw1", spec)
         tall, alike = repeated(values, fitted, 10_000)
         assert tall.size >= 10_000
@@ -99,7 +87,7 @@ def test_pinned_settings_stand_in_a_table_with_what_they_cost_and_score() -> Non
     assert list(table[""]) == ["now", "1"]
     assert list(table["Setting"]) == ["NF4, per layer, min–max", "int4, per layer, min–max"]
     for name, row in zip(("NF4", "integer"), range(2), strict=True):
-        spec = PlaygroundState.from_fields({"play_format": name}).spec(-1.0, 1.0)
+        spec = PlaygroundState(KINDS[name]).spec(-1.0, 1.0)
         result = compute.outcome(CNN_KEY, "conv3", spec)
         assert table["SQNR"].iloc[row] == f"{result.report.sqnr_db:.1f} dB"
         assert float(table["Bits per value"].iloc[row]) == pytest.approx(result.storage.bits_per_value, rel=1e-3)
@@ -154,7 +142,7 @@ def test_a_codebook_of_more_codewords_than_there_are_vectors_is_said_and_has_no_
     assert not at.exception
     distinct = len(np.unique(np.pad(compute.matrix(CNN_KEY, "conv1"), ((0, 0), (0, 1))).reshape(-1, 2), axis=0))
     assert any(f"Only {distinct} of 256 codewords can be learned from 80 vectors" in info.value for info in at.info)
-    specs = [PlaygroundState.from_fields({"play_format": kind}).spec(-1.0, 1.0) for kind in ("vectors", "integer")]
+    specs = [PlaygroundState(KINDS[kind]).spec(-1.0, 1.0) for kind in ("vectors", "integer")]
     edges = np.linspace(-1, 1, 11), np.linspace(-1, 1, 11)
     rows = [compute.compared(CNN_KEY, "conv1", spec, "x", edges) for spec in specs]
     figure = rate_figure(rows, Canvas("test"))

@@ -31,7 +31,7 @@ from explorer.lessons.compensation import prediction, question
 from explorer.lessons.dreams import SHOWN, dreaming, match_of
 from explorer.lessons.gradients import balanced_step, pull_on, staircase, stepped
 from explorer.lessons.laps import Baselines, Lap, accuracy_of, baselines, key_of, laps, setting_of
-from explorer.lessons.links import playground_link
+from explorer.lessons.links import playground_state
 from explorer.lessons.model import Awaited, Choices
 from explorer.lessons.moves import counted
 from explorer.lessons.outputs import learned_loss, measured
@@ -261,7 +261,7 @@ def test_the_question_waits_for_what_it_asks_and_then_takes_the_best_without_dat
     ended = {"gaussian_data": lap(900), "zeroq": lap(1790), "batch_norm_ranges": lap(1700)}
     asked = question(scene(Raced(CNN_KEY, SETTING, measured, ended)))
     assert isinstance(asked, Choices)
-    assert asked.option("right").label == WORDS["option_synthetic"]
+    assert asked.option("right").label == WORDS["option_synthetic"].format(unit="image")
     assert {option.key for option in asked.options} == {"right", "ranges", "noise", "images", "labels", "nothing"}
     assert all(option.key in LESSONS["compensation"].prose.feedback for option in asked.options)
     tied = question(scene(Raced(CNN_KEY, SETTING, measured, {**ended, "batch_norm_ranges": lap(1780)})))
@@ -564,7 +564,7 @@ def test_any_accuracy_has_a_place(correct: int) -> None:
 
 
 def test_the_playground_opens_with_the_setting_of_the_race() -> None:
-    found = playground_link("fashion-cnn", "conv3", scene(Raced("fashion-cnn", setting_of(2, 4, "channel"))))
+    found = playground_state(scene(Raced("fashion-cnn", setting_of(2, 4, "channel")))).link()
     assert found["play_bits"] == "2"
     assert found["play_clipping"] == "least MSE"
     assert found["play_granularity"] == "channel"

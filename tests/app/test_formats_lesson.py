@@ -22,7 +22,7 @@ from quant_engine.energy import multiply_energy
 from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
-SOURCES = ("weights", "layer inputs", "logits", "input pixels", "synthetic Laplace")
+SOURCES = ("weights", "layer inputs", "logits", "network inputs", "synthetic Laplace")
 NUMBERS = (0.1, -2.5, 2049.0, 70000.0, 1e300, -1e300, 1e-45, 6e-7, 0.0, -0.0, math.inf, -math.inf, math.nan)
 
 
@@ -217,7 +217,7 @@ def test_the_table_is_of_the_whole_network(model: str) -> None:
     network = compute.network(model)
     weights = sum(network.weight(layer).size for layer in network.layers())
     low, high = (weights * 4 / 8 * end / 1e6 for end in (1300, 2600))
-    arithmetic, reading = rows["FP32"][words["energy_image"]].split(" + ")
+    arithmetic, reading = rows["FP32"][words["energy_whole"].format(unit="image")].split(" + ")
     assert [float(end) for end in reading.split("–")] == pytest.approx([low, high], rel=5e-3)
     assert float(arithmetic) > 0
     assert rows["FP32"][words["energy_weights"]] == f"{weights * 4 / 1024:.3g} KiB"

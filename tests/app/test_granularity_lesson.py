@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from explorer import compute, state, tensors
-from explorer.fields import Choice
+from explorer import compute, tensors
 from explorer.figures.maps import STEPS, range_map, signed_map
 from explorer.figures.rungs import rungs_figure
 from explorer.figures.theme import INK, Canvas
 from explorer.instrument import Move
 from explorer.lessons import LESSONS, blocks, grain, rungs
-from explorer.lessons.links import playground_link
+from explorer.lessons.links import is_exact, playground_state
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Looked, Scene
 from explorer.notation import short
@@ -191,7 +191,7 @@ def test_the_right_answer_counts_everything_and_the_wrong_ones_are_what_they_say
 
 def spec_of(shared: str) -> QuantizerSpec:
     settings, _ = SHAPES[shared]
-    granularity = grain.granularity_of(shared, list(settings.values()), "short")
+    granularity = grain.granularity_of(grain.SHARED.meaning(shared), list(settings.values()), "short")
     return QuantizerSpec(INT4, granularity, scale_format=E4M3)
 
 
@@ -258,15 +258,14 @@ ranges = st.tuples(ends, ends).map(sorted).filter(lambda pair: pair[0] < pair[1]
 @given(st.dictionaries(st.integers(0, 10**6), ranges, max_size=6))
 def test_edits_survive_the_address(edits: dict[int, tuple[float, float]]) -> None:
     text = grain.write_edits("0123abcd", edits)
-    assert grain.are_edits(text)
-    assert (grain.read_edits(text)[1] if text else {}) == edits
+    assert grain.read_edits(text)[1] == edits
 
 
 @pytest.mark.parametrize(
     "text", ["x", "12ab~", "12ab~1_0_0", "12ab~1_1_-1", "12ab~1_0_inf", "12ab~1_0_1e999", "12ab~1_0", "12ab~-1_0_1"]
 )
 def test_what_is_no_range_is_left_out_of_a_link(text: str) -> None:
-    assert not grain.are_edits(text)
+    assert not grain.EDITS.accepts(text)
     at = open_lesson(shared="channel")
     assert not any("by hand" in t.value for t in change(at, edits=text).markdown if t.value.startswith("Block"))
 
@@ -427,9 +426,6 @@ def test_absurd_tensors_have_answers(name: str) -> None:
 def test_the_playground_opens_on_the_same_blocks(granularity: object) -> None:
     spec = QuantizerSpec(INT4, granularity, scale_format=E4M3)
     scene = Scene(subject(), spec, looked=Looked(0, blocks._view(subject(), spec, 0, subject().matrix[:1].reshape(-1))))
-    link = playground_link("fashion-depthwise", "dw1", scene)
-    fields = {field.key: field for field in state.PLAYGROUND_FIELDS}
-    given_ = {key: fields[key] for key in link if key in fields}
-    assert all(field.accepts(link[key]) for key, field in given_.items())
-    values = {key: link[key] if isinstance(field, Choice) else float(link[key]) for key, field in given_.items()}
-    assert PlaygroundState.from_fields(values).spec(-1.0, 1.0) == spec
+    assert PlaygroundState.read(playground_state(scene).link()).spec(-1.0, 1.0) == spec
+    assert is_exact(scene)
+    assert not is_exact(replace(scene, looked=replace(scene.looked, edited=True)))

@@ -104,10 +104,10 @@ def test_sixteen_bits_overflow_and_say_so() -> None:
 def test_the_page_steps_runs_and_holds_what_a_link_sets() -> None:
     at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
     at.query_params["formats_int_image"] = "5000"
-    at.run()
-    assert any("5000" in warning.value for warning in at.warning)
     at.switch_page(str(ROOT / "pages" / "lesson_formats.py")).run()
+    assert any("5000 is too much here; 1999" in warning.value for warning in at.warning)
     at.button(key="formats_int_next").click().run()
+    assert at.session_state["formats_int_image"] == 1999
     assert at.session_state["formats_int_step"] == 2
     at.button(key="formats_int_all").click().run()
     assert at.session_state["formats_int_step"] == 12
@@ -118,7 +118,7 @@ def test_the_page_steps_runs_and_holds_what_a_link_sets() -> None:
     assert not at.exception
     assert at.session_state["formats_int_channel"] == 9
     at.button(key="formats_int_run_button").click().run()
-    assert any("Running the test images every way" in bar.proto.text for bar in at.get("progress"))
+    assert any("Running the test data every way" in bar.proto.text for bar in at.get("progress"))
     await_answers(at)
     shown = {metric.label: metric.value for metric in at.metric}
     plan = plan_of(CNN_KEY, 8)

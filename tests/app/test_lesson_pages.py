@@ -5,7 +5,6 @@ What is right is worked out again here, with numpy and from the tensor alone.
 
 from __future__ import annotations
 
-import itertools
 import pathlib
 import string
 import time
@@ -15,36 +14,22 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import state, tensors
+from explorer import tensors
 from explorer.compute import SESSION_KEY
 from explorer.fields import Choice, Number
 from explorer.formulas import ARTICLE, CONVENTIONS, TOOLS, code_formula, value_formula, zero_point_formula
 from explorer.lessons import LESSONS, calibration, plans
-from explorer.lessons.compensated import Compensated
-from explorer.lessons.gradients import stepped
-from explorer.lessons.laps import setting_of
-from explorer.lessons.links import is_exact, playground_link
 from explorer.lessons.model import BEATS, Choices, Lesson, Place
 from explorer.lessons.prose import words
-from explorer.lessons.raced import Raced
 from explorer.lessons.scene import Mix, Scene
 from explorer.notation import short
 from explorer.page_table import PAGES
-from explorer.state import PlaygroundState
 from quant_engine import (
-    ACIQ,
-    E4M3,
-    E8M0,
-    FP16,
-    FixedRange,
     IntFormat,
     KMeans,
     LayerPlan,
-    MinKL,
     MinMax,
     MinMSE,
-    PerBlock,
-    Percentile,
     PerChannel,
     PerChannelGroup,
     PerGroup,
@@ -52,7 +37,6 @@ from quant_engine import (
     ProductCodebook,
     QuantizationPlan,
     QuantizerSpec,
-    fake_quantize,
 )
 from quant_engine.network import load
 from tests.app.waiting import await_answers, task_in
@@ -184,9 +168,9 @@ def other_values(lesson: Lesson) -> Iterator[tuple[str, object]]:
             others = [option for option in field.options if option != field.default]
             yield from ((field.key, option) for option in (others if len(others) < 6 else others[:: len(others) // 2]))
         elif isinstance(field, Number):
-            if field.least != field.default:
-                yield field.key, int(field.least)
-            yield field.key, int(field.greatest) if field.greatest != field.default else int(field.greatest) // 2
+            if field.min != field.default:
+                yield field.key, int(field.min)
+            yield field.key, int(field.max) if field.max != field.default else int(field.max) // 2
 
 
 HEEDED_UNDER = {  # what else must be set for a control to count
@@ -349,7 +333,7 @@ def test_the_code_of_a_value_is_numpys(range_: str, place: int) -> None:
 
 @pytest.mark.parametrize(("kind", "signed"), [("signed symmetric", True), ("unsigned symmetric", False)])
 def test_the_share_of_idle_codes_is_numpys(kind: str, signed: bool) -> None:
-    x = load("fashion-cnn").activations(["conv3"], stop=tensors.IMAGES)["conv3"].reshape(-1)
+    x = load("fashion-cnn").activations(["conv3"], stop=tensors.OBSERVED)["conv3"].reshape(-1)
     at = open_lesson("symmetry", beat="Question", range=kind)
     for bits in (2, 4):
         change(at, "symmetry", bits=bits)
@@ -444,12 +428,12 @@ def test_an_outlier_replaces_one_value() -> None:
 
 def test_real_tensors_are_the_networks() -> None:
     network = load("fashion-depthwise")
-    images = network.data("calibration")[0][: tensors.IMAGES]
+    images = network.data("calibration")[0][: tensors.OBSERVED]
     expected = {
         "weights": network.weight("pw1"),
-        "layer inputs": network.activations(["pw1"], stop=tensors.IMAGES)["pw1"],
+        "layer inputs": network.activations(["pw1"], stop=tensors.OBSERVED)["pw1"],
         "logits": network.run(images),
-        "input pixels": images,
+        "network inputs": images,
     }
     for source, values in expected.items():
         found = tensors.subject(source, DEPTHWISE_KEY, "pw1")
@@ -485,68 +469,6 @@ def test_the_switch_rewrites_the_formulas_of_a_lesson() -> None:
 
 
 # --- links and words --------------------------------------------------------------------------------------------------
-
-
-def opened_by(link: dict[str, str]) -> PlaygroundState:
-    """The playground's state that a link sets, as the controls read it."""
-    fields = {field.key: field for field in state.PLAYGROUND_FIELDS}
-    values: dict[str, object] = {}
-    for key, text in link.items():
-        if key in fields:
-            assert fields[key].accepts(text), key
-            values[key] = text if isinstance(fields[key], Choice) else float(text)
-    return PlaygroundState.from_fields(values)
-
-
-LINKED = [
-    *(
-        QuantizerSpec(IntFormat(bits), clipping=clipping)
-        for bits in (2, 4, 8)
-        for clipping in (MinMax(), Percentile(99.0), MinMSE(), MinKL(), ACIQ("fit"), FixedRange(-0.25, 0.25))
-    ),
-    QuantizerSpec(IntFormat(3, narrow=True)),
-    QuantizerSpec(IntFormat(5, signed=False), symmetric=False),
-    QuantizerSpec(IntFormat(5), symmetric=False, clipping=FixedRange(-0.125, 0.3)),
-    QuantizerSpec(IntFormat(4, signed=False), clipping=FixedRange(0.0, 0.5)),
-    QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE()),
-    QuantizerSpec(IntFormat(4), PerChannelGroup(7, remainder="short"), symmetric=False),
-    QuantizerSpec(IntFormat(4), PerGroup(16, remainder="short"), scale_format=E4M3),
-    QuantizerSpec(IntFormat(4), PerBlock(4, 3, remainder="short"), scale_format=E8M0),
-    QuantizerSpec(KMeans(4)),
-    QuantizerSpec(ProductCodebook(4, 16, 2, 1, "pad")),
-    QuantizerSpec(ProductCodebook(2, 16, 1, 2, "pad")),
-    QuantizerSpec(FP16),
-]
-NEAREST_ONLY = [
-    QuantizerSpec(IntFormat(4), rounding="floor"),
-    QuantizerSpec(IntFormat(4), PerGroup(7, remainder="pad")),
-    QuantizerSpec(KMeans(2)),
-]
-
-
-def test_a_playground_link_means_the_state() -> None:
-    subject = tensors.subject("weights", CNN_KEY, "conv3")
-    ends = subject.statistics.lo, subject.statistics.hi
-    for spec in [*LINKED, *NEAREST_ONLY]:
-        scene = Scene(subject, spec, 62)
-        link = playground_link("fashion-cnn", "conv3", scene)
-        found = opened_by(link).spec(*ends)
-        assert is_exact(link, scene) == (spec in LINKED), spec
-        if spec in LINKED and not isinstance(spec.format, ProductCodebook):
-            assert found == spec
-        if isinstance(spec.format, ProductCodebook):  # of one part: a vector codebook, with the same codewords
-            assert np.array_equal(fake_quantize(subject.matrix, found), fake_quantize(subject.matrix, spec))
-
-
-def test_every_width_of_activations_that_lesson_11_has_is_in_its_link() -> None:
-    for weights_at, inputs_at in itertools.product((2, 5), (None, *range(2, 9))):
-        setting = setting_of(weights_at, inputs_at, "channel")
-        shown = Compensated(Raced(CNN_KEY, setting), "conv3", stepped(CNN_KEY, "conv3", weights_at, 100), None)
-        subject = tensors.subject("weights", CNN_KEY, "conv3")
-        scene = Scene(subject, setting.weight, compensated=shown)
-        opened = opened_by(playground_link("fashion-cnn", "conv3", scene))
-        plan = opened.layer_plan(opened.spec(-1.0, 1.0))
-        assert (plan.weight, plan.activation, plan.dynamic) == (setting.weight, setting.activation, False)
 
 
 @pytest.mark.parametrize("slug", SLUGS)

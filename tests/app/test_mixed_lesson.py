@@ -213,12 +213,12 @@ def test_a_search_can_be_stopped_and_goes_on() -> None:
 
 def test_test_images_are_scored_only_when_asked_for_and_counted() -> None:
     at = await_text(open_lesson(plan="8_7_6_3_6"), "calibration images, within the bytes")
-    assert not any("test images" in table.value.to_string() for table in at.table)
+    assert not any("test data" in table.value.to_string() for table in at.table)
     at.button(key="mixed_score").click()
     network = load("fashion-cnn")
     mix = Mix(CNN_KEY, "conv3", "channel", 4, (8, 7, 6, 3, 6))
     await_text(change(at), f"{100 * network.evaluate(plans.engine_plan(mix)).value:.1f} %")
-    assert any("The search never saw the test images" in text for text in everything_on(at))
+    assert any("The search never saw the test data" in text for text in everything_on(at))
     change(at, plan="7_7_6_3_6")
     at.button(key="mixed_score").click()
     change(at)

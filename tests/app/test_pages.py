@@ -7,7 +7,6 @@ import pathlib
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import state
 from explorer.page_table import PAGES
 from tests.app.waiting import await_answers
 
@@ -46,23 +45,23 @@ def test_every_page_runs(script: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        (state.BITS.key, 7),
-        (state.SYMMETRY.key, "asymmetric"),
-        (state.CODES.key, "unsigned"),
-        (state.GRANULARITY.key, "channel"),
-        (state.GRANULARITY.key, "channel group"),
-        (state.GRANULARITY.key, "sub-channel"),
-        (state.CLIPPING.key, "percentile"),
-        (state.CLIPPING.key, "least MSE"),
-        (state.HI.key, 0.05),
+        ("play_bits", 7),
+        ("play_symmetry", "asymmetric"),
+        ("play_codes", "unsigned"),
+        ("play_granularity", "channel"),
+        ("play_granularity", "channel group"),
+        ("play_granularity", "sub-channel"),
+        ("play_clipping", "percentile"),
+        ("play_clipping", "least MSE"),
+        ("play_hi", 0.05),
     ],
 )
 def test_every_control_changes_the_numbers(key: str, value: object) -> None:
     at = await_answers(start())
     before = metrics(at), whole_tensor(at)
     at.session_state[key] = value
-    if key == state.HI.key:
-        at.session_state[state.CLIPPING.key] = "by hand"
+    if key == "play_hi":
+        at.session_state["play_clipping"] = "by hand"
     await_answers(at.run())
     assert metrics(at) != before[0]
     assert whole_tensor(at) != before[1]
@@ -71,18 +70,18 @@ def test_every_control_changes_the_numbers(key: str, value: object) -> None:
 def test_the_restricted_range_leaves_out_one_code() -> None:
     at = start()
     assert "of 16 codes" in whole_tensor(at)
-    at.session_state[state.LEVELS.key] = "restricted"
+    at.session_state["play_levels"] = "restricted"
     at.run()
     assert "of 15 codes" in whole_tensor(at)
 
 
 @pytest.mark.parametrize(
     ("granularity", "key", "sizes"),
-    [("channel group", state.CHANNELS.key, (4, 16)), ("sub-channel", state.GROUP.key, (16, 64))],
+    [("channel group", "play_channels", (4, 16)), ("sub-channel", "play_group", (16, 64))],
 )
 def test_block_sizes_change_the_number_of_scales(granularity: str, key: str, sizes: tuple[int, int]) -> None:
     at = start()
-    at.session_state[state.GRANULARITY.key] = granularity
+    at.session_state["play_granularity"] = granularity
     shown = []
     for size in sizes:
         at.session_state[key] = size
@@ -95,8 +94,8 @@ def test_block_sizes_change_the_number_of_scales(granularity: str, key: str, siz
 @pytest.mark.parametrize("symmetry", ["symmetric", "asymmetric"])
 def test_every_bit_width_draws(bits: int, symmetry: str) -> None:
     at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT)
-    at.session_state[state.BITS.key] = bits
-    at.session_state[state.SYMMETRY.key] = symmetry
+    at.session_state["play_bits"] = bits
+    at.session_state["play_symmetry"] = symmetry
     at.session_state["tensor"] = "conv1"
     at.run()
     assert not at.exception
@@ -105,13 +104,13 @@ def test_every_bit_width_draws(bits: int, symmetry: str) -> None:
 
 def test_a_range_upside_down_is_an_error_message_not_an_exception() -> None:
     at = start()
-    for key, value in ((state.SYMMETRY.key, "asymmetric"), (state.CLIPPING.key, "by hand")):
+    for key, value in (("play_symmetry", "asymmetric"), ("play_clipping", "by hand")):
         at.session_state[key] = value
-    at.session_state[state.LO.key], at.session_state[state.HI.key] = 1.0, -1.0
+    at.session_state["play_lo"], at.session_state["play_hi"] = 1.0, -1.0
     at.run()
     assert not at.exception
     assert "α = 1 is not below β = −1" in at.error[0].value
-    at.session_state[state.HI.key] = 2.0
+    at.session_state["play_hi"] = 2.0
     at.run()
     assert not at.error
 

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from explorer import pins, state
+from explorer import pins
 from explorer.fields import Choice
-from explorer.state import PlaygroundState
+from explorer.number_formats import KINDS
+from explorer.playground_table import BITS
+from explorer.state import PlaygroundState, set_by_hand
 from quant_engine import (
     FixedRange,
     IntFormat,
+    MinKL,
     MinMax,
     MinMSE,
     PerChannel,
@@ -29,31 +32,22 @@ ROOT = pathlib.Path(__file__).parents[2]
 CARD = ROOT / "quant_engine" / "network" / "builtin" / "model_card.json"
 
 
-def test_keys_are_unique_and_carry_the_pages_prefix() -> None:
-    keys = [field.key for field in state.PLAYGROUND_FIELDS]
-    assert len(set(keys)) == len(keys)
-    assert all(key.startswith("play_") for key in keys)
+def test_keys_carry_the_pages_prefix() -> None:
+    assert all(field.key.startswith("play_") for field in PlaygroundState.fields().values())
 
 
 def test_without_any_control_the_state_is_the_default() -> None:
-    assert PlaygroundState.from_fields({}) == PlaygroundState()
+    assert PlaygroundState.of({}) == PlaygroundState()
     assert PlaygroundState().spec(-1.0, 1.0) == QuantizerSpec(IntFormat(4), PerTensor(), True, MinMax())
-
-
-def test_every_field_accepts_its_default_and_every_option() -> None:
-    for field in state.PLAYGROUND_FIELDS:
-        texts = field.options if isinstance(field, Choice) else (f"{field.default:g}",) if field.default else ()
-        assert all(field.accepts(text) for text in texts), field.key
 
 
 @pytest.mark.parametrize("text", ["", "x", "nan", "inf", "1e400", "17", "1", "4.5", "-4"])
 def test_numbers_refuse_what_they_cannot_hold(text: str) -> None:
-    assert not state.BITS.accepts(text)
+    assert not BITS.accepts(text)
 
 
 def test_unsigned_codes_have_no_restricted_range() -> None:
-    values = {state.CODES.key: "unsigned", state.LEVELS.key: "restricted"}
-    assert PlaygroundState.from_fields(values).spec(-1.0, 1.0).format == IntFormat(4, signed=False)
+    assert PlaygroundState(signed=False, narrow=True).spec(-1.0, 1.0).format == IntFormat(4, signed=False)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +61,7 @@ def test_unsigned_codes_have_no_restricted_range() -> None:
 def test_a_range_by_hand_stands_in_the_tensors_end_where_one_is_empty(
     symmetric: bool, signed: bool, expected: FixedRange
 ) -> None:
-    chosen = PlaygroundState(symmetric=symmetric, signed=signed, clipping="by hand", hi=0.5)
+    chosen = PlaygroundState(symmetric=symmetric, signed=signed, clipping=FixedRange, hi=0.5)
     assert chosen.spec(-2.0, 3.0).clipping == expected
 
 
@@ -84,7 +78,7 @@ def test_a_range_by_hand_stands_in_the_tensors_end_where_one_is_empty(
 )
 def test_a_range_by_hand_without_width_is_refused_in_its_own_terms(given: dict[str, Any], said: str) -> None:
     with pytest.raises(QuantError, match=re.escape(said)) as refusal:
-        PlaygroundState(clipping="by hand", **given).spec(-2.0, -0.5)
+        PlaygroundState(clipping=FixedRange, **given).spec(-2.0, -0.5)
     assert not re.search(r"\b(lo|hi)=", str(refusal.value))
 
 
@@ -94,11 +88,11 @@ def test_no_refusal_on_the_page_is_written_in_python() -> None:
     tried: dict[str, list[Any]] = {
         field.key: list(field.options)
         if isinstance(field, Choice)
-        else [field.least, field.greatest, field.default or field.least, (field.least + field.greatest) // 2]
-        for field in state.PLAYGROUND_FIELDS
+        else [*field.ends, field.default or field.min, sum(field.ends) // 2]
+        for field in PlaygroundState.fields().values()
     }
     for _ in range(3000):
-        chosen = PlaygroundState.from_fields({key: rng.choice(values).item() for key, values in tried.items()})
+        chosen = PlaygroundState.of({key: rng.choice(values).item() for key, values in tried.items()})
         try:
             spec = chosen.spec(-1.0, 2.0)
             chosen.plans(spec)
@@ -109,9 +103,7 @@ def test_no_refusal_on_the_page_is_written_in_python() -> None:
 
 
 def test_a_range_by_hand_stays_with_its_layer_and_the_others_keep_their_method() -> None:
-    chosen = PlaygroundState.from_fields(
-        {"play_activations": "5 bits", **state.set_by_hand(-0.25, 0.5, "least MSE"), "play_symmetry": "asymmetric"}
-    )
+    chosen = PlaygroundState(activation_bits=5, **set_by_hand(-0.25, 0.5, MinMSE), symmetric=False)
     spec = chosen.spec(-1.0, 1.0)
     assert spec.clipping == FixedRange(-0.25, 0.5)
     alone, others = chosen.plans(spec)
@@ -120,41 +112,39 @@ def test_a_range_by_hand_stays_with_its_layer_and_the_others_keep_their_method()
     assert others.weight == replace(spec, clipping=MinMSE())
     assert others.activation == alone.activation
     assert "by hand (other layers: least MSE)" in chosen.description
-    again = {**state.set_by_hand(-0.25, 0.4, "by hand")}
-    assert state.OTHERS.key not in again  # a second drag leaves what the first has kept
-    plain = PlaygroundState.from_fields({state.CLIPPING.key: "least MSE", state.OTHERS.key: "KL"})
+    again = replace(chosen, **set_by_hand(-0.25, 0.4, FixedRange))
+    assert again.others is MinMSE  # a second drag leaves what the first has kept
+    plain = PlaygroundState(clipping=MinMSE, others=MinKL)
     assert plain.plans(plain.spec(-1.0, 1.0))[1] is None
-    nf4 = PlaygroundState(format="NF4", clipping="by hand", hi=0.5, others="KL")
+    nf4 = PlaygroundState(KINDS["NF4"], clipping=FixedRange, hi=0.5, others=MinKL)
     with pytest.raises(QuantError, match="KL reckons"):
         nf4.plans(nf4.spec(-1.0, 1.0))
 
 
 def test_groups_that_do_not_divide_get_a_short_last_block() -> None:
-    spec = PlaygroundState(granularity="sub-channel", group=48).spec(-1.0, 1.0)
+    spec = PlaygroundState(granularity=PerGroup, group=48).spec(-1.0, 1.0)
     assert spec.granularity == PerGroup(48, remainder="short")
 
 
-@pytest.mark.parametrize("values", [{"play_format": "fixed point"}, {"play_format": "float", "play_float": "BF16"}])
-def test_formats_without_scales_have_no_groups(values: dict[str, object]) -> None:
-    asked = PlaygroundState.from_fields({**values, state.GRANULARITY.key: "channel"})
+@pytest.mark.parametrize("link", [{"play_format": "fixed point"}, {"play_format": "float", "play_float": "BF16"}])
+def test_formats_without_scales_have_no_groups(link: dict[str, str]) -> None:
+    asked = PlaygroundState.read({**link, "play_granularity": "channel"})
     assert asked.spec(-1.0, 1.0).granularity == PerTensor()
     assert "channel" not in asked.description
 
 
 @pytest.mark.parametrize("name", ["centroids", "float", "NF4"])
 def test_formats_with_scales_or_codebooks_have_groups(name: str) -> None:
-    asked = PlaygroundState.from_fields({"play_format": name, state.GRANULARITY.key: "channel"})
+    asked = PlaygroundState(KINDS[name], granularity=PerChannel)
     assert asked.spec(-1.0, 1.0).granularity == PerChannel(0)
 
 
 def test_the_older_word_for_min_max_is_read_in_links_and_pins() -> None:
-    for field in (state.CLIPPING, state.CALIBRATION):
-        assert field.accepts("min-max")
-        assert field.default == field.word("min-max") == "min–max"
-    assert pins.read("clipping:min-max,bits:3|activations:8 bits,calibration:min-max") == [
-        {"play_bits": 3},
-        {"play_activations": "8 bits"},
-    ]
+    assert PlaygroundState.read({"play_clipping": "min-max", "play_calibration": "min-max"}) == PlaygroundState()
+    assert pins.read("clipping:min-max,bits:3|activations:8 bits,calibration:min-max") == (
+        PlaygroundState(bits=3),
+        PlaygroundState(activation_bits=8),
+    )
 
 
 def test_one_method_has_one_name() -> None:

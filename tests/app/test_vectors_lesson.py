@@ -14,16 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from explorer import compute, state, tensors
+from explorer import compute, tensors
 from explorer.compute import SESSION_KEY
-from explorer.fields import Choice
 from explorer.figures.mosaic import strips_figure
 from explorer.figures.plane import Plane, plane_figure, view_of
 from explorer.figures.rates import Point, rates_figure
 from explorer.figures.theme import Canvas
 from explorer.lessons import LESSONS, pairs, product, rates
 from explorer.lessons.coded import coded
-from explorer.lessons.links import playground_link
+from explorer.lessons.links import playground_state
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Scene
 from explorer.notation import short
@@ -87,7 +86,7 @@ def faiss_mse(x: np.ndarray, k: int) -> float:
 def test_a_tensors_rows_are_its_last_axis() -> None:
     for source, values in (
         ("weights", load("fashion-cnn").weight("conv3").reshape(64, -1)),
-        ("layer inputs", load("fashion-cnn").activations(["conv3"], stop=tensors.IMAGES)["conv3"]),
+        ("layer inputs", load("fashion-cnn").activations(["conv3"], stop=tensors.OBSERVED)["conv3"]),
     ):
         found = tensors.subject(source, CNN_KEY, "conv3").matrix
         np.testing.assert_array_equal(found, values.reshape(-1, values.shape[-1]))
@@ -336,15 +335,8 @@ def test_accuracy_is_the_networks() -> None:
 @pytest.mark.parametrize("form", [(8, 64, 2, 3), (2, 4, 1, 1), (16, 256, 16, 1)])
 def test_the_playground_link_means_the_same_codebook(form: tuple[int, int, int, int]) -> None:
     dim, codewords, parts, stages = form
-    link = playground_link(
-        "fashion-cnn", "conv3", scene_of(conv3(), ProductCodebook(dim, codewords, parts, stages, "pad"))
-    )
-    fields = {field.key: field for field in state.PLAYGROUND_FIELDS}
-    values = {key: text for key, text in link.items() if key in fields}
-    assert all(fields[key].accepts(text) for key, text in values.items())
-    kinds = {key: text if isinstance(fields[key], Choice) else float(text) for key, text in values.items()}
-    numbers = {key: int(v) if getattr(fields[key], "whole", False) else v for key, v in kinds.items()}
-    found = PlaygroundState.from_fields(numbers).spec(-1.0, 1.0).format
+    shown = scene_of(conv3(), ProductCodebook(dim, codewords, parts, stages, "pad"))
+    found = PlaygroundState.read(playground_state(shown).link()).spec(-1.0, 1.0).format
     assert (found.dim, found.codewords, found.parts, found.stages, found.remainder) == (*form, "pad")
 
 

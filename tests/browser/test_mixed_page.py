@@ -77,7 +77,7 @@ def test_the_exact_plan_beats_the_uniform_one_and_a_click_on_the_front_loads_ano
     expect(page.get_by_text("of 512 calibration images, within the bytes")).to_be_visible()
     expect(page.get_by_text("take no part in any search here")).to_be_visible()
     press(page, re.compile("Score both"))
-    expect(page.get_by_text("The search never saw the test images")).to_be_visible()
+    expect(page.get_by_text("The search never saw the test data")).to_be_visible()
     settle(page)
     page.locator(".st-key-mixed_chart_front").scroll_into_view_if_needed()
     settle(page)
