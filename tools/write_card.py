@@ -303,9 +303,10 @@ def _compensation(results: list[CompensationResult]) -> list[str]:
     lines = [f"| method | {' | '.join(widths)} |", "|---|" + "---|" * len(widths)]
     for method, found in by_method.items():
         cells = [_seeds(found[bits]) if bits in found else "–" for bits in widths]
-        lines.append(f"| {method} | {' | '.join(cells)} |")
+        lines.append(f"| {COMPENSATIONS[method].title} | {' | '.join(cells)} |")
     said = "; ".join(
-        f"{better.bits}: {better.method} {better.mean:.4f} is below {worse.method} {worse.mean:.4f}"
+        f"{better.bits}: {COMPENSATIONS[better.method].title} {better.mean:.4f} is below "
+        f"{COMPENSATIONS[worse.method].title} {worse.mean:.4f}"
         for better, worse in broken_order(results)
     )
     return [
