@@ -310,5 +310,5 @@ def planned_codes(model: ModelKey, layer: str, plan: LayerPlan) -> NDArray[np.in
 def status() -> Status:
     """Return what the server holds, for whoever runs a class."""
     return Status(
-        len(scheduler().sessions), memory_bytes(), CACHE.usage(), STAGE_INPUTS.size_bytes, STAGE_INPUTS.most_bytes
+        len(scheduler().sessions), memory_bytes(), CACHE.usage(), STAGE_INPUTS.size_bytes, STAGE_INPUTS.max_bytes
     )

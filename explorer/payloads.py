@@ -41,7 +41,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Setting:
+class InstrumentSetting:
     """What the handles and the stepper set, and the format.
 
     Integers are described by their fields; other formats have a `name` and list their `levels` in order, which are
@@ -83,7 +83,7 @@ def statistics(values: NDArray[np.float32], distribution: Distribution) -> Stati
     return Statistics(payload, False, _digest(payload))
 
 
-def pack(source: Statistics, setting: Setting, marks: Sequence[Mark], **words: Any) -> bytes:
+def pack(source: Statistics, setting: InstrumentSetting, marks: Sequence[Mark], **words: Any) -> bytes:
     """Return header length, header and payload; `words` are further entries of the header."""
     content = {
         "digest": source.digest,

@@ -78,7 +78,7 @@ def as_finite(values: Any, name: str) -> Float64Array:
     """
     array = as_float64(values, name)
     if not np.isfinite(array).all():
-        refuse_non_finite(array, name)
+        raise_non_finite(array, name)
     return array
 
 
@@ -139,7 +139,7 @@ def _as_model_input(values: Any, name: str) -> NDArray[Any]:
     if array.dtype.kind not in "iub":
         array = as_float32(array, name)
         if not np.isfinite(array).all():
-            refuse_non_finite(array, name)
+            raise_non_finite(array, name)
     if not array.ndim or not len(array):
         raise QuantError(f"{name} of shape {array.shape} must be a batch (n, …) with n of 1 and more")
     return np.ascontiguousarray(array)
@@ -211,7 +211,7 @@ def first_index(mask: NDArray[np.bool_]) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))
 
 
-def refuse_non_finite(x: NDArray[Any], name: str = "x") -> None:
+def raise_non_finite(x: NDArray[Any], name: str = "x") -> None:
     """Raise the error for an array known to hold NaN or infinity.
 
     Raises:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from quant_engine.checks import as_instance, as_list, validate_boolean
 from quant_engine.errors import QuantError
 from quant_engine.files import arrays_of, has_metadata, pack, place, stage, staged_for, validate_place, write_file
-from quant_engine.inputs import Float32Array, as_float32, refuse_non_finite
+from quant_engine.inputs import Float32Array, as_float32, raise_non_finite
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
 from quant_engine.records import from_record, parse_json, to_record
 
@@ -69,7 +69,7 @@ class LayerPlan:
                 raise QuantError(f"{role}={value!r} is no QuantizerSpec, Quantizer or None")
         if self.activation is not None:
             spec = self.activation if isinstance(self.activation, QuantizerSpec) else self.activation.spec
-            spec.format.refuse_activations()
+            spec.format.validate_activations()
         validate_boolean(self.dynamic, "dynamic")
         if self.dynamic and isinstance(self.activation, Quantizer):
             raise QuantError(
@@ -237,7 +237,7 @@ def _as_vector(given: Any, name: str, channel: str) -> Float32Array:
     if vector.ndim != 1 or not vector.size:
         raise QuantError(f"{name} has shape {vector.shape}; give one value for each {channel} channel")
     if not np.isfinite(vector).all():
-        refuse_non_finite(vector, name)
+        raise_non_finite(vector, name)
     vector.flags.writeable = False
     return vector
 

@@ -130,7 +130,7 @@ def wilson(correct, total, z=1.959963984540054):
 # --- learned codebooks ------------------------------------------------------------------------------------------------
 
 
-def least_partition_error(values, weights, k):
+def min_partition_error(values, weights, k):
     """Return the least Σ weight · (x − mean of its run)² of at most k runs of the sorted values, by trying them all."""
     order = np.argsort(values)
     x, w = np.asarray(values, np.float64)[order], np.asarray(weights, np.float64)[order]
@@ -146,7 +146,7 @@ def least_partition_error(values, weights, k):
     return least[-1]
 
 
-def least_path(cost, links=None):
+def min_path(cost, links=None):
     """Return the least sum of costs (n + 1, n + 1) on the way from 0 to n, in so many links or in any number."""
     size = len(cost) - 1
     by_links = [np.append(0.0, np.full(size, np.inf))]
@@ -179,7 +179,7 @@ def block_extremes(x, offsets):
     return np.array([run.min() for run in runs]), np.array([run.max() for run in runs])
 
 
-def first_peaks(x, offsets):
+def first_extremes(x, offsets):
     """Return of every run of a flat array the first of the values that are greatest in magnitude."""
     return np.array([x[start + np.abs(x[start:stop]).argmax()] for start, stop in itertools.pairwise(offsets)])
 

@@ -40,7 +40,7 @@ def _float(form: FloatFormat) -> dict[str, Any]:
         "exponent": form.exponent_bits,
         "mantissa": form.mantissa_bits,
         "bias": form.bias,
-        "leastExponent": form.least_exponent,
+        "leastExponent": form.min_exponent,
         "greatest": int(form.encode(form.highest)),
         "overflow": int(form.encode(np.inf)),
         "infinity": form.infinity_code,

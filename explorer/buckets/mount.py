@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from explorer.figures import parts
 from explorer.instrument.mount import HERE as INSTRUMENT
 from explorer.instrument.mount import PALETTE
-from explorer.payloads import Setting, Statistics, pack
+from explorer.payloads import InstrumentSetting, Statistics, pack
 
 HERE = pathlib.Path(__file__).resolve().parent
 SHARED = ("notation.js", "statistics.js", "pen.js", "figure.js")  # of the instrument
@@ -73,7 +73,7 @@ def buckets(
         key=key,
         data=pack(
             source,
-            Setting(bits, True, False, True, levels[0], levels[-1], "centroids", levels, fixed=True),
+            InstrumentSetting(bits, True, False, True, levels[0], levels[-1], "centroids", levels, fixed=True),
             [],
             bucket=bucket,
             unit=unit,

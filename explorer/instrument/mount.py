@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from explorer.figures import theme
-from explorer.payloads import Mark, Setting, Statistics, pack
+from explorer.payloads import InstrumentSetting, Mark, Statistics, pack
 
 HERE = pathlib.Path(__file__).resolve().parent
 SCRIPTS = ("notation.js", "statistics.js", "pen.js", "figure.js", "curve.js", "instrument.js")
@@ -52,7 +52,7 @@ _component = st.components.v2.component(
 def instrument(
     key: str,
     source: Statistics,
-    setting: Setting,
+    setting: InstrumentSetting,
     marks: Sequence[Mark],
     on_move: Callable[[Move], None],
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.payloads import Setting
+from explorer.payloads import InstrumentSetting
 from explorer.results import BlockView
 from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
@@ -14,20 +14,22 @@ MOST_LEVELS = 2048  # that are drawn one by one
 IN_SIGHT = 1.0  # widths of the data, to either side of it
 
 
-def setting_of(settings: PlaygroundState, spec: QuantizerSpec, view: BlockView) -> Setting:
+def setting_of(settings: PlaygroundState, spec: QuantizerSpec, view: BlockView) -> InstrumentSetting:
     """Return how the instrument shows one block under the person's settings and the spec that follows from them."""
     form, name = spec.format, settings.format_name
     lo, hi = settings.asked_range(spec) or (view.lo, view.hi)
     rounded = view.scale if spec.scale_format is not None else None
     if form.even and form.scaled:
-        return Setting(form.bits, form.signed, form.narrow, spec.symmetric, lo, hi, scale=rounded)
+        return InstrumentSetting(form.bits, form.signed, form.narrow, spec.symmetric, lo, hi, scale=rounded)
     if form.even:
-        return Setting(form.bits, form.signed, False, True, lo, hi, name, fixed=True, scale=view.scale * form.step)
+        return InstrumentSetting(
+            form.bits, form.signed, False, True, lo, hi, name, fixed=True, scale=view.scale * form.step
+        )
     if settings.clips:
         values = form.values().tolist()
-        return Setting(form.bits, True, False, True, lo, hi, name, values, form.peak, scale=rounded)
+        return InstrumentSetting(form.bits, True, False, True, lo, hi, name, values, form.symmetric_max, scale=rounded)
     levels = _drawn(view)
-    return Setting(
+    return InstrumentSetting(
         form.bits,
         True,
         False,

@@ -18,7 +18,7 @@ from explorer.lessons.coded import coded
 from explorer.lessons.model import Bench
 from explorer.lessons.prose import read_prose
 from explorer.notation import count, short
-from explorer.payloads import Mark, Setting, statistics
+from explorer.payloads import InstrumentSetting, Mark, statistics
 from explorer.results import BlockView, ends, view_of
 from explorer.tensors import Subject
 from quant_engine import Distribution, MinMax, MinMSE, Percentile, PerTensor, Quantizer, QuantizerSpec, fit
@@ -32,7 +32,7 @@ MARKS: dict[str, Clipping] = {"min–max": MinMax(), "99 %": Percentile(99.0), "
 
 
 @dataclass(frozen=True, eq=False)
-class Blocks:
+class QuantizedBlocks:
     """A tensor in blocks, quantized: errors of its values; range and mean squared error of every block, row-major."""
 
     grid: BlockGrid
@@ -46,18 +46,18 @@ class Blocks:
         return columns.start, rows.start, columns.stop, rows.stop
 
 
-def blocks_of(subject: Subject, spec: QuantizerSpec) -> Blocks:
+def blocks_of(subject: Subject, spec: QuantizerSpec) -> QuantizedBlocks:
     """Return a tensor's blocks under a spec, kept for a while."""
 
-    def work() -> Blocks:
+    def work() -> QuantizedBlocks:
         x, quantizer = subject.matrix, coded(subject, spec).quantizer
         grid = spec.granularity.blocks(x.shape)
         errors = quantizer.fake_quantize(x) - x
         sums = np.add.reduceat(np.square(grid.flatten(errors), dtype=np.float64), grid.offsets[:-1])
         mse = grid.to_grid(sums / np.diff(grid.offsets)).reshape(-1)
-        return Blocks(grid, errors, _ranges(quantizer), mse)
+        return QuantizedBlocks(grid, errors, _ranges(quantizer), mse)
 
-    found: Blocks = compute.kept(f"blocks|{subject.key}|{spec.key}", work)
+    found: QuantizedBlocks = compute.kept(f"blocks|{subject.key}|{spec.key}", work)
     return found
 
 
@@ -128,7 +128,7 @@ def _caption(subject: Subject, sight: Sight, edited: bool) -> str:
     return " ".join(said)
 
 
-def _window(found: Blocks, block: int) -> tuple[slice, slice]:
+def _window(found: QuantizedBlocks, block: int) -> tuple[slice, slice]:
     """Return the part of the matrix that is in sight: all of it, or the screenful that holds the block."""
     rows, columns = (
         slice(start := where.start // most * most, min(start + most, size))
@@ -137,7 +137,9 @@ def _window(found: Blocks, block: int) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _sight(found: Blocks, block: int, edits: grain.Edits, seen: tuple[slice, slice], names: tuple[str, str]) -> Sight:
+def _sight(
+    found: QuantizedBlocks, block: int, edits: grain.Edits, seen: tuple[slice, slice], names: tuple[str, str]
+) -> Sight:
     """Return the blocks in sight: their edges, numbers and what is said of them."""
     grid, edges, among = found.grid, [], []
     for part, length, size in zip(seen, grid.block, grid.shape, strict=True):
@@ -207,7 +209,7 @@ def _undo(subject: Subject, spec: QuantizerSpec, edits: grain.Edits, block: int)
     )
 
 
-def _where(subject: Subject, found: Blocks, block: int, edits: grain.Edits) -> str:
+def _where(subject: Subject, found: QuantizedBlocks, block: int, edits: grain.Edits) -> str:
     """Say where the block lies, what its range is and who chose it."""
     words, (rows, columns) = read_prose(SLUG).laboratory, found.grid.slices(block)
     lo, hi = found.ranges[block]
@@ -268,7 +270,7 @@ def _instrument(
     instrument(
         f"{SLUG}_instrument",
         packed,
-        Setting(
+        InstrumentSetting(
             form.bits,
             form.signed,
             form.narrow,

@@ -10,7 +10,7 @@ from explorer.figures.clipping import Pick
 from explorer.instrument import Move, instrument
 from explorer.instrument.words import describe_curve, describe_values
 from explorer.lessons.scene import Scene
-from explorer.payloads import Mark, Setting, Statistics, statistics
+from explorer.payloads import InstrumentSetting, Mark, Statistics, statistics
 
 
 def hand(
@@ -32,7 +32,7 @@ def hand(
     instrument(
         key,
         packed,
-        Setting(spec.format.bits, spec.format.signed, spec.format.narrow, spec.symmetric, view.lo, view.hi),
+        InstrumentSetting(spec.format.bits, spec.format.signed, spec.format.narrow, spec.symmetric, view.lo, view.hi),
         marks,
         on_move,
         unit=subject.unit,

@@ -16,7 +16,7 @@ from explorer.lessons.prose import read_words
 from explorer.lessons.study import Study
 from explorer.notation import MINUS, accuracy, count, short, unbroken
 from explorer.sources import ModelKey
-from quant_engine.integer_only import WAYS, Agreement, Difference, agreeing, integer_accuracy
+from quant_engine.integer_only import WAYS, Difference, LabelAgreement, agreeing, integer_accuracy
 from quant_engine.network import Score
 
 NAME = "formats_int_run"
@@ -25,16 +25,16 @@ AT_ONCE = 200  # images, after which `agreeing` tells what it has found
 
 
 @dataclass
-class Findings:
+class AgreementFindings:
     """What is known so far of one network with weights of so many bits."""
 
     plain: Score | None = None
-    agreement: Agreement | None = None
+    agreement: LabelAgreement | None = None
 
 
-def findings(model: ModelKey, weight_bits: int) -> Findings:
+def findings(model: ModelKey, weight_bits: int) -> AgreementFindings:
     """Return what is known, for all sessions."""
-    found: Findings = compute.kept(f"integer findings|{model}|{weight_bits}", Findings)
+    found: AgreementFindings = compute.kept(f"integer findings|{model}|{weight_bits}", AgreementFindings)
     return found
 
 
@@ -74,7 +74,7 @@ def _narrow(model: ModelKey, weight_bits: int, register: int) -> None:
     st.warning(words["overflow_run"].format(bits=register, accuracy=accuracy(found.value)))
 
 
-def _draw(found: Findings) -> None:
+def _draw(found: AgreementFindings) -> None:
     """Draw what is known: accuracies, how the ways differ, and each sample that does."""
     words, agreement = read_words(WORDS), found.agreement
     if found.plain is None or agreement is None:
@@ -102,7 +102,7 @@ def _draw(found: Findings) -> None:
     st.caption(words["difference_note"])
 
 
-def way_rows(agreement: Agreement) -> list[dict[str, str]]:
+def way_rows(agreement: LabelAgreement) -> list[dict[str, str]]:
     """Return a line for each way: labels right, unlike the simulation's, and unlike those of the way before."""
     words = read_words(WORDS)
     right = words["column_right"].format(total=count(len(agreement.truth)))
@@ -121,7 +121,7 @@ def _steps(value: float) -> str:
     return f"{value:.4f}".replace("-", MINUS)
 
 
-def difference_row(agreement: Agreement, difference: Difference) -> dict[str, str]:
+def difference_row(agreement: LabelAgreement, difference: Difference) -> dict[str, str]:
     """Return one sample: its labels, how near to each other they are, and where the first code turns over."""
     words = read_words(WORDS)
     place = ", ".join(map(str, difference.place))

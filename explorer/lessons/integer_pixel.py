@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from explorer import compute
 from explorer.lessons.prose import read_words
 from explorer.notation import MINUS, count, short, superscript
-from explorer.pixel import Row, Term
+from explorer.pixel import PixelRow, Term
 from explorer.pixel.mount import bits
 from explorer.sources import ModelKey
 from quant_engine import IntFormat, LayerPlan, MinMax, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec
-from quant_engine.integer_only import IntegerProgram, OutputPixel, bits_of, compile_plan, follow
+from quant_engine.integer_only import IntegerProgram, OutputPixel, bits_of, compile_plan, trace_output
 
 WORDS = "integer_only"
 SHOWN = 9  # products, of those that move the sum most
@@ -71,7 +71,7 @@ def followed(
     """Return one number of a layer's output, in integers and in floating point."""
     network, program = compute.network(model), program_of(model, weight_bits)
     images = network.data()[0][image : image + 1]
-    found = follow(program, program.quantize(images)[0], layer, channel, place).narrowed(accumulator)
+    found = trace_output(program, program.quantize(images)[0], layer, channel, place).narrowed(accumulator)
     return found, _real(model, image, found)
 
 
@@ -124,13 +124,13 @@ def terms(pixel: OutputPixel, real: Real, weight_bits: int) -> tuple[list[Term],
     return found, rest
 
 
-def rows(pixel: OutputPixel, real: Real, accumulator: int) -> list[Row]:
+def rows(pixel: OutputPixel, real: Real, accumulator: int) -> list[PixelRow]:
     """Return the steps from the sum of the products on."""
     words = read_words(WORDS)
 
-    def row(key: str, number: int, width: int, part: str = "sum", lost: str = "", **live: str) -> Row:
+    def row(key: str, number: int, width: int, part: str = "sum", lost: str = "", **live: str) -> PixelRow:
         text, beside = (words[f"{key}_{kind}"].format_map(live) for kind in ("text", "real"))
-        return Row(words[key], text, signed(number), bits(number, width) if width else "", beside, part, lost)
+        return PixelRow(words[key], text, signed(number), bits(number, width) if width else "", beside, part, lost)
 
     found = [
         row(
@@ -163,7 +163,7 @@ def rows(pixel: OutputPixel, real: Real, accumulator: int) -> list[Row]:
     return found + _requantized(pixel, real, row)
 
 
-def _accumulator(pixel: OutputPixel, real: Real, accumulator: int) -> Row:
+def _accumulator(pixel: OutputPixel, real: Real, accumulator: int) -> PixelRow:
     words = read_words(WORDS)
     needed = bits_of(pixel.total)
     text = words["bias_text"].format(
@@ -175,15 +175,15 @@ def _accumulator(pixel: OutputPixel, real: Real, accumulator: int) -> Row:
         over = {"total": signed(pixel.total), "needed": str(needed), "bits": str(accumulator)}
         text = words["overflow"].format(**over, held=signed(pixel.held))
     beside = words["bias_real"].format(bias=short(real.bias), real=short(real.output))
-    return Row(words["bias"], text, signed(pixel.held), bits(pixel.held, accumulator), beside, "sum", lost)
+    return PixelRow(words["bias"], text, signed(pixel.held), bits(pixel.held, accumulator), beside, "sum", lost)
 
 
-def _requantized(pixel: OutputPixel, real: Real, row: object) -> list[Row]:
+def _requantized(pixel: OutputPixel, real: Real, row: object) -> list[PixelRow]:
     """Return the steps behind the accumulator."""
     words, done = read_words(WORDS), pixel.requantized
     assert callable(row)
     if done is None:
-        return [Row(words["logit"], words["as_is"], signed(pixel.held), "", short(pixel.held * pixel.sum_scale))]
+        return [PixelRow(words["logit"], words["as_is"], signed(pixel.held), "", short(pixel.held * pixel.sum_scale))]
     steps = done.total * done.factor
     left = "" if not done.left else f", after a shift of {done.left} to the left"
     found = [
@@ -212,7 +212,7 @@ def _requantized(pixel: OutputPixel, real: Real, row: object) -> list[Row]:
     if done.lowest is None or done.highest is None:
         text = words["logit_text"].format(scale=scale, code=signed(done.code))
         value = done.code * pixel.output_scale
-        return [*found, Row(words["logit"], text, short(value, 5), "", _off(pixel, real.output, value))]
+        return [*found, PixelRow(words["logit"], text, short(value, 5), "", _off(pixel, real.output, value))]
     value = pixel.output_scale * (done.code - done.zero_point)
     expected = max(real.output, 0.0)
     beside = words["clamp_real"].format(real=short(expected))
@@ -222,8 +222,10 @@ def _requantized(pixel: OutputPixel, real: Real, row: object) -> list[Row]:
     return [
         *found,
         row("zero", done.moved, WORD, divided=signed(done.divided), z=str(done.zero_point)),
-        Row(words["clamp"], clamp, str(done.code), bits(done.code, CODE_BITS), "" if exact is None else beside, "code"),
-        Row(words["result"], written, short(value, 5), "", "" if exact is None else _off(pixel, exact, value)),
+        PixelRow(
+            words["clamp"], clamp, str(done.code), bits(done.code, CODE_BITS), "" if exact is None else beside, "code"
+        ),
+        PixelRow(words["result"], written, short(value, 5), "", "" if exact is None else _off(pixel, exact, value)),
     ]
 
 

@@ -21,7 +21,7 @@ from explorer.lessons.scene import Mix, Scene
 from explorer.lessons.search import COST, PLAN, search
 from explorer.notation import beside, count, latex, short
 from explorer.refusals import refusals_said
-from explorer.steppers import Row, steppers
+from explorer.steppers import StepperRow, steppers
 from quant_engine import QuantizerSpec
 from quant_engine.studies import Trial, sensitivities
 
@@ -85,7 +85,7 @@ def _words() -> dict[str, str]:
 def _steppers(mix: Mix) -> None:
     layers = plans.layers_of(mix.model)
     table = plans.sizes(mix).astype(int).tolist()
-    rows = [Row(name, info.parameters, tuple(table[place])) for place, (name, info) in enumerate(layers.items())]
+    rows = [StepperRow(name, info.parameters, tuple(table[place])) for place, (name, info) in enumerate(layers.items())]
     steppers(
         f"{SLUG}_steppers",
         rows,

@@ -21,7 +21,7 @@ PENDING = "…"
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """A setting that is compared, what it does to this layer, and to the others."""
 
     compared: Compared
@@ -56,7 +56,7 @@ def _accuracy(task: Task) -> str:
     return notation.with_interval(every)
 
 
-def _rows(model: ModelKey, layer: str, all_settings: Sequence[PlaygroundState]) -> list[Row]:
+def _rows(model: ModelKey, layer: str, all_settings: Sequence[PlaygroundState]) -> list[ComparisonRow]:
     """Return what every setting does; one that cannot be used is said and left out."""
     values = compute.matrix(model, layer)
     specs: list[tuple[str, QuantizerSpec, LayerPlan, LayerPlan | None]] = []
@@ -72,7 +72,10 @@ def _rows(model: ModelKey, layer: str, all_settings: Sequence[PlaygroundState]) 
     worst = max(compute.outcome(model, layer, spec).report.rmse for _, spec, *_ in specs)
     shown = compute.distribution(model, layer, PerTensor(), 0)
     edges = value_edges(shown), error_edges(worst)
-    return [Row(compute.compared(model, layer, spec, name, edges), plan, others) for name, spec, plan, others in specs]
+    return [
+        ComparisonRow(compute.compared(model, layer, spec, name, edges), plan, others)
+        for name, spec, plan, others in specs
+    ]
 
 
 def _figures(model: ModelKey, layer: str, rows: Sequence[Compared]) -> None:
@@ -89,7 +92,7 @@ def _figures(model: ModelKey, layer: str, rows: Sequence[Compared]) -> None:
         )
 
 
-def _table(model: ModelKey, rows: Sequence[Row], accuracies: Sequence[str]) -> None:
+def _table(model: ModelKey, rows: Sequence[ComparisonRow], accuracies: Sequence[str]) -> None:
     columns: dict[str, list[str]] = {
         "": [],
         "Setting": [],

@@ -12,7 +12,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
-class Row:
+class PixelRow:
     """One step: what is done, with which numbers, what comes out, in how many bits, and the real number beside it.
 
     `part` names the colour of the bits; `lost` are bits that the register does not hold.
@@ -60,7 +60,7 @@ _component = st.components.v2.component(
 
 
 def pixel(
-    key: str, terms: Sequence[Term], rest: str, rows: Sequence[Row], step: int, *, words: Mapping[str, str]
+    key: str, terms: Sequence[Term], rest: str, rows: Sequence[PixelRow], step: int, *, words: Mapping[str, str]
 ) -> None:
     """Draw the first `step` of three columns of terms and of the rows that follow them.
 

@@ -1,5 +1,5 @@
 """Bits for each layer under a budget, to step up and down; bytes are added up in the browser."""
 
-from explorer.steppers.mount import Row, steppers
+from explorer.steppers.mount import StepperRow, steppers
 
-__all__ = ["Row", "steppers"]
+__all__ = ["StepperRow", "steppers"]

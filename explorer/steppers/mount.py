@@ -14,7 +14,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
-class Row:
+class StepperRow:
     """One layer: its name, how many weights it has, and its whole bytes under each choice."""
 
     name: str
@@ -32,7 +32,7 @@ _component = st.components.v2.component(
 
 def steppers(
     key: str,
-    rows: Sequence[Row],
+    rows: Sequence[StepperRow],
     choices: Sequence[str],
     chosen: Sequence[int],
     budget: int,

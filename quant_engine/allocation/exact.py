@@ -34,7 +34,7 @@ from quant_engine.allocation.front import Front, Keep, Sizes
 from quant_engine.allocation.greedy import best_gains
 from quant_engine.allocation.problem import Choice, Float64Array, Knapsack, read_problem
 
-MOST_WORK = 1 << 25  # partial sums that are tried: a few seconds
+MAX_WORK = 1 << 25  # partial sums that are tried: a few seconds
 Step = tuple[int, float, int]  # size, cost, choice
 
 
@@ -76,9 +76,9 @@ def _reduced(knapsack: Knapsack, found: Choice) -> _Reduced:
     """Return a knapsack without the choices that fit nowhere, or that cost more than all of an allocation found."""
     layers, kept = np.arange(len(found)), np.ones(knapsack.costs.shape, np.bool_)
     while True:
-        least = np.where(kept, knapsack.sizes, knapsack.limit).min(axis=1)
-        limit = knapsack.limit - int(least.sum())
-        sizes = knapsack.sizes - least[:, None]
+        min_size = np.where(kept, knapsack.sizes, knapsack.limit).min(axis=1)
+        limit = knapsack.limit - int(min_size.sum())
+        sizes = knapsack.sizes - min_size[:, None]
         costs = knapsack.costs - np.where(kept, knapsack.costs, np.inf).min(axis=1)[:, None]
         highest = sum(costs[layers, found].tolist())
         left = kept & (sizes <= limit) & (costs <= highest)
@@ -108,7 +108,7 @@ class _Search:
     def run(self) -> Choice:
         """Return the best allocation."""
         order = self._order()
-        front, kept = Front(np.int64, MOST_WORK), list[Choice]()
+        front, kept = Front(np.int64, MAX_WORK), list[Choice]()
         for done, layer in enumerate(order.tolist(), 1):
             choices = np.flatnonzero(self._worth(layer))
             kept.append(choices)
@@ -151,14 +151,14 @@ class _Search:
     def _beating(self, behind: Choice) -> Keep:
         """Return what says of partial sums whether they can beat the best allocation, with the layers behind."""
         sizes = np.where(self._worth(behind), self._sizes[behind], 0)
-        least, most = int(sizes.min(axis=1).sum()), float(sizes.max(axis=1).sum(dtype=np.float64))
+        min_size, max_size = int(sizes.min(axis=1).sum()), float(sizes.max(axis=1).sum(dtype=np.float64))
         smaller = self._price * (self._room - self._size) + max(self._price, 2 * self._slack)
 
         def keep(size: Sizes, cost: Float64Array) -> NDArray[np.bool_]:
             above = cost + self._price * size
-            short = self._price * np.maximum(self._room - most - size, 0.0)
+            short = self._price * np.maximum(self._room - max_size - size, 0.0)
             cheaper = above + short <= self._gap - self._slack
-            kept: NDArray[np.bool_] = (size + least <= self._room) & (
+            kept: NDArray[np.bool_] = (size + min_size <= self._room) & (
                 cheaper | (above + np.maximum(short, smaller) <= self._gap + self._slack)
             )
             return kept

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from quant_engine.allocation.problem import Allocation, Choice, Float64Array, read_problem
 from quant_engine.errors import QuantError
 
-MOST_SUMS = 1 << 23  # of one layer before the best are kept: about 200 MB
-MOST_WORK = 1 << 28  # of all layers together: a minute
+MAX_SUMS = 1 << 23  # of one layer before the best are kept: about 200 MB
+MAX_WORK = 1 << 28  # of all layers together: a minute
 
 Sizes = NDArray[Any]  # float64, or int64 where they are counted
 Keep = Callable[[Sizes, Float64Array], NDArray[np.bool_]]
@@ -21,12 +21,12 @@ Keep = Callable[[Sizes, Float64Array], NDArray[np.bool_]]
 class Front:
     """The sums (size, cost) of the layers so far, by rising size and falling cost, and how each came about."""
 
-    def __init__(self, dtype: type[np.generic] = np.float64, most_work: int = MOST_WORK) -> None:
-        """Begin without a layer; `dtype` is that of the sizes, `most_work` how many sums are tried of all layers."""
+    def __init__(self, dtype: type[np.generic] = np.float64, max_work: int = MAX_WORK) -> None:
+        """Begin without a layer; `dtype` is that of the sizes, `max_work` how many sums are tried of all layers."""
         self.size: Sizes = np.zeros(1, dtype)
         self.cost: Float64Array = np.zeros(1)
         self._origins: list[tuple[Choice, Choice]] = []
-        self._work_left = most_work
+        self._work_left = max_work
 
     def add(self, sizes: Sizes, costs: Float64Array, keep: Keep | None = None) -> None:
         """Add every choice of a layer to every sum, keep the sums that `keep` says, and of these the best.
@@ -38,7 +38,7 @@ class Front:
         """
         sums = len(self.size) * len(sizes)
         self._work_left -= sums
-        if sums > MOST_SUMS or self._work_left < 0:
+        if sums > MAX_SUMS or self._work_left < 0:
             raise QuantError(
                 f"{len(self.size)} partial sums of {len(self._origins)} layers could each be the best, more than "
                 "memory and time allow; round sizes up to whole numbers of a larger unit, or use greedy()"

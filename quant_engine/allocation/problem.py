@@ -62,14 +62,14 @@ class Problem:
             QuantError: if the budget is no number, or below the least size there is.
         """
         limit = as_budget(budget)
-        least = _total(self.sizes.min(axis=1))
-        most = _total(self.sizes.max(axis=1))
-        counted = most <= EXACT and bool((self.sizes == np.rint(self.sizes)).all())
+        min_total = _total(self.sizes.min(axis=1))
+        max_total = _total(self.sizes.max(axis=1))
+        counted = max_total <= EXACT and bool((self.sizes == np.rint(self.sizes)).all())
         limit = limit if counted else limit + ROUNDING * abs(limit)
-        if least > limit:
+        if min_total > limit:
             raise QuantError(
                 f"no choice fits budget={as_budget(budget):.17g}: the smallest choice of every layer takes "
-                f"{least:.17g} together; raise the budget to that, or offer smaller choices"
+                f"{min_total:.17g} together; raise the budget to that, or offer smaller choices"
             )
         sizes, spare = _summable(self.sizes)
         return _counted(_summable(self.costs)[0], sizes, min(math.ldexp(limit, -spare), 2 * _total(sizes.max(axis=1))))
@@ -149,6 +149,6 @@ def _counted(costs: Float64Array, sizes: Float64Array, limit: float) -> Knapsack
     places = UNITS - math.frexp(limit)[1]
     fits = sizes <= limit
     units = np.rint(np.ldexp(np.where(fits, sizes, 0.0), places)).astype(np.int64)
-    least = int(np.where(fits, units, 1 << UNITS).min(axis=1).sum())
-    whole = max(math.floor(math.ldexp(limit, places)), least)  # what fits in float64 fits
+    min_total = int(np.where(fits, units, 1 << UNITS).min(axis=1).sum())
+    whole = max(math.floor(math.ldexp(limit, places)), min_total)  # what fits in float64 fits
     return Knapsack(costs, np.where(fits, units, whole + 1), whole)

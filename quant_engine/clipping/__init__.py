@@ -9,7 +9,7 @@ from quant_engine.clipping.analytic import ACIQ
 from quant_engine.clipping.base import Blocks, Clipping, Objective
 from quant_engine.clipping.edited import EditedRanges
 from quant_engine.clipping.entropy import MinKL
-from quant_engine.clipping.least_error import MinMSE
+from quant_engine.clipping.min_mse import MinMSE
 from quant_engine.clipping.simple import FixedRange, MinMax, MovingAverage, Percentile
 
 CLIPPINGS: dict[str, type] = {

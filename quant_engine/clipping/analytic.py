@@ -143,8 +143,8 @@ class _Model:
         if self.scale == 0.0:
             return self.extremes
         spared = self.sides == 1 and not self.signed_codes  # the codes that two sides would share all lie on one
-        most = max(0.5 * LARGEST_FLOAT32, *np.abs(self.extremes))  # where float32 ends
-        reach = min(best_clip(self.kind, self.bits + spared) * self.scale, most - abs(self.centre))
+        limit = max(0.5 * LARGEST_FLOAT32, *np.abs(self.extremes))  # where float32 ends
+        reach = min(best_clip(self.kind, self.bits + spared) * self.scale, limit - abs(self.centre))
         if self.sides == 2 or self.signed_codes:
             return self.centre - reach, self.centre + reach
         return (-reach, 0.0) if self.negative else (0.0, reach)

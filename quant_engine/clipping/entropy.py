@@ -54,13 +54,13 @@ class MinKL(Record):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        most = 1 << 16
+        limit = 1 << 16
         for name in ("bins", "quantized_bins"):
             value = getattr(self, name)
             if name == "quantized_bins" and value is None:
                 continue
-            most = as_integer(value, name, 2, most)
-            object.__setattr__(self, name, most)
+            limit = as_integer(value, name, 2, limit)
+            object.__setattr__(self, name, limit)
 
     def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
         """Search every block."""
@@ -91,16 +91,16 @@ class MinKL(Record):
         zero = min(int(-low / (high - low) * self.bins), self.bins - 1)
         reach = np.arange(max(zero, self.bins - 1 - zero) + 1)
         first, last = np.maximum(zero - reach, 0), np.minimum(zero + reach + 1, self.bins)
-        fewest = int(np.argmax(last - first >= levels))
-        found = np.empty(reach.size - fewest)
+        min_bins = int(np.argmax(last - first >= levels))
+        found = np.empty(reach.size - min_bins)
         over_ranges(
             found.size,
-            lambda a, b: divergences(counts, zero, levels, SMOOTHING, fewest, a, b, found),
+            lambda a, b: divergences(counts, zero, levels, SMOOTHING, min_bins, a, b, found),
             cost=LOGARITHM_COST * found.size * self.bins,
         )
         if not np.isfinite(found).any():
             return _Search(format, symmetric, np.array([[lo, hi]]), np.zeros(1))
-        ends = np.stack([edges[first[fewest:]], edges[last[fewest:]]], axis=1)
+        ends = np.stack([edges[first[min_bins:]], edges[last[min_bins:]]], axis=1)
         return _Search(format, symmetric, np.clip(ends, lo if low < 0.0 else 0.0, hi), found)
 
 

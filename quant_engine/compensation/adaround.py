@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from quant_engine.checks import as_instance, as_integer, as_number, validate_boolean
-from quant_engine.compensation.layer import checked_layer, exponents, in_groups
+from quant_engine.compensation.layer import as_layer, exponents, in_groups
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, as_float32, refuse_non_finite
+from quant_engine.inputs import Float32Array, as_float32, raise_non_finite
 from quant_engine.kernels.adaround import DECAYS, LOW, SPAN, descend, reconstruct, roundings
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fit
@@ -118,7 +118,7 @@ def adaround_steps(
         QuantError: for formats whose codes are not of equal steps, for shapes that do not go together, a layer without
             outputs or inputs, and values that are not finite.
     """
-    weight = checked_layer(W)
+    weight = as_layer(W)
     if not as_instance(spec, QuantizerSpec, "spec", "give a QuantizerSpec").format.even:
         raise QuantError(
             f"AdaRound with {spec.format}: it chooses between ⌊W/s⌋ and the next code, so codes must have equal steps; "
@@ -127,7 +127,7 @@ def adaround_steps(
     validate_boolean(relu, "relu")
     chosen = AdaRoundSetting() if setting is None else setting
     as_instance(chosen, AdaRoundSetting, "setting", "give an AdaRoundSetting")
-    inputs = _checked_samples(x, weight)
+    inputs = _as_samples(x, weight)
     outputs = inputs.shape[1], len(weight)
     shift = _finite(np.zeros(len(weight), np.float32) if bias is None else bias, "bias")
     if shift.shape != weight.shape[:1]:
@@ -275,7 +275,7 @@ def _annealed(iteration: int, setting: AdaRoundSetting) -> float | None:
     return last + 0.5 * (first - last) * (1 + float(np.cos(np.pi * done)))
 
 
-def _checked_samples(x: Any, weight: Float32Array) -> Float32Array:
+def _as_samples(x: Any, weight: Float32Array) -> Float32Array:
     """Return inputs as (groups, samples, in)."""
     array = _finite(x, "x")
     inputs = array[None] if array.ndim == 2 else array
@@ -297,5 +297,5 @@ def _checked_samples(x: Any, weight: Float32Array) -> Float32Array:
 def _finite(given: Any, name: str) -> Float32Array:
     array = as_float32(given, name)
     if not np.isfinite(array).all():
-        refuse_non_finite(array, name)
+        raise_non_finite(array, name)
     return array

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quant_engine.compensation.layer import checked_inputs, checked_pair, in_float32, in_groups
+from quant_engine.compensation.layer import as_layer_inputs, as_weight_pair, in_float32, in_groups
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, Float64Array, as_finite
 
@@ -29,9 +29,9 @@ def bias_correction(W: Any, W_hat: Any, mean: Any, mean_hat: Any = None) -> Floa
         >>> bias_correction([[0.5, -0.25]], [[1.0, 0.0]], [2.0, 1.0]).tolist()
         [-1.25]
     """
-    weight, other = checked_pair(W, W_hat)
-    means = checked_inputs(mean, "mean", weight, 1)
-    other_means = means if mean_hat is None else checked_inputs(mean_hat, "mean_hat", weight, 1)
+    weight, other = as_weight_pair(W, W_hat)
+    means = as_layer_inputs(mean, "mean", weight, 1)
+    other_means = means if mean_hat is None else as_layer_inputs(mean_hat, "mean_hat", weight, 1)
     with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float64 is refused below
         change = _mean_outputs(weight, means) - _mean_outputs(other, other_means)
     return in_float32(change, "the correction of the bias")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from quant_engine.checks import as_instance, as_integer
 from quant_engine.compensation.bias import normal_parameters
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, Float64Array, as_finite, as_float32, refuse_non_finite
+from quant_engine.inputs import Float32Array, Float64Array, as_finite, as_float32, raise_non_finite
 
 ABSORBED = 3.0  # standard deviations, below which 0.13 % of a normal distribution lie
 ROUNDS = 100
@@ -44,7 +44,7 @@ class FloatLayer:
         for name in ("weight", "bias"):
             array = as_float32(getattr(self, name), name)
             if not np.isfinite(array).all():
-                refuse_non_finite(array, name)
+                raise_non_finite(array, name)
             object.__setattr__(self, name, array)
         object.__setattr__(self, "groups", as_integer(self.groups, "groups", 1))
         shape = self.weight.shape
@@ -87,20 +87,20 @@ class FloatLayer:
 
     def scaled_inputs(self, factors: Any) -> FloatLayer:
         """Return the layer that gives the same for inputs whose channels are divided by `factors`, (channels,)."""
-        by_channel = _checked_factors(factors, self.channels).reshape(self.groups, 1, -1, 1)
+        by_channel = _as_factors(factors, self.channels).reshape(self.groups, 1, -1, 1)
         with np.errstate(over="ignore"):  # a layer that is not finite is refused
             return replace(self, weight=as_float32((self.by_input() * by_channel).reshape(self.weight.shape), "weight"))
 
     def scaled_outputs(self, factors: Any) -> FloatLayer:
         """Return the layer whose output channels are multiplied by `factors`, (out,)."""
-        by_output = _checked_factors(factors, self.outputs)
+        by_output = _as_factors(factors, self.outputs)
         with np.errstate(over="ignore"):  # a layer that is not finite is refused
             weight = self.weight * by_output.reshape(-1, *[1] * (self.weight.ndim - 1))
             bias = self.bias * by_output
         return replace(self, weight=as_float32(weight, "weight"), bias=as_float32(bias, "bias"))
 
 
-def _checked_factors(given: Any, channels: int) -> Float64Array:
+def _as_factors(given: Any, channels: int) -> Float64Array:
     factors = as_finite(given, "factors")
     if factors.shape != (channels,) or (factors <= 0).any():
         raise QuantError(f"factors has shape {factors.shape} for {channels} channels; give a positive one for each")

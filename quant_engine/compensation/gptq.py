@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.checks import as_instance, as_number, validate_boolean
-from quant_engine.compensation.layer import checked_hessians, checked_weight, exponents, in_groups
+from quant_engine.compensation.layer import as_hessians, as_weight, exponents, in_groups
 from quant_engine.errors import QuantError
 from quant_engine.granularity import PerChannel, PerChannelGroup
 from quant_engine.inputs import LARGEST_FLOAT32, Float32Array, Float64Array
@@ -57,12 +57,12 @@ def gptq(
         >>> layer_error(W, gptq(W, H, spec).dequantize(), H) < 0.5 * error
         True
     """
-    weight = checked_weight(W)
+    weight = as_weight(W)
     validate_scalar(as_instance(spec, QuantizerSpec, "spec", "give a QuantizerSpec"))
     share = as_number(damping, "damping", low=0)
     validate_boolean(act_order, "act_order")
     validate_boolean(static_groups, "static_groups")
-    hessians = checked_hessians(H, weight)
+    hessians = as_hessians(H, weight)
     if not weight.size:
         return quantize(weight, spec)
     diagonal = np.diagonal(hessians, axis1=1, axis2=2)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from quant_engine.checks import as_number
 from quant_engine.errors import QuantError
-from quant_engine.inputs import LARGEST_FLOAT32, Float32Array, Float64Array, as_finite, as_float32, refuse_non_finite
+from quant_engine.inputs import LARGEST_FLOAT32, Float32Array, Float64Array, as_finite, as_float32, raise_non_finite
 
 NO_EXPONENT = -(1 << 14)  # of zeros: below every exponent of float64, and of products of two
 
 
-def checked_weight(W: Any, name: str = "W") -> Float32Array:
+def as_weight(W: Any, name: str = "W") -> Float32Array:
     """Return a matrix (out, in) of finite float32.
 
     Raises:
@@ -24,23 +24,23 @@ def checked_weight(W: Any, name: str = "W") -> Float32Array:
     if weight.ndim != 2:
         raise QuantError(f"{name} has shape {weight.shape}; give a matrix (out, in): W.reshape(len(W), -1)")
     if not np.isfinite(weight).all():
-        refuse_non_finite(weight, name)
+        raise_non_finite(weight, name)
     return weight
 
 
-def checked_layer(W: Any) -> Float32Array:
+def as_layer(W: Any) -> Float32Array:
     """Return a matrix (out, in) of finite float32 with at least one output and one input.
 
     Raises:
         QuantError: for what is none.
     """
-    weight = checked_weight(W)
+    weight = as_weight(W)
     if not weight.size:
         raise QuantError(f"W has shape {weight.shape}; give a layer with at least one output and one input")
     return weight
 
 
-def checked_inputs(given: Any, name: str, weight: Float32Array, axes: int) -> Float64Array:
+def as_layer_inputs(given: Any, name: str, weight: Float32Array, axes: int) -> Float64Array:
     """Return what is known of the inputs of a layer, with an axis of groups in front: (groups, …, in).
 
     Every group of a convolution has inputs of its own; a layer without groups may leave the axis out.
@@ -89,15 +89,15 @@ def in_groups(matrix: Any, groups: int) -> Any:
     return matrix.reshape(groups, len(matrix) // groups, matrix.shape[1])
 
 
-def checked_hessians(given: Any, weight: Float32Array) -> Float64Array:
+def as_hessians(given: Any, weight: Float32Array) -> Float64Array:
     """Return H = XXᵀ of every group, (groups, in, in).
 
     H_ij and H_ji may differ by a thousandth of √(H_ii·H_jj), so that the unit of no input matters.
 
     Raises:
-        QuantError: as `checked_inputs`, and for matrices that are not square and symmetric, or have negative squares.
+        QuantError: as `as_layer_inputs`, and for matrices that are not square and symmetric, or have negative squares.
     """
-    hessians = checked_inputs(given, "H", weight, 2)
+    hessians = as_layer_inputs(given, "H", weight, 2)
     remedy = "give X @ X.T of the inputs X (in, samples), for each group"
     if hessians.shape[1] != hessians.shape[2]:
         raise QuantError(f"H of shape {np.shape(given)} is not symmetric; {remedy}")
@@ -112,13 +112,13 @@ def checked_hessians(given: Any, weight: Float32Array) -> Float64Array:
     return hessians
 
 
-def checked_pair(W: Any, W_hat: Any) -> tuple[Float32Array, Float32Array]:
+def as_weight_pair(W: Any, W_hat: Any) -> tuple[Float32Array, Float32Array]:
     """Return a weight and what has become of it, both (out, in).
 
     Raises:
-        QuantError: as `checked_weight`, and for different shapes.
+        QuantError: as `as_weight`, and for different shapes.
     """
-    weight, other = checked_weight(W), checked_weight(W_hat, "W_hat")
+    weight, other = as_weight(W), as_weight(W_hat, "W_hat")
     if weight.shape != other.shape:
         raise QuantError(f"W has shape {weight.shape} and W_hat {other.shape}; give both as (out, in)")
     return weight, other
@@ -145,9 +145,9 @@ def reached_weight(W: Any, cross: Any, H: Any, damping: float = 0.01) -> Float32
         >>> reached_weight([[1.0, 2.0, 3.0]], X @ X_hat.T, X_hat @ X_hat.T, damping=1e-9).round(4).tolist()
         [[2.0, 4.0, 6.0]]
     """
-    weight = checked_weight(W)
-    hessians = checked_hessians(H, weight)
-    crossed = checked_inputs(cross, "cross", weight, 2)
+    weight = as_weight(W)
+    hessians = as_hessians(H, weight)
+    crossed = as_layer_inputs(cross, "cross", weight, 2)
     if crossed.shape != hessians.shape:
         raise QuantError(f"cross has shape {np.shape(cross)} and H {np.shape(H)}; give X @ X_hat.T, of H's shape")
     share, inputs, unit = as_number(damping, "damping", above=0), weight.shape[1], exponents(hessians, (1, 2))
@@ -181,8 +181,8 @@ def layer_error(W: Any, W_hat: Any, H: Any) -> float:
         >>> layer_error([[1.0, 0.0]], [[0.0, 0.0]], X @ X.T)
         5.0
     """
-    weight, other = checked_pair(W, W_hat)
-    hessians = checked_hessians(H, weight)
+    weight, other = as_weight_pair(W, W_hat)
+    hessians = as_hessians(H, weight)
     change = in_groups(weight.astype(np.float64) - other, len(hessians))
     with np.errstate(over="ignore", invalid="ignore"):
         error = float(np.sum((change @ hessians) * change))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from quant_engine.checks import as_instance, as_integer
-from quant_engine.compensation.layer import checked_layer, in_float32
+from quant_engine.compensation.layer import as_layer, in_float32
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.quantizer import QuantizedTensor, QuantizerSpec, quantize
 
@@ -87,7 +87,7 @@ def hadamard_quantize(W: Any, spec: QuantizerSpec, seed: int | None = 0) -> Rota
         >>> bool(np.square(rotated - W).mean() < 0.2 * np.square(plain - W).mean())
         True
     """
-    weight = checked_layer(W)
+    weight = as_layer(W)
     as_instance(spec, QuantizerSpec, "spec", "give a QuantizerSpec")
     rotation = hadamard(weight.shape[1], seed)
     rotated = in_float32(weight.astype(np.float64) @ rotation, "the rotated weight")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from quant_engine.checks import as_instance, as_number
 from quant_engine.compensation.equalization import hold_dead, living
-from quant_engine.compensation.layer import checked_hessians, checked_layer, exponents, in_float32, in_groups
+from quant_engine.compensation.layer import as_hessians, as_layer, exponents, in_float32, in_groups
 from quant_engine.errors import QuantError
 from quant_engine.inputs import LARGEST_FLOAT32, Float64Array, as_finite
 from quant_engine.quantizer import QuantizerSpec, fake_quantize
@@ -42,11 +42,11 @@ def awq(W: Any, H: Any, magnitude: Any, spec: QuantizerSpec) -> Float64Array:
         >>> int(s.argmax())
         3
     """
-    weight = checked_layer(W)
+    weight = as_layer(W)
     as_instance(spec, QuantizerSpec, "spec", "give a QuantizerSpec")
-    hessians = checked_hessians(H, weight)
+    hessians = as_hessians(H, weight)
     hessians = np.ldexp(hessians, -int(exponents(hessians)))
-    strengths = in_float32(_checked_ranges(magnitude, "magnitude"), "magnitude").astype(np.float64)
+    strengths = in_float32(_as_ranges(magnitude, "magnitude"), "magnitude").astype(np.float64)
     per_group, groups = weight.shape[1], len(hessians)
     if strengths.ndim != 1 or not strengths.size or strengths.size % groups or per_group * groups % strengths.size:
         raise QuantError(
@@ -55,7 +55,7 @@ def awq(W: Any, H: Any, magnitude: Any, spec: QuantizerSpec) -> Float64Array:
         )
     by_channel = weight.reshape(groups, len(weight) // groups, strengths.size // groups, -1)
     alive = living(strengths, np.abs(by_channel).max(axis=(1, 3)).reshape(-1).astype(np.float64))
-    least, found, unit = np.inf, np.ones_like(strengths), int(exponents(weight)) if weight.any() else 0
+    min_loss, found, unit = np.inf, np.ones_like(strengths), int(exponents(weight)) if weight.any() else 0
     for exponent in np.arange(GRID) / GRID:
         scales = _balanced(strengths, alive, exponent)
         spread = np.repeat(scales.reshape(groups, -1), per_group * groups // strengths.size, axis=1)  # (groups, in)
@@ -66,8 +66,8 @@ def awq(W: Any, H: Any, magnitude: Any, spec: QuantizerSpec) -> Float64Array:
         error = fake_quantize(scaled.astype(np.float32), spec) / factors - weight
         change = in_groups(np.ldexp(error, -unit), groups)
         loss = float(np.sum((change @ hessians) * change))
-        if loss < least:
-            least, found = loss, scales
+        if loss < min_loss:
+            min_loss, found = loss, scales
     return found
 
 
@@ -96,7 +96,7 @@ def smoothquant(inputs: Any, weights: Any, strength: float = 0.5) -> Float64Arra
         >>> smoothquant([16.0, 1.0, 0.0], [1.0, 4.0, 1.0]).tolist()
         [4.0, 0.5, 1.0]
     """
-    x, w = _checked_ranges(inputs, "inputs"), _checked_ranges(weights, "weights")
+    x, w = _as_ranges(inputs, "inputs"), _as_ranges(weights, "weights")
     if x.shape != w.shape:
         raise QuantError(f"inputs has shape {x.shape} and weights {w.shape}; give one range for each channel in both")
     share = as_number(strength, "strength", 0, 1)  # 0: all for the weights, 1: all for the inputs
@@ -107,7 +107,7 @@ def smoothquant(inputs: Any, weights: Any, strength: float = 0.5) -> Float64Arra
     return scales
 
 
-def _checked_ranges(given: Any, name: str) -> Float64Array:
+def _as_ranges(given: Any, name: str) -> Float64Array:
     ranges = as_finite(given, name)
     if (ranges < 0).any():
         raise QuantError(

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from quant_engine.checks import as_integer
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, Float64Array, as_array, as_float32, refuse_non_finite
+from quant_engine.inputs import Float32Array, Float64Array, as_array, as_float32, raise_non_finite
 from quant_engine.kernels import segments
 from quant_engine.kernels.parallel import over_ranges
 
-MOST_LEVELS = 1 << 16
+MAX_LEVELS = 1 << 16
 EXACT_VALUES = 1 << 16  # distinct ones
 FIRST_THRESHOLDS = 1 << 13  # tried that share out the count equally, and as many that lie evenly in asinh(x)
 PLACES_A_LEVEL = 32  # at least, among which thresholds are chosen
@@ -36,14 +36,14 @@ UNWEIGHTED = np.empty(0, np.float32)
 SumsBelow = Callable[[Float64Array], Float64Array]
 
 
-def checked_count(k: Any) -> int:
+def as_codeword_count(k: Any) -> int:
     """Return a number of levels as a plain integer."""
-    return as_integer(k, "k", 1, MOST_LEVELS)
+    return as_integer(k, "k", 1, MAX_LEVELS)
 
 
 def best_levels(indexed: IndexedValues, k: int, exact: bool) -> Float64Array:
     """Return the levels with the least squared error of values behind a sorted index or a histogram."""
-    levels = checked_count(k)
+    levels = as_codeword_count(k)
     if not indexed.index.values.size:
         bins = indexed.index.spread[np.diff(indexed.index.prefix[:, 0]) > 0]
         if len(bins) >= levels * PLACES_A_LEVEL or (bins[:, 0] == bins[:, 1]).all():
@@ -59,7 +59,7 @@ def exact_levels(in_order: NDArray[Any], weights: NDArray[Any], k: int) -> Float
     """Return the best levels of ascending values: no others have less error. Empty weights are 1 each."""
     held, sums = np.empty(in_order.size), np.zeros((in_order.size + 1, 2))
     count, _ = segments.distinct(in_order, weights, held, sums)
-    path, *_ = segments.best_path(sums[: count + 1], checked_count(k))
+    path, *_ = segments.best_path(sums[: count + 1], as_codeword_count(k))
     levels = np.empty(path.size - 1)
     segments.means(held, sums, path, levels)
     return levels
@@ -80,10 +80,10 @@ def optimal_codebooks(values: Any, offsets: NDArray[np.int64], k: int, weights: 
         >>> optimal_codebooks([0.0, 1.0, 5.0, 6.0, 2.0, 2.0], np.array([0, 4, 6]), 2).tolist()
         [[0.5, 5.5], [2.0, nan]]
     """
-    flat, held, offsets = _checked(values, weights, offsets)
+    flat, held, offsets = _as_blocks(values, weights, offsets)
     if np.diff(offsets).max(initial=0) <= EXACT_VALUES:
-        return _each_block(segments.optimal_codebooks, flat, held, offsets, checked_count(k))
-    found = np.full((offsets.size - 1, checked_count(k)), np.nan, np.float32)
+        return _each_block(segments.optimal_codebooks, flat, held, offsets, as_codeword_count(k))
+    found = np.full((offsets.size - 1, as_codeword_count(k)), np.nan, np.float32)
     for row, (first, last) in enumerate(pairwise(offsets.tolist())):
         levels = _large_block(flat[first:last], held[first:last], k)
         found[row, : levels.size] = levels
@@ -102,7 +102,7 @@ def quantile_codebooks(values: Any, offsets: NDArray[np.int64], k: int, weights:
         >>> quantile_codebooks([0.0, 1.0, 5.0, 6.0, 20.0, 40.0], np.array([0, 6]), 3).tolist()
         [[0.5, 5.5, 30.0]]
     """
-    return _each_block(segments.quantile_codebooks, *_checked(values, weights, offsets), checked_count(k))
+    return _each_block(segments.quantile_codebooks, *_as_blocks(values, weights, offsets), as_codeword_count(k))
 
 
 def _each_block(
@@ -120,7 +120,7 @@ def _each_block(
     return found.astype(np.float32)
 
 
-def _checked(values: Any, weights: Any, offsets: Any) -> tuple[Float32Array, Float32Array, NDArray[np.int64]]:
+def _as_blocks(values: Any, weights: Any, offsets: Any) -> tuple[Float32Array, Float32Array, NDArray[np.int64]]:
     """Return values, weights and offsets that kernels take: no weights, or of every block some above 0."""
     flat = as_float32(values)
     ends = as_array(offsets, "offsets")
@@ -136,14 +136,14 @@ def _checked(values: Any, weights: Any, offsets: Any) -> tuple[Float32Array, Flo
             "blocks; give ascending integers from 0 to the number of values, which are one run"
         )
     if not np.isfinite(flat).all():
-        refuse_non_finite(flat)
+        raise_non_finite(flat)
     if weights is None:
         return flat, UNWEIGHTED, offsets
     array = as_float32(weights, "weights")
     if array.shape != flat.shape:
         raise QuantError(f"weights of shape {array.shape} for values of shape {flat.shape}; give one a value")
     if not np.isfinite(array).all():
-        refuse_non_finite(array, "weights")
+        raise_non_finite(array, "weights")
     if (array < 0.0).any():
         raise QuantError(f"{int((array < 0.0).sum())} weights are negative, the first {array[array < 0.0][0]}; give 0")
     filled = np.flatnonzero(np.diff(offsets))

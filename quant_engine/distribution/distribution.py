@@ -14,10 +14,10 @@ from quant_engine.distribution.centroids import best_levels
 from quant_engine.distribution.indexed import IndexedValues
 from quant_engine.distribution.range_search import best_range, range_errors
 from quant_engine.distribution.runs import Runs, join
-from quant_engine.distribution.weighted import MOST_BINS
+from quant_engine.distribution.weighted import MAX_BINS
 from quant_engine.errors import QuantError
 from quant_engine.formats import Format, IntFormat
-from quant_engine.inputs import Float32Array, Float64Array, as_ascending, as_float32, as_float64, refuse_non_finite
+from quant_engine.inputs import Float32Array, Float64Array, as_ascending, as_float32, as_float64, raise_non_finite
 from quant_engine.kernels import direct
 from quant_engine.kernels.affine import block_extremes
 from quant_engine.kernels.parallel import over_ranges
@@ -61,7 +61,7 @@ class Distribution:
         self.lo = float(min(low[0] for low, _ in parts))
         self.hi = float(max(high[0] for _, high in parts))
         if not (all(np.isfinite(part).all() for part in parts)):
-            refuse_non_finite(array)
+            raise_non_finite(array)
         validate_boolean(exact, "exact")
         self.exact = exact
         self.size = flat.size
@@ -112,8 +112,8 @@ class Distribution:
         if ranges.ndim == 1:
             if not (good := np.isfinite(ranges) & (ranges > 0)).all():
                 raise QuantError(f"clips must be positive and finite; {ranges[~good][:3]} are not")
-            greatest = np.array([2 ** (b - 1) - 1 for b in widths], np.int64)[:, None] + np.zeros(len(ranges), np.int64)
-            return self._indexed.even_errors(ranges / greatest, -greatest, greatest)
+            qmax = np.array([2 ** (b - 1) - 1 for b in widths], np.int64)[:, None] + np.zeros(len(ranges), np.int64)
+            return self._indexed.even_errors(ranges / qmax, -qmax, qmax)
         if ranges.ndim != 2 or ranges.shape[1] != 2:
             raise QuantError(f"clips have shape {ranges.shape}; give (n,) clips or (n, 2) ranges")
         if not (good := ranges[:, 0] < ranges[:, 1]).all():
@@ -170,7 +170,7 @@ class Distribution:
         Raises:
             QuantError: if `bins` is less than 1.
         """
-        bins = as_integer(bins, "bins", 1, MOST_BINS)
+        bins = as_integer(bins, "bins", 1, MAX_BINS)
         half = max(0.5, abs(self.lo) * CONSTANT_WIDTH)
         low, high = (self.lo, self.hi) if self.lo < self.hi else (self.lo - half, self.hi + half)
         edges = np.linspace(low, high, bins + 1)
@@ -182,18 +182,18 @@ class Distribution:
 
         return sum(over_ranges(self.size, count), np.zeros(bins, np.int64)), edges
 
-    def runs(self, most: int) -> Runs:
-        """Return the tensor as at most `most` runs of neighbouring values, with count, mean and variance of each.
+    def runs(self, max_runs: int) -> Runs:
+        """Return the tensor as at most `max_runs` runs of neighbouring values, with count, mean and variance of each.
 
         Half of the runs share out the count equally and half the sum of squares, so that outliers stay by themselves.
-        Up to `most` values, every value is a run.
+        Up to `max_runs` values, every value is a run.
 
         Raises:
-            QuantError: if `most` is less than 1.
+            QuantError: if `max_runs` is less than 1.
 
         Example:
             >>> runs = Distribution([0.0, 0.1, 0.2, 8.0]).runs(2)
             >>> runs.counts.tolist(), runs.means.round(3).tolist()
             ([3, 1], [0.1, 8.0])
         """
-        return join(self._indexed.rows(), as_integer(most, "most", 1))
+        return join(self._indexed.rows(), as_integer(max_runs, "most", 1))

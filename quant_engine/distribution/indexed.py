@@ -37,14 +37,14 @@ class IndexedValues:
     counts: Float64Array | None = None
 
     @classmethod
-    def build(cls, flat: Float32Array, peak: float, exact: bool) -> Self:
-        """Index values of up to `peak` in magnitude: sorted if asked to, or if that is nearly as quick as binning."""
-        return cls.in_order(flat) if exact or flat.size <= SORTED_BELOW else cls.in_bins(flat, peak)
+    def build(cls, flat: Float32Array, max_abs: float, exact: bool) -> Self:
+        """Index values of up to `max_abs` in magnitude: sorted if asked to, or if nearly as quick as binning."""
+        return cls.in_order(flat) if exact or flat.size <= SORTED_BELOW else cls.in_bins(flat, max_abs)
 
     @classmethod
-    def in_bins(cls, flat: Float32Array, peak: float) -> Self:
+    def in_bins(cls, flat: Float32Array, max_abs: float) -> Self:
         """Return values behind a moment histogram."""
-        return cls(flat, _moment_histogram(flat, peak))
+        return cls(flat, _moment_histogram(flat, max_abs))
 
     @classmethod
     def in_order(cls, flat: Float32Array) -> Self:
@@ -104,15 +104,15 @@ class IndexedValues:
         parts = over_ranges(self.size, lambda a, b: direct.levels_error(self.values, levels, a, b))
         return math.fsum(parts) / self.size
 
-    def even_errors(self, steps: Float64Array, least: NDArray[np.int64], greatest: NDArray[np.int64]) -> Float64Array:
+    def even_errors(self, steps: Float64Array, qmin: NDArray[np.int64], qmax: NDArray[np.int64]) -> Float64Array:
         """Return the mean squared error of the levels step · k for arrays of configurations of one shape."""
         shape, steps = steps.shape, np.clip(steps, *STEPS)
-        steps, least, greatest = steps.reshape(-1), least.reshape(-1), greatest.reshape(-1)
-        levels = greatest - least + 1
+        steps, qmin, qmax = steps.reshape(-1), qmin.reshape(-1), qmax.reshape(-1)
+        levels = qmax - qmin + 1
         errors = np.empty(steps.size)
 
         def fill(chosen: NDArray[np.int64], kernel: Callable[..., None], source: Any, cost: int) -> None:
-            found, parts = np.empty(chosen.size), (steps[chosen], least[chosen], greatest[chosen])
+            found, parts = np.empty(chosen.size), (steps[chosen], qmin[chosen], qmax[chosen])
             over_ranges(chosen.size, lambda a, b: kernel(source, *parts, a, b, found), cost=cost)
             errors[chosen] = found
 
@@ -123,21 +123,19 @@ class IndexedValues:
         fill(quick, kernels.even_errors, self.index, int(levels[quick].sum()) * LOOKUP_COST)
         fill(np.flatnonzero(few), *self._reading, int(few.sum()) * self.size)
         for i in np.flatnonzero(fine):
-            errors[i] = self._direct(steps[i], least[i], greatest[i])
+            errors[i] = self._direct(steps[i], qmin[i], qmax[i])
         return (errors / self.sums[0]).reshape(shape)
 
-    def estimated_errors(
-        self, steps: Float64Array, least: NDArray[np.int64], greatest: NDArray[np.int64]
-    ) -> Float64Array:
+    def estimated_errors(self, steps: Float64Array, qmin: NDArray[np.int64], qmax: NDArray[np.int64]) -> Float64Array:
         """Return about what `even_errors` does for very many levels, without reading the values."""
         errors = np.empty(steps.size)
-        kernels.fine_errors(self.index, steps, least, greatest, errors)
+        kernels.fine_errors(self.index, steps, qmin, qmax, errors)
         return errors / self.sums[0]
 
-    def polished(self, step: float, least: int, greatest: int) -> tuple[float, float]:
+    def polished(self, step: float, qmin: int, qmax: int) -> tuple[float, float]:
         """Alternate codes and least-squares step until the error stops falling; return the step and its mean error."""
         steps, errors = np.array([step]), np.empty(1)
-        kernels.polish(self.index, least, greatest, POLISH_ROUNDS, steps, errors)
+        kernels.polish(self.index, qmin, qmax, POLISH_ROUNDS, steps, errors)
         return float(steps[0]), float(errors[0] / self.sums[0])
 
     def sums_below(self, thresholds: Float64Array) -> Float64Array:
@@ -153,12 +151,12 @@ class IndexedValues:
             return direct.even_errors, self.values
         return direct.counted_even_errors, (self.values, self.counts)
 
-    def _direct(self, step: float, least: int, greatest: int) -> float:
+    def _direct(self, step: float, qmin: int, qmax: int) -> float:
         if self.counts is not None:
             whole = (self.values, self.counts)
-            parts = over_ranges(self.size, lambda a, b: direct.counted_even_error(whole, step, least, greatest, a, b))
+            parts = over_ranges(self.size, lambda a, b: direct.counted_even_error(whole, step, qmin, qmax, a, b))
         else:
-            parts = over_ranges(self.size, lambda a, b: direct.even_error(self.values, step, least, greatest, a, b))
+            parts = over_ranges(self.size, lambda a, b: direct.even_error(self.values, step, qmin, qmax, a, b))
         return math.fsum(parts)
 
 
@@ -170,15 +168,15 @@ def _near(levels: Float64Array) -> Float64Array:
     return levels[size < max(FAR, 2.0 * float(size.min()))]
 
 
-def _moment_histogram(flat: Float32Array, peak: float) -> kernels.Index:
+def _moment_histogram(flat: Float32Array, max_abs: float) -> kernels.Index:
     """Bin by a log-linear key whose offset is a quarter of the root mean square (of a sample).
 
     More would make bins of the values that matter wider, and errors larger; less would only add bins around 0.
     A power of two, `unit`, first brings the values to a magnitude at which float32 has all its bits.
     """
-    unit = np.float32(2.0 ** min(max(-math.frexp(peak)[1], -LARGEST_EXPONENT), LARGEST_EXPONENT))
+    unit = np.float32(2.0 ** min(max(-math.frexp(max_abs)[1], -LARGEST_EXPONENT), LARGEST_EXPONENT))
     sample = flat[:: max(1, flat.size >> 14)].astype(np.float64) * float(unit)
-    top = np.float32(peak) * unit
+    top = np.float32(max_abs) * unit
     smallest = max(float(top) * 2.0**-16, float(np.finfo(np.float32).tiny))
     offset = np.float32(max(0.25 * float(np.sqrt(np.mean(np.square(sample)))), smallest))
     base = np.int32(int(offset.view(np.int32)) >> int(kernels.DROPPED_BITS))

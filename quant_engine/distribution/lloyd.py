@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quant_engine.checks import as_instance, as_number
-from quant_engine.distribution.centroids import checked_count, quantile_codebooks
+from quant_engine.distribution.centroids import as_codeword_count, quantile_codebooks
 from quant_engine.distribution.distribution import Distribution
 from quant_engine.distribution.weighted import WeightedValues
 from quant_engine.errors import QuantError
 from quant_engine.inputs import LARGEST_FLOAT32, Float64Array, as_ascending, as_float32
 
-LEAST_FALL = 1e-12  # of the error, relative: what sums in float64 can tell
+MIN_FALL = 1e-12  # of the error, relative: what sums in float64 can tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +59,15 @@ def lloyd_steps(values: Any, start: ArrayLike) -> Iterator[LloydStep]:
 
 
 def _steps(source: Distribution | WeightedValues, centroids: Float64Array) -> Iterator[LloydStep]:
-    least = np.inf
+    min_mse = np.inf
     while True:
         thresholds = 0.5 * (centroids[:-1] + centroids[1:])
         below = np.concatenate([np.zeros((1, 3)), source.sums_below(np.nextafter(thresholds, np.inf))])
         count, total, square = np.diff(below, axis=0).T
         mse = max(float(np.sum(square - 2.0 * centroids * total + centroids**2 * count)) / float(below[-1, 0]), 0.0)
-        if mse >= least * (1.0 - LEAST_FALL):
+        if mse >= min_mse * (1.0 - MIN_FALL):
             return
-        least = mse
+        min_mse = mse
         yield LloydStep(centroids, thresholds, count, mse)
         parts = np.diff(_divided(source, below), axis=0)
         centroids = parts[:, 1] / parts[:, 0]
@@ -106,7 +106,7 @@ def plus_plus_start(x: Any, k: int, rng: np.random.Generator) -> Float64Array:
     held = x if isinstance(x, WeightedValues) else WeightedValues.from_array(x)
     chances, drawn = held.counts, np.empty(0)
     distance = np.full(held.values.size, np.inf)
-    for _ in range(checked_count(k)):
+    for _ in range(as_codeword_count(k)):
         sums = np.cumsum(chances)
         if not sums[-1] > 0.0:
             break
@@ -132,7 +132,7 @@ def linear_start(lo: float, hi: float, k: int) -> Float64Array:
     low, high = (as_number(end, name, -LARGEST_FLOAT32, LARGEST_FLOAT32) for end, name in ((lo, "lo"), (hi, "hi")))
     if low > high:
         raise QuantError(f"lo={low} is above hi={high}; give lo ≤ hi")
-    return np.linspace(low, high, checked_count(k))
+    return np.linspace(low, high, as_codeword_count(k))
 
 
 def quantile_start(x: Any, k: int) -> Float64Array:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.checks import as_member, validate_boolean
 from quant_engine.distribution.indexed import STEPS, IndexedValues
-from quant_engine.distribution.scale_search import MOST_REACH, best_scale, level_errors
+from quant_engine.distribution.scale_search import MAX_REACH, best_scale, level_errors
 from quant_engine.errors import QuantError
 from quant_engine.formats import FORMATS
 from quant_engine.inputs import Float64Array, as_ranges
@@ -30,7 +30,7 @@ CLOSE_LOOKS = 64  # candidates looked at more closely
 CLOSE_STEPS = 16  # around each
 POLISHED_STEPS = 16  # improved by least squares
 SEARCH_FLOOR = 0.1  # the smallest clip tried, as a share of mean |x|
-MOST_ZERO_POINTS = 32  # tried in the first round
+MAX_ZERO_POINTS = 32  # tried in the first round
 DENSE_ZERO_POINTS = 64  # whose steps are tried densely, between the first and the last that is not ruled out …
 BEST_ZERO_POINTS = 16  # … and among the best
 SLACK = 0.05  # what exceeds the least error on a coarse grid by more is ruled out, …
@@ -52,7 +52,7 @@ def range_errors(indexed: IndexedValues, format: Any, ranges: ArrayLike, symmetr
     if not (low < high).all():
         raise QuantError(f"every range must have a width; {array[~(low < high)][:3].tolist()} have none: give lo < hi")
     if not format.even:
-        return level_errors(indexed, format, np.maximum(-low, high) / format.peak)
+        return level_errors(indexed, format, np.maximum(-low, high) / format.symmetric_max)
     if symmetric:
         steps = np.maximum(-low, high) / format.qmax
         zero = np.zeros(steps.size, np.int64)
@@ -74,7 +74,7 @@ def best_range(indexed: IndexedValues, lo: float, hi: float, format: Any, symmet
     if lo == hi == 0.0:
         return 0.0, 0.0
     if not format.even:
-        reach = min(best_scale(indexed, max(-lo, hi) / format.peak, format) * format.peak, MOST_REACH)
+        reach = min(best_scale(indexed, max(-lo, hi) / format.symmetric_max, format) * format.symmetric_max, MAX_REACH)
         return (-reach if format.lowest < 0.0 else 0.0), reach
     search = RangeSearch(indexed, lo, hi, format.qmax - format.qmin)
     if symmetric:
@@ -95,8 +95,8 @@ class RangeSearch:
 
     def best_step(self, zero: int) -> float:
         """Return the best step for one zero point; the largest one tried makes the last level reach the peak."""
-        greatest = self.span - zero
-        covering = max(-self.lo, self.hi) / greatest
+        qmax = self.span - zero
+        covering = max(-self.lo, self.hi) / qmax
         if zero <= 0 and self.hi <= 0.0:
             return covering  # no value lies on the side that has levels
         grid = self._grid(covering, zero, 2 * self._dense_steps)
@@ -108,13 +108,13 @@ class RangeSearch:
         covering = (high - low) / self.span
         natural = round(-low / covering)
         tried = self._try_zero_points(natural)
-        least = min(float(errors.min()) for _, errors in tried.values())
-        return self._better((covering, natural), self._refined(*self._dense_runs(tried, least)))
+        min_error = min(float(errors.min()) for _, errors in tried.values())
+        return self._better((covering, natural), self._refined(*self._dense_runs(tried, min_error)))
 
     def _try_zero_points(self, natural: int) -> dict[int, tuple[Float64Array, Float64Array]]:
         """Return grids of steps and their errors for zero points all over, closest where the error is least."""
         tried: dict[int, tuple[Float64Array, Float64Array]] = {}
-        stride = max(1, math.ceil(self.span / MOST_ZERO_POINTS))
+        stride = max(1, math.ceil(self.span / MAX_ZERO_POINTS))
         around = {*range(0, self.span, stride), self.span, natural}
         while around:
             zeros = sorted(zero for zero in around if self._covering(zero) > 0.0)
@@ -128,11 +128,11 @@ class RangeSearch:
         return tried
 
     def _dense_runs(
-        self, tried: dict[int, tuple[Float64Array, Float64Array]], least: float
+        self, tried: dict[int, tuple[Float64Array, Float64Array]], min_error: float
     ) -> tuple[Float64Array, NDArray[np.int64]]:
         """Return runs of steps, (zero points, steps), and their zero points, where the tried do not rule them out."""
         ranked = sorted(tried, key=lambda zero: float(tried[zero][1].min()))
-        kept = sorted(zero for zero in ranked if tried[zero][1].min() <= least * self._slack)
+        kept = sorted(zero for zero in ranked if tried[zero][1].min() <= min_error * self._slack)
         first, last = max(kept[0] - 1, 0), min(kept[-1] + 1, self.span)
         evenly = np.rint(np.linspace(first, last, min(last - first + 1, DENSE_ZERO_POINTS))).astype(int).tolist()
         zeros = {*evenly, *(zero for zero in ranked[:BEST_ZERO_POINTS] if zero in kept)}
@@ -140,7 +140,7 @@ class RangeSearch:
         for zero in sorted(zeros):
             if (covering := self._covering(zero)) > 0.0:
                 grid, errors = tried[min(kept, key=lambda other: abs(other - zero))]
-                low, high = self._not_ruled_out(errors, least)
+                low, high = self._not_ruled_out(errors, min_error)
                 upper = covering if high == grid.size - 1 else min(float(grid[high]), covering)
                 runs[zero] = np.geomspace(min(float(grid[low]), 0.9 * upper), upper, self._dense_steps)
         return np.stack(list(runs.values())), np.array(list(runs))
@@ -197,9 +197,9 @@ class RangeSearch:
         floor = SEARCH_FLOOR * self._mean_magnitude / max(self.span - zero, zero)
         return np.geomspace(min(floor, covering / 4.0), covering, count)
 
-    def _not_ruled_out(self, errors: Float64Array, least: float) -> tuple[int, int]:
+    def _not_ruled_out(self, errors: Float64Array, min_error: float) -> tuple[int, int]:
         """Return the first and last place whose error may come near the least, and one more to either side."""
-        kept = np.flatnonzero(errors <= least * self._slack)
+        kept = np.flatnonzero(errors <= min_error * self._slack)
         return max(int(kept[0]) - 1, 0), min(int(kept[-1]) + 1, errors.size - 1)
 
     @cached_property
@@ -208,8 +208,8 @@ class RangeSearch:
 
     @property
     def _dense_steps(self) -> int:
-        fewest, most = DENSE_STEPS
-        return min(max(DENSE_BUDGET // self.indexed.size, fewest), most)
+        low, high = DENSE_STEPS
+        return min(max(DENSE_BUDGET // self.indexed.size, low), high)
 
     @property
     def _slack(self) -> float:

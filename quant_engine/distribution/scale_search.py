@@ -14,7 +14,7 @@ CLOSE_STEPS = 17  # … by this many steps between their neighbours, …
 CLOSER_ROUNDS = 2  # … again and again
 SEARCH_FLOOR = 0.1  # the smallest clipping value tried, as a share of mean |x|
 BEYOND = 2.0  # the greatest scale tried, in units of the one that clips nothing: large values may want a closer level
-MOST_REACH = 0.999 * LARGEST_FLOAT32  # of a clipping value, so that the outermost level is a float32 once rounded
+MAX_REACH = 0.999 * LARGEST_FLOAT32  # of a clipping value, so that the outermost level is a float32 once rounded
 
 
 def level_errors(indexed: IndexedValues, format: Format, scales: Float64Array) -> Float64Array:
@@ -29,10 +29,10 @@ def best_scale(indexed: IndexedValues, covering: float, format: Format) -> float
     The error has several local minima, so it is looked at everywhere on a grid even in logarithm, then more closely
     around the best.
     """
-    least = min(SEARCH_FLOOR * indexed.mean_magnitude / format.peak, covering / 4.0)
-    scales = np.append(np.geomspace(least, BEYOND * covering, COARSE_STEPS), covering)
+    min_scale = min(SEARCH_FLOOR * indexed.mean_magnitude / format.symmetric_max, covering / 4.0)
+    scales = np.append(np.geomspace(min_scale, BEYOND * covering, COARSE_STEPS), covering)
     errors = level_errors(indexed, format, scales)
-    gap = (BEYOND * covering / least) ** (1.0 / (COARSE_STEPS - 1))
+    gap = (BEYOND * covering / min_scale) ** (1.0 / (COARSE_STEPS - 1))
     for _ in range(1 + CLOSER_ROUNDS):
         best = np.argsort(errors, kind="stable")[:CLOSE_LOOKS]
         close = (scales[best][:, None] * np.geomspace(1.0 / gap, gap, CLOSE_STEPS)).reshape(-1)

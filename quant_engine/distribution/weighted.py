@@ -23,10 +23,10 @@ from quant_engine.inputs import (
     as_float32,
     as_float64,
     as_ranges,
-    refuse_non_finite,
+    raise_non_finite,
 )
 
-MOST_BINS = 1 << 24
+MAX_BINS = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class WeightedValues:
         if not array.size:
             raise QuantError(f"a tensor of shape {array.shape} has no values to describe; give at least one")
         if not np.isfinite(array).all():
-            refuse_non_finite(array)
+            raise_non_finite(array)
         values, counts = np.unique(array + np.float32(0), return_counts=True)
         return cls(values, counts)
 
@@ -149,11 +149,11 @@ class WeightedValues:
     @cached_property
     def sigma(self) -> float:
         """The standard deviation."""
-        peak = max(-self.lo, self.hi)
+        max_abs = max(-self.lo, self.hi)
         if self.lo == self.hi:
             return 0.0
-        apart = (self.values - self.mean) / peak
-        return peak * math.sqrt(float(np.dot(self.counts, apart * apart)) / self.total)
+        apart = (self.values - self.mean) / max_abs
+        return max_abs * math.sqrt(float(np.dot(self.counts, apart * apart)) / self.total)
 
     @cached_property
     def prefix(self) -> Float64Array:
@@ -195,7 +195,7 @@ class WeightedValues:
         low, high = as_number(low, "low"), as_number(high, "high")
         if not low < high:
             raise QuantError(f"low={low} is not below high={high}; give bins a width")
-        edges = np.linspace(low, high, as_integer(bins, "bins", 1, MOST_BINS) + 1)
+        edges = np.linspace(low, high, as_integer(bins, "bins", 1, MAX_BINS) + 1)
         values, counts = (self.values, self.counts) if self.source is None else self.source[2:]
         found = np.histogram(np.clip(values, low, high), edges, weights=counts)[0].astype(np.float64)
         if self.source is None:

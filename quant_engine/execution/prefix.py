@@ -29,9 +29,9 @@ class StageInputs:
     Where room is short, those behind unchanged layers stay longest. Safe to call from several threads.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         """Start empty."""
-        self.most_bytes = most_bytes
+        self.max_bytes = max_bytes
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, Prefix], list[Tensor]] = OrderedDict()
         self._gone: deque[int] = deque()
@@ -61,7 +61,7 @@ class StageInputs:
             self._forget((owner, prefix))
             self._kept[owner, prefix] = received
             self._size += _bytes(received)
-            while self._size > self.most_bytes:
+            while self._size > self.max_bytes:
                 self._forget(next((key for key in self._kept if any(key[1][1])), next(iter(self._kept))))
 
     def release(self, owner: int) -> None:

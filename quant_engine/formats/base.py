@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, Float64Array, as_float64, as_integers
 
-MOST_LISTED_BITS = 16  # beyond, a list of all values serves nobody
+MAX_LISTED_BITS = 16  # beyond, a list of all values serves nobody
 
 
 class Format(Protocol):
@@ -49,8 +49,8 @@ class Format(Protocol):
         """The greatest finite value."""
 
     @property
-    def peak(self) -> float:
-        """The value that a symmetric range's clipping value a is given: scale = a / peak."""
+    def symmetric_max(self) -> float:
+        """The value that a symmetric range's clipping value a is given: scale = a / symmetric_max."""
 
     def values(self) -> Float64Array:
         """Return the finite, sorted, distinct values of all codes."""
@@ -68,7 +68,7 @@ class Format(Protocol):
             QuantError: for what are no codes of the format.
         """
 
-    def refuse_activations(self) -> None:
+    def validate_activations(self) -> None:
         """Check that activations can have the format.
 
         Raises:
@@ -96,9 +96,9 @@ class CommonFormat:
 
     def as_codes(self: Format, codes: ArrayLike) -> NDArray[Any]:
         """Return codes as integers of `dtype`."""
-        return checked_codes(codes, *self.code_range, self).astype(self.dtype, copy=False)
+        return as_integer_codes(codes, *self.code_range, self).astype(self.dtype, copy=False)
 
-    def refuse_activations(self) -> None:
+    def validate_activations(self) -> None:
         """Check that activations can have the format: they can."""
 
     @property
@@ -122,21 +122,21 @@ class CommonFormat:
         return float(self.values()[-1])
 
     @property
-    def peak(self: Format) -> float:
+    def symmetric_max(self: Format) -> float:
         """The greatest magnitude of a value."""
         return max(-self.lowest, self.highest)
 
 
-def refuse_long_list(format: Any, bits: int) -> None:
+def validate_listable(format: Any, bits: int) -> None:
     """Check that a format's values are few enough to list.
 
     Raises:
         QuantError: for more than 16 bits.
     """
-    if bits > MOST_LISTED_BITS:
+    if bits > MAX_LISTED_BITS:
         raise QuantError(
             f"{format} has {bits} bits, and a list of 2^{bits} values is refused: only formats of up to "
-            f"{MOST_LISTED_BITS} bits list theirs; use encode() and decode()"
+            f"{MAX_LISTED_BITS} bits list theirs; use encode() and decode()"
         )
 
 
@@ -152,12 +152,12 @@ def as_values(u: ArrayLike, what: object) -> Float64Array:
     return array
 
 
-def checked_codes(codes: ArrayLike, least: int, greatest: int, what: object) -> NDArray[Any]:
+def as_integer_codes(codes: ArrayLike, lowest: int, highest: int, what: object) -> NDArray[Any]:
     """Return codes as an array.
 
     Raises:
         QuantError: for numbers that are no codes of the format.
     """
     return as_integers(
-        codes, f"not all codes are codes of {what!s:.80}", least, greatest, "give integers that encode() gave"
+        codes, f"not all codes are codes of {what!s:.80}", lowest, highest, "give integers that encode() gave"
     )

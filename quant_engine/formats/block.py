@@ -16,7 +16,7 @@ from quant_engine.records import Record
 PARAMETER_BITS = 16  # of d and of m, float16 each
 
 
-class Layout(NamedTuple):
+class BlockLayout(NamedTuple):
     """Bits of a code, the code that stands for 0 (for m, where there is one), and whether there is m and a sign."""
 
     bits: int
@@ -185,9 +185,9 @@ class BlockFormat(CommonFormat, Record):
 
 
 LAYOUTS = {
-    "Q4_0": Layout(4, 8),
-    "Q4_1": Layout(4, 0, minimum=True),
-    "Q5_0": Layout(5, 16),
-    "Q5_1": Layout(5, 0, minimum=True),
-    "Q8_0": Layout(8, 0, signed=True),
+    "Q4_0": BlockLayout(4, 8),
+    "Q4_1": BlockLayout(4, 0, minimum=True),
+    "Q5_0": BlockLayout(5, 16),
+    "Q5_1": BlockLayout(5, 0, minimum=True),
+    "Q8_0": BlockLayout(8, 0, signed=True),
 }

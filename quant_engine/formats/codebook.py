@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.checks import as_integer
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import MOST_LISTED_BITS, CommonFormat, as_values
+from quant_engine.formats.base import MAX_LISTED_BITS, CommonFormat, as_values
 from quant_engine.inputs import Float32Array, Float64Array, as_float64
 from quant_engine.records import Record
 
-MOST_POWER_BITS = 8  # 127 powers of two, down to 2^−126: more would leave float32
+MAX_POWER_BITS = 8  # 127 powers of two, down to 2^−126: more would leave float32
 
 
 @final
@@ -40,7 +40,7 @@ class Codebook(CommonFormat, Record):
         """Check and freeze the values."""
         with np.errstate(over="ignore"):
             held = as_float64(self.entries, "entries").astype(np.float32) + np.float32(0)
-        if held.ndim != 1 or not 2 <= held.size <= 1 << MOST_LISTED_BITS:
+        if held.ndim != 1 or not 2 <= held.size <= 1 << MAX_LISTED_BITS:
             raise QuantError(f"a codebook of shape {held.shape}; give from 2 to 65,536 values in one run")
         if not np.isfinite(held).all() or not (held[1:] > held[:-1]).all():
             raise QuantError(f"the {held.size} values are not finite, ascending and distinct; give numpy.unique(…)")
@@ -90,7 +90,7 @@ def power_of_two(bits: int) -> Codebook:
         >>> power_of_two(3).entries
         (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0)
     """
-    width = as_integer(bits, "bits", 2, MOST_POWER_BITS)
+    width = as_integer(bits, "bits", 2, MAX_POWER_BITS)
     powers = np.ldexp(1.0, -np.arange(2 ** (width - 1) - 1))
     return Codebook((*(-powers).tolist(), 0.0, *powers[::-1].tolist()))
 

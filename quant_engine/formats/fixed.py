@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.checks import as_integer, validate_boolean
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import CommonFormat, as_values, refuse_long_list
+from quant_engine.formats.base import CommonFormat, as_values, validate_listable
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.records import Record
 
-MOST_BITS = 24  # of which float32 holds every value exactly
+MAX_BITS = 24  # of which float32 holds every value exactly
 
 
 @final
@@ -42,10 +42,10 @@ class FixedPointFormat(CommonFormat, Record):
     def __post_init__(self) -> None:
         """Check the fields."""
         for name in ("integer_bits", "fraction_bits"):
-            object.__setattr__(self, name, as_integer(getattr(self, name), name, 0, MOST_BITS))
+            object.__setattr__(self, name, as_integer(getattr(self, name), name, 0, MAX_BITS))
         validate_boolean(self.signed, "signed")
-        if not 1 + self.signed <= self.bits <= MOST_BITS:
-            raise QuantError(f"{self} has {self.bits} bits; give one bit or more beside the sign, up to {MOST_BITS}")
+        if not 1 + self.signed <= self.bits <= MAX_BITS:
+            raise QuantError(f"{self} has {self.bits} bits; give one bit or more beside the sign, up to {MAX_BITS}")
 
     @property
     def bits(self) -> int:
@@ -104,7 +104,7 @@ class FixedPointFormat(CommonFormat, Record):
         Raises:
             QuantError: for more than 16 bits.
         """
-        refuse_long_list(self, self.bits)
+        validate_listable(self, self.bits)
         return np.arange(self.qmin, self.qmax + 1, dtype=np.float64) * self.step
 
     def encode(self, u: ArrayLike) -> NDArray[Any]:

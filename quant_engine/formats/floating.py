@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from quant_engine.checks import as_integer, validate_boolean
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import CommonFormat, checked_codes, refuse_long_list
+from quant_engine.formats.base import CommonFormat, as_integer_codes, validate_listable
 from quant_engine.inputs import Float32Array, Float64Array, as_float64
 from quant_engine.records import Record
 
-MOST_SCALED_BITS = 8
-FLOAT32_LEAST, FLOAT32_GREATEST = -149, 128  # exponents between which every value is a float32
+MAX_SCALED_BITS = 8
+FLOAT32_MIN_EXPONENT, FLOAT32_MAX_EXPONENT = -149, 128  # exponents between which every value is a float32
 SPECIALS = ("ieee", "nan", "none", "fnuz")
 
 
@@ -42,7 +42,7 @@ class FloatFormat(CommonFormat, Record):
     Microscaling Formats 1.0 (2023), section 5.3.
 
     Example:
-        >>> E4M3.highest, E4M3.least_normal, E4M3.decode(E4M3.encode([0.3, 17.0, 1e9])).tolist()
+        >>> E4M3.highest, E4M3.smallest_normal, E4M3.decode(E4M3.encode([0.3, 17.0, 1e9])).tolist()
         (448.0, 0.015625, [0.3125, 16.0, 448.0])
         >>> FP16.decode(FP16.encode([2049.0, 1e5])).tolist()
         [2048.0, inf]
@@ -57,8 +57,8 @@ class FloatFormat(CommonFormat, Record):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        for name, least, most in (("exponent_bits", 1, 8), ("mantissa_bits", 0, 23)):
-            object.__setattr__(self, name, as_integer(getattr(self, name), name, least, most))
+        for name, low, high in (("exponent_bits", 1, 8), ("mantissa_bits", 0, 23)):
+            object.__setattr__(self, name, as_integer(getattr(self, name), name, low, high))
         bias = 2 ** (self.exponent_bits - 1) - 1 if self.bias is None else self.bias
         object.__setattr__(self, "bias", as_integer(bias, "bias", -255, 255))
         if not isinstance(self.specials, str) or self.specials not in SPECIALS:
@@ -67,9 +67,12 @@ class FloatFormat(CommonFormat, Record):
             validate_boolean(getattr(self, name), name)
         if self.specials == "fnuz" and not self.signed:
             raise QuantError("specials='fnuz' takes the code of -0, which a format that is not signed does not have")
-        if self._greatest_code < 1:
+        if self._max_code < 1:
             raise QuantError(f"{self} has no finite value above its least; give it more bits, or specials='none'")
-        if self.least_exponent - self.mantissa_bits < FLOAT32_LEAST or not self.highest < 2.0**FLOAT32_GREATEST:
+        if (
+            self.min_exponent - self.mantissa_bits < FLOAT32_MIN_EXPONENT
+            or not self.highest < 2.0**FLOAT32_MAX_EXPONENT
+        ):
             raise QuantError(f"{self} has values beyond float32, from 2^-149 to below 2^128; change its bias")
 
     @property
@@ -80,32 +83,32 @@ class FloatFormat(CommonFormat, Record):
     @property
     def scaled(self) -> bool:
         """Whether values are scaled to each block's range: so are those of 8 bits and fewer."""
-        return self.bits <= MOST_SCALED_BITS
+        return self.bits <= MAX_SCALED_BITS
 
     @property
-    def least_exponent(self) -> int:
+    def min_exponent(self) -> int:
         """The exponent of the least normal value."""
         return int(self.signed) - (self.bias or 0)
 
     @property
-    def least_normal(self) -> float:
+    def smallest_normal(self) -> float:
         """The least value above 0 with all bits of its mantissa."""
-        return math.ldexp(1.0, self.least_exponent)
+        return math.ldexp(1.0, self.min_exponent)
 
     @property
-    def least_subnormal(self) -> float:
+    def smallest_subnormal(self) -> float:
         """The least value above 0."""
-        return math.ldexp(1.0, self.least_exponent - self.mantissa_bits * self.signed)
+        return math.ldexp(1.0, self.min_exponent - self.mantissa_bits * self.signed)
 
     @property
     def highest(self) -> float:
         """The greatest finite value."""
-        return float(self._magnitudes(np.array(self._greatest_code)))
+        return float(self._magnitudes(np.array(self._max_code)))
 
     @property
     def lowest(self) -> float:
         """The least finite value."""
-        return -self.highest if self.signed else self.least_normal
+        return -self.highest if self.signed else self.smallest_normal
 
     @property
     def negative_zero(self) -> bool:
@@ -134,8 +137,8 @@ class FloatFormat(CommonFormat, Record):
         Raises:
             QuantError: for more than 16 bits.
         """
-        refuse_long_list(self, self.bits)
-        magnitudes = self._magnitudes(np.arange(self._greatest_code + 1))
+        validate_listable(self, self.bits)
+        magnitudes = self._magnitudes(np.arange(self._max_code + 1))
         return np.unique(np.concatenate([-magnitudes, magnitudes]) + 0.0) if self.signed else magnitudes
 
     def encode(self, u: ArrayLike) -> NDArray[Any]:
@@ -147,12 +150,12 @@ class FloatFormat(CommonFormat, Record):
         wide = as_float64(u, "u")
         size = np.abs(wide)
         finite = np.where(np.isfinite(size), size, 0.0)
-        exponent = np.where(finite > 0.0, np.frexp(finite)[1] - 1, self.least_exponent)
-        exponent = np.maximum(exponent, self.least_exponent)
+        exponent = np.where(finite > 0.0, np.frexp(finite)[1] - 1, self.min_exponent)
+        exponent = np.maximum(exponent, self.min_exponent)
         steps = np.rint(np.ldexp(finite, self.mantissa_bits - exponent)).astype(np.int64)
-        codes = ((exponent - self.least_exponent).astype(np.int64) << self.mantissa_bits) + steps
+        codes = ((exponent - self.min_exponent).astype(np.int64) << self.mantissa_bits) + steps
         codes = np.maximum(codes - (0 if self.signed else 1 << self.mantissa_bits), 0)
-        beyond = (codes > self._greatest_code) | np.isinf(size)
+        beyond = (codes > self._max_code) | np.isinf(size)
         codes = np.where(beyond, self._overflow_code, codes)
         if self.signed:
             codes = np.where(
@@ -173,8 +176,8 @@ class FloatFormat(CommonFormat, Record):
         """
         array = self.as_codes(codes).astype(np.int64)
         magnitude = array & (self._magnitude_codes - 1)
-        found = self._magnitudes(np.minimum(magnitude, self._greatest_code))
-        beyond = magnitude > self._greatest_code
+        found = self._magnitudes(np.minimum(magnitude, self._max_code))
+        beyond = magnitude > self._max_code
         found = np.where(beyond, np.where(magnitude == (self.infinity_code or -1), np.inf, np.nan), found)
         if self.signed:
             found = np.where(array & self._magnitude_codes, -found, found)
@@ -208,9 +211,9 @@ class FloatFormat(CommonFormat, Record):
             -0.75
         """
         parts = (
-            checked_codes(sign, 0, int(self.signed), f"the sign of {self}").astype(np.int64),
-            checked_codes(exponent, 0, (1 << self.exponent_bits) - 1, f"the exponent of {self}").astype(np.int64),
-            checked_codes(mantissa, 0, (1 << self.mantissa_bits) - 1, f"the mantissa of {self}").astype(np.int64),
+            as_integer_codes(sign, 0, int(self.signed), f"the sign of {self}").astype(np.int64),
+            as_integer_codes(exponent, 0, (1 << self.exponent_bits) - 1, f"the exponent of {self}").astype(np.int64),
+            as_integer_codes(mantissa, 0, (1 << self.mantissa_bits) - 1, f"the mantissa of {self}").astype(np.int64),
         )
         codes = (parts[0] << self.exponent_bits + self.mantissa_bits) | (parts[1] << self.mantissa_bits) | parts[2]
         return np.asarray(codes).astype(self.dtype)
@@ -226,7 +229,7 @@ class FloatFormat(CommonFormat, Record):
         return (1 << self.exponent_bits) - 1 << self.mantissa_bits
 
     @property
-    def _greatest_code(self) -> int:
+    def _max_code(self) -> int:
         """The code of the greatest finite value."""
         if self.specials == "ieee":
             return self._all_exponents - 1
@@ -235,11 +238,11 @@ class FloatFormat(CommonFormat, Record):
     @property
     def _overflow_code(self) -> int:
         if self.saturate:
-            return self._greatest_code
+            return self._max_code
         for code in (self.infinity_code, self.nan_code):
             if code is not None:
                 return code
-        return self._greatest_code
+        return self._max_code
 
     def _magnitudes(self, codes: NDArray[np.int64]) -> Float64Array:
         """Return the finite values of codes without sign."""

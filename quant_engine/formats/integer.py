@@ -14,7 +14,7 @@ from quant_engine.formats.base import CommonFormat, as_values
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.records import Record
 
-MOST_BITS = 16
+MAX_BITS = 16
 
 
 @final
@@ -44,7 +44,7 @@ class IntFormat(CommonFormat, Record):
         """Check the fields."""
         for name in ("signed", "narrow"):
             validate_boolean(getattr(self, name), name)
-        object.__setattr__(self, "bits", as_integer(self.bits, "bits", 2 if self.signed else 1, MOST_BITS))
+        object.__setattr__(self, "bits", as_integer(self.bits, "bits", 2 if self.signed else 1, MAX_BITS))
         if self.narrow and not self.signed:
             raise QuantError(
                 "narrow=True with signed=False: the restricted range leaves out the code -2^(bits-1), which unsigned "
@@ -87,7 +87,7 @@ class IntFormat(CommonFormat, Record):
         return float(self.qmax)
 
     @property
-    def peak(self) -> float:
+    def symmetric_max(self) -> float:
         """The greatest code, in the full range too, whose one extra code lies beyond the clipping range."""
         return float(self.qmax)
 

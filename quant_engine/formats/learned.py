@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from quant_engine.checks import as_integer
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import MOST_LISTED_BITS, CommonFormat
+from quant_engine.formats.base import MAX_LISTED_BITS, CommonFormat
 from quant_engine.records import Record
 
 
@@ -34,7 +34,7 @@ class LearnedFormat(CommonFormat, abc.ABC):
         Raises:
             QuantError: always.
         """
-        self._refuse()
+        self._raise_unlearned()
 
     @property
     def highest(self) -> float:
@@ -43,7 +43,7 @@ class LearnedFormat(CommonFormat, abc.ABC):
         Raises:
             QuantError: always.
         """
-        self._refuse()
+        self._raise_unlearned()
 
     def values(self) -> NoReturn:
         """Refuse to list what only a fitted quantizer knows.
@@ -51,18 +51,18 @@ class LearnedFormat(CommonFormat, abc.ABC):
         Raises:
             QuantError: always.
         """
-        self._refuse()
+        self._raise_unlearned()
 
     def encode(self, u: ArrayLike) -> NoReturn:
         """Refuse, as `values` does."""
-        self._refuse()
+        self._raise_unlearned()
 
     def decode(self, codes: ArrayLike) -> NoReturn:
         """Refuse, as `values` does."""
-        self._refuse()
+        self._raise_unlearned()
 
     @abc.abstractmethod
-    def _refuse(self) -> NoReturn:
+    def _raise_unlearned(self) -> NoReturn:
         """Say that the codewords are not known yet, and where to find them."""
 
 
@@ -74,7 +74,7 @@ class ScalarCodebook(LearnedFormat):
 
     def __post_init__(self) -> None:
         """Check the number of levels."""
-        object.__setattr__(self, "levels", as_integer(self.levels, "levels", 2, 1 << MOST_LISTED_BITS))
+        object.__setattr__(self, "levels", as_integer(self.levels, "levels", 2, 1 << MAX_LISTED_BITS))
 
     @property
     def bits(self) -> int:
@@ -86,7 +86,7 @@ class ScalarCodebook(LearnedFormat):
         """The least and the greatest code."""
         return 0, self.levels - 1
 
-    def _refuse(self) -> NoReturn:
+    def _raise_unlearned(self) -> NoReturn:
         """Refuse what needs the levels."""
         raise QuantError(
             f"{self} learns its values from each tensor: make a quantizer with fit(x, spec), and ask it for "

@@ -7,11 +7,11 @@ from typing import Literal, NoReturn, final
 
 from quant_engine.checks import as_integer
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import MOST_LISTED_BITS
+from quant_engine.formats.base import MAX_LISTED_BITS
 from quant_engine.formats.learned import LearnedFormat
 from quant_engine.records import Record
 
-MOST = {"dim": 1 << 16, "codewords": 1 << MOST_LISTED_BITS, "parts": 1 << 16, "stages": 64}
+MAX = {"dim": 1 << 16, "codewords": 1 << MAX_LISTED_BITS, "parts": 1 << 16, "stages": 64}
 
 
 class VectorFormat(LearnedFormat):
@@ -43,7 +43,7 @@ class VectorFormat(LearnedFormat):
         """The least and the greatest code."""
         return 0, self.codewords - 1
 
-    def refuse_activations(self) -> None:
+    def validate_activations(self) -> None:
         """Check that the format is for weights.
 
         Raises:
@@ -54,18 +54,18 @@ class VectorFormat(LearnedFormat):
             "while the network runs; vector codebooks are for weights, so use a format of single values"
         )
 
-    def _refuse(self) -> NoReturn:
+    def _raise_unlearned(self) -> NoReturn:
         """Refuse what needs the codewords."""
         raise QuantError(
             f"{self} learns its codewords from each tensor, and they are vectors: make a quantizer with fit(x, spec) "
             "and read its `learned`, or use its encode(x) and decode(q)"
         )
 
-    def _check(self) -> None:
+    def _validate_fields(self) -> None:
         """Check the fields, and make numpy integers plain ones, which JSON and keys can hold."""
-        for name in [entry.name for entry in fields(self) if entry.name in MOST]:  # type: ignore[arg-type]
+        for name in [entry.name for entry in fields(self) if entry.name in MAX]:  # type: ignore[arg-type]
             low = 2 if name == "codewords" else 1
-            object.__setattr__(self, name, as_integer(getattr(self, name), name, low, MOST[name]))
+            object.__setattr__(self, name, as_integer(getattr(self, name), name, low, MAX[name]))
         if self.dim % self.parts:
             raise QuantError(f"parts={self.parts} does not divide dim={self.dim}; give a number of parts that does")
         if not isinstance(self.remainder, str) or self.remainder not in ("refuse", "pad"):
@@ -100,7 +100,7 @@ class VectorCodebook(VectorFormat, Record):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        self._check()
+        self._validate_fields()
 
 
 @final
@@ -130,4 +130,4 @@ class ProductCodebook(VectorFormat, Record):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        self._check()
+        self._validate_fields()

@@ -39,7 +39,7 @@ def _set_integers(choice: Record, names: tuple[str, ...], low: int | None = None
         object.__setattr__(choice, name, as_integer(getattr(choice, name), name, low))
 
 
-def _check_remainder(remainder: Any) -> None:
+def _validate_remainder(remainder: Any) -> None:
     if not isinstance(remainder, str) or remainder not in REMAINDERS:
         raise QuantError(f'remainder={remainder!r} is unknown; choose "refuse", "short" or "pad"')
 
@@ -126,7 +126,7 @@ class PerChannelGroup(Record):
         """Check the fields."""
         _set_integers(self, ("channels",), 1)
         _set_integers(self, ("axis",))
-        _check_remainder(self.remainder)
+        _validate_remainder(self.remainder)
 
     def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
         """Return one block a run of channels."""
@@ -162,7 +162,7 @@ choose a divisor of 250, or remainder="short" for a shorter last block, "pad" to
         """Check the fields."""
         _set_integers(self, ("size",), 1)
         _set_integers(self, ("axis",))
-        _check_remainder(self.remainder)
+        _validate_remainder(self.remainder)
 
     def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
         """Return one block a run of values."""
@@ -208,7 +208,7 @@ class PerBlock(Record):
         except (QuantError, TypeError, ValueError) as error:
             raise QuantError(f"axes={self.axes!r} are not two axes; give two integers, such as (0, -1)") from error
         object.__setattr__(self, "axes", (row, column))
-        _check_remainder(self.remainder)
+        _validate_remainder(self.remainder)
 
     def blocks(self, shape: tuple[int, ...]) -> BlockGrid:
         """Return one block a rectangle."""

@@ -1,23 +1,23 @@
 """Integer-only inference: a frozen plan becomes a list of integer steps, and runs without a float on the way."""
 
-from quant_engine.integer_only.agreement import WAYS, Agreement, agreeing, agreement, integer_accuracy
+from quant_engine.integer_only.agreement import WAYS, LabelAgreement, agreeing, agreement, integer_accuracy
+from quant_engine.integer_only.attribution import CAUSES, Difference
 from quant_engine.integer_only.compiling import compile_plan
-from quant_engine.integer_only.explaining import CAUSES, Difference
 from quant_engine.integer_only.fixed_point import fixed_point
-from quant_engine.integer_only.following import OutputPixel, Requantized, follow
 from quant_engine.integer_only.operations import Operations, count_operations
 from quant_engine.integer_only.program import IntegerProgram
 from quant_engine.integer_only.simulating import with_integer_bias
 from quant_engine.integer_only.steps import Accumulator, Bounds, bits_of
+from quant_engine.integer_only.trace import OutputPixel, Requantized, trace_output
 
 __all__ = [
     "CAUSES",
     "WAYS",
     "Accumulator",
-    "Agreement",
     "Bounds",
     "Difference",
     "IntegerProgram",
+    "LabelAgreement",
     "Operations",
     "OutputPixel",
     "Requantized",
@@ -27,7 +27,7 @@ __all__ = [
     "compile_plan",
     "count_operations",
     "fixed_point",
-    "follow",
     "integer_accuracy",
+    "trace_output",
     "with_integer_bias",
 ]

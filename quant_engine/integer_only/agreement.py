@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from quant_engine.batches import BATCH
 from quant_engine.checks import as_choice, as_instance
+from quant_engine.integer_only.attribution import Difference, attribute_difference
 from quant_engine.integer_only.compiling import ROUNDINGS, compile_plan
-from quant_engine.integer_only.explaining import Difference, explain
-from quant_engine.integer_only.following import validate_traceable
 from quant_engine.integer_only.program import IntegerProgram
 from quant_engine.integer_only.simulating import LOGITS, biases_of, simulate, with_integer_bias
+from quant_engine.integer_only.trace import validate_traceable
 from quant_engine.network import Network
 from quant_engine.plan import QuantizationPlan
 from quant_engine.tasks import Accuracy
@@ -26,7 +26,7 @@ WAYS = (SIMULATED, BIASES, *reversed(ROUNDINGS))
 
 
 @dataclass(frozen=True, eq=False)
-class Agreement:
+class LabelAgreement:
     """What one plan predicts in the four `WAYS`, for the images so far, and which get another label in integers.
 
     The ways: "simulated" in floating point; "biases" simulated with the biases that the integers have; integer-only,
@@ -76,7 +76,9 @@ def integer_accuracy(network: Network, program: IntegerProgram, split: str = "te
     return Accuracy(int((predicted == labels).sum()), len(labels))
 
 
-def agreement(network: Network, plan: QuantizationPlan, split: str = "test", rounding: str = "gemmlowp") -> Agreement:
+def agreement(
+    network: Network, plan: QuantizationPlan, split: str = "test", rounding: str = "gemmlowp"
+) -> LabelAgreement:
     """Run a plan simulated in floating point and integer-only, and explain each image whose label differs.
 
     With the biases of the integers and `rounding` "single" the two are equal to the label; the rest is what rounding a
@@ -99,7 +101,7 @@ def agreement(network: Network, plan: QuantizationPlan, split: str = "test", rou
 
 def agreeing(
     network: Network, plan: QuantizationPlan, split: str = "test", rounding: str = "gemmlowp"
-) -> Iterator[Agreement]:
+) -> Iterator[LabelAgreement]:
     """Yield what `agreement` returns as it grows, after every 200 images.
 
     Raises:
@@ -126,6 +128,8 @@ def agreeing(
             own = {name: values[at] for name, values in given.items()}
             pair = int(pairs[SIMULATED][at]), int(pairs[rounding][at])
             alone = bool(labels[BIASES][first + at] == pair[1])
-            differences.append(explain(program, frozen, biases, codes[at], own, first + int(at), pair, alone))
+            differences.append(
+                attribute_difference(program, frozen, biases, codes[at], own, first + int(at), pair, alone)
+            )
         done = {way: found[: first + BATCH].copy() for way, found in labels.items()}
-        yield Agreement(truth[: first + BATCH], MappingProxyType(done), tuple(differences), rounding)
+        yield LabelAgreement(truth[: first + BATCH], MappingProxyType(done), tuple(differences), rounding)

@@ -6,7 +6,7 @@ from quant_engine.checks import as_choice, as_instance
 from quant_engine.errors import QuantError
 from quant_engine.integer_only.layer_codes import input_of, validate_layer, weight_of
 from quant_engine.integer_only.lowering import LAYERS, Lowering
-from quant_engine.integer_only.program import Door, IntegerProgram
+from quant_engine.integer_only.program import InputQuantizer, IntegerProgram
 from quant_engine.models.graph import INPUT
 from quant_engine.network import Network
 from quant_engine.network.freezing import PLAN_REMEDY
@@ -69,14 +69,14 @@ def compile_plan(network: Network, plan: QuantizationPlan, rounding: str = "gemm
         once=rounding == "single",
     )
     logit_scale = lowering.finish()
-    if lowering.door is None:
+    if lowering.input_quantizer is None:
         raise QuantError(f"{network.name} gives the same whatever it is given; integer-only has nothing to run")
     return IntegerProgram(
         network.name,
         next(node.shape for node in graph.nodes.values() if node.op == INPUT),
         tuple(lowering.steps),
         tuple(lowering.sources),
-        Door(lowering.door.encode, lowering.door.top),
+        InputQuantizer(lowering.input_quantizer.encode, lowering.input_quantizer.max_code),
         lowering.scales,
         logit_scale,
     )

@@ -16,7 +16,7 @@ from quant_engine.network import Network
 from quant_engine.plan import LayerPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec
 
-MOST_BITS = 8
+MAX_BITS = 8
 LARGEST_BIAS = 1 << 29  # in steps of its sums: beyond it the channel gets a larger step
 DEAD_BIAS = 1 << 20  # steps of the bias of a channel without weights: fine enough, and sums over pictures of it fit
 
@@ -28,12 +28,12 @@ class LayerInput:
     quantizer: Quantizer
     scale: float
     zero_point: int
-    top: int
+    max_code: int
 
     def code(self, value: float) -> int:
         """Return the code of one value, also of an infinite one."""
         if np.isinf(value):
-            return 0 if value < 0 else self.top
+            return 0 if value < 0 else self.max_code
         return int(self.encode(np.full(self.quantizer.scale.shape, value, np.float32)).item())
 
     def encode(self, x: Any) -> Codes:
@@ -114,8 +114,8 @@ def weight_of(network: Network, name: str, plan: LayerPlan) -> LayerWeight:
 def _validate_format(what: str, form: Any) -> None:
     if not isinstance(form, IntFormat | FixedPointFormat):
         raise QuantError(f"{what}: {form} is no integer format, its codes cannot be multiplied; use IntFormat")
-    if form.bits > MOST_BITS:
-        raise QuantError(f"{what}: {form.bits} bits; integer-only execution takes at most {MOST_BITS}")
+    if form.bits > MAX_BITS:
+        raise QuantError(f"{what}: {form.bits} bits; integer-only execution takes at most {MAX_BITS}")
 
 
 def with_room_for_bias(name: str, weight: LayerWeight, input_scale: float, relu: bool) -> LayerWeight:

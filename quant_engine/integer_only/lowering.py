@@ -25,7 +25,7 @@ from quant_engine.integer_only.steps import (
     AddWindows,
     Bounds,
     Clamp,
-    Flatten,
+    FlattenCodes,
     IntegerStep,
     Largest,
     MultiplyAccumulate,
@@ -34,7 +34,7 @@ from quant_engine.integer_only.steps import (
 )
 from quant_engine.models import Graph, Layer, Node
 
-DOOR = -1
+IMAGES = -1
 LAYERS = ("conv2d", "linear")
 ADDED_BITS = 29  # of what is added and what comes out, at most
 LARGEST_MULTIPLIED = 1 << 30  # of logits, which no clamp follows: the largest is doubled before it is multiplied
@@ -74,7 +74,7 @@ class Lowering:
         self.steps: list[IntegerStep] = []
         self.sources: list[tuple[int, ...]] = []
         self.scales: dict[str, tuple[float, NDArray[np.float64]]] = {}
-        self.door: LayerInput | None = None
+        self.input_quantizer: LayerInput | None = None
         self._values: dict[str, Value] = {}
         self._codes: dict[tuple[str, str, Ends], int] = {}
 
@@ -112,34 +112,34 @@ class Lowering:
         return self._codes[key]
 
     def _new_code(self, node: Node, layer: str, ends: Ends) -> int:
-        following = self._inputs[layer]
+        wanted = self._inputs[layer]
         if node.op == "input":
-            return self._coded_input(node, layer, ends)
+            return self._input(node, layer, ends)
         if node.op == "clamp":
             return self._code(node.inputs[0], layer, _within(_ends(node), ends))
         if node.op == "max_pool":
             return self._emit(_largest(node), self._code(node.inputs[0], layer, ends))
         if node.op == "flatten":
-            return self._emit(Flatten(node.module or node.name), self._code(node.inputs[0], layer, ends))
+            return self._emit(FlattenCodes(node.module or node.name), self._code(node.inputs[0], layer, ends))
         value = self._value(node.name)
-        multiplier, shift = multipliers_of(value.bounds.name, value.step / following.scale)
-        low, high = (following.code(end) for end in _within(value.ends, ends))
-        step = Requantize(multiplier, shift, self._once, following.zero_point, low, high)
+        multiplier, shift = multipliers_of(value.bounds.name, value.step / wanted.scale)
+        low, high = (wanted.code(end) for end in _within(value.ends, ends))
+        step = Requantize(multiplier, shift, self._once, wanted.zero_point, low, high)
         return self._emit(step, value.source)
 
-    def _coded_input(self, node: Node, layer: str, ends: Ends) -> int:
+    def _input(self, node: Node, layer: str, ends: Ends) -> int:
         """Return the codes of the images, which come in as the first layer takes them."""
-        following = self._inputs[layer]
-        self.door = self.door or following
-        alike = (self.door.scale, self.door.zero_point, self.door.top)
-        if (following.scale, following.zero_point, following.top) != alike:
+        wanted = self._inputs[layer]
+        self.input_quantizer = self.input_quantizer or wanted
+        alike = (self.input_quantizer.scale, self.input_quantizer.zero_point, self.input_quantizer.max_code)
+        if (wanted.scale, wanted.zero_point, wanted.max_code) != alike:
             raise QuantError(
                 f"layer {layer!r} codes the model's input otherwise than another layer does, but it comes in once; "
                 "give them the same activation"
             )
         if ends != ANYTHING:
             raise QuantError(f"layer {layer!r} takes the model's input clamped; clamp it before it is quantized")
-        return DOOR
+        return IMAGES
 
     def _value(self, name: str) -> Value:
         """Return a node's output as int32."""
@@ -169,7 +169,7 @@ class Lowering:
         step = given.scale * weight.scale
         bias = np.rint(weight.bias / step).astype(np.int32)
         placed = (layer.groups, layer.stride, layer.padding) if layer.op == "conv2d" else ()
-        found = MultiplyAccumulate(layer.name, weight.codes, bias, given.zero_point, given.top, *placed)
+        found = MultiplyAccumulate(layer.name, weight.codes, bias, given.zero_point, given.max_code, *placed)
         validate_width(found.bounds)
         self.scales[layer.name] = given.scale, step
         return Value(self._emit(found, source), step, found.bounds)
@@ -190,8 +190,8 @@ class Lowering:
         """Return a value with nothing left to clamp."""
         if value.ends == ANYTHING:
             return value
-        most = (1 << WORD - 1) - 1
-        low, high = (np.clip(np.rint(end / value.step), -most - 1, most).astype(np.int64) for end in value.ends)
+        limit = (1 << WORD - 1) - 1
+        low, high = (np.clip(np.rint(end / value.step), -limit - 1, limit).astype(np.int64) for end in value.ends)
         bounds = Bounds(value.bounds.name, value.bounds.low.clip(low, high), value.bounds.high.clip(low, high))
         source = self._emit(Clamp(low.astype(np.int32), high.astype(np.int32)), value.source)
         return replace(value, source=source, bounds=bounds, ends=ANYTHING)
@@ -224,7 +224,7 @@ class Lowering:
         value = self._value(node.inputs[0])
         many = node.shape[0] // len(value.step)
         bounds = Bounds(value.bounds.name, *(np.repeat(end, many) for end in (value.bounds.low, value.bounds.high)))
-        source = self._emit(Flatten(node.module or node.name), value.source)
+        source = self._emit(FlattenCodes(node.module or node.name), value.source)
         return replace(value, source=source, step=np.repeat(value.step, many), bounds=bounds)
 
     def _add(self, node: Node) -> Value:

@@ -28,16 +28,16 @@ AT_ONCE = 16  # images that go through all steps together, so that what a step w
 
 
 @dataclass(frozen=True, eq=False)
-class Door:
+class InputQuantizer:
     """Where images come in, the one place that sees floats: the first layer's quantizer, its codes from 0 on."""
 
     encode: Callable[[Any], Codes]
-    top: int
+    max_code: int
 
 
 @dataclass(frozen=True, eq=False)
 class IntegerProgram:
-    """A network compiled to integers (`compile_plan`): quantize images at the door, then `run`.
+    """A network compiled to integers (`compile_plan`): `quantize` images, then `run`.
 
     `steps` take what the steps with the numbers in `sources` give, −1 being the images' codes. `scales` are, for each
     layer, the scale of its input and those of its sums (out,); `logit_scale` is what one step of a logit stands for.
@@ -48,7 +48,7 @@ class IntegerProgram:
     input_shape: tuple[int, ...]
     steps: tuple[IntegerStep, ...]
     sources: tuple[tuple[int, ...], ...]
-    door: Door
+    input_quantizer: InputQuantizer
     scales: dict[str, tuple[float, NDArray[np.float64]]]
     logit_scale: float
     accumulator: Accumulator = field(default_factory=Accumulator)
@@ -85,7 +85,7 @@ class IntegerProgram:
 
     def quantize(self, images: Any) -> Codes:
         """Return the codes of normalised images (n, channels, height, width): the last time that a float is seen."""
-        return self.door.encode(images)
+        return self.input_quantizer.encode(images)
 
     def run(self, codes: Codes) -> Sums:
         """Return the logits (n, classes) of quantized images, int32 in steps of `logit_scale`.
@@ -93,7 +93,7 @@ class IntegerProgram:
         Raises:
             QuantError: for what are no codes of images, and for a sum that the accumulator does not hold.
         """
-        self._check(codes)
+        self._validate(codes)
         if not len(codes):
             return self._through(codes, Memory())
 
@@ -121,7 +121,7 @@ class IntegerProgram:
         Raises:
             QuantError: as `run`.
         """
-        self._check(codes)
+        self._validate(codes)
         yield from self._steps(codes, Memory())
 
     def _through(self, codes: Codes, memory: Memory) -> Sums:
@@ -138,11 +138,13 @@ class IntegerProgram:
                 found[number] = step.run(given, self.accumulator, memory)
             yield step, given, found[number]
 
-    def _check(self, codes: Any) -> None:
+    def _validate(self, codes: Any) -> None:
         dtype = getattr(codes, "dtype", type(codes).__name__)
         if dtype != np.uint8:
             raise QuantError(f"the images are {dtype}: integer-only execution takes uint8 codes, as `quantize` gives")
         if codes.shape[1:] != self.input_shape:
             raise QuantError(f"codes of shape {codes.shape}; give (images, {', '.join(map(str, self.input_shape))})")
-        if codes.size and int(codes.max()) > self.door.top:
-            raise QuantError(f"the code {int(codes.max())} is beyond the input's greatest, {self.door.top}")
+        if codes.size and int(codes.max()) > self.input_quantizer.max_code:
+            raise QuantError(
+                f"the code {int(codes.max())} is beyond the input's greatest, {self.input_quantizer.max_code}"
+            )

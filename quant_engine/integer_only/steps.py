@@ -19,7 +19,7 @@ Sums = NDArray[np.int32]
 Padding = tuple[tuple[int, int], tuple[int, int]]  # (before, after) by rows and columns
 
 WORD = 32  # bits of the accumulator that every program is proved to fit
-FEWEST = 8
+MIN_BITS = 8
 OVERFLOWS = ("refuse", "wrap")
 
 
@@ -38,7 +38,7 @@ class Accumulator:
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        object.__setattr__(self, "bits", as_integer(self.bits, "accumulator bits", FEWEST, WORD))
+        object.__setattr__(self, "bits", as_integer(self.bits, "accumulator bits", MIN_BITS, WORD))
         as_choice(self.overflow, OVERFLOWS, "overflow")
 
     @property
@@ -128,15 +128,15 @@ class Memory:
 class MultiplyAccumulate:
     """A layer's sums: bias − z · Σ w + Σ w · code for every place, where z is the code of the input's 0.
 
-    `weight` (out, in/groups, height, width) or (out, in); `bias` counts steps of input scale · weight scale; `top` is
-    the input's greatest code, the least is 0. `stride` and `padding` (before, after) by rows and columns.
+    `weight` (out, in/groups, height, width) or (out, in); `bias` counts steps of input scale · weight scale; codes of
+    the input lie between 0 and `max_code`. `stride` and `padding` (before, after) by rows and columns.
     """
 
     name: str
     weight: NDArray[np.int8]
     bias: Sums
     zero_point: int
-    top: int
+    max_code: int
     groups: int = 1
     stride: tuple[int, int] = (1, 1)
     padding: Padding = ((0, 0), (0, 0))
@@ -163,7 +163,7 @@ class MultiplyAccumulate:
         """The worst case: all codes 0 where the weight pulls one way, all at the top where it pulls the other."""
         weights = _matrix(self.weight).astype(np.int64)
         start = self.bias.astype(np.int64) + self.correction
-        low, high = (self.top * np.where(one, weights, 0).sum(axis=1) for one in (weights < 0, weights > 0))
+        low, high = (self.max_code * np.where(one, weights, 0).sum(axis=1) for one in (weights < 0, weights > 0))
         return Bounds(self.name, start + low, start + high)
 
     def run(self, codes: Codes, accumulator: Accumulator, memory: Memory) -> Sums:
@@ -317,13 +317,13 @@ class Largest:
         if self.halving:
             integer.largest(_by_channel(x).reshape(-1, height, width), _by_channel(out).reshape(-1, *shape))
         else:
-            least = np.iinfo(x.dtype).min
-            np.max(_windows(x, self.size, self.stride, self.padding, least), axis=(-2, -1), out=out)
+            minimum = np.iinfo(x.dtype).min
+            np.max(_windows(x, self.size, self.stride, self.padding, minimum), axis=(-2, -1), out=out)
         return out
 
 
 @dataclass(frozen=True, eq=False)
-class Flatten:
+class FlattenCodes:
     """One axis in place of channels, height and width."""
 
     name: str
@@ -333,7 +333,7 @@ class Flatten:
         return x.reshape(len(x), -1)
 
 
-IntegerStep = MultiplyAccumulate | Requantize | Rescale | Add | Clamp | AddUp | AddWindows | Largest | Flatten
+IntegerStep = MultiplyAccumulate | Requantize | Rescale | Add | Clamp | AddUp | AddWindows | Largest | FlattenCodes
 
 
 def _pooled(shape: Sequence[int], size: Sequence[int], stride: Sequence[int], padding: Any) -> tuple[int, ...]:

@@ -51,11 +51,11 @@ def block_extremes(x, offsets, start, stop, low, high):
     while start < stop:
         end = min(offsets[block + 1], stop)
         if end > start:
-            least, greatest = _extremes(x[start:end])
-            if not least >= low[block]:
-                low[block] = least
-            if not greatest <= high[block]:
-                high[block] = greatest
+            minimum, maximum = _extremes(x[start:end])
+            if not minimum >= low[block]:
+                low[block] = minimum
+            if not maximum <= high[block]:
+                high[block] = maximum
         start = end
         block += 1
 
@@ -170,25 +170,27 @@ def _encode_run(x, codes, scale, zero_point, qmin, qmax):
     lowest = (qmin - zero_point) * scale
     highest = (qmax - zero_point) * scale
     divisor = _divisor(scale)
-    peak = np.int32(0)
+    max_size = np.int32(0)
     for i in range(x.size):
         codes[i] = np.int32(_steps(_saturate(x[i], lowest, highest), divisor) + zero_point)
         size = magnitude_bits(x[i])
-        peak = size if size > peak else peak
-    return peak
+        max_size = size if size > max_size else max_size
+    return max_size
 
 
 @kernel
 def encode_blocks(x, offsets, scale, zero_point, qmin, qmax, start, stop, codes):
     """Write the codes and return the largest bit pattern of |x|: from infinity's on, some value is not finite."""
-    peak = np.int32(0)
+    max_size = np.int32(0)
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        peak = max(peak, _encode_run(x[start:end], codes[start:end], scale[block], zero_point[block], qmin, qmax))
+        max_size = max(
+            max_size, _encode_run(x[start:end], codes[start:end], scale[block], zero_point[block], qmin, qmax)
+        )
         start = end
         block += 1
-    return peak
+    return max_size
 
 
 @kernel

@@ -1,6 +1,6 @@
 """Codes and values where every block has levels of its own.
 
-`levels` (blocks, most) ascend in each row and are filled up with NaN; `thresholds` hold, for each level of a block but
+`levels` (blocks, count) ascend in each row and are filled up with NaN; `thresholds` hold, for each level of a block but
 the first, the least float32 that goes to it or above, filled up with NaN, which nothing reaches, to one less than a
 power of two.
 """
@@ -48,7 +48,7 @@ def _quantize_run(x, out, keep, levels, thresholds, highest, totals):
 
 @kernel
 def _encode_run(x, thresholds, codes):
-    peak = np.int32(0)
+    max_size = np.int32(0)
     places = np.empty(min(x.size, BATCH), np.uint32)
     for start in range(0, x.size, BATCH):
         part = x[start : start + BATCH]
@@ -56,8 +56,8 @@ def _encode_run(x, thresholds, codes):
         for i in range(part.size):
             codes[start + i] = places[i]
             size = magnitude_bits(part[i])
-            peak = size if size > peak else peak
-    return peak
+            max_size = size if size > max_size else max_size
+    return max_size
 
 
 @kernel
@@ -77,14 +77,14 @@ def fake_quantize_blocks(x, offsets, levels, counts, thresholds, start, stop, ou
 @kernel
 def encode_blocks(x, offsets, thresholds, start, stop, codes):
     """Write the numbers of the levels and return the largest bit pattern of |x|, as `affine.encode_blocks`."""
-    peak = np.int32(0)
+    max_size = np.int32(0)
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        peak = max(peak, _encode_run(x[start:end], thresholds[block], codes[start:end]))
+        max_size = max(max_size, _encode_run(x[start:end], thresholds[block], codes[start:end]))
         start = end
         block += 1
-    return peak
+    return max_size
 
 
 @kernel

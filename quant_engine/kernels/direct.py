@@ -8,10 +8,10 @@ from quant_engine.kernels.compile import add_any_order, kernel, round_even
 
 
 @kernel
-def even_error(x, step, least, greatest, start, stop):
+def even_error(x, step, qmin, qmax, start, stop):
     """Return Σ (x − nearest level)² for the levels step · k by reading every value."""
-    low = np.float64(least)
-    high = np.float64(greatest)
+    low = np.float64(qmin)
+    high = np.float64(qmax)
     error = 0.0
     for i in range(start, stop):
         value = np.float64(x[i])
@@ -24,18 +24,18 @@ def even_error(x, step, least, greatest, start, stop):
 
 
 @kernel
-def even_errors(x, steps, least, greatest, start, stop, errors):
+def even_errors(x, steps, qmin, qmax, start, stop, errors):
     """Write `even_error` of all values for the configurations `start` to `stop`."""
     for i in range(start, stop):
-        errors[i] = even_error(x, steps[i], least[i], greatest[i], 0, x.size)
+        errors[i] = even_error(x, steps[i], qmin[i], qmax[i], 0, x.size)
 
 
 @kernel
-def counted_even_error(counted, step, least, greatest, start, stop):
+def counted_even_error(counted, step, qmin, qmax, start, stop):
     """Return Σ count · (x − nearest level)² for the levels step · k; `counted` are values and counts."""
     x, counts = counted
-    low = np.float64(least)
-    high = np.float64(greatest)
+    low = np.float64(qmin)
+    high = np.float64(qmax)
     error = 0.0
     for i in range(start, stop):
         value = np.float64(x[i])
@@ -48,10 +48,10 @@ def counted_even_error(counted, step, least, greatest, start, stop):
 
 
 @kernel
-def counted_even_errors(counted, steps, least, greatest, start, stop, errors):
+def counted_even_errors(counted, steps, qmin, qmax, start, stop, errors):
     """Write `counted_even_error` of all values for the configurations `start` to `stop`."""
     for i in range(start, stop):
-        errors[i] = counted_even_error(counted, steps[i], least[i], greatest[i], 0, counted[0].size)
+        errors[i] = counted_even_error(counted, steps[i], qmin[i], qmax[i], 0, counted[0].size)
 
 
 @kernel

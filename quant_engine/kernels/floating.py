@@ -19,19 +19,19 @@ SIGN = np.int32(-(1 << 31))
 
 
 @helper
-def _exponent(size, least):
+def _exponent(size, min_exponent):
     """Return the exponent of a float64 of no sign, as a format with a least exponent has it."""
     exponent = (magnitude_bits(size) >> FRACTION) - BIAS
-    return exponent if exponent > least else least
+    return exponent if exponent > min_exponent else min_exponent
 
 
 @helper
 def _nearest(u, shape):
     """Return the nearest value of the format, saturating."""
-    mantissa, least, greatest, zero = shape
+    mantissa, min_exponent, max_value, zero = shape
     size = np.float64(np.abs(u))
-    size = size if size < greatest else greatest
-    power = _exponent(size, np.int64(least)) - np.int64(mantissa)
+    size = size if size < max_value else max_value
+    power = _exponent(size, np.int64(min_exponent)) - np.int64(mantissa)
     anchor = float_of(np.int64((power + FRACTION + BIAS) << FRACTION) | HALF)
     rounded = np.float32((size + anchor) - anchor)
     return float_of(np.int32(bits_of(rounded) | (bits_of(u) & SIGN))) + zero
@@ -40,11 +40,11 @@ def _nearest(u, shape):
 @helper
 def _code(value, shape, sign):
     """Return the bit pattern of a value of the format; `sign` is its highest bit."""
-    mantissa, least, _greatest, _zero = shape
+    mantissa, min_exponent, _max_value, _zero = shape
     size = np.float64(np.abs(value))
-    exponent = _exponent(size, np.int64(least))
+    exponent = _exponent(size, np.int64(min_exponent))
     steps = size * float_of(np.int64((np.int64(mantissa) - exponent + BIAS) << FRACTION))
-    code = ((exponent - np.int64(least)) << np.int64(mantissa)) + np.int64(steps)
+    code = ((exponent - np.int64(min_exponent)) << np.int64(mantissa)) + np.int64(steps)
     return code | np.int64(sign) if bits_of(value) < np.int32(0) else code
 
 
@@ -78,7 +78,7 @@ def fake_quantize_blocks(x, offsets, scale, shape, start, stop, out, totals):
 @kernel
 def encode_blocks(x, offsets, scale, shape, sign, start, stop, codes):
     """Write the bit patterns and return the largest of |x|: from infinity's on, some value is not finite."""
-    peak = np.int32(0)
+    max_size = np.int32(0)
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
@@ -86,7 +86,7 @@ def encode_blocks(x, offsets, scale, shape, sign, start, stop, codes):
         for i in range(start, end):
             codes[i] = _code(_nearest(x[i] / divisor, shape), shape, sign)
             size = magnitude_bits(x[i])
-            peak = size if size > peak else peak
+            max_size = size if size > max_size else max_size
         start = end
         block += 1
-    return peak
+    return max_size

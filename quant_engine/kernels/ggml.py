@@ -19,35 +19,35 @@ ONE = np.float32(1)
 
 
 @kernel
-def first_peaks(x, offsets, start, stop, peaks):
+def first_extremes(x, offsets, start, stop, extremes):
     """Write the value of the greatest magnitude, of several the first, of each of the blocks `start` to `stop`."""
     for block in range(start, stop):
-        peak = x[offsets[block]]
+        extreme = x[offsets[block]]
         for i in range(offsets[block] + 1, offsets[block + 1]):
-            peak = x[i] if np.abs(x[i]) > np.abs(peak) else peak
-        peaks[block] = peak
+            extreme = x[i] if np.abs(x[i]) > np.abs(extreme) else extreme
+        extremes[block] = extreme
 
 
 @helper
 def _code(value, inverse, origin, shape):
     """Return the code of a value, as a float32; every operation is one of float32."""
-    offset, least, greatest, away = shape
+    offset, qmin, qmax, away = shape
     steps = (value - origin) * inverse
     if away:
         size = np.abs(steps)
         whole = np.floor(size)
         up = whole + ONE if size - whole >= HALF else whole
-        return _saturate(up if steps > ZERO else ZERO - up, least, greatest)  # no code stands for −0
-    return _saturate(np.floor(steps + (offset + HALF)), least, greatest)
+        return _saturate(up if steps > ZERO else ZERO - up, qmin, qmax)  # no code stands for −0
+    return _saturate(np.floor(steps + (offset + HALF)), qmin, qmax)
 
 
 @helper
 def _clipping_bounds(block, shape):
     """Return what values are clipped beyond: the outermost levels, before or after float16, and what float32 rounds."""
     scale, minimum, _inverse, origin, d = block
-    least, greatest = shape[1] - shape[0], shape[2] - shape[0]
-    ends = least * scale + minimum, greatest * scale + minimum, least * d + origin, greatest * d + origin
-    room = (max(-least, greatest) * np.abs(d) + np.abs(origin)) * FLOAT32_ROUNDINGS
+    qmin, qmax = shape[1] - shape[0], shape[2] - shape[0]
+    ends = qmin * scale + minimum, qmax * scale + minimum, qmin * d + origin, qmax * d + origin
+    room = (max(-qmin, qmax) * np.abs(d) + np.abs(origin)) * FLOAT32_ROUNDINGS
     return min(ends) - room, max(ends) + room
 
 
@@ -84,25 +84,25 @@ def fake_quantize_blocks(x, offsets, blocks, shape, start, stop, out, totals):
 
 @kernel
 def _encode_run(x, codes, inverse, origin, shape):
-    peak = np.int32(0)
+    max_size = np.int32(0)
     for i in range(x.size):
         codes[i] = np.int32(_code(x[i], inverse, origin, shape))
         size = magnitude_bits(x[i])
-        peak = size if size > peak else peak
-    return peak
+        max_size = size if size > max_size else max_size
+    return max_size
 
 
 @kernel
 def encode_blocks(x, offsets, blocks, shape, start, stop, codes):
     """Write the codes and return the largest bit pattern of |x|, as `affine.encode_blocks` does."""
-    peak = np.int32(0)
+    max_size = np.int32(0)
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        peak = max(peak, _encode_run(x[start:end], codes[start:end], blocks[block, 2], blocks[block, 3], shape))
+        max_size = max(max_size, _encode_run(x[start:end], codes[start:end], blocks[block, 2], blocks[block, 3], shape))
         start = end
         block += 1
-    return peak
+    return max_size
 
 
 @kernel

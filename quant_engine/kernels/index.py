@@ -155,7 +155,7 @@ def spread_bins(sums, spread):
 
 
 @helper
-def _least_float32(threshold):
+def _ceil_float32(threshold):
     """Return the least float32 not below a threshold: x < threshold exactly where x is less than that."""
     near = np.float32(threshold)
     return unordered(np.int32(ordered(near) + np.int32(1))) if np.float64(near) < threshold else near
@@ -168,7 +168,7 @@ def _below_sorted(index, thresholds, sums):
     limits = np.empty(thresholds.size, np.float32)
     runs = np.zeros(thresholds.size, np.int64)
     for i in range(thresholds.size):
-        limits[i] = _least_float32(thresholds[i])
+        limits[i] = _ceil_float32(thresholds[i])
     length = first.size
     while length > 1:
         middle = length >> 1
@@ -204,7 +204,7 @@ def _below_binned(index, thresholds, sums):
 def _below_counted(index, thresholds, sums):
     """Write the sums below every threshold: those before the first value that is not."""
     for i in range(thresholds.size):
-        row = np.searchsorted(index.first, _least_float32(thresholds[i]))
+        row = np.searchsorted(index.first, _ceil_float32(thresholds[i]))
         for column in range(3):
             sums[i, column] = index.prefix[row, column]
 
@@ -248,69 +248,69 @@ def levels_error(index, levels):
 
 
 @kernel
-def _even_error(index, step, least, thresholds, sums):
-    """Return Σ (x − nearest level)² for the levels step · k, k ≥ `least`, one more than thresholds, and fill both."""
+def _even_error(index, step, qmin, thresholds, sums):
+    """Return Σ (x − nearest level)² for the levels step · k, k ≥ `qmin`, one more than thresholds, and fill both."""
     for k in range(thresholds.size):
-        thresholds[k] = (least + k + 0.5) * step
+        thresholds[k] = (qmin + k + 0.5) * step
     sums_below(index, thresholds, sums)
     error = 0.0
     for k in range(thresholds.size + 1):
-        error = add_any_order(error, _bucket_error(sums, k, (least + k) * step))
+        error = add_any_order(error, _bucket_error(sums, k, (qmin + k) * step))
     return max(error, 0.0)
 
 
 @kernel
-def even_errors(index, steps, least, greatest, start, stop, errors):
-    """Write Σ (x − nearest level)² of the configurations `start` to `stop`: levels step · k, least ≤ k ≤ greatest."""
-    most = 0
+def even_errors(index, steps, qmin, qmax, start, stop, errors):
+    """Write Σ (x − nearest level)² of the configurations `start` to `stop`: levels step · k, qmin ≤ k ≤ qmax."""
+    max_count = 0
     for i in range(start, stop):
-        most = max(most, greatest[i] - least[i])
-    thresholds = np.empty(most)
-    sums = np.empty((most + 1, 3))
+        max_count = max(max_count, qmax[i] - qmin[i])
+    thresholds = np.empty(max_count)
+    sums = np.empty((max_count + 1, 3))
     for i in range(start, stop):
-        errors[i] = _even_error(index, steps[i], least[i], thresholds[: greatest[i] - least[i]], sums)
+        errors[i] = _even_error(index, steps[i], qmin[i], thresholds[: qmax[i] - qmin[i]], sums)
 
 
 @helper
-def _least_squares_step(sums, least, count):
-    """Return Σ k·x / Σ k² for the codes k = `least` and up; 0 where there is none."""
+def _least_squares_step(sums, qmin, count):
+    """Return Σ k·x / Σ k² for the codes k = `qmin` and up; 0 where there is none."""
     product = 0.0
     power = 0.0
     for k in range(count):
         values, total, _ = _bucket(sums, k)
-        code = np.float64(least + k)
+        code = np.float64(qmin + k)
         product += code * total
         power += code * code * values
     return product / power if power > 0.0 and product > 0.0 else 0.0
 
 
 @kernel
-def polish(index, least, greatest, rounds, steps, errors):
+def polish(index, qmin, qmax, rounds, steps, errors):
     """Alternate codes and least-squares step from each of `steps` until the error stops falling; write both."""
-    thresholds = np.empty(greatest - least)
+    thresholds = np.empty(qmax - qmin)
     sums = np.empty((thresholds.size + 1, 3))
     for i in range(steps.size):
         step = steps[i]
         errors[i] = np.inf
         for _ in range(rounds):
-            error = _even_error(index, step, least, thresholds, sums)
+            error = _even_error(index, step, qmin, thresholds, sums)
             if not error < errors[i] * (1.0 - 1e-12):
                 break
             errors[i] = error
             steps[i] = step
-            step = _least_squares_step(sums, least, thresholds.size + 1)
+            step = _least_squares_step(sums, qmin, thresholds.size + 1)
             if step == 0.0:
                 break
 
 
 @kernel
-def fine_errors(index, steps, least, greatest, errors):
+def fine_errors(index, steps, qmin, qmax, errors):
     """Estimate `even_errors` for levels finer than the bins: step²/12 for each value inside, clipping as it is."""
     ends = np.empty(2)
     sums = np.empty((3, 3))
     for i in range(steps.size):
-        ends[0] = least[i] * steps[i]
-        ends[1] = greatest[i] * steps[i]
+        ends[0] = qmin[i] * steps[i]
+        ends[1] = qmax[i] * steps[i]
         sums_below(index, ends, sums)
         clipping = max(_bucket_error(sums, 0, ends[0]), 0.0) + max(_bucket_error(sums, 2, ends[1]), 0.0)
         errors[i] = clipping + _bucket(sums, 1)[0] * steps[i] * steps[i] / 12.0

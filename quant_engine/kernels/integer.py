@@ -16,9 +16,9 @@ from quant_engine.kernels.lanes import (
     add,
     add_pairs,
     both_bits,
-    greatest,
-    least,
     load,
+    maximum,
+    minimum,
     pair,
     scaled,
     shift_right,
@@ -29,7 +29,7 @@ from quant_engine.kernels.lanes import (
 
 HALF = np.int64(1) << np.int64(30)  # of what the high half of a doubled product counts
 AT_ONCE = 8  # outputs of a convolution whose sums are together in the cache
-LEAST, GREATEST = -(np.int64(1) << np.int64(31)), (np.int64(1) << np.int64(31)) - np.int64(1)
+INT32_MIN, INT32_MAX = -(np.int64(1) << np.int64(31)), (np.int64(1) << np.int64(31)) - np.int64(1)
 
 
 @helper
@@ -62,7 +62,7 @@ def _rescaled(value, multiplier, shift, once):
         return (np.int64(value) * np.int64(multiplier) + half) >> places
     if shift < 0:
         return _divided(_high_product(value, multiplier), -np.int64(shift))
-    return _high_product(_saturate(np.int64(value) << np.int64(shift), LEAST, GREATEST), multiplier)
+    return _high_product(_saturate(np.int64(value) << np.int64(shift), INT32_MIN, INT32_MAX), multiplier)
 
 
 @helper
@@ -293,7 +293,7 @@ def requantize(sums, multiplier, shift, once, zero_point, lowest, highest, out):
         done = 0
         while s < 0 and done + LANES <= given.size:
             moved = add(_rescaled_lanes(load(given, done), m, s, once), spread(np.int32(zero_point)))
-            clamped = least(greatest(moved, spread(np.int32(lowest))), spread(np.int32(highest)))
+            clamped = minimum(maximum(moved, spread(np.int32(lowest))), spread(np.int32(highest)))
             store_codes(codes, done, clamped)
             done += LANES
         for p in range(done, given.size):
@@ -307,7 +307,7 @@ def rescale(sums, multiplier, shift, once, out):
     for c in range(len(sums)):
         for image in range(sums.shape[1]):
             moved = _rescaled(sums[c, image], multiplier[c], shift[c], once)
-            out[c, image] = np.int32(_saturate(moved, LEAST, GREATEST))
+            out[c, image] = np.int32(_saturate(moved, INT32_MIN, INT32_MAX))
 
 
 @kernel

@@ -85,8 +85,8 @@ def _elementwise(build: Callable[[Any, Any, Any], Any]) -> Any:
 add = _elementwise(lambda builder, a, b: builder.add(a, b))
 both_bits = _elementwise(lambda builder, a, b: builder.and_(a, b))
 shift_right = _elementwise(lambda builder, a, b: builder.ashr(a, b))
-least = _elementwise(lambda builder, a, b: builder.select(builder.icmp_signed("<", a, b), a, b))
-greatest = _elementwise(lambda builder, a, b: builder.select(builder.icmp_signed(">", a, b), a, b))
+minimum = _elementwise(lambda builder, a, b: builder.select(builder.icmp_signed("<", a, b), a, b))
+maximum = _elementwise(lambda builder, a, b: builder.select(builder.icmp_signed(">", a, b), a, b))
 
 
 @operation

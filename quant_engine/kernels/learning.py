@@ -58,7 +58,7 @@ def assign(points, active, book, chunk, start, stop, places, sums, counts, squar
     columns, halves, lanes = book
     count = points.shape[2]
     chunks = (count + chunk - 1) // chunk
-    run, least = np.zeros((points.shape[1], RUN), np.float32), np.empty(RUN, np.float32)
+    run, min_scores = np.zeros((points.shape[1], RUN), np.float32), np.empty(RUN, np.float32)
     for task in range(start, stop):
         part = active[task // chunks]
         begin = (task % chunks) * chunk
@@ -66,7 +66,7 @@ def assign(points, active, book, chunk, start, stop, places, sums, counts, squar
             last = min(first + RUN, begin + chunk, count)
             found = places[part, first:last]
             _take_run(points[part], first, run, last - first)
-            _search(columns[part], halves[part], run, least[: last - first], found, lanes)
+            _search(columns[part], halves[part], run, min_scores[: last - first], found, lanes)
             _add_points(run, found, sums[task], counts[task], squares[task])
 
 

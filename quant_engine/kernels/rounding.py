@@ -61,7 +61,7 @@ def fake_quantize_blocks(x, offsets, scale, zero_point, qmin, qmax, start, stop,
 @kernel
 def encode_blocks(x, offsets, scale, zero_point, qmin, qmax, start, stop, codes, mode, noise):
     """Do what `affine.encode_blocks` does, rounding as `mode` says."""
-    peak = np.int32(0)
+    max_size = np.int32(0)
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
@@ -69,7 +69,7 @@ def encode_blocks(x, offsets, scale, zero_point, qmin, qmax, start, stop, codes,
         for i in range(start, end):
             codes[i] = np.int32(_relative_code(x[i], step, zero, qmin, qmax, mode, noise, i) + zero)
             size = magnitude_bits(x[i])
-            peak = size if size > peak else peak
+            max_size = size if size > max_size else max_size
         start = end
         block += 1
-    return peak
+    return max_size

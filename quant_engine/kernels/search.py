@@ -12,57 +12,57 @@ REFINEMENTS = 4  # least-squares steps after the search
 
 
 @helper
-def _code(scaled, least, greatest):
+def _code(scaled, qmin, qmax):
     code = round_even(scaled)
-    code = code if code > least else least
-    return code if code < greatest else greatest
+    code = code if code > qmin else qmin
+    return code if code < qmax else qmax
 
 
 @kernel
-def _partial_error(x, inverse, least, greatest):
+def _partial_error(x, inverse, qmin, qmax):
     """Return Σ (x / step − nearest code)² in float32."""
     error = np.float32(0)
     for i in range(x.size):
         scaled = x[i] * inverse
-        difference = scaled - _code(scaled, least, greatest)
+        difference = scaled - _code(scaled, qmin, qmax)
         error = add_product(error, difference, difference)
     return error
 
 
 @kernel
-def _run_error(x, step, least, greatest, limit):
+def _run_error(x, step, qmin, qmax, limit):
     """Return the squared error of the levels step · k, or anything above `limit` once it exceeds that."""
     inverse = np.float32(1) / step
     square = step * step
     if x.size <= EARLY_EXIT:
-        return _partial_error(x, inverse, least, greatest) * square
+        return _partial_error(x, inverse, qmin, qmax) * square
     error = np.float32(0)
     for i in range(0, x.size, EARLY_EXIT):
-        error += _partial_error(x[i : i + EARLY_EXIT], inverse, least, greatest) * square
+        error += _partial_error(x[i : i + EARLY_EXIT], inverse, qmin, qmax) * square
         if error > limit:
             break
     return error
 
 
 @kernel
-def _least_squares_step(x, step, least, greatest):
+def _least_squares_step(x, step, qmin, qmax):
     """Return Σ k·x / Σ k² for the codes that `step` gives."""
     inverse = np.float32(1) / step
     product = np.float32(0)
     power = np.float32(0)
     for i in range(x.size):
-        code = _code(x[i] * inverse, least, greatest)
+        code = _code(x[i] * inverse, qmin, qmax)
         product = add_product(product, code, x[i])
         power = add_product(power, code, code)
     return product / power if power > 0 and product > 0 else step
 
 
 @kernel
-def _polished(x, step, least, greatest, error):
+def _polished(x, step, qmin, qmax, error):
     """Alternate codes and least-squares step while the error falls; return both."""
     for _ in range(REFINEMENTS):
-        following = _least_squares_step(x, step, least, greatest)
-        next_error = _run_error(x, following, least, greatest, error)
+        following = _least_squares_step(x, step, qmin, qmax)
+        next_error = _run_error(x, following, qmin, qmax, error)
         if not next_error < error:
             break
         step = following
@@ -92,22 +92,22 @@ def _ends(x):
 
 
 @kernel
-def _scaled(x, peak, unit):
+def _scaled(x, max_abs, unit):
     """Write x / peak to `unit` and return the means of its magnitudes and of its values."""
     magnitudes = np.float32(0)
     total = np.float32(0)
     for i in range(x.size):
-        unit[i] = x[i] / peak
+        unit[i] = x[i] / max_abs
         magnitudes = add_any_order(magnitudes, abs(unit[i]))
         total = add_any_order(total, unit[i])
     return magnitudes / np.float32(x.size), total / np.float32(x.size)
 
 
 @kernel
-def _best_of(x, step, factor, count, least, greatest, best, best_error):
+def _best_of(x, step, factor, count, qmin, qmax, best, best_error):
     """Try `count` steps, each the last one times `factor`; return the best of these and `best`, and its error."""
     for _ in range(count):
-        error = _run_error(x, step, least, greatest, best_error)
+        error = _run_error(x, step, qmin, qmax, best_error)
         if error < best_error:
             best_error = error
             best = step
@@ -116,8 +116,8 @@ def _best_of(x, step, factor, count, least, greatest, best, best_error):
 
 
 @kernel
-def best_even_steps(x, offsets, candidates, least, greatest, start, stop, steps):
-    """Write, for the blocks `start` to `stop`, the best step for the levels step · k, least ≤ k ≤ greatest.
+def best_even_steps(x, offsets, candidates, qmin, qmax, start, stop, steps):
+    """Write, for the blocks `start` to `stop`, the best step for the levels step · k, qmin ≤ k ≤ qmax.
 
     Candidates fall evenly, in logarithm, from the step of min–max to the mean magnitude (of the side that has levels)
     over the largest |k|. No best step is smaller: it is Σ k·x / Σ k² of its own codes, and |k| rises with |x|. A block
@@ -127,21 +127,21 @@ def best_even_steps(x, offsets, candidates, least, greatest, start, stop, steps)
     for block in range(start, stop):
         values = x[offsets[block] : offsets[block + 1]]
         low, high = _ends(values)
-        peak = max(-low, high)
-        covering = (peak if least < 0 else high) / greatest
+        max_abs = max(-low, high)
+        covering = (max_abs if qmin < 0 else high) / qmax
         if covering == 0:
-            steps[block] = peak / (greatest - least)
+            steps[block] = max_abs / (qmax - qmin)
             continue
         unit = room[: values.size]
-        magnitude, mean = _scaled(values, peak, unit)
-        smallest = magnitude / max(greatest, -least) if least < 0 else (magnitude + mean) / (2 * greatest)
-        covering /= peak
+        magnitude, mean = _scaled(values, max_abs, unit)
+        smallest = magnitude / max(qmax, -qmin) if qmin < 0 else (magnitude + mean) / (2 * qmax)
+        covering /= max_abs
         factor = np.float32(min(smallest / covering, 0.5) ** (1.0 / max(candidates - 1, 1)))
-        best, error = _best_of(unit, covering, factor, candidates, least, greatest, covering, np.float32(np.inf))
+        best, error = _best_of(unit, covering, factor, candidates, qmin, qmax, covering, np.float32(np.inf))
         closer = np.float32(factor ** (1.0 / CLOSER))
-        best, error = _best_of(unit, best / factor, closer, 2 * CLOSER + 1, least, greatest, best, error)
-        best, error = _polished(unit, best, least, greatest, error)
-        steps[block] = np.float64(best) * np.float64(peak)
+        best, error = _best_of(unit, best / factor, closer, 2 * CLOSER + 1, qmin, qmax, best, error)
+        best, error = _polished(unit, best, qmin, qmax, error)
+        steps[block] = np.float64(best) * np.float64(max_abs)
 
 
 @helper
@@ -162,15 +162,15 @@ def best_offset_steps(x, offsets, candidates, span, start, stop, steps, zeros):
     for block in range(start, stop):
         values = x[offsets[block] : offsets[block + 1]]
         low, high = _ends(values)
-        peak = max(-low, high)
+        max_abs = max(-low, high)
         steps[block] = 0.0
         zeros[block] = 0
-        if peak == 0:
+        if max_abs == 0:
             continue
         unit = room[: values.size]
-        factor = _shrinkage(_scaled(values, peak, unit)[0], candidates)
-        low = low / peak
-        high = high / peak
+        factor = _shrinkage(_scaled(values, max_abs, unit)[0], candidates)
+        low = low / max_abs
+        high = high / max_abs
         best_error = np.float32(np.inf)
         best = (high - low) / top
         best_zero = np.float32(0)
@@ -194,5 +194,5 @@ def best_offset_steps(x, offsets, candidates, span, start, stop, steps, zeros):
                     best_zero = zero
                     kept[:] = share
         best, best_error = _polished(unit, best, -best_zero, top - best_zero, best_error)
-        steps[block] = np.float64(best) * np.float64(peak)
+        steps[block] = np.float64(best) * np.float64(max_abs)
         zeros[block] = np.int64(best_zero)

@@ -18,8 +18,8 @@ import numpy as np
 from quant_engine.kernels.compile import helper, kernel, round_even
 
 COARSENING = 8  # how many times fewer places the problem has whose price the search starts from
-FEWEST_PLACES = 4  # a run, in the coarsest problem
-MOST_PASSES = 100  # a search takes about five
+MIN_PLACES = 4  # a run, in the coarsest problem
+MAX_PASSES = 100  # a search takes about five
 WEIGHT_BITS = 46
 
 
@@ -148,7 +148,7 @@ def _search(sums, links, price):
     if price <= 0.0:
         price = 2.0 * (many_gain - few_gain) / np.float64(links) ** 3
     level = False  # whether the price makes `few` and `many` equally good
-    for _ in range(MOST_PASSES):
+    for _ in range(MAX_PASSES):
         path = shortest_path(sums, price)
         found = path.size - 1
         gain = _path_gain(sums, path)
@@ -186,7 +186,7 @@ def best_path(sums, links):
         gain = _path_gain(sums, path)
         return path, gain, gain
     stride = 1
-    while size // (stride * COARSENING) >= FEWEST_PLACES * links:
+    while size // (stride * COARSENING) >= MIN_PLACES * links:
         stride *= COARSENING
     price = 0.0
     while stride > 1:
@@ -249,11 +249,11 @@ def means(held, sums, path, levels):
 @kernel
 def optimal_codebooks(values, weights, offsets, start, stop, codebooks):
     """Write the codebooks of the blocks `start` to `stop`, whose values ascend; what is left of a row stays."""
-    most = 0
+    max_count = 0
     for block in range(start, stop):
-        most = max(most, offsets[block + 1] - offsets[block])
-    held = np.empty(most)
-    sums = np.zeros((most + 1, 2))
+        max_count = max(max_count, offsets[block + 1] - offsets[block])
+    held = np.empty(max_count)
+    sums = np.zeros((max_count + 1, 2))
     for block in range(start, stop):
         first = offsets[block]
         last = offsets[block + 1]
@@ -286,11 +286,11 @@ def _equally_filled(held, sums, centre, levels):
 @kernel
 def quantile_codebooks(values, weights, offsets, start, stop, codebooks):
     """Write the means of equally filled parts of the blocks, or their distinct values where there are no more."""
-    most = 0
+    max_count = 0
     for block in range(start, stop):
-        most = max(most, offsets[block + 1] - offsets[block])
-    held = np.empty(most)
-    sums = np.zeros((most + 1, 2))
+        max_count = max(max_count, offsets[block + 1] - offsets[block])
+    held = np.empty(max_count)
+    sums = np.zeros((max_count + 1, 2))
     for block in range(start, stop):
         first = offsets[block]
         last = offsets[block + 1]

@@ -59,25 +59,25 @@ def fake_quantize_blocks(x, offsets, scale, levels, thresholds, start, stop, out
 @helper
 def _encode_run(x, codes, scale, thresholds):
     divisor = _divisor(scale)
-    peak = np.int32(0)
+    max_size = np.int32(0)
     for i in range(x.size):
         codes[i] = place(x[i] / divisor, thresholds)
         size = magnitude_bits(x[i])
-        peak = size if size > peak else peak
-    return peak
+        max_size = size if size > max_size else max_size
+    return max_size
 
 
 @kernel
 def encode_blocks(x, offsets, scale, thresholds, start, stop, codes):
     """Write the number of each value's level and return the largest bit pattern of |x|, as `affine.encode_blocks`."""
-    peak = np.int32(0)
+    max_size = np.int32(0)
     block = _block_at(offsets, start)
     while start < stop:
         end = min(offsets[block + 1], stop)
-        peak = max(peak, _encode_run(x[start:end], codes[start:end], scale[block], thresholds))
+        max_size = max(max_size, _encode_run(x[start:end], codes[start:end], scale[block], thresholds))
         start = end
         block += 1
-    return peak
+    return max_size
 
 
 @kernel
@@ -158,59 +158,59 @@ def _at_scale(ordered, sums, levels, scale):
 
 
 @kernel
-def _improved(ordered, sums, levels, scale, best, least_error):
+def _improved(ordered, sums, levels, scale, best, min_error):
     """Return the best scale and its error, once `scale` and its least-squares improvement have been tried too."""
     error, better = _at_scale(ordered, sums, levels, scale)
-    if error < least_error:
+    if error < min_error:
         best = scale
-        least_error = error
+        min_error = error
     if better > 0.0:
         error = _at_scale(ordered, sums, levels, better)[0]
-        if error < least_error:
+        if error < min_error:
             best = better
-            least_error = error
-    return best, least_error
+            min_error = error
+    return best, min_error
 
 
 @kernel
 def _best_of_ordered(ordered, sums, levels, ends, candidates):
     """Return the best scale: of a grid even in logarithm, and of closer ones around the best of it."""
-    least, most = ends
-    gap = (2.0 * most / least) ** (1.0 / (candidates - 1))
+    min_scale, max_scale = ends
+    gap = (2.0 * max_scale / min_scale) ** (1.0 / (candidates - 1))
     errors = np.empty(candidates)
-    best, least_error = _improved(ordered, sums, levels, most, most, np.inf)
+    best, min_error = _improved(ordered, sums, levels, max_scale, max_scale, np.inf)
     for i in range(candidates):
-        errors[i] = _at_scale(ordered, sums, levels, least * gap**i)[0]
+        errors[i] = _at_scale(ordered, sums, levels, min_scale * gap**i)[0]
     for _ in range(LOOKS):
         place = np.argmin(errors)
         errors[place] = np.inf
         for j in range(-CLOSE, CLOSE + 1):
-            scale = least * gap ** (place + j / (2 * CLOSE + 1))
-            best, least_error = _improved(ordered, sums, levels, scale, best, least_error)
+            scale = min_scale * gap ** (place + j / (2 * CLOSE + 1))
+            best, min_error = _improved(ordered, sums, levels, scale, best, min_error)
     return best
 
 
 @kernel
-def _best_scale(x, levels, peak, candidates):
+def _best_scale(x, levels, max_level, candidates):
     ordered = np.sort(x)
     sums = np.zeros(x.size + 1)
     size = 0.0
     for i in range(x.size):
         sums[i + 1] = sums[i] + np.float64(ordered[i])
         size += np.abs(np.float64(ordered[i]))
-    most = max(np.abs(np.float64(ordered[0])), np.abs(np.float64(ordered[x.size - 1]))) / peak
-    if most == 0.0:
+    max_scale = max(np.abs(np.float64(ordered[0])), np.abs(np.float64(ordered[x.size - 1]))) / max_level
+    if max_scale == 0.0:
         return 0.0
-    least = min(FLOOR * size / x.size / peak, 0.25 * most)
-    return _best_of_ordered(ordered, sums, levels, (least, most), candidates)
+    min_scale = min(FLOOR * size / x.size / max_level, 0.25 * max_scale)
+    return _best_of_ordered(ordered, sums, levels, (min_scale, max_scale), candidates)
 
 
 @kernel
-def best_scales(x, offsets, levels, peak, candidates, start, stop, scales):
+def best_scales(x, offsets, levels, max_level, candidates, start, stop, scales):
     """Write, for the blocks `start` to `stop`, the scale with the least squared error of the levels scale · level.
 
-    Tried are `candidates` from half of mean |x| to twice the greatest |x|, as the value at `peak`, and closer ones
+    Tried are `candidates` from half of mean |x| to twice the greatest |x|, as the value at `max_level`, and closer ones
     around the best of them, which least squares improves. A block of zeros gets 0.
     """
     for block in range(start, stop):
-        scales[block] = _best_scale(x[offsets[block] : offsets[block + 1]], levels, peak, candidates)
+        scales[block] = _best_scale(x[offsets[block] : offsets[block + 1]], levels, max_level, candidates)

@@ -52,7 +52,7 @@ class Room(NamedTuple):
 
     rest: Any  # (d, RUN): what the stages so far leave
     points: Any  # (width, RUN)
-    least: Any  # (RUN,)
+    min_scores: Any  # (RUN,)
     places: Any  # (stages, RUN) int32
 
 
@@ -84,54 +84,54 @@ def _score(score, codeword, points, q, i):
 
 
 @kernel
-def _scan(columns, halves, points, least, places, lanes):
-    """Lower `least` to the score of a better codeword, two at a time, and write its place."""
+def _scan(columns, halves, points, min_scores, places, lanes):
+    """Lower `min_scores` to the score of a better codeword, two at a time, and write its place."""
     for j in range(0, halves.size, 2):
         one = _coordinates(columns, j, 0, lanes)
         other = _coordinates(columns, j + 1, 0, lanes)
         one_half, other_half = halves[j], halves[j + 1]
         one_place, other_place = np.int32(j), np.int32(j + 1)
-        for i in range(least.size):
-            best = least[i]
+        for i in range(min_scores.size):
+            best = min_scores[i]
             place = places[i]
             score = _score(one_half, one, points, 0, i)
             place = one_place if score < best else place
             best = score if score < best else best
             score = _score(other_half, other, points, 0, i)
             places[i] = other_place if score < best else place
-            least[i] = score if score < best else best
+            min_scores[i] = score if score < best else best
 
 
 @kernel
-def _scan_wide(columns, halves, points, least, places, lanes):
+def _scan_wide(columns, halves, points, min_scores, places, lanes):
     """Do what `_scan` does for codewords of many coordinates, a multiple of WIDEST."""
-    scores = np.empty(least.size, np.float32)
+    scores = np.empty(min_scores.size, np.float32)
     for j in range(halves.size):
         place = np.int32(j)
-        for i in range(least.size):
+        for i in range(min_scores.size):
             scores[i] = halves[j]
         for q in range(0, columns.shape[1] - WIDEST, WIDEST):
             some = _coordinates(columns, j, q, lanes)
-            for i in range(least.size):
+            for i in range(min_scores.size):
                 scores[i] = _score(scores[i], some, points, q, i)
         last = columns.shape[1] - WIDEST
         some = _coordinates(columns, j, last, lanes)
-        for i in range(least.size):
+        for i in range(min_scores.size):
             score = _score(scores[i], some, points, last, i)
-            places[i] = place if score < least[i] else places[i]
-            least[i] = score if score < least[i] else least[i]
+            places[i] = place if score < min_scores[i] else places[i]
+            min_scores[i] = score if score < min_scores[i] else min_scores[i]
 
 
 @kernel
-def _search(columns, halves, points, least, places, lanes):
+def _search(columns, halves, points, min_scores, places, lanes):
     """Write the places of the nearest codewords to as many points as there are places, of equals the first."""
-    for i in range(least.size):
-        least[i] = np.inf
+    for i in range(min_scores.size):
+        min_scores[i] = np.inf
         places[i] = 0
     if columns.shape[1] == len(lanes):
-        _scan(columns, halves, points, least, places, lanes)
+        _scan(columns, halves, points, min_scores, places, lanes)
     else:
-        _scan_wide(columns, halves, points, least, places, lanes)
+        _scan_wide(columns, halves, points, min_scores, places, lanes)
 
 
 @helper
@@ -152,15 +152,15 @@ def _where(layout, vector, offset):
 @kernel
 def _take(x, layout, offset, first, rest, count):
     """Write a part of `count` vectors, one coordinate a row, and return the largest bit pattern of |x|."""
-    peak = np.int32(0)
+    max_size = np.int32(0)
     for i in range(count):
         along, place = _where(layout, first + i, offset)
         for q in range(rest.shape[0]):
             value = x[place + q] if along + q < layout.length else np.float32(0)
             rest[q, i] = value
             size = magnitude_bits(value)
-            peak = size if size > peak else peak
-    return peak
+            max_size = size if size > max_size else max_size
+    return max_size
 
 
 @kernel
@@ -173,7 +173,7 @@ def _code(book, part, room, count):
             for i in range(count):
                 room.points[q, i] = _coordinate(room.rest[q, i], centre[q], unit)
         places = room.places[stage, :count]
-        given = book.columns[stage, part], book.halves[stage, part], room.points, room.least[:count]
+        given = book.columns[stage, part], book.halves[stage, part], room.points, room.min_scores[:count]
         _search(*given, places, book.lanes)
         codewords = book.codewords[stage, part]
         for i in range(count):
@@ -188,16 +188,16 @@ def encode_vectors(x, layout, book, start, stop, codes):
     `codes` has a row a vector; part after part, each stage after stage.
     """
     stages, parts, _, d = book.codewords.shape
-    room, peak = _room(book), np.int32(0)
+    room, max_size = _room(book), np.int32(0)
     for first in range(start, stop, RUN):
         count = min(RUN, stop - first)
         for part in range(parts):
-            peak = max(peak, _take(x, layout, part * d, first, room.rest, count))
+            max_size = max(max_size, _take(x, layout, part * d, first, room.rest, count))
             _code(book, part, room, count)
             for stage in range(stages):
                 for i in range(count):
                     codes[first + i, part * stages + stage] = room.places[stage, i]
-    return peak
+    return max_size
 
 
 @kernel

@@ -4,16 +4,16 @@ from quant_engine.methods.data_free import batch_norm_ranges, gaussian_images, n
 from quant_engine.methods.layer_by_layer import layer_hessian
 from quant_engine.methods.pairs import Pair, scaling_pairs
 from quant_engine.methods.rounding import uniform_plan
-from quant_engine.methods.stages import Method, Need, Setting, Stage
+from quant_engine.methods.stages import Method, MethodProgress, Need, Setting
 from quant_engine.methods.table import METHODS, available, compensate, compensated
 
 __all__ = [
     "METHODS",
     "Method",
+    "MethodProgress",
     "Need",
     "Pair",
     "Setting",
-    "Stage",
     "available",
     "batch_norm_ranges",
     "compensate",

@@ -20,7 +20,7 @@ from quant_engine.methods.layerwise import rounded_weight
 from quant_engine.methods.pairs import Pair, float_layers
 from quant_engine.methods.rescaling import carried, with_layers
 from quant_engine.methods.rounding import uniform_plan
-from quant_engine.methods.stages import Setting, Stage
+from quant_engine.methods.stages import MethodProgress, Setting
 from quant_engine.network import Network
 from quant_engine.observers import BlockObservers
 from quant_engine.plan import LayerPlan, QuantizationPlan
@@ -28,7 +28,7 @@ from quant_engine.plan import LayerPlan, QuantizationPlan
 EQUALIZING = 3  # stages
 
 
-def bias_correction_analytic(network: Network, setting: Setting) -> Iterator[Stage]:
+def bias_correction_analytic(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """Round to nearest, and correct every bias by the mean inputs that BatchNorms tell of, without an image.
 
     Behind BatchNorm and ReLU these are the means of clipped normal distributions (Nagel et al. 2019, "Quantization bias
@@ -36,10 +36,10 @@ def bias_correction_analytic(network: Network, setting: Setting) -> Iterator[Sta
     Inputs are clipped as the setting says, on values of these distributions. (The paper takes β ± 6γ, as "ranges from
     BatchNorm" does, which wastes codes where there are few.)
     """
-    yield Stage(1, 1, "biases", _corrected(network, setting, expected_outputs(network)))
+    yield MethodProgress(1, 1, "biases", _corrected(network, setting, expected_outputs(network)))
 
 
-def dfq(network: Network, setting: Setting) -> Iterator[Stage]:
+def dfq(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """Equalize, absorb high biases, round to nearest, and correct biases analytically: "DFQ" of Nagel et al. (2019).
 
     As `bias_correction_analytic`, on the network that equalization and absorption make of this one, whose channels have
@@ -55,7 +55,7 @@ def dfq(network: Network, setting: Setting) -> Iterator[Stage]:
     yield from _equalized(network, setting, before=0, images=None)
 
 
-def dfq_zeroq(network: Network, setting: Setting) -> Iterator[Stage]:
+def dfq_zeroq(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """Do as `dfq` does, with the inputs' ranges from synthetic images.
 
     Biases are corrected analytically here too. (With the means that layers have of synthetic images, the plain network
@@ -63,26 +63,28 @@ def dfq_zeroq(network: Network, setting: Setting) -> Iterator[Stage]:
     differ come out too large.)
     """
     for at in synthesis(network, setting):
-        yield Stage(at.done, at.total + EQUALIZING, "images", None, at.loss)
+        yield MethodProgress(at.done, at.total + EQUALIZING, "images", None, at.loss)
     yield from _equalized(network, setting, at.total, at.images)
 
 
-def _equalized(network: Network, setting: Setting, before: int, images: Float32Array | None) -> Iterator[Stage]:
+def _equalized(
+    network: Network, setting: Setting, before: int, images: Float32Array | None
+) -> Iterator[MethodProgress]:
     """Go on, after so many steps, to equalize; inputs are clipped on `images`, or on what is expected of them."""
     joints = tuple(Pair(first, (second,)) for first, second in pairwise(network.layers()))
     layers, outputs = float_layers(network, joints), expected_outputs(network)
     names, (equal, scales) = list(layers), equalization(list(layers.values()))
     total = before + EQUALIZING
-    yield Stage(before + 1, total, "equalization")
+    yield MethodProgress(before + 1, total, "equalization")
     chain = list(equal)
     for at, factors in enumerate(scales):
         even = outputs[names[at]].divided(factors)
         amounts = absorbable(even.mean, even.deviation)
         chain[at], chain[at + 1] = absorb(chain[at], chain[at + 1], amounts)
         outputs[names[at]] = even.lowered(amounts)
-    yield Stage(before + 2, total, "absorption")
+    yield MethodProgress(before + 2, total, "absorption")
     changed = with_layers(network, dict(zip(names, chain, strict=True)))
-    yield Stage(total, total, "biases", carried(changed, _corrected(changed, setting, outputs, images)))
+    yield MethodProgress(total, total, "biases", carried(changed, _corrected(changed, setting, outputs, images)))
 
 
 def _corrected(

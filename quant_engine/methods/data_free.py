@@ -16,7 +16,7 @@ from quant_engine.execution import TorchExecutor
 from quant_engine.inputs import Float32Array
 from quant_engine.methods.expected import expected_inputs, expected_outputs
 from quant_engine.methods.rounding import uniform_plan
-from quant_engine.methods.stages import Setting, Stage
+from quant_engine.methods.stages import MethodProgress, Setting
 from quant_engine.models import NormStatistics, trace
 from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
@@ -126,19 +126,19 @@ def batch_norm_ranges(network: Network, reach: float = REACH) -> dict[str, tuple
     return {name: values.range(reach) for name, values in inputs.items()}
 
 
-def zeroq(network: Network, setting: Setting) -> Iterator[Stage]:
+def zeroq(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """Clip by synthetic images instead of calibration images: no data are needed."""
     for at in synthesis(network, setting):
         plan = _calibrated(network, setting, at.images) if at.done == at.total else None
-        yield Stage(at.done, at.total, "images", plan, at.loss)
+        yield MethodProgress(at.done, at.total, "images", plan, at.loss)
 
 
-def gaussian_data(network: Network, setting: Setting) -> Iterator[Stage]:
+def gaussian_data(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """Clip by Gaussian noise instead of calibration images."""
-    yield Stage(1, 1, "ranges", _calibrated(network, setting, gaussian_images(network, setting.seed)))
+    yield MethodProgress(1, 1, "ranges", _calibrated(network, setting, gaussian_images(network, setting.seed)))
 
 
-def ranges_from_norms(network: Network, setting: Setting) -> Iterator[Stage]:
+def ranges_from_norms(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """Take the inputs' ranges from BatchNorms, whatever the setting's clipping of inputs."""
     layers: dict[str, LayerPlan] = {}
     for name, (low, high) in batch_norm_ranges(network).items():
@@ -147,7 +147,7 @@ def ranges_from_norms(network: Network, setting: Setting) -> Iterator[Stage]:
             spec = replace(setting.activation, clipping=FixedRange(low, high))
             activation = fit(np.zeros((1, *network.layers()[name].input_shape), np.float32), spec)
         layers[name] = LayerPlan(setting.weight, activation)
-    yield Stage(1, 1, "ranges", network.freeze(QuantizationPlan(layers)))
+    yield MethodProgress(1, 1, "ranges", network.freeze(QuantizationPlan(layers)))
 
 
 def synthesis(network: Network, setting: Setting) -> Iterator[Synthesis]:

@@ -72,7 +72,7 @@ def expected_outputs(network: Network) -> dict[str, Normals]:
             weight = weight.reshape(len(weight), -1)
             mean = _sums(weight, at_each_weight(layer, first)) + network.bias_or_zeros(step.name)
             deviation = np.sqrt(_sums(weight**2, at_each_weight(layer, spread**2)))
-        found[step.name] = ahead = Normals(mean, deviation, step.one_sided(False))
+        found[step.name] = ahead = Normals(mean, deviation, step.nonnegative(False))
     return found
 
 

@@ -12,7 +12,7 @@ from quant_engine.compensation import AdaRoundSetting, adaround_steps, layer_err
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.methods.layer_by_layer import LayerVisit, layer_by_layer
 from quant_engine.methods.rounding import uniform_plan
-from quant_engine.methods.stages import Setting, Stage
+from quant_engine.methods.stages import MethodProgress, Setting
 from quant_engine.models import ties
 from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
@@ -25,7 +25,7 @@ Found = tuple[LayerPlan, float | None]  # what a layer has come to, and what is 
 Choose = Callable[[LayerVisit, LayerPlan], Iterator[Found]]
 
 
-def improved(network: Network, setting: Setting, choose: Choose, steps: int = 1) -> Iterator[Stage]:
+def improved(network: Network, setting: Setting, choose: Choose, steps: int = 1) -> Iterator[MethodProgress]:
     """Improve the clipped plan layer after layer; `choose` yields `steps` times what the layer has come to.
 
     Every stage has the plan of the whole network: layers that have not had their turn are rounded to nearest, and so
@@ -41,10 +41,10 @@ def improved(network: Network, setting: Setting, choose: Choose, steps: int = 1)
             done, plans[visit.name] = done + 1, plan
             for user in ties(layers)[visit.name][1:]:
                 plans[user] = replace(plans[user], weight=plan.weight)
-            yield Stage(done, total, visit.name, QuantizationPlan(plans), loss)
+            yield MethodProgress(done, total, visit.name, QuantizationPlan(plans), loss)
 
 
-def bias_correction(network: Network, setting: Setting) -> Iterator[Stage]:
+def bias_correction(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """Round to nearest in clipped ranges, and correct every bias so that the layer's mean outputs stay as they were.
 
     The means are those of the calibration data, in floating point and as quantized up to the layer (Nagel et al. 2019,
@@ -57,7 +57,7 @@ def bias_correction(network: Network, setting: Setting) -> Iterator[Stage]:
     return improved(network, setting, choose)
 
 
-def gptq(network: Network, setting: Setting) -> Iterator[Stage]:
+def gptq(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """GPTQ in every layer, strongest inputs first, and biases corrected where there are any.
 
     As in its paper, each layer keeps what its weight makes of the inputs from the layers quantized before it. What
@@ -71,7 +71,7 @@ def gptq(network: Network, setting: Setting) -> Iterator[Stage]:
     return improved(network, setting, choose)
 
 
-def gptaq(network: Network, setting: Setting) -> Iterator[Stage]:
+def gptaq(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """GPTQ in every layer, of the weight that makes best of quantized inputs what the layer made in floating point.
 
     So a layer makes up for those before it too, as in AdaRound and in GPTAQ (`reached_weight`). The loss is the share
@@ -97,7 +97,7 @@ def _by_gptq(
     return replace(plan, weight=found, bias=_corrected_bias(visit, rounded) if visit.layer.has_bias else None), loss
 
 
-def adaround(network: Network, setting: Setting) -> Iterator[Stage]:
+def adaround(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """AdaRound in every layer: the quantized layer learns to give what the layer in floating point gives."""
     chosen = replace(ADAROUND, seed=setting.seed)
 

@@ -12,9 +12,9 @@ from quant_engine.compensation.training import Schedule, augment, distil
 from quant_engine.errors import QuantError
 from quant_engine.execution import as_tensors
 from quant_engine.methods.layer_by_layer import inputs_of
-from quant_engine.methods.qat_model import QatModel, refuse_untrainable, with_first_steps
+from quant_engine.methods.qat_model import QatModel, validate_trainable, with_first_steps
 from quant_engine.methods.rounding import uniform_plan
-from quant_engine.methods.stages import Setting, Stage
+from quant_engine.methods.stages import MethodProgress, Setting
 from quant_engine.models.builtin_model import BuiltinModel
 from quant_engine.network import Network
 from quant_engine.plan import QuantizationPlan
@@ -23,7 +23,7 @@ from quant_engine.tasks import divergence
 Start = Literal["ranges", "LSQ"]
 EPOCHS, BATCH = 12, 100
 RATE = 2e-3
-SLOWEST = 0.1  # of the rate
+MIN_RATE = 0.1  # of the rate
 
 
 def usual_schedule(divergence: float, samples: int = BATCH) -> Schedule:
@@ -40,7 +40,7 @@ def usual_schedule(divergence: float, samples: int = BATCH) -> Schedule:
         >>> usual_schedule(3.0).rate, usual_schedule(0.25).rate, usual_schedule(0.0).rate
         (0.002, 0.0005, 0.0002)
     """
-    rate = RATE * min(max(as_number(divergence, "divergence", 0), SLOWEST), 1.0)
+    rate = RATE * min(max(as_number(divergence, "divergence", 0), MIN_RATE), 1.0)
     return Schedule(EPOCHS, min(as_integer(samples, "samples", 1), BATCH), rate)
 
 
@@ -50,7 +50,7 @@ def qat(
     rule: Rule = "LSQ",
     schedule: Schedule | None = None,
     start: Start = "ranges",
-) -> Iterator[Stage]:
+) -> Iterator[MethodProgress]:
     """Train weights, biases and steps of the quantized network on the training data; a stage a step.
 
     The ranges of the setting's clipping are the start. Twice an epoch a stage brings the plan so far. Of these and of
@@ -73,7 +73,7 @@ def qat(
         raise QuantError(f"start={start!r} is unknown; choose one of {', '.join(get_args(Start))}")
     for role, spec in (("weight", setting.weight), ("activation", setting.activation)):
         if spec is not None:
-            refuse_untrainable(role, spec)
+            validate_trainable(role, spec)
     first = network.freeze(uniform_plan(network, setting))
     if start == "LSQ":
         first = with_first_steps(network, first)
@@ -84,15 +84,15 @@ def qat(
     def lost() -> float:
         return divergence(wanted, student.answers(inputs))
 
-    best, least = first, lost()
+    best, min_divergence = first, lost()
     given, *others = inputs_of(network, "training")
     if others:
         raise QuantError("QAT draws batches from the training data; give inputs of one shape, such as padded ones")
     training, samples = as_tensors(given), sample_count(given)
-    schedule = schedule or usual_schedule(least, samples)
+    schedule = schedule or usual_schedule(min_divergence, samples)
     total = schedule.steps(samples)
     half = max(total // (2 * schedule.epochs), 1)
-    yield Stage(0, total, "ranges", first)
+    yield MethodProgress(0, total, "ranges", first)
     generator = torch.Generator().manual_seed(setting.seed)
     vary = augment if isinstance(network.model, BuiltinModel) else None
     losses = distil(student.logits, teacher.logits, student.trained, training, generator, schedule, vary)
@@ -101,6 +101,6 @@ def qat(
         plan = None
         if step % half == 0 or step == total:
             plan, found = student.plan(), lost()
-            if found < least:
-                best, least = plan, found
-        yield Stage(step, total, "training", best if step == total else plan, loss)
+            if found < min_divergence:
+                best, min_divergence = plan, found
+        yield MethodProgress(step, total, "training", best if step == total else plan, loss)

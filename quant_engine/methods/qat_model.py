@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LOGITS = "logits"
-LEAST_STEP = 0.05  # of what a step was before training; with 0 or less it would mean nothing
+MIN_STEP = 0.05  # of what a step was before training; with 0 or less it would mean nothing
 
 
 class LearnedRange:
@@ -40,7 +40,7 @@ class LearnedRange:
         self._lowest, self._highest = (torch.from_numpy(code - zero_point) for code in (form.qmin, form.qmax))
         self._factor = gradient_factor(count, max(form.qmax - int(zero_point.min()), 1))
         self.step = torch.from_numpy(grid.from_grid(fitted.scale).copy()).requires_grad_()
-        self._least = LEAST_STEP * self.step.detach().clone()
+        self._min_step = MIN_STEP * self.step.detach().clone()
 
     def quantize(self, x: Tensor) -> Tensor:
         """Return the values as their codes stand for them."""
@@ -53,7 +53,7 @@ class LearnedRange:
 
     def hold(self) -> None:
         """Keep the steps positive."""
-        self.step.data.clamp_(min=self._least)
+        self.step.data.clamp_(min=self._min_step)
 
     def quantizer(self) -> Quantizer:
         """Return the quantizer with the steps as they are now."""
@@ -186,7 +186,7 @@ def _with_first_step(fitted: Quantizer, values: Float32Array) -> Quantizer:
     return replace(fitted, scale=np.where(found > 0, found, fitted.scale))
 
 
-def refuse_untrainable(role: str, spec: QuantizerSpec) -> None:
+def validate_trainable(role: str, spec: QuantizerSpec) -> None:
     """Check that a spec's codes are integers of one step a block, which is all that is learned.
 
     Raises:

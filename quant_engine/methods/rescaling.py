@@ -14,7 +14,7 @@ from quant_engine.methods.layer_by_layer import LayerVisit, layer_by_layer
 from quant_engine.methods.layerwise import bias_correction
 from quant_engine.methods.pairs import Pair, float_layers, norm_parameters, scaling_pairs
 from quant_engine.methods.rounding import uniform_plan
-from quant_engine.methods.stages import Setting, Stage
+from quant_engine.methods.stages import MethodProgress, Setting
 from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import Quantizer
@@ -22,7 +22,7 @@ from quant_engine.quantizer import Quantizer
 Scales = Callable[[list[LayerVisit], list[FloatLayer]], Float64Array]  # of the channels that some layers read
 
 
-def cross_layer_equalization(network: Network, setting: Setting) -> Iterator[Stage]:
+def cross_layer_equalization(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """Equalize the ranges of weights across layers, round in clipped ranges, and correct the biases.
 
     As Nagel et al. (2019) put it together, with the empirical correction.
@@ -36,7 +36,7 @@ def cross_layer_equalization(network: Network, setting: Setting) -> Iterator[Sta
         yield replace(stage, plan=stage.plan and carried(changed, stage.plan))
 
 
-def awq(network: Network, setting: Setting) -> Iterator[Stage]:
+def awq(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """Scale what layers read from a norm or from the layer before by AWQ, and round in clipped ranges."""
 
     def scales(visits: list[LayerVisit], layers: list[FloatLayer]) -> Float64Array:
@@ -48,7 +48,7 @@ def awq(network: Network, setting: Setting) -> Iterator[Stage]:
     return _rescaled(network, setting, scales)
 
 
-def smoothquant(network: Network, setting: Setting) -> Iterator[Stage]:
+def smoothquant(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """Move half of the range of what layers read into their weights by SmoothQuant, and round in clipped ranges."""
 
     def scales(visits: list[LayerVisit], layers: list[FloatLayer]) -> Float64Array:
@@ -89,7 +89,7 @@ def _chains(pairs: tuple[Pair, ...]) -> list[list[str]]:
     return chains
 
 
-def _rescaled(network: Network, setting: Setting, scales: Scales) -> Iterator[Stage]:
+def _rescaled(network: Network, setting: Setting, scales: Scales) -> Iterator[MethodProgress]:
     """Divide what pairs pass on by scales found on the network as it is, then round.
 
     Where a layer gives it, that layer's weight and bias take the scale; where a norm does, the norm's would, and the
@@ -112,10 +112,10 @@ def _rescaled(network: Network, setting: Setting, scales: Scales) -> Iterator[St
                 norms[pair] = factors
             else:
                 found[pair.producer] = found[pair.producer].scaled_outputs(1 / factors)
-        yield Stage(done, total, visit.name)
+        yield MethodProgress(done, total, visit.name)
     changed = _with_norms(with_layers(network, found), norms)
     plan = carried(changed, changed.freeze(uniform_plan(changed, setting)))
-    yield Stage(total, total, "rounding", _with_input_scales(plan, norms))
+    yield MethodProgress(total, total, "rounding", _with_input_scales(plan, norms))
 
 
 def _with_norms(network: Network, norms: Mapping[Pair, Float64Array]) -> Network:

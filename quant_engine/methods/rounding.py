@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from quant_engine.clipping import MinMax
-from quant_engine.methods.stages import Setting, Stage
+from quant_engine.methods.stages import MethodProgress, Setting
 from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 
 
-def nearest(network: Network, setting: Setting) -> Iterator[Stage]:
+def nearest(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """Round to nearest, every range from the least to the greatest value, whatever the setting's clipping."""
     activation = setting.activation and replace(setting.activation, clipping=MinMax())
     return clipped(network, replace(setting, weight=replace(setting.weight, clipping=MinMax()), activation=activation))
 
 
-def clipped(network: Network, setting: Setting) -> Iterator[Stage]:
+def clipped(network: Network, setting: Setting) -> Iterator[MethodProgress]:
     """Round to nearest in the ranges that the setting's clipping chooses."""
-    yield Stage(1, 1, "ranges", network.freeze(uniform_plan(network, setting)))
+    yield MethodProgress(1, 1, "ranges", network.freeze(uniform_plan(network, setting)))
 
 
 def uniform_plan(network: Network, setting: Setting) -> QuantizationPlan:

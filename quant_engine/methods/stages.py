@@ -40,7 +40,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Stage:
+class MethodProgress:
     """A method on its way: `done` of `total` steps, what is being done, and what it has come to so far.
 
     `plan` is frozen and can be evaluated; the last stage has one, earlier ones may. `loss` is what the method
@@ -54,7 +54,7 @@ class Stage:
     loss: float | None = None
 
 
-Run = Callable[[Network, Setting], Iterator[Stage]]
+Run = Callable[[Network, Setting], Iterator[MethodProgress]]
 
 
 @dataclass(frozen=True)

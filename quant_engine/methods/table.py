@@ -22,7 +22,7 @@ from quant_engine.methods.needs import (
 from quant_engine.methods.qat import qat
 from quant_engine.methods.rescaling import awq, cross_layer_equalization, smoothquant
 from quant_engine.methods.rounding import clipped, nearest
-from quant_engine.methods.stages import Method, Setting, Stage
+from quant_engine.methods.stages import Method, MethodProgress, Setting
 from quant_engine.network import Network
 from quant_engine.plan import QuantizationPlan
 
@@ -51,7 +51,7 @@ _TABLE = (
 METHODS = {method.key: method for method in _TABLE}
 
 
-def compensate(network: Network, method: str, setting: Setting) -> Iterator[Stage]:
+def compensate(network: Network, method: str, setting: Setting) -> Iterator[MethodProgress]:
     """Run one of `METHODS`, by its key; the network is never changed, and a caller may stop between two stages.
 
     Raises:

@@ -40,7 +40,7 @@ class Conv:
         """Return the shape of one image behind the step."""
         return self.outputs, *shape[1:]
 
-    def one_sided(self, before: bool) -> bool:
+    def nonnegative(self, before: bool) -> bool:
         """Return whether the step's outputs hold no negative value: a ReLU ends it."""
         return True
 
@@ -83,7 +83,7 @@ class Linear:
         """Return the shape of one image behind the step."""
         return (self.outputs,)
 
-    def one_sided(self, before: bool) -> bool:
+    def nonnegative(self, before: bool) -> bool:
         """Return whether the step's outputs hold no negative value."""
         return self.relu
 
@@ -110,7 +110,7 @@ class MaxPool:
         channels, height, width = shape
         return channels, height // 2, width // 2
 
-    def one_sided(self, before: bool) -> bool:
+    def nonnegative(self, before: bool) -> bool:
         """Return whether the step's outputs hold no negative value: they do if its inputs do."""
         return before
 
@@ -137,7 +137,7 @@ class GlobalPool:
         """Return the shape of one image behind the step."""
         return shape[0], 1, 1
 
-    def one_sided(self, before: bool) -> bool:
+    def nonnegative(self, before: bool) -> bool:
         """Return whether the step's outputs hold no negative value: they do if its inputs do."""
         return before
 
@@ -164,7 +164,7 @@ class Flatten:
         """Return the shape of one image behind the step."""
         return (math.prod(shape),)
 
-    def one_sided(self, before: bool) -> bool:
+    def nonnegative(self, before: bool) -> bool:
         """Return whether the step's outputs hold no negative value: they do if its inputs do."""
         return before
 
@@ -193,11 +193,11 @@ class Architecture:
 
     def layer_inputs(self) -> Iterator[tuple[Weighted, Shape, bool]]:
         """Yield every step that has a weight, the shape of its input, and whether that holds no negative value."""
-        shape, one_sided = self.input_shape, False
+        shape, nonnegative = self.input_shape, False
         for step in self.steps:
             if isinstance(step, Weighted):
-                yield step, shape, one_sided
-            shape, one_sided = step.output_shape(shape), step.one_sided(one_sided)
+                yield step, shape, nonnegative
+            shape, nonnegative = step.output_shape(shape), step.nonnegative(nonnegative)
 
     def evaluated(self, parameters: Mapping[str, tuple[Float32Array, Float32Array | None]]) -> nn.Sequential:
         """Return torch modules with copies of folded weights and biases, every one a direct, named child."""

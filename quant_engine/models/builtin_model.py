@@ -104,24 +104,24 @@ def read_layers(architecture: Architecture, stored: Mapping[str, Float32Array]) 
     norms = read_norms(architecture, stored)
     layers: dict[str, Layer] = {}
     parameters: dict[str, tuple[Float32Array, Float32Array]] = {}
-    for step, input_shape, one_sided in architecture.layer_inputs():
-        holder = layers[step.shares].tied_to or step.shares if step.shares else step.name
-        if holder in norms:
-            weight, bias = fold_batch_norm(norms[holder])
+    for step, input_shape, nonnegative in architecture.layer_inputs():
+        owner = layers[step.shares].tied_to or step.shares if step.shares else step.name
+        if owner in norms:
+            weight, bias = fold_batch_norm(norms[owner])
         else:
-            weight, bias = stored[f"{holder}.weight"], stored[f"{holder}.bias"]
+            weight, bias = stored[f"{owner}.weight"], stored[f"{owner}.bias"]
         weight.flags.writeable = bias.flags.writeable = False
         parameters[step.name] = weight, bias
         layers[step.name] = Layer(
             name=step.name,
             op="linear" if isinstance(step, Linear) else "conv2d",
             shape=weight.shape,
-            tensor=f"{holder}.weight",
+            tensor=f"{owner}.weight",
             has_bias=True,
             shapes=(input_shape, step.output_shape(input_shape)),
             **({} if isinstance(step, Linear) else _geometry(step)),
-            tied_to=None if holder == step.name else holder,
-            input_range=(0.0 if one_sided else -math.inf, math.inf),
+            tied_to=None if owner == step.name else owner,
+            input_range=(0.0 if nonnegative else -math.inf, math.inf),
         )
     return layers, parameters
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.extras import imported
 
-MOST_THREADS = 4  # of a session: a graph has one for each layer, and each keeps its own
+MAX_THREADS = 4  # of a session: a graph has one for each layer, and each keeps its own
 ERRORS_ONLY = 3
 
 
@@ -29,7 +29,7 @@ class Session:
         options.log_severity_level = ERRORS_ONLY
         options.enable_cpu_mem_arena = False  # it would keep what each layer needs at most, for every layer
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # they would starve each other
-        options.intra_op_num_threads = min(MOST_THREADS, os.cpu_count() or 1)
+        options.intra_op_num_threads = min(MAX_THREADS, os.cpu_count() or 1)
         try:
             self._session = runtime.InferenceSession(
                 proto.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -112,12 +112,12 @@ def validate_shared(layers: Mapping[str, Layer], plan: QuantizationPlan) -> None
     Raises:
         QuantError: naming the layers and what each is given.
     """
-    for holder, users in ties(layers).items():
+    for owner, users in ties(layers).items():
         for user in users[1:]:
-            if not _same(plan[holder].weight, plan[user].weight):
-                given = (f"{name!r} {_said(plan[name].weight)}" for name in (holder, user))
+            if not _same(plan[owner].weight, plan[user].weight):
+                given = (f"{name!r} {_said(plan[name].weight)}" for name in (owner, user))
                 raise QuantError(
-                    f"layers {holder!r} and {user!r} share one weight of {layers[holder].shape}, but the plan gives "
+                    f"layers {owner!r} and {user!r} share one weight of {layers[owner].shape}, but the plan gives "
                     f"{' and '.join(given)}; give both the same"
                 )
 

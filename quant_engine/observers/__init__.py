@@ -1,7 +1,7 @@
 """Running statistics of a tensor seen in batches, from which static calibration takes its ranges."""
 
 from quant_engine.observers.base import Observer
-from quant_engine.observers.blocks import BlockObservers, refuse_unless_static
+from quant_engine.observers.blocks import BlockObservers, validate_static
 from quant_engine.observers.choice import observer_for
 from quant_engine.observers.extremes import MinMaxObserver, MovingAverageObserver
 from quant_engine.observers.histogram import HistogramObserver
@@ -16,6 +16,6 @@ __all__ = [
     "Observer",
     "load_observers",
     "observer_for",
-    "refuse_unless_static",
     "save_observers",
+    "validate_static",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, as_float32, refuse_non_finite
+from quant_engine.inputs import Float32Array, as_float32, raise_non_finite
 from quant_engine.quantizer import QuantizerSpec
 
 Arrays = dict[str, NDArray[Any]]
@@ -62,10 +62,10 @@ def finite_batch(batch: Any) -> tuple[Float32Array, float, float]:
         return array, np.inf, -np.inf
     lo, hi = float(array.min()), float(array.max())
     if not np.isfinite([lo, hi]).all():
-        refuse_non_finite(array, "the batch")
+        raise_non_finite(array, "the batch")
     return array, lo + 0.0, hi + 0.0  # −0.0 and 0.0 are one value
 
 
-def refuse_nothing() -> QuantError:
+def nothing_observed() -> QuantError:
     """Return the error for an observer that is asked before it has seen anything."""
     return QuantError("nothing has been observed; give update() at least one batch with values")

@@ -20,7 +20,7 @@ from quant_engine.quantizer.scales import block_parameters
 MANY = 1 << 40  # more samples than any batch holds
 
 
-def refuse_unless_static(granularity: Granularity, sample: tuple[int, ...]) -> None:
+def validate_static(granularity: Granularity, sample: tuple[int, ...]) -> None:
     """Check that a granularity has the same blocks however many samples of this shape a batch holds.
 
     Raises:
@@ -50,8 +50,8 @@ class BlockObservers:
 
     def __init__(self, spec: QuantizerSpec, sample: tuple[int, ...]) -> None:
         """Start with nothing seen of samples of the shape `sample`."""
-        spec.format.refuse_activations()
-        refuse_unless_static(spec.granularity, sample)
+        spec.format.validate_activations()
+        validate_static(spec.granularity, sample)
         self.spec, self.sample = spec, sample
         count = spec.granularity.blocks((1, *sample)).count
         self.observers = [observer_of(spec) for _ in range(count)]

@@ -24,7 +24,7 @@ from quant_engine.observers.histogram import HistogramObserver
 from quant_engine.quantizer import QuantizerSpec
 from quant_engine.quantizer.codecs import ScalarCodebookCodec
 
-FEWEST_BINS = 2048
+MIN_BINS = 2048
 BINS_A_CODE = 8  # bins this much narrower than the codes' steps leave the error of a range where it was
 BINS_A_BIN = 16  # that another histogram is to be made from; fewer would give its bins very unequal shares
 
@@ -60,7 +60,7 @@ def observer_of(spec: QuantizerSpec) -> Observer:
 
 
 def _histogram(clipping: Clipping, bits: int) -> Observer:
-    return HistogramObserver(max(FEWEST_BINS, BINS_A_CODE << bits))
+    return HistogramObserver(max(MIN_BINS, BINS_A_CODE << bits))
 
 
 CHOICES: dict[type, Callable[[Any, int], Observer]] = {

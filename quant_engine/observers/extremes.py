@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quant_engine.checks import as_integer, as_number
 from quant_engine.errors import QuantError
 from quant_engine.inputs import LARGEST_FLOAT32
-from quant_engine.observers.base import Arrays, finite_batch, refuse_nothing
+from quant_engine.observers.base import Arrays, finite_batch, nothing_observed
 from quant_engine.quantizer import QuantizerSpec
 
 NOTHING = math.inf, -math.inf  # the extremes of no values
@@ -52,7 +52,7 @@ class MinMaxObserver:
             QuantError: if nothing has been observed.
         """
         if self.lo > self.hi:
-            raise refuse_nothing()
+            raise nothing_observed()
         return self.lo, self.hi
 
     def to_arrays(self) -> Arrays:
@@ -128,7 +128,7 @@ class MovingAverageObserver:
             QuantError: if nothing has been observed.
         """
         if not self.batches:
-            raise refuse_nothing()
+            raise nothing_observed()
         return self.lo, self.hi
 
     def to_arrays(self) -> Arrays:

@@ -18,10 +18,10 @@ from quant_engine.observers.base import Arrays, finite_batch
 from quant_engine.observers.extremes import MinMaxObserver, extremes, numbers
 from quant_engine.quantizer import QuantizerSpec
 
-LEAST_EXPONENT = -149  # of float32's smallest step: narrower bins tell nothing apart
+MIN_EXPONENT = -149  # of float32's smallest step: narrower bins tell nothing apart
 WIDEST_SHIFT = 63  # bits of an index
-MOST_BINS = 1 << 24  # of 128 MiB
-MOST_COUNTED = 1 << 53  # values, up to which float64 keeps count exactly
+MAX_BINS = 1 << 24  # of 128 MiB
+MAX_COUNTED = 1 << 53  # values, up to which float64 keeps count exactly
 
 
 class HistogramObserver:
@@ -45,8 +45,8 @@ class HistogramObserver:
 
     def __init__(self, bins: int = 2048) -> None:
         """Start with nothing seen."""
-        self.bins = as_integer(bins, "bins", 2, MOST_BINS)
-        self.exponent = LEAST_EXPONENT
+        self.bins = as_integer(bins, "bins", 2, MAX_BINS)
+        self.exponent = MIN_EXPONENT
         self.first = 0  # k of the first bin
         self.counts = np.zeros(1, np.int64)
         self.zeros = 0  # among the counts
@@ -140,13 +140,13 @@ class HistogramObserver:
                 f"exponent, first and size of counts are {given}, but {layout} for values from {lo} to {hi} in up to "
                 f"{bins} bins; give the state of one observer"
             )
-        counts = as_integers(counts, "counts", 0, MOST_COUNTED, "give how many values each bin holds")
+        counts = as_integers(counts, "counts", 0, MAX_COUNTED, "give how many values each bin holds")
         observer.exponent, observer.first, observer.counts = *layout[:2], counts.astype(np.int64)
-        observer.zeros = as_integer(zeros, "zeros", 0, MOST_COUNTED)
-        observer._refuse_other_counts()
+        observer.zeros = as_integer(zeros, "zeros", 0, MAX_COUNTED)
+        observer._validate_counts()
         return observer
 
-    def _refuse_other_counts(self) -> None:
+    def _validate_counts(self) -> None:
         """Check that counts, zeros and extremes can be of the same values."""
         lo, hi, zero = self.seen.lo, self.seen.hi, -self.first
         others = self.counts.copy()
@@ -156,7 +156,7 @@ class HistogramObserver:
             ends = [_bin(end, self.exponent) - self.first for end in {lo, hi} - {0.0}]
             beyond = others[: _bin(lo, self.exponent) - self.first], others[_bin(hi, self.exponent) - self.first + 1 :]
             good = (
-                self.counts.sum(dtype=np.float64) <= MOST_COUNTED
+                self.counts.sum(dtype=np.float64) <= MAX_COUNTED
                 and others[zero] >= 0
                 and all(others[end] >= ends.count(end) for end in ends)
                 and not any(part.any() for part in beyond)

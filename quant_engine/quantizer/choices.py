@@ -9,7 +9,7 @@ from quant_engine.formats import FloatFormat
 from quant_engine.granularity import Granularity
 
 
-class Choices(Protocol):
+class SpecLike(Protocol):
     """The fields of a `QuantizerSpec`."""
 
     @property

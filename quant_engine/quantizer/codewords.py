@@ -17,13 +17,13 @@ from quant_engine.kernels.vectors import Book, Layout
 ROUNDS, SHORT_ROUNDS, ROUND_WORK = 40, 300, 1 << 32  # at most; where a round is short; products of all rounds there
 STILL = 1e-6  # a round that lowers the error by less, relatively, is the last
 TURNS, TURN_WORK = 4, 1 << 25  # from as many starts, of which the best remains; products of a round of all
-FEWEST_POINTS, POINTS_EACH = 1 << 16, 256  # learned from: of large tensors, so many and so many a codeword …
+MIN_POINTS, POINTS_EACH = 1 << 16, 256  # learned from: of large tensors, so many and so many a codeword …
 LAST_ROUNDS = 2  # … and rounds on everything after that
-STARTS_EACH, MOST_START_WORK = 64, 1 << 31  # points a codeword to choose starts among; products of points and codewords
+STARTS_EACH, MAX_START_WORK = 64, 1 << 31  # points a codeword to choose starts among; products of points and codewords
 FRAMED = 1024  # vectors whose median is the centre …
 OFF = 16  # … where it is off 0 by so many deviations; else 0, from where values stay as they are
 CHUNK, CHUNK_EACH = 1 << 14, 4  # points that are added up together: so many, or so many a codeword
-MOST_WORK = 1 << 38  # products of one round
+MAX_WORK = 1 << 38  # products of one round
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ def learn(x: Float32Array, cut: Cut, stages: int, codewords: int, rng: np.random
     Raises:
         QuantError: where comparing every vector with every codeword would take minutes.
     """
-    if cut.count * codewords * cut.layout.dim > MOST_WORK:
+    if cut.count * codewords * cut.layout.dim > MAX_WORK:
         raise QuantError(
             f"{cut.count:,} vectors of {cut.layout.dim} values and {codewords:,} codewords are "
-            f"{cut.count * codewords * cut.layout.dim:,} products a round, and more than {MOST_WORK:,} are refused; "
+            f"{cut.count * codewords * cut.layout.dim:,} products a round, and more than {MAX_WORK:,} are refused; "
             "choose fewer codewords"
         )
     rest, found = x, []
@@ -91,7 +91,7 @@ def _rebuilt(x: Float32Array, cut: Cut, book: Book) -> Float32Array:
 def _stage(x: Float32Array, cut: Cut, codewords: int, rng: np.random.Generator) -> Float32Array:
     """Return the codewords (parts, codewords, d) of one stage."""
     frame = _frame(x, cut)
-    some = _drawn(cut.count, max(FEWEST_POINTS, POINTS_EACH * codewords), rng)
+    some = _drawn(cut.count, max(MIN_POINTS, POINTS_EACH * codewords), rng)
     points = _points(x, cut, some, frame)
     found = _best(points, codewords, rng)
     if some.size < cut.count:
@@ -104,12 +104,14 @@ def _stage(x: Float32Array, cut: Cut, codewords: int, rng: np.random.Generator) 
 def _best(points: Float32Array, codewords: int, rng: np.random.Generator) -> Float64Array:
     """Return, for every part, the codewords with the least error of some turns from other starts."""
     work = points.size * codewords
-    rounds, turns = (min(most, fill // max(work, 1)) for most, fill in ((SHORT_ROUNDS, ROUND_WORK), (TURNS, TURN_WORK)))
-    found, least = _settled(points, _starts(points, codewords, rng), max(rounds, ROUNDS))
+    rounds, turns = (
+        min(limit, fill // max(work, 1)) for limit, fill in ((SHORT_ROUNDS, ROUND_WORK), (TURNS, TURN_WORK))
+    )
+    found, min_error = _settled(points, _starts(points, codewords, rng), max(rounds, ROUNDS))
     for _ in range(1, turns):
         other, error = _settled(points, _starts(points, codewords, rng), max(rounds, ROUNDS))
-        found[error < least] = other[error < least]
-        least = np.minimum(error, least)
+        found[error < min_error] = other[error < min_error]
+        min_error = np.minimum(error, min_error)
     return found
 
 
@@ -129,9 +131,9 @@ def _unit(reach: Any) -> Float64Array:
     return np.ldexp(1.0, -np.frexp(np.asarray(reach, np.float64))[1])
 
 
-def _drawn(count: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return the numbers of all vectors, or of `most` drawn among them, ascending."""
-    return np.arange(count) if count <= most else np.sort(rng.choice(count, most, replace=False))
+def _drawn(count: int, limit: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the numbers of all vectors, or of `limit` drawn among them, ascending."""
+    return np.arange(count) if count <= limit else np.sort(rng.choice(count, limit, replace=False))
 
 
 def _points(x: Float32Array, cut: Cut, numbers: NDArray[np.int64], frame: tuple[Float64Array, float]) -> Float32Array:
@@ -174,7 +176,7 @@ def _starts(points: Float32Array, codewords: int, rng: np.random.Generator) -> F
     """Return codewords to start from, (parts, codewords, width), NaN where fewer points are distinct."""
     parts, _, count = points.shape
     draws = rng.random((parts, codewords))
-    some = max(min(STARTS_EACH * codewords, MOST_START_WORK // codewords), codewords)
+    some = max(min(STARTS_EACH * codewords, MAX_START_WORK // codewords), codewords)
     found = _spread(np.ascontiguousarray(points[:, :, _drawn(count, some, rng)]), draws)
     if some < count and np.isnan(found).any():  # too few are distinct among some, perhaps not among all
         found = _spread(points, draws)

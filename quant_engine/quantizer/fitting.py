@@ -12,7 +12,7 @@ from quant_engine.errors import QuantError, QuantWarning
 from quant_engine.granularity import PerChannel
 from quant_engine.inputs import Float32Array, as_float32
 from quant_engine.quantizer.results import QuantizedTensor, Quantizer
-from quant_engine.quantizer.rounding import refuse_no_generator
+from quant_engine.quantizer.rounding import validate_generator
 from quant_engine.quantizer.spec import QuantizerSpec
 
 SPEC_REMEDY = "give QuantizerSpec(format, …), for example QuantizerSpec(IntFormat(4))"
@@ -38,7 +38,7 @@ def fit(x: Any, spec: QuantizerSpec, rng: np.random.Generator | None = None, imp
         >>> quantizer.scale.tolist(), quantizer.zero_point.tolist()
         ([[0.20000000298023224]], [[0]])
     """
-    refuse_no_generator(rng)
+    validate_generator(rng)
     as_instance(spec, QuantizerSpec, "spec", SPEC_REMEDY)
     array = as_float32(x)
     weights = None if importance is None else _importance(importance, array.shape)

@@ -11,12 +11,12 @@ import numpy as np
 from quant_engine.checks import as_instance
 from quant_engine.clipping import Blocks, EditedRanges
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float64Array, as_float32, refuse_non_finite
+from quant_engine.inputs import Float64Array, as_float32, raise_non_finite
 from quant_engine.quantizer.codecs.blockwise import BlockwiseCodec
 from quant_engine.quantizer.scales import WITH_TENSOR_SCALE
 from quant_engine.quantizer.spec import QuantizerSpec
 
-LEAST = float(np.finfo(np.float64).tiny)
+TINY = float(np.finfo(np.float64).tiny)
 
 
 def block_ranges(x: Any, spec: QuantizerSpec) -> Float64Array:
@@ -44,7 +44,7 @@ def block_ranges(x: Any, spec: QuantizerSpec) -> Float64Array:
         raise QuantError(f"shape {array.shape} has no values, so no block has a range")
     blocks = Blocks(grid.flatten(array), grid)
     if not np.isfinite(blocks.extremes).all():
-        refuse_non_finite(array)
+        raise_non_finite(array)
     found = spec.clipping.ranges(blocks, form, spec.symmetric)
     low, high = (grid.to_grid(end).reshape(-1) for end in (np.minimum(found[:, 0], 0), np.maximum(found[:, 1], 0)))
     return np.stack([low, np.where(low < high, high, _width_of_nothing(spec))], axis=1)
@@ -53,8 +53,8 @@ def block_ranges(x: Any, spec: QuantizerSpec) -> Float64Array:
 def _width_of_nothing(spec: QuantizerSpec) -> float:
     """Return the upper end that stands for a range without width, from 0 on."""
     if spec.scale_format in WITH_TENSOR_SCALE:
-        return LEAST  # of which the scale rounds to 0
-    return float(spec.format.peak if spec.symmetric else spec.format.qmax - spec.format.qmin)  # scale 1
+        return TINY  # of which the scale rounds to 0
+    return float(spec.format.symmetric_max if spec.symmetric else spec.format.qmax - spec.format.qmin)  # scale 1
 
 
 def edit_ranges(x: Any, spec: QuantizerSpec, edits: Mapping[int, tuple[float, float]]) -> QuantizerSpec:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, Float64Array, as_float32, as_float64, refuse_non_finite
+from quant_engine.inputs import Float32Array, Float64Array, as_float32, as_float64, raise_non_finite
 from quant_engine.kernels import affine
 from quant_engine.kernels.parallel import over_ranges
 
@@ -131,7 +131,7 @@ def measure(x: Any, x_hat: Any, clip: tuple[ArrayLike, ArrayLike] | None = None)
     if report is None:
         for array, name in ((original, "x"), (reconstructed, "x_hat")):
             if not np.isfinite(array).all():
-                refuse_non_finite(array, name)
+                raise_non_finite(array, name)
     assert report is not None
     return report if scalar else _with_clipping(report, original, reconstructed, lows, highs)
 

@@ -13,7 +13,7 @@ from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, as_float32, as_integers, first_index
 from quant_engine.quantizer.codecs import grid_of
 from quant_engine.quantizer.report import ErrorReport
-from quant_engine.quantizer.rounding import refuse_no_generator
+from quant_engine.quantizer.rounding import validate_generator
 from quant_engine.quantizer.spec import QuantizerSpec
 from quant_engine.quantizer.storage import Storage
 
@@ -120,7 +120,7 @@ class Quantizer:
             if array is not None:
                 array.flags.writeable = False
             object.__setattr__(self, name, array)
-        self.spec.codec.refuse_parameters(self)
+        self.spec.codec.validate_parameters(self)
 
     def encode(self, x: Any, rng: np.random.Generator | None = None) -> QuantizedTensor:
         """Return the codes of `x`.
@@ -129,7 +129,7 @@ class Quantizer:
             QuantError: for another block grid than the fitted one, values that are not finite, or an `rng` that is no
                 generator.
         """
-        refuse_no_generator(rng)
+        validate_generator(rng)
         array = as_float32(x)
         codes = self.spec.codec.encode(array, self, rng)
         length = None if self.spec.codec.shape_of(codes.shape) == array.shape else array.shape[-1]
@@ -162,7 +162,7 @@ class Quantizer:
         Raises:
             QuantError: as `encode`, and for an `out` of another shape, type or memory layout.
         """
-        refuse_no_generator(rng)
+        validate_generator(rng)
         array = as_float32(x)
         written = np.empty(array.shape, np.float32) if out is None else as_instance(out, np.ndarray, "out", OUT_REMEDY)
         if (
@@ -183,7 +183,7 @@ class Quantizer:
         Raises:
             QuantError: as `encode`.
         """
-        refuse_no_generator(rng)
+        validate_generator(rng)
         return self.spec.codec.reconstruct(as_float32(x), self, None, rng)
 
     def levels(self, block: int | tuple[int, ...] = 0) -> Float32Array:

@@ -58,10 +58,10 @@ class Rounding:
         """
         if self.function is None:
             raise QuantError('rounding="stochastic" has no thresholds: values between two levels go to either')
-        return least_reaching(self.function, reached, scale)
+        return first_reaching(self.function, reached, scale)
 
 
-def refuse_no_generator(rng: object) -> None:
+def validate_generator(rng: object) -> None:
     """Check that random numbers can be drawn, if they are to be.
 
     Raises:
@@ -71,7 +71,7 @@ def refuse_no_generator(rng: object) -> None:
         as_instance(rng, np.random.Generator, "rng", "give numpy.random.default_rng(seed)")
 
 
-def least_reaching(function: Callable[..., Any], reached: Float32Array, scale: np.float32) -> Float32Array:
+def first_reaching(function: Callable[..., Any], reached: Float32Array, scale: np.float32) -> Float32Array:
     """Return, for each number, the least float32 x with function(x / scale) at that number or above."""
     low = np.full(reached.shape, -LARGEST_KEY, np.int64)
     high = -low

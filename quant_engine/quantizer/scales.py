@@ -9,14 +9,14 @@ from quant_engine.errors import QuantError
 from quant_engine.formats import E4M3, FloatFormat
 from quant_engine.granularity import BlockGrid
 from quant_engine.inputs import Float32Array, Float64Array
-from quant_engine.quantizer.choices import Choices
+from quant_engine.quantizer.choices import SpecLike
 from quant_engine.quantizer.storage import SCALE_BITS
 
 SMALLEST_SCALE = np.finfo(np.float32).smallest_subnormal
 WITH_TENSOR_SCALE = (E4M3,)  # scale formats of so short a reach that a float32 scale of the tensor stands beside them
 
 
-def block_parameters(ranges: Float64Array, grid: BlockGrid, spec: Choices) -> tuple[Float32Array, NDArray[np.int32]]:
+def block_parameters(ranges: Float64Array, grid: BlockGrid, spec: SpecLike) -> tuple[Float32Array, NDArray[np.int32]]:
     """Return scale and zero point, in the shape of the grid, of the clipping range (blocks, 2) of every block.
 
     Symmetric: scale = max(−lo, hi) / peak (qmax of integers, max|value| of other formats), zero point 0. Asymmetric,
@@ -27,7 +27,7 @@ def block_parameters(ranges: Float64Array, grid: BlockGrid, spec: Choices) -> tu
     form = spec.format
     low, high = grid.to_grid(np.minimum(ranges[:, 0], 0.0)), grid.to_grid(np.maximum(ranges[:, 1], 0.0))
     if spec.symmetric:
-        return _scales(np.maximum(-low, high), form.peak, grid, spec), np.zeros(low.shape, np.int32)
+        return _scales(np.maximum(-low, high), form.symmetric_max, grid, spec), np.zeros(low.shape, np.int32)
     steps = (high - low) / (form.qmax - form.qmin)
     scale = _scales(high - low, form.qmax - form.qmin, grid, spec)
     if spec.scale_format is not None:
@@ -36,38 +36,38 @@ def block_parameters(ranges: Float64Array, grid: BlockGrid, spec: Choices) -> tu
     return scale, np.clip(zero_point, form.qmin, form.qmax).astype(np.int32)
 
 
-def _scales(reach: Float64Array, peak: float, grid: BlockGrid, spec: Choices) -> Float32Array:
-    """Return the scales that give the value `peak` to `reach`, as quantizers take them."""
+def _scales(reach: Float64Array, max_value: float, grid: BlockGrid, spec: SpecLike) -> Float32Array:
+    """Return the scales that give the value `max_value` to `reach`, as quantizers take them."""
     form = spec.scale_format
     if not spec.format.scaled:
         return np.ones(reach.shape, np.float32)
     if form is None:
         with np.errstate(over="ignore"):
-            return np.maximum(np.where(reach > 0.0, reach / peak, 1.0).astype(np.float32), SMALLEST_SCALE)
+            return np.maximum(np.where(reach > 0.0, reach / max_value, 1.0).astype(np.float32), SMALLEST_SCALE)
     if form.mantissa_bits == 0:
-        return _powers_of_two(reach, peak, form)
+        return _powers_of_two(reach, max_value, form)
     if form in WITH_TENSOR_SCALE:
-        return _with_tensor_scale(reach / peak, grid, form)
-    return _nearest(np.where(reach > 0.0, reach / peak, 1.0), form)
+        return _with_tensor_scale(reach / max_value, grid, form)
+    return _nearest(np.where(reach > 0.0, reach / max_value, 1.0), form)
 
 
-def _powers_of_two(reach: Float64Array, peak: float, form: FloatFormat) -> Float32Array:
+def _powers_of_two(reach: Float64Array, max_value: float, form: FloatFormat) -> Float32Array:
     """Return 2^(floor(log2 reach) − floor(log2 peak)), the rule of the OCP Microscaling Formats 1.0, section 6.3."""
-    exponents = np.frexp(reach)[1] - np.frexp(peak)[1]
-    scale: Float64Array = np.clip(np.ldexp(1.0, exponents), form.least_subnormal, form.highest)
+    exponents = np.frexp(reach)[1] - np.frexp(max_value)[1]
+    scale: Float64Array = np.clip(np.ldexp(1.0, exponents), form.smallest_subnormal, form.highest)
     return np.where(reach > 0.0, scale, 1.0).astype(np.float32)
 
 
 def _with_tensor_scale(steps: Float64Array, grid: BlockGrid, form: FloatFormat) -> Float32Array:
     """Return t times the nearest values of the format to steps / t, with t = max(steps) / highest of each tensor."""
     axes = tuple(range(int(grid.apart), steps.ndim))
-    greatest = steps.max(axis=axes, keepdims=True, initial=0.0)
+    max_step = steps.max(axis=axes, keepdims=True, initial=0.0)
     with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, which quantizers refuse
-        tensor = np.where(greatest > 0.0, greatest / form.highest, 1.0).astype(np.float32)
+        tensor = np.where(max_step > 0.0, max_step / form.highest, 1.0).astype(np.float32)
         tensor = np.maximum(tensor, SMALLEST_SCALE)
         if not np.isfinite(tensor).all():
             return np.full(steps.shape, np.inf, np.float32)
-        return np.where(greatest > 0.0, _nearest(steps / tensor, form) * tensor, np.float32(1))
+        return np.where(max_step > 0.0, _nearest(steps / tensor, form) * tensor, np.float32(1))
 
 
 def _nearest(steps: Float64Array, form: FloatFormat) -> Float32Array:
@@ -75,7 +75,7 @@ def _nearest(steps: Float64Array, form: FloatFormat) -> Float32Array:
     return form.decode(form.encode(np.minimum(steps, form.highest)))
 
 
-def scale_bits(spec: Choices, grid: BlockGrid) -> int:
+def scale_bits(spec: SpecLike, grid: BlockGrid) -> int:
     """Return what the scales of a tensor take."""
     if not spec.format.scaled:
         return 0
@@ -85,7 +85,7 @@ def scale_bits(spec: Choices, grid: BlockGrid) -> int:
     return grid.count * spec.scale_format.bits + tensors * SCALE_BITS
 
 
-def refuse_scale_format(spec: Choices) -> None:
+def validate_scale_format(spec: SpecLike) -> None:
     """Check that a spec's scales can be of its scale format.
 
     Raises:

@@ -23,14 +23,14 @@ class QuantizerSpec(Record):
     """Format, granularity, symmetry and clipping of one quantizer.
 
     Scales are float32 (`scale_format=None`) or rounded to a float format, and codes use the rounded scale. E8M0 takes
-    2^(floor(log2 a) − floor(log2 peak)), the MX rule, whatever the clipping. Other formats round to nearest even,
+    2^(floor(log2 a) − floor(log2 max|value|)), the MX rule, whatever the clipping. Other formats round to nearest even,
     saturating; E4M3 (NVFP4) adds a float32 scale of the tensor, t = max(scale)/448. A scale that rounds to 0 gives
     zeros. Codes round to "nearest" (half to even), down ("floor"), up ("ceil"),
     toward "zero", or at random to either neighbour, so that they are right on average ("stochastic"). Clipping that
     looks for the least error takes rounding to nearest for granted.
 
-    Integers, floats of 8 bits and fewer and codebooks are scaled, scale = a / peak with the clipping value a = max(−lo,
-    hi) and peak = max|value| (qmax for integers). FP32, TF32, BF16, FP16 and fixed point stand for themselves: scale 1,
+    Integers, floats of 8 bits and fewer and codebooks are scaled, scale = a / max|value| with the clipping value
+    a = max(−lo, hi) (a / qmax for integers). FP32, TF32, BF16, FP16 and fixed point stand for themselves: scale 1,
     none stored, and their own range, so no clipping but `MinMax`. Zero points and models of even steps (`MinKL`,
     `ACIQ`) are for integers.
 
@@ -63,7 +63,7 @@ class QuantizerSpec(Record):
             raise QuantError(f"rounding={self.rounding!r} is none of {', '.join(ROUNDINGS)}")
         validate_boolean(self.symmetric, "symmetric")
         object.__setattr__(self, "granularity", self.codec.granularity(self.granularity))
-        self.codec.refuse(self)
+        self.codec.validate(self)
 
     @property
     def codec(self) -> Codec:

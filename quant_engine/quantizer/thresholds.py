@@ -9,7 +9,7 @@ from quant_engine.kernels.choice import Guided
 
 FEW = 15  # thresholds; so many are compared one by one
 MANTISSA_BITS = 23  # of float32
-FINEST, MOST_CELLS = 10, 4096  # leading bits of the mantissa; cells of either sign, which stay in the fastest cache
+FINEST, MAX_CELLS = 10, 4096  # leading bits of the mantissa; cells of either sign, which stay in the fastest cache
 
 Thresholds = tuple[np.float32, ...] | Guided
 
@@ -21,7 +21,7 @@ def searched(thresholds: Float32Array) -> Thresholds:
     size = np.abs(thresholds)
     offset = max(np.float32(np.median(size)), np.finfo(np.float32).tiny)
     shift = MANTISSA_BITS - FINEST
-    while _leading(size.max() + offset, shift) - _leading(offset, shift) >= MOST_CELLS:
+    while _leading(size.max() + offset, shift) - _leading(offset, shift) >= MAX_CELLS:
         shift += 1
     base = _leading(offset, shift)
     key = _leading(size + offset, shift) - base

@@ -13,7 +13,7 @@ from quant_engine.execution import each_sample
 from quant_engine.granularity import PerTensor
 from quant_engine.inputs import Float32Array
 from quant_engine.network import Network
-from quant_engine.observers import refuse_unless_static
+from quant_engine.observers import validate_static
 from quant_engine.plan import QuantizationPlan
 from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
 
@@ -81,7 +81,7 @@ def measure_cost(x: Float32Array, activation: QuantizerSpec | Quantizer) -> Acti
 
 def _static(spec: QuantizerSpec, sample: tuple[int, ...]) -> QuantizerSpec:
     try:
-        refuse_unless_static(spec.granularity, sample)
+        validate_static(spec.granularity, sample)
     except QuantError:
         whole = replace(spec, granularity=PerTensor())
         return whole if isinstance(whole.granularity, PerTensor) else spec

@@ -43,7 +43,7 @@ from explorer.notation import accuracy, latex, share, short
 from explorer.tensors import subject
 from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fit, quantize
 from quant_engine.compensation import gptq, layer_error
-from quant_engine.methods import METHODS, Setting, Stage, compensate, layer_hessian, uniform_plan
+from quant_engine.methods import METHODS, MethodProgress, Setting, compensate, layer_hessian, uniform_plan
 from quant_engine.models import as_builtin
 from quant_engine.network import Accuracy, Network, load
 from tests.models import CNN_KEY
@@ -61,7 +61,7 @@ class Stepwise:
     def __init__(self, free: bool = False) -> None:
         self.turns, self.closed, self.begun = threading.Semaphore(1000 if free else 0), threading.Event(), 0
 
-    def __call__(self, network: Network, setting: Setting) -> Iterator[Stage]:
+    def __call__(self, network: Network, setting: Setting) -> Iterator[MethodProgress]:
         self.begun += 1
         try:
             plan = network.freeze(uniform_plan(network, setting))
@@ -71,7 +71,7 @@ class Stepwise:
             for step in range(3):
                 assert self.turns.acquire(timeout=LIMIT)
                 changed = LayerPlan(replace(weight, codes=codes), plan["fc2"].activation)
-                yield Stage(
+                yield MethodProgress(
                     step + 1,
                     3,
                     f"step {step}",
@@ -183,8 +183,8 @@ def test_a_cancelled_method_leaves_the_page_as_it_was_and_goes_on_when_it_is_sta
 
 
 def test_a_method_that_refuses_says_why_and_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refusing(network: Network, setting: Setting) -> Iterator[Stage]:
-        yield Stage(1, 2, "looking")
+    def refusing(network: Network, setting: Setting) -> Iterator[MethodProgress]:
+        yield MethodProgress(1, 2, "looking")
         network.weight("conv9")
 
     monkeypatch.setitem(METHODS, "adaround", replace(METHODS["adaround"], run=refusing))
@@ -329,11 +329,11 @@ def test_plans_on_the_way_are_scored_in_a_quarter_of_the_time_and_the_last_one_a
     clock = Clock()
     network, closed = Scored(clock), []
 
-    def work(network: Scored, setting: Setting) -> Iterator[Stage]:
+    def work(network: Scored, setting: Setting) -> Iterator[MethodProgress]:
         try:
             for step in range(100):
                 clock.now += 0.1
-                yield Stage(step + 1, 100, "working", QuantizationPlan())
+                yield MethodProgress(step + 1, 100, "working", QuantizationPlan())
         finally:
             closed.append(True)
 

@@ -9,14 +9,14 @@ import pytest
 
 from explorer import compute
 from explorer.instrument.words import describe_curve, describe_values
-from explorer.payloads import MOST_RUNS, MOST_VALUES, Mark, Setting, pack, statistics
+from explorer.payloads import MOST_RUNS, MOST_VALUES, InstrumentSetting, Mark, pack, statistics
 from explorer.results import BlockView
 from explorer.state import PlaygroundState
 from quant_engine import Distribution, IntFormat, MinMSE, PerChannel, QuantizerSpec, fit
 from tests.models import CNN_KEY
 
 MODEL, LAYER = CNN_KEY, "conv3"
-SETTING = Setting(4, signed=True, narrow=False, symmetric=True, lo=-1.0, hi=1.0)
+SETTING = InstrumentSetting(4, signed=True, narrow=False, symmetric=True, lo=-1.0, hi=1.0)
 
 
 def view_of(spec: QuantizerSpec, block: int = 0) -> BlockView:

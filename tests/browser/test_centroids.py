@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from explorer import notation
 from explorer.buckets.mount import script
-from explorer.payloads import Setting, pack, statistics
+from explorer.payloads import InstrumentSetting, pack, statistics
 from quant_engine import Distribution, KMeans, QuantizerSpec, fit
 from quant_engine.distribution import linear_start, lloyd_steps
 from quant_engine.network import load
@@ -55,7 +55,7 @@ def arithmetic(browser: Browser) -> Iterator[Callable[..., list[dict]]]:
     page.add_script_tag(content=script().replace("export default function", "function mount"))
 
     def run(x: np.ndarray, codebooks: list[list[float]]) -> list[dict]:
-        packed = pack(statistics(x, Distribution(x, exact=True)), Setting(4, True, False, True, 0.0, 1.0), [])
+        packed = pack(statistics(x, Distribution(x, exact=True)), InstrumentSetting(4, True, False, True, 0.0, 1.0), [])
         return page.evaluate(EVALUATE, [base64.b64encode(packed).decode(), codebooks])
 
     yield run

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from explorer.instrument.mount import script
-from explorer.payloads import MOST_VALUES, Setting, pack, statistics
+from explorer.payloads import MOST_VALUES, InstrumentSetting, pack, statistics
 from quant_engine import E2M1, E4M3, NF4, Distribution, FixedRange, IntFormat, QuantizerSpec, fit
 from quant_engine.network import load
 from tests.browser.conftest import NO_FAULTS, faults_on, metrics, settle
@@ -54,7 +54,7 @@ def arithmetic(browser: Browser) -> Iterator[Callable[..., list[dict[str, float]
     functions = script().replace("export default function", "function mount")
     page.add_script_tag(content=functions)
 
-    def run(x: np.ndarray, settings: list[Setting]) -> list[dict[str, float]]:
+    def run(x: np.ndarray, settings: list[InstrumentSetting]) -> list[dict[str, float]]:
         source = statistics(x, Distribution(x, exact=True))
         packed = pack(source, settings[0], [])
         assert len(packed) <= 100_000
@@ -70,7 +70,7 @@ def test_every_bit_width_agrees_with_the_engine_to_one_per_cent(arithmetic: Call
     x = tensors()[name].reshape(-1)
     low, high, sigma = float(x.min()), float(x.max()), float(x.std())
     settings = [
-        Setting(bits, signed, narrow, symmetric, -clip if signed or not symmetric else 0.0, clip)
+        InstrumentSetting(bits, signed, narrow, symmetric, -clip if signed or not symmetric else 0.0, clip)
         for bits in range(2, 17)
         for clip in (max(-low, high), 4 * sigma, 2.5 * sigma)
         for signed, narrow, symmetric in ((True, False, True), (True, True, True), (False, False, False))
@@ -97,10 +97,12 @@ def test_min_max_clips_nothing_at_any_scale(arithmetic: Callable) -> None:
         for name, x in tensors().items():
             scaled = np.float32(x.reshape(-1) / np.abs(x).max()) * np.float32(10.0**log)
             reach = float(np.abs(scaled).max())
-            settings = [Setting(bits, True, False, True, -reach, reach) for bits in (2, 4, 7, 8)]
+            settings = [InstrumentSetting(bits, True, False, True, -reach, reach) for bits in (2, 4, 7, 8)]
             values = {"NF4": NF4, "E2M1": E2M1, "E4M3": E4M3}
             settings += [
-                Setting(4, True, False, True, -reach, reach, label, form.values().tolist(), form.peak)
+                InstrumentSetting(
+                    4, True, False, True, -reach, reach, label, form.values().tolist(), form.symmetric_max
+                )
                 for label, form in values.items()
             ]
             for setting, found in zip(settings, arithmetic(scaled, settings), strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from explorer.payloads import Setting
+from explorer.payloads import InstrumentSetting
 from quant_engine import (
     E2M1,
     E4M3,
@@ -39,7 +39,9 @@ def test_listed_codewords_agree_with_the_engine_to_one_per_cent(listed: Callable
     largest, sigma = float(np.abs(x).max()), float(x.std())
     clips = (largest, 4 * sigma, 2.5 * sigma)
     values = form.values().tolist()
-    settings = [Setting(form.bits, True, False, True, -clip, clip, "x", values, max(values)) for clip in clips]
+    settings = [
+        InstrumentSetting(form.bits, True, False, True, -clip, clip, "x", values, max(values)) for clip in clips
+    ]
     for clip, found in zip(clips, listed(x, settings), strict=True):
         quantizer = fit(x, QuantizerSpec(form, clipping=FixedRange(-clip, clip)))
         report = quantizer.measure(x)
@@ -52,7 +54,7 @@ def test_listed_codewords_agree_with_the_engine_to_one_per_cent(listed: Callable
 def test_codewords_that_stand_as_they_are_need_no_range(listed: Callable) -> None:
     x = tensors()["conv3, value by value"].reshape(-1)
     quantizer = fit(x, QuantizerSpec(KMeans(8)))
-    setting = Setting(3, True, False, True, -1.0, 1.0, "x", quantizer.levels().tolist(), fixed=True)
+    setting = InstrumentSetting(3, True, False, True, -1.0, 1.0, "x", quantizer.levels().tolist(), fixed=True)
     assert listed(x, [setting])[0]["mse"] == pytest.approx(quantizer.measure(x).mse, rel=1e-6)
 
 

@@ -57,7 +57,7 @@ def test_a_layer_behind_a_linear_layer_without_relu_is_not_one_sided():
         models.architectures.Linear("c", 8, 2, relu=False),
     )
     found = models.architectures.Architecture("", steps, (784,)).layer_inputs()
-    assert [(step.name, shape, one_sided) for step, shape, one_sided in found] == [
+    assert [(step.name, shape, nonnegative) for step, shape, nonnegative in found] == [
         ("a", (784,), False),
         ("b", (8,), False),
         ("c", (8,), True),

@@ -61,7 +61,7 @@ def test_no_other_levels_have_less_error_says_kmeans1d(name, k):
 def test_no_partition_of_few_values_has_less_error(x, k):
     x = np.float32(x)
     levels = qe.Distribution(x).lloyd_max(k)
-    least = reference.least_partition_error(x, np.ones(x.size), k)
+    least = reference.min_partition_error(x, np.ones(x.size), k)
     assert reference.weighted_error(x, np.ones(x.size), levels) <= least * (1 + 1e-9) + noise(x)
 
 
@@ -71,14 +71,14 @@ def test_no_partition_of_weighted_values_has_less_error(parts, k):
     codebook = optimal_codebooks(x, np.array([0, x.size]), k, weights)
     held = weights if weights.any() else np.ones(x.size)
     found = reference.weighted_error(x, held, filled(codebook[0]))
-    assert found <= reference.least_partition_error(x, held, k) * (1 + 1e-6) + 1e-9  # the levels are float32
+    assert found <= reference.min_partition_error(x, held, k) * (1 + 1e-6) + 1e-9  # the levels are float32
 
 
 @given(few, counts)
 def test_counted_values_have_the_levels_of_the_repeated_ones(x, k):
     x = np.repeat(np.float32(x), 3)
     levels = WeightedValues.from_array(x).lloyd_max(k)
-    least = reference.least_partition_error(x, np.ones(x.size), k)
+    least = reference.min_partition_error(x, np.ones(x.size), k)
     assert reference.weighted_error(x, np.ones(x.size), levels) <= least * (1 + 1e-9) + noise(x)
 
 

@@ -11,7 +11,7 @@ from quant_engine.integer_only import (
     agreeing,
     compile_plan,
     count_operations,
-    follow,
+    trace_output,
     with_integer_bias,
 )
 from quant_engine.integer_only.steps import (
@@ -19,7 +19,7 @@ from quant_engine.integer_only.steps import (
     AddUp,
     AddWindows,
     Clamp,
-    Flatten,
+    FlattenCodes,
     MultiplyAccumulate,
     Requantize,
     Rescale,
@@ -68,7 +68,7 @@ def networks():
         "adaptive": Module(lambda m, x: functional.adaptive_avg_pool2d(functional.relu(x), (2, 4)).flatten(1), 48),
         "ReLU behind its pool": Module(lambda m, x: functional.relu(functional.max_pool2d(x, 2)).flatten(1), 96),
         "flattened sum": Module(lambda m, x: (x + m.second(x)).flatten(1), 384),
-        "clamped logits": nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten(), nn.Linear(4, 5), nn.ReLU()),
+        "clamped logits": nn.Sequential(nn.Conv2d(3, 4, 8), nn.FlattenCodes(), nn.Linear(4, 5), nn.ReLU()),
     }
     images = np.random.default_rng(0).standard_normal((64, 3, 8, 8)).astype(np.float32)
     for name, module in modules.items():
@@ -105,7 +105,7 @@ def slow(step, x, *others):
         return np.clip(x, *ends)
     if isinstance(step, AddUp):
         return (np.maximum(x, 0) if step.relu else x).sum(axis=(2, 3))
-    if isinstance(step, Flatten):
+    if isinstance(step, FlattenCodes):
         return x.reshape(len(x), -1)
     return pooled(step, x)
 
@@ -218,7 +218,7 @@ def test_the_input_is_known_only_as_its_first_layers_codes():
 
 
 def test_a_module_without_an_example_cannot_be_read():
-    network = from_module(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).eval())
+    network = from_module(nn.Sequential(nn.FlattenCodes(), nn.Linear(12, 5)).eval())
     with pytest.raises(QuantError, match="give from_module one"):
         compile_plan(network, QuantizationPlan({"1": LayerPlan(WEIGHT, INPUT)}))
 
@@ -245,6 +245,6 @@ def test_numbers_of_a_branching_network_are_not_retraced():
     plan = frozen(network, images)
     program = compile_plan(network, plan)
     with pytest.raises(QuantError, match="not retraced"):
-        follow(program, program.quantize(images[:1])[0], "stem", 0, (0, 0))
+        trace_output(program, program.quantize(images[:1])[0], "stem", 0, (0, 0))
     with pytest.raises(QuantError, match="not retraced"):
         next(agreeing(scored, plan))

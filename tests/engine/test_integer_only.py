@@ -41,11 +41,11 @@ from quant_engine.integer_only import (
     compile_plan,
     count_operations,
     fixed_point,
-    follow,
     integer_accuracy,
+    trace_output,
     with_integer_bias,
 )
-from quant_engine.integer_only.explaining import explain
+from quant_engine.integer_only.attribution import attribute_difference
 from quant_engine.integer_only.lowering import validate_width
 from quant_engine.integer_only.simulating import biases_of, simulate
 from quant_engine.integer_only.steps import AddUp, Memory, MultiplyAccumulate, Requantize, Rescale
@@ -344,7 +344,10 @@ def test_what_a_difference_comes_from_is_worked_out_again():
     channel, row, column = difference.place
     places = [(2 * row + i, 2 * column + j) for i in (0, 1) for j in (0, 1)]
     twice, once = (
-        max((follow(program(name, 8, way), image, layer, channel, place) for place in places), key=lambda p: p.total)
+        max(
+            (trace_output(program(name, 8, way), image, layer, channel, place) for place in places),
+            key=lambda p: p.total,
+        )
         for way in ("gemmlowp", "single")
     )
     step = Fraction(twice.sum_scale) / Fraction(twice.output_scale)
@@ -368,7 +371,7 @@ def test_an_error_of_the_program_is_not_explained_away():
     images = network("fashion-cnn").data()[0][:1]
     subject, plan = network("fashion-cnn"), frozen("fashion-cnn")
     given = {k: v[0] for k, v in simulate(subject, plan, images).items()}
-    found = explain(wrong, plan, biases_of(subject, plan), compiled.quantize(images)[0], given, 0, (0, 1))
+    found = attribute_difference(wrong, plan, biases_of(subject, plan), compiled.quantize(images)[0], given, 0, (0, 1))
     assert found.layer == "conv2"
     assert not found.explained
 
@@ -483,7 +486,7 @@ def test_every_layers_bounds_are_reached_in_every_channel(name):
         for expected, pulls in ((step.bounds.high, step.weight > 0), (step.bounds.low, step.weight < 0)):
             x = np.zeros((outputs, step.groups * channels, *step.weight.shape[2:]), np.uint8)
             for o in range(outputs):  # an image for each channel, as large as the window
-                x[o, first[o] : first[o] + channels] = np.where(pulls[o], step.top, 0)
+                x[o, first[o] : first[o] + channels] = np.where(pulls[o], step.max_code, 0)
             sums = step.run(x, Accumulator(), Memory()).reshape(outputs, outputs, -1)
             middle = sums[:, :, sums.shape[2] // 2]
             assert np.array_equal(middle.diagonal(), expected), step.name
@@ -765,7 +768,7 @@ def test_other_roundings_layers_channels_and_places_are_refused():
         ("fc1", 0, (0, 0)),
     ):
         with pytest.raises(QuantError, match=r"no layer|from 0 to 15|does not exist"):
-            follow(compiled, codes("fashion-cnn")[0], layer, channel, place)
+            trace_output(compiled, codes("fashion-cnn")[0], layer, channel, place)
 
 
 # --- one number followed ----------------------------------------------------------------------------------------------
@@ -786,7 +789,7 @@ def test_what_is_followed_by_hand_is_what_the_kernels_compute(name, rounding):
         for corner in (True, False):
             place = tuple(0 if corner else int(rng.integers(size)) for size in sums.shape[2:])
             channel = int(rng.integers(sums.shape[1]))
-            pixel = follow(compiled, image, step.name, channel, place)
+            pixel = trace_output(compiled, image, step.name, channel, place)
             assert pixel.raw + pixel.correction + pixel.bias == pixel.total == pixel.held == sums[(0, channel, *place)]
             assert pixel.simulated == pytest.approx(pixel.total * pixel.sum_scale, rel=1e-9, abs=1e-9)
             if later is not None:
@@ -795,7 +798,7 @@ def test_what_is_followed_by_hand_is_what_the_kernels_compute(name, rounding):
 
 
 def test_a_narrower_accumulator_wraps_what_is_followed():
-    pixel = follow(program("fashion-cnn"), codes("fashion-cnn")[0], "conv3", 2, (2, 5))
+    pixel = trace_output(program("fashion-cnn"), codes("fashion-cnn")[0], "conv3", 2, (2, 5))
     assert pixel.total > 2**15
     narrow = pixel.narrowed(16)
     assert narrow.held == narrow.requantized.total == pixel.total - 2**16

@@ -244,11 +244,11 @@ GGML_BLOCKS = np.stack([GGML_STORED, ZERO_POINT, 1 / SCALE, ZERO_POINT / 7, SCAL
 GGML_SHAPES = [(*map(np.float32, ends), away) for *ends, away in ((8, 0, 15, False), (0, -8, 7, True))]
 
 
-def test_ggml_first_peaks_agrees():
+def test_ggml_first_extremes_agrees():
     x, peaks = np.round(X, 1), np.zeros(5, np.float32)  # so that some are as great as others
     for start, stop in ((0, 2), (2, 5)):
-        ggml.first_peaks(x, OFFSETS, start, stop, peaks)
-    np.testing.assert_array_equal(peaks, reference.first_peaks(x, OFFSETS))
+        ggml.first_extremes(x, OFFSETS, start, stop, peaks)
+    np.testing.assert_array_equal(peaks, reference.first_extremes(x, OFFSETS))
 
 
 def test_ggml_encode_blocks_agrees():
@@ -655,7 +655,7 @@ def test_segments_shortest_path_agrees():
         costs = link_costs(sums)
         for price in (0.0, 1e-3, 0.1, 1.0, 1e3):
             found = segments.shortest_path(sums, price)
-            assert path_cost(costs + price, found) == pytest.approx(reference.least_path(costs + price), rel=1e-12)
+            assert path_cost(costs + price, found) == pytest.approx(reference.min_path(costs + price), rel=1e-12)
 
 
 def test_segments_joined_agrees():
@@ -678,7 +678,7 @@ def test_segments_best_path_agrees():
         for links in {1, 2, 3, x.size // 2, x.size - 1, x.size, x.size + 9}:
             if links > 0:
                 path, gain, bound = segments.best_path(sums, links)
-                least = reference.least_path(costs, min(links, x.size))
+                least = reference.min_path(costs, min(links, x.size))
                 assert path.size - 1 == min(links, x.size)
                 assert -path_cost(costs, path) == pytest.approx(-least, rel=1e-12, abs=1e-12)
                 assert (gain, bound) == pytest.approx((-least, -least), rel=1e-12, abs=1e-12)
@@ -722,7 +722,7 @@ def test_segments_optimal_codebooks_agrees():
         levels, part = codebook[~np.isnan(codebook)], block[:64]
         assert levels.size == min(block.size, 4)
         if block.size == 64:
-            expected = reference.least_partition_error(part, np.ones(part.size), 4)
+            expected = reference.min_partition_error(part, np.ones(part.size), 4)
             assert reference.levels_mse(part, levels) * part.size == pytest.approx(expected, rel=1e-9)
 
 

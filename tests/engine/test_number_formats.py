@@ -108,7 +108,7 @@ def test_without_nan_a_nan_is_refused():
 
 @pytest.mark.parametrize(("form", "highest", "normal", "subnormal"), PARAMETERS, ids=lambda part: str(part))
 def test_limits_are_those_of_the_standards(form, highest, normal, subnormal):
-    assert (form.highest, form.lowest, form.least_normal, form.least_subnormal) == (
+    assert (form.highest, form.lowest, form.smallest_normal, form.smallest_subnormal) == (
         highest,
         -highest,
         normal,

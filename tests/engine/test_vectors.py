@@ -255,7 +255,11 @@ def test_vectors_have_no_order():
     for ask in (fitted.levels, fitted.thresholds):
         with pytest.raises(qe.QuantError, match=r"read quantizer\.learned"):
             ask()
-    for ask in (fitted.spec.format.values, lambda: fitted.spec.format.highest, lambda: fitted.spec.format.peak):
+    for ask in (
+        fitted.spec.format.values,
+        lambda: fitted.spec.format.highest,
+        lambda: fitted.spec.format.symmetric_max,
+    ):
         with pytest.raises(qe.QuantError, match="learns its codewords"):
             ask()
 

@@ -12,7 +12,7 @@ from quant_engine.clipping import MinMax
 from quant_engine.errors import QuantError
 from quant_engine.granularity import BlockGrid, Granularity
 from quant_engine.inputs import Float32Array
-from quant_engine.quantizer.choices import Choices
+from quant_engine.quantizer.choices import SpecLike
 from quant_engine.quantizer.report import ErrorReport
 from quant_engine.quantizer.storage import Storage
 
@@ -29,7 +29,7 @@ class Parameters:
 OWN_CHOICES: dict[str, Any] = {"symmetric": True, "clipping": MinMax(), "scale_format": None, "rounding": "nearest"}
 
 
-def refuse_choices(spec: Choices, why: str) -> None:
+def validate_choices(spec: SpecLike, why: str) -> None:
     """Check that a spec leaves range, scales, zero points and rounding to a format that finds them by itself.
 
     Raises:
@@ -40,7 +40,7 @@ def refuse_choices(spec: Choices, why: str) -> None:
             raise QuantError(f"{name}={getattr(spec, name)!r} with {spec.format}: {why}; use {name}={value!r}")
 
 
-def refuse_scale_and_zero_point(fitted: Fitted, why: str) -> None:
+def validate_unscaled(fitted: Fitted, why: str) -> None:
     """Check that scales are 1 and zero points 0, as they are of formats whose codewords stand for themselves.
 
     Raises:
@@ -54,7 +54,7 @@ class Fitted(Protocol):
     """A spec with its parameters (a `Quantizer`)."""
 
     @property
-    def spec(self) -> Choices:
+    def spec(self) -> SpecLike:
         """The spec."""
 
     @property
@@ -94,25 +94,25 @@ class Codec(Protocol):
             QuantError: for blocks that the format does not take.
         """
 
-    def refuse(self, spec: Choices) -> None:
+    def validate(self, spec: SpecLike) -> None:
         """Check that the parts of a spec go together.
 
         Raises:
             QuantError: for parts that do not, with the remedy.
         """
 
-    def refuse_parameters(self, fitted: Fitted) -> None:
+    def validate_parameters(self, fitted: Fitted) -> None:
         """Check the numbers of a quantizer.
 
         Raises:
             QuantError: for numbers that are none of this format.
         """
 
-    def storage(self, spec: Choices, shape: tuple[int, ...]) -> Storage:
+    def storage(self, spec: SpecLike, shape: tuple[int, ...]) -> Storage:
         """Return what a tensor of this shape takes."""
 
     def fit(
-        self, x: Float32Array, spec: Choices, rng: np.random.Generator, importance: Float32Array | None
+        self, x: Float32Array, spec: SpecLike, rng: np.random.Generator, importance: Float32Array | None
     ) -> Parameters:
         """Find the parameters for a tensor; `importance`, of its shape, weighs the error of every value.
 

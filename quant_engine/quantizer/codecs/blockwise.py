@@ -10,13 +10,13 @@ import numpy as np
 
 from quant_engine.clipping import EVEN_ONLY, Blocks, EditedRanges, MinMax
 from quant_engine.errors import QuantError
-from quant_engine.formats.base import refuse_long_list
+from quant_engine.formats.base import validate_listable
 from quant_engine.granularity import Granularity
-from quant_engine.inputs import Float32Array, Float64Array, as_integers, refuse_non_finite
-from quant_engine.quantizer.choices import Choices
-from quant_engine.quantizer.codecs.base import Fitted, Parameters, refuse_scale_and_zero_point
+from quant_engine.inputs import Float32Array, Float64Array, as_integers, raise_non_finite
+from quant_engine.quantizer.choices import SpecLike
+from quant_engine.quantizer.codecs.base import Fitted, Parameters, validate_unscaled
 from quant_engine.quantizer.codecs.flat import FlatCodec
-from quant_engine.quantizer.scales import block_parameters, refuse_scale_format, scale_bits
+from quant_engine.quantizer.scales import block_parameters, scale_bits, validate_scale_format
 from quant_engine.quantizer.storage import Storage
 
 ZERO_POINTS = "not all zero points can be"
@@ -34,10 +34,10 @@ class BlockwiseCodec(FlatCodec):
         """Return the blocks chosen."""
         return chosen
 
-    def refuse(self, spec: Choices) -> None:
+    def validate(self, spec: SpecLike) -> None:
         """Check that range, scale and format go together."""
         kind = type(spec.clipping).__name__
-        refuse_scale_format(spec)
+        validate_scale_format(spec)
         if not self.format.scaled and not isinstance(spec.clipping, MinMax):
             raise QuantError(
                 f"{kind} with {self.format}: its values stand for themselves, so its range is not chosen; use MinMax()"
@@ -56,10 +56,10 @@ class BlockwiseCodec(FlatCodec):
                 "error of the values themselves"
             )
 
-    def refuse_parameters(self, fitted: Fitted) -> None:
+    def validate_parameters(self, fitted: Fitted) -> None:
         """Check that scales are positive (or 0, where they were rounded), zero points codes, levels within float32."""
         scale = fitted.scale
-        self._refuse_others(fitted)
+        self._validate_others(fitted)
         good = scale > 0 if fitted.spec.scale_format is None else scale >= 0
         if not good.all():
             raise QuantError(f"scale has {int((~good).sum())} values that are not positive; give scales > 0")
@@ -74,12 +74,12 @@ class BlockwiseCodec(FlatCodec):
                 "scale the tensor down"
             )
 
-    def _refuse_others(self, fitted: Fitted) -> None:
+    def _validate_others(self, fitted: Fitted) -> None:
         """Check zero points, and that there is nothing that formats of other kinds have."""
         if fitted.learned is not None:
             raise QuantError(f"learned of shape {fitted.learned.shape}: {self.format} learns nothing; give None")
         if not self.format.scaled:
-            refuse_scale_and_zero_point(fitted, f"values of {self.format} stand for themselves")
+            validate_unscaled(fitted, f"values of {self.format} stand for themselves")
         if fitted.spec.symmetric:
             remedy = f"give 0, the only one of symmetric=True with {self.format!s:.80}"
             as_integers(fitted.zero_point, ZERO_POINTS, 0, 0, remedy)
@@ -87,7 +87,7 @@ class BlockwiseCodec(FlatCodec):
             low, high = self.format.code_range
             as_integers(fitted.zero_point, ZERO_POINTS, low, high, "give codes of the format")
 
-    def storage(self, spec: Choices, shape: tuple[int, ...]) -> Storage:
+    def storage(self, spec: SpecLike, shape: tuple[int, ...]) -> Storage:
         """Return codes, scales (of formats that have them) and zero points; fixed tables are free."""
         grid = spec.granularity.blocks(shape)
         return Storage(
@@ -98,7 +98,7 @@ class BlockwiseCodec(FlatCodec):
         )
 
     def fit(
-        self, x: Float32Array, spec: Choices, rng: np.random.Generator, importance: Float32Array | None
+        self, x: Float32Array, spec: SpecLike, rng: np.random.Generator, importance: Float32Array | None
     ) -> Parameters:
         """Choose the clipping range of every block and derive scale and zero point from it."""
         if importance is not None:
@@ -111,7 +111,7 @@ class BlockwiseCodec(FlatCodec):
         if x.size:
             blocks = Blocks(grid.flatten(x), grid)
             if not np.isfinite(blocks.extremes).all():
-                refuse_non_finite(x)
+                raise_non_finite(x)
             ranges = spec.clipping.ranges(blocks, self.format, spec.symmetric)
         return Parameters(*block_parameters(ranges, grid, spec))
 
@@ -123,5 +123,5 @@ class BlockwiseCodec(FlatCodec):
 
     def thresholds(self, fitted: Fitted, place: tuple[int, ...]) -> Float32Array:
         """Return the edges of the block's buckets."""
-        refuse_long_list(self.format, self.format.bits)
+        validate_listable(self.format, self.format.bits)
         return self.edges(fitted.scale[place] or np.float32(np.inf), np.float32(fitted.zero_point[place]))

@@ -14,10 +14,10 @@ from quant_engine.distribution import WeightedValues, optimal_codebooks, quantil
 from quant_engine.errors import QuantError
 from quant_engine.formats import KMeans, Quantiles, ScalarCodebook
 from quant_engine.granularity import BlockGrid, Granularity
-from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
+from quant_engine.inputs import Float32Array, Float64Array, raise_non_finite
 from quant_engine.kernels import affine, codebooks
-from quant_engine.quantizer.choices import Choices
-from quant_engine.quantizer.codecs.base import Fitted, Parameters, refuse_choices, refuse_scale_and_zero_point
+from quant_engine.quantizer.choices import SpecLike
+from quant_engine.quantizer.codecs.base import Fitted, Parameters, validate_choices, validate_unscaled
 from quant_engine.quantizer.codecs.flat import Flat, FlatCodec, Pass
 from quant_engine.quantizer.storage import Storage
 
@@ -40,11 +40,11 @@ class ScalarCodebookCodec(FlatCodec):
         """Return the blocks chosen."""
         return chosen
 
-    def refuse(self, spec: Choices) -> None:
+    def validate(self, spec: SpecLike) -> None:
         """Check that nothing is asked for that codewords replace: range, scale, zero point, rounding."""
-        refuse_choices(spec, "codewords are learned where the values are, and values go to the nearest")
+        validate_choices(spec, "codewords are learned where the values are, and values go to the nearest")
 
-    def refuse_parameters(self, fitted: Fitted) -> None:
+    def validate_parameters(self, fitted: Fitted) -> None:
         """Check that every block has codewords, ascending, with NaN after them, and no scale or zero point."""
         shape = (*fitted.scale.shape, self.format.levels)
         if fitted.learned is None or fitted.learned.shape != shape:
@@ -55,22 +55,22 @@ class ScalarCodebookCodec(FlatCodec):
         ascending = ~held[..., 1:] | (held[..., :-1] & (rows[..., 1:] > rows[..., :-1]))
         if not (held[..., 0].all() and ascending.all() and (held | np.isnan(rows)).all()):
             raise QuantError("the codewords of some block are not finite and ascending, with NaN only after the last")
-        refuse_scale_and_zero_point(fitted, "codewords stand for themselves")
+        validate_unscaled(fitted, "codewords stand for themselves")
 
-    def storage(self, spec: Choices, shape: tuple[int, ...]) -> Storage:
+    def storage(self, spec: SpecLike, shape: tuple[int, ...]) -> Storage:
         """Return codes, and a codebook of 32-bit entries for every block."""
         grid, values = spec.granularity.blocks(shape), math.prod(shape)
         entries = grid.count * self.format.levels if values else 0
         return Storage(values, grid.stored * self.format.bits, 0, 0, codebook_bits=entries * ENTRY_BITS)
 
     def fit(
-        self, x: Float32Array, spec: Choices, rng: np.random.Generator, importance: Float32Array | None
+        self, x: Float32Array, spec: SpecLike, rng: np.random.Generator, importance: Float32Array | None
     ) -> Parameters:
         """Learn the codewords of every block."""
         grid = spec.granularity.blocks(x.shape)
-        self._refuse_nothing(x.size, x.shape)
+        self._validate_size(x.size, x.shape)
         if not np.isfinite(x).all():
-            refuse_non_finite(x)
+            raise_non_finite(x)
         weights = None if importance is None else grid.flatten(importance)
         return self._parameters(grid.flatten(x), grid.offsets, weights, grid)
 
@@ -87,7 +87,7 @@ class ScalarCodebookCodec(FlatCodec):
         learned = found[grid.to_grid(np.arange(grid.count))]
         return Parameters(np.ones(grid.grid, np.float32), np.zeros(grid.grid, np.int32), learned)
 
-    def _refuse_nothing(self, size: int, shape: tuple[int, ...]) -> None:
+    def _validate_size(self, size: int, shape: tuple[int, ...]) -> None:
         if not size:
             raise QuantError(f"a tensor of shape {shape} has no values that {self.format} could learn from")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
 from quant_engine.granularity import BlockGrid, Granularity
-from quant_engine.inputs import Float32Array, refuse_non_finite
+from quant_engine.inputs import Float32Array, raise_non_finite
 from quant_engine.kernels.compile import INFINITY_BITS
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.quantizer.codecs.base import Fitted, grid_of
@@ -66,9 +66,9 @@ class FlatCodec(abc.ABC):
         grid = self._grid(fitted, x.shape)
         flat = grid.flatten(x)
         codes = np.empty(flat.shape, self.format.dtype)
-        peaks = over_ranges(flat.size, self.encode_pass(flat, _flat(fitted, grid, rng), codes))
-        if max(peaks, default=0) >= INFINITY_BITS:
-            refuse_non_finite(x)
+        max_sizes = over_ranges(flat.size, self.encode_pass(flat, _flat(fitted, grid, rng), codes))
+        if max(max_sizes, default=0) >= INFINITY_BITS:
+            raise_non_finite(x)
         return grid.restore(codes)
 
     def decode(self, codes: NDArray[Any], fitted: Fitted) -> Float32Array:
@@ -89,7 +89,7 @@ class FlatCodec(abc.ABC):
         work = self.quantize_pass(flat, _flat(fitted, grid, rng), written)
         report = report_from_totals(over_ranges(flat.size, work), flat.size)
         if report is None:
-            refuse_non_finite(x)
+            raise_non_finite(x)
         assert report is not None
         if out is not None and not np.shares_memory(written, out):
             out[...] = grid.restore(written)

@@ -14,13 +14,13 @@ from quant_engine.errors import QuantError
 from quant_engine.formats import BlockFormat
 from quant_engine.granularity import BlockGrid, Granularity, PerGroup, PerSample, PerTensor
 from quant_engine.granularity.shapes import matrix_rows
-from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
+from quant_engine.inputs import Float32Array, Float64Array, raise_non_finite
 from quant_engine.kernels import affine, ggml
 from quant_engine.kernels.parallel import over_ranges
-from quant_engine.quantizer.choices import Choices
-from quant_engine.quantizer.codecs.base import Fitted, Parameters, refuse_choices
+from quant_engine.quantizer.choices import SpecLike
+from quant_engine.quantizer.codecs.base import Fitted, Parameters, validate_choices
 from quant_engine.quantizer.codecs.flat import Flat, FlatCodec, Pass
-from quant_engine.quantizer.rounding import least_reaching
+from quant_engine.quantizer.rounding import first_reaching
 from quant_engine.quantizer.storage import Storage
 
 NO_MINIMUM = np.float32(-0.0)  # added, it changes nothing, not even −0
@@ -68,11 +68,11 @@ class GgmlCodec(FlatCodec):
             return PerSample(self._short(granularity.inner))
         return PerGroup(self.format.block, remainder="short")
 
-    def refuse(self, spec: Choices) -> None:
+    def validate(self, spec: SpecLike) -> None:
         """Check that all is left to the format."""
-        refuse_choices(spec, "the format has a fit and a rounding of its own")
+        validate_choices(spec, "the format has a fit and a rounding of its own")
 
-    def refuse_parameters(self, fitted: Fitted) -> None:
+    def validate_parameters(self, fitted: Fitted) -> None:
         """Check that there are d and m of every block, within float16, and that the scale is what it makes of d."""
         shape = (*fitted.scale.shape, 1 + self.format.has_minimum)
         if fitted.learned is None or fitted.learned.shape != shape:
@@ -89,7 +89,7 @@ class GgmlCodec(FlatCodec):
         if fitted.zero_point.any():
             raise QuantError(f"zero_point is not 0 everywhere, but {self.format} has none; give zeros")
 
-    def storage(self, spec: Choices, shape: tuple[int, ...]) -> Storage:
+    def storage(self, spec: SpecLike, shape: tuple[int, ...]) -> Storage:
         """Return whole blocks, and float16 scales and minima."""
         blocks = self.blocks(spec.granularity, shape).count if math.prod(shape) else 0
         return Storage(
@@ -100,7 +100,7 @@ class GgmlCodec(FlatCodec):
         )
 
     def fit(
-        self, x: Float32Array, spec: Choices, rng: np.random.Generator, importance: Float32Array | None
+        self, x: Float32Array, spec: SpecLike, rng: np.random.Generator, importance: Float32Array | None
     ) -> Parameters:
         """Return d and m as ggml finds them."""
         if importance is not None:
@@ -110,7 +110,7 @@ class GgmlCodec(FlatCodec):
         if x.size:
             blocks = Blocks(grid.flatten(x), grid)
             if not np.isfinite(blocks.extremes).all():
-                refuse_non_finite(x)
+                raise_non_finite(x)
             found = self._found(blocks)
         learned = np.stack([grid.to_grid(column) for column in found.T], axis=-1)
         return Parameters(_stored(learned)[..., 0], np.zeros(grid.grid, np.int32), learned)
@@ -121,13 +121,13 @@ class GgmlCodec(FlatCodec):
             low, high = np.asarray(blocks.extremes.T, np.float32)
             with np.errstate(over="ignore"):
                 return np.stack([(high - low) / np.float32(self.format.qmax), low], axis=1)
-        peaks = np.empty(blocks.count, np.float32)
+        extremes = np.empty(blocks.count, np.float32)
 
         def work(start: int, stop: int) -> None:
-            ggml.first_peaks(blocks.values, blocks.offsets, start, stop, peaks)
+            ggml.first_extremes(blocks.values, blocks.offsets, start, stop, extremes)
 
         over_ranges(blocks.count, work, cost=blocks.values.size)
-        d = peaks / np.float32(-self.format.offset or self.format.qmax)
+        d = extremes / np.float32(-self.format.offset or self.format.qmax)
         return np.asarray(np.abs(d) if self.format.signed else d, np.float32).reshape(-1, 1)
 
     def encode_pass(self, x: Float32Array, flat: Flat, codes: NDArray[Any]) -> Pass:
@@ -164,7 +164,7 @@ class GgmlCodec(FlatCodec):
             steps = self.format.decode(self.format.encode((x - origin) * inverse))
             return np.asarray(steps * scale + minimum)
 
-        return least_reaching(value, self.levels(fitted, place)[1:], ONE)
+        return first_reaching(value, self.levels(fitted, place)[1:], ONE)
 
     @property
     def _shape(self) -> tuple[np.float32, np.float32, np.float32, bool]:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
 from quant_engine.formats import FloatFormat, Format
-from quant_engine.formats.base import MOST_LISTED_BITS
+from quant_engine.formats.base import MAX_LISTED_BITS
 from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.kernels import affine, floating, table
-from quant_engine.quantizer.choices import Choices
+from quant_engine.quantizer.choices import SpecLike
 from quant_engine.quantizer.codecs.blockwise import BlockwiseCodec
 from quant_engine.quantizer.codecs.flat import Flat, Pass
-from quant_engine.quantizer.rounding import least_reaching
+from quant_engine.quantizer.rounding import first_reaching
 from quant_engine.quantizer.thresholds import Thresholds, with_levels
 
 
@@ -27,14 +27,14 @@ class TableCodec(BlockwiseCodec):
 
     format: Format
 
-    def refuse(self, spec: Choices) -> None:
+    def validate(self, spec: SpecLike) -> None:
         """Check that the values are rounded to the nearest."""
         if self.rounding != "nearest":
             raise QuantError(
                 f"rounding={self.rounding!r} is for codes of equal steps (IntFormat, FixedPointFormat); {self.format} "
                 'rounds to nearest: use rounding="nearest"'
             )
-        super().refuse(spec)
+        super().validate(spec)
 
     @cached_property
     def unit_edges(self) -> Float32Array:
@@ -79,7 +79,7 @@ class TableCodec(BlockwiseCodec):
 
     def edges(self, scale: np.float32, zero_point: np.float32) -> Float32Array:
         """Return the edges of the values."""
-        return least_reaching(lambda u: u, self.unit_edges, scale)
+        return first_reaching(lambda u: u, self.unit_edges, scale)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class FloatCodec(TableCodec):
 
     def decode_pass(self, codes: NDArray[Any], flat: Flat, out: Float32Array) -> Pass:
         """Return what writes values of codes, looked up where a list of all is short."""
-        if self.format.bits > MOST_LISTED_BITS:
+        if self.format.bits > MAX_LISTED_BITS:
             return super().decode_pass(codes, flat, out)
 
         def work(start: int, stop: int) -> None:
@@ -104,17 +104,17 @@ class FloatCodec(TableCodec):
 
         return work
 
-    def refuse(self, spec: Choices) -> None:
+    def validate(self, spec: SpecLike) -> None:
         """Check that the format has a zero and signs, as tensors do."""
         if not self.format.signed:
             raise QuantError(f"{self.format} has neither sign nor 0: it is for scales, not for a tensor's values")
-        super().refuse(spec)
+        super().validate(spec)
 
     @property
     def shape(self) -> tuple[int, int, float, np.float32]:
         """What the kernels need to know."""
         zero = np.float32(-0.0 if self.format.negative_zero else 0.0)
-        return self.format.mantissa_bits, self.format.least_exponent, self.format.highest, zero
+        return self.format.mantissa_bits, self.format.min_exponent, self.format.highest, zero
 
     def encode_pass(self, x: Float32Array, flat: Flat, codes: NDArray[Any]) -> Pass:
         """Return what writes bit patterns."""

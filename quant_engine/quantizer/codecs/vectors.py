@@ -14,12 +14,12 @@ from quant_engine.errors import QuantError
 from quant_engine.formats import VectorFormat
 from quant_engine.granularity import Granularity, PerTensor
 from quant_engine.granularity.shapes import matrix_rows
-from quant_engine.inputs import Float32Array, Float64Array, refuse_non_finite
+from quant_engine.inputs import Float32Array, Float64Array, raise_non_finite
 from quant_engine.kernels import affine, vectors
 from quant_engine.kernels.compile import INFINITY_BITS
 from quant_engine.kernels.parallel import over_ranges
-from quant_engine.quantizer.choices import Choices
-from quant_engine.quantizer.codecs.base import Fitted, Parameters, refuse_choices, refuse_scale_and_zero_point
+from quant_engine.quantizer.choices import SpecLike
+from quant_engine.quantizer.codecs.base import Fitted, Parameters, validate_choices, validate_unscaled
 from quant_engine.quantizer.codewords import Cut, book_of, learn
 from quant_engine.quantizer.report import ErrorReport, report_from_totals
 from quant_engine.quantizer.storage import Storage
@@ -48,11 +48,11 @@ class VectorCodec:
             )
         return chosen
 
-    def refuse(self, spec: Choices) -> None:
+    def validate(self, spec: SpecLike) -> None:
         """Check that nothing is asked for that codewords replace: range, scale, zero point, rounding."""
-        refuse_choices(spec, "codewords are learned where the vectors are, and vectors go to the nearest")
+        validate_choices(spec, "codewords are learned where the vectors are, and vectors go to the nearest")
 
-    def refuse_parameters(self, fitted: Fitted) -> None:
+    def validate_parameters(self, fitted: Fitted) -> None:
         """Check that there are codewords, and no scale or zero point."""
         form, learned = self.format, fitted.learned
         shape = (form.stages, form.parts, form.codewords, form.part_dim)
@@ -63,9 +63,9 @@ class VectorCodec:
         whole = there | np.isnan(learned).all(axis=-1)
         if not (there[:, :, 0].all() and whole.all() and (there[:, :, :-1] >= there[:, :, 1:]).all()):
             raise QuantError("the codewords of some part are not finite, with NaN only after the last")
-        refuse_scale_and_zero_point(fitted, "codewords stand for themselves")
+        validate_unscaled(fitted, "codewords stand for themselves")
 
-    def storage(self, spec: Choices, shape: tuple[int, ...]) -> Storage:
+    def storage(self, spec: SpecLike, shape: tuple[int, ...]) -> Storage:
         """Return indices, those of filled-up vectors too, and codebooks of 32-bit entries."""
         form, values = self.format, math.prod(shape)
         entries = form.stages * form.codewords * form.dim if values else 0
@@ -73,7 +73,7 @@ class VectorCodec:
         return Storage(values, indices * form.bits, 0, 0, codebook_bits=entries * ENTRY_BITS)
 
     def fit(
-        self, x: Float32Array, spec: Choices, rng: np.random.Generator, importance: Float32Array | None
+        self, x: Float32Array, spec: SpecLike, rng: np.random.Generator, importance: Float32Array | None
     ) -> Parameters:
         """Learn the codewords."""
         if importance is not None:
@@ -85,7 +85,7 @@ class VectorCodec:
         if not x.size:
             raise QuantError(f"a tensor of shape {x.shape} has no values that {self.format} could learn from")
         if not np.isfinite(x).all():
-            refuse_non_finite(x)
+            raise_non_finite(x)
         grid = spec.granularity.blocks(x.shape).grid
         learned = learn(_flat(x), cut, self.format.stages, self.format.codewords, rng)
         return Parameters(np.ones(grid, np.float32), np.zeros(grid, np.int32), learned)
@@ -99,7 +99,7 @@ class VectorCodec:
             return int(vectors.encode_vectors(flat, cut.layout, book, start, stop, codes))
 
         if max(over_ranges(cut.count, work, cut.work(book)), default=0) >= INFINITY_BITS:
-            refuse_non_finite(x)
+            raise_non_finite(x)
         return codes.reshape(*x.shape[:-1], -1, self.format.indices)
 
     def decode(self, codes: NDArray[Any], fitted: Fitted) -> Float32Array:
@@ -135,7 +135,7 @@ class VectorCodec:
 
         report = report_from_totals(over_ranges(cut.count, work, cut.work(book)), x.size)
         if report is None:
-            refuse_non_finite(x)
+            raise_non_finite(x)
         assert report is not None
         return report
 

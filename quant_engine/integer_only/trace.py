@@ -164,7 +164,9 @@ class OutputPixel:
         return replace(self, held=held, gathered=gathered, requantized=done)
 
 
-def follow(program: IntegerProgram, image: Codes, layer: str, channel: int, place: tuple[int, ...] = ()) -> OutputPixel:
+def trace_output(
+    program: IntegerProgram, image: Codes, layer: str, channel: int, place: tuple[int, ...] = ()
+) -> OutputPixel:
     """Return how one number of a layer's output comes about, for one quantized image (channels, height, width).
 
     `place` is (row, column) of a convolution's output, before pooling, and () for a linear layer.
@@ -179,7 +181,7 @@ def follow(program: IntegerProgram, image: Codes, layer: str, channel: int, plac
         >>> network, activation = load("fashion-cnn"), QuantizerSpec(IntFormat(8, signed=False), symmetric=False)
         >>> layer = LayerPlan(QuantizerSpec(IntFormat(8)), activation)
         >>> program = compile_plan(network, QuantizationPlan(dict.fromkeys(network.layers(), layer)))
-        >>> pixel = follow(program, program.quantize(network.data()[0][:1])[0], "conv1", 3, (9, 12))
+        >>> pixel = trace_output(program, program.quantize(network.data()[0][:1])[0], "conv1", 3, (9, 12))
         >>> pixel.total == pixel.raw + pixel.correction + pixel.bias, pixel.codes.shape
         (True, (1, 3, 3))
     """
@@ -223,7 +225,7 @@ def validate_traceable(program: IntegerProgram) -> None:
         QuantError: for any other, which runs all the same.
     """
     layers = [step for step in program.steps if isinstance(step, MultiplyAccumulate)]
-    tops = iter(layer.top for layer in layers[1:])
+    tops = iter(layer.max_code for layer in layers[1:])
     clamped = (step.highest for step in program.steps if isinstance(step, Requantize))
     plain = all(_retraceable(step) for step in program.steps)
     if not (program.straight and plain and all(highest == next(tops) for highest in clamped)):
@@ -259,7 +261,7 @@ def window(
     return np.where(inside, part, step.zero_point).astype(np.int64), inside
 
 
-def following(program: IntegerProgram, step: MultiplyAccumulate) -> tuple[AddUp | None, Requantize | Rescale | None]:
+def next_steps(program: IntegerProgram, step: MultiplyAccumulate) -> tuple[AddUp | None, Requantize | Rescale | None]:
     """Return what a layer's sums go through until they are codes or logits: an average, and requantization."""
     gather: AddUp | None = None
     for later in program.steps[program.steps.index(step) + 1 :]:
@@ -274,7 +276,7 @@ def _around(
     program: IntegerProgram, image: Codes, step: MultiplyAccumulate
 ) -> tuple[Codes, NDArray[Any], NDArray[Any] | None]:
     """Return a layer's input codes and its sums for one image, and the sums over the picture if it has those."""
-    gather, _ = following(program, step)
+    gather, _ = next_steps(program, step)
     given = sums = None
     for passed, before, after in program.trace(image[None]):
         if passed is step:
@@ -290,7 +292,7 @@ def _requantized(
     program: IntegerProgram, step: MultiplyAccumulate, channel: int, total: int
 ) -> tuple[Requantized | None, float | None]:
     """Return how a channel's sum is requantized, and what one step of the outcome stands for."""
-    _, later = following(program, step)
+    _, later = next_steps(program, step)
     if later is None:
         return None, None
     numbers = total, int(later.multiplier[channel]), int(later.shift[channel])

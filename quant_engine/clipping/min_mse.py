@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quant_engine.clipping.base import Blocks, Objective
-from quant_engine.distribution import MOST_REACH, Distribution, WeightedValues
+from quant_engine.distribution import MAX_REACH, Distribution, WeightedValues
 from quant_engine.formats import Format
 from quant_engine.inputs import Float64Array
 from quant_engine.kernels import search, table
@@ -34,10 +34,10 @@ class MinMSE(Record):
         if not format.even:
             return _ranges_of_levels(blocks, format)
         if symmetric:
-            least, greatest = np.float32(format.qmin), np.float32(format.qmax)
+            qmin, qmax = np.float32(format.qmin), np.float32(format.qmax)
 
             def scale_only(start: int, stop: int) -> None:
-                search.best_even_steps(blocks.values, offsets, SEARCH_STEPS, least, greatest, start, stop, steps)
+                search.best_even_steps(blocks.values, offsets, SEARCH_STEPS, qmin, qmax, start, stop, steps)
 
             over_ranges(blocks.count, scale_only, cost=blocks.values.size)
             reach = steps * format.qmax
@@ -61,11 +61,11 @@ class MinMSE(Record):
 
 def _ranges_of_levels(blocks: Blocks, format: Format) -> Float64Array:
     """Return the best range of every small block, of a format whose values are not evenly spaced."""
-    given, scales = (blocks.values, blocks.offsets, format.values(), format.peak), np.zeros(blocks.count)
+    given, scales = (blocks.values, blocks.offsets, format.values(), format.symmetric_max), np.zeros(blocks.count)
 
     def scale_only(start: int, stop: int) -> None:
         table.best_scales(*given, SEARCH_STEPS, start, stop, scales)
 
     over_ranges(blocks.count, scale_only, cost=blocks.values.size)
-    reach = np.minimum(scales * format.peak, MOST_REACH)
+    reach = np.minimum(scales * format.symmetric_max, MAX_REACH)
     return np.stack([-reach if format.lowest < 0.0 else 0.0 * reach, reach], axis=1)

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.integer_only.following import Requantized, following, window
 from quant_engine.integer_only.program import IntegerProgram
 from quant_engine.integer_only.simulating import LOGITS
 from quant_engine.integer_only.steps import Codes, Largest, MultiplyAccumulate, Requantize, Rescale
+from quant_engine.integer_only.trace import Requantized, next_steps, window
 from quant_engine.plan import QuantizationPlan
 from quant_engine.quantizer import Quantizer
 
@@ -75,7 +75,7 @@ class _Exact:
     allowed: float
 
 
-def explain(
+def attribute_difference(
     program: IntegerProgram,
     plan: QuantizationPlan,
     biases: Mapping[str, NDArray[np.float32]],
@@ -112,7 +112,7 @@ def explain(
             causes: Counter[str] = Counter()
             for place, exact in found.items():
                 along = exact.real, exact.biased, exact.multiplied
-                passed = [min(max(math.floor(value + 0.5), 0), step.top) for value in along]
+                passed = [min(max(math.floor(value + 0.5), 0), step.max_code) for value in along]
                 causes[_cause([int(theirs[place]), *passed, int(ours[place])])] += 1
             one, pair = found[worst], (int(theirs[worst]), int(ours[worst]))
             stages = float(values[worst]), one.real, one.biased, one.multiplied, one.halved
@@ -154,7 +154,7 @@ def _exact(
 
     `place` counts as the next layer sees it, behind pooling and flattening.
     """
-    gather, later = following(program, step)
+    gather, later = next_steps(program, step)
     pooled = any(isinstance(after, Largest) for after in _until_next(program, step))
     channel, candidates = _before_pooling(step, codes, place, pooled, gather is not None)
     factor, right, zero_point, lowest = 1.0, 0, 0, None
@@ -176,11 +176,11 @@ def _exact(
         return max(values) if lowest is None else max(*values, float(lowest))
 
     multiplied = value(0, factor)
-    most = max(abs(total) for total in _gathered(totals, gather is not None))
+    max_total = max(abs(total) for total in _gathered(totals, gather is not None))
     floating = sum(error for _, error in found) if gather is not None else floating
     allowed = (
         0.5 * many * factor  # bias
-        + most * factor * (2.0**-31 + 4 * UNIT)  # multiplier; division by the scale
+        + max_total * factor * (2.0**-31 + 4 * UNIT)  # multiplier; division by the scale
         + (0.5 * 2.0**-right if right else 0.0)
         + floating * factor
         + abs(multiplied) * 2 * UNIT
