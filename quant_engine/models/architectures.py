@@ -214,8 +214,13 @@ class Architecture:
                 setattr(modules[name], role, nn.Parameter(torch.from_numpy(array.copy()), requires_grad=False))
         return nn.Sequential(modules)
 
-    def with_norms(self, norms: Mapping[str, BatchNorm]) -> nn.Sequential:
-        """Return the modules up to the last BatchNorm, with each BatchNorm by itself behind its convolution."""
+    def with_norms(
+        self, norms: Mapping[str, BatchNorm], parameters: Mapping[str, tuple[Float32Array, Float32Array | None]]
+    ) -> nn.Sequential:
+        """Return the modules up to the last BatchNorm, with each BatchNorm by itself behind its convolution.
+
+        Layers without one have their folded weights and biases.
+        """
         from collections import OrderedDict
 
         import torch
@@ -224,12 +229,13 @@ class Architecture:
         from quant_engine.models.modules import Normalize
 
         modules: OrderedDict[str, nn.Module] = OrderedDict()
+        folded = dict(self.evaluated(parameters).named_children())
         last = max(i for i, step in enumerate(self.steps) if step.name in norms)
         for step in self.steps[: last + 1]:
-            if not isinstance(step, Conv):
-                modules |= OrderedDict(step.evaluated())
+            norm = norms.get(step.name)
+            if norm is None or not isinstance(step, Conv):
+                modules |= OrderedDict((name, folded[name]) for name, _ in step.evaluated())
                 continue
-            norm = norms[step.name]
             with torch.device("meta"):
                 convolution = modules[step.name] = step.convolution(bias=False)
             convolution.weight = nn.Parameter(torch.from_numpy(norm.weight.copy()), requires_grad=False)

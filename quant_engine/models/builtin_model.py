@@ -63,7 +63,7 @@ class BuiltinModel:
         if not self.norms:
             return None
         return NormStatistics(
-            self.architecture.with_norms(self.norms),
+            self.architecture.with_norms(self.norms, self.parameters),
             {name: name + NORM_SUFFIX for name in self.norms},
             {name: (norm.mean, norm.deviation) for name, norm in self.norms.items()},
             self.architecture.input_shape,

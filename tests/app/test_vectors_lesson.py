@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+import time
 from collections.abc import Iterator
 
 import faiss
@@ -309,6 +310,8 @@ def test_the_bound_falls_by_a_factor_of_four_a_bit() -> None:
 def test_the_tracing_can_be_stopped_and_taken_up_again() -> None:
     at = open_lesson(tensor="synthetic uniform")
     tracing = task_in(at, rates.PLACE)
+    while not tracing.begun:
+        time.sleep(0.01)
     at.button(key=f"{rates.PLACE}_stop").click().run()
     assert not at.exception
     assert rates.PLACE not in at.session_state[SESSION_KEY].places

@@ -192,3 +192,5 @@ def test_a_networks_new_weights_take_the_batch_norms_of_the_old_ones_with_them()
     assert list(as_builtin(changed.model).norms) == [
         name for name in as_builtin(network.model).norms if name != "conv1"
     ]
+    (made,) = synthetic_images(changed, count=2, steps=1)  # to fit those that are left
+    assert np.isfinite(made.loss)

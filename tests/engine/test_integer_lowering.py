@@ -68,7 +68,7 @@ def networks():
         "adaptive": Module(lambda m, x: functional.adaptive_avg_pool2d(functional.relu(x), (2, 4)).flatten(1), 48),
         "ReLU behind its pool": Module(lambda m, x: functional.relu(functional.max_pool2d(x, 2)).flatten(1), 96),
         "flattened sum": Module(lambda m, x: (x + m.second(x)).flatten(1), 384),
-        "clamped logits": nn.Sequential(nn.Conv2d(3, 4, 8), nn.FlattenCodes(), nn.Linear(4, 5), nn.ReLU()),
+        "clamped logits": nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten(), nn.Linear(4, 5), nn.ReLU()),
     }
     images = np.random.default_rng(0).standard_normal((64, 3, 8, 8)).astype(np.float32)
     for name, module in modules.items():
@@ -218,7 +218,7 @@ def test_the_input_is_known_only_as_its_first_layers_codes():
 
 
 def test_a_module_without_an_example_cannot_be_read():
-    network = from_module(nn.Sequential(nn.FlattenCodes(), nn.Linear(12, 5)).eval())
+    network = from_module(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).eval())
     with pytest.raises(QuantError, match="give from_module one"):
         compile_plan(network, QuantizationPlan({"1": LayerPlan(WEIGHT, INPUT)}))
 

@@ -831,8 +831,8 @@ def by_lanes(a, b, total, places, out, codes):
     lanes.store(out[1], 3, lanes.add(x, y))
     lanes.store(out[2], 3, lanes.both_bits(x, y))
     lanes.store(out[3], 3, lanes.shift_right(x, lanes.spread(np.int32(places))))
-    lanes.store(out[4], 3, lanes.least(x, y))
-    lanes.store(out[5], 3, lanes.greatest(x, y))
+    lanes.store(out[4], 3, lanes.minimum(x, y))
+    lanes.store(out[5], 3, lanes.maximum(x, y))
     lanes.store(out[6], 3, lanes.scaled(x, np.int64(total), np.int64(1) << np.int64(places - 1), np.int64(places)))
     lanes.store_codes(codes, 3, x)
 
