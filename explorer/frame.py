@@ -10,12 +10,12 @@ from explorer.fields import Choice, faults, named
 from explorer.formulas import CONVENTIONS, Convention
 from explorer.lessons import LESSONS
 from explorer.notation import count, shape, short
+from explorer.notices import PAGE_MEMORY, still_said
 from explorer.pins import PINS
 from explorer.sources import MODELS, ModelKey, is_model_given, opening_model
 from explorer.state import PlaygroundState
 
 MODEL_KEY, TENSOR_KEY = "model", "tensor"
-PAGE_MEMORY = "page"  # where the page last shown is kept
 CONVENTION = Choice(
     "convention",
     "Formulas as in",
@@ -61,7 +61,7 @@ def shared_frame(page: str) -> None:
             f"{short(float(weight.min()))} … {short(float(weight.max()))}"
         )
         controls.show(CONVENTION)
-    for fault in said:
+    for fault in still_said("link", said):
         st.warning(fault, icon=":material/link_off:")
 
 

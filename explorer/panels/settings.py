@@ -9,6 +9,7 @@ import streamlit as st
 
 from explorer import compute, controls
 from explorer.fields import Number
+from explorer.notices import still_said
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState, found_by, set_by_hand
 from quant_engine import FixedRange, QuantizerSpec
@@ -59,9 +60,12 @@ def block_field(spec: QuantizerSpec, shape: tuple[int, ...]) -> int:
         return 0
     field = PlaygroundState.fields()["block"]
     asked = st.query_params.get(field.key, "0")
+    said = []
     if asked.isdecimal() and int(asked) >= blocks:
-        st.warning(f"Block {asked} does not exist here: there are blocks 0 to {blocks - 1}. Block 0 is shown.")
+        said = [f"Block {asked} does not exist here: there are blocks 0 to {blocks - 1}. Block 0 is shown."]
         st.session_state[field.key] = 0
+    for notice in still_said("block", said):
+        st.warning(notice)
     return int(controls.show(field, max_value=blocks - 1))
 
 
