@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
+from explorer.charts import follow_theme
 from explorer.frame import shared_frame
 from explorer.page_table import PAGES, PageEntry, pages_folder
 
@@ -39,3 +40,4 @@ navigation = st.navigation(
 )
 shared_frame(navigation.url_path)
 navigation.run()
+follow_theme()

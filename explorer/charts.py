@@ -10,6 +10,20 @@ import streamlit as st
 
 from explorer.figures import theme
 
+_probe = st.components.v2.component(
+    "quant_explorer_theme",
+    html="<i></i>",
+    css="i { display: block; color: var(--st-text-color); transition: color 1ms; }",
+    js="""export default ({ parentElement, setTriggerValue }) => {
+      parentElement.querySelector("i").ontransitionend = () => setTriggerValue("changed", true);
+    };""",
+)
+
+
+def follow_theme() -> None:
+    """Have the page run again when its theme changes, which figures have the colours of: Streamlit does not."""
+    _probe(key="theme", on_changed_change=lambda: None)
+
 
 def ink() -> str:
     """Return the colour of text on the theme at hand."""

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from explorer import notation
 from explorer.background.live import LOOK
+from explorer.figures import theme
 from quant_engine import (
     FixedRange,
     IntFormat,
@@ -231,3 +232,24 @@ def test_the_story_of_granularity_is_photographed(app: str, open_page: Opener) -
         page = open_page(f"{app}/?model=fashion-depthwise&play_bits=4&play_granularity={words}&play_clipping=least+MSE")
         photograph(page, f"depthwise-{words}")
         assert faults_on(page) == NO_FAULTS
+
+
+@pytest.mark.parametrize("where", ["playground", "model_card"])
+def test_figures_take_the_colours_of_a_theme_that_changes_while_they_are_shown(
+    app: str, open_page: Opener, where: str
+) -> None:
+    page = open_page(f"{app}/{where}")
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(
+            """ink => {
+              const hosts = [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')];
+              const drawn = hosts.map(host => host.shadowRoot.querySelector('.instrument')).filter(Boolean);
+              const plots = [...document.querySelectorAll('.js-plotly-plot')];
+              const inks = [
+                ...drawn.map(each => each.style.getPropertyValue('--ink')), ...plots.map(plot => plot.layout.font.color)
+              ];
+              return inks.length && inks.every(each => each === ink);
+            }""",
+            arg=theme.INK[scheme],
+        )
