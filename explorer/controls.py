@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from explorer.fields import Choice, Coded, Field, Number, State
+from explorer.notices import still_said
 
 Value = TypeVar("Value")
 Table = TypeVar("Table", bound=State)
@@ -55,12 +56,14 @@ def hold(field: Number[Any], greatest: int) -> None:
     The control keeps its range: with another one it would be a new control to Streamlit, which then asks the address.
     """
     text = str(st.session_state.get(field.key, st.query_params.get(field.key, field.default)))
-    if not field.accepts(text) or field.parse(text) <= greatest:
-        return
-    if field.key in st.session_state:
-        st.session_state[field.key] = greatest
-    else:
-        st.warning(f"{field.label}: {text} is too much here; {greatest} is used.", icon=":material/link_off:")
+    said = []
+    if field.accepts(text) and field.parse(text) > greatest:
+        if field.key in st.session_state:
+            st.session_state[field.key] = greatest
+        else:
+            said = [f"{field.label}: {text} is too much here; {greatest} is used."]
+    for notice in still_said(field.key, said):
+        st.warning(notice, icon=":material/link_off:")
 
 
 def unshown(field: Field[Value]) -> Value:

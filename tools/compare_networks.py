@@ -17,6 +17,7 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[1]
 NETWORKS = "fashion-cnn", "fashion-depthwise"
@@ -52,8 +53,8 @@ def digests() -> Iterator[tuple[str, str]]:
         yield f"{name}: what layers receive", _digest(*network.activations(split="test", stop=300).values())
 
 
-def _digest(*arrays: object) -> str:
-    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()  # type: ignore[attr-defined]
+def _digest(*arrays: Any) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 def of_checkout(root: pathlib.Path) -> dict[str, str]:

@@ -27,3 +27,9 @@ def sessions_end_with_their_test() -> Iterator[None]:
     yield
     for session in [*compute.scheduler().sessions]:
         session.release()
+
+
+@pytest.fixture
+def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every lesson on the same model, named as on the command line: none opens on a story of its own."""
+    monkeypatch.setenv("QUANT_EXPLORER_MODEL", "fashion-cnn")

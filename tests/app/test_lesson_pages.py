@@ -48,10 +48,7 @@ TIMEOUT = 120
 SLUGS = list(LESSONS)
 
 
-@pytest.fixture(autouse=True)
-def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every lesson on the same model, named as on the command line: none opens on a story of its own."""
-    monkeypatch.setenv("QUANT_EXPLORER_MODEL", "fashion-cnn")
+pytestmark = pytest.mark.usefixtures("one_model")
 
 
 def open_lesson(slug: str, **settings: object) -> AppTest:

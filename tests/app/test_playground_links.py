@@ -48,9 +48,10 @@ from quant_engine import (
     QuantizerSpec,
     fake_quantize,
 )
-from tests.app.test_lesson_pages import ENTRY, SPECS, TIMEOUT, change, one_model, open_lesson  # noqa: F401
+from tests.app.test_lesson_pages import ENTRY, SPECS, TIMEOUT, change, open_lesson
 from tests.models import CNN_KEY
 
+pytestmark = pytest.mark.usefixtures("one_model")
 PAGES = pathlib.Path(__file__).parents[2] / "pages"
 MORE = {  # beside the lesson's presets
     "clipping": [{"beta": 37.5, "bits": 3}],
