@@ -30,8 +30,8 @@ TINY = np.float32(1e-30)
 
 @helper
 def _exp(x):
-    """Return eˣ, within 3e-7 of it, for −87 ≤ x ≤ 88; the nearer of these ends otherwise."""
-    x = min(max(x, np.float32(-87)), np.float32(88))
+    """Return eˣ, within 3e-7 of it, for −60 ≤ x ≤ 88, the nearer of these ends otherwise: products stay normal."""
+    x = min(max(x, np.float32(-60)), np.float32(88))
     k = round_even(x * LOG2E)
     r = (x - k * LN2_HIGH) - k * LN2_LOW
     series = ONE + r * (ONE + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * (E6 + r * E7))))))
@@ -78,6 +78,7 @@ def _adam(slope, V, mean, square, rate, corrections):
     first, second = corrections
     for i in range(slope.size):
         m = DECAY * mean[i] + (ONE - DECAY) * slope[i]
+        m = m if abs(m) > TINY else ZERO  # where nothing is learned any more it would become subnormal, which is slow
         v = SQUARE_DECAY * square[i] + (ONE - SQUARE_DECAY) * slope[i] * slope[i]
         mean[i], square[i] = m, v
         V[i] -= rate * (m * first) / (np.sqrt(v * second) + EPSILON)
