@@ -13,16 +13,17 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS", ROOT / "screenshots"))
-PATIENCE = 300_000  # milliseconds that a slow machine with much else to do may take to show what is expected
+PATIENCE = 180_000  # milliseconds that a slow machine with much else to do may take to show what is expected
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -261,6 +262,18 @@ def asking(page: Page) -> Iterator[None]:
     before = page.evaluate("window.askedAt")
     yield
     page.wait_for_function("before => window.askedAt > before", arg=before)
+    settle(page)
+
+
+def press_at(page: Page, place: Callable[[], tuple[float, float]], done: str) -> None:
+    """Click a place of a figure until something holds: a figure that is drawn anew in the middle of a click loses it."""
+    for _ in range(PATIENCE // 10_000):
+        page.mouse.click(*place())
+        with suppress(PlaywrightTimeout):
+            page.wait_for_function(done, timeout=10_000)
+            break
+    else:
+        raise AssertionError(f"no click led to {done}")
     settle(page)
 
 

@@ -19,7 +19,10 @@ Opener = Callable[..., Page]
 
 
 def button(page: Page, name: str) -> Locator:
-    return page.get_by_role("button", name=re.compile(re.escape(name) + "$"))
+    """What starts a method, or cancels all; what cancels a method that waits has its name too."""
+    return page.locator("[class*=st-key-compensation_start], .st-key-compensation_cancel_all").get_by_role(
+        "button", name=re.compile(re.escape(name) + "$")
+    )
 
 
 RACE = """() => {

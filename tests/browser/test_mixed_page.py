@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from quant_engine import QuantizationPlan
 from quant_engine.network import load
 from quant_engine.studies import footprint
-from tests.browser.conftest import NO_FAULTS, faults_on, metrics, photograph, settle
+from tests.browser.conftest import NO_FAULTS, faults_on, metrics, photograph, press_at, settle
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
@@ -32,6 +32,20 @@ def await_plan(page: Page, wanted: str = "") -> None:
 def press(page: Page, name: str | re.Pattern[str]) -> None:
     page.get_by_role("button", name=name).click()
     settle(page)
+
+
+def place_on_front(page: Page, uniform: str) -> tuple[float, float]:
+    """Where a uniform plan is drawn."""
+    x, y = page.evaluate(
+        """code => {
+          const plot = document.querySelector('.st-key-mixed_chart_front .js-plotly-plot');
+          const box = plot.getBoundingClientRect(), { xaxis, yaxis } = plot._fullLayout;
+          const trace = plot._fullData.find(one => one.name === 'uniform'), at = trace.customdata.indexOf(code);
+          return [box.x + xaxis._offset + xaxis.d2p(trace.x[at]), box.y + yaxis._offset + yaxis.d2p(trace.y[at])];
+        }""",
+        uniform,
+    )
+    return x, y
 
 
 def test_steps_by_keyboard_answer_at_once_and_outlive_a_reload(
@@ -81,20 +95,8 @@ def test_the_exact_plan_beats_the_uniform_one_and_a_click_on_the_front_loads_ano
     settle(page)
     page.locator(".st-key-mixed_chart_front").scroll_into_view_if_needed()
     settle(page)
-    place = page.evaluate(
-        """() => {
-          const plot = document.querySelector('.st-key-mixed_chart_front .js-plotly-plot');
-          const layout = plot._fullLayout, box = plot.getBoundingClientRect();
-          const trace = plot._fullData.find(one => one.name === 'uniform');
-          const at = trace.customdata.indexOf('3_3_3_3_3');
-          const { xaxis, yaxis } = layout;
-          return [box.x + xaxis._offset + xaxis.d2p(trace.x[at]), box.y + yaxis._offset + yaxis.d2p(trace.y[at])];
-        }"""
-    )
-    page.mouse.click(*place)
-    await_plan(page, "3_3_3_3_3")
+    press_at(page, lambda: place_on_front(page, "3_3_3_3_3"), "location.search.includes('mixed_plan=3_3_3_3_3')")
     assert plan_in(page) != exact
-    settle(page)
     assert metrics(page)["Your plan"] != metrics(page)["Uniform, 4 bits"]
     assert faults_on(page) == NO_FAULTS
     photograph(page, "mixed-front")
