@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CACHE_BYTES = 256 << 20  # of all models and inputs together
 UNCHANGED_BYTES = 192 << 20  # of one run, behind unchanged layers
 CHANGED_BYTES = 32 << 20  # of one run, behind changed layers: filling fresh memory takes as long as computing it
+SHARED_BYTES = 96 << 20  # of one run, of what the run before received too: the layer behind it may change once more
 
 Prefix = tuple[int, tuple[str, ...]]  # a stage's number, and the keys of the overrides of the layers before it
 
@@ -88,6 +89,7 @@ class PrefixRunner:
         self._executor, self.batches, self._kept = executor, batches, stage_inputs
         self._entries = [span.start for span in executor.trace.spans if span.start is not None]
         self._owner = next(_owners)
+        self._former: Sequence[Prefix] = ()  # of the run before
         weakref.finalize(self, stage_inputs.release, self._owner)
 
     def outputs(self, overrides: Mapping[str, Override], keys: Mapping[str, str]) -> Iterator[Any]:
@@ -98,26 +100,31 @@ class PrefixRunner:
         prefixes = [(i, tuple(keys.get(layer, "") for layer in stages[i].before)) for i in self._entries]
         start, received = self._resume(prefixes)
         found: dict[Prefix, list[Tensor]] = {prefix: [] for prefix in prefixes if prefix[0] > start}
+        shared = max(set(prefixes).intersection(self._former), default=None)
+        self._former = prefixes
         for number, batch in enumerate(self.batches):
             taps = {stages[prefix[0]].name: values.append for prefix, values in found.items()}
             at = None if received is None else (start, received[number])
             with torch.inference_mode():  # not around the loop: whoever takes the results would run in it too
                 result = self._executor.run(as_tensors(batch), overrides, taps=taps, start=at)
             if number == 0:
-                found = {prefix: found[prefix] for prefix in self._worth_keeping(found)}
+                found = {prefix: found[prefix] for prefix in self._worth_keeping(found, shared)}
             yield result
         for prefix, values in found.items():
             self._kept.keep(self._owner, prefix, values)
 
-    def _worth_keeping(self, found: Mapping[Prefix, list[Tensor]]) -> list[Prefix]:
+    def _worth_keeping(self, found: Mapping[Prefix, list[Tensor]], shared: Prefix | None) -> list[Prefix]:
         """Return which stages' inputs to keep, of which those of the first batch are at hand.
 
-        These are, from the last stage on, what there is room for behind unchanged layers and behind others.
+        These are the furthest one that the run before received too, and from the last stage on what there is room for
+        behind unchanged layers and behind others.
         """
         room, worth = {True: CHANGED_BYTES, False: UNCHANGED_BYTES}, []
         for prefix, values in reversed(list(found.items())):
             size, changed = _bytes(values) * len(self.batches), any(prefix[1])
-            if size <= room[changed]:
+            if prefix == shared and size <= SHARED_BYTES:
+                worth.append(prefix)
+            elif size <= room[changed]:
                 room[changed] -= size
                 worth.append(prefix)
         return worth

@@ -146,6 +146,21 @@ def test_layers_before_the_first_changed_one_do_not_run_again(subject):
     assert not set(ran) & set(first)
 
 
+def test_a_layer_that_changes_again_costs_what_lies_behind_it_though_all_before_it_are_changed_and_large():
+    module = torch.nn.Sequential(*(torch.nn.Linear(*shape) for shape in ((1, 8192), (8192, 1), (1, 8192), (8192, 1))))
+    inputs = torch.rand(1200, 1)
+    executor = TorchExecutor(module, trace(module, list("0123"), inputs))
+    runner = PrefixRunner(executor, np.split(inputs.numpy(), 12))  # "1" and "3" receive 38 MiB
+    ran: list[str] = []
+    changed = {name: Override(input=lambda x, name=name: ran.append(name) or x) for name in "0123"}
+    for number, (keys, first) in enumerate(
+        (("aaaa", "0"), ("aaab", "2"), ("aaac", "3"), ("aaad", "3"), ("abad", "0"), ("acad", "1"), ("acae", "2"))
+    ):
+        list(runner.outputs(changed, dict(zip("0123", keys, strict=True))))
+        assert ran[0] == first, number
+        ran.clear()
+
+
 def test_a_layer_that_does_not_run_is_refused_by_name():
     module = torch.nn.Sequential(torch.nn.Linear(2, 2))
     module.unused = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
