@@ -20,6 +20,8 @@ ROUNDS = 100
 DEAD = 2.0**-10  # channels of less count for nothing; the built-in networks' weakest ones that live have 0.05
 BIAS_GROWTH = 2.0  # over what channels reach; the built-in networks' biases come to 1.6 times that
 SETTLED = 1e-4  # relative change of a scale at which nothing is gained any more
+NOISE_GROWTH = 1.25  # 1 dB
+HALF_STEP = 2.0**-8  # of eight bits, as a share of the largest weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +132,8 @@ def equalize(layers: Sequence[FloatLayer]) -> tuple[FloatLayer, ...]:
     makes its bias larger than what all others give, and the inputs of the next layer would lose their codes to a
     constant. Where it would come to more than twice what any channel reaches, its bias stays as large beside the
     others' as it was. What channels reach is taken as |b| + λ·r⁽¹⁾, with the λ by which weights give as much as biases
-    do, Σ|b|/Σr⁽¹⁾.
+    do, Σ|b|/Σr⁽¹⁾. If some channel was held thus, and rounding a layer's weights to eight bits would still add 1 dB
+    to the noise that it adds without scales (`noise_growth`), all scales' logarithms are halved until it does not.
 
     Raises:
         QuantError: for layers of which one does not read as many channels as the one before makes, and for weights or
@@ -160,29 +163,81 @@ def equalization(layers: Sequence[FloatLayer]) -> Equalization:
                 f"a layer of {first.outputs} outputs is followed by one that reads {second.channels} channels; give "
                 "layers in the order in which they run, with `channels` where a picture is flattened"
             )
+    held = False
     for _ in range(ROUNDS):
         moved = 0.0
         for at in range(len(chain) - 1):
-            factors = _equalizing_factors(chain[at], chain[at + 1])
+            factors, exact = _equalizing_factors(chain[at], chain[at + 1])
+            held |= not exact
             chain[at], chain[at + 1] = chain[at].scaled_outputs(1 / factors), chain[at + 1].scaled_inputs(factors)
             scales[at] *= factors
             moved = max(moved, float(np.abs(factors - 1).max()))
         if moved < SETTLED:
             break
+    if not held or noise_growth(layers, scales) <= NOISE_GROWTH:
+        return Equalization(tuple(chain), tuple(scales))
+    while noise_growth(layers, scales) > NOISE_GROWTH:
+        scales = [np.sqrt(each * np.sqrt(each.min() * each.max())) for each in scales]  # towards one factor for all
+    chain = list(layers)
+    for at, factors in enumerate(scales):
+        chain[at], chain[at + 1] = chain[at].scaled_outputs(1 / factors), chain[at + 1].scaled_inputs(factors)
     return Equalization(tuple(chain), tuple(scales))
 
 
-def _equalizing_factors(first: FloatLayer, second: FloatLayer) -> Float64Array:
-    """Return s = √(r⁽¹⁾ r⁽²⁾)/r⁽²⁾ = √(r⁽¹⁾/r⁽²⁾) of every channel, but as `equalize` says where a bias would grow."""
+def noise_growth(layers: Sequence[FloatLayer], scales: Sequence[Float64Array]) -> float:
+    """Return how much more noise rounding adds in the layer of a chain for which scales do most harm, ≥ 1.
+
+    The noise of W is Σ min(Δ/2, |w|)² · E[a²] · ‖w⁽²⁾‖² over its weights, with the half step Δ/2 of eight bits and of a
+    scale for each output or one for all, the input a that the weight meets, and the next layer's weights w⁽²⁾ that read
+    what it makes. Inputs are taken to be what the layer before makes of its biases alone and of its weights alone.
+    """
+    joints = [np.ones(layers[0].channels), *scales, np.ones(layers[-1].outputs)]
+    growth = 1.0
+    for at, layer in enumerate(layers):
+        heard = _squares(layers[at + 1].by_input(), (1, 3)) if at + 1 < len(layers) else np.ones(layer.outputs)
+        powers = _powers(layers[at - 1]) if at else (np.ones(layer.channels),)
+        for power in powers:
+            before = _noise(layer, power, heard, np.ones_like(joints[at]), np.ones_like(joints[at + 1]))
+            after = _noise(layer, power, heard, joints[at], joints[at + 1])
+            growth = max([growth, *(after[before > 0] / before[before > 0])])
+    return growth
+
+
+def _squares(weight: Float32Array, axes: tuple[int, ...]) -> Float64Array:
+    """Return the sums of squares over some axes, beside the greatest sum: only relations count."""
+    sums: Float64Array = np.square(weight / np.float64(np.abs(weight).max() or 1)).sum(axes).reshape(-1)
+    return sums
+
+
+def _powers(layer: FloatLayer) -> tuple[Float64Array, Float64Array]:
+    """Return the mean squares of what a layer and a ReLU make of the biases alone, and of equal inputs alone."""
+    return _squares(np.maximum(layer.bias, 0)[:, None], (1,)), _squares(layer.weight.reshape(layer.outputs, -1), (1,))
+
+
+def _noise(
+    layer: FloatLayer, power: Float64Array, heard: Float64Array, into: Float64Array, out: Float64Array
+) -> Float64Array:
+    """Return the noise of `noise_growth` with a scale for each output, and with one for all, (2,)."""
+    groups = layer.groups
+    weight = np.abs(layer.by_input()).max(axis=3) * into.reshape(groups, 1, -1) / out.reshape(groups, -1, 1)
+    met = (power / into**2).reshape(groups, 1, -1) * (heard * out**2).reshape(groups, -1, 1)
+    steps = (weight.max(axis=2, keepdims=True), weight.max())
+    return np.array([(np.minimum(HALF_STEP * step, weight) ** 2 * met).sum() for step in steps])
+
+
+def _equalizing_factors(first: FloatLayer, second: FloatLayer) -> tuple[Float64Array, bool]:
+    """Return s = √(r⁽¹⁾ r⁽²⁾)/r⁽²⁾ = √(r⁽¹⁾/r⁽²⁾) of every channel but those that are held, and whether none is."""
     made, read = first.output_ranges().astype(np.float64), second.input_ranges().astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        factors = hold_dead(np.sqrt(made / read), made, read)
+        equation = np.sqrt(made / read)
+        factors = hold_dead(equation, made, read)
     biases, alive = np.abs(first.bias.astype(np.float64)), living(made, read)
-    if not (biases.any() and alive.any()):
-        return factors
-    common = (read * factors)[alive].max() / read[alive].max()  # with it alone, all would keep their places
-    reach = (biases + biases.sum() / made.sum() * made).max()
-    return np.where(biases / factors * common > BIAS_GROWTH * reach, biases / biases.max() * common, factors)
+    if biases.any() and alive.any():
+        common = (read * factors)[alive].max() / read[alive].max()  # with it alone, all would keep their places
+        reach = (biases + biases.sum() / made.sum() * made).max()
+        held = biases / factors * common > BIAS_GROWTH * reach
+        factors = np.where(held, biases / biases.max() * common, factors)
+    return factors, np.array_equal(factors, equation)
 
 
 def living(made: Float64Array, read: Float64Array) -> NDArray[np.bool_]:

@@ -51,7 +51,7 @@ AT_REST = """async () => {
   const giveUp = performance.now() + 5000;
   let still = 0;
   while (still < 3 && performance.now() < giveUp) {
-    await new Promise(done => requestIdleCallback(done, { timeout: 1000 }));  // until what was clicked is taken up
+    await new Promise(done => requestIdleCallback(done, { timeout: 20000 }));  // until what was clicked is taken up
     const main = document.querySelector('[data-testid=stMain]');
     const running = document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'running';
     const busy = !main || running || window.askedAt > window.heardAt ||
@@ -265,10 +265,10 @@ def asking(page: Page) -> Iterator[None]:
     settle(page)
 
 
-def press_at(page: Page, place: Callable[[], tuple[float, float]], done: str) -> None:
-    """Click a place of a figure until something holds: a figure that is drawn anew in the middle of a click loses it."""
+def press_at(page: Page, place: Callable[[], tuple[float, float]], done: str, touch: bool = False) -> None:
+    """Click a place of a figure until something holds, as a person would: one drawn anew meanwhile loses it."""
     for _ in range(PATIENCE // 10_000):
-        page.mouse.click(*place())
+        (page.touchscreen.tap if touch else page.mouse.click)(*place())
         with suppress(PlaywrightTimeout):
             page.wait_for_function(done, timeout=10_000)
             break

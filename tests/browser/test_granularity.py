@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from explorer import notation
 from quant_engine.network import load
-from tests.browser.conftest import NO_FAULTS, asking, faults_on, metrics, photograph, settle
+from tests.browser.conftest import NO_FAULTS, faults_on, metrics, photograph, press_at, settle
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
@@ -25,17 +25,25 @@ def press(page: Page, group: str, label: str) -> None:
 
 def point_at(page: Page, name: str, row: int, touch: bool = False) -> None:
     """Click a row of a map, or tap it twice, near its right end."""
-    plot = page.locator(f".st-key-granularity_chart_{name} .nsewdrag").last
-    plot.scroll_into_view_if_needed()
+    chart = f".st-key-granularity_chart_{name}"
+    page.evaluate("chart => document.querySelector(chart).scrollIntoView({ block: 'center' })", chart)
     settle(page)
-    box = plot.bounding_box()
-    place = box["x"] + 0.9 * box["width"], box["y"] + (row + 0.5) / ROWS * box["height"]
+
+    def place() -> tuple[float, float]:
+        x, y, width, height = page.evaluate(
+            """chart => {
+              const box = [...document.querySelectorAll(`${chart} .nsewdrag`)].at(-1).getBoundingClientRect();
+              return [box.x, box.y, box.width, box.height];
+            }""",
+            chart,
+        )
+        return x + 0.9 * width, y + (row + 0.5) / ROWS * height
+
     if touch:
-        page.touchscreen.tap(*place)
-        expect(page.locator(f".st-key-granularity_chart_{name} .hovertext").first).to_be_visible()
+        page.touchscreen.tap(*place())
+        expect(page.locator(f"{chart} .hovertext").first).to_be_visible()
         page.wait_for_timeout(500)  # or both would be a double tap
-    with asking(page):
-        (page.touchscreen.tap if touch else page.mouse.click)(*place)
+    press_at(page, place, f"location.search.includes('granularity_block={row}')", touch)
 
 
 def query(page: Page) -> dict[str, list[str]]:

@@ -53,6 +53,7 @@ def test_a_student_predicts_correlates_answers_and_goes_on_in_the_playground(app
     assert gain_of_vectors(page, 1).startswith("×2.")
     page.get_by_role("slider", name="Correlation").focus()
     page.keyboard.press("Home")
+    page.wait_for_function("location.search.includes('vectors_rho=0')")
     settle(page)
     assert gain_of_vectors(page, 1).startswith("×1.")
     assert codewords_on(page, "vectors_chart_synthetic_cells") != correlated

@@ -297,6 +297,30 @@ def test_dead_and_nearly_dead_channels_harm_no_method_in_any_unit(kind):
             assert sqnr_db(changed, x, plain) > sqnr_db(layers, x, plain) - 3, (kind, share, unit)
 
 
+@pytest.mark.parametrize("seed", [3, 17, 28, 37, 74, 90, 93, 125, 128, 142, 179, 196])
+def test_equalization_harms_no_pair_whose_channels_are_uneven_and_whose_biases_are_not(seed):
+    """By the equation alone these pairs lose from 9 to 33 dB, most of them where the next layer sees biases alone."""
+    rng = np.random.default_rng(seed)
+    inputs, channels, outputs = rng.integers(16, 48, 3)
+    made, read = (rng.choice([0, 1e-8, 1e-4, 1e-2, 1, 1, 1, 1], channels) for _ in range(2))
+    first = FloatLayer(rng.standard_normal((channels, inputs)) * made[:, None], rng.standard_normal(channels))
+    second = FloatLayer(rng.standard_normal((outputs, channels)) * read, np.zeros(outputs))
+    x = rng.standard_normal((100, inputs)) * 10.0 ** rng.integers(-2, 3)
+
+    def sqnr_of_weights(layers):
+        plain, rounded = (
+            np.maximum(x @ one.T + layers[0].bias, 0) @ two.T
+            for one, two in (
+                [layer.weight.astype(np.float64) for layer in layers],
+                [qe.fake_quantize(layer.weight, INT8).astype(np.float64) for layer in layers],
+            )
+        )
+        return 10 * np.log10(np.square(plain).sum() / np.square(plain - rounded).sum())
+
+    pair = first, second
+    assert sqnr_of_weights(equalize(pair)) > sqnr_of_weights(pair) - 3
+
+
 def test_scales_of_all_methods_go_with_the_units():
     rng = np.random.default_rng(9)
     first, second = two_layers("unmade", 0.0, 1.0)
