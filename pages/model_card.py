@@ -39,7 +39,7 @@ if card is None:
 rows = by_method(card)
 full, plain = card.full, card.plain
 st.markdown(
-    f"Float32: **{accuracy(full.value)}** on all {count(full.total)} test images of Fashion-MNIST "
+    f"Float32: **{accuracy(full.value)}** on all {count(full.total)} test {compute.sample_unit(model)}s of {card.data} "
     f"({count(full.correct)} right), **{accuracy(plain.value)}** on the {count(plain.total)} that come with the app. "
     "Below, every layer's weight is quantized to signed symmetric integers of the full range; activations stay in "
     "float32. Intervals are 95 %."
@@ -65,7 +65,7 @@ if card.granularity:
     st.table(methods_table(card.granularity, "one scale for each"))
 st.subheader("Weights and activations")
 st.markdown(
-    "W8A2: weights of 8 bits (per channel, symmetric, least MSE) and the input of every layer, the pixels too, of "
+    "W8A2: weights of 8 bits (per channel, symmetric, least MSE) and the input of every layer, also the first, of "
     "2 bits (per tensor, unsigned and asymmetric). The inputs' ranges are static: fixed on the calibration data "
     "by the method that heads the column."
 )
@@ -85,5 +85,5 @@ st.markdown(compensation_surprises(card.compensation))
 st.caption(
     "Measured by tools/write_card.py on the committed weights; tests evaluate every cell again, of compensation "
     "those of quick methods and some others. The playground shows the same numbers under “Every layer so”. "
-    "Data: Fashion-MNIST, © 2017 Zalando SE, MIT License."
+    f"Data: {card.data}, {card.licence}."
 )

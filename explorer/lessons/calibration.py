@@ -1,9 +1,9 @@
-"""The second laboratory of lesson 5: activations batch by batch, static and dynamic, and how many images it takes."""
+"""The second laboratory of lesson 5: activations batch by batch, static and dynamic, and how many samples it takes."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import streamlit as st
 
@@ -17,20 +17,19 @@ from explorer.notation import accuracy, count, share, short
 from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
 from quant_engine import IntFormat, LayerPlan, MinMax, MinMSE, Percentile, QuantizationPlan, QuantizerSpec
+from quant_engine.batches import sample_count
 from quant_engine.clipping import Clipping
 from quant_engine.network import Score
 from quant_engine.observers import observer_for
 from quant_engine.studies import activation_costs, calibration_study
 
-BATCHES = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # each batch ends where the next one starts
-SIZES = (1, 4, 16, 64, 256, 512)
 OBSERVED: dict[str, Clipping] = {"min–max": MinMax(), "99.9 %": Percentile(99.9), "least MSE": MinMSE()}
 DYNAMIC = "dynamic"  # the point without calibration
 PLACE = "clipping_study"
 
 
 def calibration_section(model: ModelKey, layer: str, bits: int) -> None:
-    """Draw ranges against images seen, what dynamic ranges cost, and the study."""
+    """Draw ranges against samples seen, what dynamic ranges cost, and the study."""
     st.subheader(words()["calibration_title"])
     st.markdown(words()["calibration_lead"].format(layer=layer, unit=compute.sample_unit(model)))
     with refusals_said():
@@ -54,18 +53,19 @@ def _batches(model: ModelKey, layer: str, bits: int) -> None:
 
 def ranges_seen(model: ModelKey, layer: str, bits: int) -> Seen:
     """Feed one layer's inputs to an observer of each kind, batch by batch."""
-    values = compute.network(model).activations([layer], stop=BATCHES[-1])[layer]
+    values = compute.network(model).activations([layer])[layer]
+    ends = sizes(len(values), 2)
     specs = {name: activation_spec(bits, clipping) for name, clipping in OBSERVED.items()}
     observers = {name: observer_for(spec.clipping, bits) for name, spec in specs.items()}
     betas: dict[str, list[float]] = {name: [] for name in observers}
     own = []
-    for start, stop in itertools.pairwise(BATCHES):
+    for start, stop in itertools.pairwise((0, *ends)):
         batch = values[start:stop]
         own.append(float(batch.max()))
         for name, observer in observers.items():
             observer.update(batch)
             betas[name].append(observer.range(specs[name])[1])
-    return Seen(BATCHES[1:], betas, own)
+    return Seen(ends, betas, own)
 
 
 def _study(model: ModelKey, bits: int) -> None:
@@ -104,12 +104,24 @@ def _study_results(model: ModelKey, bits: int, key: str, task: Task | None) -> N
 
 def study_of(model: ModelKey, bits: int) -> Study:
     """Return the study of one width: its first point is that of dynamic ranges."""
-    total = 1 + len(SIZES) * len(OBSERVED)
-    return Study(PLACE, f"{model}|{bits}", lambda: _points(model, bits), total)
+    batches = compute.network(model).given_task.batches("calibration")
+    wanted = sizes(sum(sample_count(batch.inputs) for batch in batches), 4)
+    return Study(PLACE, f"{model}|{bits}", lambda: _points(model, bits, wanted), 1 + len(wanted) * len(OBSERVED))
 
 
-def _points(model: ModelKey, bits: int) -> Generator[tuple[str, int, Score], None, None]:
-    """Yield the accuracy with dynamic ranges, then with each calibrator after each number of images."""
+def sizes(total: int, factor: int) -> tuple[int, ...]:
+    """Return how many samples are looked at: one, each time `factor` times as many, and all.
+
+    >>> sizes(100, 4)
+    (1, 4, 16, 64, 100)
+    """
+    return *(factor**power for power in range(total.bit_length()) if factor**power < total), total
+
+
+def _points(
+    model: ModelKey, bits: int, wanted: Sequence[int]
+) -> Generator[tuple[str, int, Score], None, None]:
+    """Yield the accuracy with dynamic ranges, then with each calibrator after each number of samples."""
     network = compute.network(model)
     spec = activation_spec(bits, MinMax())
     dynamic = QuantizationPlan({name: LayerPlan(activation=spec, dynamic=True) for name in network.layers()})
@@ -117,7 +129,7 @@ def _points(model: ModelKey, bits: int) -> Generator[tuple[str, int, Score], Non
     for name, clipping in OBSERVED.items():
         static = activation_spec(bits, clipping)
         plan = QuantizationPlan({layer: LayerPlan(activation=static) for layer in network.layers()})
-        for point in calibration_study(network, plan, SIZES):
+        for point in calibration_study(network, plan, wanted):
             yield name, point.samples, point.score
 
 

@@ -53,9 +53,9 @@ def bits_of_layers(layers: Mapping[str, Layer], spec: QuantizerSpec) -> float:
 
 @dataclass(frozen=True)
 class MixedResult:
-    """A plan of mixed precision beside the uniform plan whose bytes are its budget, both scored on test images.
+    """A plan of mixed precision beside the uniform plan whose bytes are its budget, both scored on test data.
 
-    Searched by `mixed_plan` on the calibration images alone, at the least summed KL divergence, over `mixed_candidates`
+    Searched by `mixed_plan` on the calibration data alone, at the least summed KL divergence, over `mixed_candidates`
     of the uniform plan's spec.
     """
 
@@ -134,15 +134,17 @@ def broken_order(results: Iterable[CompensationResult]) -> list[tuple[Compensati
 class ModelCard:
     """Accuracies of one built-in network; `weights_only` has every layer's weight quantized by one spec.
 
-    `static_activations` has every layer's weight and input quantized by one pair of specs, (weight, activation), the
-    input's range fixed on all calibration images. `full` is on all 10,000 test images of Fashion-MNIST, the others on
-    the 2,000 that are committed. `about_four_bits` has the layers of `LARGE` weights and more quantized by a method of
-    a name, and the smaller ones by `SMALL_LAYERS`. `mixed` has plans of mixed precision beside uniform ones.
-    `granularity` has every layer's weight at four bits, with one scale for what its name says; it is measured on the
-    depthwise model, and empty for others. `compensation` has every layer's weight and input quantized by one pair of
-    specs and one of `compensation.METHODS`.
+    `static_activations` has every layer's weight and input quantized by one pair of specs, (weight, activation),
+    the input's range fixed on all calibration samples. `data` and `licence` are the data set's. `full` is on all
+    its test samples, the others on those that are committed. `about_four_bits` has the layers of `LARGE` weights
+    and more quantized by a method of a name, and the smaller ones by `SMALL_LAYERS`. `mixed` has plans of mixed
+    precision beside uniform ones. `granularity` has every layer's weight at four bits, with one scale for what its
+    name says; it is measured on the depthwise model, and empty for others. `compensation` has every layer's weight
+    and input quantized by one pair of specs and one of `compensation.METHODS`.
     """
 
+    data: str
+    licence: str
     full: Accuracy
     plain: Accuracy
     weights_only: dict[QuantizerSpec, Accuracy]
@@ -168,6 +170,8 @@ def model_card(name: str) -> ModelCard:
     stored = json.loads((BUILTIN / "model_card.json").read_text(encoding="utf-8"))[name]
     total = stored["plain"]["total"]
     return ModelCard(
+        data=stored["data"],
+        licence=stored["licence"],
         full=Accuracy(**stored["full"]),
         plain=Accuracy(**stored["plain"]),
         weights_only={_spec(row, "spec"): Accuracy(row["correct"], total) for row in stored["weights_only"]},
