@@ -17,7 +17,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import notation
 from explorer.background import Scheduler, Session, Task
-from explorer.caches import ByteCache, cached, key_of
+from explorer.caches import cached, key_of
 from explorer.memory import memory_bytes
 from explorer.payloads import Mark, Statistics, statistics
 from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
@@ -37,6 +37,7 @@ from quant_engine import (
     QuantizerSpec,
     fit,
 )
+from quant_engine.caches import ByteCache
 from quant_engine.clipping import Clipping
 from quant_engine.execution import STAGE_INPUTS
 from quant_engine.granularity import Granularity
@@ -44,8 +45,8 @@ from quant_engine.network import Network, Score
 from quant_engine.studies import ModelCard
 
 SESSION_KEY = "background"
-MOST_BYTES = 128 << 20
-CACHE = ByteCache(MOST_BYTES)
+MAX_BYTES = 128 << 20
+CACHE = ByteCache(MAX_BYTES, ("quant_engine", "explorer"))
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
 
 
@@ -290,11 +291,9 @@ def _evaluate(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan) -
 
 
 def frozen(model: ModelKey, plan: LayerPlan) -> QuantizationPlan:
-    """Return the frozen plan that gives every layer the same; it is fitted once."""
+    """Return the frozen plan that gives every layer the same."""
     subject = network(model)
-    same = QuantizationPlan(dict.fromkeys(subject.layers(), plan))
-    found: QuantizationPlan = kept(key_of("frozen", model, plan), lambda: subject.freeze(same))
-    return found
+    return subject.freeze(QuantizationPlan(dict.fromkeys(subject.layers(), plan)))
 
 
 def planned_codes(model: ModelKey, layer: str, plan: LayerPlan) -> NDArray[np.int64] | None:

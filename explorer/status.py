@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from explorer.caches import Usage
+from quant_engine.caches import Usage
 
 MIB = 1 << 20
 
@@ -25,7 +25,7 @@ class Status:
         memory = "" if self.memory_bytes is None else f"memory {self.memory_bytes / MIB:,.0f} MiB · "
         return (
             f"sessions {self.sessions} · {memory}"
-            f"results {results.size_bytes / MIB:,.0f} of {results.most_bytes / MIB:,.0f} MiB in {results.results:,}, "
+            f"results {results.size_bytes / MIB:,.0f} of {results.max_bytes / MIB:,.0f} MiB in {results.results:,}, "
             f"found {results.found:,}, computed {results.computed:,} · "
             f"layer inputs {self.inputs_bytes / MIB:,.0f} of {self.inputs_most / MIB:,.0f} MiB"
         )

@@ -118,9 +118,7 @@ def sizes(total: int, factor: int) -> tuple[int, ...]:
     return *(factor**power for power in range(total.bit_length()) if factor**power < total), total
 
 
-def _points(
-    model: ModelKey, bits: int, wanted: Sequence[int]
-) -> Generator[tuple[str, int, Score], None, None]:
+def _points(model: ModelKey, bits: int, wanted: Sequence[int]) -> Generator[tuple[str, int, Score], None, None]:
     """Yield the accuracy with dynamic ranges, then with each calibrator after each number of samples."""
     network = compute.network(model)
     spec = activation_spec(bits, MinMax())

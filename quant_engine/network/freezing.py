@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from quant_engine.batches import merge_like
+from quant_engine.caches import ByteCache
 from quant_engine.checks import as_instance
 from quant_engine.errors import QuantError
 from quant_engine.execution import Calibration, Capture, each_sample
@@ -19,18 +20,21 @@ from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fi
 from quant_engine.quantizer.codecs import grid_of
 from quant_engine.tasks import Task
 
+MAX_BYTES = 64 << 20  # of the frozen plans of one network
 PLAN_REMEDY = "give QuantizationPlan({layer: LayerPlan(weight, activation)})"
 
 
 class Freezer:
     """Fits what plans of one model leave open: weights, and static activations on calibration data.
 
+    A plan is fitted once, as long as there is room for it, unless it is for somebody's own data.
     `capture` gives what layers receive of some inputs; by default these are the task's for calibration.
     """
 
     def __init__(self, model: Model, task: Task | None, capture: Capture) -> None:
         """Keep references."""
         self._model, self._task, self._capture = model, task, capture
+        self._frozen = ByteCache(MAX_BYTES)
 
     def freeze(self, plan: QuantizationPlan, data: int | Inputs | Iterable[Inputs] | None) -> QuantizationPlan:
         """Return the plan with everything fitted that can be fixed; `data` as in `Network.freeze`.
@@ -38,10 +42,16 @@ class Freezer:
         Raises:
             QuantError: as `Network.freeze`.
         """
-        layers = self._model.layers
         for name, layer in as_instance(plan, QuantizationPlan, "plan", PLAN_REMEDY).layers.items():
             validate_fits(layer_of(self._model, name), layer)
-        validate_shared(layers, plan)
+        validate_shared(self._model.layers, plan)
+        if plan.frozen:
+            return plan
+        if data is None or isinstance(data, int | float | np.number):
+            return self._frozen.get((plan.key, repr(data)), lambda: self._fit(plan, data))
+        return self._fit(plan, data)
+
+    def _fit(self, plan: QuantizationPlan, data: int | Inputs | Iterable[Inputs] | None) -> QuantizationPlan:
         static = {
             name: layer.activation
             for name, layer in plan.layers.items()

@@ -281,3 +281,40 @@ def test_codes_and_biases_of_another_shape_are_refused(plan, said):
 def test_a_bias_of_two_axes_is_refused():
     with pytest.raises(qe.QuantError, match="one value for each output channel"):
         qe.LayerPlan(bias=np.ones((2, 2), np.float32))
+
+
+class CountedReads(dict):
+    """Weights and biases by layer, with how often any was asked for."""
+
+    count = 0
+
+    def __getitem__(self, layer):
+        self.count += 1
+        return super().__getitem__(layer)
+
+
+def test_a_plan_of_specs_is_fitted_once_for_all_runs_and_scores():
+    def plan(bits):
+        return qe.QuantizationPlan({"fc2": qe.LayerPlan(qe.QuantizerSpec(qe.IntFormat(bits), clipping=qe.MinMSE()))})
+
+    network = networks.load("fashion-cnn")
+    images = network.data()[0][:8]
+    model = network.model
+    model.parameters = weights = CountedReads(model.parameters)
+    reads = []
+    for bits in (4, 4, 5, 4):
+        before = weights.count
+        network.run(images, plan(bits))
+        reads.append(weights.count - before)
+    assert reads[1] == reads[3] < reads[0] == reads[2]
+    frozen = network.freeze(plan(4))
+    assert network.freeze(plan(4)) is frozen is network.freeze(frozen)
+    assert network.freeze(plan(5)) is not frozen
+
+
+def test_plans_of_one_spec_are_fitted_for_each_number_of_calibration_samples():
+    plan = qe.QuantizationPlan({"fc2": qe.LayerPlan(None, qe.QuantizerSpec(qe.IntFormat(8, signed=False)))})
+    network = networks.load("fashion-cnn")
+    few, many = (network.freeze(plan, count)["fc2"].activation.scale.item() for count in (1, 64))
+    assert few < many
+    assert network.freeze(plan, network.data("calibration")[0][:1])["fc2"].activation.scale.item() == few

@@ -1,4 +1,4 @@
-"""The cache of the pages: at most once for a key, at most so many bytes, and nobody waits for ever."""
+"""The cache: at most once for a key, at most so many bytes, and nobody waits for ever."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from explorer.caches import OVERHEAD, ByteCache, size_of
 from quant_engine import IntFormat, QuantizerSpec, fit
+from quant_engine.caches import OVERHEAD, ByteCache, size_of
 
 
 def test_the_bytes_of_results_stay_within_the_limit_and_the_least_recently_used_goes() -> None:
@@ -22,7 +22,7 @@ def test_the_bytes_of_results_stay_within_the_limit_and_the_least_recently_used_
         array(number)
     array(0)
     array(10)
-    assert cache.usage().size_bytes == cache.usage().most_bytes
+    assert cache.usage().size_bytes == cache.usage().max_bytes
     for number in (0, 2, 10):
         array(number)
     assert computed == [*range(11)]
