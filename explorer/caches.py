@@ -1,33 +1,44 @@
-"""Keys of what pages compute."""
+"""What names a result, and functions whose results are kept."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from quant_engine import LayerPlan, QuantizationPlan
 from quant_engine.caches import ByteCache
-from quant_engine.records import Record
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def key_of(*parts: object) -> str:
-    """Return the text that names a result: plans by their keys, other choices by their JSON, the rest as text.
+@dataclass(frozen=True, init=False)
+class ResultKey:
+    """What names a result: what is asked, and all that the answer depends on.
 
-    >>> from quant_engine import LayerPlan, PerChannel
-    >>> key_of("block", PerChannel(0), LayerPlan(), 3, None)
-    'block|{"schema":1,"type":"PerChannel"}|{"activation":null,"bias":null,"dynamic":false,"weight":null}|3|None'
+    Models go in as `ModelKey`s, their digests and tasks; plans count with the digests of their arrays.
+
+    >>> from quant_engine import LayerPlan
+    >>> ResultKey("score", "0a1b", LayerPlan()) == ResultKey("score", "0a1b", LayerPlan())
+    True
+    >>> print(ResultKey("block", "0a1b", "fc2", 3))
+    block|0a1b|fc2|3
     """
-    return "|".join(map(_text, parts))
 
+    question: str
+    about: tuple[object, ...]
 
-def _text(part: object) -> str:
-    if isinstance(part, LayerPlan | QuantizationPlan):
-        return part.key
-    return part.to_json() if isinstance(part, Record) else str(part)
+    def __init__(self, question: str, *about: object) -> None:
+        """Take plans by their keys."""
+        plain = (one.key if isinstance(one, LayerPlan | QuantizationPlan) else one for one in about)
+        object.__setattr__(self, "question", question)
+        object.__setattr__(self, "about", tuple(plain))
+
+    def __str__(self) -> str:
+        """Return it as text."""
+        return "|".join(map(str, (self.question, *self.about)))
 
 
 def cached(cache: ByteCache) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -43,7 +54,7 @@ def cached(cache: ByteCache) -> Callable[[Callable[P, T]], Callable[P, T]]:
     def keep(function: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(function)
         def found(*arguments: P.args, **named: P.kwargs) -> T:
-            return cache.get(key_of(function.__name__, *arguments), lambda: function(*arguments, **named))
+            return cache.get(ResultKey(function.__name__, *arguments), lambda: function(*arguments, **named))
 
         return found
 

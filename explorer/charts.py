@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from explorer.caches import ResultKey
 from explorer.figures import theme
 
 _probe = st.components.v2.component(
@@ -30,9 +31,9 @@ def ink() -> str:
     return theme.INK[st.context.theme.type or "light"]
 
 
-def canvas(revision: str) -> theme.Canvas:
-    """Return what figures of this page are drawn on now; `revision` names what they show."""
-    return theme.Canvas(revision, ink())
+def canvas(*shown: object) -> theme.Canvas:
+    """Return what figures of this page are drawn on now; `shown` tells what they show from all else."""
+    return theme.Canvas(str(ResultKey("figure", *shown)), ink())
 
 
 def show(figure: go.Figure, key: str, alt: str) -> None:

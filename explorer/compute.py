@@ -1,14 +1,13 @@
 """What the pages show, computed by the engine and kept: the one file that caches.
 
-Keys are text (`key_of`: a model's digest, keys of specs and plans, names, numbers); arrays are never hashed and are
-read-only.
+Results are known by a `ResultKey`; arrays are never hashed and are read-only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import streamlit as st
@@ -17,7 +16,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import notation
 from explorer.background import Scheduler, Session, Task
-from explorer.caches import cached, key_of
+from explorer.caches import ResultKey, cached
 from explorer.memory import memory_bytes
 from explorer.payloads import Mark, Statistics, statistics
 from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
@@ -49,10 +48,12 @@ MAX_BYTES = 128 << 20
 CACHE = ByteCache(MAX_BYTES, ("quant_engine", "explorer"))
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
 
+T = TypeVar("T")
 
-def kept(key: str, work: Callable[[], Any]) -> Any:
-    """Return what `work` computes, at most once for a key; the key names everything that it depends on."""
-    return CACHE.get(f"kept|{key}", work)
+
+def kept(key: ResultKey, work: Callable[[], T]) -> T:
+    """Return what `work` computes, at most once for a key."""
+    return CACHE.get(key, work)
 
 
 def network(model: ModelKey) -> Network:
@@ -134,9 +135,8 @@ def least_error(model: ModelKey, layer: str, block: int, spec: QuantizerSpec) ->
 def _block_fitted(model: ModelKey, layer: str, block: int, spec: QuantizerSpec) -> Quantizer:
     """Return a quantizer of one block alone."""
     alone = replace(spec, granularity=PerTensor())
-    key = key_of("block", model, layer, block, spec)
-    found: Quantizer = kept(key, lambda: fit(block_values(model, layer, spec.granularity, block), alone))
-    return found
+    key = ResultKey("block", model, layer, block, spec)
+    return kept(key, lambda: fit(block_values(model, layer, spec.granularity, block), alone))
 
 
 def block_values(model: ModelKey, layer: str, granularity: Granularity, block: int) -> NDArray[np.float32]:
@@ -169,8 +169,7 @@ def vectors(model: ModelKey, layer: str, spec: QuantizerSpec) -> tuple[NDArray[n
         short = ((0, 0), (0, -values.shape[1] % dim))
         return np.pad(values, short).reshape(-1, dim), np.pad(back, short).reshape(-1, dim)
 
-    found: tuple[NDArray[np.float32], NDArray[np.float32]] = kept(key_of("vectors", model, layer, spec), cut)
-    return found
+    return kept(ResultKey("vectors", model, layer, spec), cut)
 
 
 def compared(
@@ -186,9 +185,8 @@ def compared(
         back = result.quantizer.fake_quantize(values)
         return np.histogram(back, edges[0])[0], np.histogram(back.astype(np.float64) - values, edges[1])[0]
 
-    speed: float = kept(key_of("encode", model, layer, spec), measured)
-    reach = edges[1][-1]
-    returned, errors = kept(key_of("compared", model, layer, spec, edges[0].size, reach), counted)
+    speed = kept(ResultKey("encode", model, layer, spec), measured)
+    returned, errors = kept(ResultKey("compared", model, layer, spec, edges[0].size, float(edges[1][-1])), counted)
     return Compared(title, result, returned, errors, speed)
 
 
@@ -254,7 +252,7 @@ def score(model: ModelKey, spec: QuantizerSpec | None) -> Score:
 
 def scoring(place: str, model: ModelKey, spec: QuantizerSpec | None) -> Task:
     """Return the task of the network's score with every layer's weight under a spec, or in floating point."""
-    return session().ask(place, key_of("score", model, spec), lambda: score(model, spec))
+    return session().ask(place, ResultKey("score", model, spec), lambda: score(model, spec))
 
 
 def accuracies(place: str, model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | None = None) -> Task:
@@ -262,7 +260,7 @@ def accuracies(place: str, model: ModelKey, layer: str, plan: LayerPlan, others:
 
     `others` is the plan of the other layers, where it is another.
     """
-    key = key_of("accuracy", model, layer, plan, others)
+    key = ResultKey("accuracy", model, layer, plan, others)
     return session().ask(place, key, lambda: _evaluate(model, layer, plan, others or plan))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer import compute
+from explorer.caches import ResultKey
 from explorer.fields import Choice, Number, named
 from explorer.sources import ModelKey
 from quant_engine import Distribution
@@ -29,7 +30,7 @@ class Subject:
     Its values are flat; `row` of them lie along its last axis.
     """
 
-    key: str
+    key: ResultKey
     title: str
     unit: str
     values: Float32Array
@@ -44,8 +45,7 @@ class Subject:
     def statistics(self) -> Distribution:
         """The tensor's statistics, kept."""
         exact = self.values.size <= compute.EXACT_UP_TO
-        found: Distribution = compute.kept(f"distribution|{self.key}", lambda: Distribution(self.values, exact=exact))
-        return found
+        return compute.kept(ResultKey("distribution", self.key), lambda: Distribution(self.values, exact=exact))
 
     @property
     def is_weight(self) -> bool:
@@ -54,25 +54,27 @@ class Subject:
 
 
 def _weights(model: ModelKey, layer: str) -> Subject:
-    return Subject(f"weights|{model}|{layer}", f"the weights of {layer}", "weight", compute.matrix(model, layer))
+    key = ResultKey("weights", model, layer)
+    return Subject(key, f"the weights of {layer}", "weight", compute.matrix(model, layer))
 
 
 def _layer_inputs(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
     values = network.activations([layer], stop=OBSERVED)[layer]
     after = ", after ReLU" if network.layers()[layer].input_range[0] >= 0 else ""
-    return Subject(f"inputs|{model}|{layer}", f"the inputs of {layer}{after}", "activation", values)
+    return Subject(ResultKey("inputs", model, layer), f"the inputs of {layer}{after}", "activation", values)
 
 
 def _logits(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
     values = np.asarray(network.run(network.data("calibration")[0][:OBSERVED]))
-    return Subject(f"logits|{model}", f"the logits of {compute.name(model)}", "logit", values)
+    return Subject(ResultKey("logits", model), f"the logits of {compute.name(model)}", "logit", values)
 
 
 def _network_inputs(model: ModelKey, layer: str) -> Subject:
     values = compute.network(model).data("calibration")[0][:OBSERVED]
-    return Subject(f"network inputs|{model}", f"the inputs of {compute.name(model)}", "input value", values)
+    key = ResultKey("network inputs", model)
+    return Subject(key, f"the inputs of {compute.name(model)}", "input value", values)
 
 
 REAL: dict[str, Callable[[ModelKey, str], Subject]] = {
@@ -92,7 +94,7 @@ SYNTHETIC: dict[str, Callable[[np.random.Generator], NDArray[np.float64]]] = {  
 def _all_weights(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
     values = np.concatenate([network.weight(name).reshape(-1) for name in network.layers()])
-    return Subject(f"all|{model}", f"the network {compute.name(model)}", "weight of any layer", values)
+    return Subject(ResultKey("all", model), f"the network {compute.name(model)}", "weight of any layer", values)
 
 
 WHOLE: dict[str, Callable[[ModelKey, str], Subject]] = {  # for pages on a network as a whole; in no menu
@@ -130,9 +132,8 @@ def outlier_field(prefix: str) -> Number[int]:
 
 def subject(source: str, model: ModelKey, layer: str, outlier: int = 0) -> Subject:
     """Return the tensor of a source, kept and read-only; `outlier` counts for synthetic ones."""
-    key = f"subject|{source}|{outlier}" if source in SYNTHETIC else f"subject|{source}|{model}|{layer}"
-    found: Subject = compute.kept(key, lambda: _read_only(_make(source, model, layer, outlier)))
-    return found
+    about = (outlier,) if source in SYNTHETIC else (model, layer)
+    return compute.kept(ResultKey("subject", source, *about), lambda: _read_only(_make(source, model, layer, outlier)))
 
 
 def _make(source: str, model: ModelKey, layer: str, outlier: int) -> Subject:
@@ -143,7 +144,7 @@ def _make(source: str, model: ModelKey, layer: str, outlier: int) -> Subject:
     if outlier:
         values[0] = outlier
     title = f"{SAMPLES:,} values of a {source.removeprefix('synthetic ')} distribution (synthetic)"
-    return Subject(f"{source}|{outlier}", title, "value", values.reshape(-1, SAMPLE_ROW))
+    return Subject(ResultKey(source, outlier), title, "value", values.reshape(-1, SAMPLE_ROW))
 
 
 def _read_only(made: Subject) -> Subject:

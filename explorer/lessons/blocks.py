@@ -10,6 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer import charts, compute, controls
+from explorer.caches import ResultKey
 from explorer.figures.maps import Rectangle, Sight, describe_map, range_map, signed_map
 from explorer.instrument import Move, instrument
 from explorer.instrument.words import describe_curve, describe_values
@@ -57,8 +58,7 @@ def blocks_of(subject: Subject, spec: QuantizerSpec) -> QuantizedBlocks:
         mse = grid.to_grid(sums / np.diff(grid.offsets)).reshape(-1)
         return QuantizedBlocks(grid, errors, _ranges(quantizer), mse)
 
-    found: QuantizedBlocks = compute.kept(f"blocks|{subject.key}|{spec.key}", work)
-    return found
+    return compute.kept(ResultKey("blocks", subject.key, spec), work)
 
 
 def _ranges(quantizer: Quantizer) -> NDArray[np.float64]:
@@ -79,7 +79,7 @@ def maps(bench: Bench, spec: QuantizerSpec, block: int, edits: grain.Edits) -> N
     words, subject, found = read_prose(SLUG).laboratory, bench.subject, blocks_of(bench.subject, spec)
     seen = _window(found, block)
     sight = _sight(found, block, edits, seen, _axes(subject))
-    canvas = charts.canvas(f"{subject.key}|{seen}")
+    canvas = charts.canvas(subject.key, str(seen))
     x, errors = subject.matrix[seen], found.errors[seen]
     reaches = (found.ranges[:, 1] - found.ranges[:, 0]) / (2 if spec.symmetric else 1)
     shown = np.where(coded(subject, spec).quantizer.scale.reshape(-1) > 0, reaches, 0.0)[sight.numbers]
@@ -232,10 +232,13 @@ def _span(name: str, part: slice) -> str:
 
 
 def _distribution(subject: Subject, spec: QuantizerSpec, block: int, values: NDArray[np.float32]) -> Distribution:
-    key = f"inside|{subject.key}|{spec.granularity.to_json()}|{block}"
     exact = values.size <= compute.EXACT_UP_TO
-    found: Distribution = compute.kept(key, lambda: Distribution(values, exact=exact))
-    return found
+    return compute.kept(_key("inside", subject, spec, block), lambda: Distribution(values, exact=exact))
+
+
+def _key(question: str, subject: Subject, spec: QuantizerSpec, block: int, *more: object) -> ResultKey:
+    """Return what names a result on one block, whatever the spec does with others."""
+    return ResultKey(question, subject.key, spec.granularity, block, *more)
 
 
 def _view(subject: Subject, spec: QuantizerSpec, block: int, values: NDArray[np.float32]) -> BlockView:
@@ -261,11 +264,9 @@ def _instrument(
 ) -> None:
     words, subject, form = read_prose(SLUG).laboratory, bench.subject, spec.format
     shown = _distribution(subject, spec, block, values)
-    key = f"{subject.key}|{spec.granularity.to_json()}|{block}"
-    packed = compute.kept(f"packed inside|{key}", lambda: statistics(values, shown))
-    alone: dict[str, Quantizer] = compute.kept(
-        f"alone|{key}|{form.to_json()}|{spec.symmetric}", lambda: _alone(values, spec)
-    )
+    packed = compute.kept(_key("packed inside", subject, spec, block), lambda: statistics(values, shown))
+    key = _key("alone", subject, spec, block, form, spec.symmetric)
+    alone = compute.kept(key, lambda: _alone(values, spec))
     least = shown.error(alone["least MSE"].levels())
     instrument(
         f"{SLUG}_instrument",

@@ -9,6 +9,7 @@ import streamlit as st
 
 from explorer import charts, compute
 from explorer.background import Task
+from explorer.caches import ResultKey
 from explorer.figures.calibration import Seen, describe_seen, describe_study, seen_figure, study_figure
 from explorer.lessons import study
 from explorer.lessons.prose import words
@@ -43,10 +44,11 @@ def calibration_section(model: ModelKey, layer: str, bits: int) -> None:
 
 def _batches(model: ModelKey, layer: str, bits: int) -> None:
     plan = QuantizationPlan({layer: LayerPlan(activation=activation_spec(bits, MinMax()))})
-    seen: Seen = compute.kept(f"seen|{model}|{layer}|{bits}", lambda: ranges_seen(model, layer, bits))
-    canvas = charts.canvas(f"{model} {layer} {bits}")
+    seen = compute.kept(ResultKey("seen", model, layer, bits), lambda: ranges_seen(model, layer, bits))
+    canvas = charts.canvas(model, layer, bits)
     charts.show(seen_figure(seen, canvas), "clipping_chart_seen", describe_seen(seen))
-    cost = compute.kept(f"cost|{model}|{layer}|{bits}", lambda: activation_costs(compute.network(model), plan)[layer])
+    key = ResultKey("cost", model, layer, bits)
+    cost = compute.kept(key, lambda: activation_costs(compute.network(model), plan)[layer])
     facts = {"values": count(cost.values), "unit": compute.sample_unit(model), "ratio": f"×{short(cost.ratio)}"}
     st.caption(words()["dynamic_cost"].format(**facts))
 
@@ -79,7 +81,7 @@ def _study(model: ModelKey, bits: int) -> None:
     st.button(label, icon=":material/play_arrow:", on_click=study.start, args=(one,))
 
 
-def _study_results(model: ModelKey, bits: int, key: str, task: Task | None) -> None:
+def _study_results(model: ModelKey, bits: int, key: ResultKey, task: Task | None) -> None:
     """Draw what has been found so far."""
     lines: dict[str, dict[int, Score]] = {}
     for name, samples, found in [] if task is None else task.items:
@@ -106,7 +108,7 @@ def study_of(model: ModelKey, bits: int) -> Study:
     """Return the study of one width: its first point is that of dynamic ranges."""
     batches = compute.network(model).given_task.batches("calibration")
     wanted = sizes(sum(sample_count(batch.inputs) for batch in batches), 4)
-    return Study(PLACE, f"{model}|{bits}", lambda: _points(model, bits, wanted), 1 + len(wanted) * len(OBSERVED))
+    return Study(ResultKey(PLACE, model, bits), lambda: _points(model, bits, wanted), 1 + len(wanted) * len(OBSERVED))
 
 
 def sizes(total: int, factor: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import streamlit as st
 
 from explorer import charts, compute, controls
 from explorer.buckets import Shift, buckets
+from explorer.caches import ResultKey
 from explorer.fields import Choice, Coded, Number, named
 from explorer.figures.lloyd import describe_lloyd, lloyd_figure
 from explorer.figures.midpoints import Bucketed, describe_midpoints, midpoints_figure
@@ -25,7 +26,7 @@ from explorer.lessons.rivals import CLIPPED, UNIFORM
 from explorer.lessons.scene import Placed, Scene, nearest_step
 from explorer.lessons.side_by_side import side_by_side
 from explorer.notation import beside, count, latex, share, short
-from explorer.payloads import Statistics, statistics
+from explorer.payloads import statistics
 from quant_engine import KMeans, QuantizerSpec
 from quant_engine.distribution import LloydStep
 
@@ -107,7 +108,8 @@ def _buttons(scene: Scene) -> None:
 def _centroids(bench: Bench, scene: Scene) -> None:
     """Draw the histogram with the centroids to drag."""
     subject, step, words = bench.subject, learning.now(scene), _words()
-    packed: Statistics = compute.kept(f"packed|{subject.key}", lambda: statistics(subject.values, subject.statistics))
+    key = ResultKey("packed", subject.key)
+    packed = compute.kept(key, lambda: statistics(subject.values, subject.statistics))
     buckets(
         f"{SLUG}_buckets",
         packed,

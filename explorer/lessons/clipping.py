@@ -9,6 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer import charts, compute, controls, formulas
+from explorer.caches import ResultKey
 from explorer.fields import Number
 from explorer.figures.clipping import Pick, Split, describe_split, split_figure
 from explorer.figures.objectives import describe_objectives, objectives_figure
@@ -148,7 +149,7 @@ def question(scene: Scene) -> Place:
         ends = [[-beta if form.signed else 0.0, max(beta, REACH[0] * greatest)]]
         return float(shown.range_errors(form, ends)[0])
 
-    return Place(f"{scene.subject.key}|{form.bits}", REACH[0] * greatest, greatest, best, cost)
+    return Place(str(ResultKey("least", scene.subject.key, form.bits)), REACH[0] * greatest, greatest, best, cost)
 
 
 def _greatest(shown: Distribution) -> float:
@@ -174,8 +175,7 @@ def _split(scene: Scene) -> Split:
         rounding, clipping = ([getattr(r, name) for r in reports] for name in ("rounding_mse", "clipping_mse"))
         return Split(clips, np.array(rounding), np.array(clipping))
 
-    found: Split = compute.kept(f"split|{scene.subject.key}|{form.to_json()}", measured)
-    return found
+    return compute.kept(ResultKey("split", scene.subject.key, form), measured)
 
 
 def _verdict(scene: Scene) -> str:
@@ -220,8 +220,7 @@ def _objectives(scene: Scene, clips: NDArray[np.float64]) -> dict[str, NDArray[n
         ranges = np.stack([-clips if form.signed else np.zeros_like(clips), clips], axis=1)
         return {name: CALIBRATORS[name].objective(values, form, True, ranges).values for name in SEARCHING}
 
-    found: dict[str, NDArray[np.float64]] = compute.kept(f"aims|{scene.subject.key}|{form.to_json()}", evaluated)
-    return found
+    return compute.kept(ResultKey("objectives", scene.subject.key, form), evaluated)
 
 
 def _picks(scene: Scene) -> dict[str, Pick]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from explorer import compute
+from explorer.caches import ResultKey
 from explorer.tensors import Subject
 from quant_engine import ErrorReport, Quantizer, QuantizerSpec, Storage, fit
 
@@ -30,8 +31,7 @@ def coded(subject: Subject, spec: QuantizerSpec) -> Coded:
         quantizer = fit(subject.matrix, spec)
         return Coded(quantizer, quantizer.measure(subject.matrix), quantizer.storage(subject.matrix.shape))
 
-    found: Coded = compute.kept(f"coded|{subject.key}|{spec.key}", work)
-    return found
+    return compute.kept(ResultKey("coded", subject.key, spec), work)
 
 
 def times_less(worse: Coded, better: Coded) -> float:

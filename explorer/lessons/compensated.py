@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from explorer.caches import ResultKey
 from explorer.lessons.gradients import Stepped
 from explorer.lessons.outputs import Lost
 from explorer.lessons.raced import Raced
@@ -20,6 +21,6 @@ class Compensated:
     lost: Lost | None = None  # what rounding takes from the layer's outputs, once that is asked for and known
 
     @property
-    def key(self) -> str:
+    def key(self) -> ResultKey:
         """What the question is about."""
-        return f"{self.raced.model}|{self.raced.key}"
+        return ResultKey("race", self.raced.model, self.raced.setting)

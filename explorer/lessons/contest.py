@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer import compute
+from explorer.caches import ResultKey
 from explorer.lessons.holding import point_name
 from explorer.tensors import Subject
 from quant_engine import (
@@ -65,18 +66,13 @@ def entrants(subject: Subject, bits: int) -> tuple[Entrant, ...]:
 
 def report(subject: Subject, spec: QuantizerSpec) -> ErrorReport:
     """Return what a spec loses on the tensor."""
-    found: ErrorReport = compute.kept(
-        f"report|{subject.key}|{spec.key}", lambda: fit(subject.values, spec).measure(subject.values)
-    )
-    return found
+    key = ResultKey("report", subject.key, spec)
+    return compute.kept(key, lambda: fit(subject.values, spec).measure(subject.values))
 
 
 def levels(subject: Subject, spec: QuantizerSpec) -> NDArray[np.float32]:
     """Return the values that a spec can stand for on the tensor."""
-    found: NDArray[np.float32] = compute.kept(
-        f"levels|{subject.key}|{spec.key}", lambda: fit(subject.values, spec).levels()
-    )
-    return found
+    return compute.kept(ResultKey("levels", subject.key, spec), lambda: fit(subject.values, spec).levels())
 
 
 def losses(subject: Subject, bits: int, clipping: str) -> dict[Entrant, ErrorReport]:

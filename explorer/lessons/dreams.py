@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from explorer import charts, compute
 from explorer.background import Kind, Task, live
+from explorer.caches import ResultKey
 from explorer.figures.dreams import (
     Match,
     describe_images,
@@ -91,13 +92,13 @@ def _draw(model: ModelKey, layer: str) -> None:
     norms = as_builtin(network.model).norms
     shown = layer if layer in norms else list(norms)[-1]
     last: Dreamt | None = run.last if run is not None else None
-    noise: Images = compute.kept(f"noise|{model}", partial(gaussian_images, network))
+    noise: Images = compute.kept(ResultKey("noise", model), partial(gaussian_images, network))
     kinds = {
         "noise": noise,
         **({} if last is None else {"made": last.images}),
         "real": network.data("calibration")[0][: len(noise)],
     }
-    canvas = charts.canvas(f"{model}|{shown}")
+    canvas = charts.canvas(model, shown)
     for place, (kind, images) in zip(st.columns(len(kinds), gap="medium"), kinds.items(), strict=True):
         with place:
             st.markdown(said[f"dream_{kind}"], text_alignment="center")
@@ -116,10 +117,8 @@ def _draw(model: ModelKey, layer: str) -> None:
 
 def _match(model: ModelKey, kind: str, images: Images, layer: str) -> Match:
     """Return a match, kept: a session's images of one kind are those of every session."""
-    found: Match = compute.kept(
-        f"match|{model}|{kind}|{len(images)}|{layer}", lambda: match_of(compute.network(model), images, layer, kind)
-    )
-    return found
+    key = ResultKey("match", model, kind, len(images), layer)
+    return compute.kept(key, lambda: match_of(compute.network(model), images, layer, kind))
 
 
 def _control(model: ModelKey, run: Task | None) -> None:

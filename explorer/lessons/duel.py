@@ -10,6 +10,7 @@ import streamlit as st
 
 from explorer import compute
 from explorer.background import Task, live
+from explorer.caches import ResultKey
 from explorer.lessons import plans
 from explorer.lessons.parts import numbers
 from explorer.lessons.plans import Bits
@@ -70,7 +71,7 @@ def _asked(name: str, measure: Callable[[Mix], Effect], mixes: Sequence[Mix]) ->
     """Return the tasks that measure plans."""
     session = compute.session()
     return [
-        session.ask(f"{SLUG} {name} {n}", f"{name}|{one.model}|{one.shared}|{one.bits}", partial(measure, one))
+        session.ask(f"{SLUG} {name} {n}", ResultKey(name, one.model, one.shared, one.bits), partial(measure, one))
         for n, one in enumerate(mixes)
     ]
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from explorer import compute
+from explorer.caches import ResultKey
 from explorer.notation import short, size
 from explorer.sources import ModelKey
 from quant_engine import BF16, E2M1, E4M3, FP16, FP32, IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
@@ -47,8 +48,7 @@ def energy_table(model: ModelKey, words: Mapping[str, str]) -> list[dict[str, st
 
 def whole(model: ModelKey, name: str) -> Footprint:
     """Return the footprint of a network with everything in one format."""
-    found: Footprint = compute.kept(f"footprint|{model}|{name}", lambda: _whole(model, FORMATS[name]))
-    return found
+    return compute.kept(ResultKey("footprint", model, name), lambda: _whole(model, FORMATS[name]))
 
 
 def _whole(model: ModelKey, form: Any) -> Footprint:

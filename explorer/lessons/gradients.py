@@ -9,6 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer import charts, compute, controls
+from explorer.caches import ResultKey
 from explorer.fields import Number
 from explorer.figures.straight_through import (
     Pull,
@@ -92,8 +93,7 @@ def stepped(model: ModelKey, layer: str, bits: int, percent: int) -> Stepped:
             balanced_step(values, form),
         )
 
-    found: Stepped = compute.kept(f"stepped|{model}|{layer}|{bits}|{percent}", work)
-    return found
+    return compute.kept(ResultKey("stepped", model, layer, bits, percent), work)
 
 
 def balanced_step(values: Array, form: IntFormat) -> float:
@@ -124,7 +124,7 @@ def gradients_laboratory(model: ModelKey, layer: str, bits: int) -> Stepped:
         st.metric(said["step_start"], short(found.start))
         st.metric(said["step_slope"], short(found.slope))
         st.metric(said["step_way"], said["step_smaller" if found.slope > 0 else "step_larger"])
-    canvas = charts.canvas(f"{model}|{layer}|{bits}")
+    canvas = charts.canvas(model, layer, bits)
     left, right = figures_of(0.55)
     shown = _slopes(model, layer, bits, found)
     with left:
@@ -159,5 +159,5 @@ def _pull(model: ModelKey, layer: str, bits: int, found: Stepped) -> Pull:
         steps = found.least * STEP.max / 100 * np.arange(1, STEPS + 1) / STEPS
         return steps, np.array([pull_on(values, float(step), IntFormat(bits))[0] for step in steps])
 
-    steps, mse = compute.kept(f"pull|{model}|{layer}|{bits}", curve)
+    steps, mse = compute.kept(ResultKey("pull", model, layer, bits), curve)
     return Pull(steps, mse, found.step, found.mse, found.slope, found.least, found.start)

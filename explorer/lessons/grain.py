@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from explorer import compute, controls
+from explorer.caches import ResultKey
 from explorer.fields import Choice, Coded, Number
 from explorer.lessons import fields
 from explorer.lessons.prose import read_prose
@@ -160,7 +161,8 @@ def granularity_of(shared: type[Any], numbers: list[int], way: Remainder) -> Gra
 
 def mark_of(subject: Subject, spec: QuantizerSpec) -> str:
     """Return a short mark of the tensor and its blocks: what edits belong to."""
-    return hashlib.sha256(f"{subject.key}|{spec.granularity.to_json()}".encode()).hexdigest()[:8]
+    text = f"{subject.key}|{spec.granularity.to_json()}"  # as links have it
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def edits_of(subject: Subject, spec: QuantizerSpec) -> Edits:
@@ -194,10 +196,8 @@ def _kept() -> dict[str, Edits]:
 
 def edited_spec(subject: Subject, spec: QuantizerSpec, edits: Edits) -> QuantizerSpec:
     """Return the spec with ranges by hand in the place of those that its clipping chooses."""
-    found: QuantizerSpec = compute.kept(
-        f"edited|{subject.key}|{spec.key}|{edits}", lambda: edit_ranges(subject.matrix, spec, edits)
-    )
-    return found
+    key = ResultKey("edited", subject.key, spec, *edits.items())
+    return compute.kept(key, lambda: edit_ranges(subject.matrix, spec, edits))
 
 
 def shared_words(spec: QuantizerSpec) -> str:

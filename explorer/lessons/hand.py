@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from explorer import charts, compute
+from explorer.caches import ResultKey
 from explorer.fields import Number
 from explorer.figures.clipping import Pick
 from explorer.instrument import Move, instrument
 from explorer.instrument.words import describe_curve, describe_values
 from explorer.lessons.scene import Scene
-from explorer.payloads import InstrumentSetting, Mark, Statistics, statistics
+from explorer.payloads import InstrumentSetting, Mark, statistics
 
 
 def hand(
@@ -23,7 +24,8 @@ def hand(
 ) -> None:
     """Draw the instrument for a laboratory's scene; without what the calibrators picked, errors stay veiled."""
     subject, spec, view = scene.subject, scene.spec, scene.view
-    packed: Statistics = compute.kept(f"packed|{subject.key}", lambda: statistics(subject.values, subject.statistics))
+    packed_key = ResultKey("packed", subject.key)
+    packed = compute.kept(packed_key, lambda: statistics(subject.values, subject.statistics))
     marks = [
         Mark(name, -pick.clip if spec.symmetric and spec.format.signed else min(view.lo, 0.0), pick.clip, name)
         for name, pick in (picked or {}).items()

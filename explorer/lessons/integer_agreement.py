@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from explorer import compute
+from explorer.caches import ResultKey
 from explorer.lessons import study
 from explorer.lessons.integer_pixel import WORD, WORDS, plan_of, program_of
 from explorer.lessons.parts import numbers
@@ -34,8 +35,7 @@ class AgreementFindings:
 
 def findings(model: ModelKey, weight_bits: int) -> AgreementFindings:
     """Return what is known, for all sessions."""
-    found: AgreementFindings = compute.kept(f"integer findings|{model}|{weight_bits}", AgreementFindings)
-    return found
+    return compute.kept(ResultKey("integer findings", model, weight_bits), AgreementFindings)
 
 
 def comparison_of(model: ModelKey, weight_bits: int) -> Study:
@@ -49,7 +49,8 @@ def comparison_of(model: ModelKey, weight_bits: int) -> Study:
             found.agreement = agreement
             yield found
 
-    return Study(NAME, f"{model}|{weight_bits}", steps, 1 + math.ceil(len(network.data()[1]) / AT_ONCE))
+    total = 1 + math.ceil(len(network.data()[1]) / AT_ONCE)
+    return Study(ResultKey(NAME, model, weight_bits), steps, total)
 
 
 def compare(model: ModelKey, weight_bits: int, register: int) -> None:
@@ -67,8 +68,8 @@ def compare(model: ModelKey, weight_bits: int, register: int) -> None:
 def _narrow(model: ModelKey, weight_bits: int, register: int) -> None:
     words, network = read_words(WORDS), compute.network(model)
     with st.spinner(words["overflow_running"].format(bits=register)):
-        found: Score = compute.kept(
-            f"narrow accuracy|{model}|{weight_bits}|{register}",
+        found = compute.kept(
+            ResultKey("narrow accuracy", model, weight_bits, register),
             lambda: integer_accuracy(network, program_of(model, weight_bits).accumulating(register, "wrap")),
         )
     st.warning(words["overflow_run"].format(bits=register, accuracy=accuracy(found.value)))

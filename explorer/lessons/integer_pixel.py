@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer import compute
+from explorer.caches import ResultKey
 from explorer.lessons.prose import read_words
 from explorer.notation import MINUS, count, short, superscript
 from explorer.pixel import PixelRow, Term
@@ -44,25 +45,15 @@ class Real:
 
 def plan_of(model: ModelKey, weight_bits: int) -> QuantizationPlan:
     """Return the frozen plan that is compiled: weights by channel, inputs asymmetric from least to greatest."""
-
-    def frozen() -> QuantizationPlan:
-        network = compute.network(model)
-        clipping = MinMax() if weight_bits == CODE_BITS else MinMSE()
-        weight = QuantizerSpec(IntFormat(weight_bits), PerChannel(0), clipping=clipping)
-        layer = LayerPlan(weight, QuantizerSpec(IntFormat(CODE_BITS, signed=False), symmetric=False))
-        return network.freeze(QuantizationPlan(dict.fromkeys(network.layers(), layer)))
-
-    found: QuantizationPlan = compute.kept(f"integer plan|{model}|{weight_bits}", frozen)
-    return found
+    clipping = MinMax() if weight_bits == CODE_BITS else MinMSE()
+    weight = QuantizerSpec(IntFormat(weight_bits), PerChannel(0), clipping=clipping)
+    return compute.frozen(model, LayerPlan(weight, QuantizerSpec(IntFormat(CODE_BITS, signed=False), symmetric=False)))
 
 
 def program_of(model: ModelKey, weight_bits: int, rounding: str = "gemmlowp") -> IntegerProgram:
     """Return the network as an integer program."""
-    found: IntegerProgram = compute.kept(
-        f"integer program|{model}|{weight_bits}|{rounding}",
-        lambda: compile_plan(compute.network(model), plan_of(model, weight_bits), rounding),
-    )
-    return found
+    key = ResultKey("integer program", model, weight_bits, rounding)
+    return compute.kept(key, lambda: compile_plan(compute.network(model), plan_of(model, weight_bits), rounding))
 
 
 def followed(
@@ -77,10 +68,8 @@ def followed(
 
 def _real(model: ModelKey, image: int, pixel: OutputPixel) -> Real:
     network = compute.network(model)
-    key = f"float input|{model}|{pixel.layer}|{image}"
-    given: NDArray[np.float32] = compute.kept(
-        key, lambda: network.activations([pixel.layer], "test", image, image + 1)[pixel.layer][0]
-    )
+    key = ResultKey("float input", model, pixel.layer, image)
+    given = compute.kept(key, lambda: network.activations([pixel.layer], "test", image, image + 1)[pixel.layer][0])
     weight = network.weight(pixel.layer)
     inputs = given.astype(np.float64)
     if weight.ndim == 4:

@@ -48,12 +48,6 @@ def setting_of(bits: int, activation_bits: int | None, granularity: str, seed: i
     return Setting(weight, QuantizerSpec(form, symmetric=False, clipping=MinMSE()), seed)
 
 
-def key_of(setting: Setting) -> str:
-    """Return what names a setting."""
-    activation = setting.activation.key if setting.activation else "float32"
-    return f"{setting.weight.key}|{activation}|{setting.seed}"
-
-
 def laps(
     network: Network, method: str, setting: Setting, clock: Callable[[], float] = time.monotonic
 ) -> Generator[Lap, None, None]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer import compute
+from explorer.caches import ResultKey
 from explorer.lessons.rivals import CLIPPED
 from explorer.lessons.scene import Placed, Scene
 from explorer.tensors import Subject
@@ -58,18 +59,15 @@ def run_of(scene: Scene) -> Run:
         steps = lloyd_steps(subject.statistics, start_of(subject, k, placed))
         return Run(tuple(itertools.islice(steps, MOST_STEPS + 1)))
 
-    name = f"{placed.hand}" if usable_hand(placed, k) else f"{placed.start}|{placed.seed}"
-    found: Run = compute.kept(f"lloyd|{subject.key}|{k}|{name}", learned)
-    return found
+    start = (placed.hand,) if usable_hand(placed, k) else (placed.start, placed.seed)
+    return compute.kept(ResultKey("lloyd", subject.key, k, *start), learned)
 
 
 def optimum_of(scene: Scene) -> LloydStep:
     """Return the codebook with the least error of all, and what it does."""
     shown, k = scene.subject.statistics, levels_of(scene)
-    best: LloydStep = compute.kept(
-        f"optimum|{scene.subject.key}|{k}", lambda: next(lloyd_steps(shown, shown.lloyd_max(k)))
-    )
-    return best
+    key = ResultKey("optimum", scene.subject.key, k)
+    return compute.kept(key, lambda: next(lloyd_steps(shown, shown.lloyd_max(k))))
 
 
 def start_of(subject: Subject, k: int, placed: Placed) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from explorer import charts, compute, controls
+from explorer.caches import ResultKey
 from explorer.fields import Choice, named
 from explorer.figures.jumps import (
     Jumps,
@@ -75,11 +76,8 @@ def jumps(known: Raced, method: str, layer: str) -> Jumps | None:
     before, after = known.baselines.clipped.plan, known.standing[method].plan
     assert before is not None
     assert after is not None
-    found: Jumps | None = compute.kept(
-        f"jumps|{known.model}|{known.key}|{method}|{layer}",
-        lambda: counted(known.model, layer, before[layer], after[layer]),
-    )
-    return found
+    key = ResultKey("jumps", known.model, known.setting, method, layer)
+    return compute.kept(key, lambda: counted(known.model, layer, before[layer], after[layer]))
 
 
 def counted(model: ModelKey, layer: str, before: LayerPlan, after: LayerPlan) -> Jumps | None:
@@ -100,7 +98,7 @@ def counted(model: ModelKey, layer: str, before: LayerPlan, after: LayerPlan) ->
 
 def _draw(found: Jumps, known: Raced, method: str, layer: str) -> None:
     said, title = read_prose(SLUG).laboratory, method_words(method).title
-    canvas = charts.canvas(f"{known.model}|{known.key}|{method}|{layer}")
+    canvas = charts.canvas(known.model, known.setting, method, layer)
     with numbers():
         st.metric(said["moved"], share(found.changed / found.size))
         for size, name in ((1, "moved_one"), (2, "moved_more")):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from explorer import compute
 from explorer.background import live
+from explorer.caches import ResultKey
 from explorer.lessons.raced import Raced
 from explorer.sources import ModelKey
 from quant_engine import QuantizedTensor, QuantizerSpec, quantize
@@ -39,14 +40,13 @@ def measured(model: ModelKey, layer: str, spec: QuantizerSpec) -> Lost:
 
 def hessian_of(model: ModelKey, layer: str) -> Float64Array:
     """Return XXᵀ/n of what the calibration data brings a layer."""
-    found: Float64Array = compute.kept(f"hessian|{model}|{layer}", lambda: layer_hessian(compute.network(model), layer))
-    return found
+    return compute.kept(ResultKey("hessian", model, layer), lambda: layer_hessian(compute.network(model), layer))
 
 
 def lost_of(raced: Raced, layer: str) -> Lost | None:
     """Return what a layer's outputs lose, or None while that is worked out: then the page comes back when it is."""
     model, spec = raced.model, raced.setting.weight
-    key = f"lost|{model}|{layer}|{spec.key}"
+    key = ResultKey("lost", model, layer, spec)
     task = compute.session().ask("lost", key, lambda: measured(model, layer, spec))
     live(lambda: None, lambda: task.active)
     if not task.ended:
@@ -61,8 +61,7 @@ def learned_loss(raced: Raced, layer: str) -> float | None:
     weight = plan[layer].weight if plan is not None else None
     if not isinstance(weight, QuantizedTensor):
         return None
-    found: float = compute.kept(
-        f"learned|{raced.model}|{raced.key}|{layer}",
+    return compute.kept(
+        ResultKey("learned", raced.model, raced.setting, layer),
         lambda: layer_error(compute.matrix(raced.model, layer), weight.dequantize(), hessian_of(raced.model, layer)),
     )
-    return found

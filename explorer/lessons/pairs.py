@@ -9,6 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer import charts, compute, controls
+from explorer.caches import ResultKey
 from explorer.fields import Choice, Number, widths
 from explorer.figures.plane import Plane, describe_plane, plane_figure, view_of
 from explorer.lessons.coded import Coded, coded, times_less
@@ -53,10 +54,9 @@ def synthetic_pairs(rho: float) -> Subject:
         values = mixed.astype(np.float32)
         values.flags.writeable = False
         title = f"{SAMPLES:,} synthetic Gaussian pairs, ρ = {rho:g}"
-        return Subject(f"synthetic pairs|{rho!r}", title, "value", values.reshape(-1), 2)
+        return Subject(ResultKey("synthetic pairs", rho), title, "value", values.reshape(-1), 2)
 
-    found: Subject = compute.kept(f"subject|synthetic pairs|{rho!r}", work)
-    return found
+    return compute.kept(ResultKey("subject", "synthetic pairs", rho), work)
 
 
 def rivals(subject: Subject, bits: int) -> dict[str, Coded]:
@@ -139,7 +139,7 @@ def _planes(subject: Subject, bits: int, grid: str, name: str) -> None:
         title = words[f"plane_{side}"].format(grid=GRID.held(grid), levels=levels.size, n=len(codewords))
         plane = Plane(title, subject.unit, points, codewords, view)
         with place:
-            figure = plane_figure(plane, charts.canvas(f"{subject.key}|{bits}|{grid}"))
+            figure = plane_figure(plane, charts.canvas(subject.key, bits, grid))
             charts.show(figure, f"{SLUG}_chart_{name}_{side}", describe_plane(plane))
 
 

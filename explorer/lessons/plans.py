@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer import compute
+from explorer.caches import ResultKey
 from explorer.lessons.scene import Mix
 from explorer.sources import ModelKey
 from quant_engine import IntFormat, MinMSE, PerChannel, PerTensor, QuantizationPlan, QuantizerSpec
@@ -68,14 +69,13 @@ class Findings:
     predictions: dict[tuple[str, str], Prediction] = field(default_factory=dict)
     plans: dict[Bits, Effect] = field(default_factory=dict)
     tested: dict[Bits, Effect] = field(default_factory=dict)
-    fronts: dict[str, list[Bits]] = field(default_factory=dict)  # plans that a search has found, by its name
+    fronts: dict[tuple[str, str], list[Bits]] = field(default_factory=dict)  # plans that a search has found, by cost
     costs: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # of layers at every width, by their name
 
 
 def findings(model: ModelKey, shared: str) -> Findings:
     """Return what has been found so far."""
-    found: Findings = compute.kept(f"mixed_findings|{model}|{shared}", Findings)
-    return found
+    return compute.kept(ResultKey("mixed findings", model, shared), Findings)
 
 
 def network_of(mix: Mix) -> Network:
@@ -90,10 +90,8 @@ def layers_of(model: ModelKey) -> dict[str, Layer]:
 
 def sizes(mix: Mix) -> NDArray[np.float64]:
     """Return the whole bytes of each layer under each choice."""
-    found: NDArray[np.float64] = compute.kept(
-        f"mixed_sizes|{mix.model}|{mix.shared}", lambda: layer_sizes(network_of(mix), candidates(mix.shared))
-    )
-    return found
+    key = ResultKey("mixed sizes", mix.model, mix.shared)
+    return compute.kept(key, lambda: layer_sizes(network_of(mix), candidates(mix.shared)))
 
 
 def size_of(mix: Mix, bits: Bits | None = None) -> int:

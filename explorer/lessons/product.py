@@ -127,7 +127,7 @@ def _strips(form: ProductCodebook, found: Coded) -> None:
     words, learned = read_prose(SLUG).laboratory, found.quantizer.learned
     assert learned is not None
     reach = float(np.nanpercentile(np.abs(learned), FULL)) or 1.0
-    figure = strips_figure(learned, reach, charts.canvas(f"{form}"))
+    figure = strips_figure(learned, reach, charts.canvas(form))
     charts.show(figure, f"{SLUG}_chart_strips", describe_strips(learned))
     said, drawn = words["strips"].format(width=form.part_dim), rows_of(form.stages)
     if drawn < form.codewords:
@@ -143,7 +143,7 @@ def _patches(subject: Subject, form: ProductCodebook, found: Coded) -> None:
     before, after = (array[:, :COLUMNS] for array in (rows, found.quantizer.fake_quantize(rows)))
     reach = float(np.percentile(np.abs(before), FULL)) or 1.0
     shown = {"before": before, "after": after, "difference": after - before}
-    canvas = charts.canvas(f"{subject.key}|patch")
+    canvas = charts.canvas(subject.key)
     for (name, values), place in zip(shown.items(), st.columns([1, 1, 1.12], gap="small"), strict=True):
         patch = Patch(words[f"patch_{name}"], values, first, reach, form.dim)
         with place:

@@ -14,8 +14,9 @@ import streamlit as st
 
 from explorer import charts, compute
 from explorer.background import Kind, Task, live
+from explorer.caches import ResultKey
 from explorer.figures.race import Lane, describe_race, describe_way, race_figure, way_figure
-from explorer.lessons.laps import CLIPPED, NEAREST, Lap, accuracy_of, baselines, key_of, laps
+from explorer.lessons.laps import CLIPPED, NEAREST, Lap, accuracy_of, baselines, laps
 from explorer.lessons.prose import method_words, read_prose
 from explorer.lessons.raced import SLUG, Entry, Raced, contestants
 from explorer.notation import accuracy, count, share, short, unbroken
@@ -38,10 +39,8 @@ ICONS = {
 
 def baselines_of(model: ModelKey, setting: Setting) -> Task:
     """Return the task of the baselines; another setting of this session takes the place of one that still waits."""
-    network = compute.network(model)
-    return compute.session().ask(
-        "baselines", f"baselines|{model}|{key_of(setting)}", lambda: baselines(network, setting)
-    )
+    network, key = compute.network(model), ResultKey("baselines", model, setting)
+    return compute.session().ask(key.question, key, lambda: baselines(network, setting))
 
 
 def start(model: ModelKey, setting: Setting, methods: Iterable[str]) -> None:
@@ -220,7 +219,7 @@ def _standings(known: Raced, hidden: tuple[str, ...]) -> None:
     said = read_prose(SLUG).laboratory
     lanes = [_lane(known, method) if method not in hidden else Lane(_title(method)) for method in METHODS]
     plain = known.baselines.plain if known.baselines else None
-    canvas = charts.canvas(f"{known.model}|{known.key}")
+    canvas = charts.canvas(known.model, known.setting)
     charts.show(race_figure(lanes, plain, canvas), f"{SLUG}_chart_race", describe_race(lanes, plain))
     if plain is not None:
         low, high = plain.interval
@@ -284,7 +283,7 @@ def _download(known: Raced) -> None:
         return
     plan = known.standing[winner].plan
     assert plan is not None
-    packed: bytes = compute.kept(f"zip|{known.model}|{known.key}|{winner}", lambda: zipped(plan))
+    packed = compute.kept(ResultKey("zip", known.model, known.setting, winner), lambda: zipped(plan))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.download_button(
             said["download"].format(method=_title(winner)),

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from explorer import compute
-from explorer.lessons.laps import CLIPPED, GRANULARITIES, NEAREST, Baselines, Lap, accuracy_of, key_of
+from explorer.caches import ResultKey
+from explorer.lessons.laps import CLIPPED, GRANULARITIES, NEAREST, Baselines, Lap, accuracy_of
 from explorer.lessons.prose import method_words
 from explorer.sources import ModelKey
 from quant_engine import QuantizationPlan
@@ -52,8 +53,8 @@ class Entry:
     @property
     def slug(self) -> str:
         """A short name for keys of widgets."""
-        text = f"{self.model}|{key_of(self.setting)}|{self.method}"
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        key = ResultKey(self.method, self.model, self.setting)
+        return hashlib.sha256(str(key).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +65,6 @@ class Raced:
     setting: Setting
     baselines: Baselines | None = None
     ended: dict[str, Lap] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """What names the setting."""
-        return key_of(self.setting)
 
     @property
     def standing(self) -> dict[str, Lap]:
@@ -100,10 +96,8 @@ class Raced:
         before, after = self.baselines.clipped.plan, self.standing[method].plan
         assert before is not None
         assert after is not None
-        found: float = compute.kept(
-            f"moved|{self.model}|{self.key}|{method}", lambda: moved_share(self.model, before, after)
-        )
-        return found
+        key = ResultKey("moved", self.model, self.setting, method)
+        return compute.kept(key, lambda: moved_share(self.model, before, after))
 
 
 def moved_share(model: ModelKey, before: QuantizationPlan, after: QuantizationPlan) -> float:

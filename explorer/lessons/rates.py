@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer import charts, controls
 from explorer.background import Task
+from explorer.caches import ResultKey
 from explorer.fields import Choice, named
 from explorer.figures.rates import Point, describe_rates, rates_figure
 from explorer.lessons import study
@@ -86,7 +87,7 @@ def tracing_of(scene: Scene) -> Study:
             found = coded(subject, spec)
             yield curve, {counted: _point(name, found, counted) for counted in COUNTED.options}
 
-    return Study(PLACE, f"{subject.key}|{form.dim}|{form.parts}", steps, len(wanted))
+    return Study(ResultKey(PLACE, subject.key, form.dim, form.parts), steps, len(wanted))
 
 
 def _counted() -> str:
@@ -96,7 +97,7 @@ def _counted() -> str:
     return counted
 
 
-def _curves(subject: Subject, key: str, task: Task | None) -> None:
+def _curves(subject: Subject, key: ResultKey, task: Task | None) -> None:
     """Draw what has been found so far."""
     counted, curves = _counted(), dict[str, list[Point]]()
     for curve, points in [] if task is None else task.items:
@@ -105,7 +106,7 @@ def _curves(subject: Subject, key: str, task: Task | None) -> None:
         return
     curves = {curve: sorted(points, key=lambda point: point.bits) for curve, points in curves.items()}
     variance = subject.statistics.sigma**2
-    figure = rates_figure(curves, variance, f"bits per value, {counted}", charts.canvas(f"{key}|{counted}"))
+    figure = rates_figure(curves, variance, f"bits per value, {counted}", charts.canvas(key, counted))
     charts.show(figure, f"{SLUG}_chart_rates", describe_rates(curves))
     said = read_prose(SLUG).laboratory
     st.caption(said["rates_bound"].format(variance=short(variance), least=LEAST_VECTORS))

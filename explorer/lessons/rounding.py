@@ -9,6 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer import charts, compute, controls, formulas
+from explorer.caches import ResultKey
 from explorer.fields import Choice, named
 from explorer.figures import way_back
 from explorer.figures.way_back import Errors, Way
@@ -138,11 +139,10 @@ def _break_it() -> None:
 
 def _errors(scene: Scene) -> Errors:
     x = scene.subject.values
-    found: Errors = compute.kept(
-        f"errors|{scene.subject.key}|{scene.spec.key}",
+    return compute.kept(
+        ResultKey("errors", scene.subject.key, scene.spec),
         lambda: _distribution_of(scene.outcome.quantizer.fake_quantize(x).astype(np.float64) - x, scene.view.scale),
     )
-    return found
 
 
 def _distribution_of(errors: NDArray[np.float64], step: float) -> Errors:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer import charts, compute
 from explorer.background import Kind, Task, live
-from explorer.caches import key_of
+from explorer.caches import ResultKey
 from explorer.figures.rungs import Rung, describe_rungs, rungs_figure
 from explorer.lessons import grain
 from explorer.lessons.coded import coded
@@ -86,7 +86,7 @@ def rungs_section(bench: Bench, spec: QuantizerSpec) -> None:
         compute.session().leave(PLACE)
         _draw(bench, spec, None)
         return
-    key, total = key_of("rungs", bench.model, spec), 1 + len(specs(spec))
+    key, total = ResultKey(PLACE, bench.model, spec), 1 + len(specs(spec))
     task = compute.session().ask(PLACE, key, lambda: scores(bench.model, spec), Kind.STUDY, total)
     live(lambda: _draw(bench, spec, task), lambda: task.active)
 
@@ -110,7 +110,7 @@ def _draw(bench: Bench, spec: QuantizerSpec, task: Task | None) -> None:
     same = [name for name, other in specs(spec).items() if other.key == spec.key]
     chosen = _rung(bench, "on display", spec, measured.get(same[0]) if same else None)
     plain = measured.get((PLAIN, ""))
-    canvas, codes = charts.canvas(f"{bench.subject.key}|{spec.key}"), int(spec.format.bits)
+    canvas, codes = charts.canvas(bench.subject.key, spec), int(spec.format.bits)
     figure = rungs_figure(ways, chosen, codes, plain, task is not None, canvas, apart)
     charts.show(figure, f"{SLUG}_chart_rungs", describe_rungs(ways))
     if alike := [name for name in RUNGS if name not in apart]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer import compute
+from explorer.caches import ResultKey
 from explorer.results import BlockView, Outcome, outcome_of, view_of
 from explorer.sources import ModelKey
 from explorer.tensors import Subject
@@ -92,25 +93,19 @@ class Scene:
     def key(self) -> str:
         """What is on display, for caches and for answers that must not outlive it."""
         compensated = self.compensated and self.compensated.key
-        return f"{self.subject.key}|{self.spec.key}|{self.place}|{self.placed}|{compensated}|{self.mix}"
+        return str(ResultKey("scene", self.subject.key, self.spec, self.place, self.placed, compensated, self.mix))
 
     @property
     def outcome(self) -> Outcome:
         """What the spec does to the tensor."""
-        found: Outcome = compute.kept(
-            f"outcome|{self.subject.key}|{self.spec.key}",
-            lambda: outcome_of(self.subject.values, fit(self.subject.values, self.spec)),
-        )
-        return found
+        key = ResultKey("outcome", self.subject.key, self.spec)
+        return compute.kept(key, lambda: outcome_of(self.subject.values, fit(self.subject.values, self.spec)))
 
     @property
     def view(self) -> BlockView:
         """What is drawn."""
-        found: BlockView = compute.kept(
-            f"view|{self.subject.key}|{self.spec.key}",
-            lambda: view_of(self.subject.values, self._drawn, self.subject.statistics),
-        )
-        return found
+        key = ResultKey("view", self.subject.key, self.spec)
+        return compute.kept(key, lambda: view_of(self.subject.values, self._drawn, self.subject.statistics))
 
     @property
     def _drawn(self) -> Quantizer:
@@ -152,8 +147,7 @@ class Scene:
 
     def sample(self, size: int) -> NDArray[np.float32]:
         """Return values of the tensor at even ranks, the least and the greatest among them."""
-        found: NDArray[np.float32] = compute.kept(f"sample|{self.subject.key}|{size}", lambda: self._sample(size))
-        return found
+        return compute.kept(ResultKey("sample", self.subject.key, size), lambda: self._sample(size))
 
     def _sample(self, size: int) -> NDArray[np.float32]:
         ordered = np.sort(self.subject.values)

@@ -12,6 +12,7 @@ import streamlit as st
 
 from explorer import charts, compute, controls
 from explorer.background import Task, live
+from explorer.caches import ResultKey
 from explorer.fields import Choice, Coded, named
 from explorer.figures.plans import (
     Kinds,
@@ -96,10 +97,10 @@ def exact_of(mix: Mix, name: str) -> Study:
         for budget in _budgets(mix):
             bits = best_plan(mix, name, budget)
             plans.effect_of(replace(mix, bits=bits))
-            found.fronts.setdefault(f"{EXACT}|{name}", []).append(bits)
+            found.fronts.setdefault((EXACT, name), []).append(bits)
             yield bits
 
-    return Study(EXACT, _key(mix, EXACT, name), steps, len(wanted) + 2 + len(WIDTHS) + len(_budgets(mix)))
+    return Study(_key(mix, EXACT, name), steps, len(wanted) + 2 + len(WIDTHS) + len(_budgets(mix)))
 
 
 def greedy_of(mix: Mix, name: str) -> Study:
@@ -111,10 +112,10 @@ def greedy_of(mix: Mix, name: str) -> Study:
         for step in greedy_search(network, plans.candidates(mix.shared), 0, COSTS[name].greedy):
             bits = tuple(int(spec.format.bits) for spec in step.choices.values())
             found.plans[bits] = step.measured
-            found.fronts.setdefault(f"{GREEDY}|{COSTS[name].greedy}", []).append(bits)
+            found.fronts.setdefault((GREEDY, COSTS[name].greedy), []).append(bits)
             yield bits
 
-    return Study(GREEDY, _key(mix, GREEDY, name), steps, len(WIDTHS) + 1 + len(mix.bits) * (len(WIDTHS) - 1))
+    return Study(_key(mix, GREEDY, name), steps, len(WIDTHS) + 1 + len(mix.bits) * (len(WIDTHS) - 1))
 
 
 def _uniform(mix: Mix) -> Iterator[object]:
@@ -136,7 +137,7 @@ def best_plan(mix: Mix, name: str, budget: float) -> Bits:
 
 def greedy_plan(mix: Mix, name: str) -> Bits | None:
     """Return the first plan on greedy's way down that fits the budget."""
-    steps = plans.findings(mix.model, mix.shared).fronts.get(f"{GREEDY}|{COSTS[name].greedy}", [])
+    steps = plans.findings(mix.model, mix.shared).fronts.get((GREEDY, COSTS[name].greedy), [])
     return next((bits for bits in steps if plans.size_of(mix, bits) <= plans.budget_of(mix)), None)
 
 
@@ -161,11 +162,11 @@ def search(bench: Bench, mix: Mix) -> None:
             study.show(one, words[f"{one.place.removeprefix(f'{SLUG}_')}_running"], partial(_take_over, mix, name, one))
         else:
             compute.session().leave(one.place)
-    live(lambda: _drawn(bench, mix, name), lambda: any(study.active(one.place, one.key) for one in searches))
+    live(lambda: _drawn(bench, mix, name), lambda: any(study.active(one.key) for one in searches))
 
 
-def _key(mix: Mix, kind: str, name: str) -> str:
-    return f"{mix.model}|{mix.shared}|{name if kind == EXACT else COSTS[name].greedy}"
+def _key(mix: Mix, kind: str, name: str) -> ResultKey:
+    return ResultKey(kind, mix.model, mix.shared, name if kind == EXACT else COSTS[name].greedy)
 
 
 def _ask(one: Study) -> None:
@@ -197,8 +198,8 @@ def kinds_of(mix: Mix, name: str) -> Kinds:
     found = plans.findings(mix.model, mix.shared)
     every = {
         "uniform": [(width,) * len(mix.bits) for width in WIDTHS],
-        "exact": found.fronts.get(f"{EXACT}|{name}", []),
-        "greedy": found.fronts.get(f"{GREEDY}|{COSTS[name].greedy}", []),
+        "exact": found.fronts.get((EXACT, name), []),
+        "greedy": found.fronts.get((GREEDY, COSTS[name].greedy), []),
         "yours": [mix.bits],
     }
     return {

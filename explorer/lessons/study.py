@@ -10,18 +10,23 @@ import streamlit as st
 
 from explorer import compute
 from explorer.background import Kind, Task, live
+from explorer.caches import ResultKey
 from explorer.lessons.prose import words
 from quant_engine import QuantError
 
 
 @dataclass(frozen=True)
 class Study:
-    """What is to be found: where the page shows it, what names it, its generator, and the expected number of items."""
+    """What is to be found: its key, whose question is the place on the page, its generator, and how many items."""
 
-    place: str
-    key: str
+    key: ResultKey
     steps: Callable[[], Generator[Any, None, None]]
     total: int
+
+    @property
+    def place(self) -> str:
+        """Where the page shows it."""
+        return self.key.question
 
 
 def start(study: Study) -> None:
@@ -36,7 +41,7 @@ def stop(study: Study) -> None:
     st.session_state[study.place] = study.key, False
 
 
-def asked(place: str) -> str | None:
+def asked(place: str) -> ResultKey | None:
     """Return the key of the study that was last asked for in a place of this session's pages."""
     return _state(place)[0]
 
@@ -47,26 +52,26 @@ def stopped(place: str) -> bool:
     return key is not None and not going
 
 
-def active(place: str, key: str) -> bool:
+def active(key: ResultKey) -> bool:
     """Return whether a study goes on that this session asked for."""
-    task = _find(place, key)
-    return _state(place) == (key, True) and task is not None and task.active
+    task = compute.session().find(key)
+    return _state(key.question) == (key, True) and task is not None and task.active
 
 
 def show(study: Study, label: str, draw: Callable[[Task | None], None]) -> None:
     """Draw what there is of a study, as it grows; it begins unless it was stopped."""
     if not stopped(study.place):
         _ask(study)
-    live(lambda: _draw(study, label, draw), lambda: active(study.place, study.key))
+    live(lambda: _draw(study, label, draw), lambda: active(study.key))
 
 
 def _draw(study: Study, label: str, draw: Callable[[Task | None], None]) -> None:
-    task = _find(study.place, study.key)
+    task = compute.session().find(study.key)
     if task is not None and task.error is not None:
         if not isinstance(task.error, QuantError):
             raise task.error
         st.error(str(task.error), icon=":material/error:")
-    if task is not None and active(study.place, study.key):
+    if task is not None and active(study.key):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.progress(task.share, label.format(done=len(task.items), total=study.total))
             _button("study_stop", "stop", stop, study)
@@ -82,13 +87,9 @@ def _button(word: str, icon: str, action: Callable[[Study], None], study: Study)
 
 def _ask(study: Study) -> None:
     st.session_state[study.place] = study.key, True
-    compute.session().ask(study.place, (study.place, study.key), study.steps, Kind.STUDY, study.total)
+    compute.session().ask(study.place, study.key, study.steps, Kind.STUDY, study.total)
 
 
-def _find(place: str, key: str) -> Task | None:
-    return compute.session().find((place, key))
-
-
-def _state(place: str) -> tuple[str | None, bool]:
-    found: tuple[str | None, bool] = st.session_state.get(place, (None, False))
+def _state(place: str) -> tuple[ResultKey | None, bool]:
+    found: tuple[ResultKey | None, bool] = st.session_state.get(place, (None, False))
     return found

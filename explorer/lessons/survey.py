@@ -9,6 +9,7 @@ import streamlit as st
 
 from explorer import charts, controls
 from explorer.background import Task
+from explorer.caches import ResultKey
 from explorer.fields import Choice, Number, named
 from explorer.figures.sensitivity import describe_sensitivity, sensitivity_figure
 from explorer.lessons import plans, study
@@ -111,7 +112,7 @@ def survey_of(mix: Mix, at: int) -> Study:
         for layer in network.layers():
             yield predicted(mix, layer, weight)
 
-    return Study(NAME, f"{mix.model}|{mix.shared}|{at}", steps, 5 * len(network.layers()))
+    return Study(ResultKey(NAME, mix.model, mix.shared, at), steps, 5 * len(network.layers()))
 
 
 def predicted(mix: Mix, layer: str, spec: QuantizerSpec) -> Prediction:

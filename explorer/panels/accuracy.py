@@ -29,9 +29,9 @@ def accuracy_panel(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPl
     except QuantError as error:
         st.caption(f"{error}.")
         return
-    digest = hashlib.sha256(f"{model}{layer}{plan}{others}".encode()).hexdigest()[:12]
     plain = compute.scoring("accuracy in float32", model, None)
     task = compute.accuracies("accuracy", model, layer, plan, others)
+    digest = hashlib.sha256(str(task.key).encode()).hexdigest()[:12]
     unit, started = compute.sample_unit(model), time.monotonic()
 
     def draw() -> None:

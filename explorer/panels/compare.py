@@ -82,7 +82,7 @@ def _figures(model: ModelKey, layer: str, rows: Sequence[Compared]) -> None:
     shown = compute.distribution(model, layer, PerTensor(), 0)
     worst = max(row.outcome.report.rmse for row in rows)
     left, right = st.columns([3, 2], gap="medium")
-    words, canvas = describe_compare(rows), charts.canvas(f"{model}{layer}")
+    words, canvas = describe_compare(rows), charts.canvas(model, layer)
     with left:
         charts.show(compare_figure(rows, shown, worst, canvas), "compare_figure", words)
     with right:

@@ -17,7 +17,7 @@ def vectors_panel(model: ModelKey, layer: str, result: Outcome) -> None:
     vectors, back = compute.vectors(model, layer, spec)
     left, right = st.columns([57, 43], gap="medium")
     with left:
-        canvas = charts.canvas(f"{model}{layer}{spec.key}")
+        canvas = charts.canvas(model, layer, spec)
         charts.show(coordinates_figure(vectors, back, canvas), "coordinates", describe_coordinates(vectors, back))
     with right:
         with st.container(horizontal=True, gap="medium"):

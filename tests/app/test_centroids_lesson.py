@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import compute, tensors
 from explorer.buckets.mount import script
+from explorer.caches import ResultKey
 from explorer.figures.midpoints import Bucketed
 from explorer.lessons import LESSONS, centroids, learning, rivals
 from explorer.lessons.learning import OPENING
@@ -223,7 +224,7 @@ def test_the_prediction_is_decided_by_the_tensor() -> None:
 
 
 def test_an_error_that_only_k_means_gets_rid_of_is_the_greatest_gain() -> None:
-    few = tensors.Subject("few values", "few values", "value", np.array([-1.0, 0.1, 3.0, 3.3], np.float32))
+    few = tensors.Subject(ResultKey("few values"), "few values", "value", np.array([-1.0, 0.1, 3.0, 3.3], np.float32))
     asked = Scene(few, QuantizerSpec(KMeans(16)))
     assert learning.optimum_of(asked).mse == 0
     assert LESSONS["centroids"].prediction(asked) == "quarter"

@@ -30,7 +30,7 @@ from explorer.lessons.compensated import Compensated
 from explorer.lessons.compensation import prediction, question
 from explorer.lessons.dreams import SHOWN, dreaming, match_of
 from explorer.lessons.gradients import balanced_step, pull_on, staircase, stepped
-from explorer.lessons.laps import Baselines, Lap, accuracy_of, baselines, key_of, laps, setting_of
+from explorer.lessons.laps import Baselines, Lap, accuracy_of, baselines, laps, setting_of
 from explorer.lessons.links import playground_state
 from explorer.lessons.model import Awaited, Choices
 from explorer.lessons.moves import counted
@@ -358,13 +358,6 @@ def test_every_method_is_described_and_named_for_people() -> None:
         assert said.title
         assert said.does.endswith(".")
         assert said.needs
-
-
-def test_settings_that_differ_have_keys_that_differ() -> None:
-    every = [
-        setting_of(bits, width, shared) for bits in (2, 8) for width in (None, 2, 8) for shared in ("channel", "layer")
-    ]
-    assert len({key_of(setting) for setting in every}) == len(every)
 
 
 def losses_of(seed: int) -> Generator[float | None, None, None]:

@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer import compute, tensors
+from explorer.caches import ResultKey
 from explorer.lessons import LESSONS, contest, holding
 from explorer.lessons.contest import RANGES
 from explorer.lessons.energy import energy_table, written
@@ -90,7 +91,7 @@ def by_hand(x: np.ndarray, bits: int) -> dict[str, float]:
 def test_every_formats_error_is_numpys_and_the_least_is_the_answer(source: str, bits: int) -> None:
     asked = scene(source, bits)
     x = asked.subject.values[:: 1 + asked.subject.values.size // 20_000]
-    kept = tensors.Subject(f"part of {asked.subject.key}", "a part", "value", np.concatenate([x, [x[0]]]))
+    kept = tensors.Subject(ResultKey("part", asked.subject.key), "a part", "value", np.concatenate([x, [x[0]]]))
     found = {entrant.key: lost.mse for entrant, lost in contest.losses(kept, bits, "min–max").items()}
     expected = by_hand(kept.values, bits)
     assert found == pytest.approx(expected, rel=2e-3)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from explorer import compute, tensors
+from explorer.caches import ResultKey
 from explorer.figures.maps import STEPS, range_map, signed_map
 from explorer.figures.rungs import rungs_figure
 from explorer.figures.theme import INK, Canvas
@@ -336,7 +337,7 @@ def test_ranges_are_coloured_by_their_logarithm_and_blocks_without_one_stay_empt
 
 
 def test_of_a_large_tensor_the_part_around_the_block_is_in_sight() -> None:
-    large = Subject("large", "t", "activation", np.arange(1, 1 + 500 * 700, dtype=np.float32), 700)
+    large = Subject(ResultKey("large"), "t", "activation", np.arange(1, 1 + 500 * 700, dtype=np.float32), 700)
     found = blocks.blocks_of(large, QuantizerSpec(INT4, PerBlock(50, 60, remainder="short")))
     seen = blocks._window(found, found.grid.count - 1)
     assert seen == (slice(384, 500), slice(640, 700))
@@ -401,7 +402,7 @@ ABSURD = {
 @pytest.mark.parametrize("name", ABSURD)
 def test_absurd_tensors_have_answers(name: str) -> None:
     values = ABSURD[name].astype(np.float32)
-    absurd = Subject(name, name, "value", values, min(values.size, 6))
+    absurd = Subject(ResultKey(name), name, "value", values, min(values.size, 6))
     for granularity in (PerTensor(), PerChannel(0), PerGroup(4, remainder="pad")):
         for spec in (QuantizerSpec(INT4, granularity), QuantizerSpec(INT4, granularity, False, MinMSE())):
             scene = Scene(absurd, spec)

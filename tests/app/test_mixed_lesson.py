@@ -205,8 +205,8 @@ def test_a_search_can_be_stopped_and_goes_on() -> None:
     change(at)
     assert not any(button.key == "mixed_greedy_stop" for button in at.button)
     listed, done = plans.findings(CNN_KEY, "channel").fronts, -1
-    while len(listed.get("mixed_greedy|accuracy", [])) != done:  # the step under way may still end
-        done = len(listed.get("mixed_greedy|accuracy", []))
+    while len(listed.get(("mixed_greedy", "accuracy"), [])) != done:  # the step under way may still end
+        done = len(listed.get(("mixed_greedy", "accuracy"), []))
         time.sleep(3)
     assert done < 36
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from explorer import compute, tensors
+from explorer.caches import ResultKey
 from explorer.compute import SESSION_KEY
 from explorer.figures.mosaic import strips_figure
 from explorer.figures.plane import Plane, plane_figure, view_of
@@ -123,7 +124,7 @@ def test_the_ceiling_of_round_cells_is_that_of_the_ball() -> None:
 
 
 def test_an_odd_row_ends_with_a_pair_of_its_own() -> None:
-    found = pairs.pairs_of(Subject("odd", "t", "u", np.arange(1, 10, dtype=np.float32), 3))
+    found = pairs.pairs_of(Subject(ResultKey("odd"), "t", "u", np.arange(1, 10, dtype=np.float32), 3))
     np.testing.assert_array_equal(found, [[1, 2], [3, 0], [4, 5], [6, 0], [7, 8], [9, 0]])
 
 
@@ -248,7 +249,9 @@ def test_more_codewords_than_vectors_are_said() -> None:
 def constant() -> Iterator[None]:
     kept, tensors.REAL["logits"] = (
         tensors.REAL["logits"],
-        lambda model, layer: Subject("constant", "a constant tensor", "value", np.full((6, 9), 0.25, np.float32)),
+        lambda model, layer: Subject(
+            ResultKey("constant"), "a constant tensor", "value", np.full((6, 9), 0.25, np.float32)
+        ),
     )
     compute.CACHE.clear()
     yield
