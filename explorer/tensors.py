@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ SAMPLES = 10_000
 SAMPLE_ROW = 80  # synthetic values in a row, where they are taken as a matrix
 OBSERVED = 64  # calibration samples, for activations
 MOST_SIGMAS = 60
+AFTER = {(0.0, math.inf): ", after ReLU", (0.0, 6.0): ", after ReLU6"}  # by the range of what a layer receives
 
 Float32Array = NDArray[np.float32]
 
@@ -61,7 +63,7 @@ def _weights(model: ModelKey, layer: str) -> Subject:
 def _layer_inputs(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
     values = network.activations([layer], stop=OBSERVED)[layer]
-    after = ", after ReLU" if network.layers()[layer].input_range[0] >= 0 else ""
+    after = AFTER.get(network.layers()[layer].input_range, "")
     return Subject(ResultKey("inputs", model, layer), f"the inputs of {layer}{after}", "activation", values)
 
 

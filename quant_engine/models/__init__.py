@@ -4,7 +4,8 @@ from quant_engine.models.architectures import ARCHITECTURES, Architecture
 from quant_engine.models.base import Model, Parameters, as_parameters, digest, layer_of
 from quant_engine.models.builtin_model import BuiltinModel, as_builtin
 from quant_engine.models.folding import BatchNorm
-from quant_engine.models.graph import Graph, Node, read_graph
+from quant_engine.models.fx_graph import read_graph
+from quant_engine.models.graph import Graph, Node
 from quant_engine.models.layer import Layer, Op, Shape, ties
 from quant_engine.models.norms import NormStatistics
 from quant_engine.models.onnx_file import read_onnx

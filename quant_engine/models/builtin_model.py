@@ -15,7 +15,8 @@ from quant_engine.inputs import Float32Array
 from quant_engine.models.architectures import NORM_SUFFIX, Architecture, Conv, Linear
 from quant_engine.models.base import Model, Parameters
 from quant_engine.models.folding import BatchNorm, fold_batch_norm
-from quant_engine.models.graph import Graph, read_graph
+from quant_engine.models.fx_graph import read_graph
+from quant_engine.models.graph import Graph
 from quant_engine.models.layer import Layer
 from quant_engine.models.norms import NormStatistics
 from quant_engine.models.trace import Trace, trace
@@ -55,7 +56,9 @@ class BuiltinModel:
     @cached_property
     def operators(self) -> Graph:
         """What the module computes, operator by operator."""
-        return read_graph(self.module, self.architecture.input_shape)
+        import torch
+
+        return read_graph(self.module, torch.zeros(1, *self.architecture.input_shape))
 
     @cached_property
     def statistics(self) -> NormStatistics | None:

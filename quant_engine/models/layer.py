@@ -10,6 +10,7 @@ from typing import Literal
 from quant_engine.errors import QuantError
 
 Shape = tuple[int, ...]
+Range = tuple[float, float]
 Op = Literal["linear", "conv1d", "conv2d", "embedding"]
 
 
@@ -31,7 +32,7 @@ class Layer:
         dilation: of a convolution, a number an axis.
         tied_to: the layer whose weight this is, where layers share one, which is stored once.
         input_range: between which values all it receives lies: (0, ∞) behind a ReLU, also through pooling and
-            flattening.
+            flattening; (−∞, ∞) where nothing is known.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Layer:
     padding: tuple[tuple[int, int], ...] = ()
     dilation: Shape = ()
     tied_to: str | None = None
-    input_range: tuple[float, float] = (-math.inf, math.inf)
+    input_range: Range = (-math.inf, math.inf)
 
     @property
     def input_shape(self) -> Shape:

@@ -15,8 +15,10 @@ from quant_engine.errors import QuantError
 from quant_engine.extras import imported
 from quant_engine.inputs import Inputs, as_model_inputs
 from quant_engine.models.base import Parameters
+from quant_engine.models.graph import ANYTHING
 from quant_engine.models.layer import Layer, Shape, ties
 from quant_engine.models.onnx_graph import LayerNode, OnnxGraph, sizes_of
+from quant_engine.models.onnx_ranges import tensor_ranges
 from quant_engine.models.onnx_runtime import Session
 from quant_engine.models.trace import Stage, Trace
 
@@ -50,7 +52,7 @@ class OnnxModel:
     @cached_property
     def layers(self) -> Mapping[str, Layer]:
         """The layers, in the order in which they run."""
-        shapes, owners = self.trace.shapes, _owners(self.nodes)
+        shapes, owners, ranges = self.trace.shapes, _owners(self.nodes), tensor_ranges(self.graph)
         found = {}
         for name, node in self.nodes.items():
             known = shapes.get(name)
@@ -62,6 +64,7 @@ class OnnxModel:
                 has_bias=node.bias is not None,
                 shapes=known,
                 tied_to=None if owners[name] == name else owners[name],
+                input_range=ranges.get(node.source, ANYTHING),
                 **(_geometry(node, known) if node.op in ("conv1d", "conv2d") else {}),
             )
         return MappingProxyType(found)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, Inputs, as_model_inputs
 from quant_engine.models.base import Parameters
-from quant_engine.models.graph import Graph, read_graph
-from quant_engine.models.layer import Layer, Op, ties
+from quant_engine.models.fx_graph import read_graph
+from quant_engine.models.graph import ANYTHING, Graph
+from quant_engine.models.layer import Layer, Op, Range, ties
 from quant_engine.models.norms import NormStatistics, statistics_of
 from quant_engine.models.trace import shared_copy, trace
 
@@ -48,7 +49,7 @@ class TorchModel:
     @cached_property
     def layers(self) -> Mapping[str, Layer]:
         """The layers, in the order in which they run."""
-        ops, shapes = _ops(), self.trace.shapes
+        ops, shapes, ranges = _ops(), self.trace.shapes, self._input_ranges()
         first: dict[int, str] = {}
         found = {}
         for name in self.trace.layers:
@@ -66,6 +67,7 @@ class TorchModel:
                 padding=_padding(part),
                 dilation=getattr(part, "dilation", ()),
                 tied_to=None if own == name else own,
+                input_range=ranges.get(name, ANYTHING),
             )
         return MappingProxyType(found)
 
@@ -82,7 +84,7 @@ class TorchModel:
             raise QuantError(
                 f"what {self.name} computes is read with an example; give from_module one, a tensor of inputs"
             )
-        return read_graph(self.module, tuple(self._example.shape[1:]))
+        return read_graph(shared_copy(self.module), self._example)
 
     @cached_property
     def statistics(self) -> NormStatistics | None:
@@ -131,6 +133,13 @@ class TorchModel:
             except TypeError as error:
                 raise QuantError(f"{self.name} takes forward{signature}, not {', '.join(given)}: {error}") from error
         return given
+
+    def _input_ranges(self) -> Mapping[str, Range]:
+        """Return between which values all lies that layers receive, where the graph can be read."""
+        try:
+            return self.operators.input_ranges
+        except QuantError:
+            return {}
 
     def _arrays(self, name: str) -> tuple[Float32Array, Float32Array | None]:
         part = self.module.get_submodule(name)

@@ -2,6 +2,7 @@
 
 import math
 
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -9,8 +10,8 @@ from torch.nn import functional
 
 from quant_engine import QuantError
 from quant_engine.models import read_graph
-from quant_engine.network import load
-from tests.engine.foreign import ResidualCNN
+from quant_engine.network import from_module, load
+from tests.engine.foreign import ResidualCNN, exported, foreign_models
 
 
 class Module(nn.Module):
@@ -28,7 +29,7 @@ class Module(nn.Module):
 
 def read(then, **parts):
     """Return the nodes behind the convolution of an 8 × 8 picture: (op, inputs, shape, attributes)."""
-    graph = read_graph(Module(then, **parts).eval(), (3, 8, 8))
+    graph = read_graph(Module(then, **parts).eval(), torch.zeros(1, 3, 8, 8))
     nodes = [node for node in graph.nodes.values() if node.name not in ("x", "conv")]
     return [(node.op, node.inputs, node.shape, dict(node.attributes)) for node in nodes], graph.output
 
@@ -135,7 +136,7 @@ def test_the_networks_graphs_run_through_their_layers_in_order():
         layers = [node for node in nodes if node.op in ("conv2d", "linear")]
         assert [node.module for node in layers] == list(network.layers())
         assert [node.shape for node in layers] == [layer.output_shape for layer in network.layers().values()]
-    residual = read_graph(ResidualCNN().eval(), (3, 8, 8)).nodes
+    residual = read_graph(ResidualCNN().eval(), torch.zeros(1, 3, 8, 8)).nodes
     assert [node.inputs for node in residual.values() if node.op == "add"] == [
         ("relu6", "blocks_0_second"),
         ("blocks_1_way_round", "blocks_1_second"),
@@ -158,4 +159,49 @@ def test_what_torch_cannot_record_is_refused():
         (Module(lambda m, x: (x, x)), "several outputs"),
     ):
         with pytest.raises(QuantError, match=message):
-            read_graph(module.eval(), (3, 8, 8))
+            read_graph(module.eval(), torch.zeros(1, 3, 8, 8))
+
+
+def test_the_range_of_what_a_layer_receives_is_read_off_the_operators():
+    def ranges(then, **parts):
+        module = Module(then, part=nn.Linear(4, 2), **parts)
+        return read_graph(module.eval(), torch.zeros(1, 3, 8, 8)).input_ranges["part"]
+
+    anything = (-math.inf, math.inf)
+    for then, expected in (
+        (lambda m, x: m.part(x.mean((2, 3))), anything),
+        (lambda m, x: m.part(functional.relu(x).mean((2, 3))), (0, math.inf)),
+        (lambda m, x: m.part(functional.relu6(functional.max_pool2d(x, 8)).flatten(1)), (0, 6)),
+        (lambda m, x: m.part(functional.relu6(functional.relu(x) - 1).mean((2, 3))), (0, 6)),
+        (lambda m, x: m.part(functional.avg_pool2d(x.clamp(2, 3), 8).flatten(1)), (2, 3)),
+        (lambda m, x: m.part(functional.avg_pool2d(x.clamp(2, 3), 8, 8, 1, count_include_pad=True).flatten(1)), (0, 3)),
+        (lambda m, x: m.part(torch.sigmoid(x.mean((2, 3)))), (0, 1)),
+        (lambda m, x: m.part(functional.softmax(x.mean((2, 3)), dim=-1)), (0, 1)),
+        (lambda m, x: m.part(2 * functional.relu6(x).mean((2, 3))), anything),
+        (lambda m, x: m.part(x.mean((2, 3)).relu()) + m.part(x.mean((2, 3)).clamp(-2, 1)), (-2, math.inf)),
+    ):
+        assert ranges(then) == expected
+
+
+def test_layers_behind_relu6_receive_0_to_6_in_a_module_and_in_its_onnx_graph(tmp_path):
+    module, images = foreign_models()["residual"]
+    onnx.save(exported(module.eval(), images), tmp_path / "residual.onnx")
+    given, read = from_module(module, example=images), load(tmp_path / "residual.onnx")
+    behind = {"blocks.0.first", "blocks.0.second", "blocks.1.second", "blocks.2.second"}
+    for network, suffix in ((given, ""), (read, ".weight")):
+        for name, layer in network.layers().items():
+            known = name.removesuffix(suffix) in behind
+            assert layer.input_range == ((0, 6) if known else (-math.inf, math.inf)), name
+    received = given.capture(images.numpy(), given.layers())
+    assert all(received[name].min() >= 0 and received[name].max() <= 6 for name in behind)
+    assert min(received["blocks.1.first"].min(), received["head"].min()) < 0
+
+
+def test_a_module_whose_graph_cannot_be_read_still_has_its_layers():
+    class Alone(nn.Linear):
+        def forward(self, x):
+            assert len(x) == 1
+            return super().forward(x)
+
+    layer = from_module(nn.Sequential(Alone(4, 2)), example=torch.zeros(1, 4)).layers()["0"]
+    assert (layer.input_shape, layer.input_range) == ((4,), (-math.inf, math.inf))
