@@ -126,7 +126,7 @@ def marks(model: ModelKey, layer: str, block: int, spec: QuantizerSpec, methods:
     ]
 
 
-def least_error(model: ModelKey, layer: str, block: int, spec: QuantizerSpec) -> float:
+def min_error(model: ModelKey, layer: str, block: int, spec: QuantizerSpec) -> float:
     """Return the least mean squared error that any range gives one block."""
     shown = distribution(model, layer, spec.granularity, block)
     return shown.error(_block_fitted(model, layer, block, replace(spec, clipping=MinMSE())).levels())
@@ -151,25 +151,6 @@ def reference_report(model: ModelKey, layer: str, spec: QuantizerSpec) -> ErrorR
     if plain == spec:
         return None
     return outcome(model, layer, plain).report
-
-
-def improvement(now: float, best: float) -> str:
-    """Say how much smaller the least error is."""
-    if best <= 0.0 or now / best < 1.005:
-        return "the same"
-    return f"×{now / best:.3g} smaller"
-
-
-def vectors(model: ModelKey, layer: str, spec: QuantizerSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return a weight's vectors (n, dim) under a vector format, rows filled up with zeros, and what comes back."""
-
-    def cut() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        values, dim = matrix(model, layer), spec.format.dim
-        back = fitted(model, layer, spec).fake_quantize(values)
-        short = ((0, 0), (0, -values.shape[1] % dim))
-        return np.pad(values, short).reshape(-1, dim), np.pad(back, short).reshape(-1, dim)
-
-    return kept(ResultKey("vectors", model, layer, spec), cut)
 
 
 def compared(

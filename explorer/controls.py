@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from explorer.fields import Choice, Coded, Field, Number, State
+from explorer.fields import Choice, Field, Number, State, Text
 from explorer.notices import still_said
 
 Value = TypeVar("Value")
@@ -21,7 +21,7 @@ def show(field: Field[Value], **special: Any) -> Value:
 
     A field of coded text has no control.
     """
-    assert not isinstance(field, Coded)
+    assert not isinstance(field, Text)
     given = {"label": field.label, "key": field.key, "help": field.help, "bind": "query-params", **special}
     with st.container(width=field.width) if field.width else contextlib.nullcontext():
         return field.meaning(_choice(field, given) if isinstance(field, Choice) else _number(field, given))
@@ -50,18 +50,18 @@ def _number(field: Number[Any], given: dict[str, Any]) -> Any:
     return st.number_input(**{**ends, "value": field.default, **steps, **given})
 
 
-def hold(field: Number[Any], greatest: int) -> None:
-    """Take down to `greatest` what is set above it, before the control is drawn, and say so if a link asked for it.
+def hold(field: Number[Any], max_value: int) -> None:
+    """Take down to `max_value` what is set above it, before the control is drawn, and say so if a link asked for it.
 
     The control keeps its range: with another one it would be a new control to Streamlit, which then asks the address.
     """
     text = str(st.session_state.get(field.key, st.query_params.get(field.key, field.default)))
     said = []
-    if field.accepts(text) and field.parse(text) > greatest:
+    if field.accepts(text) and field.parse(text) > max_value:
         if field.key in st.session_state:
-            st.session_state[field.key] = greatest
+            st.session_state[field.key] = max_value
         else:
-            said = [f"{field.label}: {text} is too much here; {greatest} is used."]
+            said = [f"{field.label}: {text} is too much here; {max_value} is used."]
     for notice in still_said(field.key, said):
         st.warning(notice, icon=":material/link_off:")
 

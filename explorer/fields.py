@@ -156,7 +156,7 @@ class Number(Row, Generic[Value]):
 
 
 @dataclass(frozen=True, eq=False)
-class Coded(Row, Generic[Value]):
+class Text(Row, Generic[Value]):
     """Text of a form of its own, which no control of Streamlit's shows; `read` raises ValueError for any other text."""
 
     read: Callable[[str], Value]
@@ -178,7 +178,7 @@ class Coded(Row, Generic[Value]):
         return self.write(value)
 
 
-Field = Choice[Value] | Number[Value] | Coded[Value]
+Field = Choice[Value] | Number[Value] | Text[Value]
 
 
 def link_of(fields: Iterable[Field[Any]], held: Mapping[str, Any]) -> dict[str, str]:

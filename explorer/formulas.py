@@ -65,11 +65,11 @@ def zero_point_formula(spec: QuantizerSpec, view: BlockView, convention: Convent
     name, rounding = convention.symbol, convention.rounding
     if spec.symmetric:
         return rf"{name} = 0 \quad \text{{(symmetric)}}"
-    least, ratio = spec.format.qmin, rf"\frac{{{latex(view.chosen[0])}}}{{{latex(view.scale)}}}"
+    qmin, ratio = spec.format.qmin, rf"\frac{{{latex(view.chosen[0])}}}{{{latex(view.scale)}}}"
     if convention.sign > 0:
-        rule, numbers = r"q_{\min} - \frac{\alpha}{S}", f"{least} - {ratio}"
+        rule, numbers = r"q_{\min} - \frac{\alpha}{S}", f"{qmin} - {ratio}"
     else:
-        rule, numbers = r"\frac{\alpha}{S} - q_{\min}", f"{ratio}{_plus(-least)}"
+        rule, numbers = r"\frac{\alpha}{S} - q_{\min}", f"{ratio}{_plus(-qmin)}"
     return (
         rf"{name} = {rounding}\left({rule}\right) = {rounding}\left({numbers}\right) "
         f"= {convention.sign * view.zero_point}"

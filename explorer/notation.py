@@ -83,15 +83,26 @@ def ratio(value: float, unit: float) -> str:
     return f"×{short(value / unit)}"
 
 
-def beside(value: float, least: float, digits: int = 3) -> str:
+def improvement(now: float, best: float) -> str:
+    """Say how much smaller the least error is.
+
+    >>> improvement(4.3, 1.0), improvement(1.004, 1.0)
+    ('4.3 times smaller', 'the same')
+    """
+    if best <= 0.0 or now / best < 1.005:
+        return "the same"
+    return f"{now / best:.3g} times smaller"
+
+
+def beside(value: float, min_value: float, digits: int = 3) -> str:
     """Write a number as a multiple of the least one of its kind; both may be 0.
 
     >>> beside(0.5, 0.2), beside(0.0, 0.0), beside(1.0, 0.0), beside(1.0469, 1.0, 4)
     ('×2.5', '×1', '×∞', '×1.047')
     """
-    if not least:
+    if not min_value:
         return "×∞" if value else "×1"
-    return f"×{short(value / least, digits)}"
+    return f"×{short(value / min_value, digits)}"
 
 
 def decibels(value: float) -> str:

@@ -45,7 +45,7 @@ GGUF_BLOCKS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
 class Kind:
     """One kind of format.
 
-    `name` is what figures call a format. `most_bits` can be chosen (none, if the kind fixes them) and `fields` of the
+    `name` is what figures call a format. `max_bits` can be chosen (none, if the kind fixes them) and `fields` of the
     state are its own.
     `integer`: codes, zero points and the restricted range apply. `ranged`: a clipping range is chosen, where values are
     scaled to it, and scales have a format. `granularity` is that of kinds that bring their own.
@@ -55,7 +55,7 @@ class Kind:
     build: Callable[[PlaygroundState], Format]
     help: str
     name: Callable[[PlaygroundState], str]
-    most_bits: int | None = None
+    max_bits: int | None = None
     fields: tuple[str, ...] = ()
     integer: bool = False
     ranged: bool = True

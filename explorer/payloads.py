@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from quant_engine import Distribution
 from quant_engine.inputs import LARGEST_FLOAT32
 
-MOST_VALUES = 24_000  # sent one by one, 4 bytes each
-MOST_RUNS = 8_000  # of larger tensors, 12 bytes each
+MAX_VALUES = 24_000  # sent one by one, 4 bytes each
+MAX_RUNS = 8_000  # of larger tensors, 12 bytes each
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ class InstrumentSetting:
 
 def statistics(values: NDArray[np.float32], distribution: Distribution) -> Statistics:
     """Pack a tensor: value by value if it is small, so that the browser is exact, else as runs."""
-    if values.size <= MOST_VALUES:
+    if values.size <= MAX_VALUES:
         payload = np.sort(values, axis=None).astype("<f4").tobytes()
         return Statistics(payload, True, _digest(payload))
-    runs = distribution.runs(MOST_RUNS)
+    runs = distribution.runs(MAX_RUNS)
     room = np.minimum(runs.means - distribution.lo, distribution.hi - runs.means)
     variances = np.minimum(runs.variances, np.square(np.maximum(room, 0.0)) / 3.0)
     payload = b"".join(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from explorer.fields import Coded
+from explorer.fields import Text
 from explorer.state import PlaygroundState
 
-MOST_PINS = 4
+MAX_PINS = 4
 APART, WITHIN, IS = "|", ",", ":"
 PREFIX = "play_"
 AS_IT_OPENS = "default"
@@ -34,7 +34,7 @@ def read(text: str) -> tuple[PlaygroundState, ...]:
     >>> [pin.bits for pin in read("bits:3|default|bits:99")]
     [3, 4]
     """
-    parts = [part for part in text.split(APART) if part][:MOST_PINS]
+    parts = [part for part in text.split(APART) if part][:MAX_PINS]
     return tuple(_read_one(part) for part in parts if _is_valid(part))
 
 
@@ -45,17 +45,17 @@ def read_all(text: str) -> tuple[PlaygroundState, ...]:
         ValueError: for parts that are not valid, and too many.
     """
     parts = text.split(APART) if text else []
-    if len(parts) > MOST_PINS:
+    if len(parts) > MAX_PINS:
         raise ValueError(text)
     return tuple(_read_one(part) for part in parts)
 
 
-PINS = Coded(
+PINS = Text(
     "play_pins",
     "Pinned settings",
     read_all,
     write,
-    f"up to {MOST_PINS} settings such as bits:3|format:NF4",
+    f"up to {MAX_PINS} settings such as bits:3|format:NF4",
     instead="what is not valid is left out",
 )
 

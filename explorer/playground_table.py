@@ -71,7 +71,7 @@ def _in_blocks(granularity: type[Any]) -> Callable[[Any], bool]:
 # fmt: off
 BITS = Number(
     "play_bits", "Bits", 2, 16, default=4, width=130, help="Width of a code: b bits make 2ᵇ codes.",
-    shown=lambda state: state.kind.most_bits is not None, limit=lambda state: state.kind.most_bits)
+    shown=lambda state: state.kind.max_bits is not None, limit=lambda state: state.kind.max_bits)
 
 
 @dataclass(frozen=True)

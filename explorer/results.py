@@ -95,12 +95,12 @@ def encode_ns(values: NDArray[np.float32], quantizer: Quantizer) -> float:
     return 1e9 * took / shown.size
 
 
-def repeated(values: NDArray[np.float32], quantizer: Quantizer, least: int) -> tuple[NDArray[np.float32], Quantizer]:
-    """Return a matrix repeated row after row until it has `least` values, and a quantizer of its blocks.
+def repeated(values: NDArray[np.float32], quantizer: Quantizer, min_size: int) -> tuple[NDArray[np.float32], Quantizer]:
+    """Return a matrix repeated row after row until it has `min_size` values, and a quantizer of its blocks.
 
     The rows' scales are repeated with them, as far as blocks divide the rows; the time does not depend on them.
     """
-    tall = np.tile(values, (-(-least // values.size), 1))
+    tall = np.tile(values, (-(-min_size // values.size), 1))
     rows = np.arange(quantizer.spec.granularity.blocks(tall.shape).grid[0]) % len(quantizer.scale)
     learned = quantizer.learned
     return tall, Quantizer(

@@ -11,7 +11,7 @@ from explorer.number_formats import FLOATS, SCALE_FORMATS
 from explorer.results import BlockView
 from quant_engine import NF4, LayerPlan, QuantizerSpec, power_of_two
 
-MOST_WRITTEN = 256
+MAX_WRITTEN = 256
 NAMED: dict[Any, str] = {
     **{form: name for name, form in (*FLOATS.items(), *SCALE_FORMATS.items()) if form is not None},
     **{power_of_two(bits): f"power_of_two({bits})" for bits in range(2, 9)},
@@ -79,10 +79,10 @@ print(f"MSE {{mse:.6g}} with {{np.unique(codes).size}} of {view.levels.size} cod
 
 def _codeword_code(model: str, layer: str, view: BlockView, slices: tuple[slice, ...]) -> str:
     place = ", ".join(f"{s.start}:{s.stop}" for s in slices)
-    least, greatest = np.searchsorted(view.levels, [view.distribution.lo, view.distribution.hi])
-    near = slice(max(int(least) - 1, 0), int(greatest) + 1)
+    first, last = np.searchsorted(view.levels, [view.distribution.lo, view.distribution.hi])
+    near = slice(max(int(first) - 1, 0), int(last) + 1)
     levels = view.levels[near]
-    if levels.size > MOST_WRITTEN:
+    if levels.size > MAX_WRITTEN:
         return f"# The block meets {levels.size} codewords, too many to write out: see the lines of quant_engine."
     words = ", ".join(repr(float(level)) for level in levels)
     return f"""\

@@ -34,7 +34,7 @@ SIZES: dict[type[Any], dict[str, str]] = {  # the attributes that give a block's
     PerGroup: {"size": "group"},
     PerBlock: {"rows": "rows", "columns": "columns"},
 }
-LEAST_ERROR = MinMSE()
+MIN_ERROR = MinMSE()
 SMALL_BLOCK_BINS = 256  # of the histogram for KL where blocks are parts of a tensor: few values need no more
 
 
@@ -46,7 +46,7 @@ class PlaygroundState(PlaygroundTable):
         """Put what does not count to its default, and bits to those that the kind of format has."""
         signed = self.signed or not self.kind.integer
         counting = {
-            "bits": min(self.bits, self.kind.most_bits or self.bits),
+            "bits": min(self.bits, self.kind.max_bits or self.bits),
             "signed": signed,
             "symmetric": self.symmetric or not self.kind.integer,
             "narrow": self.narrow and signed and self.kind.integer,
@@ -54,8 +54,8 @@ class PlaygroundState(PlaygroundTable):
         for name, value in counting.items():
             object.__setattr__(self, name, value)
 
-    def spec(self, least: float, greatest: float) -> QuantizerSpec:
-        """Return the quantizer this state asks for; `least` and `greatest` stand in for an empty α and β.
+    def spec(self, min_value: float, max_value: float) -> QuantizerSpec:
+        """Return the quantizer this state asks for; `min_value` and `max_value` stand in for an empty α and β.
 
         Raises:
             QuantError: for a range by hand without width, a clipping that the format does not take, and scales that are
@@ -67,7 +67,7 @@ class PlaygroundState(PlaygroundTable):
                 f"scales in {self.word('scales')} are powers of two, rounded down, which do not reach both ends of an "
                 "asymmetric range: choose a symmetric range, or other scales"
             )
-        clipping = self._clipping(least, greatest) if clips else MinMax()
+        clipping = self._clipping(min_value, max_value) if clips else MinMax()
         return QuantizerSpec(form, self._blocks(), self.symmetric, clipping, self.scales if clips else None)
 
     def _blocks(self) -> Granularity:
@@ -135,24 +135,24 @@ class PlaygroundState(PlaygroundTable):
         assert isinstance(clipping.hi, float)
         return clipping.lo, clipping.hi
 
-    def _clipping(self, least: float, greatest: float) -> Clipping:
-        return self._by_hand(least, greatest) if self.by_hand else self._method(self.word("clipping"))
+    def _clipping(self, min_value: float, max_value: float) -> Clipping:
+        return self._by_hand(min_value, max_value) if self.by_hand else self._method(self.word("clipping"))
 
     def _method(self, name: str) -> Clipping:
         if name not in self.methods:
             raise QuantError(f"{name} reckons with codes of equal steps: choose another clipping")
         return self.methods[name]
 
-    def _by_hand(self, least: float, greatest: float) -> FixedRange:
+    def _by_hand(self, min_value: float, max_value: float) -> FixedRange:
         """Return the range by hand, or say in its own terms why it is none."""
-        hi = greatest if self.hi is None else self.hi
+        hi = max_value if self.hi is None else self.hi
         said = f"β = {short(hi)}" + (" (empty: the greatest value)" if self.hi is None else "")
         if self.symmetric:
             if hi <= 0:
                 ends = "−β to β" if self.signed else "0 to β"
                 raise QuantError(f"{said} is not above 0, and a symmetric range goes from {ends}: set a β above 0")
             return FixedRange(-hi if self.signed else 0.0, hi)
-        lo = least if self.lo is None else self.lo
+        lo = min_value if self.lo is None else self.lo
         if lo >= hi:
             low = f"α = {short(lo)}" + (" (empty: the least value)" if self.lo is None else "")
             raise QuantError(f"{low} is not below {said}: set α below β")
@@ -164,7 +164,7 @@ class PlaygroundState(PlaygroundTable):
         made: dict[type[Any], Clipping] = {
             MinMax: MinMax(),
             Percentile: Percentile(self.percentile),
-            MinMSE: LEAST_ERROR,
+            MinMSE: MIN_ERROR,
             MinKL: MinKL() if self.granularity is PerTensor else MinKL(SMALL_BLOCK_BINS),
             ACIQ: ACIQ("fit"),
         }

@@ -17,7 +17,7 @@ class Status:
     memory_bytes: int | None
     results: Usage
     inputs_bytes: int
-    inputs_most: int
+    inputs_max: int
 
     def __str__(self) -> str:
         """Return the line."""
@@ -27,5 +27,5 @@ class Status:
             f"sessions {self.sessions} · {memory}"
             f"results {results.size_bytes / MIB:,.0f} of {results.max_bytes / MIB:,.0f} MiB in {results.results:,}, "
             f"found {results.found:,}, computed {results.computed:,} · "
-            f"layer inputs {self.inputs_bytes / MIB:,.0f} of {self.inputs_most / MIB:,.0f} MiB"
+            f"layer inputs {self.inputs_bytes / MIB:,.0f} of {self.inputs_max / MIB:,.0f} MiB"
         )

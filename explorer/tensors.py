@@ -19,7 +19,7 @@ SEED = 0
 SAMPLES = 10_000
 SAMPLE_ROW = 80  # synthetic values in a row, where they are taken as a matrix
 OBSERVED = 64  # calibration samples, for activations
-MOST_SIGMAS = 60
+MAX_SIGMAS = 60
 AFTER = {(0.0, math.inf): ", after ReLU", (0.0, 6.0): ", after ReLU6"}  # by the range of what a layer receives
 
 Float32Array = NDArray[np.float32]
@@ -125,7 +125,7 @@ def outlier_field(prefix: str) -> Number[int]:
         f"{prefix}_outlier",
         "Outlier, in σ",
         0,
-        MOST_SIGMAS,
+        MAX_SIGMAS,
         0,
         "Replaces one synthetic value by one this many standard deviations above the mean; 0: none.",
         width=200,

@@ -18,7 +18,7 @@ from typing import Any
 
 from explorer.background.task import Kind, Task
 
-MOST_KEPT = 512  # shared tasks, ended or stopped ones among them
+MAX_KEPT = 512  # shared tasks, ended or stopped ones among them
 LONG_AT_ONCE = 2
 SLICE = 0.4  # seconds: as long as an answer waits for a study
 PAUSE = 0.02  # seconds before a task begins, in which the browser paints and a person may ask for something else
@@ -52,7 +52,7 @@ class Scheduler:
 
     def trim(self) -> None:
         """Forget the shared tasks that were asked for least recently (the lock is held)."""
-        while len(self.shared) > MOST_KEPT and not next(iter(self.shared.values())).wanted:
+        while len(self.shared) > MAX_KEPT and not next(iter(self.shared.values())).wanted:
             self.shared.popitem(last=False)
 
     def latest_turn(self) -> int:

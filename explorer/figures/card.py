@@ -152,7 +152,7 @@ def _numbers(bits: Sequence[float], level: Sequence[float]) -> list[str]:
     return parts.shared_labels(bits, level, names, near)
 
 
-def _float32_line(plain: Accuracy, x: float, side: str) -> theme.Layout:
+def _float32_line(plain: Accuracy, x: float, side: str) -> theme.LayoutPart:
     """Return a dashed line at the accuracy of floating point, named at one side."""
     level = 100 * plain.value
     line = {"color": theme.NEUTRAL, "dash": "dash", "width": 1}

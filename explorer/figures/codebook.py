@@ -15,7 +15,7 @@ from explorer.results import BlockView
 
 HEIGHT = 470
 HISTOGRAM, SNAP, CODES = "y", "y2", "y3"
-MOST_LABELLED = 16
+MAX_LABELLED = 16
 LONGEST_PATTERN = 3  # bits of a pattern that fits over its bar
 
 
@@ -98,7 +98,7 @@ def _use(shown: Snapping) -> tuple[Trace, float]:
     view = shown.view
     shares = 100.0 * view.counts / view.counts.sum()
     codes = np.arange(view.levels.size) + view.first_code
-    few = codes.size <= MOST_LABELLED
+    few = codes.size <= MAX_LABELLED
     bits = (view.levels.size - 1).bit_length()
     names = [pattern(int(code), bits) if bits <= LONGEST_PATTERN else str(code) for code in codes] if few else None
     colors = [theme.ORIGINAL if code == shown.code else theme.QUANTIZED for code in codes]

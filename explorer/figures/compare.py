@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from explorer.figures import parts, theme
-from explorer.figures.theme import Canvas, Layout, Trace
+from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.notation import decibels, short
 from explorer.results import Compared
 from quant_engine import Distribution
@@ -20,7 +20,7 @@ GAP = 0.06  # of the width, between values and errors
 BINS = 160
 ERROR_REACH = 4.0  # root mean squared errors of the worst setting
 RATE_HEIGHT = 360
-MOST_DB = 150.0  # what is better, or without any error, is drawn here and named
+MAX_DB = 150.0  # what is better, or without any error, is drawn here and named
 NEAR = 0.06, 0.08  # of the spans of bits and of quality: closer, names would lie on each other
 
 Array = NDArray[np.float64]
@@ -42,8 +42,8 @@ def compare_figure(rows: Sequence[Compared], values: Distribution, worst_rmse: f
     edges, errors = value_edges(values), error_edges(worst_rmse)
     counts, at = values.histogram(BINS)
     traces: list[Trace] = []
-    notes: list[Layout] = []
-    axes: dict[str, Layout] = {}
+    notes: list[LayoutPart] = []
+    axes: dict[str, LayoutPart] = {}
     most = max(float(row.errors.max()) for row in rows)
     for number, row in enumerate(rows):
         top = 1 - number / len(rows)
@@ -83,8 +83,8 @@ def compare_figure(rows: Sequence[Compared], values: Distribution, worst_rmse: f
 def rate_figure(rows: Sequence[Compared], canvas: Canvas) -> go.Figure:
     """Draw signal to noise against bits per value, everything counted."""
     bits = [row.outcome.storage.bits_per_value for row in rows]
-    exact = [row.outcome.report.sqnr_db > MOST_DB for row in rows]
-    quality = [min(row.outcome.report.sqnr_db, MOST_DB) for row in rows]
+    exact = [row.outcome.report.sqnr_db > MAX_DB for row in rows]
+    quality = [min(row.outcome.report.sqnr_db, MAX_DB) for row in rows]
     reach = max(max(bits) - min(bits), 1.0)
     low, high = min(quality), max(quality)
     room = max(0.25 * (high - low), 3.0)

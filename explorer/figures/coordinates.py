@@ -11,12 +11,12 @@ from explorer.figures.theme import Canvas, Trace
 from explorer.notation import count
 
 HEIGHT = 560
-MOST_POINTS = 4000
+MAX_POINTS = 4000
 
 
 def coordinates_figure(vectors: NDArray[np.float32], back: NDArray[np.float32], canvas: Canvas) -> go.Figure:
     """Draw vectors (n, dim) and what comes back for them, sampled evenly where there are too many to draw."""
-    chosen = np.linspace(0, len(vectors) - 1, min(len(vectors), MOST_POINTS)).astype(int)
+    chosen = np.linspace(0, len(vectors) - 1, min(len(vectors), MAX_POINTS)).astype(int)
     reach = 1.05 * float(np.abs(vectors[:, :2]).max()) or 1.0
     traces = [
         _points(vectors[chosen], "vectors", theme.ORIGINAL, 4, 0.35),

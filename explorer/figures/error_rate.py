@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from explorer.figures import theme
-from explorer.figures.theme import Layout
+from explorer.figures.theme import LayoutPart
 
 TICKS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99)  # per cent
 APART = 0.11  # of the axis, between two ticks
@@ -22,7 +22,7 @@ def place(value: float) -> float:
     return -math.log10(max(1.0 - value, 5e-4))
 
 
-def axis(title: str, low: float, high: float) -> Layout:
+def axis(title: str, low: float, high: float) -> LayoutPart:
     """Return the axis between two places, labelled at accuracies that can be read: round ones, or each per cent."""
     chosen = _apart(TICKS, low, high)
     if len(chosen) < FEWEST:

@@ -14,7 +14,7 @@ from explorer.figures.theme import Canvas, Trace
 from explorer.notation import share, short
 
 HEIGHT = 330
-MOST_BARS = 32  # codes that are told apart as pairs of bars
+MAX_BARS = 32  # codes that are told apart as pairs of bars
 DISTANCE_BINS = 10  # over half a step
 
 Counts = NDArray[np.int64]
@@ -156,6 +156,6 @@ def _use(name: str, codes: Counts, counts: Counts, color: str) -> Trace:
         "y": counts,
         "hovertemplate": "code %{x}: %{y} weights<extra>" + name + "</extra>",
     }
-    if codes.size <= MOST_BARS:
+    if codes.size <= MAX_BARS:
         return {"type": "bar", "marker": {"color": color}, **told}
     return {"type": "scatter", "mode": "lines", "line": {"color": color, "width": 1.5, "shape": "hvh"}, **told}

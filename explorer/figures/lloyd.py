@@ -15,19 +15,19 @@ from quant_engine.distribution import LloydStep
 
 HEIGHT = 460
 ERRORS, PLACES = "y", "y2"
-FEWEST_STEPS = 10  # that the axis has room for
+MIN_STEPS = 10  # that the axis has room for
 ROOM_BELOW = 0.75  # times the least error, for its name
-MOST_MARKED = 30  # steps that are marked one by one
+MAX_MARKED = 30  # steps that are marked one by one
 
 
-def lloyd_figure(steps: Sequence[LloydStep], least: float, unit: str, canvas: Canvas) -> go.Figure:
+def lloyd_figure(steps: Sequence[LloydStep], min_mse: float, unit: str, canvas: Canvas) -> go.Figure:
     """Draw error and places by step, from the start to now; the dashed line is the least error of all."""
-    reach = max(len(steps) - 1, FEWEST_STEPS)
+    reach = max(len(steps) - 1, MIN_STEPS)
     errors = [step.mse for step in steps]
-    dashed = {"type": "line", "x0": 0, "x1": 1, "xref": "x domain", "y0": least, "y1": least, "yref": ERRORS}
-    shapes = [{**dashed, "line": {"color": theme.NEUTRAL, "dash": "dash", "width": 2}}] if least > 0 else []
+    dashed = {"type": "line", "x0": 0, "x1": 1, "xref": "x domain", "y0": min_mse, "y1": min_mse, "yref": ERRORS}
+    shapes = [{**dashed, "line": {"color": theme.NEUTRAL, "dash": "dash", "width": 2}}] if min_mse > 0 else []
     named = {"xref": "x domain", "xanchor": "right", "yanchor": "top", "yref": ERRORS}
-    notes = [parts.note("least of all", 1.0, np.log10(least), canvas.ink, **named)] if least > 0 else []
+    notes = [parts.note("least of all", 1.0, np.log10(min_mse), canvas.ink, **named)] if min_mse > 0 else []
     if not any(errors):
         notes.append(parts.note("no error at all", 0.5, 0.5, canvas.ink, xref="x domain", yref=f"{ERRORS} domain"))
     return theme.figure(
@@ -36,18 +36,19 @@ def lloyd_figure(steps: Sequence[LloydStep], least: float, unit: str, canvas: Ca
         canvas,
         margin={"l": 66, "r": 12, "t": 10, "b": 44},
         xaxis=theme.axis("step", range=[-0.02 * reach, 1.02 * reach], anchor=PLACES, rangemode="tozero"),
-        yaxis={**parts.error_axis("MSE", [*errors, ROOM_BELOW * least]), "domain": [0.6, 1.0]},
+        yaxis={**parts.error_axis("MSE", [*errors, ROOM_BELOW * min_mse]), "domain": [0.6, 1.0]},
         yaxis2=theme.axis(f"{unit} r", domain=[0.0, 0.53], nticks=6),
         shapes=shapes,
         annotations=notes,
     )
 
 
-def describe_lloyd(steps: Sequence[LloydStep], least: float) -> str:
+def describe_lloyd(steps: Sequence[LloydStep], min_mse: float) -> str:
     """Say in words what the figure shows."""
     return (
         f"Mean squared error at every step of Lloyd's iteration, from {short(steps[0].mse)} at the start to "
-        f"{short(steps[-1].mse)} after {len(steps) - 1} steps; the least of all codebooks is {short(least)}. Below it "
+        f"{short(steps[-1].mse)} after {len(steps) - 1} steps; the least of all codebooks is "
+        f"{short(min_mse)}. Below it "
         f"the places of {steps[-1].centroids.size} centroids and of the thresholds between them at every step."
     )
 
@@ -58,7 +59,7 @@ def _errors(errors: Sequence[float]) -> Trace:
         "name": "MSE",
         "y": errors,
         "yaxis": ERRORS,
-        "mode": "lines+markers" if len(errors) <= MOST_MARKED else "lines",
+        "mode": "lines+markers" if len(errors) <= MAX_MARKED else "lines",
         "line": {"color": theme.ERROR, "width": 2.5},
         "marker": {"color": theme.ERROR, "size": 7},
         "hovertemplate": "step %{x}: %{y:.5g}<extra></extra>",
@@ -89,8 +90,8 @@ def _ways(steps: Sequence[LloydStep]) -> list[Trace]:
 
 def _path(rows: Sequence[NDArray[np.float64]]) -> Trace:
     """Return places by step as one broken line; rows may get shorter, as centroids without values go."""
-    most = max(row.size for row in rows)
-    table = np.full((most, len(rows) + 1), np.nan)
+    longest = max(row.size for row in rows)
+    table = np.full((longest, len(rows) + 1), np.nan)
     for number, row in enumerate(rows):
         table[: row.size, number] = row
-    return {"x": np.tile(np.append(np.arange(len(rows)), np.nan), most), "y": table.reshape(-1)}
+    return {"x": np.tile(np.append(np.arange(len(rows)), np.nan), longest), "y": table.reshape(-1)}

@@ -16,14 +16,14 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from explorer.figures import parts, theme
-from explorer.figures.theme import Canvas, Layout, Trace
+from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.notation import count, short
 
 HEIGHT = 380
 MARGIN = {"l": 46, "r": 8, "t": 28, "b": 88}
 STEPS = 127  # of colour, to either side
-MOST_LINES = 100  # along one axis; more would cover the cells
-MOST_TARGETS = 4096  # blocks that can be hovered over and clicked
+MAX_LINES = 100  # along one axis; more would cover the cells
+MAX_TARGETS = 4096  # blocks that can be hovered over and clicked
 DIVERGING = {"light": "#F4F4F4", "dark": "#1A212B"}
 SEQUENTIAL = {"light": ["#E3EDF4", theme.ORIGINAL, "#00253B"], "dark": ["#1F3647", "#2F8FCB", "#E4F3FD"]}
 EMPHASIS = {"edited": (theme.ERROR, "dot"), "chosen": (None, "solid")}
@@ -51,7 +51,7 @@ class Sight:
     @property
     def targets(self) -> bool:
         """Whether blocks can be pointed at."""
-        return self.numbers.size <= MOST_TARGETS
+        return self.numbers.size <= MAX_TARGETS
 
 
 def signed_map(title: str, values: Array, reach: float, sight: Sight, canvas: Canvas) -> go.Figure:
@@ -165,9 +165,9 @@ def _lines(sight: Sight) -> list[Trace]:
     """Return the edges between blocks, of the axes along which they are not too many."""
     rows, columns = sight.rows - 0.5, sight.columns - 0.5
     ends: list[tuple[float, float, float, float]] = []
-    if rows.size <= MOST_LINES:
+    if rows.size <= MAX_LINES:
         ends += [(columns[0], columns[-1], row, row) for row in rows[1:-1]]
-    if columns.size <= MOST_LINES:
+    if columns.size <= MAX_LINES:
         ends += [(column, column, rows[0], rows[-1]) for column in columns[1:-1]]
     if not ends:
         return []
@@ -196,14 +196,14 @@ def _targets(sight: Sight) -> Trace:
     }
 
 
-def _outline(box: Rectangle, kind: str, canvas: Canvas) -> Layout:
+def _outline(box: Rectangle, kind: str, canvas: Canvas) -> LayoutPart:
     color, dash = EMPHASIS[kind]
     left, top, right, bottom = (edge - 0.5 for edge in box)
     line = {"color": color or canvas.ink, "width": 2.5, "dash": dash}
     return {"type": "rect", "x0": left, "x1": right, "y0": top, "y1": bottom, "line": line}
 
 
-def _whole(edges: NDArray[np.int64]) -> Layout:
+def _whole(edges: NDArray[np.int64]) -> LayoutPart:
     """Return ticks at whole numbers where cells are few."""
     return {"dtick": 1, "tick0": 0} if edges[-1] - edges[0] <= 10 else {"nticks": 6}
 

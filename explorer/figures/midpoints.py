@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from explorer.figures import theme
-from explorer.figures.theme import Canvas, Layout, Trace
+from explorer.figures.theme import Canvas, LayoutPart, Trace
 
-LEAST_HEIGHT, ROW_HEIGHT, AROUND = 170, 17, 92
+MIN_HEIGHT, ROW_HEIGHT, AROUND = 170, 17, 92
 GAP = 0.05  # of the width, between two codebooks
 
 Array = NDArray[np.float64]
@@ -44,9 +44,9 @@ def midpoints_figure(codebooks: Mapping[str, Bucketed], canvas: Canvas) -> go.Fi
     """Draw a panel for each codebook and in it a row for each inner bucket, from threshold t to t, in one width."""
     rows = max(book.levels.size for book in codebooks.values()) - 2
     wide = (1 + GAP) / len(codebooks)
-    axes: dict[str, Layout] = {}
+    axes: dict[str, LayoutPart] = {}
     traces: list[Trace] = []
-    shapes: list[Layout] = []
+    shapes: list[LayoutPart] = []
     for number, (name, book) in enumerate(codebooks.items()):
         place = str(number + 1) if number else ""
         axes[f"xaxis{place}"] = theme.axis(
@@ -61,7 +61,7 @@ def midpoints_figure(codebooks: Mapping[str, Bucketed], canvas: Canvas) -> go.Fi
         traces += _marks(book, f"x{place}", legend=not number)
     return theme.figure(
         traces,
-        max(LEAST_HEIGHT, ROW_HEIGHT * rows + AROUND),
+        max(MIN_HEIGHT, ROW_HEIGHT * rows + AROUND),
         canvas,
         margin={"l": 52, "r": 30, "t": 34, "b": 48},
         yaxis=theme.axis("bucket", range=[0.2, rows + 0.8], nticks=8),
@@ -77,7 +77,7 @@ def describe_midpoints(codebooks: Mapping[str, Bucketed]) -> str:
     said = []
     for name, book in codebooks.items():
         _, levels, means = book.inner
-        off, apart = (_greatest(gaps) for gaps in (levels, levels - means))
+        off, apart = (_max_gap(gaps) for gaps in (levels, levels - means))
         said.append(
             f"{name}: codewords lie up to {off:.0f} % of a half bucket off the midpoint, and up to {apart:.0f} % off "
             "the mean of their bucket"
@@ -85,7 +85,7 @@ def describe_midpoints(codebooks: Mapping[str, Bucketed]) -> str:
     return "Every bucket between two thresholds, stretched to one width. " + "; ".join(said) + "."
 
 
-def _greatest(gaps: Array) -> float:
+def _max_gap(gaps: Array) -> float:
     return 100 * float(np.nanmax(np.abs(gaps), initial=0.0))
 
 

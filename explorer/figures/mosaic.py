@@ -15,7 +15,7 @@ from explorer.notation import count, short
 
 COLORS = [[0.0, theme.ORIGINAL], [0.5, "#F4F4F4"], [1.0, theme.QUANTIZED]]
 PATCH_HEIGHT = 308
-MOST_ROWS = 64  # of strips, in all stages together
+MAX_ROWS = 64  # of strips, in all stages together
 ROW_HEIGHT, HEIGHTS = 12, (150, 480)  # of strips, in pixels
 STRIPS = {"hovertemplate": "%{z:.4g}<extra></extra>", "hoverongaps": False, "showscale": False, "xgap": 1, "ygap": 1}
 
@@ -102,7 +102,7 @@ def strips_figure(codebooks: Array, reach: float, canvas: Canvas) -> go.Figure:
 
 def rows_of(stages: int) -> int:
     """Return how many codewords of a block can be told apart."""
-    return MOST_ROWS // stages
+    return MAX_ROWS // stages
 
 
 def describe_strips(codebooks: Array) -> str:
@@ -127,13 +127,13 @@ def _cells(values: Array, reach: float) -> Trace:
     }
 
 
-def _block(codebook: Array, most: int) -> Array:
+def _block(codebook: Array, max_rows: int) -> Array:
     """Return the codewords in the order of their sums, at most so many of them; those that are not there come last."""
     ordered: Array = codebook[np.argsort(codebook.sum(axis=1), kind="stable")]
-    if len(ordered) <= most:
+    if len(ordered) <= max_rows:
         return ordered
     there = int(np.isfinite(ordered).all(axis=1).sum())
-    some: Array = ordered[np.linspace(0, max(there - 1, 0), most).round().astype(int)]
+    some: Array = ordered[np.linspace(0, max(there - 1, 0), max_rows).round().astype(int)]
     return some
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.figures import theme
-from explorer.figures.theme import Layout, Trace
+from explorer.figures.theme import LayoutPart, Trace
 from explorer.notation import count, short
 from explorer.results import BlockView
 from quant_engine import Distribution
@@ -19,7 +19,7 @@ BINS = (24, 160)  # fewest and most
 SPIKE = 4.0  # times the second highest bin: more is cut off
 HEADROOM = 1.5
 FINE_DECADES = 1.6  # up to which a logarithmic axis has ticks between powers of ten
-MOST_CELLS = 64  # more are not told apart
+MAX_CELLS = 64  # more are not told apart
 CELL_FILL = "rgba(213, 94, 0, 0.10)"
 CHOSEN_FILL = "rgba(213, 94, 0, 0.30)"
 
@@ -42,7 +42,7 @@ def span(shown: Distribution, *values: float) -> tuple[float, float]:
 
 def outline(
     shown: Distribution, kept: tuple[float, float], axis: str, unit: str
-) -> tuple[list[Trace], float, list[Layout]]:
+) -> tuple[list[Trace], float, list[LayoutPart]]:
     """Return a histogram as filled steps, hatched outside `kept`; the height to draw; and a note on a bin above it.
 
     One bin that would flatten all others (the zeros after a ReLU) is cut off and named.
@@ -78,9 +78,9 @@ def _steps(edges: Array, counts: NDArray[np.int64], name: str, axis: str, unit: 
     }
 
 
-def cells(view: BlockView, ends: tuple[float, float], axis: str, chosen: int | None = None) -> list[Layout]:
+def cells(view: BlockView, ends: tuple[float, float], axis: str, chosen: int | None = None) -> list[LayoutPart]:
     """Return every other bucket as a shaded band, and the chosen one (its number) more strongly."""
-    if view.levels.size > MOST_CELLS:
+    if view.levels.size > MAX_CELLS:
         return []
     edges = np.clip(np.concatenate([[ends[0]], view.thresholds.astype(float), [ends[1]]]), *ends)
     bands = []
@@ -116,7 +116,7 @@ def codewords(view: BlockView, ends: tuple[float, float], axis: str, height: flo
         "mode": "markers",
         "marker": {
             "symbol": "triangle-up",
-            "size": 9 if view.levels.size <= MOST_CELLS else 5,
+            "size": 9 if view.levels.size <= MAX_CELLS else 5,
             "color": theme.QUANTIZED,
         },
         "customdata": (np.arange(view.levels.size) + view.first_code)[seen],
@@ -124,7 +124,7 @@ def codewords(view: BlockView, ends: tuple[float, float], axis: str, height: flo
     }
 
 
-def error_axis(title: str, errors: Iterable[float]) -> Layout:
+def error_axis(title: str, errors: Iterable[float]) -> LayoutPart:
     """Return a logarithmic axis that holds the errors above 0, with ticks in figures of their own size."""
     held = [error for error in errors if error > 0] or [1.0]
     low, high = math.log10(min(held)), math.log10(max(held))
@@ -136,13 +136,13 @@ def error_axis(title: str, errors: Iterable[float]) -> Layout:
     return theme.axis(title, type="log", range=[low - pad, high + pad], tickvals=ticks, ticktext=names)
 
 
-def line(x: float, axis: str, color: str, dash: str = "solid", width: float = 2) -> Layout:
+def line(x: float, axis: str, color: str, dash: str = "solid", width: float = 2) -> LayoutPart:
     """Return an upright line through one row of a figure."""
     ends = {"x0": x, "x1": x, "y0": 0, "y1": 1, "yref": f"{axis} domain"}
     return {"type": "line", **ends, "line": {"color": color, "width": width, "dash": dash}}
 
 
-def note(text: str, x: float, y: float, color: str, **options: object) -> Layout:
+def note(text: str, x: float, y: float, color: str, **options: object) -> LayoutPart:
     """Return a word in a figure, without an arrow."""
     return {"text": text, "x": x, "y": y, "showarrow": False, "font": {"color": color}, **options}
 

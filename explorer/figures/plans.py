@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from explorer.figures import parts, theme
-from explorer.figures.theme import Canvas, Layout, Trace
+from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.notation import accuracy, count, short
 
 HEIGHT = 400
@@ -159,12 +159,12 @@ def _trace(kind: str, points: Sequence[PlanPoint], x: Sequence[float], y: Sequen
     }
 
 
-def _ticks(low: float, high: float) -> Layout:
+def _ticks(low: float, high: float) -> LayoutPart:
     places = [tick for tick in (2.0**power for power in range(0, 24)) if low <= tick <= high]
     places = sorted({*places, *(1.5 * tick for tick in places if 1.5 * tick <= high)})
     return {"tickvals": places, "ticktext": [short(place) for place in places]}
 
 
-def _legend(canvas: Canvas) -> Layout:
+def _legend(canvas: Canvas) -> LayoutPart:
     place = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top", "font": {"color": canvas.ink}}
     return {"showlegend": True, "legend": place}

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from explorer.figures import error_rate, theme
 from explorer.figures.error_rate import place
 from explorer.figures.parts import note
-from explorer.figures.theme import Canvas, Layout, Trace
+from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.notation import accuracy, short
 from quant_engine.network import Score
 
@@ -52,7 +52,7 @@ def race_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas) -> g
         for row, lane in enumerate(lanes)
         if lane.baseline and lane.last is not None
     ]
-    notes: list[Layout] = []
+    notes: list[LayoutPart] = []
     if plain is not None:
         lines.append(_upright(plain, -0.7, theme.ORIGINAL, "dash"))
         above = {"yref": "paper", "yanchor": "bottom", "xanchor": "right", "xshift": 6}
@@ -127,7 +127,7 @@ def _reach(lanes: Sequence[Lane], plain: Score | None) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _upright(found: Score, top: float, color: str, dash: str) -> Layout:
+def _upright(found: Score, top: float, color: str, dash: str) -> LayoutPart:
     """Return a line from a lane down through all others."""
     at = place(found.value)
     line = {"color": color, "dash": dash, "width": 1.5}

@@ -15,7 +15,7 @@ from explorer.results import BlockView
 ROW_HEIGHT = 150
 GAP = 0.09  # of the figure, for a row's title
 FLOOR = 0.02
-MOST_MARKED = 256
+MAX_MARKED = 256
 
 
 def ranges_figure(
@@ -73,14 +73,14 @@ def _named(name: str, view: BlockView, numbers: bool) -> str:
     return f"{name} · {share(_idle(view))} of codes idle · MSE {short(view.error)}" if numbers else name
 
 
-def _title(text: str, chosen: bool, y: float, canvas: Canvas) -> theme.Layout:
+def _title(text: str, chosen: bool, y: float, canvas: Canvas) -> theme.LayoutPart:
     place = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
     return parts.note(f"<b>▸ {text}</b>" if chosen else text, 0, y, canvas.ink, **place)
 
 
 def _codewords(view: BlockView, axis: str, height: float) -> list[Trace]:
     """Return used codewords filled and idle ones hollow; a line where they would merge."""
-    if view.levels.size > MOST_MARKED:
+    if view.levels.size > MAX_MARKED:
         return [{"type": "scatter", "x": view.levels[[0, -1]], "y": [height] * 2, "yaxis": axis, "mode": "lines"}]
     codes = np.arange(view.levels.size) + view.first_code
     marks = []
@@ -95,7 +95,7 @@ def _codewords(view: BlockView, axis: str, height: float) -> list[Trace]:
                 "mode": "markers",
                 "marker": {
                     "symbol": symbol,
-                    "size": 9 if view.levels.size <= parts.MOST_CELLS else 6,
+                    "size": 9 if view.levels.size <= parts.MAX_CELLS else 6,
                     "color": theme.QUANTIZED if name == "used" else theme.NEUTRAL,
                     "line": {"color": theme.QUANTIZED if name == "used" else theme.NEUTRAL, "width": 1.5},
                 },

@@ -21,7 +21,7 @@ STYLES = (  # colour, dash and marker, way by way
     (theme.ERROR, "solid", "cross"),
     (theme.ERROR, "dot", "x"),
 )
-MOST_BITS = 8.0  # on the axis
+MAX_BITS = 8.0  # on the axis
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,17 @@ class Point:
 def rates_figure(curves: Mapping[str, Sequence[Point]], variance: float, bits_title: str, canvas: Canvas) -> go.Figure:
     """Draw error against bits per value, a line for each way, and the bound σ²·2^(−2R) of a Gaussian."""
     rates = [point.bits for points in curves.values() for point in points]
-    most = min(1.04 * max(rates, default=1.0), MOST_BITS)
+    max_bits = min(1.04 * max(rates, default=1.0), MAX_BITS)
     traces = [_curve(name, points, number) for number, (name, points) in enumerate(curves.items())]
-    shown = [p.mse for points in curves.values() for p in points if p.bits <= most]
+    shown = [p.mse for points in curves.values() for p in points if p.bits <= max_bits]
     if variance > 0:
-        traces.append(_bound(variance, most))
+        traces.append(_bound(variance, max_bits))
     return theme.figure(
         traces,
         HEIGHT,
         canvas,
         margin={"l": 74, "r": 8, "t": 8, "b": 130},
-        xaxis=theme.axis(bits_title, range=[0, most]),
+        xaxis=theme.axis(bits_title, range=[0, max_bits]),
         yaxis=parts.error_axis("mean squared error", shown),
         showlegend=True,
         legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "font": {"color": canvas.ink}},
@@ -77,8 +77,8 @@ def _curve(name: str, points: Sequence[Point], number: int) -> Trace:
     }
 
 
-def _bound(variance: float, most: float) -> Trace:
-    rates = np.linspace(0.0, most, 33)
+def _bound(variance: float, max_bits: float) -> Trace:
+    rates = np.linspace(0.0, max_bits, 33)
     return {
         "type": "scatter",
         "name": "bound for a Gaussian of this variance",

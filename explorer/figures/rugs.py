@@ -10,14 +10,14 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from explorer.figures import parts, theme
-from explorer.figures.theme import Canvas, Layout, Trace
+from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.notation import count, share, short
 from quant_engine import Distribution
 
 ROW_HEIGHT = 34
 HISTOGRAM_HEIGHT = 190
 LEGEND = 104  # pixels left of the figure, for names
-FEWEST_OCTAVES, MOST_OCTAVES = 6, 24
+MIN_OCTAVES, MAX_OCTAVES = 6, 24
 BARS_AN_OCTAVE = 2
 APART = 150  # lines that can be told apart over the width of the axis: closer ones would make a pattern of the screen
 HALF_MARK = 0.36  # of a row
@@ -88,10 +88,10 @@ def inner_share(levels: Array) -> float:
 def _octaves(sizes: Array) -> tuple[int, int]:
     """Return the whole powers of two that hold nearly all magnitudes."""
     if not sizes.size:
-        return -FEWEST_OCTAVES, 1
+        return -MIN_OCTAVES, 1
     top = int(np.ceil(np.log2(float(sizes.max()))))
     low = int(np.floor(np.log2(float(np.quantile(sizes, 0.002)))))
-    return min(max(low - 1, top - MOST_OCTAVES), top - FEWEST_OCTAVES), top + 1
+    return min(max(low - 1, top - MAX_OCTAVES), top - MIN_OCTAVES), top + 1
 
 
 def _logs(levels: Array, ends: tuple[int, int]) -> NDArray[np.float64]:
@@ -103,9 +103,9 @@ def _figure(
     bars: list[Trace],
     top: float,
     rugs: Mapping[str, NDArray[np.floating]],
-    axis: Layout,
+    axis: LayoutPart,
     canvas: Canvas,
-    notes: list[Layout],
+    notes: list[LayoutPart],
 ) -> go.Figure:
     rows = len(rugs)
     height = HISTOGRAM_HEIGHT + rows * ROW_HEIGHT + 50
@@ -144,7 +144,7 @@ def _rug(name: str, levels: NDArray[np.floating], row: int, near: float) -> list
         **common,
         "x": x,
         "y": y,
-        "line": {"color": theme.QUANTIZED, "width": 1 if levels.size > parts.MOST_CELLS else 2},
+        "line": {"color": theme.QUANTIZED, "width": 1 if levels.size > parts.MAX_CELLS else 2},
         "hovertemplate": f"%{{x:.5g}}<extra>{name}</extra>",
     }
     if not len(bands):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from explorer.figures import parts, theme
-from explorer.figures.theme import Canvas, Layout, Trace
+from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.notation import accuracy, short
 from quant_engine.network import Score
 
@@ -56,7 +56,7 @@ def rungs_figure(
     seen = {way: [rung for rung in rungs if apart is None or rung.name in apart] for way, rungs in ways.items()}
     traces = [_errors(seen, way, codes) for way in seen]
     traces.append(_ring([chosen.bits - codes], [chosen.mse or None], "x", "y"))
-    layout: Layout = {
+    layout: LayoutPart = {
         "xaxis": _bits_axis("bits per value of the tensor", [r.bits for r in every], codes)
         | {"domain": LEFT if network else [0.0, 1.0]},
         "yaxis": parts.error_axis("mean squared error", [rung.mse for rung in every]),
@@ -90,7 +90,7 @@ def describe_rungs(ways: Ways) -> str:
     return "Error of the tensor and accuracy of the network against bits per value. " + ". ".join(said) + "."
 
 
-def _bits_axis(title: str, bits: Sequence[float], codes: int) -> Layout:
+def _bits_axis(title: str, bits: Sequence[float], codes: int) -> LayoutPart:
     """Return an axis for what exceeds the bits of the codes, with ticks that say all bits."""
     over = [math.log10(value - codes) for value in bits]
     low, high = min(over), max(over)
@@ -184,7 +184,7 @@ def _ring(x: list[float], y: list[float | None], xaxis: str, yaxis: str) -> Trac
     }
 
 
-def _plain(plain: Score) -> Layout:
+def _plain(plain: Score) -> LayoutPart:
     """Return a dashed line at the accuracy of floating point, named above it."""
     level = 100 * plain.value
     line = {"color": theme.NEUTRAL, "dash": "dash", "width": 1}

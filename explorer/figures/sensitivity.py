@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from explorer.figures import parts, theme
-from explorer.figures.theme import Canvas, Layout, Trace
+from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.notation import short
 
 ROW_HEIGHT = 180
@@ -20,7 +20,7 @@ Values = Sequence[float | None]
 
 def sensitivity_figure(layers: Sequence[str], values: Mapping[str, Values], title: str, canvas: Canvas) -> go.Figure:
     """Draw a bar for every layer, in a row for each part (weights, inputs) with an axis of its own."""
-    rows, axes = len(values), dict[str, Layout]()
+    rows, axes = len(values), dict[str, LayoutPart]()
     notes = []
     for number, name in enumerate(values):
         top = 1 - number / rows

@@ -31,7 +31,7 @@ MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
 CONFIG: dict[str, Any] = {"displayModeBar": False}  # drag zooms, a double click shows all again
 
 Trace = dict[str, Any]
-Layout = dict[str, Any]
+LayoutPart = dict[str, Any]
 
 
 INK = {"light": "#3B4754", "dark": "#C5CDD8"}  # of text: 9:1 and 11:1 on the backgrounds
@@ -45,7 +45,7 @@ class Canvas:
     ink: str = INK["light"]
 
 
-def axis(title: str, **options: Any) -> Layout:
+def axis(title: str, **options: Any) -> LayoutPart:
     """Return an axis with a line and outside ticks, no grid; figures fix their margins, since finding them is slow."""
     plain = {"showline": True, "linewidth": 1, "zeroline": False, "showgrid": False, "ticks": "outside"}
     return {**plain, "title": {"text": title, "standoff": 4}, **options}

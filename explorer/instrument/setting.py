@@ -10,7 +10,7 @@ from explorer.results import BlockView
 from explorer.state import PlaygroundState
 from quant_engine import QuantizerSpec
 
-MOST_LEVELS = 2048  # that are drawn one by one
+MAX_LEVELS = 2048  # that are drawn one by one
 IN_SIGHT = 1.0  # widths of the data, to either side of it
 
 
@@ -50,9 +50,9 @@ def _drawn(view: BlockView) -> NDArray[np.float32]:
     width = data.hi - data.lo or abs(data.hi) or 1.0
     near = (view.levels >= data.lo - IN_SIGHT * width) & (view.levels <= data.hi + IN_SIGHT * width)
     levels = view.levels[near] if near.any() else view.levels[[0, -1]]
-    if levels.size <= MOST_LEVELS:
+    if levels.size <= MAX_LEVELS:
         return levels
-    cells = np.floor((levels - levels[0]).astype(np.float64) * (MOST_LEVELS / float(levels[-1] - levels[0])))
+    cells = np.floor((levels - levels[0]).astype(np.float64) * (MAX_LEVELS / float(levels[-1] - levels[0])))
     apart: NDArray[np.float32] = levels[np.concatenate([[True], np.diff(cells) > 0])]
     return apart
 

@@ -20,9 +20,9 @@ def describe_values(view: BlockView, unit: str) -> str:
     )
 
 
-def describe_curve(name: str, view: BlockView, least_error: float) -> str:
+def describe_curve(name: str, view: BlockView, min_error: float) -> str:
     """Describe the curves of error against clipping value."""
     return (
         f"Mean squared error against the clipping value, a curve for each bit width. With {name} it is now "
-        f"{short(view.error)} at β = {short(view.hi)}; the least is {short(least_error)}."
+        f"{short(view.error)} at β = {short(view.hi)}; the least is {short(min_error)}."
     )

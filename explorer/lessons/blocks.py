@@ -27,7 +27,7 @@ from quant_engine.clipping import Clipping
 from quant_engine.granularity import BlockGrid
 
 SLUG = grain.SLUG
-MOST_ROWS, MOST_COLUMNS = 192, 640  # cells in sight
+MAX_ROWS, MAX_COLUMNS = 192, 640  # cells in sight
 FULL = 99.5  # per cent of the values within full colour
 MARKS: dict[str, Clipping] = {"min–max": MinMax(), "99 %": Percentile(99.0), "least MSE": MinMSE()}
 
@@ -132,7 +132,7 @@ def _window(found: QuantizedBlocks, block: int) -> tuple[slice, slice]:
     """Return the part of the matrix that is in sight: all of it, or the screenful that holds the block."""
     rows, columns = (
         slice(start := where.start // most * most, min(start + most, size))
-        for where, most, size in zip(found.grid.slices(block), (MOST_ROWS, MOST_COLUMNS), found.grid.shape, strict=True)
+        for where, most, size in zip(found.grid.slices(block), (MAX_ROWS, MAX_COLUMNS), found.grid.shape, strict=True)
     )
     return rows, columns
 

@@ -12,7 +12,7 @@ import streamlit as st
 from explorer import charts, compute, controls
 from explorer.buckets import Shift, buckets
 from explorer.caches import ResultKey
-from explorer.fields import Choice, Coded, Number, named
+from explorer.fields import Choice, Number, Text, named
 from explorer.figures.lloyd import describe_lloyd, lloyd_figure
 from explorer.figures.midpoints import Bucketed, describe_midpoints, midpoints_figure
 from explorer.formulas import Convention
@@ -45,15 +45,15 @@ START = Choice(
 SEED = Number(
     f"{SLUG}_seed", "Seed", 0, 99, OPENING.seed, "Another seed draws another start.", box=True, width=SLIDER_WIDTH
 )
-STEPS = Number(f"{SLUG}_steps", "Steps", 0, learning.MOST_STEPS, 0)  # of Lloyd's iteration, from the start
-HAND = Coded(
+STEPS = Number(f"{SLUG}_steps", "Steps", 0, learning.MAX_STEPS, 0)  # of Lloyd's iteration, from the start
+HAND = Text(
     f"{SLUG}_hand",
     "Centroids",
     learning.read_hand,
     learning.write_hand,
     "ascending numbers with _ between them, 32 at most",
 )
-BUCKET = Number(f"{SLUG}_bucket", "Bucket", 0, learning.MOST_CENTROIDS - 1, OPENING.bucket)  # in the formula
+BUCKET = Number(f"{SLUG}_bucket", "Bucket", 0, learning.MAX_CENTROIDS - 1, OPENING.bucket)  # in the formula
 GAINS = {"same": 1.0, "third": 4 / 3, "half": 2.0, "quarter": 4.0}  # error of clipped uniform in units of the least
 PREDICTED_BITS = 4
 RATIO_DIGITS = 4
@@ -185,7 +185,7 @@ def _shifted(shift: Shift) -> None:
 
 def prediction(scene: Scene) -> str:
     """Say how much k-means gains over a uniform codebook that is clipped well."""
-    clipped, best = _error(scene, CLIPPED, PREDICTED_BITS), _least(scene, PREDICTED_BITS)
+    clipped, best = _error(scene, CLIPPED, PREDICTED_BITS), _min_error(scene, PREDICTED_BITS)
     if not best:
         return nearest_step(math.inf if clipped else 1.0, GAINS)
     return nearest_step(clipped / best, GAINS)
@@ -198,7 +198,7 @@ def facts(scene: Scene) -> Facts:
     uniform, clipped, least = (
         _error(scene, UNIFORM, PREDICTED_BITS),
         _error(scene, CLIPPED, PREDICTED_BITS),
-        _least(scene, PREDICTED_BITS),
+        _min_error(scene, PREDICTED_BITS),
     )
     fall = uniform - least
     bits_stored = QuantizerSpec(KMeans(k)).storage(scene.subject.values.shape).bits_per_value
@@ -261,7 +261,7 @@ def _error(scene: Scene, rival: rivals.Rival, bits: int) -> float:
     return rivals.report(scene.subject, rival, bits).mse
 
 
-def _least(scene: Scene, bits: int) -> float:
+def _min_error(scene: Scene, bits: int) -> float:
     return learning.optimum_of(replace(scene, spec=QuantizerSpec(KMeans(1 << bits)))).mse
 
 

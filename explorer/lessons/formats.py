@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer import charts, compute, controls
 from explorer.bits import bits_editor, described
-from explorer.fields import Choice, Coded, Number, named, widths
+from explorer.fields import Choice, Number, Text, named, widths
 from explorer.figures.losses import describe_losses, losses_figure
 from explorer.figures.radix import describe_radix, radix_figure
 from explorer.figures.rugs import Rugs, describe_rugs, even_figure, inner_share, octave_figure
@@ -37,7 +37,7 @@ FORMAT = Choice(
     help="Whose bits are shown. The last but two are integers: with an agreed point, alone, and with a scale S that "
     "fits them to the tensor.",
 )
-NUMBER = Coded(
+NUMBER = Text(
     f"{SLUG}_number",
     "Number",
     holding.read_number,

@@ -12,7 +12,7 @@ import streamlit as st
 
 from explorer import compute, controls
 from explorer.caches import ResultKey
-from explorer.fields import Choice, Coded, Number
+from explorer.fields import Choice, Number, Text
 from explorer.lessons import fields
 from explorer.lessons.prose import read_prose
 from explorer.number_formats import SCALE_FORMATS
@@ -49,8 +49,10 @@ SHARED = Choice(
 )
 
 
-def _size(name: str, label: str, least: int, most: int, default: int, text: str, width: int = 124) -> Number[int]:
-    return Number(f"{SLUG}_{name}", label, least, most, default, text, box=True, width=width)
+def _size(
+    name: str, label: str, min_size: int, max_size: int, default: int, text: str, width: int = 124
+) -> Number[int]:
+    return Number(f"{SLUG}_{name}", label, min_size, max_size, default, text, box=True, width=width)
 
 
 CHANNELS = _size("channels", "Channels in a group", 2, 256, 4, "Rows that share a scale.")
@@ -87,7 +89,7 @@ SCALES = Choice(
     "(NVFP4).",
 )
 BLOCK = _size("block", "Block", 0, 10**9, 0, "The block that is looked into, row by row.", 150)
-MOST_EDITS = 200
+MAX_EDITS = 200
 Edits = dict[int, tuple[float, float]]
 KEPT = f"{SLUG}_kept_edits"  # of this session, for other tensors and granularities
 
@@ -106,7 +108,7 @@ def read_edits(text: str) -> tuple[str, Edits]:
     mark, *parts = text.split("~")
     found = (part.split("_") for part in parts)
     edits = {int(block): (float(lo), float(hi)) for block, lo, hi in found}
-    if len(parts) > MOST_EDITS or not all(-math.inf < lo < hi < math.inf for lo, hi in edits.values()):
+    if len(parts) > MAX_EDITS or not all(-math.inf < lo < hi < math.inf for lo, hi in edits.values()):
         raise ValueError(text)
     return mark, edits
 
@@ -120,7 +122,7 @@ def write_edits(mark: str, edits: Edits) -> str:
     return "~".join([mark, *(f"{block}_{lo:.9g}_{hi:.9g}" for block, (lo, hi) in edits.items())]) if edits else ""
 
 
-EDITS = Coded(
+EDITS = Text(
     f"{SLUG}_edits",
     "Ranges by hand",
     read_edits,
@@ -184,7 +186,7 @@ def edits_of(subject: Subject, spec: QuantizerSpec) -> Edits:
 
 def keep_edits(subject: Subject, spec: QuantizerSpec, edits: Mapping[int, tuple[float, float]]) -> None:
     """Take over ranges set by hand, the latest last (for callbacks)."""
-    mark, latest = mark_of(subject, spec), dict(list(edits.items())[-MOST_EDITS:])
+    mark, latest = mark_of(subject, spec), dict(list(edits.items())[-MAX_EDITS:])
     _kept()[mark] = latest
     controls.assign({EDITS.key: write_edits(mark, latest)})
 

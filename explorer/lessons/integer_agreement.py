@@ -21,7 +21,7 @@ from quant_engine.integer_only import WAYS, Difference, LabelAgreement, agreeing
 from quant_engine.network import Score
 
 NAME = "formats_int_run"
-MOST_LISTED = 25
+MAX_LISTED = 25
 AT_ONCE = 200  # images, after which `agreeing` tells what it has found
 
 
@@ -99,7 +99,7 @@ def _draw(found: AgreementFindings) -> None:
         return
     why = words["explained_all" if agreement.explained else "explained_not"]
     st.markdown(words["differences"].format(n=len(agreement.differences), total=total, explained=why))
-    st.table([difference_row(agreement, difference) for difference in agreement.differences[:MOST_LISTED]])
+    st.table([difference_row(agreement, difference) for difference in agreement.differences[:MAX_LISTED]])
     st.caption(words["difference_note"])
 
 

@@ -92,9 +92,9 @@ def _steps(model: ModelKey, layer: str) -> None:
 HEADINGS = ("place", "code", "weight", "product", "real")
 
 
-def _field(field: Number[int], greatest: int, **special: str) -> int:
-    controls.hold(field, greatest)
-    return min(controls.show(field, **special), greatest)
+def _field(field: Number[int], max_value: int, **special: str) -> int:
+    controls.hold(field, max_value)
+    return min(controls.show(field, **special), max_value)
 
 
 def _network(model: ModelKey) -> None:

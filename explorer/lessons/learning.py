@@ -17,8 +17,8 @@ from explorer.tensors import Subject
 from quant_engine import fit
 from quant_engine.distribution import LloydStep, linear_start, lloyd_steps, plus_plus_start, quantile_start
 
-MOST_STEPS = 5000
-MOST_CENTROIDS = 32
+MAX_STEPS = 5000
+MAX_CENTROIDS = 32
 LARGEST = 3.0e38
 BETWEEN = "_"  # centroids in an address
 BY_HAND, RANDOM = "by hand", "k-means++"
@@ -57,7 +57,7 @@ def run_of(scene: Scene) -> Run:
 
     def learned() -> Run:
         steps = lloyd_steps(subject.statistics, start_of(subject, k, placed))
-        return Run(tuple(itertools.islice(steps, MOST_STEPS + 1)))
+        return Run(tuple(itertools.islice(steps, MAX_STEPS + 1)))
 
     start = (placed.hand,) if usable_hand(placed, k) else (placed.start, placed.seed)
     return compute.kept(ResultKey("lloyd", subject.key, k, *start), learned)
@@ -111,7 +111,7 @@ def read_hand(text: str) -> tuple[float, ...]:
         ValueError: for text that is no ascending numbers.
     """
     found = tuple(float(part) for part in text.split(BETWEEN)) if text else ()
-    if len(found) > MOST_CENTROIDS or not all(abs(one) <= LARGEST for one in found) or list(found) != sorted(found):
+    if len(found) > MAX_CENTROIDS or not all(abs(one) <= LARGEST for one in found) or list(found) != sorted(found):
         raise ValueError(text)
     return found
 

@@ -33,7 +33,7 @@ COUNTED = Choice(
     help="Codebooks and scales are stored too: 32 bits for each of their entries.",
 )
 PLACE = f"{SLUG}_tracing"
-LEAST_VECTORS = 4  # to a codeword: with fewer a codebook learns the tensor by heart
+MIN_VECTORS = 4  # to a codeword: with fewer a codebook learns the tensor by heart
 Code = tuple[str, str, QuantizerSpec]  # name of the curve, of the point, and what is fitted
 
 
@@ -58,7 +58,7 @@ def codes(subject: Subject, form: ProductCodebook) -> list[Code]:
         (curve, name, QuantizerSpec(f))
         for curve, members in families.items()
         for name, f in members
-        if LEAST_VECTORS * f.codewords <= rows * -(-subject.row // f.dim)
+        if MIN_VECTORS * f.codewords <= rows * -(-subject.row // f.dim)
     ]
 
 
@@ -109,7 +109,7 @@ def _curves(subject: Subject, key: ResultKey, task: Task | None) -> None:
     figure = rates_figure(curves, variance, f"bits per value, {counted}", charts.canvas(key, counted))
     charts.show(figure, f"{SLUG}_chart_rates", describe_rates(curves))
     said = read_prose(SLUG).laboratory
-    st.caption(said["rates_bound"].format(variance=short(variance), least=LEAST_VECTORS))
+    st.caption(said["rates_bound"].format(variance=short(variance), least=MIN_VECTORS))
 
 
 def _point(name: str, found: Coded, counted: str) -> Point:

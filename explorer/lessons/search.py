@@ -13,7 +13,7 @@ import streamlit as st
 from explorer import charts, compute, controls
 from explorer.background import Task, live
 from explorer.caches import ResultKey
-from explorer.fields import Choice, Coded, named
+from explorer.fields import Choice, Text, named
 from explorer.figures.plans import (
     Kinds,
     PlanPoint,
@@ -74,7 +74,7 @@ COST = Choice(
     "loss, accuracy), or predicted (Fisher: ½ Σ F δ²; weight error: Σ δ²). Greedy goes by the same measure of whole "
     "plans, and by the loss where the cost is predicted.",
 )
-PLAN = Coded(
+PLAN = Text(
     f"{SLUG}_plan",
     "Bits by layer",
     plans.read_plan,

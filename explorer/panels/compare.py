@@ -10,7 +10,7 @@ import streamlit as st
 from explorer import charts, compute, controls, notation, pins
 from explorer.background import Task, live
 from explorer.figures.compare import compare_figure, describe_compare, error_edges, number_of, rate_figure, value_edges
-from explorer.pins import MOST_PINS, PINS
+from explorer.pins import MAX_PINS, PINS
 from explorer.presets import PRESETS
 from explorer.results import Compared
 from explorer.sources import ModelKey
@@ -38,7 +38,7 @@ def compare_panel(model: ModelKey, layer: str, settings: PlaygroundState) -> Non
     tasks = [
         compute.accuracies(f"compare {number}", model, layer, row.plan, row.others) for number, row in enumerate(rows)
     ]
-    compute.session().leave(*(f"compare {number}" for number in range(len(rows), MOST_PINS + 1)))
+    compute.session().leave(*(f"compare {number}" for number in range(len(rows), MAX_PINS + 1)))
     if not kept:
         st.caption("Pin settings, here or from the presets, to see them side by side at the bits they truly cost.")
         return
@@ -122,7 +122,7 @@ def _table(model: ModelKey, rows: Sequence[ComparisonRow], accuracies: Sequence[
 
 def _buttons(settings: PlaygroundState, kept: Sequence[PlaygroundState]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        full = len(kept) >= MOST_PINS
+        full = len(kept) >= MAX_PINS
         st.button(
             "Pin this setting",
             icon=":material/keep:",

@@ -6,7 +6,7 @@ from explorer import charts, compute, controls
 from explorer.instrument import Move, instrument
 from explorer.instrument.setting import setting_of
 from explorer.instrument.words import describe_curve, describe_values
-from explorer.notation import short
+from explorer.notation import improvement, short
 from explorer.panels.settings import take_range
 from explorer.playground_table import BITS
 from explorer.results import BlockView
@@ -23,12 +23,12 @@ def instrument_panel(
     """Draw the instrument for one block."""
     setting, name = setting_of(settings, spec, view), settings.format_name
     if settings.clips:
-        least = compute.least_error(model, layer, block, spec)
+        min_error = compute.min_error(model, layer, block, spec)
         note = (
-            f"✕ now {short(view.error)} at β = {short(view.hi)}; the least with {name} is {short(least)}, "
-            f"{compute.improvement(view.error, least)}. Press or drag on the curve to set β."
+            f"✕ now {short(view.error)} at β = {short(view.hi)}; the least with {name} is {short(min_error)}, "
+            f"{improvement(view.error, min_error)}. Press or drag on the curve to set β."
         )
-        curve_alt = describe_curve(name, view, least)
+        curve_alt = describe_curve(name, view, min_error)
     else:
         note = (
             f"Dashed: {name}, {short(view.error)}; it has no range to choose. The curves are integers under any range."

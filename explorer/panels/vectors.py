@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from explorer import charts, compute, formulas, notation
+from explorer.caches import ResultKey
 from explorer.figures.coordinates import coordinates_figure, describe_coordinates
 from explorer.results import Outcome
 from explorer.sources import ModelKey
+from quant_engine import QuantizerSpec
 
 
 def vectors_panel(model: ModelKey, layer: str, result: Outcome) -> None:
     """Draw the tensor's vectors with what comes back for them, and write out the rate."""
     spec, report = result.spec, result.report
-    vectors, back = compute.vectors(model, layer, spec)
+    vectors, back = compute.kept(ResultKey("vectors", model, layer, spec), lambda: _vectors(model, layer, spec))
     left, right = st.columns([57, 43], gap="medium")
     with left:
         canvas = charts.canvas(model, layer, spec)
@@ -39,3 +42,11 @@ def vectors_panel(model: ModelKey, layer: str, result: Outcome) -> None:
                 "room for all of them is counted: take fewer.",
                 icon=":material/info:",
             )
+
+
+def _vectors(model: ModelKey, layer: str, spec: QuantizerSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a weight's vectors (n, dim) under a vector format, rows filled up with zeros, and what comes back."""
+    values, dim = compute.matrix(model, layer), spec.format.dim
+    back = compute.fitted(model, layer, spec).fake_quantize(values)
+    short = ((0, 0), (0, -values.shape[1] % dim))
+    return np.pad(values, short).reshape(-1, dim), np.pad(back, short).reshape(-1, dim)

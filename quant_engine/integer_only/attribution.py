@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_engine.integer_only.output_pixel import Requantized
 from quant_engine.integer_only.program import IntegerProgram
 from quant_engine.integer_only.simulating import LOGITS
 from quant_engine.integer_only.steps import Codes, Largest, MultiplyAccumulate, Requantize, Rescale
-from quant_engine.integer_only.trace import Requantized, next_steps, window
+from quant_engine.integer_only.trace import next_steps, window
 from quant_engine.plan import QuantizationPlan
 from quant_engine.quantizer import Quantizer
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.formats import FixedPointFormat, IntFormat
 from quant_engine.inputs import Float32Array
-from quant_engine.integer_only.steps import WORD, Codes
+from quant_engine.integer_only.accumulator import WORD
+from quant_engine.integer_only.steps import Codes
 from quant_engine.network import Network
 from quant_engine.plan import LayerPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec

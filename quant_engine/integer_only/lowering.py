@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
+from quant_engine.integer_only.accumulator import WORD, Bounds
 from quant_engine.integer_only.fixed_point import multipliers_of
 from quant_engine.integer_only.layer_codes import LayerInput, LayerWeight, with_room_for_bias
 from quant_engine.integer_only.steps import (
-    WORD,
     Add,
     AddUp,
     AddWindows,
-    Bounds,
     Clamp,
     FlattenCodes,
     IntegerStep,

@@ -18,9 +18,9 @@ from quant_engine.energy import (
     requantize_energy,
 )
 from quant_engine.formats import IntFormat
+from quant_engine.integer_only.accumulator import WORD
 from quant_engine.integer_only.program import IntegerProgram
 from quant_engine.integer_only.steps import (
-    WORD,
     Add,
     AddUp,
     AddWindows,

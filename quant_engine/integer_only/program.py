@@ -10,18 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.integer_only.steps import (
-    Accumulator,
-    Add,
-    AddUp,
-    AddWindows,
-    Bounds,
-    Codes,
-    IntegerStep,
-    Memory,
-    MultiplyAccumulate,
-    Sums,
-)
+from quant_engine.integer_only.accumulator import Accumulator, Bounds, Sums
+from quant_engine.integer_only.steps import Add, AddUp, AddWindows, Codes, IntegerStep, Memory, MultiplyAccumulate
 from quant_engine.kernels.parallel import over_ranges
 
 AT_ONCE = 16  # images that go through all steps together, so that what a step writes is in the cache for the next one

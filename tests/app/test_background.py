@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer.background import Kind, Scheduler, Session, Task
-from explorer.background.scheduler import MOST_KEPT
+from explorer.background.scheduler import MAX_KEPT
 
 LIMIT = 10.0  # seconds
 
@@ -165,12 +165,12 @@ def test_old_answers_are_forgotten_but_not_those_that_are_shown(scheduler: Sched
     session = scheduler.session()
     shown = session.ask("shown", "first", lambda: "first")
     shown.result(LIMIT)
-    for number in range(MOST_KEPT + 10):
+    for number in range(MAX_KEPT + 10):
         session.ask("panel", number, lambda: None).result(LIMIT)
         session.ask("shown", "first", lambda: "again")
     assert session.find("first") is shown
     assert session.find(0) is None
-    assert session.find(MOST_KEPT + 9) is not None
+    assert session.find(MAX_KEPT + 9) is not None
 
 
 # --- studies ----------------------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def test_lloyd_may_stop_above_the_best_and_the_page_says_so() -> None:
     least = learning.optimum_of(scene()).mse
     for start in ("min–max", "quantiles"):
         end = learning.run_of(scene(placed=Placed(start, 0, 0, (), 0))).end.mse
-        at = open_lesson(start=start, steps=learning.MOST_STEPS, show_anyway=True)
+        at = open_lesson(start=start, steps=learning.MAX_STEPS, show_anyway=True)
         stopped = next(caption.value for caption in at.caption if caption.value.startswith("Lloyd stops"))
         assert (f"×{short(end / least, 4)}" in stopped) == (end > centroids.AT_BEST * least)
         assert ("best codebook there is" in stopped) == (end <= centroids.AT_BEST * least)

@@ -21,7 +21,7 @@ from tests.app.waiting import await_answers
 from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 
-@given(st.lists(states, max_size=pins.MOST_PINS))
+@given(st.lists(states, max_size=pins.MAX_PINS))
 def test_pins_survive_the_address(found: list[PlaygroundState]) -> None:
     kept = tuple(map(pins.pin_of, found))
     text = pins.write(kept)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from explorer import pins
-from explorer.fields import RENAMED, Choice, Coded, Field, Number, State, faults, link_of, named, read_link, row
+from explorer.fields import RENAMED, Choice, Field, Number, State, Text, faults, link_of, named, read_link, row
 from explorer.frame import CONVENTION, model_field, tensor_field
 from explorer.lessons import LESSONS, learning, plans
 from explorer.state import PlaygroundState
@@ -43,12 +43,12 @@ states = st.builds(PlaygroundState, **{name: meanings(field) for name, field in 
 short_numbers = st.floats(-1e6, 1e6).map(lambda value: float(f"{value:.6g}"))
 ranges = st.tuples(short_numbers, short_numbers).map(sorted).filter(lambda pair: pair[0] < pair[1]).map(tuple)
 CODED: dict[str, st.SearchStrategy[Any]] = {
-    "play_pins": st.lists(states.map(pins.pin_of), max_size=pins.MOST_PINS).map(tuple),
+    "play_pins": st.lists(states.map(pins.pin_of), max_size=pins.MAX_PINS).map(tuple),
     "granularity_edits": st.tuples(
         st.text("0123456789abcdef", min_size=4, max_size=16),
         st.dictionaries(st.integers(0, 10**6), ranges, min_size=1, max_size=6),
     ),
-    "centroids_hand": st.lists(short_numbers, max_size=learning.MOST_CENTROIDS).map(sorted).map(tuple),
+    "centroids_hand": st.lists(short_numbers, max_size=learning.MAX_CENTROIDS).map(sorted).map(tuple),
     "mixed_plan": st.lists(st.sampled_from(plans.WIDTHS), max_size=12).map(tuple),
     "formats_number": st.floats().map(repr),
 }
@@ -155,7 +155,7 @@ def test_a_row_gives_the_control_the_state_and_the_reset() -> None:
 
 
 def test_coded_text_that_cannot_be_read_is_not_accepted() -> None:
-    field = Coded("soup_recipe", "Recipe", int, str, "a page", default="1")
+    field = Text("soup_recipe", "Recipe", int, str, "a page", default="1")
     assert field.accepts("12")
     assert not field.accepts("twelve")
     assert field.meaning(field.held(12)) == 12

@@ -9,7 +9,7 @@ import pytest
 
 from explorer import compute
 from explorer.instrument.words import describe_curve, describe_values
-from explorer.payloads import MOST_RUNS, MOST_VALUES, InstrumentSetting, Mark, pack, statistics
+from explorer.payloads import MAX_RUNS, MAX_VALUES, InstrumentSetting, Mark, pack, statistics
 from explorer.results import BlockView
 from explorer.state import PlaygroundState
 from quant_engine import Distribution, IntFormat, MinMSE, PerChannel, QuantizerSpec, fit
@@ -24,19 +24,19 @@ def view_of(spec: QuantizerSpec, block: int = 0) -> BlockView:
 
 
 def test_small_tensors_are_sent_value_by_value() -> None:
-    x = np.random.default_rng(0).standard_normal(MOST_VALUES).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal(MAX_VALUES).astype(np.float32)
     source = statistics(x, Distribution(x))
     assert source.values
     np.testing.assert_array_equal(np.frombuffer(source.payload, "<f4"), np.sort(x))
 
 
-@pytest.mark.parametrize("size", [MOST_VALUES + 1, 5_000_000])
+@pytest.mark.parametrize("size", [MAX_VALUES + 1, 5_000_000])
 def test_large_tensors_are_sent_as_runs_that_lose_no_count_sum_or_square(size: int) -> None:
     x = np.random.default_rng(1).standard_t(4, size).astype(np.float32)
     source = statistics(x, Distribution(x))
     assert not source.values
     runs = len(source.payload) // 12
-    assert MOST_RUNS / 2 < runs <= MOST_RUNS
+    assert MAX_RUNS / 2 < runs <= MAX_RUNS
     counts = np.frombuffer(source.payload, "<u4", runs).astype(np.float64)
     means = np.frombuffer(source.payload, "<f4", runs, 4 * runs).astype(np.float64)
     variances = np.frombuffer(source.payload, "<f4", runs, 8 * runs).astype(np.float64)
@@ -50,7 +50,7 @@ def test_large_tensors_are_sent_as_runs_that_lose_no_count_sum_or_square(size: i
 def test_an_outlier_is_a_run_of_its_own() -> None:
     x = np.random.default_rng(2).standard_normal(1_000_000).astype(np.float32)
     x[7] = 150.0
-    runs = Distribution(x).runs(MOST_RUNS)
+    runs = Distribution(x).runs(MAX_RUNS)
     assert runs.counts[-1] == 1
     assert runs.means[-1] == 150.0
 
@@ -93,7 +93,7 @@ def test_the_use_of_codes_adds_up_to_all_values() -> None:
 
 def test_least_mse_reaches_the_least_error() -> None:
     spec = QuantizerSpec(IntFormat(4), clipping=MinMSE())
-    assert view_of(spec).error == compute.least_error(MODEL, LAYER, 0, QuantizerSpec(IntFormat(4)))
+    assert view_of(spec).error == compute.min_error(MODEL, LAYER, 0, QuantizerSpec(IntFormat(4)))
 
 
 def test_the_descriptions_name_the_numbers() -> None:

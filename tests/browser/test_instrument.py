@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from explorer.instrument.mount import script
-from explorer.payloads import MOST_VALUES, InstrumentSetting, pack, statistics
+from explorer.payloads import MAX_VALUES, InstrumentSetting, pack, statistics
 from quant_engine import E2M1, E4M3, NF4, Distribution, FixedRange, IntFormat, QuantizerSpec, fit
 from quant_engine.network import load
 from tests.browser.conftest import NO_FAULTS, faults_on, metrics, settle
@@ -87,7 +87,7 @@ def test_every_bit_width_agrees_with_the_engine_to_one_per_cent(arithmetic: Call
         assert found["sqnr"] == pytest.approx(report.sqnr_db, abs=0.05), setting
         assert found["clipping"] == pytest.approx(report.clipping_mse, rel=0.01, abs=0.002 * report.mse), setting
         assert found["clippedShare"] == pytest.approx(report.clipped_share, rel=0.01, abs=3e-5), setting
-        if x.size <= MOST_VALUES:
+        if x.size <= MAX_VALUES:
             used = np.unique(quantizer.encode(x).codes).size
             assert found["used"] == pytest.approx(used, rel=1e-3), setting  # some lie on thresholds, to a float
 
