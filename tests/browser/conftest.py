@@ -51,7 +51,8 @@ AT_REST = """async () => {
   const giveUp = performance.now() + 5000;
   let still = 0;
   while (still < 3 && performance.now() < giveUp) {
-    await new Promise(done => requestIdleCallback(done, { timeout: 20000 }));  // until what was clicked is taken up
+    await new Promise(done => requestAnimationFrame(  // until what was clicked is taken up; after a frame it is idle
+      () => requestIdleCallback(done, { timeout: 20000 })));
     const main = document.querySelector('[data-testid=stMain]');
     const running = document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'running';
     const busy = !main || running || window.askedAt > window.heardAt ||
