@@ -155,7 +155,8 @@ def equalization(layers: Sequence[FloatLayer]) -> Equalization:
     Raises:
         QuantError: as `equalize`.
     """
-    chain = [as_instance(layer, FloatLayer, "a layer", "give FloatLayer(weight, bias)") for layer in layers]
+    layers = [as_instance(layer, FloatLayer, "a layer", "give FloatLayer(weight, bias)") for layer in layers]
+    chain = list(layers)
     scales = [np.ones(layer.outputs) for layer in chain[:-1]]
     for first, second in pairwise(chain):
         if first.outputs != second.channels:
