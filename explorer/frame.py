@@ -9,6 +9,7 @@ from explorer.compiling import await_first_picture
 from explorer.fields import Choice, faults, named
 from explorer.formulas import CONVENTIONS, Convention
 from explorer.lessons import LESSONS
+from explorer.lessons.glossary import term_field
 from explorer.notation import count, shape, short
 from explorer.notices import PAGE_MEMORY, still_said
 from explorer.pins import PINS
@@ -47,7 +48,7 @@ def shared_frame(page: str) -> None:
     tensor = tensor_field(asked if asked in model.options else model.default)
     lesson_fields = (field for lesson in LESSONS.values() for field in lesson.all_fields)
     playground_fields = PlaygroundState.fields().values()
-    said = faults((model, tensor, CONVENTION, *playground_fields, PINS, *lesson_fields), st.query_params)
+    said = faults((model, tensor, CONVENTION, *playground_fields, PINS, term_field(), *lesson_fields), st.query_params)
     with st.sidebar:
         name = controls.show(model)
         network = compute.network(MODELS.key(name))

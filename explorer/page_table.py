@@ -38,8 +38,14 @@ PAGES: dict[str, tuple[PageEntry, ...]] = {
         PageEntry("lesson_granularity.py", "9 Granularity"),
         PageEntry("lesson_vectors.py", "10 Scalar, vector, product"),
         PageEntry("lesson_compensation.py", "11 Compensation: PTQ, QAT, ZSQ"),
+        PageEntry("glossary.py", "Glossary", ":material/dictionary:"),
     ),
 }
+
+
+def entry_of(name: str) -> PageEntry:
+    """Return the page that answers at a name."""
+    return next(entry for entries in PAGES.values() for entry in entries if entry.script == f"{name}.py")
 
 
 def pages_folder() -> pathlib.Path:
