@@ -42,7 +42,7 @@ GGUF_BLOCKS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
 
 
 @dataclass(frozen=True)
-class Kind:
+class FormatKind:
     """One kind of format.
 
     `name` is what figures call a format. `max_bits` can be chosen (none, if the kind fixes them) and `fields` of the
@@ -81,41 +81,41 @@ def _radix(state: PlaygroundState) -> str:
     return f"Q{form.integer_bits}.{form.fraction_bits}"
 
 
-KINDS: dict[str, Kind] = {
-    "integer": Kind(
+KINDS: dict[str, FormatKind] = {
+    "integer": FormatKind(
         lambda state: IntFormat(state.bits, state.signed, state.narrow),
         "codes of equal steps",
         lambda state: f"{state.bits} bits",
         16,
         integer=True,
     ),
-    "fixed point": Kind(_fixed, "integers with an agreed radix point", _radix, 16, ("point",)),
-    "float": Kind(
+    "fixed point": FormatKind(_fixed, "integers with an agreed radix point", _radix, 16, ("point",)),
+    "float": FormatKind(
         lambda state: state.float_format,
         "sign, exponent and mantissa",
         lambda state: state.word("float_format"),
         None,
         ("float_format",),
     ),
-    "powers of two": Kind(
+    "powers of two": FormatKind(
         lambda state: power_of_two(state.bits), "0 and ±2⁻ᵏ", lambda state: f"2⁻ᵏ, {state.bits} b", 8
     ),
-    "NF4": Kind(lambda state: NF4, "the quantiles of a Gaussian, of QLoRA", lambda state: "NF4"),
-    "centroids": Kind(
+    "NF4": FormatKind(lambda state: NF4, "the quantiles of a Gaussian, of QLoRA", lambda state: "NF4"),
+    "centroids": FormatKind(
         lambda state: KMeans(1 << state.bits),
         "learned codewords with the least error of all (k-means)",
         lambda state: "k-means",
         8,
         ranged=False,
     ),
-    "quantiles": Kind(
+    "quantiles": FormatKind(
         lambda state: Quantiles(1 << state.bits),
         "learned codewords for equally many values each",
         lambda state: "quantile",
         8,
         ranged=False,
     ),
-    "vectors": Kind(
+    "vectors": FormatKind(
         _vectors,
         "learned codewords of several values at a time, whole or in parts",
         lambda state: "vectors" if state.parts == 1 else "product",
@@ -125,7 +125,7 @@ KINDS: dict[str, Kind] = {
         granularity=PerTensor(),
         scalar=False,
     ),
-    "GGUF": Kind(
+    "GGUF": FormatKind(
         lambda state: BlockFormat(state.block_name),
         "blocks of llama.cpp",
         lambda state: state.block_name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from explorer.fields import Choice, Number, State, named, row, widths
-from explorer.number_formats import FLOATS, GGUF_BLOCKS, KINDS, SCALE_FORMATS, Kind
+from explorer.number_formats import FLOATS, GGUF_BLOCKS, KINDS, SCALE_FORMATS, FormatKind
 from quant_engine import (
     ACIQ,
     FixedRange,
@@ -78,7 +78,7 @@ BITS = Number(
 class PlaygroundTable(State):
     """The rows, in the order in which their controls stand; those apart stand with the figure."""
 
-    kind: Kind = row(Choice(
+    kind: FormatKind = row(Choice(
         "play_format", "Format", KINDS, default="integer", menu=True, width=150,
         help="Which values a code can stand for: " + "; ".join(f"{name}, {kind.help}" for name, kind in KINDS.items())
         + "."))

@@ -4,13 +4,13 @@ import streamlit as st
 
 from explorer import charts, compute
 from explorer.cards import (
-    COMPENSATION_EXPLAINED,
     GRANULARITY_EXPLAINED,
     METHODS_EXPLAINED,
     MIXED_EXPLAINED,
     activations_table,
     as_table,
     by_method,
+    compensation_explained,
     compensation_surprises,
     compensation_table,
     methods_table,
@@ -74,7 +74,7 @@ st.subheader("Mixed precision")
 st.markdown(MIXED_EXPLAINED)
 st.table(mixed_table(card))
 st.subheader("Compensation")
-st.markdown(COMPENSATION_EXPLAINED)
+st.markdown(compensation_explained(plain))
 charts.show(
     compensation_figure(titled(card.compensation), plain, charts.canvas(model)),
     "compensation_figure",

@@ -98,6 +98,12 @@ class LayerPlan:
                 "dynamic=True"
             )
 
+    @property
+    def frozen(self) -> bool:
+        """Whether every spec has been fitted (dynamic activations need no fitting)."""
+        static = isinstance(self.activation, QuantizerSpec) and not self.dynamic
+        return not (static or isinstance(self.weight, QuantizerSpec))
+
     @cached_property
     def key(self) -> str:
         """What tells plans apart: canonical JSON of both roles, with the digests of all arrays.
@@ -179,10 +185,7 @@ class QuantizationPlan:
     @property
     def frozen(self) -> bool:
         """Whether every spec has been fitted (dynamic activations need no fitting)."""
-        return not any(
-            isinstance(plan.weight, QuantizerSpec) or (isinstance(plan.activation, QuantizerSpec) and not plan.dynamic)
-            for plan in self.layers.values()
-        )
+        return all(plan.frozen for plan in self.layers.values())
 
     def save(self, path: str | pathlib.Path) -> None:
         """Write `path` as JSON and, where something is fitted, its arrays beside it as `<path>.arrays.safetensors`.

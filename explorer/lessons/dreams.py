@@ -32,7 +32,6 @@ from quant_engine.models import as_builtin
 from quant_engine.network import Network
 
 SHOWN, COLUMNS = 12, 4  # images of a kind, and how many beside each other
-SIGHT = 2.2  # normalised pixels: noise beyond is drawn as black
 
 Images = NDArray[np.float32]
 
@@ -98,11 +97,12 @@ def _draw(model: ModelKey, layer: str) -> None:
         **({} if last is None else {"made": last.images}),
         "real": network.data("calibration")[0][: len(noise)],
     }
+    sight = float(kinds["real"].min()), float(kinds["real"].max())  # noise beyond is drawn as black and white
     canvas = charts.canvas(model, shown)
     for place, (kind, images) in zip(st.columns(len(kinds), gap="medium"), kinds.items(), strict=True):
         with place:
             st.markdown(said[f"dream_{kind}"], text_alignment="center")
-            board = images_figure(images[:SHOWN, 0], COLUMNS, (-0.81, SIGHT), canvas)
+            board = images_figure(images[:SHOWN, 0], COLUMNS, sight, canvas)
             charts.show(board, f"{SLUG}_chart_{kind}", describe_images(said[f"dream_{kind}"], images[:SHOWN]))
     finished = [kind for kind, images in kinds.items() if len(images) > SHOWN]  # not those on their way
     found = {said[f"dream_{kind}"]: _match(model, kind, kinds[kind], shown) for kind in finished}

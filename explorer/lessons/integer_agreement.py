@@ -17,12 +17,12 @@ from explorer.lessons.prose import read_words
 from explorer.lessons.study import Study
 from explorer.notation import MINUS, accuracy, count, short, unbroken
 from explorer.sources import ModelKey
+from quant_engine.batches import BATCH
 from quant_engine.integer_only import WAYS, Difference, LabelAgreement, agreeing, integer_accuracy
 from quant_engine.network import Score
 
 NAME = "formats_int_run"
 MAX_LISTED = 25
-AT_ONCE = 200  # images, after which `agreeing` tells what it has found
 
 
 @dataclass
@@ -49,7 +49,7 @@ def comparison_of(model: ModelKey, weight_bits: int) -> Study:
             found.agreement = agreement
             yield found
 
-    total = 1 + math.ceil(len(network.data()[1]) / AT_ONCE)
+    total = 1 + math.ceil(len(network.data()[1]) / BATCH)
     return Study(ResultKey(NAME, model, weight_bits), steps, total)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quant_engine.checks import as_instance
 from quant_engine.errors import QuantError
@@ -82,28 +79,15 @@ def planned_weight(model: Model, layer: str, plan: LayerPlan) -> Float32Array | 
 
 def layer_change(plan: LayerPlan, weight: Float32Array | None, channels: int = -1) -> LayerChange:
     """Return what a frozen plan and the weight it gives change; `channels` is the axis of the input's channels."""
-    parts: list[str] = []
     quantize: Callable[[Float32Array], Float32Array] | None = None
-    if weight is not None:
-        parts.append(_digest(weight))
-    if plan.bias is not None:
-        parts.append(f"bias {_digest(plan.bias)}")
     if isinstance(plan.activation, Quantizer):
-        fitted = plan.activation
-
-        def quantize(x: Float32Array) -> Float32Array:
-            return fitted.fake_quantize(x)
-
-        numbers = (fitted.scale, fitted.zero_point, fitted.learned)
-        parts += [fitted.spec.key, *(_digest(array) for array in numbers if array is not None)]
+        quantize = plan.activation.fake_quantize
     elif plan.activation is not None:
-        spec = each_sample(plan.activation)
-        quantize = partial(_fit_and_quantize, spec=spec)
-        parts.append(spec.key)
+        quantize = partial(_fit_and_quantize, spec=each_sample(plan.activation))
     if plan.input_scale is not None:
-        parts.append(f"input scale {_digest(plan.input_scale)}")
         quantize = partial(_divide_and_quantize, scale=plan.input_scale, channels=channels, quantize=quantize)
-    return LayerChange(" ".join(parts), weight, plan.bias, quantize)
+    changed = weight is not None or plan.bias is not None or quantize is not None
+    return LayerChange(plan.key if changed else "", weight, plan.bias, quantize)
 
 
 def _divide_and_quantize(
@@ -124,7 +108,3 @@ def _fit_and_quantize(x: Float32Array, spec: QuantizerSpec) -> Float32Array:
 def each_sample(spec: QuantizerSpec) -> QuantizerSpec:
     """Return the spec that finds the blocks of a spec anew in each sample, so that batches change no result."""
     return replace(spec, granularity=PerSample(spec.granularity))
-
-
-def _digest(array: NDArray[Any]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -20,7 +20,7 @@ from quant_engine.extras import imported
 from quant_engine.models.onnx_constants import inputs_of
 from quant_engine.models.onnx_graph import LayerNode, Piece
 from quant_engine.models.onnx_model import OnnxModel
-from quant_engine.models.onnx_runtime import Session, part_of
+from quant_engine.models.onnx_runtime import OnnxSession, part_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,7 @@ class OnnxExecutor(Executor):
         self.trace, self._model, self._pieces = model.trace, model, model.graph.pieces
         names = {id(node): name for name, node in model.nodes.items()}
         self._names = [names.get(id(piece.layer), "") for piece in self._pieces]
-        self._sessions: dict[tuple[int, bool], Session] = {}
+        self._sessions: dict[tuple[int, bool], OnnxSession] = {}
         self._types = {name: f"tensor({type_name(dtype)})" for name, (dtype, _) in model.graph.inputs.items()}
         self._lock = threading.Lock()
 
@@ -109,7 +109,7 @@ class OnnxExecutor(Executor):
             found[BIAS] = bias.astype(dtype, copy=False)
         return {role: np.ascontiguousarray(array) for role, array in found.items()}
 
-    def _session(self, number: int, biased: bool) -> Session:
+    def _session(self, number: int, biased: bool) -> OnnxSession:
         """Return what runs a piece, whose layer has a bias or not."""
         with self._lock:
             for earlier in range(number):
@@ -117,11 +117,13 @@ class OnnxExecutor(Executor):
                     self._compiled(earlier, False)
             return self._compiled(number, biased)
 
-    def _compiled(self, number: int, biased: bool) -> Session:
+    def _compiled(self, number: int, biased: bool) -> OnnxSession:
         key = number, biased
         if key not in self._sessions:
             proto = self._proto(self._pieces[number], biased)
-            self._sessions[key] = Session(proto, f"{self._model.name} from {self._names[number] or 'its inputs'} on")
+            self._sessions[key] = OnnxSession(
+                proto, f"{self._model.name} from {self._names[number] or 'its inputs'} on"
+            )
             self._types |= self._sessions[key].types
         return self._sessions[key]
 

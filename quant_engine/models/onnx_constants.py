@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
 from quant_engine.extras import imported
-from quant_engine.models.onnx_runtime import Session, part_of
+from quant_engine.models.onnx_runtime import OnnxSession, part_of
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 
@@ -70,7 +70,7 @@ class Constants:
     def _computed_value(self, name: str) -> NDArray[Any]:
         nodes, initializers = self.behind([name])
         part = part_of(self._proto, nodes, [], [name], initializers)
-        return np.asarray(Session(part, f"what computes {name!r}").run([name], {})[name])
+        return np.asarray(OnnxSession(part, f"what computes {name!r}").run([name], {})[name])
 
 
 def inputs_of(node: Any) -> list[str]:

@@ -19,7 +19,7 @@ from quant_engine.models.graph import ANYTHING
 from quant_engine.models.layer import Layer, Shape, ties
 from quant_engine.models.onnx_graph import LayerNode, OnnxGraph, sizes_of
 from quant_engine.models.onnx_ranges import tensor_ranges
-from quant_engine.models.onnx_runtime import Session
+from quant_engine.models.onnx_runtime import OnnxSession
 from quant_engine.models.trace import Stage, Trace
 
 
@@ -162,7 +162,7 @@ class OnnxModel:
         feed = self.feed(self.as_inputs(self._example))
         wanted = [name for name in tensors if name not in feed]
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-        arrays = {**feed, **Session(proto, self.name).run(wanted, feed)}
+        arrays = {**feed, **OnnxSession(proto, self.name).run(wanted, feed)}
         return {name: arrays[name].shape for name in tensors}
 
     def _written(self, tensors: Sequence[str]) -> dict[str, Shape]:

@@ -15,7 +15,7 @@ MAX_THREADS = 4  # of a session: a graph has one for each layer, and each keeps 
 ERRORS_ONLY = 3
 
 
-class Session:
+class OnnxSession:
     """A graph ready to run; safe to call from several threads."""
 
     def __init__(self, proto: Any, name: str) -> None:

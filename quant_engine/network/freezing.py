@@ -60,7 +60,9 @@ class Freezer:
         fitted = self._fit_activations(static, data) if static else {}
         return QuantizationPlan(
             {
-                name: replace(
+                name: layer
+                if layer.frozen
+                else replace(
                     layer, weight=self._fit_weight(name, layer.weight), activation=fitted.get(name, layer.activation)
                 )
                 for name, layer in plan.layers.items()
