@@ -44,13 +44,13 @@ def compare_figure(rows: Sequence[Compared], values: Distribution, worst_rmse: f
     traces: list[Trace] = []
     notes: list[LayoutPart] = []
     axes: dict[str, LayoutPart] = {}
-    most = max(float(row.errors.max()) for row in rows)
+    max_error = max(float(row.errors.max()) for row in rows)
     for number, row in enumerate(rows):
         top = 1 - number / len(rows)
         domain = [top - (1 - ROW_TITLE) / len(rows), top - ROW_TITLE / len(rows)]
         left, right = 2 * number + 1, 2 * number + 2
         hidden = {"showticklabels": False, "ticks": "", "showline": False, "domain": domain}
-        for place, highest in ((left, 1.05 * float(counts.max())), (right, 1.05 * most)):
+        for place, highest in ((left, 1.05 * float(counts.max())), (right, 1.05 * max_error)):
             axes[f"yaxis{place if place > 1 else ''}"] = theme.axis(
                 "", anchor="x" if place == left else "x2", range=[0, highest], **hidden
             )

@@ -29,14 +29,14 @@ def objectives_figure(
     """Draw every curve in multiples of its least value, and where each method's pick lies."""
     traces: list[Trace] = []
     for number, (name, values) in enumerate(curves.items()):
-        least = max(float(np.nanmin(values)), SMALLEST * float(np.nanmax(values))) or 1.0
+        min_value = max(float(np.nanmin(values)), SMALLEST * float(np.nanmax(values))) or 1.0
         color = COLORS[number % len(COLORS)]
         traces.append(
             {
                 "type": "scatter",
                 "name": name,
                 "x": clips,
-                "y": np.maximum(values / least, 1.0),
+                "y": np.maximum(values / min_value, 1.0),
                 "mode": "lines",
                 "line": {"color": color, "dash": DASHES[number % len(DASHES)], "width": 2},
                 "customdata": values,

@@ -39,7 +39,7 @@ class Slopes:
 class Pull:
     """The error of a layer's weights against the step, and which way LSQ's gradient pulls at one of them.
 
-    `least` and `start` are the steps of the least error and where LSQ starts.
+    `best` and `start` are the steps of the least error and where LSQ starts.
     """
 
     steps: Array
@@ -47,7 +47,7 @@ class Pull:
     step: float
     here: float
     slope: float
-    least: float
+    best: float
     start: float
 
 
@@ -90,7 +90,7 @@ def describe_slopes(shown: Slopes) -> str:
 
 def pull_figure(shown: Pull, canvas: Canvas) -> go.Figure:
     """Draw the error against the step, and LSQ's slope at the step chosen as a tangent."""
-    marks = ((shown.least, "least error", theme.ORIGINAL, "dash"), (shown.start, "LSQ starts", theme.NEUTRAL, "dot"))
+    marks = ((shown.best, "least error", theme.ORIGINAL, "dash"), (shown.start, "LSQ starts", theme.NEUTRAL, "dot"))
     lines = [parts.line(place, "y", color, dash, 1.5) for place, _, color, dash in marks]
     sides = ("right", -4), ("left", 4)
     notes = [
@@ -122,7 +122,7 @@ def describe_pull(shown: Pull) -> str:
     way = "smaller" if shown.slope > 0 else "larger"
     return (
         f"Mean squared error of the layer's weights against the step: {short(shown.here)} at {short(shown.step)}, "
-        f"where LSQ's gradient makes the step {way}; least at {short(shown.least)}. LSQ starts at {short(shown.start)}."
+        f"where LSQ's gradient makes the step {way}; least at {short(shown.best)}. LSQ starts at {short(shown.start)}."
     )
 
 

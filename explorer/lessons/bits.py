@@ -55,7 +55,7 @@ def prediction(scene: Scene) -> str:
     """Say how many of the 256 codes the tensor uses."""
     result = scene.under(_wide(scene)).outcome
     used = result.codes_used / result.codes_total
-    return "all" if used == 1.0 else next(key for key, least in SHARES.items() if used >= least)
+    return "all" if used == 1.0 else next(key for key, min_share in SHARES.items() if used >= min_share)
 
 
 def facts(scene: Scene) -> Facts:

@@ -131,8 +131,8 @@ def _caption(subject: Subject, sight: Sight, edited: bool) -> str:
 def _window(found: QuantizedBlocks, block: int) -> tuple[slice, slice]:
     """Return the part of the matrix that is in sight: all of it, or the screenful that holds the block."""
     rows, columns = (
-        slice(start := where.start // most * most, min(start + most, size))
-        for where, most, size in zip(found.grid.slices(block), (MAX_ROWS, MAX_COLUMNS), found.grid.shape, strict=True)
+        slice(start := where.start // limit * limit, min(start + limit, size))
+        for where, limit, size in zip(found.grid.slices(block), (MAX_ROWS, MAX_COLUMNS), found.grid.shape, strict=True)
     )
     return rows, columns
 
@@ -267,7 +267,7 @@ def _instrument(
     packed = compute.kept(_key("packed inside", subject, spec, block), lambda: statistics(values, shown))
     key = _key("alone", subject, spec, block, form, spec.symmetric)
     alone = compute.kept(key, lambda: _alone(values, spec))
-    least = shown.error(alone["least MSE"].levels())
+    min_error = shown.error(alone["least MSE"].levels())
     instrument(
         f"{SLUG}_instrument",
         packed,
@@ -284,7 +284,7 @@ def _instrument(
         on_move,
         unit=subject.unit,
         alt=describe_values(view, subject.unit),
-        curve_alt=describe_curve(f"{form.bits} bits", view, least),
+        curve_alt=describe_curve(f"{form.bits} bits", view, min_error),
         note=words["inside_note"],
         ink=charts.ink(),
         bits=grain.BITS.ends,

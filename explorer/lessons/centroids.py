@@ -195,20 +195,20 @@ def facts(scene: Scene) -> Facts:
     """Return the numbers that the prose quotes."""
     bits = int(scene.spec.format.bits)
     run, best, k = learning.run_of(scene), learning.optimum_of(scene), learning.levels_of(scene)
-    uniform, clipped, least = (
+    uniform, clipped, optimal = (
         _error(scene, UNIFORM, PREDICTED_BITS),
         _error(scene, CLIPPED, PREDICTED_BITS),
         _min_error(scene, PREDICTED_BITS),
     )
-    fall = uniform - least
+    fall = uniform - optimal
     bits_stored = QuantizerSpec(KMeans(k)).storage(scene.subject.values.shape).bits_per_value
     return {
         "bits": str(bits),
         "k": str(k),
         "found": str(run.end.centroids.size),
         "start": (scene.placed or OPENING).start,
-        "part": share(least / clipped) if clipped else "100 %",
-        "part_whole": share(least / uniform) if uniform else "100 %",
+        "part": share(optimal / clipped) if clipped else "100 %",
+        "part_whole": share(optimal / uniform) if uniform else "100 %",
         "disguise": _disguise((uniform - clipped) / fall if fall > 0 else None),
         "lloyd": _words()["lloyd_best" if _is_best(run.end.mse, best.mse) else "lloyd_above"].format(
             start=(scene.placed or OPENING).start, last=run.last, end=beside(run.end.mse, best.mse, RATIO_DIGITS)
@@ -274,8 +274,8 @@ def _fullest(step: LloydStep) -> float:
     return float(step.counts.max() / step.counts.sum())
 
 
-def _is_best(error: float, least: float) -> bool:
-    return error <= least * AT_BEST
+def _is_best(error: float, min_mse: float) -> bool:
+    return error <= min_mse * AT_BEST
 
 
 def _signed(value: float) -> str:

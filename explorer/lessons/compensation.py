@@ -103,7 +103,7 @@ def facts(scene: Scene) -> Facts:
             "weights": lambda: count(scene.subject.values.size),
             "start": lambda: short(_shown(scene).stepped.start),
             "step": lambda: short(_shown(scene).stepped.step),
-            "least": lambda: short(_shown(scene).stepped.least),
+            "least": lambda: short(_shown(scene).stepped.best),
             "slope": lambda: short(_shown(scene).stepped.slope),
             "lost": lambda: _lost(_shown(scene).lost),
         }

@@ -197,8 +197,8 @@ def facts(scene: Scene) -> Facts:
     code = holder.code(number)
     found = contest.losses(scene.subject, _width(scene), _clipping(scene))
     best = next(iter(found))
-    least = found[best].mse
-    costs = {entrant.key: ratio(lost.mse, least) if least else "∞" for entrant, lost in found.items()}
+    min_mse = found[best].mse
+    costs = {entrant.key: ratio(lost.mse, min_mse) if min_mse else "∞" for entrant, lost in found.items()}
     unused = dict.fromkeys(("int", "fixed", *(key for others in contest.OTHERS.values() for key in others)), "–")
     eight, four = (
         next(iter(contest.losses(scene.subject, bits, way))).name for bits, way in ((8, "min–max"), (4, "least MSE"))

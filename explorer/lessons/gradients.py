@@ -50,7 +50,7 @@ class Stepped:
     """A layer's weights under one step: what LSQ starts from, and where its gradient pulls."""
 
     step: float
-    least: float
+    best: float
     start: float
     factor: float  # LSQ's gradient scale, 1/√(N·Qp)
     mse: float
@@ -80,12 +80,12 @@ def stepped(model: ModelKey, layer: str, bits: int, percent: int) -> Stepped:
 
     def work() -> Stepped:
         form, values = IntFormat(bits), compute.matrix(model, layer).astype(np.float64).ravel()
-        least = best_step(model, layer, bits)
-        step = least * percent / 100
+        best = best_step(model, layer, bits)
+        step = best * percent / 100
         mse, slope = pull_on(values, step, form)
         return Stepped(
             step,
-            least,
+            best,
             initial_step(values, form.qmax),
             gradient_factor(values.size, form.qmax),
             mse,
@@ -134,7 +134,7 @@ def gradients_laboratory(model: ModelKey, layer: str, bits: int) -> Stepped:
         charts.show(pull_figure(pull, canvas), f"{SLUG}_chart_pull", describe_pull(pull))
     st.caption(
         said["gradient_note"].format(
-            layer=layer, bits=bits, mse=short(found.mse), least=short(found.least), balance=short(found.balance)
+            layer=layer, bits=bits, mse=short(found.mse), least=short(found.best), balance=short(found.balance)
         )
     )
     return found
@@ -156,8 +156,8 @@ def _slopes(model: ModelKey, layer: str, bits: int, found: Stepped) -> Slopes:
 def _pull(model: ModelKey, layer: str, bits: int, found: Stepped) -> Pull:
     def curve() -> tuple[Array, Array]:
         values = compute.matrix(model, layer).astype(np.float64).ravel()
-        steps = found.least * STEP.max / 100 * np.arange(1, STEPS + 1) / STEPS
+        steps = found.best * STEP.max / 100 * np.arange(1, STEPS + 1) / STEPS
         return steps, np.array([pull_on(values, float(step), IntFormat(bits))[0] for step in steps])
 
     steps, mse = compute.kept(ResultKey("pull", model, layer, bits), curve)
-    return Pull(steps, mse, found.step, found.mse, found.slope, found.least, found.start)
+    return Pull(steps, mse, found.step, found.mse, found.slope, found.best, found.start)

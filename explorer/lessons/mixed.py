@@ -160,9 +160,9 @@ def most_sensitive(scene: Scene) -> str:
 
 def prediction(scene: Scene) -> str:
     """Say which layer is the most sensitive."""
-    layers, most = list(plans.layers_of(_shown(scene).model)), most_sensitive(scene)
+    layers, sensitive = list(plans.layers_of(_shown(scene).model)), most_sensitive(scene)
     places = {survey.biggest(_shown(scene)): "biggest", layers[0]: "first", layers[-1]: "last"}
-    return places.get(most, "other")
+    return places.get(sensitive, "other")
 
 
 def facts(scene: Scene) -> Facts:

@@ -53,7 +53,7 @@ def side_by_side(bench: Bench, bits: int) -> None:
 
 def _rows(subject: Subject, bits: int) -> list[dict[str, str]]:
     """Return one record for each codebook."""
-    least = rivals.report(subject, rivals.OPTIMAL, bits).mse
+    min_mse = rivals.report(subject, rivals.OPTIMAL, bits).mse
     records = []
     for rival, spec in rivals.entered(bits).items():
         lost = rivals.report(subject, rival, bits)
@@ -62,7 +62,7 @@ def _rows(subject: Subject, bits: int) -> list[dict[str, str]]:
                 "codebook": rival.name,
                 "bits per value": short(spec.storage(subject.values.shape).bits_per_value, 4),
                 "MSE": short(lost.mse),
-                "of the least": beside(lost.mse, least),
+                "of the least": beside(lost.mse, min_mse),
                 "SQNR": decibels(lost.sqnr_db),
             }
         )

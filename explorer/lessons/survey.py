@@ -186,11 +186,11 @@ def _ranked(mix: Mix, weights: Sequence[float | None], metric: Metric, scope: st
         return words["survey_under_way"].format(what=metric.title, scope=scope, at=at)
     known = dict(zip(plans.network_of(mix).layers(), (float(value or 0) for value in weights), strict=True))
     alone = metric.predicted is not None or SCOPES[scope] == "only"
-    most = sorted(known, key=lambda layer: known[layer], reverse=metric.more_is_worse == alone)
+    order = sorted(known, key=lambda layer: known[layer], reverse=metric.more_is_worse == alone)
     big = biggest(mix)
     text = words["survey_ranked" if alone else "survey_ranked_others"]
-    return text.format(layer=most[0], value=short(known[most[0]]), what=metric.title, big=big, rank=most.index(big) + 1,
-                       n=len(most))  # fmt: skip
+    first, rank = order[0], order.index(big) + 1
+    return text.format(layer=first, value=short(known[first]), what=metric.title, big=big, rank=rank, n=len(order))
 
 
 def biggest(mix: Mix) -> str:

@@ -483,7 +483,7 @@ def test_lsq_starts_where_the_paper_says() -> None:
     found = stepped(CNN_KEY, "conv3", 4, 150)
     assert found.start == pytest.approx(2 * weight.mean() / np.sqrt(7))
     assert found.factor == pytest.approx(1 / np.sqrt(weight.size * 7))
-    assert found.step == pytest.approx(1.5 * found.least)
+    assert found.step == pytest.approx(1.5 * found.best)
 
 
 def test_the_formula_tells_what_gptq_saves_of_the_layers_outputs() -> None:
