@@ -78,6 +78,25 @@ def unshown(field: Field[Value]) -> Value:
     return field.meaning(field.parse(text))
 
 
+def linked(field: Choice[str]) -> str:
+    """Return the word of a choice that is drawn elsewhere, under its key, and keep the address in step with it.
+
+    For a control whose labels change, which Streamlit cannot bind to the address. What the address says counts where it
+    has changed since it was set here: a link was followed, or the browser went back.
+    """
+    before, text = st.session_state.get(written := f"{field.key}_written"), st.query_params.get(field.key)
+    held = st.session_state.get(field.key)
+    if held is None or text != before:
+        held = text if text is not None and field.accepts(text) else field.default
+    word = st.session_state[field.key] = field.parse(str(held))
+    if word != field.default:
+        st.query_params[field.key] = word
+    elif text is not None:
+        del st.query_params[field.key]
+    st.session_state[written] = st.query_params.get(field.key)
+    return word
+
+
 def now(table: type[Table]) -> Table:
     """Return the state of the controls that are drawn; other fields are at their default."""
     keys = (field.key for field in table.fields().values() if field.key in st.session_state)

@@ -14,6 +14,9 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 Value = TypeVar("Value")
 RENAMED = {  # words of older links, which stay readable
+    "Act": "Try",
+    "Reveal": "See",
+    "Question": "Check",
     "min-max": "min–max",
     "input pixels": "network inputs",
     "bias correction": "bias_correction",

@@ -113,7 +113,7 @@ def source_field(prefix: str, default: str = "weights") -> Choice[str]:
         named((*REAL, *SYNTHETIC)),
         default=default,
         menu=True,
-        width=220,
+        width=160,
         help="Real: the layer chosen in the sidebar, or what flows through the network on calibration data. "
         f"Synthetic: {SAMPLES:,} values drawn once from a fixed seed, with deviation 1.",
     )
@@ -128,7 +128,7 @@ def outlier_field(prefix: str) -> Number[int]:
         MAX_SIGMAS,
         0,
         "Replaces one synthetic value by one this many standard deviations above the mean; 0: none.",
-        width=200,
+        width=110,
     )
 
 
@@ -136,6 +136,13 @@ def subject(source: str, model: ModelKey, layer: str, outlier: int = 0) -> Subje
     """Return the tensor of a source, kept and read-only; `outlier` counts for synthetic ones."""
     about = (outlier,) if source in SYNTHETIC else (model, layer)
     return compute.kept(ResultKey("subject", source, *about), lambda: _read_only(_make(source, model, layer, outlier)))
+
+
+def another(source: str, model: ModelKey, layer: str) -> tuple[str, str]:
+    """Return the source and layer of another real tensor, for a question: the next layer's, of the same kind if any."""
+    layers = list(compute.network(model).layers())
+    following = layers[(layers.index(layer) + 1) % len(layers)]
+    return (source if source == "weights" else "layer inputs") if source in REAL else "weights", following
 
 
 def _make(source: str, model: ModelKey, layer: str, outlier: int) -> Subject:

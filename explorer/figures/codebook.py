@@ -13,7 +13,7 @@ from explorer.figures.theme import Canvas, Trace
 from explorer.notation import count, short
 from explorer.results import BlockView
 
-HEIGHT = 470
+HEIGHT = 400
 HISTOGRAM, SNAP, CODES = "y", "y2", "y3"
 MAX_LABELLED = 16
 LONGEST_PATTERN = 3  # bits of a pattern that fits over its bar
@@ -21,12 +21,16 @@ LONGEST_PATTERN = 3  # bits of a pattern that fits over its bar
 
 @dataclass(frozen=True)
 class Snapping:
-    """What the figure shows: the tensor's view, a sample of its values, and the code that is picked out."""
+    """What the figure shows: the tensor's view, a sample of its values, and the code that is picked out.
+
+    Unless they are `counted`, it does not show which codes are used.
+    """
 
     view: BlockView
     sample: NDArray[np.float32]
     code: int
     unit: str
+    counted: bool = True
 
 
 def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
@@ -37,7 +41,7 @@ def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
     use, highest = _use(shown)
     shades = [band for row in (HISTOGRAM, SNAP) for band in parts.cells(view, ends, row, chosen)]
     return theme.figure(
-        [*bars, *_paths(shown), parts.codewords(view, ends, SNAP, 0.0), use],
+        [*bars, *(_paths(shown) if shown.counted else []), parts.codewords(view, ends, SNAP, 0.0), use],
         HEIGHT,
         canvas,
         margin={**theme.MARGIN, "l": 62, "b": 44},
@@ -53,13 +57,12 @@ def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
 def describe_codebook(shown: Snapping) -> str:
     """Say in words what the figure shows."""
     view = shown.view
-    used = int((view.counts > 0).sum())
+    used = f"{int((view.counts > 0).sum())} codes are used; " if shown.counted else ""
     return (
         f"{count(view.distribution.size)} {shown.unit}s in {view.levels.size} cells around codewords "
         f"{short(view.scale)} apart, from {short(float(view.levels[0]))} to {short(float(view.levels[-1]))}. "
         f"{shown.sample.size} of them are drawn on their way from r to the codeword r̃ of their cell. "
-        f"{used} codes are used; code {shown.code} is "
-        "picked out."
+        f"{used}code {shown.code} is picked out."
     )
 
 
@@ -96,7 +99,7 @@ def _paths(shown: Snapping) -> list[Trace]:
 def _use(shown: Snapping) -> tuple[Trace, float]:
     """Return the share of values in each code, named by its bits where they fit, and the end of the axis."""
     view = shown.view
-    shares = 100.0 * view.counts / view.counts.sum()
+    shares = 100.0 * view.counts / view.counts.sum() * shown.counted
     codes = np.arange(view.levels.size) + view.first_code
     few = codes.size <= MAX_LABELLED
     bits = (view.levels.size - 1).bit_length()
@@ -116,7 +119,7 @@ def _use(shown: Snapping) -> tuple[Trace, float]:
         "cliponaxis": False,
         "hovertemplate": "code %{customdata}: %{y:.3g} %<extra></extra>",
     }
-    return trace, (1.45 if few else 1.08) * float(shares.max())
+    return trace, (1.45 if few else 1.08) * (float(shares.max()) or 100.0)
 
 
 def pattern(code: int, bits: int) -> str:

@@ -12,33 +12,33 @@ from explorer.figures.theme import Canvas, Trace
 from explorer.notation import share, short
 from explorer.results import BlockView
 
-ROW_HEIGHT = 150
+ROW_HEIGHT, LEAST_HEIGHT = 130, 260
 GAP = 0.09  # of the figure, for a row's title
 FLOOR = 0.02
 MAX_MARKED = 256
 
 
 def ranges_figure(
-    rows: Mapping[str, BlockView], chosen: str, unit: str, canvas: Canvas, numbers: bool = True
+    rows: Mapping[str, BlockView], chosen: str, unit: str, canvas: Canvas, told: bool = True
 ) -> go.Figure:
-    """Draw every row over one axis; the chosen one's name is bold. Without `numbers` the codes must be counted."""
+    """Draw every row over one axis; the chosen one's name is bold. Unless it is `told`, idle codes look like others."""
     views = list(rows.values())
     ends = _reach(views)
     traces, notes, axes = [], [], {}
     for number, (name, view) in enumerate(rows.items()):
         axis = f"y{number + 1 if number else ''}"
         bars, top, peak = parts.outline(view.distribution, (view.levels[0], view.levels[-1]), axis, unit)
-        traces += [*bars, *_codewords(view, axis, -0.16 * top)]
+        traces += [*bars, *_codewords(view, axis, -0.16 * top, told)]
         height = 1 / len(rows)
         ceiling = 1 - number * height
         domain = [ceiling - height + FLOOR, ceiling - GAP]
         axes[f"yaxis{number + 1 if number else ''}"] = theme.axis(
             "", domain=domain, range=[-0.32 * top, 1.05 * top], showticklabels=False, ticks="", showline=False
         )
-        notes += [*peak, _title(_named(name, view, numbers), name == chosen, ceiling - GAP, canvas)]
+        notes += [*peak, _title(_named(name, view, told), name == chosen, ceiling - GAP, canvas)]
     return theme.figure(
         traces,
-        ROW_HEIGHT * len(rows),
+        max(ROW_HEIGHT * len(rows), LEAST_HEIGHT),
         canvas,
         margin={"l": 8, "r": 8, "t": 8, "b": 44},
         xaxis=theme.axis(f"{unit} r", range=list(ends), anchor=f"y{len(rows)}"),
@@ -55,11 +55,10 @@ def _reach(views: Sequence[BlockView]) -> tuple[float, float]:
     return min(low) - pad, max(high) + pad
 
 
-def describe_ranges(rows: Mapping[str, BlockView]) -> str:
+def describe_ranges(rows: Mapping[str, BlockView], told: bool = True) -> str:
     """Say in words what the figure shows."""
     said = (
-        f"{name}: codewords from {short(float(view.levels[0]))} to {short(float(view.levels[-1]))}, "
-        f"{share(_idle(view))} of them never used, mean squared error {short(view.error)}"
+        f"{_named(name, view, told)}, codewords from {short(float(view.levels[0]))} to {short(float(view.levels[-1]))}"
         for name, view in rows.items()
     )
     return "The same values under several ranges. " + "; ".join(said) + "."
@@ -69,8 +68,8 @@ def _idle(view: BlockView) -> float:
     return float((view.counts == 0).mean())
 
 
-def _named(name: str, view: BlockView, numbers: bool) -> str:
-    return f"{name} · {share(_idle(view))} of codes idle · MSE {short(view.error)}" if numbers else name
+def _named(name: str, view: BlockView, told: bool) -> str:
+    return f"{name} · {share(_idle(view))} of codes idle · MSE {short(view.error)}" if told else name
 
 
 def _title(text: str, chosen: bool, y: float, canvas: Canvas) -> theme.LayoutPart:
@@ -78,13 +77,13 @@ def _title(text: str, chosen: bool, y: float, canvas: Canvas) -> theme.LayoutPar
     return parts.note(f"<b>▸ {text}</b>" if chosen else text, 0, y, canvas.ink, **place)
 
 
-def _codewords(view: BlockView, axis: str, height: float) -> list[Trace]:
+def _codewords(view: BlockView, axis: str, height: float, told: bool) -> list[Trace]:
     """Return used codewords filled and idle ones hollow; a line where they would merge."""
     if view.levels.size > MAX_MARKED:
         return [{"type": "scatter", "x": view.levels[[0, -1]], "y": [height] * 2, "yaxis": axis, "mode": "lines"}]
     codes = np.arange(view.levels.size) + view.first_code
-    marks = []
-    for name, symbol, chosen in (("used", "triangle-up", view.counts > 0), ("idle", "x-thin-open", view.counts == 0)):
+    marks, used = [], (view.counts > 0) | (not told)
+    for name, symbol, chosen in (("used", "triangle-up", used), ("idle", "x-thin-open", ~used)):
         marks.append(
             {
                 "type": "scatter",

@@ -13,7 +13,7 @@ from explorer.figures.theme import Canvas, Trace
 from explorer.notation import decibels, short
 from explorer.results import BlockView
 
-HEIGHT = 460
+HEIGHT = 400
 BITS_HEIGHT = 250
 STAIRCASE, ERROR = "y", "y2"
 POINTS = 600
@@ -21,11 +21,11 @@ POINTS = 600
 
 @dataclass(frozen=True)
 class Step:
-    """What the figure shows: the tensor's view, and one value with what comes back for it."""
+    """What the figure shows: the tensor's view, and one value with what comes back for it, unless that is asked for."""
 
     view: BlockView
     r: float
-    r_hat: float
+    r_hat: float | None
     unit: str
 
 
@@ -70,11 +70,14 @@ def stairs_figure(shown: Step, canvas: Canvas) -> go.Figure:
 def describe_stairs(shown: Step) -> str:
     """Say in words what the figure shows."""
     view = shown.view
-    return (
+    said = (
         f"Staircase from r to r̃ with {view.levels.size} steps {short(view.scale)} wide, and the error below it, "
-        f"between its bounds of half a step. The value {short(shown.r)} goes to {short(shown.r_hat)}, an error of "
-        f"{short(shown.r_hat - shown.r)}."
+        "between its bounds of half a step."
     )
+    if shown.r_hat is None:
+        return said
+    error = short(shown.r_hat - shown.r)
+    return f"{said} The value {short(shown.r)} goes to {short(shown.r_hat)}, an error of {error}."
 
 
 def bits_figure(measured: Mapping[int, float], theory: Mapping[int, float], bits: int, canvas: Canvas) -> go.Figure:
@@ -124,6 +127,8 @@ def _curve(x: object, y: object, axis: str, color: str, width: float, dash: str 
 def _path(shown: Step, ends: tuple[float, float]) -> list[Trace]:
     """Return the way of r: up to its stair, and across to r̃; and its place on the saw."""
     r, back = shown.r, shown.r_hat
+    if back is None:
+        return [_curve([r, r], list(ends), STAIRCASE, theme.ORIGINAL, 2, "dot")]
     way = _curve([r, r, ends[0]], [ends[0], back, back], STAIRCASE, theme.ORIGINAL, 2, "dot")
     label = {
         "mode": "markers+text",

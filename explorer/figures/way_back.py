@@ -24,12 +24,12 @@ BINS = 64
 
 @dataclass(frozen=True)
 class Way:
-    """A value, its code, what comes back, and the levels around."""
+    """A value, its code, what comes back (unless that is asked for), and the levels around."""
 
     view: BlockView
     r: float
     code: int
-    r_hat: float
+    r_hat: float | None
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,9 @@ def way_figure(way: Way, unit: str, canvas: Canvas) -> go.Figure:
         [
             _marks(levels, "code", [str(code) for code in codes], "top center", canvas),
             _marks(levels, "r̃", [short(level) for level in levels], "bottom center", canvas),
-            _path([way.r, way.r_hat, way.r_hat], [2.0, 1.0, 0.0], theme.QUANTIZED, "solid"),
             _path([way.r, way.r], [2.0, 0.0], theme.NEUTRAL, "dot"),
-            _path([way.r, way.r_hat], [0.0, 0.0], theme.ERROR, "solid", 5),
+            *([] if way.r_hat is None else _back(way.r, way.r_hat)),
             _points([way.r], [2.0], theme.ORIGINAL),
-            _points([way.r_hat, way.r_hat], [1.0, 0.0], theme.QUANTIZED),
         ],
         HEIGHT,
         canvas,
@@ -66,25 +64,17 @@ def way_figure(way: Way, unit: str, canvas: Canvas) -> go.Figure:
         yaxis=theme.axis("", tickvals=list(ROWS.values()), ticktext=list(ROWS), range=[-0.55, 2.35], showline=False),
         annotations=[
             note(f"r = {short(way.r, 4)}", way.r, 2.0, theme.ORIGINAL, yanchor="bottom", yshift=6),
-            note(
-                f"error {short(way.r_hat - way.r)}",
-                max(way.r, way.r_hat),
-                0.0,
-                theme.ERROR,
-                xanchor="left",
-                xshift=8,
-                yshift=14,
-            ),
+            *([] if way.r_hat is None else [_error(way.r, way.r_hat)]),
         ],
     )
 
 
 def describe_way(way: Way) -> str:
     """Say in words what the figure shows."""
-    return (
-        f"The value {short(way.r, 4)} gets code {way.code}, which comes back as {short(way.r_hat, 4)}: an error of "
-        f"{short(way.r_hat - way.r)} with codewords {short(way.view.scale)} apart."
-    )
+    said = f"The value {short(way.r, 4)} gets code {way.code}; codewords are {short(way.view.scale)} apart."
+    if way.r_hat is None:
+        return said
+    return f"{said} It comes back as {short(way.r_hat, 4)}, an error of {short(way.r_hat - way.r)}."
 
 
 def errors_figure(found: Errors, canvas: Canvas) -> go.Figure:
@@ -122,6 +112,21 @@ def describe_errors(found: Errors, name: str) -> str:
 def as_records(columns: Mapping[str, Sequence[float]]) -> list[dict[str, str]]:
     """Return columns of numbers as the rows of a table."""
     return [dict(zip(columns, map(short, row), strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _back(r: float, r_hat: float) -> list[Trace]:
+    """Return the way of a value to its code and back, and its error."""
+    return [
+        _path([r, r_hat, r_hat], [2.0, 1.0, 0.0], theme.QUANTIZED, "solid"),
+        _path([r, r_hat], [0.0, 0.0], theme.ERROR, "solid", 5),
+        _points([r_hat, r_hat], [1.0, 0.0], theme.QUANTIZED),
+    ]
+
+
+def _error(r: float, r_hat: float) -> theme.Layout:
+    """Return the name of the error, between its row and the codes'."""
+    place = {"xanchor": "left", "xshift": 8, "yanchor": "bottom"}
+    return note(f"error {short(r_hat - r)}", max(r, r_hat), 0.35, theme.ERROR, **place)
 
 
 def _marks(x: NDArray[np.float64], row: str, names: list[str], place: str, canvas: Canvas) -> Trace:

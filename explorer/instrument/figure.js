@@ -1,6 +1,7 @@
 // The main figure: histogram with buckets, staircase, error and codes above one axis.
 
 const PANELS = { values: [0, 0.42], stairs: [0.475, 0.63], error: [0.68, 0.81], codes: [0.86, 1] };
+const PLAIN = { values: [0, 0.96] }; // of a figure with the histogram alone
 const MARGIN = { left: 62, right: 10, top: 84, bottom: 40 };
 const FEWEST_BINS = 24;
 const BIN_WIDTH = 4; // pixels, at least
@@ -11,15 +12,16 @@ const STAIR_GAP = 1.5;
 const TOWER = 3; // a bin this many times the next highest is cut off and labelled
 
 /** Return the place of a figure's parts on a canvas of this size, and the map from values to pixels. */
-function frameOf(width, height, sight) {
+function frameOf(width, height, sight, plain) {
   const left = MARGIN.left;
   const right = width - MARGIN.right;
   const top = MARGIN.top;
   const bottom = height - MARGIN.bottom;
   const x = (value) => left + ((value - sight[0]) / (sight[1] - sight[0])) * (right - left);
   const value = (pixel) => sight[0] + ((pixel - left) / (right - left)) * (sight[1] - sight[0]);
-  const panel = (name) => PANELS[name].map((part) => top + part * (bottom - top));
-  return { left, right, top, bottom, x, value, panel, sight };
+  const panels = plain ? PLAIN : PANELS;
+  const panel = (name) => panels[name].map((part) => top + part * (bottom - top));
+  return { left, right, top, bottom, x, value, panel, sight, plain };
 }
 
 /** Return the span of the axis: the data, and the range as far as it reaches one width beyond. */
@@ -243,9 +245,11 @@ function drawFigure(g, frame, scene) {
   g.clear();
   drawValues(g, frame, scene);
   drawBuckets(g, frame, scene);
-  drawStairs(g, frame, scene);
-  drawError(g, frame, scene);
-  drawCodes(g, frame, scene);
+  if (!frame.plain) {
+    drawStairs(g, frame, scene);
+    drawError(g, frame, scene);
+    drawCodes(g, frame, scene);
+  }
   drawRange(g, frame, scene);
   valueAxis(g, frame, `${scene.unit} r`);
 }

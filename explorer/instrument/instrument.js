@@ -51,6 +51,7 @@ class Instrument {
     this.root.querySelector(".hint").textContent = header.hint;
     this.root.querySelector(".under").textContent = header.note;
     this.root.classList.toggle("veiled", header.veiled);
+    this.root.classList.toggle("plain", header.plain);
     for (const [name, color] of Object.entries(header.palette)) {
       this.root.style.setProperty(`--${name.toLowerCase()}`, color);
     }
@@ -79,7 +80,7 @@ class Instrument {
     this.result = result;
     const sight = this.zoom ?? (this.drag ? this.frame.sight : this.all());
     const g = pen(this.canvas, header.palette);
-    this.frame = frameOf(g.width, g.height, sight);
+    this.frame = frameOf(g.width, g.height, sight, header.plain);
     drawFigure(g, this.frame, scene);
     this.placeMarks(g);
     this.placeHandles();

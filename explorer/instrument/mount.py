@@ -63,12 +63,13 @@ def instrument(
     ink: str,
     bits: tuple[int, int] = (2, 16),
     veiled: bool = False,
+    plain: bool = False,
 ) -> None:
     """Draw the instrument; `on_move` is called (as a callback, before the page runs) when a hand lets go.
 
     `unit` names what the values are ("weight"); `alt` and `curve_alt` describe the figures; `note` stands under the
     curve; `bits` are the fewest and most of the stepper. While `veiled`, error and curve are not shown: a question may
-    ask for them.
+    ask for them. A `plain` one shows the histogram alone, with the numbers under it.
     """
     answered = f"{key}_answered"
 
@@ -91,6 +92,7 @@ def instrument(
             widths=CURVE_BITS,
             bits=bits,
             veiled=veiled,
+            plain=plain,
             answered=st.session_state.get(answered),
             palette={**PALETTE, "ink": ink},
         ),

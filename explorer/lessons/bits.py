@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import streamlit as st
 
 from explorer import charts, controls, formulas
 from explorer.figures.codebook import Snapping, codebook_figure, describe_codebook, pattern
 from explorer.formulas import Convention
 from explorer.lessons import fields
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
-from explorer.lessons.parts import figures_of, numbers
+from explorer.lessons.parts import hero
 from explorer.lessons.scene import Scene
 from explorer.notation import count, share, short
 from quant_engine import IntFormat, QuantizerSpec
@@ -28,26 +27,20 @@ SHARES = {"most": 0.75, "half": 0.5, "few": 0.0}  # of the codes; "all" is every
 def laboratory(bench: Bench) -> Scene:
     """Draw cells, snapping values and the use of codes."""
     with bench.controls:
-        bits, signed = controls.show(BITS), controls.show(CODES)
+        bits, place = controls.show(BITS), controls.show(PLACE)
+        signed = controls.show(CODES)
         narrow = controls.show(LEVELS, disabled=not signed) and signed
-        place = controls.show(PLACE)
     scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits, signed, narrow)), place)
     view, result = scene.view, scene.outcome
-    shown = Snapping(view, scene.sample(SAMPLE), scene.code, bench.subject.unit)
-    figure, beside = figures_of()
-    with figure:  # the instrument may take this figure's place
-        charts.show(codebook_figure(shown, bench.canvas), f"{SLUG}_chart_codebook", describe_codebook(shown))
-    with beside, numbers():
-        st.metric("Codes", count(result.codes_total))
-        st.metric("Codes used", count(result.codes_used) if bench.telling else "?")
-        st.metric("Scale S", short(view.scale))
-        st.metric(
-            f"r = {short(scene.r)} → code {scene.code}",
-            pattern(scene.code, bits),
-            f"r̃ = {short(scene.r_hat)}",
-            delta_color="off",
-            delta_arrow="off",
-        )
+    counted = bench.telling or not (bench.asking or bits == PREDICTED_BITS)
+    shown = Snapping(view, scene.sample(SAMPLE), scene.code, bench.subject.unit, counted)
+    charts.show(codebook_figure(shown, bench.canvas), f"{SLUG}_chart_codebook", describe_codebook(shown))
+    hero(
+        "Codes used",
+        f"{count(result.codes_used) if counted else '?'} of {count(result.codes_total)}",
+        S=short(view.scale),
+        r=f"{short(scene.r)} → {pattern(scene.code, bits)} → {short(scene.r_hat)}",
+    )
     return scene
 
 
@@ -100,6 +93,12 @@ def question(scene: Scene) -> Choices:
     return choices(result.codes_used, wrong, lambda value: count(int(value)))
 
 
+def puzzles(scene: Scene) -> tuple[bool, ...]:
+    """Say whether all codes are used, at most two thirds, and whether the value followed has a negative code."""
+    used = scene.outcome.codes_used / scene.outcome.codes_total
+    return used == 1.0, used < 2 / 3, scene.code < 0
+
+
 def _idle(wide: Scene) -> Facts:
     """Say how many codes without a value lie beyond the values, and how many between them."""
     used = np.flatnonzero(wide.view.counts)
@@ -116,4 +115,6 @@ def _wide(scene: Scene) -> QuantizerSpec:
     return QuantizerSpec(IntFormat(PREDICTED_BITS))
 
 
-LESSON = Lesson(1, SLUG, (BITS, CODES, LEVELS, PLACE), laboratory, prediction, facts, written, question)
+LESSON = Lesson(
+    1, SLUG, (BITS, CODES, LEVELS, PLACE), laboratory, prediction, facts, written, question, puzzles=puzzles
+)

@@ -19,7 +19,7 @@ from explorer.lessons import fields
 from explorer.lessons.calibration import calibration_section
 from explorer.lessons.hand import hand
 from explorer.lessons.model import Bench, Facts, Lesson, Place
-from explorer.lessons.parts import figures_of, numbers
+from explorer.lessons.parts import figures_of
 from explorer.lessons.prose import read_prose, words
 from explorer.lessons.scene import Scene
 from explorer.notation import beside, latex, ratio, share, short
@@ -58,21 +58,14 @@ SAME = 1.1  # a ratio of errors nearer to 1 is "about the same"
 
 def laboratory(bench: Bench) -> Scene:
     """Draw what β cuts off, and both parts of the error."""
-    with bench.controls:
-        bits, beta = controls.show(BITS), controls.show(BETA)
+    bits, beta = controls.unshown(BITS), controls.unshown(BETA)  # the instrument's stepper and handles set them
     scene = _scene(bench, bits, beta)
-    report = scene.outcome.report
-    asked = bench.asking and question(scene).key not in bench.guesses
+    asked = bench.asking and question(scene).key not in bench.answers
     picked = _picks(scene) if bench.predicted and not asked else None
     locked = words()["curve_after_question" if asked else "curve_after_prediction"]
     hand(scene, f"{SLUG}_instrument", BITS, picked, _moved(bench), words()["draw_beta"] if picked else locked)
     if picked is not None:
         _errors(bench, scene, picked)
-    with numbers():
-        st.metric("β", short(scene.view.hi))
-        st.metric("Clipped", share(report.clipped_share))
-        st.metric("Rounding error", short(report.rounding_mse) if picked else "?")
-        st.metric("Clipping error", short(report.clipping_mse) if picked else "?")
     if bench.subject.unit == "activation":
         calibration_section(bench.model, bench.layer, bits)
     return scene
@@ -142,14 +135,20 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
 def question(scene: Scene) -> Place:
     """Ask for the best β; a guess is scored by what it costs."""
     form, shown = scene.spec.format, scene.subject.statistics
-    greatest = _greatest(shown)
-    best = shown.best_range(form)[1] or greatest
+    best = shown.best_range(form)[1] or _greatest(shown)
 
     def cost(beta: float) -> float:
-        ends = [[-beta if form.signed else 0.0, max(beta, REACH[0] * greatest)]]
+        ends = [[-beta if form.signed else 0.0, beta]]
         return float(shown.range_errors(form, ends)[0])
 
-    return Place(str(ResultKey("least", scene.subject.key, form.bits)), REACH[0] * greatest, greatest, best, cost)
+    return Place(str(ResultKey("least", scene.subject.key, form.bits)), scene.view.hi, best, cost)
+
+
+def puzzles(scene: Scene) -> tuple[bool, ...]:
+    """Say whether β is at the least error, is worse than no clipping, and whether an outlier is in the tensor."""
+    picked = _picks(scene)
+    least, widest = picked["least MSE"].error, picked["min–max"].error
+    return scene.mse <= Place.NEAR * least, scene.mse > widest, "outlier" in scene.subject.key
 
 
 def _greatest(shown: Distribution) -> float:
@@ -240,4 +239,4 @@ def _gain(scene: Scene) -> float:
     return plain / clipped if clipped else 1.0
 
 
-LESSON = Lesson(5, SLUG, (BITS, BETA), laboratory, prediction, facts, written, question)
+LESSON = Lesson(5, SLUG, (BITS, BETA), laboratory, prediction, facts, written, question, puzzles=puzzles)

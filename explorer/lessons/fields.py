@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from explorer.fields import Choice, Number
 
-SLIDER_WIDTH = 150
+SLIDER_WIDTH = 110
+MENU_WIDTH = 130
 
 
 def bits_field(prefix: str, default: int = 4) -> Number[int]:
@@ -16,22 +17,26 @@ def bits_field(prefix: str, default: int = 4) -> Number[int]:
 def codes_field(prefix: str, default: str = "signed") -> Choice[bool]:
     """Return whether codes are signed."""
     text = "Signed codes are centred on 0; unsigned ones start at 0."
-    return Choice(f"{prefix}_codes", "Codes", {"signed": True, "unsigned": False}, default, text)
+    return Choice(
+        f"{prefix}_codes", "Codes", {"signed": True, "unsigned": False}, default, text, menu=True, width=MENU_WIDTH
+    )
 
 
 def levels_field(prefix: str) -> Choice[bool]:
     """Return whether the range of codes is restricted."""
     text = "Restricted leaves out the most negative code, so that the codes are symmetric too."
-    return Choice(f"{prefix}_levels", "Code range", {"full": False, "restricted": True}, default="full", help=text)
+    options = {"full": False, "restricted": True}
+    return Choice(f"{prefix}_levels", "Code range", options, "full", text, menu=True, width=MENU_WIDTH)
 
 
 def range_field(prefix: str, default: str = "symmetric") -> Choice[bool]:
     """Return whether ranges are symmetric."""
     text = "Symmetric: α = −β, and 0 is code 0. Asymmetric: α and β are free, and the zero point shifts the codes."
-    return Choice(f"{prefix}_range", "Range", {"symmetric": True, "asymmetric": False}, default, text)
+    options = {"symmetric": True, "asymmetric": False}
+    return Choice(f"{prefix}_range", "Range", options, default, text, menu=True, width=MENU_WIDTH)
 
 
 def place_field(prefix: str, default: int = 62) -> Number[int]:
     """Return the place of the value that is followed."""
     text = "The value that is followed, in per cent of the way from the least to the greatest value."
-    return Number(f"{prefix}_place", "Follow a value, %", 0, 100, default, text, width=SLIDER_WIDTH)
+    return Number(f"{prefix}_place", "r, % of span", 0, 100, default, text, width=SLIDER_WIDTH)

@@ -44,4 +44,5 @@ def hand(
         ink=charts.ink(),
         bits=bits.ends,
         veiled=picked is None,
+        plain=True,
     )

@@ -22,7 +22,7 @@ from quant_engine.network import Score
 
 Facts = Mapping[str, str]  # live numbers by name, as the prose quotes them
 
-BEATS = ("Predict", "Act", "Reveal", "Formula", "Question")
+BEATS = ("Predict", "Try", "See", "Formula", "Check")
 
 
 class Told(Mapping[str, str]):
@@ -102,12 +102,12 @@ def choices(right: float, wrong: Mapping[str, float], write: Callable[[float], s
 class Place:
     """A question answered by a place on an axis, scored by what the place costs beside the best one.
 
-    `key` names what is asked about: an answer holds as long as that stays the same.
+    `key` names what is asked about: an answer holds as long as that stays the same. `here` is where the figure's handle
+    is.
     """
 
     key: str
-    least: float
-    greatest: float
+    here: float
     best: float
     cost: Callable[[float], float]
 
@@ -143,8 +143,8 @@ class Bench:
     canvas: Canvas
     predicted: bool
     writing: bool  # the formula is on display
-    asking: bool  # the question is
-    guesses: Mapping[str, float]  # answers to `Place` questions, by their keys
+    asking: bool  # the question is, and waits for its answer
+    answers: Mapping[str, str | float]  # right answers, and places on an axis, by what was asked
     model: ModelKey
     layer: str
 
@@ -182,6 +182,7 @@ class Lesson:
     formulas: Callable[[Scene, Convention], Sequence[str]]
     question: Callable[[Scene], Question]
     source: str = "weights"
+    puzzles: Callable[[Scene], tuple[bool, ...]] = lambda scene: ()  # which the scene solves, in the order of the prose
     story: tuple[str, str] | None = None
     appendix: Appendix | None = None
 

@@ -1,4 +1,4 @@
-"""How a laboratory is laid out: its figure, and the numbers beside it."""
+"""How a laboratory is laid out: the figure that the words speak of, one number under it, and others quietly."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ def figures_of(share: float = 0.8) -> tuple[DeltaGenerator, DeltaGenerator]:
 def numbers() -> DeltaGenerator:
     """Return a row for numbers."""
     return st.container(horizontal=True, gap="medium")
+
+
+def hero(label: str, value: str, **others: str) -> None:
+    """Show the number that a figure is about, and others on a line after it."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
+        st.metric(label, value, width="content")
+        st.caption(" · ".join(f"{name.replace('_', ' ')} {text}" for name, text in others.items()))

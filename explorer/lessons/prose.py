@@ -29,15 +29,19 @@ class Prose:
     """All text of one lesson; {names} in braces are filled with live numbers."""
 
     title: str
+    minutes: int
     lead: str
     predict: str
     predictions: Mapping[str, str]
     act: str
+    puzzles: tuple[str, ...]
     presets: tuple[Preset, ...]
     reveal: str
     formula: str
     question: str
     feedback: Mapping[str, str]
+    remember: tuple[str, ...]
+    sources: tuple[str, ...]
     laboratory: Mapping[str, str]  # what stands in the laboratory, by name
     editor: Mapping[str, str]  # what a component of its own says, by name
 
@@ -48,15 +52,21 @@ def read_prose(slug: str) -> Prose:
     content = _read(slug)
     return Prose(
         title=content["title"],
+        minutes=content.get("minutes", 7),
         lead=content["lead"],
         predict=content["predict"]["prompt"],
         predictions=MappingProxyType(content["predict"]["options"]),
         act=content["act"]["task"],
-        presets=tuple(Preset(entry["label"], MappingProxyType(entry["set"])) for entry in content["act"]["presets"]),
+        puzzles=tuple(content["act"].get("puzzles", ())),
+        presets=tuple(
+            Preset(entry["label"], MappingProxyType(entry["set"])) for entry in content["act"].get("presets", ())
+        ),
         reveal=content["reveal"]["text"],
         formula=content["formula"]["text"],
         question=content["question"]["prompt"],
         feedback=MappingProxyType(content["question"]["feedback"]),
+        remember=tuple(content.get("remember", ())),
+        sources=tuple(content.get("sources", ())),
         laboratory=MappingProxyType(content.get("laboratory", {})),
         editor=MappingProxyType(content.get("editor", {})),
     )

@@ -16,7 +16,7 @@ from explorer.figures.way_back import Errors, Way
 from explorer.formulas import Convention
 from explorer.lessons import fields
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
-from explorer.lessons.parts import figures_of, numbers
+from explorer.lessons.parts import figures_of, hero
 from explorer.lessons.prose import words
 from explorer.lessons.scene import STOCHASTIC, Scene, nearest_step
 from explorer.notation import beside, count, latex, ratio, short
@@ -33,9 +33,12 @@ ROUNDING = Choice(
     default="nearest",
     help="Nearest: half to even. Floor: down. Ceil: up. Zero: towards 0. Stochastic: up or down by chance, so that "
     "the mean is right.",
+    menu=True,
+    width=fields.MENU_WIDTH,
 )
 PREDICTED_BITS = 8
 COST = {"same": 1.0, "double": 2.0, "four": 4.0, "sixteen": 16.0}
+UNBIASED = 0.02  # of a step
 WITHOUT_ZERO = (1.0, 1.25, 1.5, 2.0)
 
 
@@ -45,26 +48,23 @@ def laboratory(bench: Bench) -> Scene:
         bits, symmetric = controls.show(BITS), controls.show(RANGE)
         rounding, place = controls.show(ROUNDING), controls.show(PLACE)
     scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits), symmetric=symmetric, rounding=rounding), place)
-    way, found = Way(scene.view, scene.r, scene.code, scene.r_hat), _errors(scene)
-    figure, beside = figures_of(0.56)
-    with figure:  # the instrument may take this figure's place
-        if bench.asking:
-            st.info(words()["way_after_question"], icon=":material/lock:")
-        else:
-            chart = way_back.way_figure(way, bench.subject.unit, bench.canvas)
-            charts.show(chart, f"{SLUG}_chart_way", way_back.describe_way(way))
-        _break_it()
-    with beside:
-        charts.show(
-            way_back.errors_figure(found, bench.canvas),
-            f"{SLUG}_chart_errors",
-            way_back.describe_errors(found, rounding),
-        )
-    with beside, numbers():
-        st.metric("Code of r", str(scene.code))
-        st.metric("Scale S", short(scene.view.scale))
-        st.metric("Bias", f"{short(found.bias)} S")
-        st.metric("MSE", short(scene.mse) if bench.predicted else "?")
+    way = Way(scene.view, scene.r, scene.code, None if bench.asking else scene.r_hat)
+    left, right = figures_of(0.56)
+    with left:
+        chart = way_back.way_figure(way, bench.subject.unit, bench.canvas)
+        charts.show(chart, f"{SLUG}_chart_way", way_back.describe_way(way))
+    with right:
+        found = _errors(scene)
+        chart, said = way_back.errors_figure(found, bench.canvas), way_back.describe_errors(found, rounding)
+        charts.show(chart, f"{SLUG}_chart_errors", said)
+    hero(
+        "MSE",
+        short(scene.mse) if bench.predicted else "?",
+        bias=f"{short(found.bias)} S",
+        S=short(scene.view.scale),
+        code_of_r=str(scene.code),
+    )
+    _break_it()
     return scene
 
 
@@ -122,6 +122,15 @@ def question(scene: Scene) -> Choices:
     return choices(scene.r_hat, wrong, write)
 
 
+def puzzles(scene: Scene) -> tuple[bool, ...]:
+    """Say whether r comes back almost exactly, all errors have one sign, and chance rounds almost without bias."""
+    found = _errors(scene)
+    middle = found.shares.size // 2
+    sided = not found.shares[:middle].any() or not found.shares[middle:].any()
+    chance = scene.spec.rounding == STOCHASTIC and abs(found.bias) < UNBIASED
+    return abs(scene.r_hat - scene.r) <= UNBIASED * scene.view.scale, sided, chance
+
+
 def _break_it() -> None:
     """Show a range that excludes 0: taken as it is, the zero point saturates and everything comes back as one value."""
     x = np.array(WITHOUT_ZERO, np.float32)
@@ -159,4 +168,6 @@ def _spec(rounding: str) -> QuantizerSpec:
     return QuantizerSpec(IntFormat(PREDICTED_BITS), symmetric=False, rounding=rounding)
 
 
-LESSON = Lesson(6, SLUG, (BITS, RANGE, ROUNDING, PLACE), laboratory, prediction, facts, written, question)
+LESSON = Lesson(
+    6, SLUG, (BITS, RANGE, ROUNDING, PLACE), laboratory, prediction, facts, written, question, puzzles=puzzles
+)

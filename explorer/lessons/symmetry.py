@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import streamlit as st
-
 from explorer import charts, controls, formulas
 from explorer.fields import Choice, named
 from explorer.figures.ranges import describe_ranges, ranges_figure
 from explorer.formulas import Convention
 from explorer.lessons import fields
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
+from explorer.lessons.parts import hero
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Scene, nearest_step
 from explorer.lessons.uniform import moved
@@ -33,6 +32,8 @@ KIND = Choice(
     default="signed symmetric",
     help="Signed symmetric: [−β, β], codes to both sides of 0. Unsigned symmetric: [0, β], codes from 0 up, and "
     "negative values become 0. Asymmetric: from the least to the greatest value, with a zero point.",
+    menu=True,
+    width=190,
 )
 COST = {"same": 1.0, "double": 2.0, "four": 4.0, "sixteen": 16.0}  # error of signed symmetric, in that of asymmetric
 FOUR_BITS = 4
@@ -47,15 +48,15 @@ def laboratory(bench: Bench) -> Scene:
     views = {name: row.view for name, row in rows.items() if bench.predicted or name == kind}
     # the instrument may take this figure's place
     figure = ranges_figure(views, kind, bench.subject.unit, bench.canvas, bench.telling)
-    charts.show(figure, f"{SLUG}_chart_ranges", describe_ranges(views))
+    charts.show(figure, f"{SLUG}_chart_ranges", describe_ranges(views, bench.telling))
     result = scene.outcome
-    with st.container(horizontal=True, gap="medium"):
-        st.metric("Least value", short(bench.subject.statistics.lo))
-        st.metric("Greatest value", short(bench.subject.statistics.hi))
-        st.metric("Scale S", short(scene.view.scale))
-        st.metric("Zero point", str(scene.view.zero_point))
-        st.metric("Codes used", f"{count(result.codes_used)} of {count(result.codes_total)}" if bench.telling else "?")
-        st.metric("MSE", short(scene.mse))
+    hero(
+        "Codes used",
+        f"{count(result.codes_used)} of {count(result.codes_total)}" if bench.telling else "?",
+        S=short(scene.view.scale),
+        zero_point=str(scene.view.zero_point),
+        MSE=short(scene.mse) if bench.telling else "?",
+    )
     return scene
 
 
@@ -111,6 +112,11 @@ def question(scene: Scene) -> Choices:
     return choices(_idle(scene), wrong, share)
 
 
+def puzzles(scene: Scene) -> tuple[bool, ...]:
+    """Say whether nearly all codes are used, about half, and whether weights are on display."""
+    return _idle(scene) <= 0.1, _idle(scene) >= 0.45, scene.subject.is_weight
+
+
 def _spec(kind: str, bits: int) -> QuantizerSpec:
     signed, symmetric = KINDS[kind]
     return QuantizerSpec(IntFormat(bits, signed), symmetric=symmetric)
@@ -129,4 +135,6 @@ def _idle_text(scene: Scene) -> str:
     return share(_idle(scene))
 
 
-LESSON = Lesson(4, SLUG, (BITS, KIND), laboratory, prediction, facts, written, question, source="layer inputs")
+LESSON = Lesson(
+    4, SLUG, (BITS, KIND), laboratory, prediction, facts, written, question, source="layer inputs", puzzles=puzzles
+)

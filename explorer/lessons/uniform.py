@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import streamlit as st
-
 from explorer import charts, controls, formulas
 from explorer.figures.stairs import Step, bits_figure, describe_bits, describe_stairs, stairs_figure
 from explorer.formulas import Convention
 from explorer.lessons import fields
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
-from explorer.lessons.parts import figures_of, numbers
+from explorer.lessons.parts import hero
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Scene, nearest_step
 from explorer.notation import decibels, short
@@ -23,37 +21,29 @@ SLUG = "uniform"
 BITS, CODES = fields.bits_field(SLUG, 3), fields.codes_field(SLUG, "unsigned")
 RANGE, PLACE = fields.range_field(SLUG, "asymmetric"), fields.place_field(SLUG)
 WIDTHS = range(2, 9)
+ALMOST, TINY = 0.9, 1e-6
 ONE_MORE_BIT = {"same": 1.0, "half": 2.0, "quarter": 4.0, "sixteenth": 16.0}  # by how much the error falls
 
 
 def laboratory(bench: Bench) -> Scene:
     """Draw one value on the staircase, and error against bits."""
     with bench.controls:
-        bits, symmetric = controls.show(BITS), controls.show(RANGE)
-        signed, place = controls.show(CODES), controls.show(PLACE)
+        bits, place = controls.show(BITS), controls.show(PLACE)
+        symmetric, signed = controls.show(RANGE), controls.show(CODES)
     scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits, signed), symmetric=symmetric), place)
-    step = Step(scene.view, scene.r, scene.r_hat, bench.subject.unit)
-    figure, beside = figures_of(0.6)
-    with figure:  # the instrument may take this figure's place
-        charts.show(stairs_figure(step, bench.canvas), f"{SLUG}_chart_stairs", describe_stairs(step))
-    with beside, numbers():
-        st.metric("Scale S", short(scene.view.scale))
-        st.metric("Zero point", str(scene.view.zero_point))
-        st.metric("Code of r", "?" if bench.asking else str(scene.code))
-        st.metric(
-            "Error of r",
-            short(scene.r_hat - scene.r),
-            f"S/2 = {short(scene.view.scale / 2)}",
-            delta_color="off",
-            delta_arrow="off",
-        )
-    if bench.predicted:
-        with beside:
-            measured = {width: scene.under(_of_bits(scene, width)).outcome.report.sqnr_db for width in WIDTHS}
-            theory = {width: _ideal(scene.under(_of_bits(scene, width))) for width in WIDTHS}
-            charts.show(
-                bits_figure(measured, theory, bits, bench.canvas), f"{SLUG}_chart_bits", describe_bits(measured)
-            )
+    step = Step(scene.view, scene.r, None if bench.asking else scene.r_hat, bench.subject.unit)
+    charts.show(stairs_figure(step, bench.canvas), f"{SLUG}_chart_stairs", describe_stairs(step))
+    hero(
+        "Error of r",
+        "?" if bench.asking else f"{short(scene.r_hat - scene.r)} of at most {short(scene.view.scale / 2)}",
+        S=short(scene.view.scale),
+        zero_point=str(scene.view.zero_point),
+        code="?" if bench.asking else str(scene.code),
+    )
+    if bench.telling:
+        measured = {width: scene.under(_of_bits(scene, width)).outcome.report.sqnr_db for width in WIDTHS}
+        theory = {width: _ideal(scene.under(_of_bits(scene, width))) for width in WIDTHS}
+        charts.show(bits_figure(measured, theory, bits, bench.canvas), f"{SLUG}_chart_bits", describe_bits(measured))
     return scene
 
 
@@ -119,6 +109,13 @@ def question(scene: Scene) -> Choices:
     return choices(scene.code, wrong, lambda value: short(value, 9))
 
 
+def puzzles(scene: Scene) -> tuple[bool, ...]:
+    """Say whether the error of r is almost half a step, almost nothing, and whether steps are ten times finer."""
+    part = abs(scene.r_hat - scene.r) / (scene.view.scale / 2)
+    finer = scene.under(_of_bits(scene, 2)).view.scale / scene.view.scale
+    return ALMOST <= part <= 1 + TINY, part <= 1 - ALMOST, finer >= 10
+
+
 def moved(scene: Scene) -> str:
     """Say where rounding the zero point has moved the range."""
     return "" if scene.spec.symmetric else read_prose(SLUG).laboratory["moved"].format(**_ends(scene.view))
@@ -144,4 +141,4 @@ def _of_bits(scene: Scene, bits: int) -> QuantizerSpec:
     return QuantizerSpec(IntFormat(bits, scene.spec.format.signed), symmetric=scene.spec.symmetric)
 
 
-LESSON = Lesson(3, SLUG, (BITS, CODES, RANGE, PLACE), laboratory, prediction, facts, written, question)
+LESSON = Lesson(3, SLUG, (BITS, CODES, RANGE, PLACE), laboratory, prediction, facts, written, question, puzzles=puzzles)

@@ -253,7 +253,7 @@ def test_equal_shares_and_the_best_codebook_are_among_the_wrong_answers() -> Non
 
 
 def test_shares_and_errors_are_hidden_while_they_are_asked_for() -> None:
-    at = open_lesson(beat="Question", show_anyway=True)
+    at = open_lesson(beat="Check", show_anyway=True)
     assert not at.metric
     assert not at.table
     assert sum("hidden" in info.value for info in at.info) == 2
@@ -291,7 +291,7 @@ def test_absurd_tensors_are_shown_too(monkeypatch: pytest.MonkeyPatch, name: str
     monkeypatch.setattr(tensors, "subject", lambda *_: absurd)
     for bits in (1, 4):
         at = open_lesson(start=start, bits=bits, steps=3, show_anyway=True)
-        for beat in ("Reveal", "Formula", "Question"):
+        for beat in ("See", "Formula", "Check"):
             change(at, beat=beat)
     best = learning.optimum_of(Scene(absurd, QuantizerSpec(KMeans(16)))).mse
     assert (best == 0) == (name != "a huge outlier")

@@ -138,7 +138,7 @@ def score(network: Network, spec: QuantizerSpec, activation: QuantizerSpec) -> A
 
 def test_a_method_runs_while_the_page_answers_and_its_result_stays(method: Stepwise) -> None:
     network, plain = compute.network(CNN_KEY), load("fashion-cnn")
-    at = open_lesson(beat="Reveal")
+    at = open_lesson(beat="See")
     press(at, "start_adaround")
     method.turns.release(2)
     until(at, "AdaRound · step 1: 2 of 3 · loss 0.5")
@@ -291,7 +291,7 @@ def test_noise_is_said_to_fail_where_the_model_card_has_it_fail() -> None:
 def test_no_method_that_is_asked_for_is_named_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in DATA_FREE:
         monkeypatch.setitem(METHODS, name, replace(METHODS[name], run=Stepwise(free=True)))
-    at = press(open_lesson(beat="Question"), "awaited")
+    at = press(open_lesson(beat="Check"), "awaited")
     until(at, "hidden while you are asked")
     end = time.monotonic() + LIMIT
     while not any(radio.options for radio in at.radio):

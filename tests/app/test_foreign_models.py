@@ -37,7 +37,7 @@ def foreign() -> Iterator[None]:
         MODELS.remove(name)
 
 
-LOOKED_AT = (("residual", "Reveal"), ("decoder", "Formula"), ("decoder", "Question"))  # as far as a lesson has steps
+LOOKED_AT = (("residual", "See"), ("decoder", "Formula"), ("decoder", "Check"))  # as far as a lesson has steps
 
 
 def opened(script: str) -> AppTest:

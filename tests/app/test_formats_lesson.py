@@ -134,7 +134,7 @@ def test_errors_are_hidden_until_predicted_and_while_asked_for() -> None:
     assert not errors_shown()
     change(at, show_anyway=True)
     assert errors_shown()
-    change(at, beat="Question")
+    change(at, beat="Check")
     assert not errors_shown()
 
 
@@ -162,7 +162,7 @@ def test_the_formula_has_the_parts_of_numpys_half() -> None:
 @pytest.mark.parametrize("number", ["nan", "-0", "inf", "1e300", "1e-45"])
 def test_special_numbers_break_no_beat(number: str) -> None:
     at = open_lesson(number=number, show_anyway=True)
-    for beat in ("Act", "Reveal", "Formula", "Question"):
+    for beat in ("Try", "See", "Formula", "Check"):
         for name in ("FP32", "E2M1", "int8 · S"):
             change(at, beat=beat, format=name)
 

@@ -139,7 +139,7 @@ def test_the_prediction_is_decided_by_the_rows_that_become_zeros() -> None:
     assert (facts["dead"], facts["rows"]) == ("10", "24")
     reaches = np.abs(x).max(axis=1)
     assert facts["spread"] == f"×{short(float(reaches.max() / reaches.min()))}"
-    assert "10 of 24" in next(text.value for text in open_lesson(beat="Reveal").markdown if "widest" in text.value)
+    assert "10 of 24" in next(text.value for text in open_lesson(beat="See").markdown if "widest" in text.value)
 
 
 # --- blocks, bits, errors ---------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_scales_that_no_zero_point_goes_with_are_refused_in_words() -> None:
 def test_the_right_answer_counts_everything_and_the_wrong_ones_are_what_they_say(shared: str) -> None:
     settings, (rows, columns) = SHAPES[shared]
     scales = len(in_blocks(dw1(), rows, columns))
-    at = open_lesson(shared=shared, beat="Question", scales="E4M3", **settings)
+    at = open_lesson(shared=shared, beat="Check", scales="E4M3", **settings)
     assert metrics(at)[WORDS["true_bits"]] == "?"
     asked = LESSON.question(Scene(subject(), spec_of(shared)))
     assert asked.option("right").label == f"{short((216 * 4 + 8 * scales + 32) / 216, 5)} bits"

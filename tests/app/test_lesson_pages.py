@@ -46,6 +46,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 ENTRY = str(ROOT / "explorer" / "app.py")
 TIMEOUT = 120
 SLUGS = list(LESSONS)
+ASKED_OF = "fc1"  # the layer after conv3, on which lessons open
 
 
 pytestmark = pytest.mark.usefixtures("one_model")
@@ -88,8 +89,8 @@ def option_labels(at: AppTest) -> list[str]:
     return [str(option) for option in at.radio[0].options]
 
 
-def weights() -> np.ndarray:
-    return load("fashion-cnn").weight("conv3").reshape(-1)
+def weights(layer: str = "conv3") -> np.ndarray:
+    return load("fashion-cnn").weight(layer).reshape(-1)
 
 
 def quantized(x: np.ndarray, bits: int, lo: float, hi: float, symmetric: bool, signed: bool) -> np.ndarray:
@@ -117,12 +118,12 @@ def test_settings_carry_the_lessons_prefix(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_the_result_is_hidden_until_a_prediction_is_made(slug: str) -> None:
-    at = open_lesson(slug, beat="Reveal")
+    at = open_lesson(slug, beat="See")
     assert any(words()["predict_first"] in info.value for info in at.info)
     change(at, slug, beat="Predict")
     at.radio(key=f"{slug}_prediction").set_value(next(iter(LESSONS[slug].prose.predictions)))
     at.run()
-    known(change(at, slug, beat="Reveal"))
+    known(change(at, slug, beat="See"))
     assert not any(words()["predict_first"] in info.value for info in at.info)
     assert any(words()["you_predicted"] in text.value for text in at.markdown)
 
@@ -140,7 +141,7 @@ def test_a_prediction_outlives_a_visit_to_another_page(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_teachers_can_show_the_result_without_a_prediction(slug: str) -> None:
-    at = open_lesson(slug, beat="Reveal")
+    at = open_lesson(slug, beat="See")
     at.toggle[0].set_value(True)
     known(at.run())
     assert not at.exception
@@ -213,7 +214,7 @@ def test_presets_are_settings_of_the_lesson(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_every_preset_can_be_pressed(slug: str) -> None:
-    at = open_lesson(slug, beat="Act")
+    at = open_lesson(slug, beat="Try")
     for number in range(len(LESSONS[slug].prose.presets)):
         at.button(key=f"{slug}_preset_{number}").click()
         at.run()
@@ -225,7 +226,7 @@ def test_every_preset_can_be_pressed(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", [slug for slug in SLUGS if slug not in ("clipping", "compensation")])
 def test_the_right_option_is_accepted_and_every_wrong_one_is_answered_in_its_own_words(slug: str) -> None:
-    at = open_lesson(slug, beat="Question")
+    at = open_lesson(slug, beat="Check")
     said: dict[str, str] = {}
     for number in range(len(at.radio[0].options)):
         at.radio[0].set_value(option_keys(at)[number])
@@ -255,7 +256,7 @@ def current_scene(at: AppTest, slug: str) -> Scene:
     values = {key.removeprefix(f"{slug}_"): at.session_state[key] for key in keys}
     if LESSONS[slug].whole:
         return network_scene(str(values["shared"]), int(values["uniform"]), plans.read_plan(str(values["plan"])))
-    subject = tensors.subject(at.session_state[f"{slug}_tensor"], CNN_KEY, "conv3")
+    subject = tensors.subject(at.session_state[f"{slug}_tensor"], CNN_KEY, ASKED_OF)
     return Scene(subject, SPECS[slug](values), values.get("place", 50))
 
 
@@ -306,8 +307,8 @@ def right_label(at: AppTest) -> str:
 
 
 def test_the_number_of_distinct_values_is_numpys() -> None:
-    at = open_lesson("bits", beat="Question")
-    x = weights()
+    at = open_lesson("bits", beat="Check")
+    x = weights(ASKED_OF)
     for bits in (3, 4, 6, 8):
         change(at, "bits", bits=bits)
         reach = float(np.abs(x).max())
@@ -318,8 +319,8 @@ def test_the_number_of_distinct_values_is_numpys() -> None:
 @pytest.mark.parametrize("range_", ["symmetric", "asymmetric"])
 @pytest.mark.parametrize("place", [0, 37, 62, 100])
 def test_the_code_of_a_value_is_numpys(range_: str, place: int) -> None:
-    at = open_lesson("uniform", beat="Question", range=range_, place=place, codes="signed")
-    x = weights()
+    at = open_lesson("uniform", beat="Check", range=range_, place=place, codes="signed")
+    x = weights(ASKED_OF)
     lo, hi = float(x.min()), float(x.max())
     r = np.float32(f"{lo + (hi - lo) * place / 100:.4g}")
     for bits in (3, 5):
@@ -330,8 +331,8 @@ def test_the_code_of_a_value_is_numpys(range_: str, place: int) -> None:
 
 @pytest.mark.parametrize(("kind", "signed"), [("signed symmetric", True), ("unsigned symmetric", False)])
 def test_the_share_of_idle_codes_is_numpys(kind: str, signed: bool) -> None:
-    x = load("fashion-cnn").activations(["conv3"], stop=tensors.OBSERVED)["conv3"].reshape(-1)
-    at = open_lesson("symmetry", beat="Question", range=kind)
+    x = load("fashion-cnn").activations([ASKED_OF], stop=tensors.OBSERVED)[ASKED_OF].reshape(-1)
+    at = open_lesson("symmetry", beat="Check", range=kind)
     for bits in (2, 4):
         change(at, "symmetry", bits=bits)
         codes = quantized(x, bits, 0.0, float(x.max()), symmetric=True, signed=signed)
@@ -340,7 +341,7 @@ def test_the_share_of_idle_codes_is_numpys(kind: str, signed: bool) -> None:
 
 
 def test_a_new_state_asks_a_new_question() -> None:
-    at = open_lesson("bits", beat="Question")
+    at = open_lesson("bits", beat="Check")
     at.radio[0].set_value("right")
     at.run()
     assert at.success
@@ -350,38 +351,100 @@ def test_a_new_state_asks_a_new_question() -> None:
 
 
 def test_the_best_clipping_value_is_scored_by_what_it_costs() -> None:
-    x = weights().astype(np.float64)
-    at = open_lesson("clipping", beat="Question")
+    x = weights(ASKED_OF).astype(np.float64)
+    greatest = np.abs(x).max()
+    at = open_lesson("clipping", beat="Check")
 
     def mse(beta: float) -> float:
         step = beta / 7
         return float(np.mean((np.clip(np.rint(x / step), -8, 7) * step - x) ** 2))
 
-    grid = np.linspace(0.02, 1.0, 400) * np.abs(x).max()
+    grid = np.linspace(0.02, 1.0, 400) * greatest
     best = grid[np.argmin([mse(beta) for beta in grid])]
-    for guess, key in ((best, "right"), (1.8 * best, "too_wide"), (0.5 * best, "too_narrow")):
-        at.slider[-1 if not at.slider[0].key.startswith("clipping_answer") else 0].set_value(float(guess))
-        next(button for button in at.button if button.label == words()["this_place"]).click()
+    for part, key in ((best, "right"), (1.8 * best, "too_wide"), (0.5 * best, "too_narrow")):
+        percent = round(100 * part / greatest, 1)
+        change(at, "clipping", beta=percent)
+        next(button for button in at.button if "Check my" in button.label).click()
         at.run()
         assert not at.exception
         said = [*at.success, *at.warning][0].value
         assert said.startswith(LESSONS["clipping"].prose.feedback[key].split("{")[0])
         if key != "right":
             factor = float(said.split("×")[1].split()[0])
-            assert factor == pytest.approx(mse(guess) / mse(best), rel=0.03)
+            assert factor == pytest.approx(mse(percent / 100 * greatest) / mse(best), rel=0.03)
 
 
-def test_the_error_curve_is_hidden_while_the_best_place_is_looked_for() -> None:
-    at = open_lesson("clipping", beat="Question", show_anyway=True)
-    errors = [metric.value for metric in at.metric if metric.label in ("Rounding error", "Clipping error")]
-    assert errors == ["?", "?"]
-    change(at, "clipping", beat="Act")
-    errors = [metric.value for metric in at.metric if metric.label in ("Rounding error", "Clipping error")]
-    assert "?" not in errors
+def test_the_error_is_hidden_while_the_best_place_is_looked_for() -> None:
+    at = open_lesson("clipping", beat="Check", show_anyway=True)
+    assert not at.table
+    next(button for button in at.button if "Check my" in button.label).click()
+    assert at.run().table
+
+
+def test_a_question_is_asked_of_a_tensor_that_the_steps_before_did_not_show() -> None:
+    for source in (*tensors.REAL, *tensors.SYNTHETIC):
+        asked = tensors.another(source, CNN_KEY, "conv3")
+        assert tensors.subject(*asked[:1], CNN_KEY, asked[1]).key != tensors.subject(source, CNN_KEY, "conv3").key
+    at = open_lesson("bits", beat="Check", show_anyway=True)
+    assert "fc1" in at.radio[0].label
+    assert "conv3" not in at.radio[0].label
+
+
+def test_what_was_asked_for_shows_when_it_is_answered() -> None:
+    at = open_lesson("bits", beat="Check", show_anyway=True)
+    assert at.metric[0].value.startswith("?")
+    at.radio[0].set_value("right")
+    assert at.run().metric[0].value.startswith(str(right_label(at)))
+
+
+def test_puzzles_tick_themselves_and_stay_ticked() -> None:
+    at = open_lesson("clipping", beat="Try", show_anyway=True)
+    assert [ticked(text.value) for text in at.markdown if ticked(text.value) is not None] == [False, False, False]
+    change(at, "clipping", beta=20.0)
+    change(at, "clipping", beta=5.0)
+    change(at, "clipping", beta=34.0)
+    assert [ticked(text.value) for text in at.markdown if ticked(text.value) is not None] == [True, True, False]
+
+
+def ticked(text: str) -> bool | None:
+    """Whether a puzzle is ticked; None for other text."""
+    if not text.startswith(":material/check_box"):
+        return None
+    return text.startswith(":material/check_box:")
+
+
+def test_done_steps_have_a_tick() -> None:
+    at = open_lesson("clipping")
+    assert ticks(at) == []
+    at.radio(key="clipping_prediction").set_value("falls")
+    at.run()
+    at.button(key="clipping_continue").click()
+    at.run()
+    at.button(key="clipping_continue").click()
+    at.run()
+    assert ticks(at) == ["Predict", "Try"]
+    assert at.session_state["clipping_beat"] == "See"
+
+
+def ticks(at: AppTest) -> list[str]:
+    """The steps with a tick; a label without its icon is the step's name."""
+    options = at.button_group(key="clipping_beat").proto.options
+    assert [option.content for option in options] == list(BEATS)
+    return [option.content for option in options if option.content_icon == ":material/check:"]
+
+
+@pytest.mark.parametrize(("old", "new"), [("Act", "Try"), ("Reveal", "See"), ("Question", "Check"), ("See", "See")])
+def test_a_step_in_an_older_link_is_still_known(old: str, new: str) -> None:
+    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT)
+    at.query_params["clipping_beat"] = old
+    at.switch_page(str(ROOT / "pages" / "lesson_clipping.py"))
+    at.run()
+    assert at.session_state["clipping_beat"] == new
+    assert not at.warning
 
 
 def test_a_place_is_judged_on_both_sides() -> None:
-    place = Place("k", 0.0, 10.0, 4.0, lambda x: 1.0 + (x - 4.0) ** 2)
+    place = Place("k", 9.0, 4.0, lambda x: 1.0 + (x - 4.0) ** 2)
     assert [place.verdict(x)[0] for x in (1.0, 4.1, 9.0)] == ["too_narrow", "right", "too_wide"]
 
 
@@ -473,7 +536,15 @@ def test_prose_names_only_numbers_that_the_lesson_computes(slug: str) -> None:
     prose = LESSONS[slug].prose
     scene = network_scene() if LESSONS[slug].whole else gaussian_scene(opening_spec(slug))
     known = {*LESSONS[slug].facts(scene), "tensor", "Tensor", "best", "guess", "ratio"}
-    texts = [prose.predict, *prose.predictions.values(), prose.act, prose.reveal, prose.formula, prose.question]
+    texts = [
+        prose.predict,
+        *prose.predictions.values(),
+        prose.act,
+        *prose.puzzles,
+        prose.reveal,
+        prose.formula,
+        prose.question,
+    ]
     for text in [*texts, *prose.feedback.values()]:
         assert {name for _, name, _, _ in string.Formatter().parse(text) if name} <= known
 
@@ -533,8 +604,8 @@ def test_min_max_only_grows_with_images_and_ends_at_the_greatest_value() -> None
     ("mode", "function"), [("nearest", np.rint), ("floor", np.floor), ("ceil", np.ceil), ("zero", np.trunc)]
 )
 def test_what_comes_back_is_numpys_for_every_rounding(mode: str, function: Callable[[float], float]) -> None:
-    at = open_lesson("rounding", beat="Question", mode=mode)
-    x = weights()
+    at = open_lesson("rounding", beat="Check", mode=mode)
+    x = weights(ASKED_OF)
     scale = np.float32(np.abs(x).max() / 7)
     for place in (20, 58, 77):
         change(at, "rounding", place=place)

@@ -164,7 +164,7 @@ def test_the_best_clip_is_not_where_both_errors_are_equal() -> None:
     assert rounding == pytest.approx(clipping, rel=0.05)
     least = min(sum(error_with(x, beta, 4)) for beta in np.linspace(0.15, 0.35, 201))
     assert rounding + clipping > 1.04 * least
-    assert float(said.split("sum is ×")[1].split(" ")[0]) == pytest.approx((rounding + clipping) / least, rel=0.01)
+    assert float(said.split("×")[1].split(" ")[0]) == pytest.approx((rounding + clipping) / least, rel=0.01)
 
 
 # --- 6: rounding ------------------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def test_the_most_sensitive_layer_is_the_one_of_which_torchs_loss_rises_the_most
     scene = scene_of((4,) * 5)
     assert mixed.most_sensitive(scene) == LAYERS[int(np.argmax(tried))] == "conv1"
     assert LESSONS["mixed"].prediction(scene) == "first"
-    at = open_lesson(beat="Reveal")
+    at = open_lesson(beat="See")
     assert any("**conv1** raises the loss the most" in text for text in everything_on(at))
 
 
@@ -138,7 +138,7 @@ def test_the_next_bit_goes_where_torchs_loss_falls_most_for_the_bytes() -> None:
 def test_where_every_layer_is_a_float_none_gets_the_next_bit() -> None:
     asked = LESSONS["mixed"].question(scene_of((16,) * 5))
     assert asked.option("right").label.startswith("none")
-    at = open_lesson(beat="Question", plan="16_16_16_16_16")
+    at = open_lesson(beat="Check", plan="16_16_16_16_16")
     assert not at.exception
 
 

@@ -97,7 +97,7 @@ def test_a_tensors_rows_are_its_last_axis() -> None:
 def test_what_pairs_gain_on_this_tensor_is_faisss_and_kmeans1ds() -> None:
     x = load("fashion-cnn").weight("conv3")
     scalar, vector = kmeans_mse(x, 4), faiss_mse(x.reshape(-1, 2), 16)
-    at = open_lesson(beat="Reveal")
+    at = open_lesson(beat="See")
     table = at.table[0].value.set_index(next(iter(at.table[0].value)))
     assert float(table.loc[WORDS["way_optimal"], "MSE"]) == pytest.approx(scalar, rel=5e-3)
     shown = float(str(table.loc[WORDS["way_vectors"], "gain"]).removeprefix("×").split()[0])
@@ -187,7 +187,7 @@ def test_sixty_four_codewords_imply_65536() -> None:
     assert found[WORDS["index_bits"]] == "2"
     n = 64 * 288
     assert float(found[WORDS["all_bits"]]) == pytest.approx(2 + 64 * 2 * 32 / n, abs=5e-4)
-    assert metrics(change(at, beat="Question"))[WORDS["implied"]] == "?"
+    assert metrics(change(at, beat="Check"))[WORDS["implied"]] == "?"
 
 
 @pytest.mark.parametrize("form", [(4, 16, 2, 1), (8, 256, 1, 1), (16, 4, 16, 3), (8, 64, 4, 2)])
@@ -263,7 +263,7 @@ def constant() -> Iterator[None]:
 def test_a_constant_tensor_is_stored_exactly_and_says_so() -> None:
     at = open_lesson(tensor="logits")
     assert metrics(at)["MSE"] == "0"
-    for beat in ("Act", "Reveal", "Formula", "Question"):
+    for beat in ("Try", "See", "Formula", "Check"):
         change(at, beat=beat)
     assert LESSONS["vectors"].prediction(scene_of(tensors.subject("logits", CNN_KEY, "conv3"), FORM)) == "same"
 

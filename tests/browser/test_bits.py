@@ -250,7 +250,7 @@ def test_a_link_may_write_a_number_as_python_does(app: str, open_page: Opener) -
 
 
 def test_a_preset_sets_the_number(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/lesson_formats?formats_beat=Act")
+    page = open_page(f"{app}/lesson_formats?formats_beat=Try")
     page.get_by_role("button", name="1000 in E4M3").click()
     settle(page)
     assert value(page) == "448"

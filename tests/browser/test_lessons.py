@@ -31,30 +31,36 @@ def choose(page: Page, label: str) -> None:
 
 
 def test_a_student_predicts_acts_sees_answers_and_goes_on_in_the_playground(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/lesson_bits")
-    assert metrics(page)["Codes used"] == "?"
+    page = open_page(f"{app}/lesson_bits?bits_bits=8")
+    assert metrics(page)["Codes used"].startswith("?")
     choose(page, "All 256")
-    page.get_by_role("button", name=re.compile("Continue: Act")).click()
+    page.get_by_role("button", name=re.compile("Continue: Try")).click()
     settle(page)
     page.get_by_role("button", name="8 bits").click()
     settle(page)
-    x = load("fashion-cnn").weight("conv3")
-    used = np.unique(np.rint(x / np.float32(np.abs(x).max() / 127))).size
-    assert metrics(page)["Codes used"] == str(used)
-    page.get_by_role("button", name=re.compile("Continue: Reveal")).click()
+    assert metrics(page)["Codes used"] == f"{codes_used('conv3')} of 256"
+    page.get_by_role("button", name=re.compile("Continue: See")).click()
     settle(page)
     expect(page.get_by_text("You predicted")).to_contain_text("All 256")
-    expect(page.get_by_text(f"{used} of 256")).to_be_visible()
-    step(page, "Question")
+    expect(page.get_by_text(f"{codes_used('conv3')} of 256")).to_have_count(2)
+    step(page, "Check")
+    assert metrics(page)["Codes used"] == "? of 256"
     choose(page, "256")
-    expect(page.get_by_text("Not all of them have a value in their cell")).to_be_visible()
-    choose(page, str(used))
-    expect(page.get_by_text(f"as many as codes are used, {used} of 256")).to_be_visible()
+    expect(page.get_by_text("Not all of them have a value nearby")).to_be_visible()
+    choose(page, str(codes_used("fc1")))
+    expect(page.get_by_text(f"as many as codes are used, {codes_used('fc1')} of 256")).to_be_visible()
+    assert metrics(page)["Codes used"] == f"{codes_used('fc1')} of 256"
     page.get_by_role("link", name="Open in the playground").click()
     expect(page.get_by_role("slider", name="Bits")).to_have_value("8")
     settle(page)
+    x = load("fashion-cnn").weight("fc1")
     assert metrics(page)["Greatest error"] == notation.short(fit(x, QuantizerSpec(IntFormat(8))).measure(x).max_abs)
     assert parse_qs(urlsplit(page.url).query)["play_bits"] == ["8"]
+
+
+def codes_used(layer: str) -> int:
+    x = load("fashion-cnn").weight(layer)
+    return np.unique(np.rint(x / np.float32(np.abs(x).max() / 127))).size
 
 
 def test_the_state_of_a_lesson_is_in_its_address(app: str, open_page: Opener) -> None:
@@ -74,7 +80,7 @@ def test_the_state_of_a_lesson_is_in_its_address(app: str, open_page: Opener) ->
 def test_a_guess_is_scored_and_the_curve_appears(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/lesson_clipping?clipping_beat=Question")
     expect(page.get_by_text("The error curve is hidden")).to_be_visible()
-    page.get_by_role("button", name="This is my place").click()
+    page.get_by_role("button", name=re.compile("Check my β")).click()
     settle(page)
     expect(page.get_by_text("Too wide")).to_be_visible()
 
@@ -90,7 +96,7 @@ def test_every_lesson_is_whole_in_every_form(app: str, open_page: Opener, slug: 
     assert faults_on(page) == NO_FAULTS
     if form == "phone":  # elsewhere formulas have room
         photograph(page, f"lesson-{slug}-formula-{form}")
-    step(page, "Reveal")
+    step(page, "See")
     for shown in forms_of(page, form):
         assert faults_on(page) == NO_FAULTS
         if shown in ("projector", "phone"):
@@ -101,7 +107,7 @@ def test_all_calibrators_stand_on_one_post_relu_activation(app: str, open_page: 
     page = open_page(f"{app}/lesson_clipping?clipping_tensor=layer+inputs")
     page.get_by_test_id("stRadio").locator("label").nth(1).click()
     settle(page)
-    step(page, "Reveal")
+    step(page, "See")
     marks = page.locator(".marks button").all_inner_texts()
     assert {"min–max", "99.9 %", "99 %", "least MSE", "least KL", "ACIQ"} == set(marks)
     assert page.locator(".handle[data-end=lo]").is_hidden()  # no value is negative, and no code is spent there

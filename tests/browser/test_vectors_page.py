@@ -58,7 +58,7 @@ def test_a_student_predicts_correlates_answers_and_goes_on_in_the_playground(app
     assert gain_of_vectors(page, 1).startswith("×1.")
     assert codewords_on(page, "vectors_chart_synthetic_cells") != correlated
     assert parse_qs(urlsplit(page.url).query)["vectors_rho"] == ["0"]
-    step(page, "Question")
+    step(page, "Check")
     assert metrics(page)["Implied codewords"] == "?"
     page.get_by_test_id("stRadio").get_by_text("64", exact=True).click()
     settle(page)
@@ -75,11 +75,11 @@ def test_a_student_predicts_correlates_answers_and_goes_on_in_the_playground(app
 
 
 def test_what_cannot_be_is_refused_in_words_and_the_rest_stays(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/lesson_vectors?tensor=conv1&vectors_beat=Act")
+    page = open_page(f"{app}/lesson_vectors?tensor=conv1&vectors_beat=Try")
     press(page, "Parts", "16")
     expect(page.get_by_text("16 parts do not divide vectors of 8")).to_be_visible()
     expect(page.get_by_text("Rows have 9 values, which 8 does not divide")).to_be_visible()
-    expect(page.get_by_role("button", name=re.compile("Continue: Reveal"))).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("Continue: See"))).to_be_visible()
     assert faults_on(page) == NO_FAULTS
 
 
