@@ -12,7 +12,7 @@ from explorer.figures.theme import Canvas, Trace
 from explorer.notation import share, short
 from explorer.results import BlockView
 
-ROW_HEIGHT, LEAST_HEIGHT = 130, 260
+ROW_HEIGHT, MIN_HEIGHT = 130, 260
 GAP = 0.09  # of the figure, for a row's title
 FLOOR = 0.02
 MAX_MARKED = 256
@@ -38,7 +38,7 @@ def ranges_figure(
         notes += [*peak, _title(_named(name, view, told), name == chosen, ceiling - GAP, canvas)]
     return theme.figure(
         traces,
-        max(ROW_HEIGHT * len(rows), LEAST_HEIGHT),
+        max(ROW_HEIGHT * len(rows), MIN_HEIGHT),
         canvas,
         margin={"l": 8, "r": 8, "t": 8, "b": 44},
         xaxis=theme.axis(f"{unit} r", range=list(ends), anchor=f"y{len(rows)}"),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import theme
 from explorer.figures.parts import line, note
-from explorer.figures.theme import Canvas, Trace
+from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.notation import short
 from explorer.results import BlockView
 
@@ -123,7 +123,7 @@ def _back(r: float, r_hat: float) -> list[Trace]:
     ]
 
 
-def _error(r: float, r_hat: float) -> theme.Layout:
+def _error(r: float, r_hat: float) -> LayoutPart:
     """Return the name of the error, between its row and the codes'."""
     place = {"xanchor": "left", "xshift": 8, "yanchor": "bottom"}
     return note(f"error {short(r_hat - r)}", max(r, r_hat), 0.35, theme.ERROR, **place)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from explorer.caches import ResultKey
 from explorer.lessons.model import BEATS, Lesson
 
 
@@ -29,11 +30,11 @@ def is_told(lesson: Lesson) -> bool:
     return prediction(lesson) is not None or bool(st.session_state.get(anyway_key(lesson)))
 
 
-def asked_in(lesson: Lesson, subject: str) -> str:
+def asked_in(lesson: Lesson, subject: ResultKey) -> str:
     """Return what names the question of a tensor under the lesson's settings: another state asks another question."""
     texts = (str(st.session_state.get(f.key, st.query_params.get(f.key, f.default))) for f in lesson.fields)
     held = (f.parse(text) if f.accepts(text) else f.default for f, text in zip(lesson.fields, texts, strict=True))
-    return "|".join([subject, *map(str, held)])
+    return str(ResultKey("question", subject, *held))
 
 
 def answers(lesson: Lesson) -> dict[str, str | float]:

@@ -52,6 +52,7 @@ SEARCHING = ("least MSE", "least KL", "ACIQ")  # what they minimise is worth a c
 POINTS = 56
 REACH = (0.01, 1.0)  # of the greatest magnitude
 PREDICTED_BITS = 4
+OUTLIER = 20  # standard deviations
 TINY = 1e-300
 SAME = 1.1  # a ratio of errors nearer to 1 is "about the same"
 
@@ -148,7 +149,8 @@ def puzzles(scene: Scene) -> tuple[bool, ...]:
     """Say whether β is at the least error, is worse than no clipping, and whether an outlier is in the tensor."""
     picked = _picks(scene)
     least, widest = picked["least MSE"].error, picked["min–max"].error
-    return scene.mse <= Place.NEAR * least, scene.mse > widest, "outlier" in scene.subject.key
+    far = _greatest(scene.subject.statistics) > OUTLIER * float(scene.subject.values.std())
+    return scene.mse <= Place.NEAR * least, scene.mse > widest, far
 
 
 def _greatest(shown: Distribution) -> float:

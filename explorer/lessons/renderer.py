@@ -31,7 +31,7 @@ def show(lesson: Lesson) -> None:
         step, onward = st.container(), st.container()
     with shown:
         try:
-            bench, scene = _laboratory(lesson, beat)
+            scene = _laboratory(lesson, beat)
         except QuantError as error:
             st.error(f"This setting cannot be used: {error}", icon=":material/error:")
             return
@@ -41,7 +41,8 @@ def show(lesson: Lesson) -> None:
         _onward(lesson, beat)
         if beat == BEATS[-1]:
             _end(lesson)
-        _playground(bench, scene)
+        else:  # where it would answer the question
+            _playground(scene)
     if lesson.appendix and beat != BEATS[-1]:
         with shown:
             lesson.appendix.draw(*frame.selected())
@@ -63,7 +64,7 @@ def _stepper(lesson: Lesson) -> str:
     return beat
 
 
-def _laboratory(lesson: Lesson, beat: str) -> tuple[Bench, Scene]:
+def _laboratory(lesson: Lesson, beat: str) -> Scene:
     """Draw the laboratory. A question is asked of another tensor than the one that the steps before have shown."""
     model, layer = frame.selected()
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
@@ -87,7 +88,7 @@ def _laboratory(lesson: Lesson, beat: str) -> tuple[Bench, Scene]:
         model=model,
         layer=layer,
     )
-    return bench, lesson.laboratory(bench)
+    return lesson.laboratory(bench)
 
 
 def _tensor(lesson: Lesson) -> tuple[str, int]:
@@ -144,9 +145,10 @@ def _end(lesson: Lesson) -> None:
         st.caption(f"{words()['sources']}: {'; '.join(prose.sources)}.")
 
 
-def _playground(bench: Bench, scene: Scene) -> None:
+def _playground(scene: Scene) -> None:
     """Offer the playground as it would look with this state."""
-    place = {frame.MODEL_KEY: compute.name(bench.model), frame.TENSOR_KEY: bench.layer}
+    model, layer = frame.selected()
+    place = {frame.MODEL_KEY: compute.name(model), frame.TENSOR_KEY: layer}
     st.page_link(
         pages_folder() / PLAYGROUND,
         label=words()["open_playground" if is_exact(scene) else "open_playground_near"],

@@ -180,7 +180,7 @@ def test_scales_that_no_zero_point_goes_with_are_refused_in_words() -> None:
 def test_the_right_answer_counts_everything_and_the_wrong_ones_are_what_they_say(shared: str) -> None:
     settings, (rows, columns) = SHAPES[shared]
     scales = len(in_blocks(dw1(), rows, columns))
-    at = open_lesson(shared=shared, beat="Check", scales="E4M3", **settings)
+    at = open_lesson("stem", shared=shared, beat="Check", scales="E4M3", **settings)  # asked of the layer after it
     assert metrics(at)[WORDS["true_bits"]] == "?"
     asked = LESSON.question(Scene(subject(), spec_of(shared)))
     assert asked.option("right").label == f"{short((216 * 4 + 8 * scales + 32) / 216, 5)} bits"

@@ -19,7 +19,8 @@ IN_SIGHT = 0.6  # of the figure's height
 
 PLACES = """() => {
   const main = document.querySelector('[data-testid=stMain]');
-  const box = element => { const { x, y, width, height } = element.getBoundingClientRect(); return { x, y, width, height }; };
+  main.scrollTo(0, 0);
+  const box = element => element.getBoundingClientRect().toJSON();
   const hosts = [...main.querySelectorAll('[data-testid=stBidiComponentIsolated]')];
   const canvases = hosts.flatMap(host => [...host.shadowRoot.querySelectorAll('canvas')]);
   const figures = [...main.querySelectorAll('.js-plotly-plot'), ...canvases].filter(each => each.clientHeight > 100);
@@ -56,7 +57,7 @@ def test_on_a_projector_figure_words_and_controls_are_in_sight_together_in_every
         first = found["figures"][0]
         seen = min(first["y"] + first["height"], found["height"]) - max(first["y"], 0)
         assert seen >= IN_SIGHT * first["height"], (beat, first)
-        assert all(0 <= box["y"] and box["y"] + box["height"] <= first["y"] + 8 for box in found["controls"]), beat
+        assert all(box["y"] >= 0 and box["y"] + box["height"] <= first["y"] + 8 for box in found["controls"]), beat
         assert found["words"]["x"] + found["words"]["width"] <= first["x"], beat
         assert not found["wide"], beat
         if beat != BEATS[-1]:
@@ -76,7 +77,7 @@ def test_on_a_phone_the_figure_follows_the_words_and_nothing_is_out_of_reach(
         assert words["x"] >= 0
         assert words["x"] + words["width"] <= 390
         assert found["figures"][0]["y"] > words["y"], beat
-        assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in found["controls"] + found["onward"]), beat
+        assert all(box["left"] >= 0 and box["right"] <= 390 for box in found["controls"] + found["onward"]), beat
         if beat != BEATS[-1]:
             go_on(page)
     assert faults_on(page) == NO_FAULTS

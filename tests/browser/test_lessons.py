@@ -50,10 +50,11 @@ def test_a_student_predicts_acts_sees_answers_and_goes_on_in_the_playground(app:
     choose(page, str(codes_used("fc1")))
     expect(page.get_by_text(f"as many as codes are used, {codes_used('fc1')} of 256")).to_be_visible()
     assert metrics(page)["Codes used"] == f"{codes_used('fc1')} of 256"
+    step(page, "See")
     page.get_by_role("link", name="Open in the playground").click()
     expect(page.get_by_role("slider", name="Bits")).to_have_value("8")
     settle(page)
-    x = load("fashion-cnn").weight("fc1")
+    x = load("fashion-cnn").weight("conv3")
     assert metrics(page)["Greatest error"] == notation.short(fit(x, QuantizerSpec(IntFormat(8))).measure(x).max_abs)
     assert parse_qs(urlsplit(page.url).query)["play_bits"] == ["8"]
 
