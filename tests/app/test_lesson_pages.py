@@ -152,7 +152,7 @@ def test_teachers_can_show_the_result_without_a_prediction(slug: str) -> None:
 def test_continue_leads_through_all_beats(slug: str) -> None:
     at = open_lesson(slug)
     seen = [at.session_state[f"{slug}_beat"]]
-    while any(button.key == f"{slug}_continue" for button in at.button):
+    for _ in BEATS[1:]:
         at.button(key=f"{slug}_continue").click()
         at.run()
         assert not at.exception

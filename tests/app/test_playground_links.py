@@ -83,8 +83,8 @@ def opened_by(link: dict[str, str]) -> PlaygroundState:
 
 def clipping_plan(said: dict[str, Any]) -> LayerPlan:
     x = tensors.subject(said["tensor"], CNN_KEY, "conv3", said.get("outlier", 0)).values
-    beta, signed = float(np.abs(x).max()) * said["beta"] / 100, bool(x.min() < 0)
-    return LayerPlan(QuantizerSpec(IntFormat(said["bits"], signed), clipping=FixedRange(-beta * signed, beta)))
+    beta, signed = float(np.abs(x).max()) * float(said["beta"]) / 100, bool(x.min() < 0)
+    return LayerPlan(QuantizerSpec(IntFormat(int(said["bits"]), signed), clipping=FixedRange(-beta * signed, beta)))
 
 
 def compensation_plan(said: dict[str, Any]) -> LayerPlan:
