@@ -22,13 +22,22 @@ _probe = st.components.v2.component(
 
 
 def follow_theme() -> None:
-    """Have the page run again when its theme changes, which figures have the colours of: Streamlit does not."""
+    """Have the page run again when its theme changes, which figures have the colours of: Streamlit does not.
+
+    Text on primary buttons is of the background's colour: Streamlit's white cannot be read on the dark theme's blue.
+    """
     _probe(key="theme", on_changed_change=lambda: None)
+    background = st.get_option(f"theme.{_scheme()}.backgroundColor")
+    st.html(f"<style>[data-testid=stBaseButton-primary]:enabled p {{ color: {background}; }}</style>")
 
 
 def ink() -> str:
     """Return the colour of text on the theme at hand."""
-    return theme.INK[st.context.theme.type or "light"]
+    return theme.INK[_scheme()]
+
+
+def _scheme() -> str:
+    return st.context.theme.type or "light"
 
 
 def canvas(*shown: object) -> theme.Canvas:

@@ -22,7 +22,7 @@ with left:
         for topic, title in topics().items():
             members = [each for each in found if each.topic == topic]
             if members:
-                st.caption(title)
+                st.markdown(f"**{title}**")
             with st.container(horizontal=True, gap="xsmall"):
                 for each in members:
                     st.button(

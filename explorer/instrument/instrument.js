@@ -3,7 +3,7 @@
 
 const SNAP = 7; // pixels
 const MARK_ROWS = 3;
-const MARK_HEIGHT = 18;
+const MARK_HEIGHT = 24;  // as high as a target must be
 const LEAST_CLIP = 1e-3; // of the greatest magnitude
 const FINE = 0.1; // with shift
 const KEY_STEP = 1 / 200; // of the axis
