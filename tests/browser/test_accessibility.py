@@ -14,7 +14,13 @@ from tests.browser.conftest import settle
 pytestmark = pytest.mark.browser
 NAMES = [entry.script.removesuffix(".py") for entries in PAGES.values() for entry in entries]
 STANDARD = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-NOT_OURS = [["[data-testid=stSidebarNav]"], ["header"], [".katex-display"], ["pre"]]  # Streamlit's frame, formulas, code
+NOT_OURS = [
+    ["[data-testid=stSidebarNav]"],
+    ["header"],
+    [".katex-display"],
+    ["pre"],
+]  # Streamlit's frame, formulas, code
+SLIDER = 'role="slider"'  # handles stand where their values are, however close; keys move them, too
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -24,6 +30,11 @@ def test_axe_finds_nothing_serious(app: str, open_page: Callable[..., Page], nam
         page.emulate_media(color_scheme=scheme)
         settle(page)
         found = Axe().run(page, context={"exclude": NOT_OURS}, options={"runOnly": STANDARD}).response["violations"]
-        serious = [each for each in found if each["impact"] in ("serious", "critical")]
-        told = [(each["id"], [node["html"][:200] for node in each["nodes"][:3]]) for each in serious]
+        told = [
+            (each["id"], node["html"][:200])
+            for each in found
+            if each["impact"] in ("serious", "critical")
+            for node in each["nodes"]
+            if each["id"] != "target-size" or SLIDER not in node["html"]
+        ]
         assert not told, (scheme, told)
