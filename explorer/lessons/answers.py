@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import streamlit as st
 
@@ -71,3 +72,28 @@ def is_done(lesson: Lesson, beat: str) -> bool:
     if beat == BEATS[0]:
         return prediction(lesson) is not None
     return beat in st.session_state.get(f"{lesson.slug}_done", ())
+
+
+def done_in(lesson: Lesson) -> dict[str, Any]:
+    """Return what has been done in a lesson in this session, as JSON has it, without what has not."""
+    parts = {
+        "prediction": prediction(lesson),
+        "answers": answers(lesson),
+        "solved": sorted(st.session_state.get(f"{lesson.slug}_solved", ())),
+        "done": sorted(st.session_state.get(f"{lesson.slug}_done", ())),
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def take_up(lesson: Lesson, done: Mapping[str, Any]) -> None:
+    """Take up what was done in an earlier session, where this one has nothing yet; what makes no sense is left."""
+    state, chosen = st.session_state, done.get("prediction")
+    if isinstance(chosen, str) and chosen in lesson.prose.predictions and prediction(lesson) is None:
+        state[prediction_key(lesson)] = chosen
+    if isinstance(given := done.get("answers"), dict):
+        sound = {asked: one for asked, one in given.items() if isinstance(one, str | float)}
+        state[f"{lesson.slug}_answers"] = {**sound, **answers(lesson)}
+    for name, known in (("solved", range(len(lesson.prose.puzzles))), ("done", BEATS)):
+        if isinstance(kept := done.get(name), list):
+            key = f"{lesson.slug}_{name}"
+            state[key] = set(state.get(key, ())).union(one for one in kept if one in known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import charts, compute, controls, frame, tensors
-from explorer.lessons import LESSONS, answers, steps
+from explorer.lessons import LESSONS, answers, progress, steps
 from explorer.lessons.links import is_exact, playground_link
 from explorer.lessons.model import BEATS, Bench, Lesson, Told
 from explorer.lessons.prose import words
@@ -46,6 +46,7 @@ def show(lesson: Lesson) -> None:
     if lesson.appendix and beat != BEATS[-1]:
         with shown:
             lesson.appendix.draw(*frame.selected())
+    progress.keep()
 
 
 def _stepper(lesson: Lesson) -> str:
@@ -143,6 +144,16 @@ def _end(lesson: Lesson) -> None:
     st.markdown("\n".join(f"- {line}" for line in prose.remember))
     if prose.sources:
         st.caption(f"{words()['sources']}: {'; '.join(prose.sources)}.")
+    st.download_button(
+        words()["record"],
+        progress.record(),
+        "quant-explorer-record.md",
+        "text/markdown",
+        key=f"{lesson.slug}_record",
+        icon=":material/download:",
+        help=words()["record_help"],
+        on_click="ignore",
+    )
 
 
 def _playground(scene: Scene) -> None:
