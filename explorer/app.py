@@ -13,13 +13,13 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from explorer.charts import follow_theme
-from explorer.frame import shared_frame
-from explorer.page_table import PAGES, PageEntry, pages_folder
+from explorer.frame import opens_playground, shared_frame
+from explorer.page_table import PAGES, PLAYGROUND, PageEntry, pages_folder
 
 HERE = pathlib.Path(__file__).resolve().parent
 ASSETS = HERE / "assets"
 
-st.set_page_config(page_title="Quant Explorer", page_icon=ASSETS / "icon.png", layout="wide", initial_sidebar_state=260)
+st.set_page_config(page_title="Quant Explorer", page_icon=ASSETS / "icon.png", layout="wide")
 st.logo(ASSETS / "logo.svg", size="large")
 
 
@@ -27,17 +27,17 @@ def entries(page: PageEntry) -> Iterator[StreamlitPage]:
     """Yield a page, and a hidden one where it would answer at "" alone, for its name."""
     script = pages_folder() / page.script
     if page.default:
-        yield st.Page(script, title=page.title, icon=page.icon, url_path="", default=True)
+        yield st.Page(script, title=page.title, url_path="", default=True)
     hidden = page.default or page.hidden
-    yield st.Page(
-        script, title=page.title, icon=page.icon, url_path=script.stem, visibility="hidden" if hidden else "visible"
-    )
+    yield st.Page(script, title=page.title, url_path=script.stem, visibility="hidden" if hidden else "visible")
 
 
 navigation = st.navigation(
     {section: [entry for page in pages for entry in entries(page)] for section, pages in PAGES.items()},
-    expanded=True,  # or every page after the tenth hides behind a button
+    position="top",
 )
+if navigation.url_path == "" and opens_playground(st.query_params):
+    st.switch_page(pages_folder() / PLAYGROUND, query_params=st.query_params.to_dict())
 shared_frame(navigation.url_path)
 navigation.run()
 follow_theme()

@@ -10,6 +10,7 @@ import streamlit as st
 
 from explorer.caches import ResultKey
 from explorer.figures import theme
+from explorer.presenting import enlarged
 
 _probe = st.components.v2.component(
     "quant_explorer_theme",
@@ -47,7 +48,7 @@ def canvas(*shown: object) -> theme.Canvas:
 
 def show(figure: go.Figure, key: str, alt: str) -> None:
     """Draw a figure under a stable key."""
-    st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt)
+    st.plotly_chart(enlarged(figure), key=key, config=theme.CONFIG, alt=alt)
 
 
 def pick(figure: go.Figure, key: str, alt: str, on_pick: Callable[[Any], None]) -> None:
@@ -57,4 +58,4 @@ def pick(figure: go.Figure, key: str, alt: str, on_pick: Callable[[Any], None]) 
         if points := st.session_state[key].selection.points:
             on_pick(figure.data[points[0]["curve_number"]].customdata[points[0]["point_index"]])
 
-    st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt, on_select=picked, selection_mode="points")
+    st.plotly_chart(enlarged(figure), key=key, config=theme.CONFIG, alt=alt, on_select=picked, selection_mode="points")

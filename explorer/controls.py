@@ -11,6 +11,7 @@ from streamlit.errors import StreamlitAPIException
 
 from explorer.fields import Choice, Field, Number, State, Text
 from explorer.notices import still_said
+from explorer.presenting import scaled
 
 Value = TypeVar("Value")
 Table = TypeVar("Table", bound=State)
@@ -23,7 +24,7 @@ def show(field: Field[Value], **special: Any) -> Value:
     """
     assert not isinstance(field, Text)
     given = {"label": field.label, "key": field.key, "help": field.help, "bind": "query-params", **special}
-    with st.container(width=field.width) if field.width else contextlib.nullcontext():
+    with st.container(width=scaled(field.width)) if field.width else contextlib.nullcontext():
         return field.meaning(_choice(field, given) if isinstance(field, Choice) else _number(field, given))
 
 

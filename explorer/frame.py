@@ -1,22 +1,28 @@
-"""The frame around every page: which model, which tensor, how formulas are written, and notices about the link."""
+"""What all pages share: the toolbar, notices about the link, and the choices of model, tensor and notation."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import streamlit as st
 
 from explorer import compute, controls
 from explorer.compiling import await_first_picture
-from explorer.fields import Choice, faults, named
+from explorer.fields import Choice, Field, faults, named
 from explorer.formulas import CONVENTIONS, Convention
 from explorer.lessons import LESSONS
 from explorer.lessons.glossary import term_field
-from explorer.notation import count, shape, short
 from explorer.notices import PAGE_MEMORY, still_said
-from explorer.pins import PINS
+from explorer.pins import HOME, PINS
+from explorer.presenting import PRESENT, presenting
 from explorer.sources import MODELS, ModelKey, is_model_given, opening_model
 from explorer.state import PlaygroundState
+from explorer.toolbar import toolbar
 
 MODEL_KEY, TENSOR_KEY = "model", "tensor"
+MENU = 170  # wide
+HOMES = ("", "home")  # names of the opening page, which says its words first
 CONVENTION = Choice(
     "convention",
     "Formulas as in",
@@ -27,43 +33,66 @@ CONVENTION = Choice(
 )
 
 
+def shared_frame(page: str) -> None:
+    """Draw the toolbar, and say what in a link could not be used."""
+    compute.open_page(page)
+    _open_on_story(page)
+    _open_by_link(page)
+    toolbar(controls.unshown(PRESENT), _present)
+    if page not in HOMES:
+        await_first_picture()
+    for fault in still_said("link", faults(_fields(), st.query_params)):
+        st.warning(fault, icon=":material/link_off:")
+
+
+def opens_playground(link: Iterable[str]) -> bool:
+    """Say whether a link to the opening page is one from when that was the playground."""
+    fields = (*PlaygroundState.fields().values(), PINS, CONVENTION)
+    return not {MODEL_KEY, TENSOR_KEY, *(field.key for field in fields)}.isdisjoint(link)
+
+
+def choose_model() -> ModelKey:
+    """Draw the choice of a network, and return it."""
+    return MODELS.key(controls.show(model_field()))
+
+
+def choose_tensor() -> tuple[ModelKey, str]:
+    """Draw the choices of a network and of the layer whose weight is shown, and return them."""
+    name = controls.show(model_field())
+    return MODELS.key(name), controls.show(tensor_field(name))
+
+
 def selected() -> tuple[ModelKey, str]:
-    """Return the chosen model and layer; the frame has drawn their controls."""
+    """Return the chosen model and layer; the page has drawn their controls."""
     return MODELS.key(st.session_state[MODEL_KEY]), st.session_state[TENSOR_KEY]
 
 
 def convention() -> Convention:
-    """Return how formulas are to be written; the frame has drawn its control."""
-    return CONVENTION.meaning(st.session_state.get(CONVENTION.key) or CONVENTION.default)
+    """Draw the choice of how formulas are written, and return it."""
+    return controls.show(CONVENTION)
 
 
-def shared_frame(page: str) -> None:
-    """Draw the sidebar's choice of model and tensor, and say what in a link could not be used."""
-    await_first_picture()
-    compute.open_page(page)
-    _open_on_story(page)
-    _open_by_link(page)
+def _fields() -> Iterator[Field[Any]]:
+    """Yield every field that a link may set."""
     model = model_field()
     asked = st.query_params.get(MODEL_KEY, st.session_state.get(MODEL_KEY, model.default))
-    tensor = tensor_field(asked if asked in model.options else model.default)
-    lesson_fields = (field for lesson in LESSONS.values() for field in lesson.all_fields)
-    playground_fields = PlaygroundState.fields().values()
-    said = faults((model, tensor, CONVENTION, *playground_fields, PINS, term_field(), *lesson_fields), st.query_params)
-    with st.sidebar:
-        name = controls.show(model)
-        network = compute.network(MODELS.key(name))
-        layers = network.layers()
-        st.caption(f"{network.title} · {count(sum(info.parameters for info in layers.values()))} weights")
-        layer = controls.show(tensor_field(name))
-        info, weight = layers[layer], network.weight(layer)
-        st.caption(
-            f"{shape(info.shape)} · {'depthwise ' if info.depthwise else ''}{info.op} · "
-            f"{count(info.parameters)} weights · "
-            f"{short(float(weight.min()))} … {short(float(weight.max()))}"
-        )
-        controls.show(CONVENTION)
-    for fault in still_said("link", said):
-        st.warning(fault, icon=":material/link_off:")
+    yield from (
+        model,
+        tensor_field(asked if asked in model.options else model.default),
+        CONVENTION,
+        PRESENT,
+        PINS,
+        HOME,
+        term_field(),
+    )
+    yield from PlaygroundState.fields().values()
+    for lesson in LESSONS.values():
+        yield from lesson.all_fields
+
+
+def _present() -> None:
+    """Begin or end presenting (a callback)."""
+    controls.assign({PRESENT.key: PRESENT.held(not presenting())})
 
 
 def _open_on_story(page: str) -> None:
@@ -83,17 +112,17 @@ def _open_by_link(page: str) -> None:
     """Forget what the playground had before where a link opens it from another page: Streamlit keeps it otherwise."""
     before, st.session_state[PAGE_MEMORY] = st.session_state.get(PAGE_MEMORY, page), page
     keys = {field.key for field in PlaygroundState.fields().values()}
-    if before != page and page in ("", "playground") and keys & set(st.query_params):
+    if before != page and page == "playground" and keys & set(st.query_params):
         for key in keys & set(st.session_state):
             del st.session_state[key]
 
 
 def model_field() -> Choice[str]:
     """Return the field of the network whose tensors are shown."""
-    return Choice(MODEL_KEY, "Model", named(MODELS.names()), default=opening_model(), menu=True)
+    return Choice(MODEL_KEY, "Model", named(MODELS.names()), default=opening_model(), menu=True, width=MENU)
 
 
 def tensor_field(model: str) -> Choice[str]:
     """Return the field of the layer of a model whose weight is shown."""
     layers = compute.network(MODELS.key(model)).layers()
-    return Choice(TENSOR_KEY, "Tensor", named(layers), default=MODELS.opening_layer(model), menu=True)
+    return Choice(TENSOR_KEY, "Tensor", named(layers), default=MODELS.opening_layer(model), menu=True, width=MENU)

@@ -6,6 +6,7 @@ import pathlib
 from dataclasses import dataclass
 
 HERE = pathlib.Path(__file__).resolve().parent
+HOME = "home.py"
 PLAYGROUND = "playground.py"
 
 
@@ -15,15 +16,15 @@ class PageEntry:
 
     script: str
     title: str
-    icon: str | None = None
     default: bool = False
     hidden: bool = False  # it answers at its name alone
 
 
-PAGES: dict[str, tuple[PageEntry, ...]] = {
-    "Explore": (
-        PageEntry(PLAYGROUND, "Playground", ":material/tune:", default=True),
-        PageEntry("model_card.py", "Model card", ":material/table_chart:"),
+PAGES: dict[str, tuple[PageEntry, ...]] = {  # the pages of a group are a menu, those of no group stand before the menus
+    "": (
+        PageEntry(HOME, "Home", default=True),
+        PageEntry(PLAYGROUND, "Playground"),
+        PageEntry("model_card.py", "Model card"),
         PageEntry("status.py", "Server status", hidden=True),
     ),
     "Learn": (
@@ -38,7 +39,7 @@ PAGES: dict[str, tuple[PageEntry, ...]] = {
         PageEntry("lesson_granularity.py", "9 Granularity"),
         PageEntry("lesson_vectors.py", "10 Scalar, vector, product"),
         PageEntry("lesson_compensation.py", "11 Compensation: PTQ, QAT, ZSQ"),
-        PageEntry("glossary.py", "Glossary", ":material/dictionary:"),
+        PageEntry("glossary.py", "Glossary"),
     ),
 }
 

@@ -60,6 +60,16 @@ PINS = Text(
 )
 
 
+HOME = Text(
+    "home",
+    "The opening page",
+    read_all,
+    write,
+    "a setting such as clipping:by hand,hi:0.3",
+    instead="it opens as ever",
+)
+
+
 def _write_one(pin: PlaygroundState) -> str:
     link = pin.link().items()
     return WITHIN.join(f"{key.removeprefix(PREFIX)}{IS}{text}" for key, text in link) or AS_IT_OPENS

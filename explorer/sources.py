@@ -124,7 +124,7 @@ class Models:
     def _entry(self, key: ModelKey) -> _Opened:
         with self._lock:
             if key not in self._opened:
-                raise QuantError("this model is no longer open; choose it again in the sidebar")
+                raise QuantError("this model is no longer open; choose it again")
             return self._opened[key]
 
 

@@ -101,7 +101,7 @@ def _all_weights(model: ModelKey, layer: str) -> Subject:
 
 WHOLE: dict[str, Callable[[ModelKey, str], Subject]] = {  # for pages on a network as a whole; in no menu
     "all weights": _all_weights,
-    "weight of the sidebar": REAL["weights"],
+    "weight of the chosen layer": REAL["weights"],
 }
 
 
@@ -114,7 +114,7 @@ def source_field(prefix: str, default: str = "weights") -> Choice[str]:
         default=default,
         menu=True,
         width=160,
-        help="Real: the layer chosen in the sidebar, or what flows through the network on calibration data. "
+        help="Real: the chosen layer, or what flows through the network on calibration data. "
         f"Synthetic: {SAMPLES:,} values drawn once from a fixed seed, with deviation 1.",
     )
 

@@ -25,11 +25,11 @@ from explorer.figures.card import (
     describe_methods,
     methods_figure,
 )
-from explorer.frame import selected
+from explorer.frame import choose_model
 from explorer.notation import accuracy, count
 from explorer.refusals import refusals_said
 
-model, _ = selected()
+model = choose_model()
 st.header(compute.network(model).title)
 card = None
 with refusals_said():

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer import compute, panels
-from explorer.frame import convention, selected
+from explorer.frame import choose_tensor, convention
 from explorer.panels.settings import block_field, remember_range
 from quant_engine import QuantError
 
@@ -11,7 +11,8 @@ from quant_engine import QuantError
 @st.fragment
 def playground() -> None:
     """Draw everything that answers the controls."""
-    model, layer = selected()
+    with st.container(horizontal=True, gap="small"):
+        model, layer = choose_tensor()
     settings = panels.settings_panel(model, layer)
     values = compute.matrix(model, layer)
     try:

@@ -159,6 +159,7 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
                     found.setdefault(f"{name} first plot, s", []).append(first)
                     if last:
                         if name == "app":
+                            page.goto(f"{address}/playground")
                             page.wait_for_selector(ACCURACY, state="attached", timeout=30_000)
                         settle = quiet(page)
                         settle()
@@ -166,7 +167,7 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
                     page.context.close()
         with server(*APP) as (address, _live):
             for model in ("fashion-cnn", "fashion-depthwise"):
-                page, _first = first_plot(browser, f"{address}/?model={model}&play_clipping=percentile")
+                page, _first = first_plot(browser, f"{address}/playground?model={model}&play_clipping=percentile")
                 page.wait_for_selector(ACCURACY, state="attached", timeout=30_000)
                 settle = quiet(page)
                 settle()

@@ -243,11 +243,11 @@ class Buckets {
   }
 
   clientX(value) {
-    return this.canvas.getBoundingClientRect().left + this.frame.x(value);
+    return this.canvas.getBoundingClientRect().left + this.frame.x(value) * zoomOf(this.canvas);
   }
 
   valueAt(clientX) {
-    return this.frame.value(clientX - this.canvas.getBoundingClientRect().left);
+    return this.frame.value(pixelOf(this.canvas, clientX));
   }
 }
 

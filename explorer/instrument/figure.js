@@ -1,7 +1,7 @@
 // The main figure: histogram with buckets, staircase, error and codes above one axis.
 
 const PANELS = { values: [0, 0.42], stairs: [0.475, 0.63], error: [0.68, 0.81], codes: [0.86, 1] };
-const PLAIN = { values: [0, 0.96] }; // of a figure with the histogram alone
+const PLAIN = { values: [0, 0.9] }; // of a figure with the histogram alone
 const MARGIN = { left: 62, right: 10, top: 102, bottom: 40 };
 const FEWEST_BINS = 24;
 const BIN_WIDTH = 4; // pixels, at least

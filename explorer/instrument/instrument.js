@@ -52,6 +52,7 @@ class Instrument {
     this.root.querySelector(".under").textContent = header.note;
     this.root.classList.toggle("veiled", header.veiled);
     this.root.classList.toggle("plain", header.plain);
+    this.root.classList.toggle("compact", header.compact);
     for (const [name, color] of Object.entries(header.palette)) {
       this.root.style.setProperty(`--${name.toLowerCase()}`, color);
     }
@@ -100,7 +101,7 @@ class Instrument {
   }
 
   drawCurve(scene) {
-    if (this.header.veiled) return;
+    if (this.header.veiled || this.header.compact) return;
     const { symmetric, signed, narrow, bits, name } = this.setting;
     const key = [symmetric, signed, narrow, bits, name].join();
     if (!this.curves || this.curves.key !== key) {
@@ -265,12 +266,12 @@ class Instrument {
     };
     this.canvas.ondblclick = () => this.zoomBy(0);
     this.canvas.onpointerdown = (event) => {
-      if (this.zoom) this.pan = { x: event.clientX, zoom: this.zoom };
+      if (this.zoom) this.pan = { x: pixelOf(this.canvas, event.clientX), zoom: this.zoom };
     };
     this.canvas.onpointermove = (event) => {
       if (this.pan && event.buttons) {
         const [from, to] = this.pan.zoom;
-        const shift = ((this.pan.x - event.clientX) * (to - from)) / (this.frame.right - this.frame.left);
+        const shift = ((this.pan.x - pixelOf(this.canvas, event.clientX)) * (to - from)) / (this.frame.right - this.frame.left);
         this.zoom = [from + shift, to + shift];
         this.redraw();
       }
@@ -283,7 +284,7 @@ class Instrument {
   listenToCurve() {
     const follow = (event) => {
       if (!this.curveFrame) return;
-      const clip = this.curveFrame.clip(event.clientX - this.curve.getBoundingClientRect().left);
+      const clip = this.curveFrame.clip(pixelOf(this.curve, event.clientX));
       const [lo, hi] = shrinking(this.stats, this.setting).range(clip);
       Object.assign(this.setting, { lo, hi, scale: null });
       this.redraw();
@@ -373,11 +374,11 @@ class Instrument {
   }
 
   clientX(value) {
-    return this.canvas.getBoundingClientRect().left + this.frame.x(value);
+    return this.canvas.getBoundingClientRect().left + this.frame.x(value) * zoomOf(this.canvas);
   }
 
   valueAt(clientX) {
-    return this.frame.value(clientX - this.canvas.getBoundingClientRect().left);
+    return this.frame.value(pixelOf(this.canvas, clientX));
   }
 }
 

@@ -64,12 +64,14 @@ def instrument(
     bits: tuple[int, int] = (2, 16),
     veiled: bool = False,
     plain: bool = False,
+    compact: bool = False,
 ) -> None:
     """Draw the instrument; `on_move` is called (as a callback, before the page runs) when a hand lets go.
 
     `unit` names what the values are ("weight"); `alt` and `curve_alt` describe the figures; `note` stands under the
     curve; `bits` are the fewest and most of the stepper. While `veiled`, error and curve are not shown: a question may
-    ask for them. A `plain` one shows the histogram alone, with the numbers under it.
+    ask for them. A `plain` one shows the histogram alone, with the numbers under it; a
+    `compact` one leaves out the numbers, too.
     """
     answered = f"{key}_answered"
 
@@ -93,6 +95,7 @@ def instrument(
             bits=bits,
             veiled=veiled,
             plain=plain,
+            compact=compact,
             answered=st.session_state.get(answered),
             palette={**PALETTE, "ink": ink},
         ),

@@ -1,9 +1,19 @@
 // A canvas that is sharp on every screen, with the few strokes the figures need.
 
+/** Return how much larger the page shows an element than it is. */
+function zoomOf(element) {
+  return element.getBoundingClientRect().width / element.offsetWidth || 1;
+}
+
+/** Return the pixel of an element that lies under a pointer. */
+function pixelOf(element, clientX) {
+  return (clientX - element.getBoundingClientRect().left) / zoomOf(element);
+}
+
 /** Return a pen for a canvas, sized to its element; colours come from the palette and the page's theme. */
 function pen(canvas, palette) {
   const context = canvas.getContext("2d");
-  const ratio = window.devicePixelRatio || 1;
+  const ratio = (window.devicePixelRatio || 1) * zoomOf(canvas);
   const width = canvas.clientWidth;
   const height = canvas.clientHeight;
   if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {

@@ -290,4 +290,4 @@ def _raced(scene: Scene) -> Raced:
     return _shown(scene).raced
 
 
-LESSON = Lesson(11, SLUG, FIELDS, laboratory, prediction, facts, written, question, source="weight of the sidebar")
+LESSON = Lesson(11, SLUG, FIELDS, laboratory, prediction, facts, written, question, source="weight of the chosen layer")

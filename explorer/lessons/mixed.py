@@ -62,7 +62,7 @@ def laboratory(bench: Bench) -> Scene:
 
 
 def scene_of(bench: Bench, mix: Mix) -> Scene:
-    """Return what is on display; its spec is that of the sidebar's layer."""
+    """Return what is on display; its spec is that of the chosen layer."""
     return Scene(bench.subject, _spec(mix, mix.layer), mix=mix)
 
 
@@ -262,7 +262,7 @@ def _weights(mix: Mix) -> int:
 
 
 def written(scene: Scene, convention: Convention) -> Sequence[str]:
-    """Write out the predicted rise of the loss of the sidebar's layer, beside the measured one, and the budget."""
+    """Write out the predicted rise of the loss of the chosen layer, beside the measured one, and the budget."""
     mix = _shown(scene)
     layers = plans.layers_of(mix.model)
     at = mix.bits[list(layers).index(mix.layer)]

@@ -67,10 +67,10 @@ def _stepper(lesson: Lesson) -> str:
 
 def _laboratory(lesson: Lesson, beat: str) -> Scene:
     """Draw the laboratory. A question is asked of another tensor than the one that the steps before have shown."""
-    model, layer = frame.selected()
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     checking = beat == BEATS[-1]
     with row:
+        model, layer = frame.choose_tensor()
         source, outlier = _tensor(lesson)
     if checking and not lesson.whole:
         source, layer = tensors.another(source, model, layer)

@@ -49,7 +49,7 @@ class Placed:
 class Mix:
     """Bits for each layer of a network, what shares a scale, and the bits of the uniform plan that sets the budget.
 
-    `layer` is the one of the sidebar, or the one that holds its weight.
+    `layer` is the chosen one, or the one that holds its weight.
     """
 
     model: ModelKey

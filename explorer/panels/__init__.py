@@ -2,6 +2,7 @@
 
 from explorer.panels.accuracy import accuracy_panel
 from explorer.panels.compare import compare_panel
+from explorer.panels.home import home_panel
 from explorer.panels.instrument import instrument_panel
 from explorer.panels.metrics import metrics_panel, tensor_panel
 from explorer.panels.settings import settings_panel
@@ -13,6 +14,7 @@ __all__ = [
     "code_panel",
     "compare_panel",
     "formula_panel",
+    "home_panel",
     "instrument_panel",
     "metrics_panel",
     "settings_panel",

@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from explorer import charts, compute, controls
 from explorer.instrument import Move, instrument
 from explorer.instrument.setting import setting_of
 from explorer.instrument.words import describe_curve, describe_values
 from explorer.notation import improvement, short
-from explorer.panels.settings import take_range
 from explorer.playground_table import BITS
 from explorer.results import BlockView
 from explorer.sources import ModelKey
-from explorer.state import PlaygroundState, found_by
+from explorer.state import PlaygroundState, found_by, set_by_hand
 from quant_engine import QuantizerSpec
 
 KEY = "play_instrument"
 
 
+def changes(settings: PlaygroundState, move: Move) -> dict[str, Any]:
+    """Return the attributes of a setting that a hand has changed."""
+    width = {"bits": move.bits} if settings.kind.integer else {}
+    if move.method is not None:
+        return {**width, **found_by(move.method)}
+    if move.range is None:
+        return width
+    lo, hi = move.range
+    return {**width, **set_by_hand(None if settings.symmetric else lo, hi, settings.clipping)}
+
+
+def _moved(move: Move) -> None:
+    """Take over what a hand has set (a callback)."""
+    controls.change(PlaygroundState, **changes(controls.now(PlaygroundState), move))
+
+
 def instrument_panel(
-    model: ModelKey, layer: str, settings: PlaygroundState, spec: QuantizerSpec, block: int, view: BlockView
+    model: ModelKey,
+    layer: str,
+    settings: PlaygroundState,
+    spec: QuantizerSpec,
+    block: int,
+    view: BlockView,
+    key: str = KEY,
+    on_move: Callable[[Move], None] = _moved,
+    compact: bool = False,
 ) -> None:
-    """Draw the instrument for one block."""
+    """Draw the instrument for one block; `compact` leaves the histogram and its handles."""
     setting, name = setting_of(settings, spec, view), settings.format_name
     if settings.clips:
         min_error = compute.min_error(model, layer, block, spec)
@@ -35,27 +61,17 @@ def instrument_panel(
         )
         curve_alt = note
     instrument(
-        KEY,
+        key,
         compute.packed_statistics(model, layer, spec.granularity, block),
         setting,
         compute.marks(model, layer, block, spec, settings.methods) if settings.clips else (),
-        _moved,
+        on_move,
         unit="weight",
         alt=describe_values(view, "weight"),
         curve_alt=curve_alt,
         note=note,
         ink=charts.ink(),
         bits=BITS.ends if settings.kind.integer else (setting.bits, setting.bits),
+        plain=compact,
+        compact=compact,
     )
-
-
-def _moved(move: Move) -> None:
-    """Take over what a hand has set (a callback)."""
-    settings = controls.now(PlaygroundState)
-    if settings.kind.integer:
-        controls.change(PlaygroundState, bits=move.bits)
-    if move.method is not None:
-        controls.change(PlaygroundState, **found_by(move.method))
-    elif move.range is not None:
-        lo, hi = move.range
-        take_range(None if settings.symmetric else lo, hi, settings.clipping)

@@ -14,11 +14,12 @@ from explorer import pins
 from explorer.fields import RENAMED, Choice, Field, Number, State, Text, faults, link_of, named, read_link, row
 from explorer.frame import CONVENTION, model_field, tensor_field
 from explorer.lessons import LESSONS, learning, plans
+from explorer.presenting import PRESENT
 from explorer.state import PlaygroundState
 
 TABLES: dict[str, tuple[Field[Any], ...]] = {
     "playground": (*PlaygroundState.fields().values(), pins.PINS),
-    "frame": (model_field(), tensor_field("fashion-depthwise"), CONVENTION),
+    "frame": (model_field(), tensor_field("fashion-depthwise"), CONVENTION, PRESENT, pins.HOME),
     **{slug: lesson.all_fields for slug, lesson in LESSONS.items()},
 }
 
@@ -44,6 +45,7 @@ short_numbers = st.floats(-1e6, 1e6).map(lambda value: float(f"{value:.6g}"))
 ranges = st.tuples(short_numbers, short_numbers).map(sorted).filter(lambda pair: pair[0] < pair[1]).map(tuple)
 CODED: dict[str, st.SearchStrategy[Any]] = {
     "play_pins": st.lists(states.map(pins.pin_of), max_size=pins.MAX_PINS).map(tuple),
+    "home": st.lists(states.map(pins.pin_of), max_size=1).map(tuple),
     "granularity_edits": st.tuples(
         st.text("0123456789abcdef", min_size=4, max_size=16),
         st.dictionaries(st.integers(0, 10**6), ranges, min_size=1, max_size=6),

@@ -16,8 +16,12 @@ TIMEOUT = 120
 SCRIPTS = [page.script for pages in PAGES.values() for page in pages]
 
 
+def playground() -> AppTest:
+    return AppTest.from_file(ENTRY, default_timeout=TIMEOUT).switch_page(str(ROOT / "pages" / "playground.py"))
+
+
 def start() -> AppTest:
-    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT).run()
+    at = playground().run()
     assert not at.exception
     return at
 
@@ -93,7 +97,7 @@ def test_block_sizes_change_the_number_of_scales(granularity: str, key: str, siz
 @pytest.mark.parametrize("bits", [2, 3, 8, 16])
 @pytest.mark.parametrize("symmetry", ["symmetric", "asymmetric"])
 def test_every_bit_width_draws(bits: int, symmetry: str) -> None:
-    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT)
+    at = playground()
     at.session_state["play_bits"] = bits
     at.session_state["play_symmetry"] = symmetry
     at.session_state["tensor"] = "conv1"

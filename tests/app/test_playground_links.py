@@ -169,7 +169,7 @@ def test_the_link_of_a_lesson_opens_the_playground_with_what_the_lesson_shows(sl
 
 
 def test_what_the_playground_was_set_to_before_does_not_show_through_a_lessons_link() -> None:
-    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT).run()
+    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT).switch_page(str(PAGES / "playground.py")).run()
     at.slider(key="play_bits").set_value(7)
     at.selectbox(key="play_activations").set_value("6 bits").run()
     at.switch_page(str(PAGES / "lesson_uniform.py"))

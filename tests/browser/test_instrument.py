@@ -148,7 +148,7 @@ def await_setting(page: Page, name: str, other_than: float) -> None:
 def test_dragging_a_handle_moves_the_numbers_before_letting_go_and_the_accuracy_after(
     app: str, open_page: Opener
 ) -> None:
-    page = open_page(app)
+    page = open_page(f"{app}/playground")
     before, accuracy, hi = numbers(page), metrics(page)["Every layer so"], confirmed(page)["hi"]
     x, y = grip(page, "hi")
     page.mouse.move(x, y)
@@ -173,7 +173,7 @@ def test_dragging_a_handle_moves_the_numbers_before_letting_go_and_the_accuracy_
 
 
 def test_keys_move_a_handle_shift_moves_it_finely_and_escape_takes_it_back(app: str, open_page: Opener) -> None:
-    page = open_page(app)
+    page = open_page(f"{app}/playground")
     handle = page.get_by_role("slider", name="β, the upper end")
     start = confirmed(page)["hi"]
     handle.focus()
@@ -195,7 +195,7 @@ def test_keys_move_a_handle_shift_moves_it_finely_and_escape_takes_it_back(app: 
 
 
 def test_letting_go_near_a_calibrator_takes_its_method(app: str, open_page: Opener) -> None:
-    page = open_page(app)
+    page = open_page(f"{app}/playground")
     hi = confirmed(page)["hi"]
     target = page.get_by_role("button", name="Clip by least MSE").bounding_box()
     x, y = grip(page, "hi")
@@ -209,7 +209,7 @@ def test_letting_go_near_a_calibrator_takes_its_method(app: str, open_page: Open
 
 
 def test_a_calibrators_name_is_a_button_to_it_and_reset_goes_back(app: str, open_page: Opener) -> None:
-    page = open_page(app)
+    page = open_page(f"{app}/playground")
     before, hi = metrics(page), confirmed(page)["hi"]
     page.get_by_role("button", name="Clip by least MSE").click()
     await_setting(page, "hi", hi)
@@ -222,7 +222,7 @@ def test_a_calibrators_name_is_a_button_to_it_and_reset_goes_back(app: str, open
 
 
 def test_the_stepper_changes_bits_at_once_and_keeps_the_method(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/?play_clipping=least+MSE")
+    page = open_page(f"{app}/playground?play_clipping=least+MSE")
     hi = confirmed(page)["hi"]
     page.get_by_role("button", name="One bit less").click()
     page.get_by_role("button", name="One bit less").click()
@@ -236,14 +236,14 @@ def test_the_stepper_changes_bits_at_once_and_keeps_the_method(app: str, open_pa
 
 
 def test_both_ends_move_apart_when_asymmetric_and_together_when_symmetric(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/?play_symmetry=asymmetric")
+    page = open_page(f"{app}/playground?play_symmetry=asymmetric")
     asked = confirmed(page)
     page.get_by_role("slider", name="α, the lower end").focus()
     page.keyboard.press("PageUp")
     await_setting(page, "lo", asked["lo"])
     assert confirmed(page)["hi"] == asked["hi"]
     assert confirmed(page)["lo"] > asked["lo"]
-    page = open_page(app)
+    page = open_page(f"{app}/playground")
     asked = confirmed(page)
     page.get_by_role("slider", name="α, the lower end").focus()
     page.keyboard.press("PageUp")
@@ -252,7 +252,7 @@ def test_both_ends_move_apart_when_asymmetric_and_together_when_symmetric(app: s
 
 
 def test_a_press_on_the_curve_sets_the_range(app: str, open_page: Opener) -> None:
-    page = open_page(app)
+    page = open_page(f"{app}/playground")
     hi = confirmed(page)["hi"]
     box = page.locator("canvas.curve").bounding_box()
     assert box is not None
@@ -263,7 +263,7 @@ def test_a_press_on_the_curve_sets_the_range(app: str, open_page: Opener) -> Non
 
 
 def test_zooming_spreads_the_axis_and_leaves_the_setting_alone(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/?play_clipping=least+MSE")
+    page = open_page(f"{app}/playground?play_clipping=least+MSE")
     x = grip(page, "hi")[0] - grip(page, "lo")[0]
     url = page.url
     page.get_by_role("button", name="Zoom in").click()
@@ -276,7 +276,7 @@ def test_zooming_spreads_the_axis_and_leaves_the_setting_alone(app: str, open_pa
 
 
 def test_a_finger_drags_a_handle_on_a_phone(app: str, open_page: Opener) -> None:
-    page = open_page(app, "phone")
+    page = open_page(f"{app}/playground", "phone")
     hi = confirmed(page)["hi"]
     page.locator(".handle[data-end=hi]").scroll_into_view_if_needed()
     x, y = grip(page, "hi")
@@ -291,7 +291,7 @@ def test_a_finger_drags_a_handle_on_a_phone(app: str, open_page: Opener) -> None
 
 def test_a_drag_draws_as_fast_as_the_screen(app: str, open_page: Opener) -> None:
     """Frames are counted against those the browser gives at all, so that a slow machine fails no one."""
-    page = open_page(app)
+    page = open_page(f"{app}/playground")
     x, y = grip(page, "hi")
     count = """() => new Promise(done => {
       let frames = 0; const start = performance.now();

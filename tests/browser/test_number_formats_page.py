@@ -71,13 +71,13 @@ def test_codewords_that_stand_as_they_are_need_no_range(listed: Callable) -> Non
     ],
 )
 def test_a_link_to_a_format_shows_the_engines_numbers(app: str, open_page: Opener, query: str, spec: object) -> None:
-    page = open_page(f"{app}/?{query}")
+    page = open_page(f"{app}/playground?{query}")
     assert_shows(page, "fashion-cnn", "conv3", spec)
     assert faults_on(page) == NO_FAULTS
 
 
 def test_a_hand_moves_the_scale_of_a_float(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/?play_format=float")
+    page = open_page(f"{app}/playground?play_format=float")
     before, hi = numbers(page), confirmed(page)["hi"]
     expect(page.get_by_role("button", name="One bit less")).to_be_disabled()
     x, y = grip(page, "hi")
@@ -96,14 +96,14 @@ def test_a_hand_moves_the_scale_of_a_float(app: str, open_page: Opener) -> None:
 
 
 def test_formats_without_a_range_have_no_handles(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/?play_format=centroids")
+    page = open_page(f"{app}/playground?play_format=centroids")
     expect(page.locator(".handle[data-end=hi]")).to_be_hidden()
     expect(page.get_by_role("radiogroup", name="Clipping")).to_have_count(0)
     expect(page.locator(".hint")).to_have_text("This format has no range to drag")
 
 
 def test_methods_are_pinned_compared_and_shared_by_the_address(app: str, open_page: Opener) -> None:
-    page = open_page(app)
+    page = open_page(f"{app}/playground")
     page.get_by_role("button", name="Pin this setting").click()
     settle(page)
     page.get_by_role("button", name="Presets").click()
@@ -128,7 +128,7 @@ def test_methods_are_pinned_compared_and_shared_by_the_address(app: str, open_pa
 @pytest.mark.parametrize("form", ["desktop", "phone"])
 def test_a_comparison_fits_every_window(app: str, open_page: Opener, form: str) -> None:
     page = open_page(
-        f"{app}/?play_format=NF4&play_pins=bits:4,granularity:channel,clipping:least+MSE|format:GGUF", form
+        f"{app}/playground?play_format=NF4&play_pins=bits:4,granularity:channel,clipping:least+MSE|format:GGUF", form
     )
     for shown in forms_of(page, form):
         assert faults_on(page) == NO_FAULTS
@@ -136,7 +136,7 @@ def test_a_comparison_fits_every_window(app: str, open_page: Opener, form: str) 
 
 
 def test_a_preset_is_in_the_address_with_the_controls_it_makes_appear(app: str, open_page: Opener) -> None:
-    page = open_page(app)
+    page = open_page(f"{app}/playground")
     page.get_by_role("button", name="Presets").click()
     page.get_by_role("button", name="NVFP4").click()
     settle(page)
@@ -149,7 +149,7 @@ def test_a_preset_is_in_the_address_with_the_controls_it_makes_appear(app: str, 
 
 
 def test_a_control_is_taken_down_to_what_the_format_has(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/?play_bits=12")
+    page = open_page(f"{app}/playground?play_bits=12")
     page.get_by_role("combobox", name="Format").click()
     page.get_by_role("option", name="centroids", exact=True).click()
     settle(page)

@@ -86,7 +86,7 @@ def choose(page: Page, menu: str, name: str) -> None:
 
 
 def test_a_newcomer_changes_everything_and_every_number_is_the_engines(app: str, open_page: Opener) -> None:
-    page = open_page(app)
+    page = open_page(f"{app}/playground")
     assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(4)))
     page.get_by_role("slider", name="Bits").focus()
     page.keyboard.press("ArrowLeft")
@@ -110,7 +110,7 @@ def test_a_newcomer_changes_everything_and_every_number_is_the_engines(app: str,
 
 @pytest.mark.parametrize("model", ["fashion-cnn", "fashion-depthwise"])
 def test_three_bit_accuracy_is_the_model_cards(app: str, open_page: Opener, model: str) -> None:
-    page = open_page(f"{app}/?model={model}&play_bits=3")
+    page = open_page(f"{app}/playground?model={model}&play_bits=3")
     for words, granularity in (("layer", PerTensor()), ("channel", PerChannel(0))):
         press(page, "One scale for each", words)
         card = model_card(model).weights_only[QuantizerSpec(IntFormat(3), granularity)]
@@ -118,7 +118,7 @@ def test_three_bit_accuracy_is_the_model_cards(app: str, open_page: Opener, mode
 
 
 def test_a_range_by_hand_starts_from_the_one_shown_and_can_be_typed(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/?play_clipping=least+MSE")
+    page = open_page(f"{app}/playground?play_clipping=least+MSE")
     least = numbers(page)["MSE"]
     press(page, "Clipping", "by hand")
     assert numbers(page)["MSE"] == least
@@ -137,7 +137,7 @@ def test_a_range_by_hand_starts_from_the_one_shown_and_can_be_typed(app: str, op
 
 
 def test_float32_stays_while_other_accuracies_are_measured_anew(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/?model=fashion-depthwise&tensor=dw2")
+    page = open_page(f"{app}/playground?model=fashion-depthwise&tensor=dw2")
     seen = page.evaluate_handle(
         """() => { const seen = []; setInterval(() => {
             const row = document.querySelector('.st-key-awaiting_accuracy [data-testid=stMetricValue]');
@@ -149,7 +149,7 @@ def test_float32_stays_while_other_accuracies_are_measured_anew(app: str, open_p
 
 
 def test_nothing_more_is_asked_of_the_server_once_accuracies_are_there(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/?model=fashion-depthwise&tensor=dw3")
+    page = open_page(f"{app}/playground?model=fashion-depthwise&tensor=dw3")
     page.get_by_role("slider", name="Bits").focus()
     for keys in (["ArrowRight"], ["ArrowRight", "ArrowLeft"]):  # to a new setting, and back to one that is known
         for key in keys:
@@ -161,14 +161,14 @@ def test_nothing_more_is_asked_of_the_server_once_accuracies_are_there(app: str,
 
 
 def test_links_with_the_older_word_for_min_max_open_without_a_word(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/?play_bits=3&play_clipping=min-max&play_pins=bits:5,clipping:min-max")
+    page = open_page(f"{app}/playground?play_bits=3&play_clipping=min-max&play_pins=bits:5,clipping:min-max")
     assert page.get_by_test_id("stAlert").count() == 0
     assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(3)))
     expect(page.get_by_test_id("stTable")).to_contain_text("int5, per layer, min–max")
 
 
 def test_blocks_are_looked_into_one_by_one(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/?model=fashion-depthwise&tensor=pw1&play_granularity=sub-channel&play_group=10")
+    page = open_page(f"{app}/playground?model=fashion-depthwise&tensor=pw1&play_granularity=sub-channel&play_group=10")
     assert_shows(page, "fashion-depthwise", "pw1", QuantizerSpec(IntFormat(4), PerGroup(10, remainder="short")))
     first = page.locator("[aria-label^='Histogram of']").get_attribute("aria-label")
     page.get_by_role("spinbutton", name="Block shown").fill("2")
@@ -180,7 +180,7 @@ def test_blocks_are_looked_into_one_by_one(app: str, open_page: Opener) -> None:
 
 
 def test_a_range_upside_down_is_explained_and_nothing_breaks(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/?play_symmetry=asymmetric&play_clipping=by+hand&play_lo=0.5&play_hi=0.2")
+    page = open_page(f"{app}/playground?play_symmetry=asymmetric&play_clipping=by+hand&play_lo=0.5&play_hi=0.2")
     expect(page.get_by_text(re.compile("α = 0.5 is not below β = 0.2"))).to_be_visible()
     press(page, "Clipping", "min–max")
     assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(4), symmetric=False))
@@ -204,7 +204,7 @@ BROKEN = {  # links, and what is said of each of their settings
 
 @pytest.mark.parametrize("query", BROKEN)
 def test_a_broken_link_falls_back_with_a_notice_of_each_setting(app: str, open_page: Opener, query: str) -> None:
-    page = open_page(f"{app}/?{query}")
+    page = open_page(f"{app}/playground?{query}")
     for says in BROKEN[query]:
         expect(page.get_by_text(says)).to_be_visible()
     assert metrics(page)["Float32"] == "93.8 %"
@@ -213,23 +213,25 @@ def test_a_broken_link_falls_back_with_a_notice_of_each_setting(app: str, open_p
 
 @pytest.mark.parametrize("extreme", ["1e-30", "2.9e38"])
 def test_absurd_ranges_leave_the_page_whole(app: str, open_page: Opener, extreme: str) -> None:
-    page = open_page(f"{app}/?play_clipping=by+hand&play_hi={extreme}")
+    page = open_page(f"{app}/playground?play_clipping=by+hand&play_hi={extreme}")
     assert faults_on(page) == NO_FAULTS
     assert metrics(page)["Bits per value"] == "4.002"
 
 
 @pytest.mark.parametrize("form", ["desktop", "phone"])
-@pytest.mark.parametrize("path", ["", "model_card"])
+@pytest.mark.parametrize("path", ["playground", "model_card"])
 def test_every_page_is_whole_in_every_form(app: str, open_page: Opener, form: str, path: str) -> None:
     page = open_page(f"{app}/{path}", form)
     for shown in forms_of(page, form):
         assert faults_on(page) == NO_FAULTS
-        photograph(page, f"{path or 'playground'}-{shown}")
+        photograph(page, f"{path}-{shown}")
 
 
 def test_the_story_of_granularity_is_photographed(app: str, open_page: Opener) -> None:
     for words in ("layer", "channel"):
-        page = open_page(f"{app}/?model=fashion-depthwise&play_bits=4&play_granularity={words}&play_clipping=least+MSE")
+        page = open_page(
+            f"{app}/playground?model=fashion-depthwise&play_bits=4&play_granularity={words}&play_clipping=least+MSE"
+        )
         photograph(page, f"depthwise-{words}")
         assert faults_on(page) == NO_FAULTS
 

@@ -68,7 +68,7 @@ def test_the_first_start_says_that_it_compiles_and_shows_its_picture_meanwhile(
     """The first request is a deep link to another page, which is shown in its frame."""
     page = open_page(f"{installed_app}/model_card?model=fashion-depthwise")
     expect(page.get_by_role("heading", name="Fashion-MNIST depthwise CNN")).to_be_visible()
-    expect(page.get_by_role("combobox", name="Tensor")).to_be_visible()
+    expect(page.get_by_role("combobox", name="Model")).to_be_visible()
     page.get_by_role("link", name="Playground").click()
     picture = page.locator("canvas.values[data-shows]")
     expect(picture).to_be_visible()

@@ -1,0 +1,128 @@
+"""The opening page: a sentence, the ways in, a layer's weights under the hand, and what the network makes of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from explorer import compute, controls, notation
+from explorer.background import live
+from explorer.compiling import await_first_picture
+from explorer.instrument import Move
+from explorer.page_table import PLAYGROUND, pages_folder
+from explorer.panels.instrument import changes, instrument_panel
+from explorer.pins import HOME
+from explorer.sources import MODELS, ModelKey, opening_model
+from explorer.state import PlaygroundState
+from quant_engine import QuantError, QuantizerSpec
+
+OPENS = PlaygroundState()
+
+
+@dataclass(frozen=True)
+class WayIn:
+    """A link, with what it is for, that takes along some of what is shown."""
+
+    script: str
+    label: str
+    icon: str
+    text: str
+    takes: Callable[[str], bool]
+
+
+WAYS_IN = (
+    WayIn(
+        "lesson_bits.py",
+        "Learn: start lesson 1",
+        ":material/school:",
+        "Eleven short lessons: predict, try, see, check yourself.",
+        lambda name: False,
+    ),
+    WayIn(
+        PLAYGROUND,
+        "Explore: open the playground",
+        ":material/tune:",
+        "Every format, range and granularity, on this tensor.",
+        lambda name: True,
+    ),
+    WayIn(
+        "model_card.py",
+        "Compare: read the model card",
+        ":material/table_chart:",
+        "What the networks score, at each width and by each method.",
+        lambda name: name == "model",
+    ),
+)
+
+
+def home_panel() -> None:
+    """Draw words and ways in first, then the instrument, and the accuracies as they come."""
+    model = MODELS.key(opening_model())
+    layer, settings = MODELS.opening_layer(opening_model()), _settings()
+    info = compute.network(model).layers()[layer]
+    words, figure = st.columns([5, 7])
+    with words:
+        st.header("See what quantization does to a real network.", anchor=False)
+        st.markdown(
+            f"These are the {notation.count(info.parameters)} weights of one layer of a trained network, at "
+            f"{OPENS.bits} bits. Drag **β** inwards, let go, and see what the network's accuracy does."
+        )
+        numbers = st.container()
+    _ways_in(compute.name(model), layer, settings)
+    await_first_picture()
+    values = compute.matrix(model, layer)
+    spec = settings.spec(float(values.min()), float(values.max()))
+    with figure:
+        view = compute.block_view(model, layer, spec, 0)
+        instrument_panel(model, layer, settings, spec, 0, view, "home_instrument", _moved, compact=True)
+    with numbers:
+        _accuracies(model, layer, settings, spec)
+
+
+def _settings() -> PlaygroundState:
+    """Return what the hand has set here."""
+    shown: tuple[PlaygroundState, ...] = controls.unshown(HOME)
+    return shown[0] if shown else OPENS
+
+
+def _moved(move: Move) -> None:
+    """Take over what the hand has set (a callback)."""
+    moved = replace(_settings(), **changes(_settings(), move))
+    controls.assign({HOME.key: HOME.held(() if moved == OPENS else (moved,))})
+
+
+def _ways_in(model: str, layer: str, settings: PlaygroundState) -> None:
+    here = {"model": model, "tensor": layer, "play_format": settings.word("kind"), **settings.link()}
+    for place, way in zip(st.columns(len(WAYS_IN)), WAYS_IN, strict=True):
+        with place.container(border=True, gap=None):
+            link = {name: here[name] for name in here if way.takes(name)}
+            st.page_link(pages_folder() / way.script, label=f"**{way.label}**", icon=way.icon, query_params=link)
+            st.caption(way.text)
+
+
+def _accuracies(model: ModelKey, layer: str, settings: PlaygroundState, spec: QuantizerSpec) -> None:
+    """Draw the network's accuracy in floating point, with all layers as the page opens, and as the hand has it."""
+    try:
+        compute.require_task(model)
+    except QuantError:
+        return
+    plain = OPENS.spec(-1.0, 1.0)  # of the extremes, whichever they are
+    before = compute.accuracies("home before", model, layer, *OPENS.plans(plain))
+    started = time.monotonic()
+    now = compute.accuracies("home now", model, layer, *settings.plans(spec))
+
+    def draw() -> None:
+        with st.container(horizontal=True, gap="medium", key="home_accuracy"):
+            for label, task, which in (
+                ("Float32", before, 0),
+                (f"All layers at {OPENS.bits} bits", before, 2),
+                ("As you drag", now, 2),
+            ):
+                pending = f"running {time.monotonic() - started:.0f} s"
+                value = notation.accuracy(task.result()[which].value) if task.ended else pending
+                st.metric(label, value, width="content")
+
+    live(draw, lambda: before.active or now.active)

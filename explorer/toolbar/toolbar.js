@@ -1,0 +1,29 @@
+// Presenting is a class of the whole page; the link is copied also where a page is not served securely.
+
+/** Copy text. Browsers offer a clipboard to secure pages alone; others can copy what is selected. */
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const field = Object.assign(document.createElement("textarea"), { value: text });
+  document.body.append(field);
+  field.select();
+  document.execCommand("copy");
+  field.remove();
+}
+
+export default function ({ parentElement, data, setTriggerValue }) {
+  const button = (name) => parentElement.querySelector(`[data-do="${name}"]`);
+  const announce = parentElement.querySelector(".announce");
+  const present = () => setTriggerValue("present", true);
+  const leave = (event) => event.key === "Escape" && !event.defaultPrevented && data.presenting && present();
+  document.documentElement.classList.toggle("presenting", data.presenting);
+  button("present").textContent = data.presenting ? "✕" : "Present";
+  button("present").setAttribute("aria-label", data.presenting ? "End presenting" : "Present");
+  button("present").onclick = present;
+  button("copy").onclick = async () => {
+    await copy(location.href);
+    announce.textContent = button("copy").textContent = "Link copied";
+    setTimeout(() => (button("copy").textContent = "Copy link"), 2000);
+  };
+  document.addEventListener("keydown", leave);
+  return () => document.removeEventListener("keydown", leave);
+}
