@@ -25,11 +25,10 @@ st.logo(ASSETS / "logo.svg", size="large")
 
 def entries(page: PageEntry) -> Iterator[StreamlitPage]:
     """Yield a page, and a hidden one where it would answer at "" alone, for its name."""
-    script = pages_folder() / page.script
     if page.default:
-        yield st.Page(script, title=page.title, url_path="", default=True)
+        yield st.Page(page.path, title=page.title, url_path="", default=True)
     hidden = page.default or page.hidden
-    yield st.Page(script, title=page.title, url_path=script.stem, visibility="hidden" if hidden else "visible")
+    yield st.Page(page.path, title=page.title, url_path=page.path.stem, visibility="hidden" if hidden else "visible")
 
 
 navigation = st.navigation(

@@ -237,7 +237,7 @@ def scoring(place: str, model: ModelKey, spec: QuantizerSpec | None) -> Task:
 
 
 def accuracies(place: str, model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | None = None) -> Task:
-    """Return the task of three scores: in floating point, with this layer under the plan, with every layer so.
+    """Return the task of three scores: in floating point, with this layer under the plan, with all layers quantized.
 
     `others` is the plan of the other layers, where it is another.
     """

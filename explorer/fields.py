@@ -60,6 +60,7 @@ class Row(ABC):
     width: int | None = None
     shown: Callable[[Any], bool] = lambda state: True
     apart: bool = False  # drawn elsewhere
+    more: bool = False  # drawn with what is seldom changed
     disabled: Callable[[Any], bool] = lambda state: False
     instead: str = "the default is used"  # of what is not valid in a link
 

@@ -21,7 +21,7 @@ from explorer.state import PlaygroundState
 from explorer.toolbar import toolbar
 
 MODEL_KEY, TENSOR_KEY = "model", "tensor"
-MENU = 170  # wide
+MODEL_WIDTH, TENSOR_WIDTH = 160, 110
 HOMES = ("", "home")  # names of the opening page, which says its words first
 CONVENTION = Choice(
     "convention",
@@ -119,10 +119,12 @@ def _open_by_link(page: str) -> None:
 
 def model_field() -> Choice[str]:
     """Return the field of the network whose tensors are shown."""
-    return Choice(MODEL_KEY, "Model", named(MODELS.names()), default=opening_model(), menu=True, width=MENU)
+    return Choice(MODEL_KEY, "Model", named(MODELS.names()), default=opening_model(), menu=True, width=MODEL_WIDTH)
 
 
 def tensor_field(model: str) -> Choice[str]:
     """Return the field of the layer of a model whose weight is shown."""
     layers = compute.network(MODELS.key(model)).layers()
-    return Choice(TENSOR_KEY, "Tensor", named(layers), default=MODELS.opening_layer(model), menu=True, width=MENU)
+    return Choice(
+        TENSOR_KEY, "Tensor", named(layers), default=MODELS.opening_layer(model), menu=True, width=TENSOR_WIDTH
+    )

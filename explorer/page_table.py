@@ -19,6 +19,11 @@ class PageEntry:
     default: bool = False
     hidden: bool = False  # it answers at its name alone
 
+    @property
+    def path(self) -> pathlib.Path:
+        """Where the script is."""
+        return pages_folder() / self.script
+
 
 PAGES: dict[str, tuple[PageEntry, ...]] = {  # the pages of a group are a menu, those of no group stand before the menus
     "": (

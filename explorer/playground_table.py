@@ -70,16 +70,16 @@ def _in_blocks(granularity: type[Any]) -> Callable[[Any], bool]:
 
 # fmt: off
 BITS = Number(
-    "play_bits", "Bits", 2, 16, default=4, width=130, help="Width of a code: b bits make 2ᵇ codes.",
+    "play_bits", "Bits", 2, 16, default=4, width=110, help="Width of a code: b bits make 2ᵇ codes.",
     shown=lambda state: state.kind.max_bits is not None, limit=lambda state: state.kind.max_bits)
 
 
 @dataclass(frozen=True)
 class PlaygroundTable(State):
-    """The rows, in the order in which their controls stand; those apart stand with the figure."""
+    """The rows, in the order in which their controls stand; those apart stand with the figure, others behind *More*."""
 
     kind: FormatKind = row(Choice(
-        "play_format", "Format", KINDS, default="integer", menu=True, width=150,
+        "play_format", "Format", KINDS, default="integer", menu=True, width=126,
         help="Which values a code can stand for: " + "; ".join(f"{name}, {kind.help}" for name, kind in KINDS.items())
         + "."))
     bits: int = row(BITS)
@@ -109,23 +109,26 @@ class PlaygroundTable(State):
         "play_stages", "Stages", 1, 8, default=1, box=True, width=BOX, shown=_own("stages"),
         help="Residual quantization: each stage codes what those before left."))
     granularity: type[Any] = row(Choice(
-        "play_granularity", "One scale for each", GRANULARITIES, default="layer", shown=lambda state: state.grouped,
+        "play_granularity", "One scale for each", GRANULARITIES, default="layer", menu=True, width=138,
+        shown=lambda state: state.grouped,
         help="Which values share one scale: the whole tensor, some output channels, one, a run of values inside one, "
         "or a rectangle of channels and inputs."))
     symmetric: bool = row(Choice(
-        "play_symmetry", "Range", {"symmetric": True, "asymmetric": False}, default="symmetric", shown=_integer,
+        "play_symmetry", "Range", {"symmetric": True, "asymmetric": False}, default="symmetric", menu=True, width=126,
+        shown=_integer,
         help="Symmetric: α = −β and zero point 0. Asymmetric: α and β are free, and the zero point shifts the codes."))
     activation_bits: int | None = row(Choice(
-        "play_activations", "Activations", ACTIVATIONS, default="float32", menu=True, width=MENU,
+        "play_activations", "Activations", ACTIVATIONS, default="float32", menu=True, more=True, width=MENU,
         help="What flows into the layers while accuracy is measured: left alone, or quantized per tensor to unsigned "
         "codes."))
     calibration: Clipping | PerTensor | PerToken = row(Choice(
-        "play_calibration", "Their range", CALIBRATIONS, default="min–max", menu=True, width=MENU,
+        "play_calibration", "Their range", CALIBRATIONS, default="min–max", menu=True, more=True, width=MENU,
         shown=lambda state: state.activation_bits is not None,
         help="Static: observed on the calibration data by one of four methods, then fixed. Dynamic: the extremes of "
         "each sample as it comes. Per token: of each row of each sample."))
     clipping: type[Any] = row(Choice(
-        "play_clipping", "Clipping", {**METHODS, "by hand": FixedRange}, default="min–max", shown=_clips,
+        "play_clipping", "Clipping", {**METHODS, "by hand": FixedRange}, default="min–max", menu=True, width=126,
+        shown=_clips,
         help="How the range [α, β] is chosen: the extremes, a percentile, the least mean squared error, the least "
         "divergence of histograms (entropy calibration), the optimum of a fitted Gaussian or Laplace distribution, or "
         "your own."))
@@ -146,25 +149,25 @@ class PlaygroundTable(State):
         shown=lambda state: state.clips and state.clipping is Percentile,
         help="Share of the values that stays inside, in per cent."))
     signed: bool = row(Choice(
-        "play_codes", "Codes", {"signed": True, "unsigned": False}, default="signed", menu=True, width=MENU,
+        "play_codes", "Codes", {"signed": True, "unsigned": False}, default="signed", menu=True, more=True, width=MENU,
         shown=_integer, help="Signed codes are centred on 0; unsigned ones start at 0."))
     narrow: bool = row(Choice(
-        "play_levels", "Code range", {"full": False, "restricted": True}, default="full", menu=True, width=MENU,
-        shown=_integer, disabled=lambda state: not state.signed,
+        "play_levels", "Code range", {"full": False, "restricted": True}, default="full", menu=True, more=True,
+        width=MENU, shown=_integer, disabled=lambda state: not state.signed,
         help="Restricted leaves out the most negative code, so that the codes are symmetric too. Signed codes only."))
     lo: float | None = row(Number(
-        "play_lo", "α", -LARGEST, LARGEST, default=None, box=True, width=MENU, shown=_clips,
+        "play_lo", "α", -LARGEST, LARGEST, default=None, box=True, more=True, width=MENU, shown=_clips,
         disabled=lambda state: state.symmetric, help="The lower end of the range by hand; empty: the least value."))
     hi: float | None = row(Number(
-        "play_hi", "β", -LARGEST, LARGEST, default=None, box=True, width=MENU, shown=_clips,
+        "play_hi", "β", -LARGEST, LARGEST, default=None, box=True, more=True, width=MENU, shown=_clips,
         help="The upper end of the range by hand; empty: the greatest value."))
     others: type[Any] = row(Choice(
-        "play_others", "Other layers", METHODS, default="min–max", menu=True, width=BOX,
+        "play_others", "Other layers", METHODS, default="min–max", menu=True, more=True, width=BOX,
         shown=lambda state: state.by_hand,
         help="A range by hand is of one tensor and stays with its layer. This is how the ranges of the other layers "
         "are chosen where all layers are quantized: as this layer's was before the hand changed it."))
     scales: FloatFormat | None = row(Choice(
-        "play_scales", "Scales", SCALE_FORMATS, default="float32", menu=True, width=MENU,
+        "play_scales", "Scales", SCALE_FORMATS, default="float32", menu=True, more=True, width=MENU,
         shown=lambda state: state.clips and (state.granularity is not PerTensor or state.scales is not None),
         help="How each block's scale is stored: E8M0, a power of two (the MX formats); E4M3 under one float32 scale of "
         "the tensor (NVFP4); FP16."))

@@ -6,7 +6,7 @@ from explorer import charts, controls
 from explorer.figures.sketches import sketch
 from explorer.lessons.glossary import TERM_KEY, search, term_field, topics
 from explorer.lessons.prose import read_words
-from explorer.page_table import entry_of, pages_folder
+from explorer.page_table import entry_of
 
 LIST_HEIGHT = 430  # pixels: entry and list are in sight together
 words = read_words("glossary")["page"]
@@ -48,7 +48,7 @@ with right.container(border=True, key="glossary_entry"):
     if term.see:
         entry = entry_of(term.see)
         st.page_link(
-            pages_folder() / entry.script,
+            entry.path,
             label=words["see"].format(page=entry.title),
             icon=":material/visibility:",
             query_params=term.settings,

@@ -84,6 +84,6 @@ st.table(compensation_table(card.compensation))
 st.markdown(compensation_surprises(card.compensation))
 st.caption(
     "Measured by tools/write_card.py on the committed weights; tests evaluate every cell again, of compensation "
-    "those of quick methods and some others. The playground shows the same numbers under “Every layer so”. "
+    "those of quick methods and some others. The playground shows the same numbers under “All layers quantized”. "
     f"Data: {card.data}, {card.licence}."
 )

@@ -3,7 +3,6 @@
 import streamlit as st
 
 from explorer import compute, panels
-from explorer.frame import choose_tensor, convention
 from explorer.panels.settings import block_field, remember_range
 from quant_engine import QuantError
 
@@ -11,9 +10,7 @@ from quant_engine import QuantError
 @st.fragment
 def playground() -> None:
     """Draw everything that answers the controls."""
-    with st.container(horizontal=True, gap="small"):
-        model, layer = choose_tensor()
-    settings = panels.settings_panel(model, layer)
+    model, layer, settings = panels.settings_panel()
     values = compute.matrix(model, layer)
     try:
         spec = settings.spec(float(values.min()), float(values.max()))
@@ -32,7 +29,7 @@ def playground() -> None:
         remember_range(view.lo, view.hi, settings.clipping)
         panels.instrument_panel(model, layer, settings, spec, block, view)
         panels.tensor_panel(model, layer, result)
-        panels.formula_panel(spec, view, convention())
+        panels.formula_panel(spec, view)
         panels.code_panel(model, layer, plan, others, (block, view))
     else:
         panels.vectors_panel(model, layer, result)

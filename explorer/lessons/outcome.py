@@ -19,7 +19,7 @@ LABELS = ("accuracy_plain", "accuracy_layer", "accuracy_all")
 
 
 def accuracy_section(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | None = None) -> None:
-    """Show three accuracies as soon as they are there: float32, this layer so, every layer so.
+    """Show three accuracies as soon as they are there: float32, this layer quantized, all layers quantized.
 
     `others` is the plan of the other layers, where it is another.
     """

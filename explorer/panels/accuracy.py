@@ -1,7 +1,8 @@
-"""Accuracy of the whole network: in floating point, with this layer quantized, with every layer so."""
+"""Accuracy of the whole network: in floating point, with this layer quantized, with all layers quantized."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 
@@ -9,17 +10,18 @@ import streamlit as st
 
 from explorer import compute, notation
 from explorer.background import Task, live
+from explorer.presenting import presenting
 from explorer.sources import ModelKey
 from quant_engine import LayerPlan, QuantError
 from quant_engine.network import Score
 
-LABELS = ("Float32", "This layer so", "Every layer so")
-METRIC_WIDTH = 130
+LABELS = ("All layers quantized", "Float32", "This layer quantized")
+METRIC_WIDTH = 140
 PENDING = "…"
 
 
 def accuracy_panel(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | None) -> None:
-    """Draw the three numbers, in the same places while they are awaited.
+    """Draw the three numbers, the most important first, in the same places while they are awaited.
 
     Float32 depends on no setting: it stays while the others are measured anew. The container's key names the setting it
     answers, so that a test can tell a new answer from the one before.
@@ -29,7 +31,7 @@ def accuracy_panel(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPl
     except QuantError as error:
         st.caption(f"{error}.")
         return
-    plain = compute.scoring("accuracy in float32", model, None)
+    float32 = compute.scoring("accuracy in float32", model, None)
     task = compute.accuracies("accuracy", model, layer, plan, others)
     digest = hashlib.sha256(str(task.key).encode()).hexdigest()[:12]
     unit, started = compute.sample_unit(model), time.monotonic()
@@ -45,10 +47,11 @@ def accuracy_panel(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPl
             width="content",
         ):
             if task.ended:
-                for label, result in zip(LABELS, task.result(), strict=True):
+                plain, own, every = task.result()
+                for label, result in zip(LABELS, (every, plain, own), strict=True):
                     _metric(label, result, unit)
             else:
-                _pending(plain, time.monotonic() - started, unit)
+                _pending(float32, time.monotonic() - started, unit)
 
     live(draw, lambda: task.active)
 
@@ -74,13 +77,25 @@ def _metric(label: str, result: Score, unit: str) -> None:
 
 def _pending(plain: Task, waited: float, unit: str) -> None:
     """Draw the accuracy in floating point if it is known, and how long the others have been awaited."""
+    _draw(LABELS[0], PENDING, f"running {waited:.1f} s")
     if plain.state == "done":
-        _metric(LABELS[0], plain.result(), unit)
+        _metric(LABELS[1], plain.result(), unit)
     else:
-        _draw(LABELS[0], PENDING, "running")
-    _draw(LABELS[1], PENDING, "running")
-    _draw(LABELS[2], PENDING, f"running {waited:.1f} s")
+        _draw(LABELS[1], PENDING, "running")
+    _draw(LABELS[2], PENDING, "running")
 
 
 def _draw(label: str, value: str, note: str, explanation: str | None = None) -> None:
-    st.metric(label, value, note, delta_color="off", delta_arrow="off", width=METRIC_WIDTH, help=explanation)
+    """Draw a number; the first is the one that counts: it is larger, and explained."""
+    hero = label == LABELS[0]
+    with st.container(key="hero", width="content") if hero else contextlib.nullcontext():
+        help_text = explanation if hero else None
+        st.metric(
+            label,
+            value,
+            note,
+            delta_color="off",
+            delta_arrow="off",
+            width="content" if presenting() else METRIC_WIDTH,
+            help=help_text,
+        )

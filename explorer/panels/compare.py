@@ -99,7 +99,7 @@ def _table(model: ModelKey, rows: Sequence[ComparisonRow], accuracies: Sequence[
         "Bits per value": [],
         "MSE": [],
         "SQNR": [],
-        "Accuracy, every layer so": [],
+        "Accuracy, all layers quantized": [],
         "Encoding": [],
         "Whole model": [],
     }

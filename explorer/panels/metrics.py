@@ -7,39 +7,43 @@ from typing import Literal
 import streamlit as st
 
 from explorer import compute, notation
+from explorer.presenting import presenting
 from explorer.results import Outcome
 from explorer.sources import ModelKey
 
 METRIC_WIDTH, LONG = 130, 14  # of a text with more characters than that, its own width
 ENTRY_BITS = 32  # of a learned codebook
+EXPLAINED = {
+    "Bits per value": "Everything counted: codes, the scale of each block, zero points of as many bits as a code if "
+    "the range is asymmetric, and learned codebooks at 32 bits an entry; divided by the number of values.",
+    "Size": "This tensor in float32, and as it is stored: codes, scales, zero points, learned codebooks.",
+    "Greatest error": "The largest |r̃ − r| in the tensor. Of integers without clipping it is at most half a scale.",
+    "All layers quantized": "Accuracy of the network with all layers like this, and its 95 % interval.",
+}
 
 
 def metrics_panel(result: Outcome) -> None:
     """Draw what quantizing costs and saves; call it where metrics may stand in a row."""
     report, storage, form = result.report, result.storage, result.spec.format
-    for label, value, note, explanation in (
+    for label, value, note in (
+        (
+            "Greatest error",
+            notation.short(report.max_abs),
+            f"{notation.ratio(report.max_abs, result.largest_scale)} scale" if form.even and form.scaled else "",
+        ),
         (
             "Bits per value",
             notation.short(storage.bits_per_value, 4),
             _stored(result),
-            "Everything counted: codes, the scale of each block, zero points of as many bits as a code if the range is "
-            "asymmetric, and learned codebooks at 32 bits an entry; divided by the number of values.",
         ),
         (
             "Size",
             notation.sizes(4 * storage.values, storage.size_bytes),
             notation.growth(4 * storage.values, storage.size_bytes),
-            "This tensor in float32, and as it is stored: codes, scales, zero points, learned codebooks.",
-        ),
-        (
-            "Greatest error",
-            notation.short(report.max_abs),
-            f"{notation.ratio(report.max_abs, result.largest_scale)} scale" if form.even and form.scaled else "",
-            "The largest |r̃ − r| in the tensor. Of integers without clipping it is at most half a scale.",
         ),
     ):
-        width: int | Literal["content"] = METRIC_WIDTH if len(value) <= LONG else "content"
-        st.metric(label, value, note, delta_color="off", delta_arrow="off", help=explanation, width=width)
+        width: int | Literal["content"] = METRIC_WIDTH if len(value) <= LONG and not presenting() else "content"
+        st.metric(label, value, note, delta_color="off", delta_arrow="off", width=width)
 
 
 def _stored(result: Outcome) -> str:
@@ -59,10 +63,16 @@ def tensor_panel(model: ModelKey, layer: str, result: Outcome) -> None:
     plain = compute.reference_report(model, layer, result.spec)
     beside = f" (min–max {notation.decibels(plain.sqnr_db)})" if plain is not None else ""
     before, after = compute.model_bytes(model, result.spec)
+    info, values = compute.network(model).layers()[layer], compute.matrix(model, layer)
+    st.caption(
+        f"{layer}: {notation.shape(info.shape)} {'depthwise ' if info.depthwise else ''}{info.op}, "
+        f"{notation.count(info.parameters)} weights, {notation.short(float(values.min()))} … "
+        f"{notation.short(float(values.max()))}."
+    )
     st.caption(
         f"Whole tensor, exact: SQNR {notation.decibels(report.sqnr_db)}{beside}; MSE {notation.short(report.mse)} = "
         f"rounding {notation.short(report.rounding_mse)} + clipping {notation.short(report.clipping_mse)}; "
         f"{notation.share(report.clipped_share)} of the values are clipped; "
         f"{notation.count(result.codes_used)} of {notation.count(result.codes_total)} codes are used. "
-        f"The whole model, every layer so: {notation.sizes(before, after)}."
+        f"The whole model, all layers quantized: {notation.sizes(before, after)}."
     )

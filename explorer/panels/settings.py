@@ -7,9 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import compute, controls
-from explorer.fields import Number
+from explorer import compute, controls, frame
+from explorer.fields import Number, Text
 from explorer.notices import still_said
+from explorer.panels.metrics import EXPLAINED
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState, found_by, set_by_hand
 from quant_engine import FixedRange, QuantizerSpec
@@ -23,22 +24,54 @@ RANGE_MEMORY = "play_last_range"  # where the range last shown is kept for "by h
 METHOD_MEMORY = "play_last_method"  # and the method that found it, for the other layers to keep
 
 
-def settings_panel(model: ModelKey, layer: str) -> PlaygroundState:
-    """Draw the controls that the format heeds, and return what they say."""
-    values = compute.matrix(model, layer)
-    span = float(values.max() - values.min())
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        settings = controls.now(PlaygroundState)
-        for name, field in PlaygroundState.fields().items():
-            if field.apart or not field.shown(settings):
-                continue
-            if isinstance(field, Number) and (limit := field.limit(settings)) is not None:
-                controls.hold(field, limit)
-            special = _special(name, settings, span)
-            said = controls.show(field, disabled=field.disabled(settings), **special)
-            settings = replace(settings, **{name: said})
+def settings_panel() -> tuple[ModelKey, str, PlaygroundState]:
+    """Draw the choice of a tensor and the controls that the format heeds, and return what they say."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+        model, layer = frame.choose_tensor()
+        values = compute.matrix(model, layer)
+        span = float(values.max() - values.min())
+        settings = _shown(controls.now(PlaygroundState), span, more=False)
+        _help(settings, span)
+    with (  # no popover: what it holds is not there while it is closed, and keeps what a callback has changed
+        st.expander(_more(), key="play_more"),
+        st.container(horizontal=True, vertical_alignment="bottom", gap="small"),
+    ):
+        settings = _shown(settings, span, more=True)
         st.button("Reset", icon=":material/restart_alt:", on_click=controls.restore, args=(PlaygroundState(),))
+    return model, layer, settings
+
+
+def _help(settings: PlaygroundState, span: float) -> None:
+    """Explain all settings that are shown, and the numbers."""
+    with st.popover("", icon=":material/help:", help="What the settings and numbers mean", width=44):
+        for name, field in PlaygroundState.fields().items():
+            if not isinstance(field, Text) and not field.apart and field.shown(settings):
+                special = _special(name, settings, span)
+                st.markdown(f"**{special.get('label', field.label)}.** {special.get('help') or field.help}")
+        for label, explanation in EXPLAINED.items():
+            st.markdown(f"**{label}.** {explanation}")
+
+
+def _shown(settings: PlaygroundState, span: float, more: bool) -> PlaygroundState:
+    """Draw the controls of one of the two places, and return the settings with what they say."""
+    for name, field in PlaygroundState.fields().items():
+        if field.apart or field.more != more or not field.shown(settings):
+            continue
+        if isinstance(field, Number) and (limit := field.limit(settings)) is not None:
+            controls.hold(field, limit)
+        special = {**_special(name, settings, span), "help": None}
+        settings = replace(settings, **{name: controls.show(field, disabled=field.disabled(settings), **special)})
     return settings
+
+
+def _more() -> str:
+    """Name what is set among the settings that are seldom changed, also where a link has just set it."""
+    changed = []
+    for field in PlaygroundState.fields().values():
+        text = str(st.session_state.get(field.key, st.query_params.get(field.key, field.default)))
+        if field.more and field.accepts(text) and field.parse(text) != field.default:
+            changed.append(field.label)
+    return f"More: {', '.join(changed)}" if changed else "More"
 
 
 def _special(name: str, settings: PlaygroundState, span: float) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explorer import compute, controls, formulas
-from explorer.formulas import Convention
+from explorer import compute, controls, formulas, frame
 from explorer.notation import short
 from explorer.panels.settings import COARSE_STEPS
 from explorer.results import BlockView
@@ -15,11 +14,12 @@ from explorer.state import PlaygroundState
 from quant_engine import LayerPlan, QuantizerSpec
 
 
-def formula_panel(spec: QuantizerSpec, view: BlockView, convention: Convention) -> None:
+def formula_panel(spec: QuantizerSpec, view: BlockView) -> None:
     """Write out how one value r gets its code and comes back: by S and Z, or by the nearest codeword."""
     steps = spec.format.even and spec.format.scaled
     with st.container(border=True):
-        if steps:
+        convention = frame.convention() if steps else None
+        if convention:
             left, right = st.columns(2, vertical_alignment="center")
             left.latex(formulas.scale_formula(spec, view))
             right.latex(formulas.zero_point_formula(spec, view, convention))
@@ -27,7 +27,7 @@ def formula_panel(spec: QuantizerSpec, view: BlockView, convention: Convention) 
         typed = controls.show(PlaygroundState.fields()["value"], step=step, placeholder=short(view.example))
         r = view.example if typed is None else typed
         left, right = st.columns(2 if steps else [3, 2], vertical_alignment="center")
-        if steps:
+        if convention:
             left.latex(formulas.code_formula(spec, view, r, convention))
             right.latex(formulas.value_formula(view, r, convention))
             words = "Rounding takes the nearest integer, half to even; codes saturate at the ends of their range. "

@@ -10,9 +10,24 @@ async function copy(text) {
   field.remove();
 }
 
+/** Let one step back undo one act: Streamlit pushes several addresses for one link, and again for each default in it. */
+function pushOnceAnAct() {
+  const push = history.pushState.bind(history);
+  let acted = false;
+  for (const act of ["pointerdown", "keydown"]) addEventListener(act, () => (acted = true), true);
+  addEventListener("popstate", () => (acted = false), true);
+  history.pushState = (...entry) => {
+    if (acted) push(...entry);
+    else history.replaceState(...entry);
+    acted = false;
+  };
+}
+
+pushOnceAnAct(); // when the page loads this file, which it does once
+
 export default function ({ parentElement, data, setTriggerValue }) {
   const button = (name) => parentElement.querySelector(`[data-do="${name}"]`);
-  const announce = parentElement.querySelector(".announce");
+  const copied = parentElement.querySelector(".copied");
   const present = () => setTriggerValue("present", true);
   const leave = (event) => event.key === "Escape" && !event.defaultPrevented && data.presenting && present();
   document.documentElement.classList.toggle("presenting", data.presenting);
@@ -21,7 +36,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
   button("present").onclick = present;
   button("copy").onclick = async () => {
     await copy(location.href);
-    announce.textContent = button("copy").textContent = "Link copied";
+    copied.textContent = button("copy").textContent = "Link copied";
     setTimeout(() => (button("copy").textContent = "Copy link"), 2000);
   };
   document.addEventListener("keydown", leave);

@@ -280,7 +280,7 @@ def test_accuracy_comes_from_the_network_with_every_layer_so() -> None:
         assert everywhere == network.evaluate(QuantizationPlan(dict.fromkeys(network.layers(), plan)))
         at.run()
         table = at.table[0].value.set_index("codebook")
-        assert table.loc[rival.name, "every layer so"] == with_interval(everywhere)
+        assert table.loc[rival.name, "all layers quantized"] == with_interval(everywhere)
 
 
 @pytest.mark.parametrize("name", ABSURD)

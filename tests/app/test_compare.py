@@ -91,7 +91,7 @@ def test_pinned_settings_stand_in_a_table_with_what_they_cost_and_score() -> Non
         result = compute.outcome(CNN_KEY, "conv3", spec)
         assert table["SQNR"].iloc[row] == f"{result.report.sqnr_db:.1f} dB"
         assert float(table["Bits per value"].iloc[row]) == pytest.approx(result.storage.bits_per_value, rel=1e-3)
-    scores = table["Accuracy, every layer so"]
+    scores = table["Accuracy, all layers quantized"]
     assert scores.str.contains("%").all()
     assert scores.iloc[1].startswith("81.2 %")
 

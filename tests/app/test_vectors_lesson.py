@@ -334,8 +334,8 @@ def test_accuracy_is_the_networks() -> None:
     plan = LayerPlan(weight=QuantizerSpec(FORM))
     one = network.evaluate(QuantizationPlan({"conv3": plan}))
     every = network.evaluate(QuantizationPlan(dict.fromkeys(network.layers(), plan)))
-    assert metrics(at)["This layer so"] == f"{100 * one.value:.1f} %"
-    assert metrics(at)["Every layer so"] == f"{100 * every.value:.1f} %"
+    assert metrics(at)["This layer quantized"] == f"{100 * one.value:.1f} %"
+    assert metrics(at)["All layers quantized"] == f"{100 * every.value:.1f} %"
 
 
 @pytest.mark.parametrize("form", [(8, 64, 2, 3), (2, 4, 1, 1), (16, 256, 16, 1)])

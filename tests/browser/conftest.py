@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -288,6 +289,12 @@ def forms_of(page: Page, form: str) -> Iterator[str]:
         page.set_viewport_size(FORMS[name]["viewport"])
         settle(page)
         yield name
+
+
+def open_more(page: Page) -> None:
+    """Open what is seldom changed in the playground."""
+    page.get_by_test_id("stExpander").get_by_text(re.compile("^More")).click()
+    expect(page.get_by_role("button", name="Reset", exact=True)).to_be_visible()
 
 
 def metrics(page: Page) -> dict[str, str]:

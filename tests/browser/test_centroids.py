@@ -275,7 +275,7 @@ def test_the_playground_goes_on_with_the_best_centroids(app: str, open_page: Ope
 
 def test_every_column_of_the_table_can_be_reached_on_a_phone(app: str, open_page: Opener) -> None:
     page = open_lesson(open_page, app, "", "phone")
-    last = page.get_by_role("columnheader", name="every layer so")
+    last = page.get_by_role("columnheader", name="all layers quantized")
     last.scroll_into_view_if_needed()
     box = last.bounding_box()
     assert box is not None

@@ -16,7 +16,7 @@ from explorer.instrument.mount import script
 from explorer.payloads import MAX_VALUES, InstrumentSetting, pack, statistics
 from quant_engine import E2M1, E4M3, NF4, Distribution, FixedRange, IntFormat, QuantizerSpec, fit
 from quant_engine.network import load
-from tests.browser.conftest import NO_FAULTS, faults_on, metrics, settle
+from tests.browser.conftest import NO_FAULTS, faults_on, metrics, open_more, settle
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
@@ -149,7 +149,7 @@ def test_dragging_a_handle_moves_the_numbers_before_letting_go_and_the_accuracy_
     app: str, open_page: Opener
 ) -> None:
     page = open_page(f"{app}/playground")
-    before, accuracy, hi = numbers(page), metrics(page)["Every layer so"], confirmed(page)["hi"]
+    before, accuracy, hi = numbers(page), metrics(page)["All layers quantized"], confirmed(page)["hi"]
     x, y = grip(page, "hi")
     page.mouse.move(x, y)
     page.mouse.down()
@@ -161,10 +161,10 @@ def test_dragging_a_handle_moves_the_numbers_before_letting_go_and_the_accuracy_
     assert len(said) >= 15  # nearly every move shows numbers of its own
     assert before not in said
     assert confirmed(page)["hi"] == hi  # the server has heard nothing yet
-    assert metrics(page)["Every layer so"] == accuracy
+    assert metrics(page)["All layers quantized"] == accuracy
     page.mouse.up()
     await_setting(page, "hi", hi)
-    assert metrics(page)["Every layer so"] != accuracy
+    assert metrics(page)["All layers quantized"] != accuracy
     assert "play_clipping=" in page.url
     live = float(re.search(r"noise (\S+) dB", numbers(page)).group(1))  # type: ignore[union-attr]
     exact = float(re.search(r"SQNR (\S+) dB", page.get_by_text("Whole tensor, exact").inner_text()).group(1))  # type: ignore[union-attr]
@@ -214,7 +214,10 @@ def test_a_calibrators_name_is_a_button_to_it_and_reset_goes_back(app: str, open
     page.get_by_role("button", name="Clip by least MSE").click()
     await_setting(page, "hi", hi)
     best = confirmed(page)["hi"]
-    assert float(metrics(page)["Every layer so"].split()[0]) > float(before["Every layer so"].split()[0]) + 5
+    assert (
+        float(metrics(page)["All layers quantized"].split()[0]) > float(before["All layers quantized"].split()[0]) + 5
+    )
+    open_more(page)
     page.get_by_role("button", name="Reset", exact=True).click()
     await_setting(page, "hi", best)
     assert metrics(page) == before

@@ -98,7 +98,7 @@ def test_a_hand_moves_the_scale_of_a_float(app: str, open_page: Opener) -> None:
 def test_formats_without_a_range_have_no_handles(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/playground?play_format=centroids")
     expect(page.locator(".handle[data-end=hi]")).to_be_hidden()
-    expect(page.get_by_role("radiogroup", name="Clipping")).to_have_count(0)
+    expect(page.get_by_role("combobox", name="Clipping")).to_have_count(0)
     expect(page.locator(".hint")).to_have_text("This format has no range to drag")
 
 

@@ -26,7 +26,7 @@ from quant_engine import (
 )
 from quant_engine.network import load
 from quant_engine.studies import model_card
-from tests.browser.conftest import NO_FAULTS, faults_on, forms_of, metrics, photograph, settle
+from tests.browser.conftest import NO_FAULTS, faults_on, forms_of, metrics, open_more, photograph, settle
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
@@ -48,8 +48,8 @@ def expected(model: str, layer: str, spec: QuantizerSpec, others: QuantizerSpec 
         "Bits per value": notation.short(storage.bits_per_value, 4),
         "Size": notation.sizes(4 * x.size, storage.size_bytes),
         "Float32": notation.accuracy(network.evaluate().value),
-        "This layer so": notation.accuracy(network.evaluate(QuantizationPlan({layer: LayerPlan(spec)})).value),
-        "Every layer so": notation.accuracy(network.evaluate(everywhere).value),
+        "This layer quantized": notation.accuracy(network.evaluate(QuantizationPlan({layer: LayerPlan(spec)})).value),
+        "All layers quantized": notation.accuracy(network.evaluate(everywhere).value),
     }
 
 
@@ -68,9 +68,8 @@ def numbers(page: Page) -> dict[str, str]:
 
 
 def press(page: Page, group: str, option: str) -> None:
-    """Choose a word of a segmented control."""
-    page.get_by_role("radiogroup", name=group).get_by_text(option, exact=True).click()
-    settle(page)
+    """Choose a word of a menu."""
+    choose(page, group, option)
 
 
 def choose_tensor(page: Page, name: str) -> None:
@@ -83,6 +82,50 @@ def choose(page: Page, menu: str, name: str) -> None:
     box.fill(name)
     page.get_by_role("option", name=name, exact=True).click()
     settle(page)
+
+
+@pytest.mark.parametrize("form", ["projector", "phone"])
+def test_settings_and_accuracy_are_in_sight_and_on_a_projector_the_figure_with_them(
+    app: str, open_page: Opener, form: str
+) -> None:
+    page = open_page(f"{app}/playground", form)
+    names = ("Model", "Tensor", "Format", "Clipping", "Range", "One scale for each")
+    hero, figure = page.get_by_test_id("stMetric").first, page.locator("canvas.values")
+    parts = [*(page.get_by_role("combobox", name=name) for name in names), page.get_by_text("More", exact=True), hero]
+    places = [part.bounding_box() for part in parts]
+    for place in places:
+        assert place is not None
+        assert place["y"] + place["height"] <= page.viewport_size["height"]
+    assert hero.get_by_test_id("stMetricLabel").inner_text().strip() == "All layers quantized"
+    if form == "projector":
+        assert len({place["y"] for place in places[: len(names)] if place}) == 1  # one line
+        assert page.get_by_test_id("stTooltipIcon").count() <= 4
+        box = figure.bounding_box()
+        assert box is not None
+        assert page.viewport_size["height"] - box["y"] >= 0.6 * box["height"]
+    figure.scroll_into_view_if_needed()
+    assert faults_on(page) == NO_FAULTS
+
+
+def test_a_setting_behind_more_that_is_not_as_it_opens_is_named(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/playground?play_codes=unsigned&play_activations=8+bits")
+    expect(page.get_by_text("More: Activations, Codes", exact=True)).to_be_visible()
+    open_more(page)
+    page.get_by_role("button", name="Reset", exact=True).click()
+    settle(page)
+    expect(page.get_by_text("More", exact=True)).to_be_visible()
+
+
+def test_back_from_the_playground_leads_to_the_lesson_as_it_was(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/lesson_uniform?uniform_bits=3")
+    before = page.url
+    page.get_by_role("link", name="Open in the playground").click()
+    expect(page.get_by_role("slider", name="Bits")).to_have_value("3")
+    settle(page)
+    page.go_back()
+    page.wait_for_url("**/lesson_uniform*")
+    settle(page)
+    assert page.url == before
 
 
 def test_a_newcomer_changes_everything_and_every_number_is_the_engines(app: str, open_page: Opener) -> None:
@@ -114,7 +157,7 @@ def test_three_bit_accuracy_is_the_model_cards(app: str, open_page: Opener, mode
     for words, granularity in (("layer", PerTensor()), ("channel", PerChannel(0))):
         press(page, "One scale for each", words)
         card = model_card(model).weights_only[QuantizerSpec(IntFormat(3), granularity)]
-        assert abs(float(metrics(page)["Every layer so"].split()[0]) - 100 * card.value) <= 0.2
+        assert abs(float(metrics(page)["All layers quantized"].split()[0]) - 100 * card.value) <= 0.2
 
 
 def test_a_range_by_hand_starts_from_the_one_shown_and_can_be_typed(app: str, open_page: Opener) -> None:
@@ -122,6 +165,7 @@ def test_a_range_by_hand_starts_from_the_one_shown_and_can_be_typed(app: str, op
     least = numbers(page)["MSE"]
     press(page, "Clipping", "by hand")
     assert numbers(page)["MSE"] == least
+    open_more(page)
     beta = page.get_by_role("spinbutton", name="β")
     beta.fill("0.1")
     beta.press("Enter")
@@ -130,6 +174,7 @@ def test_a_range_by_hand_starts_from_the_one_shown_and_can_be_typed(app: str, op
     assert_shows(page, "fashion-cnn", "conv3", by_hand, QuantizerSpec(IntFormat(4), clipping=MinMSE()))
     asked = parse_qs(urlsplit(page.url).query)
     assert (asked["play_hi"], asked["play_others"]) == (["0.1"], ["least MSE"])
+    expect(page.get_by_text("More: β, Other layers", exact=True)).to_be_visible()
     choose(page, "Other layers", "min–max")
     assert_shows(page, "fashion-cnn", "conv3", by_hand, QuantizerSpec(IntFormat(4)))
     press(page, "Clipping", "KL")
@@ -140,7 +185,7 @@ def test_float32_stays_while_other_accuracies_are_measured_anew(app: str, open_p
     page = open_page(f"{app}/playground?model=fashion-depthwise&tensor=dw2")
     seen = page.evaluate_handle(
         """() => { const seen = []; setInterval(() => {
-            const row = document.querySelector('.st-key-awaiting_accuracy [data-testid=stMetricValue]');
+            const row = document.querySelectorAll('.st-key-awaiting_accuracy [data-testid=stMetricValue]')[1];
             if (row && row.textContent) seen.push(row.textContent); }, 10); return seen; }"""
     )
     for clipping in ("ACIQ", "least MSE", "percentile"):
