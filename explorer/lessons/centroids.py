@@ -20,7 +20,7 @@ from explorer.lessons import learning, rivals
 from explorer.lessons.fields import SLIDER_WIDTH
 from explorer.lessons.learning import BY_HAND, OPENING, RANDOM, STARTS
 from explorer.lessons.model import Bench, Choices, Facts, Lesson, choices
-from explorer.lessons.parts import figures_of, numbers
+from explorer.lessons.parts import numbers
 from explorer.lessons.prose import read_prose
 from explorer.lessons.rivals import CLIPPED, UNIFORM
 from explorer.lessons.scene import Placed, Scene, nearest_step
@@ -69,11 +69,8 @@ def laboratory(bench: Bench) -> Scene:
     placed = Placed(start, seed, controls.unshown(STEPS), controls.unshown(HAND), controls.unshown(BUCKET))
     scene = Scene(bench.subject, QuantizerSpec(KMeans(1 << bits)), placed=placed)
     _buttons(scene)
-    left, right = figures_of(0.58)
-    with left:
-        _centroids(bench, scene)
-    with right:
-        _way(bench, scene)
+    _centroids(bench, scene)
+    _way(bench, scene)
     _middles(bench, scene)
     side_by_side(bench, bits)
     return scene
@@ -134,7 +131,6 @@ def _way(bench: Bench, scene: Scene) -> None:
     """Draw error and places by step, and say whether Lloyd has ended at the best."""
     words, run, best = _words(), learning.run_of(scene), learning.optimum_of(scene)
     if not bench.telling:
-        st.info(words["asked" if bench.predicted else "locked"], icon=":material/lock:")
         return
     at = min((scene.placed or OPENING).steps, run.last)
     steps = run.steps[: at + 1]
@@ -282,4 +278,13 @@ def _signed(value: float) -> str:
     return f"({latex(value)})" if value < 0 else latex(value)
 
 
-LESSON = Lesson(7, SLUG, (BITS, START, SEED, STEPS, HAND, BUCKET), laboratory, prediction, facts, written, question)
+def puzzles(scene: Scene) -> tuple[bool, ...]:
+    """Say whether Lloyd has ended, has ended at the best, and whether a hand has placed centroids."""
+    run, placed = learning.run_of(scene), scene.placed or OPENING
+    ended = placed.steps >= run.last
+    best = ended and _is_best(run.end.mse, learning.optimum_of(scene).mse)
+    return ended, best, placed.start == BY_HAND
+
+
+FIELDS = (BITS, START, SEED, STEPS, HAND, BUCKET)
+LESSON = Lesson(7, SLUG, FIELDS, laboratory, prediction, facts, written, question, puzzles=puzzles)

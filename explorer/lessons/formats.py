@@ -86,8 +86,8 @@ def _words() -> dict[str, str]:
 
 def _bits(bench: Bench) -> Held:
     """Draw the bits of a number, and the number in every format."""
-    st.subheader(_words()["bits_title"])
-    chosen = controls.show(FORMAT)
+    with bench.controls:
+        chosen = controls.show(FORMAT)
     point = int(st.session_state.get(POINT.key, POINT.default))
     held = Held(chosen, controls.unshown(NUMBER), point)
     scale = holding.scale_of(Scene(bench.subject, QuantizerSpec(IntFormat(holding.WORD))))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer import compute, controls
 from explorer.caches import ResultKey
@@ -44,6 +45,8 @@ SHARED = Choice(
     "One scale for each",
     GRANULARITIES,
     default="layer",
+    menu=True,
+    width=fields.MENU_WIDTH,
     help="Which values share a scale: all, some rows (output channels), one row, a run of values inside a row (a "
     "group, say LLM tools), or a rectangle of rows and columns.",
 )
@@ -78,6 +81,8 @@ CLIPPING = Choice(
     "Clipping",
     CLIPPINGS,
     default="min–max",
+    menu=True,
+    width=fields.MENU_WIDTH,
     help="How the range of every block is chosen: its extremes, or where its squared error is least.",
 )
 SCALES = Choice(
@@ -132,16 +137,16 @@ EDITS = Text(
 FIELDS = (BITS, SHARED, CHANNELS, GROUP, ROWS, COLUMNS, REMAINDER, RANGE, CLIPPING, SCALES, BLOCK, EDITS)
 
 
-def chosen_spec(shape: tuple[int, int]) -> QuantizerSpec:
-    """Draw the controls and return the spec; what a tensor or a scale format refuses is said, and the nearest taken."""
+def chosen_spec(shape: tuple[int, int], row: DeltaGenerator) -> QuantizerSpec:
+    """Draw the controls in a row and return the spec; what is refused is said, and the nearest taken."""
     words = read_prose(SLUG).laboratory
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        shared = controls.show(SHARED)
+    with row:
+        shared, bits = controls.show(SHARED), controls.show(BITS)
+        clipping = controls.show(CLIPPING)
         numbers = [controls.show(field) for field in SIZES.get(shared, ())]
-        way = controls.show(REMAINDER) if numbers else "short"
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        bits, symmetric = controls.show(BITS), controls.show(RANGE)
-        clipping, scales = controls.show(CLIPPING), controls.show(SCALES)
+        with st.popover(words["more"]):
+            symmetric, scales = controls.show(RANGE), controls.show(SCALES)
+            way = controls.show(REMAINDER) if numbers else "short"
     if scales is E8M0 and not symmetric:
         st.warning(words["scales_refused"], icon=":material/block:")
         scales = None

@@ -41,12 +41,12 @@ RUN = 16  # of the sub-channels that the reveal compares, where rows are longer
 def laboratory(bench: Bench) -> Scene:
     """Draw the maps with their blocks, one block from the inside, and every granularity side by side."""
     words, subject = read_prose(SLUG).laboratory, bench.subject
-    spec = grain.chosen_spec((len(subject.matrix), subject.row))
+    spec = grain.chosen_spec((len(subject.matrix), subject.row), bench.controls)
     edits = grain.edits_of(subject, spec)
     edited = grain.edited_spec(subject, spec, edits)
-    _numbers(bench, edited)
     block = blocks.waiting_block(spec.granularity.blocks(subject.matrix.shape).count)
     blocks.maps(bench, edited, block, edits)
+    _numbers(bench, edited)
     block, view = blocks.look_inside(bench, spec, edits)
     if subject.is_weight and bench.predicted:
         st.subheader(words["accuracy_title"])
@@ -193,4 +193,12 @@ def question(scene: Scene) -> Choices:
     return choices(stored.bits_per_value, wrong, lambda value: f"{short(value, 5)} bits")
 
 
-LESSON = Lesson(9, SLUG, FIELDS, laboratory, prediction, facts, written, question, story=STORY)
+def puzzles(scene: Scene) -> tuple[bool, ...]:
+    """Say whether no row is zeros alone, scales outweigh codes, and less is lost than with one scale a channel."""
+    subject, spec = scene.subject, scene.spec
+    found, channel = coded(subject, spec), coded(subject, replace(spec, granularity=PerChannel(0)))
+    heavy = found.storage.bits_per_value > 2 * spec.format.bits
+    return not _dead(subject, spec), heavy, found.report.mse < channel.report.mse
+
+
+LESSON = Lesson(9, SLUG, FIELDS, laboratory, prediction, facts, written, question, puzzles=puzzles, story=STORY)

@@ -46,14 +46,11 @@ def laboratory(bench: Bench) -> Scene:
     with bench.controls:
         shared, uniform = controls.show(SHARED), controls.show(UNIFORM)
     mix = _mix(bench, shared, uniform)
-    left, right = st.columns([0.54, 0.46], gap="large")
-    with left:
-        _steppers(mix)
-    with right:
-        with refusals_said():
-            compute.require_task(mix.model)
-            duel(mix)
-        _table(mix)
+    _steppers(mix)
+    with refusals_said():
+        compute.require_task(mix.model)
+        duel(mix)
+    _table(mix)
     with refusals_said():
         compute.require_task(mix.model)
         survey.survey(bench, mix)

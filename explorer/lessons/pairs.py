@@ -93,14 +93,12 @@ def correlation(subject: Subject) -> float:
 def pairs_laboratory(subject: Subject, predicted: bool) -> None:
     """Draw the tensor's own pairs and synthetic ones, each cut by a grid and by cells, and what that loses."""
     words = read_prose(SLUG).laboratory
-    st.subheader(words["pairs_title"])
-    st.markdown(words["pairs_lead"])
     with st.container(horizontal=True, gap="medium"):
         bits, grid = controls.show(BITS), controls.show(GRID)
+    _synthetic(bits, grid)
     _planes(subject, bits, grid, "real")
     said = words["pairs_table"].format(bits=bits, grid=GRID.held(grid), n=count(1 << 2 * bits))
     _losses(subject, bits, predicted, _sampled(subject), said if predicted else f"{said} {words['pairs_locked']}")
-    _synthetic(bits, grid)
 
 
 @st.fragment

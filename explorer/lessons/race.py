@@ -26,6 +26,7 @@ from quant_engine import QuantError, QuantizationPlan
 from quant_engine.methods import METHODS, Setting, available
 
 UNKNOWN = "?"
+FIRST = ("gptq", "adaround", "qat")  # of the methods, beside the chart; the others wait in a drawer
 ICONS = {
     "waiting": ":material/hourglass:",
     "running": ":material/hourglass:",
@@ -78,8 +79,6 @@ def active() -> tuple[Entry, ...]:
 def race_laboratory(model: ModelKey, setting: Setting, predicted: bool, hidden: Sequence[str] = ()) -> Raced:
     """Draw the race, and return what is known of it; accuracies show once it is `predicted`, `hidden` ones never."""
     said = read_prose(SLUG).laboratory
-    st.subheader(said["race_title"])
-    st.markdown(said["race_lead"])
     if compute.network(model).task is None:
         with refusals_said():
             compute.require_task(model)
@@ -103,56 +102,65 @@ def _watched(model: ModelKey, setting: Setting) -> tuple[object, ...]:
 
 def _draw(model: ModelKey, setting: Setting, predicted: bool, hidden: tuple[str, ...]) -> None:
     said, known = read_prose(SLUG).laboratory, raced(model, setting)
-    _starters(known)
+    with st.container(horizontal=True, gap="small"):
+        _several(known)
+        _starters(known, FIRST)
     _under_way(known, predicted, hidden)
-    if not predicted:
-        st.info(said["race_locked"], icon=":material/lock:")
-    elif known.baselines is not None:
-        _standings(known, hidden)
+    if known.baselines is not None:
+        _chart(known, hidden if predicted else tuple(method for method in METHODS if method != NEAREST))
+        if predicted:
+            _table(known, hidden)
     elif baselines_of(model, setting).active:
         st.caption(said["race_baselines"])
-
-
-def _starters(known: Raced) -> None:
-    """Show a button for each method, and those for several."""
-    runs, said, lacking = compute.session(), read_prose(SLUG).laboratory, available(compute.network(known.model))
-    with st.container(horizontal=True, gap="small"):
-        for method in contestants():
-            run = runs.find(Entry(known.model, known.setting, method))
-            state = "new" if run is None or run.stopping else run.state
-            busy = state in ("waiting", "running")
-            st.button(
-                method_words(method).title,
-                key=f"{SLUG}_start_{method}",
-                icon=ICONS.get(state, ":material/play_arrow:"),
-                disabled=busy or state == "done" or lacking[method] is not None,
-                help=lacking[method] or method_words(method).does,
-                on_click=start,
-                args=(known.model, known.setting, (method,)),
-            )
+    if not predicted:
+        st.info(said["race_locked"], icon=":material/lock:")
     with st.expander(said["methods_title"]):
+        with st.container(horizontal=True, gap="small"):
+            _starters(known, [method for method in contestants() if method not in FIRST])
         for method in METHODS:
             st.markdown(said["method_line"].format(**asdict(method_words(method))))
-    fast = [method for method in contestants() if not METHODS[method].slow and lacking[method] is None]
-    with st.container(horizontal=True, gap="small"):
-        begun = {method: runs.find(Entry(known.model, known.setting, method)) for method in fast}
-        started = {method for method, run in begun.items() if run is not None and run.state != "cancelled"}
+
+
+def _starters(known: Raced, methods: Sequence[str]) -> None:
+    """Show a button for each method."""
+    runs, lacking = compute.session(), available(compute.network(known.model))
+    for method in methods:
+        run = runs.find(Entry(known.model, known.setting, method))
+        state = "new" if run is None or run.stopping else run.state
+        busy = state in ("waiting", "running")
         st.button(
-            said["start_fast"],
-            key=f"{SLUG}_start_fast",
-            type="primary",
-            icon=":material/fast_forward:",
-            disabled=started == set(fast),
+            method_words(method).title,
+            key=f"{SLUG}_start_{method}",
+            icon=ICONS.get(state, ":material/play_arrow:"),
+            disabled=busy or state == "done" or lacking[method] is not None,
+            help=lacking[method] or method_words(method).does,
             on_click=start,
-            args=(known.model, known.setting, fast),
+            args=(known.model, known.setting, (method,)),
         )
-        st.button(
-            said["cancel_all"],
-            key=f"{SLUG}_cancel_all",
-            icon=":material/stop:",
-            disabled=not active(),
-            on_click=lambda: runs.leave(*active()),
-        )
+
+
+def _several(known: Raced) -> None:
+    """Show the buttons for several methods."""
+    runs, said, lacking = compute.session(), read_prose(SLUG).laboratory, available(compute.network(known.model))
+    fast = [method for method in contestants() if not METHODS[method].slow and lacking[method] is None]
+    begun = {method: runs.find(Entry(known.model, known.setting, method)) for method in fast}
+    started = {method for method, run in begun.items() if run is not None and run.state != "cancelled"}
+    st.button(
+        said["start_fast"],
+        key=f"{SLUG}_start_fast",
+        type="primary",
+        icon=":material/fast_forward:",
+        disabled=started == set(fast),
+        on_click=start,
+        args=(known.model, known.setting, fast),
+    )
+    st.button(
+        said["cancel_all"],
+        key=f"{SLUG}_cancel_all",
+        icon=":material/stop:",
+        disabled=not active(),
+        on_click=lambda: runs.leave(*active()),
+    )
 
 
 def _under_way(known: Raced, predicted: bool, hidden: tuple[str, ...]) -> None:
@@ -214,11 +222,10 @@ def _doing(name: str, run: Task, told: bool) -> str:
     return " · ".join(parts)
 
 
-def _standings(known: Raced, hidden: tuple[str, ...]) -> None:
-    """Draw the lanes, the way there, and the table."""
+def _chart(known: Raced, hidden: tuple[str, ...]) -> None:
+    """Draw the lanes."""
     said = read_prose(SLUG).laboratory
-    lanes = [_lane(known, method) if method not in hidden else Lane(_title(method)) for method in METHODS]
-    plain = known.baselines.plain if known.baselines else None
+    lanes, plain = _lanes(known, hidden), known.baselines.plain if known.baselines else None
     canvas = charts.canvas(known.model, known.setting)
     charts.show(race_figure(lanes, plain, canvas), f"{SLUG}_chart_race", describe_race(lanes, plain))
     if plain is not None:
@@ -233,6 +240,12 @@ def _standings(known: Raced, hidden: tuple[str, ...]) -> None:
                 high=accuracy(high),
             )
         )
+
+
+def _table(known: Raced, hidden: tuple[str, ...]) -> None:
+    """Draw the way there, and the table."""
+    said, canvas = read_prose(SLUG).laboratory, charts.canvas(known.model, known.setting)
+    lanes, plain = _lanes(known, hidden), known.baselines.plain if known.baselines else None
     if any(method in hidden for method in METHODS):
         st.caption(said["race_hidden"])
     if any(lane.has_way for lane in lanes):
@@ -244,6 +257,13 @@ def _standings(known: Raced, hidden: tuple[str, ...]) -> None:
 
 def _title(method: str) -> str:
     return method_words(method).title
+
+
+def _lanes(known: Raced, hidden: tuple[str, ...]) -> list[Lane]:
+    """Return the lanes of the baselines, of the first methods, and of others that were started."""
+    begun = {entry.method for entry, _ in entries() if (entry.model, entry.setting) == (known.model, known.setting)}
+    methods = [method for method in METHODS if method in {NEAREST, CLIPPED, *FIRST, *begun}]
+    return [_lane(known, method) if method not in hidden else Lane(_title(method)) for method in methods]
 
 
 def _lane(known: Raced, method: str) -> Lane:

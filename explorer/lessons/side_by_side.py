@@ -27,10 +27,9 @@ Name = TypeVar("Name")
 def side_by_side(bench: Bench, bits: int) -> None:
     """Draw what each codebook of this width does to the tensor, once that may be told."""
     words = read_prose(SLUG).laboratory
-    st.subheader(words["rivals_title"].format(k=1 << bits))
     if not bench.telling:
-        st.info(words["asked" if bench.predicted else "locked"], icon=":material/lock:")
         return
+    st.subheader(words["rivals_title"].format(k=1 << bits))
     subject, found = bench.subject, rivals.entered(bits)
     levels = {rival.name: rivals.levels(subject, rival, bits) for rival in found}
     shown = Rugs(subject.values, subject.statistics, levels, subject.unit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -15,7 +16,7 @@ from explorer.lessons.outcome import accuracy_section
 from explorer.lessons.prose import read_prose
 from explorer.lessons.scene import Scene, nearest_step
 from explorer.notation import count, decibels, latex, share, short
-from quant_engine import LayerPlan
+from quant_engine import LayerPlan, ProductCodebook
 
 SLUG = "vectors"
 FIELDS = (
@@ -76,6 +77,8 @@ def facts(scene: Scene) -> Facts:
         "entries": count(product.stored(form) * form.part_dim),
         "implied": product.large(product.implied(form)),
         "index_bits": short(bits, 4),
+        "asked_codewords": count(asked_form(scene).codewords),
+        "asked_implied": product.large(product.implied(asked_form(scene))),
         "all_bits": short(found.storage.bits_per_value, 4),
         "place": _place(found.report.mse, bound),
     }
@@ -112,7 +115,7 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
 
 def question(scene: Scene) -> Choices:
     """Ask how many codewords plain vectors need for the same indices."""
-    form = scene.spec.format
+    form = asked_form(scene)
     wrong = {
         "stored": product.stored(form),
         "single": form.codewords,
@@ -120,6 +123,20 @@ def question(scene: Scene) -> Choices:
         "square": form.codewords**2,
     }
     return choices(product.implied(form), wrong, product.large)
+
+
+def asked_form(scene: Scene) -> ProductCodebook:
+    """Return the codebooks of the question: of another size than those on display."""
+    form = scene.spec.format
+    assert isinstance(form, ProductCodebook)
+    return replace(form, codewords=form.codewords * 4 if form.codewords < 256 else form.codewords // 4)
+
+
+def puzzles(scene: Scene) -> tuple[bool, ...]:
+    """Say whether a million vectors are named, and codebooks outweigh indices."""
+    form, stored = scene.spec.format, coded(scene.subject, scene.spec).storage
+    assert isinstance(form, ProductCodebook)
+    return product.implied(form) > 1_000_000, stored.codebook_bits > stored.code_bits
 
 
 def _gain(found: dict[str, Coded]) -> float:
@@ -131,4 +148,4 @@ def _bound(scene: Scene, bits: float) -> float:
     return float(scene.subject.statistics.sigma**2 * 2.0 ** (-2.0 * bits))
 
 
-LESSON = Lesson(10, SLUG, FIELDS, laboratory, prediction, facts, written, question)
+LESSON = Lesson(10, SLUG, FIELDS, laboratory, prediction, facts, written, question, puzzles=puzzles)

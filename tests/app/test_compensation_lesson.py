@@ -298,7 +298,8 @@ def test_no_method_that_is_asked_for_is_named_the_best(monkeypatch: pytest.Monke
         assert time.monotonic() < end
         change(at)
     assert any("and after a method" in said for said in said_on(at))
-    assert [button.proto.label for button in at.get("download_button")] == ["Plan of clipped"]
+    labels = [button.proto.label for button in at.get("download_button")]
+    assert [label for label in labels if label.startswith("Plan")] == ["Plan of clipped"]
 
 
 class Clock:

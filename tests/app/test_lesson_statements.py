@@ -193,7 +193,7 @@ def test_clipping_has_most_of_the_gain_of_k_means_only_where_it_has(place: tuple
     words = read_prose("centroids").laboratory
     assert said["disguise"] == words["disguise_most" if most else "disguise_less"].format(share=share(part))
     assert said["part"] == share(best / clipped)
-    assert ("no guarantee: from" in said["lloyd"]) == (said["end"] != "×1")
+    assert ("no guarantee" in said["lloyd"]) == (said["end"] != "×1")
 
 
 # --- 8: mixed precision -----------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_blocks_that_are_called_finer_than_channels_are_finer(place: tuple[str, 
     clipped = float(np.mean((fake_quantize(weights(place).matrix, channel) - x) ** 2))
     said = LESSONS["granularity"].facts(Scene(weights(place), QuantizerSpec(IntFormat(4))))["finer"]
     assert ("lose more" in said) == (finer > clipped)
-    assert f"runs of {run} " in said
+    assert f"Runs of {run} " in said
     assert short(finer) in said
     assert short(clipped) in said
 

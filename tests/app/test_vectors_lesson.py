@@ -98,7 +98,7 @@ def test_what_pairs_gain_on_this_tensor_is_faisss_and_kmeans1ds() -> None:
     x = load("fashion-cnn").weight("conv3")
     scalar, vector = kmeans_mse(x, 4), faiss_mse(x.reshape(-1, 2), 16)
     at = open_lesson(beat="See")
-    table = at.table[0].value.set_index(next(iter(at.table[0].value)))
+    table = at.table[1].value.set_index(next(iter(at.table[1].value)))  # after that of synthetic pairs
     assert float(table.loc[WORDS["way_optimal"], "MSE"]) == pytest.approx(scalar, rel=5e-3)
     shown = float(str(table.loc[WORDS["way_vectors"], "gain"]).removeprefix("×").split()[0])
     assert shown == pytest.approx(scalar / vector, rel=0.01)
@@ -131,8 +131,8 @@ def test_an_odd_row_ends_with_a_pair_of_its_own() -> None:
 def test_errors_on_the_tensor_are_hidden_until_a_prediction_is_made() -> None:
     at = open_lesson()
     change(at, show_anyway=False)
-    assert set(at.table[0].value["MSE"]) == {"?"}
-    assert "?" not in set(at.table[1].value["MSE"])
+    assert set(at.table[1].value["MSE"]) == {"?"}
+    assert "?" not in set(at.table[0].value["MSE"])
     assert any(info.value == WORDS["rates_locked"] for info in at.info)
 
 
@@ -196,7 +196,7 @@ def test_the_question_counts_free_choices(form: tuple[int, int, int, int]) -> No
     asked = LESSONS["vectors"].question(scene_of(conv3(), ProductCodebook(dim, codewords, parts, stages)))
     choices = 1
     for _ in range(parts * stages):
-        choices *= codewords
+        choices *= 64 if codewords == 256 else 4 * codewords  # another size than the one on display
     right = asked.option("right").label
     assert right == (f"{choices:,}" if choices < 10**9 else short(float(choices)))
     assert len({option.label for option in asked.options}) == len(asked.options) >= 3

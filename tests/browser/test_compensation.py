@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from explorer.lessons.laps import accuracy_of, setting_of
 from explorer.lessons.laps import baselines as measured_baselines
+from explorer.lessons.prose import read_prose
 from explorer.notation import accuracy
 from quant_engine.network import load
 from tests.browser.conftest import NO_FAULTS, faults_on, photograph, settle
@@ -25,6 +26,7 @@ def button(page: Page, name: str) -> Locator:
     )
 
 
+MORE = read_prose("compensation").laboratory["methods_title"]
 RACE = """() => {
   const plot = document.querySelector('.st-key-compensation_chart_race .js-plotly-plot');
   const stands = plot._fullData.filter(trace => trace.mode === 'markers+text');
@@ -50,10 +52,12 @@ def test_a_method_is_started_and_ends_on_its_lane_while_another_page_is_looked_a
     baselines(page)
     before = race_of(page)
     assert set(before) == {"nearest", "clipped"}
+    page.get_by_text(MORE).click()
     button(page, "BatchNorm ranges").click()
     page.get_by_role("link", name="Model card").click()
     settle(page)
     page.get_by_role("link", name=re.compile("11 Compensation")).click()
+    page.get_by_text(MORE).click()
     expect(button(page, "BatchNorm ranges")).to_be_disabled()
     expect(page.locator("td").get_by_text("BatchNorm statistics")).to_be_visible()
     settle(page)
@@ -78,6 +82,7 @@ def test_two_windows_train_at_once_and_what_is_cancelled_leaves_no_trace(app: st
     for page in (first, second):
         button(page, "QAT (LSQ)").click()
         expect(page.get_by_text(re.compile(r"QAT \(LSQ\) · training: \d+"))).to_be_visible()
+    second.get_by_text(MORE).click()
     button(second, "QAT (PACT)").click()
     expect(second.get_by_text("Waiting for a free lane")).to_be_visible()
     assert first.get_by_text("Waiting for a free lane").count() == 0

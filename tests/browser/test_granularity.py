@@ -18,8 +18,9 @@ Opener = Callable[..., Page]
 ROWS = 24  # of dw1
 
 
-def press(page: Page, group: str, label: str) -> None:
-    page.get_by_role("radiogroup", name=group).get_by_text(label, exact=True).click()
+def pick(page: Page, menu: str, label: str) -> None:
+    page.get_by_role("combobox", name=menu).click()
+    page.get_by_role("option", name=label, exact=True).click()
     settle(page)
 
 
@@ -71,7 +72,7 @@ def test_a_student_sees_the_collapse_and_the_rescue_edits_a_block_and_takes_it_b
     settle(page)
     assert metrics(page)["Channels of zeros only"] == "10 of 24"
     collapsed = float(metrics(page)["All layers quantized"].split()[0])
-    press(page, "One scale for each", "channel")
+    pick(page, "One scale for each", "channel")
     assert metrics(page)["Channels of zeros only"] == "0 of 24"
     assert collapsed < 30 < 75 < float(metrics(page)["All layers quantized"].split()[0])
     assert metrics(page)["MSE"] == mse({})
