@@ -68,8 +68,9 @@ def term_field() -> Choice[Term]:
     return Choice(TERM_KEY, "Term", terms(), default=next(iter(terms())), instead="the first one is shown")
 
 
-def linked(text: str, seen: set[str]) -> str:
-    """Return Markdown in which the first use of every term leads to its entry; `seen` are those that had theirs."""
+def linked(text: str) -> str:
+    """Return Markdown in which the first use of every term leads to its entry."""
+    seen: set[str] = set()
     names = {name: each.slug for each in terms().values() for name in each.names}
     longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
 

@@ -42,6 +42,18 @@ def progress() -> dict[str, Any]:
     return {slug: done for slug, done in found.items() if done}
 
 
+def ended() -> int:
+    """Return how many lessons are done to their end."""
+    return sum(answers.is_done(lesson, BEATS[-1]) for lesson in LESSONS.values())
+
+
+def stopped_at() -> Lesson:
+    """Return the last lesson that was begun and not ended, else the first that was not ended, else the first."""
+    open_ones = [lesson for lesson in LESSONS.values() if not answers.is_done(lesson, BEATS[-1])]
+    begun = [lesson for lesson in open_ones if answers.done_in(lesson)]
+    return begun[-1] if begun else (open_ones or list(LESSONS.values()))[0]
+
+
 def _restore() -> None:
     """Take up what the browser kept (a callback)."""
     restore(st.session_state[KEY].kept or "{}")

@@ -9,6 +9,7 @@ import streamlit as st
 from explorer import controls, frame
 from explorer.formulas import CONVENTIONS, flowing
 from explorer.lessons import answers
+from explorer.lessons.glossary import linked
 from explorer.lessons.model import BEATS, Awaited, Choices, Facts, Lesson, Place
 from explorer.lessons.prose import words
 from explorer.lessons.scene import Scene
@@ -17,7 +18,7 @@ from explorer.notation import short
 
 def predict(lesson: Lesson, scene: Scene, facts: Facts) -> None:
     """Say what the lesson is about, and ask what will happen."""
-    st.markdown(lesson.prose.lead)
+    st.markdown(linked(lesson.prose.lead))
     asked = lesson.predicted(scene)
     st.radio(
         lesson.prose.predict.format_map(facts),
@@ -31,7 +32,7 @@ def predict(lesson: Lesson, scene: Scene, facts: Facts) -> None:
 
 def attempt(lesson: Lesson, scene: Scene, facts: Facts) -> None:
     """Say what to do, with settings to start from."""
-    st.markdown(lesson.prose.act.format_map(facts))
+    st.markdown(linked(lesson.prose.act.format_map(facts)))
     if not answers.is_told(lesson):
         st.caption(words()["hidden"])
     solved = answers.solved(lesson, lesson.puzzles(scene))
@@ -58,7 +59,7 @@ def see(lesson: Lesson, scene: Scene, facts: Facts) -> None:
     yours = words()["none"] if chosen is None else asked.option(chosen).label.format_map(facts)
     says = words()["this_network_says" if lesson.whole else "this_tensor_says"]
     st.markdown(f"{words()['you_predicted']}: **{yours}**  \n{says}: **{right}**")
-    st.markdown(lesson.prose.reveal.format_map(facts))
+    st.markdown(linked(lesson.prose.reveal.format_map(facts)))
 
 
 def formula(lesson: Lesson, scene: Scene, facts: Facts) -> None:

@@ -12,6 +12,8 @@ from explorer import compute, controls, notation
 from explorer.background import live
 from explorer.compiling import await_first_picture
 from explorer.instrument import Move
+from explorer.lessons import LESSONS, progress
+from explorer.lessons.prose import words
 from explorer.page_table import PLAYGROUND, pages_folder
 from explorer.panels.instrument import changes, instrument_panel
 from explorer.pins import HOME
@@ -36,7 +38,7 @@ class WayIn:
 WAYS_IN = (
     WayIn(
         "lesson_bits.py",
-        "Learn: start lesson 1",
+        words()["learn_start"],
         ":material/school:",
         "Eleven short lessons: predict, try, see, check yourself.",
         lambda name: False,
@@ -63,8 +65,8 @@ def home_panel() -> None:
     model = MODELS.key(opening_model())
     layer, settings = MODELS.opening_layer(opening_model()), _settings()
     info = compute.network(model).layers()[layer]
-    words, figure = st.columns([5, 7])
-    with words:
+    sentence, figure = st.columns([5, 7])
+    with sentence:
         st.header("See what quantization does to a real network.", anchor=False)
         st.markdown(
             f"These are the {notation.count(info.parameters)} weights of one layer of a trained network, at "
@@ -80,6 +82,7 @@ def home_panel() -> None:
         instrument_panel(model, layer, settings, spec, 0, view, "home_instrument", _moved, compact=True)
     with numbers:
         _accuracies(model, layer, settings, spec)
+    progress.keep()
 
 
 def _settings() -> PlaygroundState:
@@ -96,11 +99,24 @@ def _moved(move: Move) -> None:
 
 def _ways_in(model: str, layer: str, settings: PlaygroundState) -> None:
     here = {"model": model, "tensor": layer, "play_format": settings.word("kind"), **settings.link()}
-    for place, way in zip(st.columns(len(WAYS_IN)), WAYS_IN, strict=True):
+    ways = (_learning(), *WAYS_IN[1:]) if progress.progress() else WAYS_IN
+    for place, way in zip(st.columns(len(ways)), ways, strict=True):
         with place.container(border=True, gap=None):
             link = {name: here[name] for name in here if way.takes(name)}
             st.page_link(pages_folder() / way.script, label=f"**{way.label}**", icon=way.icon, query_params=link)
             st.caption(way.text)
+
+
+def _learning() -> WayIn:
+    """Return the way to where the course was left."""
+    lesson = progress.stopped_at()
+    told = {"number": lesson.number, "title": lesson.prose.title, "ended": progress.ended(), "total": len(LESSONS)}
+    return replace(
+        WAYS_IN[0],
+        script=f"lesson_{lesson.slug}.py",
+        label=words()["learn_on"].format(**told),
+        text=words()["learn_done"].format(**told),
+    )
 
 
 def _accuracies(model: ModelKey, layer: str, settings: PlaygroundState, spec: QuantizerSpec) -> None:

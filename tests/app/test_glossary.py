@@ -53,9 +53,8 @@ def test_a_search_finds_names_before_explanations_in_any_case() -> None:
 
 
 def test_text_links_the_first_use_of_a_term_and_nothing_in_code_formulas_or_links() -> None:
-    seen: set[str] = set()
     text = "# KL\n`KL` and $KL$ and [KL](here) and {KL}: KL, then KL; codes, a code. W3A8, AWQ."
-    found = linked(text, seen)
+    found = linked(text)
     assert found.startswith("# KL\n`KL` and $KL$ and [KL](here) and {KL}: [KL](glossary?glossary_term=kl), then KL; ")
     assert re.findall(rf"\[(\w+)\]\(glossary\?{TERM_KEY}=([\w-]+)\)", found) == [
         ("KL", "kl"),
@@ -63,5 +62,5 @@ def test_text_links_the_first_use_of_a_term_and_nothing_in_code_formulas_or_link
         ("W3A8", "w3a8"),
         ("AWQ", "awq"),
     ]
-    assert linked("KL and PTQ", seen) == "KL and [PTQ](glossary?glossary_term=ptq)"
-    assert linked("barcodes, encode, post-scale-law", set()) == "barcodes, encode, post-scale-law"
+    assert linked("PTQ") == "[PTQ](glossary?glossary_term=ptq)"
+    assert linked("barcodes, encode, post-scale-law") == "barcodes, encode, post-scale-law"

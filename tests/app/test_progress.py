@@ -23,10 +23,11 @@ def restoring(kept: str, **state: Any) -> dict[str, Any]:
         progress.restore(kept)
         st.session_state["found"] = progress.progress()
         st.session_state["record"] = progress.record()
+        st.session_state["next"] = progress.ended(), progress.stopped_at().slug
 
     at = AppTest.from_function(script, kwargs={"kept": kept, "state": state}).run()
     assert not at.exception
-    return {"found": at.session_state["found"], "record": at.session_state["record"]}
+    return {"found": at.session_state["found"], "record": at.session_state["record"], "next": at.session_state["next"]}
 
 
 DONE = {"clipping": {"prediction": "falls", "answers": {"a": 0.25}, "solved": [0], "done": ["See", "Try"]}}
@@ -64,3 +65,17 @@ def test_the_record_names_the_lesson_the_prediction_and_the_answer() -> None:
     assert "- You predicted: falls" in lines
     assert "- Answered: 0.25" in lines
     assert any(line.startswith("- Steps done: Predict, Try, See") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("done", "expected"),
+    [
+        ({}, (0, "bits")),
+        (DONE, (0, "clipping")),
+        ({"bits": {"done": ["Check"]}}, (1, "formats")),
+        ({"bits": {"done": ["Check"]}, **DONE}, (1, "clipping")),
+        ({slug: {"done": ["Check"]} for slug in LESSONS}, (11, "bits")),
+    ],
+)
+def test_the_course_goes_on_where_it_was_left(done: dict[str, Any], expected: tuple[int, str]) -> None:
+    assert restoring(json.dumps(done))["next"] == expected

@@ -25,6 +25,8 @@ def test_a_prediction_and_steps_outlive_a_reload_and_are_on_the_record(
     page.goto(f"{app}/lesson_clipping")
     expect(page.get_by_role("radio", name="falls", exact=True)).to_be_checked()
     assert "falls" not in page.url
+    page.goto(app)
+    expect(page.get_by_role("link", name="Learn: go on with lesson 5")).to_be_visible()
     again = page.context.new_page()
     again.goto(f"{app}/lesson_clipping?clipping_beat=Check")
     again.get_by_role("button", name="My record").wait_for()
