@@ -105,7 +105,10 @@ def _open_on_story(page: str) -> None:
     now = st.session_state.get(MODEL_KEY, plain[0]), st.session_state.get(TENSOR_KEY, plain[1])
     asked = {MODEL_KEY, TENSOR_KEY} & set(st.query_params)
     if now == plain and not asked and not is_model_given() and lesson.story[0] in MODELS.names():
-        st.session_state[MODEL_KEY], st.session_state[TENSOR_KEY] = lesson.story
+        for key, name, usual in zip((MODEL_KEY, TENSOR_KEY), lesson.story, plain, strict=True):
+            st.session_state[key] = name
+            if name != usual:
+                st.query_params[key] = name  # or the address would not lead here
 
 
 def _open_by_link(page: str) -> None:

@@ -122,9 +122,8 @@ def test_the_lesson_opens_on_its_story_unless_another_tensor_is_asked_for(monkey
     at = opened()
     assert on_display(at) == ("fashion-depthwise", "dw1")
     at.selectbox(key="tensor").select("pw3").run()
-    at.switch_page(str(ROOT / "pages" / "lesson_bits.py")).run()
-    at.switch_page(str(ROOT / "pages" / "lesson_granularity.py")).run()
-    assert on_display(at) == ("fashion-depthwise", "pw3")
+    assert on_display(at.run()) == ("fashion-depthwise", "pw3")
+    assert at.query_params["model"] == "fashion-depthwise"
     assert on_display(opened(model="fashion-cnn", tensor="fc2")) == ("fashion-cnn", "fc2")
     monkeypatch.setenv("QUANT_EXPLORER_MODEL", "fashion-cnn")
     assert on_display(opened()) == ("fashion-cnn", "conv3")

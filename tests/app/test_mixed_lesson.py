@@ -35,9 +35,8 @@ CANVAS = Canvas("test")
 
 def open_lesson(model: str = "fashion-cnn", **settings: object) -> AppTest:
     at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
-    at.query_params["model"] = model
-    at.run()
     at.switch_page(str(ROOT / "pages" / "lesson_mixed.py"))
+    at.query_params["model"] = model
     return change(at, show_anyway=True, **settings)
 
 

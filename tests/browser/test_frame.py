@@ -57,6 +57,17 @@ def test_the_link_that_is_copied_is_the_address_of_what_is_shown(app: str, open_
     assert (urlsplit(link).path, asked) == ("/playground", {"tensor": ["fc1"], "play_bits": ["3"]})
 
 
+def test_what_is_chosen_goes_along_and_the_address_leads_to_what_is_shown(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/lesson_granularity")
+    assert parse_qs(urlsplit(page.url).query)["model"] == ["fashion-depthwise"]  # the lesson's story
+    page.goto(f"{app}/lesson_granularity?model=fashion-depthwise&tensor=pw3")
+    settle(page)
+    page.get_by_test_id("stTopNavLink").filter(has_text="Playground").click()
+    settle(page)
+    expect(page.get_by_role("combobox", name="Tensor")).to_have_value("pw3")
+    assert parse_qs(urlsplit(page.url).query)["model"] == ["fashion-depthwise"]
+
+
 def test_a_page_is_presented_large_without_chrome_and_its_link_says_so(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/playground", "projector")
     before = page.evaluate(FIGURE_TYPE)
