@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
@@ -330,6 +331,24 @@ def faults_on(page: Page) -> dict[str, object]:
 
 
 NO_FAULTS = {"exceptions": [], "empty": 0, "undescribed": 0, "wide": False}
+
+
+STANDARD = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+NOT_OURS = [["header"], [".katex-display"], ["pre"]]  # Streamlit's frame, formulas, code
+SLIDER = 'role="slider"'  # handles stand where their values are, however close; keys move them, too
+
+
+def barriers_on(page: Page) -> list[tuple[str, str]]:
+    """Return what axe-core finds serious or critical by WCAG 2.2 AA: its rule and where. Nothing is hovered over."""
+    page.mouse.move(0, 0)
+    found = Axe().run(page, context={"exclude": NOT_OURS}, options={"runOnly": STANDARD}).response["violations"]
+    return [
+        (each["id"], node["html"][:200])
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+        if each["id"] != "target-size" or SLIDER not in node["html"]
+    ]
 
 
 def photograph(page: Page, name: str) -> pathlib.Path:

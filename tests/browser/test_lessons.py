@@ -14,7 +14,7 @@ from explorer import notation
 from explorer.lessons import LESSONS
 from quant_engine import IntFormat, QuantizerSpec, fit
 from quant_engine.network import load
-from tests.browser.conftest import NO_FAULTS, faults_on, forms_of, metrics, photograph, settle
+from tests.browser.conftest import NO_FAULTS, barriers_on, faults_on, metrics, photograph, settle
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
@@ -86,22 +86,20 @@ def test_a_guess_is_scored_and_the_curve_appears(app: str, open_page: Opener) ->
     expect(page.get_by_text("Too wide")).to_be_visible()
 
 
-@pytest.mark.parametrize("form", ["desktop", "phone"])
 @pytest.mark.parametrize("slug", list(LESSONS))
-def test_every_lesson_is_whole_in_every_form(app: str, open_page: Opener, slug: str, form: str) -> None:
-    page = open_page(f"{app}/lesson_{slug}", form)
+def test_every_lesson_is_whole_and_can_be_read_in_both_themes(app: str, open_page: Opener, slug: str) -> None:
+    page = open_page(f"{app}/lesson_{slug}")
     assert faults_on(page) == NO_FAULTS
     page.get_by_test_id("stRadio").locator("label").nth(1).click()
     settle(page)
     step(page, "Formula")
     assert faults_on(page) == NO_FAULTS
-    if form == "phone":  # elsewhere formulas have room
-        photograph(page, f"lesson-{slug}-formula-{form}")
     step(page, "See")
-    for shown in forms_of(page, form):
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        settle(page)
         assert faults_on(page) == NO_FAULTS
-        if shown in ("projector", "phone"):
-            photograph(page, f"lesson-{slug}-reveal-{shown}")
+        assert barriers_on(page) == []
 
 
 def test_all_calibrators_stand_on_one_post_relu_activation(app: str, open_page: Opener) -> None:
