@@ -89,6 +89,8 @@ def test_a_student_sees_the_collapse_and_the_rescue_edits_a_block_and_takes_it_b
     beta = float(query(page)["granularity_edits"][0].split("_")[-1])
     assert metrics(page)["MSE"] == mse({5: beta}) != mse({})
     again = open_page(page.url)
+    again.get_by_test_id("stRadio").get_by_text("one in five, up to three in five", exact=True).click()
+    settle(again)
     expect(again.get_by_text("set by hand for this block alone")).to_be_visible()
     page.get_by_role("button", name="Back to the calibrator's range").click()
     settle(page)
