@@ -37,6 +37,8 @@ navigation = st.navigation(
 )
 if navigation.url_path == "" and opens_playground(st.query_params):
     st.switch_page(pages_folder() / PLAYGROUND, query_params=st.query_params.to_dict())
-shared_frame(navigation.url_path)
-navigation.run()
+with st.container(key="frame"):
+    shared_frame(navigation.url_path)
+with st.container(key="page"):  # notices before it come and go
+    navigation.run()
 follow_theme()

@@ -20,11 +20,12 @@ Table = TypeVar("Table", bound=State)
 def show(field: Field[Value], **special: Any) -> Value:
     """Draw a field's control and return what it says; `special` arguments of Streamlit's control come before the row's.
 
-    A field of coded text has no control.
+    A field of coded text has no control. Containers that hold controls have keys, also those around them: else, where
+    something before one is gone, it would be made anew beside the old one, and no longer be bound to the address.
     """
     assert not isinstance(field, Text)
     given = {"label": field.label, "key": field.key, "help": field.help, "bind": "query-params", **special}
-    with st.container(width=scaled(field.width)) if field.width else contextlib.nullcontext():
+    with st.container(width=scaled(field.width), key=f"{field.key}_place") if field.width else contextlib.nullcontext():
         return field.meaning(_choice(field, given) if isinstance(field, Choice) else _number(field, given))
 
 

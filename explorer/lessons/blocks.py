@@ -177,7 +177,7 @@ def look_inside(bench: Bench, spec: QuantizerSpec, edits: grain.Edits) -> tuple[
     edited = grain.edited_spec(subject, spec, edits)
     found = blocks_of(subject, edited)
     st.subheader(words["inside_title"])
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=f"{SLUG}_inside"):
         block = chosen_block(found.grid.count)
         _undo(subject, spec, edits, block)
     values = subject.matrix[found.grid.slices(block)].reshape(-1)

@@ -54,9 +54,9 @@ def laboratory(bench: Bench) -> Scene:
     hidden = DATA_FREE if bench.asking else ()
     with st.container():  # one for each part, so that none is drawn in another's place when those before it grow
         raced = race_laboratory(bench.model, setting, bench.predicted, hidden)
-    with st.container():
+    with st.container(key="compensation_moved"):
         method = moves.moves_laboratory(raced, bench.layer, bench.predicted, hidden)
-    with st.container():
+    with st.container(key="compensation_gradients"):
         stepped = gradients.gradients_laboratory(bench.model, bench.layer, bits)
     with st.container(), refusals_said():
         dreams.dreams_laboratory(bench.model, bench.layer)

@@ -105,7 +105,7 @@ def _bits(bench: Bench) -> Held:
 def _settings() -> tuple[int, str]:
     st.subheader(_words()["rugs_title"])
     st.markdown(_words()["rugs_lead"])
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="medium", key=f"{SLUG}_rugs"):
         return controls.show(BITS), controls.show(RANGE)
 
 

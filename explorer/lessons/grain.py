@@ -144,7 +144,7 @@ def chosen_spec(shape: tuple[int, int], row: DeltaGenerator) -> QuantizerSpec:
         shared, bits = controls.show(SHARED), controls.show(BITS)
         clipping = controls.show(CLIPPING)
         numbers = [controls.show(field) for field in SIZES.get(shared, ())]
-        with st.popover(words["more"]):
+        with st.popover(words["more"], key=f"{SLUG}_more"):
             symmetric, scales = controls.show(RANGE), controls.show(SCALES)
             way = controls.show(REMAINDER) if numbers else "short"
     if scales is E8M0 and not symmetric:

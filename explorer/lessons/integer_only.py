@@ -60,7 +60,7 @@ def draw(model: ModelKey, layer: str) -> None:
 
 def _steps(model: ModelKey, layer: str) -> None:
     words, info = read_words(WORDS), compute.network(model).layers()[layer]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="formats_int_where"):
         label = f"Test {compute.sample_unit(model)}"
         sample = _field(SAMPLE, len(compute.network(model).data("test")[1]) - 1, label=label)
         channel = _field(CHANNEL, info.output_shape[0] - 1)
@@ -73,7 +73,7 @@ def _steps(model: ModelKey, layer: str) -> None:
     steps = rows(found, real, register)
     last = TERM_STEPS + len(steps)
     controls.hold(STEP, last)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="formats_int_steps"):
         step = min(controls.show(STEP), last)
         for key, target in (("next", min(step + 1, last)), ("back", max(step - 1, 1)), ("start", 1), ("all", last)):
             st.button(

@@ -45,7 +45,7 @@ def moves_laboratory(known: Raced, layer: str, predicted: bool, hidden: Sequence
     """
     said = read_prose(SLUG).laboratory
     st.subheader(said["moves_title"])
-    with st.container(width=240):
+    with st.container(width=240, key="compensation_moves"):
         chosen = controls.show(SHOWN, format_func=lambda name: name if name == BEST else method_words(name).title)
     method = shown_method(known.without(hidden), chosen)
     name = said["moves_any"] if method is None else method_words(method).title

@@ -93,9 +93,10 @@ def correlation(subject: Subject) -> float:
 def pairs_laboratory(subject: Subject, predicted: bool) -> None:
     """Draw the tensor's own pairs and synthetic ones, each cut by a grid and by cells, and what that loses."""
     words = read_prose(SLUG).laboratory
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="medium", key=f"{SLUG}_pairs"):
         bits, grid = controls.show(BITS), controls.show(GRID)
-    _synthetic(bits, grid)
+    with st.container(key=f"{SLUG}_synthetic"):
+        _synthetic(bits, grid)
     _planes(subject, bits, grid, "real")
     said = words["pairs_table"].format(bits=bits, grid=GRID.held(grid), n=count(1 << 2 * bits))
     _losses(subject, bits, predicted, _sampled(subject), said if predicted else f"{said} {words['pairs_locked']}")

@@ -44,7 +44,7 @@ PLAIN_DIGITS = 10**9  # greater numbers are written in powers of ten
 def format_of() -> ProductCodebook:
     """Show the controls and return the format; parts that do not divide a vector are refused, and the nearest taken."""
     words = read_prose(SLUG).laboratory
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="medium", key=f"{SLUG}_product"):
         dim, parts, codewords, stages = (controls.show(field) for field in (DIM, PARTS, CODEWORDS, STAGES))
     nearest = math.gcd(dim, parts)
     if nearest != parts:

@@ -21,14 +21,15 @@ STEPPER = "<style>[class*=_beat] button { padding-inline: 0.375rem; }</style>"  
 @st.fragment
 def show(lesson: Lesson) -> None:
     """Draw a lesson's page. The words stand before the laboratory but are drawn after it, with its numbers."""
-    with st.container(horizontal=True, gap="large"):
-        said, shown = st.container(width=WORDS_WIDTH), st.container()
+    with st.container(horizontal=True, gap="large", key=f"{lesson.slug}_sides"):
+        said = st.container(width=WORDS_WIDTH, key=f"{lesson.slug}_said")
+        shown = st.container(key=f"{lesson.slug}_shown")
     with said:
         numbered = words()["numbered"].format(number=lesson.number, total=len(LESSONS), minutes=lesson.prose.minutes)
         st.caption(numbered)
         st.header(lesson.prose.title)
         beat = _stepper(lesson)
-        step, onward = st.container(), st.container()
+        step, onward = st.container(key=f"{lesson.slug}_said_step"), st.container()
     with shown:
         try:
             scene = _laboratory(lesson, beat)
@@ -44,7 +45,7 @@ def show(lesson: Lesson) -> None:
         else:  # where it would answer the question
             _playground(scene)
     if lesson.appendix and beat != BEATS[-1]:
-        with shown:
+        with shown, st.container(key=f"{lesson.slug}_appendix"):
             lesson.appendix.draw(*frame.selected())
     progress.keep()
 
@@ -67,7 +68,7 @@ def _stepper(lesson: Lesson) -> str:
 
 def _laboratory(lesson: Lesson, beat: str) -> Scene:
     """Draw the laboratory. A question is asked of another tensor than the one that the steps before have shown."""
-    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=f"{lesson.slug}_controls")
     checking = beat == BEATS[-1]
     with row:
         model, layer = frame.choose_tensor()

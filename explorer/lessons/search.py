@@ -146,7 +146,7 @@ def search(bench: Bench, mix: Mix) -> None:
     words = read_prose(SLUG).laboratory
     st.subheader(words["search_title"])
     st.markdown(words["search_lead"])
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=f"{SLUG}_search"):
         name = controls.show(COST)
         searches = exact_of(mix, name), greedy_of(mix, name)
         for one in searches:

@@ -33,7 +33,7 @@ def side_by_side(bench: Bench, bits: int) -> None:
     subject, found = bench.subject, rivals.entered(bits)
     levels = {rival.name: rivals.levels(subject, rival, bits) for rival in found}
     shown = Rugs(subject.values, subject.statistics, levels, subject.unit)
-    left, right = figures_of(0.5)
+    left, right = figures_of(0.4)
     with left:
         charts.show(even_figure(shown, bench.canvas), f"{SLUG}_chart_rivals", describe_rugs(shown))
         absent = [words[f"absent_{rival.key}"] for rival in rivals.RIVALS if rival not in found]

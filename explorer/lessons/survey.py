@@ -136,7 +136,7 @@ def survey(bench: Bench, mix: Mix) -> None:
     """Draw the controls and the bars, which grow while measuring goes on."""
     words = read_prose(SLUG).laboratory
     st.subheader(words["survey_title"])
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=f"{SLUG}_survey"):
         name = controls.show(METRIC)
         scope = controls.show(SCOPE, disabled=METRICS[name].measured is None)
         at = controls.show(AT)

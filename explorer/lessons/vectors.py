@@ -36,7 +36,8 @@ WEAK, STRONG = 0.0, 0.9  # correlations that the reveal compares
 
 def laboratory(bench: Bench) -> Scene:
     """Draw pairs, codebooks with what comes back, rate and distortion, and accuracy."""
-    pairs.pairs_laboratory(bench.subject, bench.predicted)
+    with st.container(key="vectors_planes"):
+        pairs.pairs_laboratory(bench.subject, bench.predicted)
     scene = product.product_laboratory(bench)
     rates.rates_laboratory(bench, scene)
     if bench.subject.is_weight:

@@ -17,7 +17,7 @@ from quant_engine import LayerPlan, QuantizerSpec
 def formula_panel(spec: QuantizerSpec, view: BlockView) -> None:
     """Write out how one value r gets its code and comes back: by S and Z, or by the nearest codeword."""
     steps = spec.format.even and spec.format.scaled
-    with st.container(border=True):
+    with st.container(border=True, key="play_formula"):
         convention = frame.convention() if steps else None
         if convention:
             left, right = st.columns(2, vertical_alignment="center")

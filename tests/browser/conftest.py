@@ -341,7 +341,11 @@ SLIDER = 'role="slider"'  # handles stand where their values are, however close;
 def barriers_on(page: Page) -> list[tuple[str, str]]:
     """Return what axe-core finds serious or critical by WCAG 2.2 AA: its rule and where. Nothing is hovered over."""
     page.mouse.move(0, 0)
-    found = Axe().run(page, context={"exclude": NOT_OURS}, options={"runOnly": STANDARD}).response["violations"]
+    for _ in range(3):  # what is changing its colours, or is not yet laid out, is given time
+        found = Axe().run(page, context={"exclude": NOT_OURS}, options={"runOnly": STANDARD}).response["violations"]
+        if not found:
+            break
+        page.wait_for_timeout(1000)
     return [
         (each["id"], node["html"][:200])
         for each in found

@@ -243,12 +243,12 @@ def test_lloyd_steps_to_its_end_and_another_start_begins_anew(app: str, open_pag
         at = min(at + far, len(steps) - 1)
         assert found == pytest.approx(steps[at].centroids.tolist(), rel=1e-9)
         assert written(live_error(page)) == pytest.approx(steps[at].mse, rel=0.01)
-        expect(page.get_by_text(f"Step {at} of {len(steps) - 1}")).to_be_visible()
-    expect(page.get_by_text("and yet there is a better codebook")).to_be_visible()
+        expect(page.get_by_text(f"Step {at} of {len(steps) - 1}").first).to_be_visible()
+    expect(page.get_by_text("and yet there is a better codebook").first).to_be_visible()
     page.get_by_role("combobox", name="Start").click()
     page.get_by_role("option", name="quantiles").click()
     settle(page)
-    expect(page.get_by_text(re.compile("Step 0 of"))).to_be_visible()
+    expect(page.get_by_text(re.compile("Step 0 of")).first).to_be_visible()
 
 
 @pytest.mark.parametrize("form", ["desktop", "phone"])

@@ -99,3 +99,18 @@ def test_a_handle_follows_the_hand_where_the_figure_is_shown_larger(app: str, op
     assert moved is not None
     assert abs(moved["x"] - (box["x"] - 200)) < 12  # where it may have snapped to a calibrator
     settle(page)
+
+
+def test_the_address_follows_controls_also_after_a_notice_before_them_is_gone(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/lesson_granularity?granularity_bits=99", "projector")
+    notice = page.get_by_test_id("stAlert").filter(has_text="99")
+    expect(notice).to_be_visible()
+    with asking(page):
+        page.get_by_role("button", name="Present").click()
+    with asking(page):
+        page.keyboard.press("Escape")
+    expect(notice).to_have_count(0)
+    page.get_by_role("combobox", name="One scale for each").click()
+    with asking(page):
+        page.get_by_role("option", name="channel", exact=True).click()
+    assert parse_qs(urlsplit(page.url).query).get("granularity_shared") == ["channel"]

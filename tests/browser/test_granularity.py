@@ -66,7 +66,7 @@ def test_a_student_sees_the_collapse_and_the_rescue_edits_a_block_and_takes_it_b
     app: str, open_page: Opener
 ) -> None:
     page = open_page(f"{app}/lesson_granularity")
-    expect(page.get_by_text("The error map is drawn once you have predicted.")).to_be_visible()
+    expect(page.get_by_text("The error map is drawn once you have predicted.").first).to_be_visible()
     assert metrics(page)["Channels of zeros only"] == "?"
     page.get_by_test_id("stRadio").get_by_text("one in five, up to three in five", exact=True).click()
     settle(page)
@@ -79,19 +79,19 @@ def test_a_student_sees_the_collapse_and_the_rescue_edits_a_block_and_takes_it_b
     point_at(page, "values", 18)
     assert query(page)["granularity_block"] == ["18"]
     point_at(page, "errors", 5)
-    expect(page.get_by_text("output channel 5, inputs 0 to 8, 9 values")).to_be_visible()
+    expect(page.get_by_text("output channel 5, inputs 0 to 8, 9 values").first).to_be_visible()
     page.get_by_role("slider", name="β, the upper end").focus()
     for _ in range(3):
         page.keyboard.press("PageDown")
     page.wait_for_function("location.search.includes('granularity_edits=')")
     settle(page)
-    expect(page.get_by_text("set by hand for this block alone")).to_be_visible()
+    expect(page.get_by_text("set by hand for this block alone").first).to_be_visible()
     beta = float(query(page)["granularity_edits"][0].split("_")[-1])
     assert metrics(page)["MSE"] == mse({5: beta}) != mse({})
     again = open_page(page.url)
     again.get_by_test_id("stRadio").get_by_text("one in five, up to three in five", exact=True).click()
     settle(again)
-    expect(again.get_by_text("set by hand for this block alone")).to_be_visible()
+    expect(again.get_by_text("set by hand for this block alone").first).to_be_visible()
     page.get_by_role("button", name="Back to the calibrator's range").click()
     settle(page)
     assert metrics(page)["MSE"] == mse({})
@@ -103,10 +103,10 @@ def test_a_student_sees_the_collapse_and_the_rescue_edits_a_block_and_takes_it_b
 def test_a_block_is_chosen_by_number_or_by_two_taps_on_a_phone(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/lesson_granularity?granularity_shared=channel", "phone")
     point_at(page, "ranges", 7, touch=True)
-    expect(page.get_by_text("output channel 7, inputs 0 to 8, 9 values")).to_be_visible()
+    expect(page.get_by_text("output channel 7, inputs 0 to 8, 9 values").first).to_be_visible()
     number = page.get_by_role("spinbutton", name="Block")
     number.fill("12")
     number.press("Enter")
     settle(page)
-    expect(page.get_by_text("output channel 12, inputs 0 to 8, 9 values")).to_be_visible()
+    expect(page.get_by_text("output channel 12, inputs 0 to 8, 9 values").first).to_be_visible()
     assert faults_on(page) == NO_FAULTS

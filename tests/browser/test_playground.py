@@ -109,11 +109,11 @@ def test_settings_and_accuracy_are_in_sight_and_on_a_projector_the_figure_with_t
 
 def test_a_setting_behind_more_that_is_not_as_it_opens_is_named(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/playground?play_codes=unsigned&play_activations=8+bits")
-    expect(page.get_by_text("More: Activations, Codes", exact=True)).to_be_visible()
+    expect(page.get_by_text("More: Activations, Codes", exact=True).first).to_be_visible()
     open_more(page)
     page.get_by_role("button", name="Reset", exact=True).click()
     settle(page)
-    expect(page.get_by_text("More", exact=True)).to_be_visible()
+    expect(page.get_by_text("More", exact=True).first).to_be_visible()
 
 
 def test_back_from_the_playground_leads_to_the_lesson_as_it_was(app: str, open_page: Opener) -> None:
@@ -174,7 +174,7 @@ def test_a_range_by_hand_starts_from_the_one_shown_and_can_be_typed(app: str, op
     assert_shows(page, "fashion-cnn", "conv3", by_hand, QuantizerSpec(IntFormat(4), clipping=MinMSE()))
     asked = parse_qs(urlsplit(page.url).query)
     assert (asked["play_hi"], asked["play_others"]) == (["0.1"], ["least MSE"])
-    expect(page.get_by_text("More: β, Other layers", exact=True)).to_be_visible()
+    expect(page.get_by_text("More: β, Other layers", exact=True).first).to_be_visible()
     choose(page, "Other layers", "min–max")
     assert_shows(page, "fashion-cnn", "conv3", by_hand, QuantizerSpec(IntFormat(4)))
     press(page, "Clipping", "KL")
@@ -226,7 +226,7 @@ def test_blocks_are_looked_into_one_by_one(app: str, open_page: Opener) -> None:
 
 def test_a_range_upside_down_is_explained_and_nothing_breaks(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/playground?play_symmetry=asymmetric&play_clipping=by+hand&play_lo=0.5&play_hi=0.2")
-    expect(page.get_by_text(re.compile("α = 0.5 is not below β = 0.2"))).to_be_visible()
+    expect(page.get_by_text(re.compile("α = 0.5 is not below β = 0.2")).first).to_be_visible()
     press(page, "Clipping", "min–max")
     assert_shows(page, "fashion-cnn", "conv3", QuantizerSpec(IntFormat(4), symmetric=False))
 
@@ -251,7 +251,7 @@ BROKEN = {  # links, and what is said of each of their settings
 def test_a_broken_link_falls_back_with_a_notice_of_each_setting(app: str, open_page: Opener, query: str) -> None:
     page = open_page(f"{app}/playground?{query}")
     for says in BROKEN[query]:
-        expect(page.get_by_text(says)).to_be_visible()
+        expect(page.get_by_text(says).first).to_be_visible()
     assert metrics(page)["Float32"] == "93.8 %"
     assert faults_on(page) == NO_FAULTS
 

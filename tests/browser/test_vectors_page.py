@@ -44,7 +44,7 @@ def codewords_on(page: Page, chart: str) -> list[list[float]]:
 def test_a_student_predicts_correlates_answers_and_goes_on_in_the_playground(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/lesson_vectors")
     assert gain_of_vectors(page, 1) == "?"
-    expect(page.get_by_text("The curves are drawn once you have predicted.")).to_be_visible()
+    expect(page.get_by_text("The curves are drawn once you have predicted.").first).to_be_visible()
     page.get_by_test_id("stRadio").get_by_text("about twice the error", exact=True).click()
     settle(page)
     assert gain_of_vectors(page, 1).startswith("×1.13")
@@ -62,10 +62,10 @@ def test_a_student_predicts_correlates_answers_and_goes_on_in_the_playground(app
     assert metrics(page)["Implied codewords"] == "?"
     page.get_by_test_id("stRadio").get_by_text("256", exact=True).click()
     settle(page)
-    expect(page.get_by_text("their choices multiply")).to_be_visible()
+    expect(page.get_by_text("their choices multiply").first).to_be_visible()
     page.get_by_test_id("stRadio").get_by_text(f"{64**4:,}", exact=True).click()
     settle(page)
-    expect(page.get_by_text(f"{64**4:,} vectors can be told apart")).to_be_visible()
+    expect(page.get_by_text(f"{64**4:,} vectors can be told apart").first).to_be_visible()
     assert metrics(page)["Implied codewords"] == "65,536"
     step(page, "Formula")
     bits = metrics(page)["Bits, everything stored"]
@@ -79,8 +79,8 @@ def test_a_student_predicts_correlates_answers_and_goes_on_in_the_playground(app
 def test_what_cannot_be_is_refused_in_words_and_the_rest_stays(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/lesson_vectors?tensor=conv1&vectors_beat=Try")
     press(page, "Parts", "16")
-    expect(page.get_by_text("16 parts do not divide vectors of 8")).to_be_visible()
-    expect(page.get_by_text("Rows have 9 values, which 8 does not divide")).to_be_visible()
+    expect(page.get_by_text("16 parts do not divide vectors of 8").first).to_be_visible()
+    expect(page.get_by_text("Rows have 9 values, which 8 does not divide").first).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("Continue: See"))).to_be_visible()
     assert faults_on(page) == NO_FAULTS
 
@@ -90,6 +90,6 @@ def test_stages_make_strips_and_the_whole_lesson_is_drawn_for_pixels(app: str, o
     page.get_by_test_id("stRadio").locator("label").nth(1).click()
     settle(page)
     press(page, "Bits counted", "indices only")
-    expect(page.get_by_text("stage 3")).to_be_visible()
+    expect(page.get_by_text("stage 3").first).to_be_visible()
     assert faults_on(page) == NO_FAULTS
     photograph(page, "vectors-pixels")
