@@ -2,7 +2,8 @@
 
 from quant_engine.compensation.adaround import AdaRoundSetting, AdaRoundStep, adaround, adaround_steps
 from quant_engine.compensation.bias import bias_correction, clipped_normal_mean
-from quant_engine.compensation.equalization import FloatLayer, absorb, absorbable, equalization, equalize
+from quant_engine.compensation.equalization import absorb, absorbable, equalization, equalize
+from quant_engine.compensation.float_layer import FloatLayer
 from quant_engine.compensation.gptq import gptq
 from quant_engine.compensation.layer import layer_error, reached_weight
 from quant_engine.compensation.learned_step import gradient_factor, initial_step, slopes
