@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from explorer.lessons.prose import method_words
+from explorer.lessons.framework.prose import method_words
 from explorer.notation import accuracy, count, unbroken
 from quant_engine import PerTensor, QuantizerSpec
 from quant_engine.network import Accuracy

@@ -12,7 +12,7 @@ from explorer.compiling import await_first_picture
 from explorer.fields import Choice, Field, faults, named
 from explorer.formulas import CONVENTIONS, Convention
 from explorer.lessons import LESSONS
-from explorer.lessons.glossary import term_field
+from explorer.lessons.framework.glossary import term_field
 from explorer.notices import PAGE_MEMORY, still_said
 from explorer.pins import HOME, PINS
 from explorer.presenting import PRESENT, presenting

@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from explorer.figures import parts
+from explorer.figures import elements
 from explorer.instrument.mount import HERE as INSTRUMENT
 from explorer.instrument.mount import PALETTE
 from explorer.payloads import InstrumentSetting, Statistics, pack
@@ -81,7 +81,7 @@ def buckets(
             words=dict(words),
             veiled=veiled,
             answered=st.session_state.get(answered),
-            palette={**PALETTE, "cell": parts.CELL_FILL, "chosen": parts.CHOSEN_FILL, "ink": ink},
+            palette={**PALETTE, "cell": elements.CELL_FILL, "chosen": elements.CHOSEN_FILL, "ink": ink},
         ),
         on_commit_change=shifted,
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from explorer.figures import error_rate, parts, theme
+from explorer.figures import elements, error_rate, theme
 from explorer.figures.error_rate import place
 from explorer.figures.theme import Canvas
 from explorer.notation import accuracy
@@ -149,7 +149,7 @@ def _numbers(bits: Sequence[float], level: Sequence[float]) -> list[str]:
     """Return the numbers of the points, from 1, as they are labelled."""
     names = [str(number) for number, _ in enumerate(bits, 1)]
     near = NEAR[0] * max(max(bits) - min(bits), 1e-9), NEAR[1] * max(max(level) - min(level), 1.0)
-    return parts.shared_labels(bits, level, names, near)
+    return elements.shared_labels(bits, level, names, near)
 
 
 def _float32_line(plain: Accuracy, x: float, side: str) -> theme.LayoutPart:
@@ -160,7 +160,7 @@ def _float32_line(plain: Accuracy, x: float, side: str) -> theme.LayoutPart:
     place = {"xref": "paper", "xanchor": side, "yanchor": "bottom"}
     return {
         "shapes": [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level, "line": line}],
-        "annotations": [parts.note(text, x, level, theme.NEUTRAL, **place)],
+        "annotations": [elements.note(text, x, level, theme.NEUTRAL, **place)],
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from explorer.figures import parts, theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
 from explorer.notation import count, short
 from explorer.results import BlockView
@@ -35,13 +35,13 @@ class Snapping:
 
 def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
     """Draw the three rows over one axis of real values."""
-    view, ends = shown.view, parts.sight(shown.view)
-    bars, top, notes = parts.outline(view.distribution, (view.levels[0], view.levels[-1]), HISTOGRAM, shown.unit)
+    view, ends = shown.view, elements.sight(shown.view)
+    bars, top, notes = elements.outline(view.distribution, (view.levels[0], view.levels[-1]), HISTOGRAM, shown.unit)
     chosen = shown.code - view.first_code
     use, highest = _use(shown)
-    shades = [band for row in (HISTOGRAM, SNAP) for band in parts.cells(view, ends, row, chosen)]
+    shades = [band for row in (HISTOGRAM, SNAP) for band in elements.cells(view, ends, row, chosen)]
     return theme.figure(
-        [*bars, *(_paths(shown) if shown.counted else []), parts.codewords(view, ends, SNAP, 0.0), use],
+        [*bars, *(_paths(shown) if shown.counted else []), elements.codewords(view, ends, SNAP, 0.0), use],
         HEIGHT,
         canvas,
         margin={**theme.MARGIN, "l": 62, "b": 44},

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from explorer.figures import parts, theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.notation import decibels, short
 from explorer.results import Compared
@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 
 def value_edges(values: Distribution) -> Array:
     """Return the bins of values."""
-    return np.linspace(*parts.span(values), BINS + 1)
+    return np.linspace(*elements.span(values), BINS + 1)
 
 
 def error_edges(worst_rmse: float) -> Array:
@@ -61,7 +61,7 @@ def compare_figure(rows: Sequence[Compared], values: Distribution, worst_rmse: f
         ]
         title = f"<b>{number_of(number)}</b> {row.name} · SQNR {decibels(row.outcome.report.sqnr_db)}"
         place_of = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
-        notes.append(parts.note(title, 0, domain[1], canvas.ink, **place_of))
+        notes.append(elements.note(title, 0, domain[1], canvas.ink, **place_of))
     middle = 0.5
     bottom = f"y{2 * len(rows) - 1 if len(rows) > 1 else ''}"
     return theme.figure(
@@ -94,7 +94,7 @@ def rate_figure(rows: Sequence[Compared], canvas: Canvas) -> go.Figure:
         "x": bits,
         "y": quality,
         "mode": "markers+text",
-        "text": parts.shared_labels(bits, quality, [_point_name(*point) for point in enumerate(exact)], near),
+        "text": elements.shared_labels(bits, quality, [_point_name(*point) for point in enumerate(exact)], near),
         "textposition": "top center",
         "marker": {"size": 12, "color": theme.QUANTIZED},
         "customdata": [row.name for row in rows],

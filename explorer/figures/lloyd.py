@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from explorer.figures import parts, theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
 from explorer.notation import short
 from quant_engine.distribution import LloydStep
@@ -27,16 +27,16 @@ def lloyd_figure(steps: Sequence[LloydStep], min_mse: float, unit: str, canvas: 
     dashed = {"type": "line", "x0": 0, "x1": 1, "xref": "x domain", "y0": min_mse, "y1": min_mse, "yref": ERRORS}
     shapes = [{**dashed, "line": {"color": theme.NEUTRAL, "dash": "dash", "width": 2}}] if min_mse > 0 else []
     named = {"xref": "x domain", "xanchor": "right", "yanchor": "top", "yref": ERRORS}
-    notes = [parts.note("least of all", 1.0, np.log10(min_mse), canvas.ink, **named)] if min_mse > 0 else []
+    notes = [elements.note("least of all", 1.0, np.log10(min_mse), canvas.ink, **named)] if min_mse > 0 else []
     if not any(errors):
-        notes.append(parts.note("no error at all", 0.5, 0.5, canvas.ink, xref="x domain", yref=f"{ERRORS} domain"))
+        notes.append(elements.note("no error at all", 0.5, 0.5, canvas.ink, xref="x domain", yref=f"{ERRORS} domain"))
     return theme.figure(
         [_errors(errors), *_ways(steps)],
         HEIGHT,
         canvas,
         margin={"l": 66, "r": 12, "t": 10, "b": 44},
         xaxis=theme.axis("step", range=[-0.02 * reach, 1.02 * reach], anchor=PLACES, rangemode="tozero"),
-        yaxis={**parts.error_axis("MSE", [*errors, ROOM_BELOW * min_mse]), "domain": [0.6, 1.0]},
+        yaxis={**elements.error_axis("MSE", [*errors, ROOM_BELOW * min_mse]), "domain": [0.6, 1.0]},
         yaxis2=theme.axis(f"{unit} r", domain=[0.0, 0.53], nticks=6),
         shapes=shapes,
         annotations=notes,

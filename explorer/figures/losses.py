@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from explorer.figures import parts, theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
 from explorer.notation import short
 
@@ -24,7 +24,7 @@ def losses_figure(found: Losses, canvas: Canvas) -> go.Figure:
         ROW_HEIGHT * len(names) + 100,
         canvas,
         margin={"l": 118, "r": 16, "t": 34, "b": 48},
-        xaxis=parts.error_axis("mean squared error", (e for errors in found.values() for e in errors.values())),
+        xaxis=elements.error_axis("mean squared error", (e for errors in found.values() for e in errors.values())),
         yaxis=theme.axis("", type="category", categoryarray=names, range=[-0.5, len(names) - 0.5]),
         showlegend=True,
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"color": canvas.ink}},

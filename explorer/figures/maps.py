@@ -15,7 +15,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from explorer.figures import parts, theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.notation import count, short
 
@@ -142,7 +142,7 @@ def _map(title: str, cells: Trace, bar: tuple[Sequence[float], list[str]], sight
         yaxis=theme.axis(sight.names[0], range=[bottom, top], **_whole(sight.rows)),
         shapes=[_outline(box, "edited", canvas) for box in sight.edited] + [_outline(sight.chosen, "chosen", canvas)],
         annotations=[
-            parts.note(
+            elements.note(
                 f"<b>{title}</b>",
                 0,
                 1,

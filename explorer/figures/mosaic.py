@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from explorer.figures import parts, theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
 from explorer.notation import count, short
 
@@ -145,6 +145,6 @@ def _spaced(block: Array) -> Array:
 
 
 def _title(text: str, canvas: Canvas) -> dict[str, Any]:
-    return parts.note(
+    return elements.note(
         f"<b>{text}</b>", 0, 1.0, canvas.ink, xref="paper", yref="paper", xanchor="left", yanchor="bottom", yshift=4
     )

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from explorer.figures import parts, theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
 from explorer.notation import count
 from explorer.voronoi import voronoi_cells
@@ -71,7 +71,7 @@ def plane_figure(plane: Plane, canvas: Canvas) -> go.Figure:
         xaxis=theme.axis(f"first {plane.unit} of a pair", range=reach, constrain="domain"),
         yaxis=theme.axis(f"second {plane.unit}", range=reach, scaleanchor="x", constrain="domain", nticks=6),
         annotations=[
-            parts.note(
+            elements.note(
                 f"<b>{plane.title}</b>", 0.5, 1.0, canvas.ink, xref="paper", yref="paper", yanchor="bottom", yshift=4
             )
         ],

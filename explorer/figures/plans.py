@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from explorer.figures import parts, theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.notation import accuracy, count, short
 
@@ -55,7 +55,7 @@ def front_figure(kinds: Kinds, budget: int, canvas: Canvas) -> go.Figure:
         margin={"l": 62, "r": 8, "t": 8, "b": 84},
         xaxis=theme.axis("weights, KiB", type="log", range=[math.log10(low), math.log10(high)], **_ticks(low, high)),
         yaxis=theme.axis("accuracy on calibration data, %", range=_sight(kinds)),
-        shapes=[parts.line(budget / KIB, "y", theme.NEUTRAL, "dash", 1)],
+        shapes=[elements.line(budget / KIB, "y", theme.NEUTRAL, "dash", 1)],
         **_legend(canvas),
     )
 
@@ -114,8 +114,8 @@ def scatter_figure(kinds: Kinds, what: str, same_unit: bool, canvas: Canvas) -> 
         HEIGHT,
         canvas,
         margin={"l": 66, "r": 8, "t": 8, "b": 84},
-        xaxis=parts.error_axis("predicted: sum over layers", xs),
-        yaxis=parts.error_axis(f"measured: {what}", ys),
+        xaxis=elements.error_axis("predicted: sum over layers", xs),
+        yaxis=elements.error_axis(f"measured: {what}", ys),
         **_legend(canvas),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from explorer.figures import parts, theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
 from explorer.notation import short
 from quant_engine import ErrorReport
@@ -41,10 +41,10 @@ def radix_figure(found: Mapping[str, ErrorReport], chosen: str, canvas: Canvas) 
         canvas,
         margin={**theme.MARGIN, "l": 74, "b": 48, "t": 34},
         xaxis=theme.axis("bits before and behind the point", type="category", range=[-0.5, len(names) - 0.5]),
-        yaxis=parts.error_axis("mean squared error", (*total, *rounding, *clipping)),
+        yaxis=elements.error_axis("mean squared error", (*total, *rounding, *clipping)),
         showlegend=True,
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"color": canvas.ink}},
-        shapes=[parts.line(names.index(best), "y", theme.QUANTIZED, "dot", 1)],
+        shapes=[elements.line(names.index(best), "y", theme.QUANTIZED, "dot", 1)],
     )
 
 

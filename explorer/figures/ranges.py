@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from explorer.figures import parts, theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
 from explorer.notation import share, short
 from explorer.results import BlockView
@@ -27,7 +27,7 @@ def ranges_figure(
     traces, notes, axes = [], [], {}
     for number, (name, view) in enumerate(rows.items()):
         axis = f"y{number + 1 if number else ''}"
-        bars, top, peak = parts.outline(view.distribution, (view.levels[0], view.levels[-1]), axis, unit)
+        bars, top, peak = elements.outline(view.distribution, (view.levels[0], view.levels[-1]), axis, unit)
         traces += [*bars, *_codewords(view, axis, -0.16 * top, told)]
         height = 1 / len(rows)
         ceiling = 1 - number * height
@@ -74,7 +74,7 @@ def _named(name: str, view: BlockView, told: bool) -> str:
 
 def _title(text: str, chosen: bool, y: float, canvas: Canvas) -> theme.LayoutPart:
     place = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
-    return parts.note(f"<b>▸ {text}</b>" if chosen else text, 0, y, canvas.ink, **place)
+    return elements.note(f"<b>▸ {text}</b>" if chosen else text, 0, y, canvas.ink, **place)
 
 
 def _codewords(view: BlockView, axis: str, height: float, told: bool) -> list[Trace]:
@@ -94,7 +94,7 @@ def _codewords(view: BlockView, axis: str, height: float, told: bool) -> list[Tr
                 "mode": "markers",
                 "marker": {
                     "symbol": symbol,
-                    "size": 9 if view.levels.size <= parts.MAX_CELLS else 6,
+                    "size": 9 if view.levels.size <= elements.MAX_CELLS else 6,
                     "color": theme.QUANTIZED if name == "used" else theme.NEUTRAL,
                     "line": {"color": theme.QUANTIZED if name == "used" else theme.NEUTRAL, "width": 1.5},
                 },

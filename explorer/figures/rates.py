@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from explorer.figures import parts, theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
 from explorer.notation import short
 
@@ -47,7 +47,7 @@ def rates_figure(curves: Mapping[str, Sequence[Point]], variance: float, bits_ti
         canvas,
         margin={"l": 74, "r": 8, "t": 8, "b": 130},
         xaxis=theme.axis(bits_title, range=[0, max_bits]),
-        yaxis=parts.error_axis("mean squared error", shown),
+        yaxis=elements.error_axis("mean squared error", shown),
         showlegend=True,
         legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "font": {"color": canvas.ink}},
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from explorer.figures import parts, theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.notation import short
 
@@ -28,7 +28,7 @@ def sensitivity_figure(layers: Sequence[str], values: Mapping[str, Values], titl
         plain = theme.axis("", domain=domain, anchor="x", nticks=5)
         axes[f"yaxis{number + 1 if number else ''}"] = {**plain, "zeroline": True, "zerolinecolor": theme.NEUTRAL}
         place = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
-        notes.append(parts.note(f"<b>{name}</b>, {title}", 0, domain[1], canvas.ink, **place))
+        notes.append(elements.note(f"<b>{name}</b>, {title}", 0, domain[1], canvas.ink, **place))
     return theme.figure(
         [_bars(name, layers, found, number) for number, (name, found) in enumerate(values.items())],
         ROW_HEIGHT * rows + 50,

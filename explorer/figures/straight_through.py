@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from explorer.figures import parts, theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
 from explorer.notation import short
 
@@ -56,8 +56,8 @@ def slopes_figure(shown: Slopes, canvas: Canvas) -> go.Figure:
     ends = float(shown.v[0]), float(shown.v[-1])
     inside = shown.by_value > 0
     edges = [float(end) for end in (shown.v[inside][0], shown.v[inside][-1])] if inside.any() else []
-    spikes = [parts.line(float(t), BY_VALUE, theme.NEUTRAL, "dot", 1) for t in shown.thresholds[:64]]
-    spikes += [parts.line(edge, axis, theme.NEUTRAL, "dash", 1) for edge in edges for axis in (STAIRCASE, BY_STEP)]
+    spikes = [elements.line(float(t), BY_VALUE, theme.NEUTRAL, "dot", 1) for t in shown.thresholds[:64]]
+    spikes += [elements.line(edge, axis, theme.NEUTRAL, "dash", 1) for edge in edges for axis in (STAIRCASE, BY_STEP)]
     reach = 1.15 * float(np.abs(shown.by_step).max(initial=0.5))
     zero = {"x0": ends[0], "x1": ends[1], "y0": 0, "y1": 0, "yref": BY_STEP, "type": "line"}
     return theme.figure(
@@ -91,10 +91,10 @@ def describe_slopes(shown: Slopes) -> str:
 def pull_figure(shown: Pull, canvas: Canvas) -> go.Figure:
     """Draw the error against the step, and LSQ's slope at the step chosen as a tangent."""
     marks = ((shown.best, "least error", theme.ORIGINAL, "dash"), (shown.start, "LSQ starts", theme.NEUTRAL, "dot"))
-    lines = [parts.line(place, "y", color, dash, 1.5) for place, _, color, dash in marks]
+    lines = [elements.line(place, "y", color, dash, 1.5) for place, _, color, dash in marks]
     sides = ("right", -4), ("left", 4)
     notes = [
-        parts.note(name, place, 1.0, color, yref="y domain", xanchor=side, yanchor="top", xshift=shift)
+        elements.note(name, place, 1.0, color, yref="y domain", xanchor=side, yanchor="top", xshift=shift)
         for (place, name, color, _), (side, shift) in zip(sorted(marks), sides, strict=True)
     ]
     return theme.figure(
@@ -111,7 +111,7 @@ def pull_figure(shown: Pull, canvas: Canvas) -> go.Figure:
         canvas,
         margin={"l": 66, "r": 12, "t": 8, "b": 44},
         xaxis=theme.axis("step s", range=[0, float(shown.steps[-1])], nticks=6),
-        yaxis=parts.error_axis("MSE of the layer's weights", shown.mse),
+        yaxis=elements.error_axis("MSE of the layer's weights", shown.mse),
         shapes=lines,
         annotations=notes,
     )

@@ -12,8 +12,9 @@ from explorer import compute, controls, notation
 from explorer.background import live
 from explorer.compiling import await_first_picture
 from explorer.instrument import Move
-from explorer.lessons import LESSONS, progress
-from explorer.lessons.prose import words
+from explorer.lessons import LESSONS
+from explorer.lessons.framework import progress
+from explorer.lessons.framework.prose import words
 from explorer.page_table import PLAYGROUND, pages_folder
 from explorer.panels.instrument import changes, instrument_panel
 from explorer.pins import HOME

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from explorer.cards import compensation_surprises, compensation_table
-from explorer.lessons.prose import method_words
+from explorer.lessons.framework.prose import method_words
 from quant_engine import IntFormat, QuantizerSpec
 from quant_engine.methods import METHODS
 from quant_engine.models import ARCHITECTURES

@@ -14,10 +14,12 @@ from explorer import compute, tensors
 from explorer.buckets.mount import script
 from explorer.caches import ResultKey
 from explorer.figures.midpoints import Bucketed
-from explorer.lessons import LESSONS, centroids, learning, rivals
-from explorer.lessons.learning import OPENING
-from explorer.lessons.links import playground_state
-from explorer.lessons.scene import Placed, Scene
+from explorer.lessons import LESSONS
+from explorer.lessons.centroids import codebooks, learning
+from explorer.lessons.centroids import lesson as centroids
+from explorer.lessons.centroids.learning import OPENING
+from explorer.lessons.framework.links import playground_state
+from explorer.lessons.framework.scene import Placed, Scene
 from explorer.notation import share, short, with_interval
 from explorer.state import PlaygroundState
 from quant_engine import KMeans, LayerPlan, QuantizationPlan, QuantizerSpec
@@ -271,7 +273,7 @@ def test_codebooks_side_by_side_count_all_that_is_stored() -> None:
 
 def test_accuracy_comes_from_the_network_with_every_layer_so() -> None:
     at = open_lesson(bits=2, show_anyway=True)
-    for rival, spec in rivals.entered(2).items():
+    for candidate, spec in codebooks.entered(2).items():
         _, alone, everywhere = compute.accuracies("test", CNN_KEY, "conv3", LayerPlan(spec)).result(120)
         network = load("fashion-cnn")
         plan = LayerPlan(spec)
@@ -279,7 +281,7 @@ def test_accuracy_comes_from_the_network_with_every_layer_so() -> None:
         assert everywhere == network.evaluate(QuantizationPlan(dict.fromkeys(network.layers(), plan)))
         at.run()
         table = at.table[0].value.set_index("codebook")
-        assert table.loc[rival.name, "all layers quantized"] == with_interval(everywhere)
+        assert table.loc[candidate.name, "all layers quantized"] == with_interval(everywhere)
 
 
 @pytest.mark.parametrize("name", ABSURD)

@@ -22,23 +22,23 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import compute
 from explorer.background import Kind, Scheduler
-from explorer.figures.jumps import DISTANCE_BINS, jumps_of
-from explorer.figures.race import Lane, describe_race, race_figure, way_figure
+from explorer.figures.code_changes import DISTANCE_BINS, code_changes_of
+from explorer.figures.method_comparison import Lane, comparison_figure, describe_comparison, way_figure
 from explorer.figures.theme import Canvas
 from explorer.lessons import LESSONS
-from explorer.lessons.compensated import Compensated
-from explorer.lessons.compensation import prediction, question
-from explorer.lessons.dreams import SHOWN, dreaming, match_of
-from explorer.lessons.gradients import balanced_step, pull_on, staircase, stepped
-from explorer.lessons.laps import Baselines, Lap, accuracy_of, baselines, laps, setting_of
-from explorer.lessons.links import playground_state
-from explorer.lessons.model import Awaited, Choices
-from explorer.lessons.moves import counted
-from explorer.lessons.outputs import learned_loss, measured
-from explorer.lessons.prose import method_words, read_prose
-from explorer.lessons.race import zipped
-from explorer.lessons.raced import DATA_FREE, Raced, moved_share
-from explorer.lessons.scene import Scene
+from explorer.lessons.compensation.code_changes import counted
+from explorer.lessons.compensation.gradients import balanced_step, pull_on, staircase, stepped
+from explorer.lessons.compensation.lesson import prediction, question
+from explorer.lessons.compensation.method_comparison import zipped
+from explorer.lessons.compensation.method_progress import Baselines, Lap, accuracy_of, baselines, laps, setting_of
+from explorer.lessons.compensation.method_results import DATA_FREE, MethodResults, moved_share
+from explorer.lessons.compensation.output_error import learned_loss, measured
+from explorer.lessons.compensation.shown import Compensated
+from explorer.lessons.compensation.synthetic_images import SHOWN, match_of, synthesizing
+from explorer.lessons.framework.links import playground_state
+from explorer.lessons.framework.model import Awaited, Choices
+from explorer.lessons.framework.prose import method_words, read_prose
+from explorer.lessons.framework.scene import Scene
 from explorer.notation import accuracy, latex, share, short
 from explorer.tensors import subject
 from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fit, quantize
@@ -221,7 +221,7 @@ def test_the_baselines_are_rounding_to_nearest_in_whole_and_in_clipped_ranges(ba
     assert base.regained(best) == pytest.approx((best.value - whole.value) / (base.plain.value - whole.value))
 
 
-def scene(raced: Raced) -> Scene:
+def scene(raced: MethodResults) -> Scene:
     shown = Compensated(raced, "conv3", stepped(CNN_KEY, "conv3", 3, 100), None)
     return Scene(subject("weights", CNN_KEY, "conv3"), raced.setting.weight, compensated=shown)
 
@@ -245,9 +245,9 @@ def lap(correct: int, plan: QuantizationPlan | None = None) -> Lap:
 )
 def test_the_prediction_is_the_share_that_clipping_wins_back(nearest: int, clipped: int, key: str) -> None:
     measured = Baselines(Accuracy(1876, 2000), lap(nearest), lap(clipped))
-    assert prediction(scene(Raced(CNN_KEY, SETTING, measured))) == key
+    assert prediction(scene(MethodResults(CNN_KEY, SETTING, measured))) == key
     assert key in LESSONS["compensation"].prose.predictions
-    assert prediction(scene(Raced(CNN_KEY, SETTING))) is None
+    assert prediction(scene(MethodResults(CNN_KEY, SETTING))) is None
 
 
 def test_the_question_waits_for_what_it_asks_and_then_takes_the_best_without_data(
@@ -256,28 +256,28 @@ def test_the_question_waits_for_what_it_asks_and_then_takes_the_best_without_dat
     for name in DATA_FREE:
         monkeypatch.setitem(METHODS, name, replace(METHODS[name], run=Stepwise(free=True)))
     measured = Baselines(Accuracy(1876, 2000), lap(1000), lap(1800))
-    waiting = question(scene(Raced(CNN_KEY, SETTING, measured, {"gaussian_data": lap(900)})))
+    waiting = question(scene(MethodResults(CNN_KEY, SETTING, measured, {"gaussian_data": lap(900)})))
     assert isinstance(waiting, Awaited)
     ended = {"gaussian_data": lap(900), "zeroq": lap(1790), "batch_norm_ranges": lap(1700)}
-    asked = question(scene(Raced(CNN_KEY, SETTING, measured, ended)))
+    asked = question(scene(MethodResults(CNN_KEY, SETTING, measured, ended)))
     assert isinstance(asked, Choices)
     assert asked.option("right").label == WORDS["option_synthetic"].format(unit="image")
     assert {option.key for option in asked.options} == {"right", "ranges", "noise", "images", "labels", "nothing"}
     assert all(option.key in LESSONS["compensation"].prose.feedback for option in asked.options)
-    tied = question(scene(Raced(CNN_KEY, SETTING, measured, {**ended, "batch_norm_ranges": lap(1780)})))
+    tied = question(scene(MethodResults(CNN_KEY, SETTING, measured, {**ended, "batch_norm_ranges": lap(1780)})))
     assert isinstance(tied, Choices)
     assert len(tied.options) == 6
     assert sorted(option.key for option in tied.options if tied.is_right(option.key)) == ["right", "tied_ranges"]
     assert all(option.key in LESSONS["compensation"].prose.feedback for option in tied.options)
     assert not asked.tied
-    floating = question(scene(Raced(CNN_KEY, setting_of(3, None, "channel"), measured, ended)))
+    floating = question(scene(MethodResults(CNN_KEY, setting_of(3, None, "channel"), measured, ended)))
     assert isinstance(floating, Awaited)
 
 
 def test_noise_is_said_to_fail_where_the_model_card_has_it_fail() -> None:
     ended = {"gaussian_data": lap(1769), "zeroq": lap(1759), "batch_norm_ranges": lap(1767)}
     measured = Baselines(Accuracy(1876, 2000), lap(1000), lap(1759))
-    shown = scene(Raced(CNN_KEY, SETTING, measured, ended))
+    shown = scene(MethodResults(CNN_KEY, SETTING, measured, ended))
     said = LESSONS["compensation"].facts(shown)
     assert "BatchNorm" not in said["why"]
     assert "74.7 %" in said["why"]  # (1476 + 1498 + 1506) of 6000
@@ -394,7 +394,7 @@ def test_images_match_as_what_their_convolutions_give_does() -> None:
 
 def test_made_up_images_come_nearer_to_the_batch_norms_step_by_step() -> None:
     network = load("fashion-cnn")
-    first = list(itertools.islice(dreaming(network), 8))
+    first = list(itertools.islice(synthesizing(network), 8))
     assert [at.done for at in first] == list(range(1, 9))
     assert first[-1].loss < 0.8 * first[0].loss
     assert {len(at.images) for at in first} == {SHOWN}
@@ -418,7 +418,7 @@ def test_jumps_are_counted_as_one_by_one() -> None:
         place = min(int(nearest * 2 * DISTANCE_BINS), DISTANCE_BINS - 1)
         counts[3][place] += 1
         counts[4][place] += int(new != old)
-    found = jumps_of(u, before, after, (-4, 3))
+    found = code_changes_of(u, before, after, (-4, 3))
     assert [part.tolist() for part in found] == [
         part[: len(got)].tolist() for part, got in zip(counts, found, strict=True)
     ]
@@ -511,8 +511,8 @@ def test_adaround_is_in_the_formula_once_it_is_through_in_the_race() -> None:
     plan = network.freeze(uniform_plan(network, SETTING))
     given = plan["fc2"].weight.encode(network.weight("fc2"))
     ended = {"adaround": lap(1800, QuantizationPlan({**plan.layers, "fc2": LayerPlan(given)}))}
-    assert learned_loss(Raced(CNN_KEY, SETTING), "fc2") is None
-    found = learned_loss(Raced(CNN_KEY, SETTING, None, ended), "fc2")
+    assert learned_loss(MethodResults(CNN_KEY, SETTING), "fc2") is None
+    found = learned_loss(MethodResults(CNN_KEY, SETTING, None, ended), "fc2")
     assert found == pytest.approx(measured(CNN_KEY, "fc2", SETTING.weight).nearest)
 
 
@@ -522,14 +522,14 @@ def test_adaround_is_in_the_formula_once_it_is_through_in_the_race() -> None:
 def test_lanes_stand_at_their_accuracies_with_intervals_and_floating_point_beside_them() -> None:
     seen = [(0.5, Accuracy(1200, 2000)), (3.0, Accuracy(1800, 2000))]
     lanes = [Lane("nearest", seen[:1], True, True), Lane("QAT", seen), Lane("GPTQ")]
-    figure = race_figure(lanes, Accuracy(1876, 2000), CANVAS)
+    figure = comparison_figure(lanes, Accuracy(1876, 2000), CANVAS)
     stands = [trace for trace in figure.data if trace.mode == "markers+text"]
     assert [(trace.y[0], trace.text[0]) for trace in stands] == [(0, "60.0 %"), (1, "90.0 %")]
     assert 1 - 10 ** -stands[1].x[0] == pytest.approx(0.9)
     low = 1 - 10 ** -(stands[1].x[0] - stands[1].error_x.arrayminus[0])
     assert low == pytest.approx(seen[1][1].interval[0])
     assert list(figure.layout.yaxis.ticktext) == ["nearest", "QAT", "GPTQ"]
-    said = describe_race(lanes, Accuracy(1876, 2000))
+    said = describe_comparison(lanes, Accuracy(1876, 2000))
     assert "QAT so far 90.0 %" in said
     assert "floating point 93.8 %" in said
     three = replace(lanes[1], found=[*seen, seen[1]])
@@ -543,7 +543,7 @@ def test_lanes_stand_at_their_accuracies_with_intervals_and_floating_point_besid
 def test_numbers_in_the_race_are_clear_of_the_lines() -> None:
     lanes = [Lane("clipped", [(0.0, Accuracy(1700, 2000))], True, True)]
     lanes += [Lane(str(n), [(0.0, Accuracy(n, 2000))], True) for n in (1699, 1701, 1750, 1874, 1880)]
-    figure = race_figure(lanes, Accuracy(1876, 2000), CANVAS)
+    figure = comparison_figure(lanes, Accuracy(1876, 2000), CANVAS)
     sides = [trace.textposition for trace in figure.data if trace.mode == "markers+text"]
     assert sides == [f"top {side}" for side in ("center", "left", "right", "center", "left", "right")]
 
@@ -551,14 +551,14 @@ def test_numbers_in_the_race_are_clear_of_the_lines() -> None:
 @pytest.mark.parametrize("correct", [0, 200, 1999, 2000])
 def test_any_accuracy_has_a_place(correct: int) -> None:
     found = Accuracy(correct, 2000)
-    figure = race_figure([Lane("nearest", [(0.0, found)], True, True)], found, CANVAS)
+    figure = comparison_figure([Lane("nearest", [(0.0, found)], True, True)], found, CANVAS)
     assert accuracy(found.value) in str(figure.layout.annotations[0].text)
     assert np.isfinite(figure.layout.xaxis.range).all()
     assert figure.layout.xaxis.range[0] < figure.layout.xaxis.range[1]
 
 
 def test_the_playground_opens_with_the_setting_of_the_race() -> None:
-    found = playground_state(scene(Raced("fashion-cnn", setting_of(2, 4, "channel")))).link()
+    found = playground_state(scene(MethodResults("fashion-cnn", setting_of(2, 4, "channel")))).link()
     assert found["play_bits"] == "2"
     assert found["play_clipping"] == "least MSE"
     assert found["play_granularity"] == "channel"

@@ -13,7 +13,9 @@ from streamlit.testing.v1 import AppTest
 from explorer import pins
 from explorer.fields import RENAMED, Choice, Field, Number, State, Text, faults, link_of, named, read_link, row
 from explorer.frame import CONVENTION, model_field, tensor_field
-from explorer.lessons import LESSONS, learning, plans
+from explorer.lessons import LESSONS
+from explorer.lessons.centroids import learning
+from explorer.lessons.mixed import plans
 from explorer.presenting import PRESENT
 from explorer.state import PlaygroundState
 

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import compute
 from explorer.lessons import LESSONS
-from explorer.lessons.calibration import ranges_seen, study_of
+from explorer.lessons.clipping.calibration import ranges_seen, study_of
 from explorer.page_table import PAGES
 from explorer.sources import MODELS, Source
 from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec

@@ -12,12 +12,13 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import compute, tensors
 from explorer.caches import ResultKey
-from explorer.lessons import LESSONS, contest, holding
-from explorer.lessons.contest import RANGES
-from explorer.lessons.energy import energy_table, written
-from explorer.lessons.holding import FLOATS, bits_formula, holders
-from explorer.lessons.prose import read_prose
-from explorer.lessons.scene import Scene
+from explorer.lessons import LESSONS
+from explorer.lessons.formats import format_comparison, number_encodings
+from explorer.lessons.formats.energy import energy_table, written
+from explorer.lessons.formats.format_comparison import RANGES
+from explorer.lessons.formats.number_encodings import FLOATS, bits_formula, holders
+from explorer.lessons.framework.prose import read_prose
+from explorer.lessons.framework.scene import Scene
 from quant_engine import NF4, IntFormat, MinMSE, QuantizerSpec
 from quant_engine.energy import multiply_energy
 from tests.models import CNN_KEY, DEPTHWISE_KEY
@@ -92,7 +93,7 @@ def test_every_formats_error_is_numpys_and_the_least_is_the_answer(source: str, 
     asked = scene(source, bits)
     x = asked.subject.values[:: 1 + asked.subject.values.size // 20_000]
     kept = tensors.Subject(ResultKey("part", asked.subject.key), "a part", "value", np.concatenate([x, [x[0]]]))
-    found = {entrant.key: lost.mse for entrant, lost in contest.losses(kept, bits, "min–max").items()}
+    found = {candidate.key: lost.mse for candidate, lost in format_comparison.losses(kept, bits, "min–max").items()}
     expected = by_hand(kept.values, bits)
     assert found == pytest.approx(expected, rel=2e-3)
     answer = LESSONS["formats"].question(Scene(kept, asked.spec))
@@ -103,9 +104,9 @@ def test_every_formats_error_is_numpys_and_the_least_is_the_answer(source: str, 
 @pytest.mark.parametrize("source", SOURCES)
 def test_the_least_error_of_a_range_is_no_greater_than_that_of_min_max(source: str) -> None:
     for bits in (8, 4):
-        plain, least = (contest.losses(scene(source).subject, bits, way) for way in RANGES)
-        for entrant, lost in plain.items():
-            assert least[entrant].mse <= lost.mse * (1 + 1e-6), entrant
+        plain, least = (format_comparison.losses(scene(source).subject, bits, way) for way in RANGES)
+        for candidate, lost in plain.items():
+            assert least[candidate].mse <= lost.mse * (1 + 1e-6), candidate
 
 
 def test_what_a_float_loses_is_predicted_by_the_tensor() -> None:
@@ -141,7 +142,7 @@ def test_errors_are_hidden_until_predicted_and_while_asked_for() -> None:
 # --- the bits ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", holding.NAMES)
+@pytest.mark.parametrize("name", number_encodings.NAMES)
 @pytest.mark.parametrize("number", NUMBERS, ids=str)
 def test_every_number_has_a_formula_in_every_format(name: str, number: float) -> None:
     lines = bits_formula(holders(4, 0.01)[name], number)
@@ -170,14 +171,14 @@ def test_special_numbers_break_no_beat(number: str) -> None:
 def test_what_formats_store_is_numpys() -> None:
     for number in (2049.0, 70000.0, 0.1, 1e-7):
         with np.errstate(over="ignore"):
-            assert holding.stored("FP16", number) == float(np.float16(number))
-        assert holding.stored("BF16", number) == float(np.array(number, np.float32).astype(ml_dtypes.bfloat16))
+            assert number_encodings.stored("FP16", number) == float(np.float16(number))
+        assert number_encodings.stored("BF16", number) == float(np.array(number, np.float32).astype(ml_dtypes.bfloat16))
 
 
 def test_half_of_the_float32_values_lie_between_zero_and_one() -> None:
     one, infinity = (int(np.float32(value).view(np.uint32)) for value in (1.0, np.inf))
-    assert holding.fp32_share_to_one() == (one + 1) / infinity
-    assert holding.fp32_share_to_one() == pytest.approx(0.5, abs=0.005)
+    assert number_encodings.fp32_share_to_one() == (one + 1) / infinity
+    assert number_encodings.fp32_share_to_one() == pytest.approx(0.5, abs=0.005)
 
 
 def test_a_link_sets_the_number_and_a_broken_one_is_said() -> None:
@@ -230,12 +231,12 @@ def test_the_best_radix_point_is_the_one_that_loses_least() -> None:
         signed = bool(x.min() < 0)
         low, high = (-128, 127) if signed else (0, 255)
         errors = [float(np.mean((even(x, 2.0**-n, low, high) - x) ** 2)) for n in range(9 - signed)]
-        assert contest.best_point(scene(source).subject, 8).fraction_bits == int(np.argmin(errors))
+        assert format_comparison.best_point(scene(source).subject, 8).fraction_bits == int(np.argmin(errors))
 
 
 def test_ranges_are_those_of_the_engine() -> None:
     subject = scene("weights").subject
-    for entrant in contest.entrants(subject, 8):
-        spec = entrant.spec("least MSE")
+    for candidate in format_comparison.candidates(subject, 8):
+        spec = candidate.spec("least MSE")
         assert isinstance(spec.clipping, MinMSE) == spec.format.scaled
         assert FLOATS["E4M3"].scaled

@@ -11,7 +11,7 @@ from explorer.fields import faults
 from explorer.figures.sketches import svg
 from explorer.frame import CONVENTION
 from explorer.lessons import LESSONS
-from explorer.lessons.glossary import TERM_KEY, linked, search, terms, topics
+from explorer.lessons.framework.glossary import TERM_KEY, linked, search, terms, topics
 from explorer.page_table import PAGES
 from explorer.state import PlaygroundState
 from quant_engine.methods import METHODS

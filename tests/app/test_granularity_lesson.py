@@ -14,14 +14,15 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import compute, tensors
 from explorer.caches import ResultKey
+from explorer.figures.granularity_tradeoff import tradeoff_figure
 from explorer.figures.maps import STEPS, range_map, signed_map
-from explorer.figures.rungs import rungs_figure
 from explorer.figures.theme import INK, Canvas
 from explorer.instrument import Move
-from explorer.lessons import LESSONS, blocks, grain, rungs
-from explorer.lessons.links import is_exact, playground_state
-from explorer.lessons.prose import read_prose
-from explorer.lessons.scene import Looked, Scene
+from explorer.lessons import LESSONS
+from explorer.lessons.framework.links import is_exact, playground_state
+from explorer.lessons.framework.prose import read_prose
+from explorer.lessons.framework.scene import Looked, Scene
+from explorer.lessons.granularity import blocks, granularity_controls, granularity_tradeoff
 from explorer.notation import short
 from explorer.state import PlaygroundState
 from explorer.tensors import Subject
@@ -192,7 +193,9 @@ def test_the_right_answer_counts_everything_and_the_wrong_ones_are_what_they_say
 
 def spec_of(shared: str) -> QuantizerSpec:
     settings, _ = SHAPES[shared]
-    granularity = grain.granularity_of(grain.SHARED.meaning(shared), list(settings.values()), "short")
+    granularity = granularity_controls.granularity_of(
+        granularity_controls.SHARED.meaning(shared), list(settings.values()), "short"
+    )
     return QuantizerSpec(INT4, granularity, scale_format=E4M3)
 
 
@@ -217,7 +220,7 @@ def test_a_range_by_hand_changes_its_block_alone_is_kept_and_taken_back() -> Non
     x = dw1()
     at = open_lesson(shared="channel", block=5)
     before = metrics(at)["MSE"]
-    mark = grain.mark_of(subject(), QuantizerSpec(INT4, PerChannel(0)))
+    mark = granularity_controls.mark_of(subject(), QuantizerSpec(INT4, PerChannel(0)))
     change(at, edits=f"{mark}~5_-4_4")
     by_hand = quantized(x, 1, 9, {5: 4.0})
     assert (quantized(x, 1, 9) != by_hand).any(axis=1).nonzero()[0].tolist() == [5]
@@ -240,16 +243,16 @@ def test_a_range_by_hand_changes_its_block_alone_is_kept_and_taken_back() -> Non
 
 def test_a_drag_sets_the_range_of_the_block_on_display(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: dict[str, object] = {}
-    monkeypatch.setattr(grain.st, "session_state", kept)
-    monkeypatch.setattr(grain.controls.st, "session_state", kept)
+    monkeypatch.setattr(granularity_controls.st, "session_state", kept)
+    monkeypatch.setattr(granularity_controls.controls.st, "session_state", kept)
     spec = QuantizerSpec(INT4, PerChannel(0))
     blocks._moved(subject(), spec, {2: (-1.0, 1.0)}, 7)(Move(5, (-0.25, 0.25), None))
-    mark, edits = grain.read_edits(str(kept["granularity_edits"]))
-    assert mark == grain.mark_of(subject(), spec)
+    mark, edits = granularity_controls.read_edits(str(kept["granularity_edits"]))
+    assert mark == granularity_controls.mark_of(subject(), spec)
     assert edits == {2: (-1.0, 1.0), 7: (-0.25, 0.25)}
     assert kept["granularity_bits"] == 5
     blocks._moved(subject(), spec, edits, 7)(Move(4, None, None))  # bits alone
-    assert grain.read_edits(str(kept["granularity_edits"]))[1] == edits
+    assert granularity_controls.read_edits(str(kept["granularity_edits"]))[1] == edits
 
 
 ends = st.floats(-1e6, 1e6).map(lambda value: float(f"{value:.9g}"))
@@ -258,21 +261,21 @@ ranges = st.tuples(ends, ends).map(sorted).filter(lambda pair: pair[0] < pair[1]
 
 @given(st.dictionaries(st.integers(0, 10**6), ranges, max_size=6))
 def test_edits_survive_the_address(edits: dict[int, tuple[float, float]]) -> None:
-    text = grain.write_edits("0123abcd", edits)
-    assert grain.read_edits(text)[1] == edits
+    text = granularity_controls.write_edits("0123abcd", edits)
+    assert granularity_controls.read_edits(text)[1] == edits
 
 
 @pytest.mark.parametrize(
     "text", ["x", "12ab~", "12ab~1_0_0", "12ab~1_1_-1", "12ab~1_0_inf", "12ab~1_0_1e999", "12ab~1_0", "12ab~-1_0_1"]
 )
 def test_what_is_no_range_is_left_out_of_a_link(text: str) -> None:
-    assert not grain.EDITS.accepts(text)
+    assert not granularity_controls.EDITS.accepts(text)
     at = open_lesson(shared="channel")
     assert not any("by hand" in t.value for t in change(at, edits=text).markdown if t.value.startswith("Block"))
 
 
 def test_edits_of_blocks_that_are_not_there_are_not_used() -> None:
-    mark = grain.mark_of(subject(), QuantizerSpec(INT4, PerChannel(0)))
+    mark = granularity_controls.mark_of(subject(), QuantizerSpec(INT4, PerChannel(0)))
     at = open_lesson(shared="channel", edits=f"{mark}~24_-1_1", block=10**9)
     assert any(text.value.startswith("Block **23** of 24") for text in at.markdown)
 
@@ -283,7 +286,7 @@ def test_the_accuracy_with_an_edit_is_the_networks() -> None:
     reach = np.abs(x).max(axis=1).astype(np.float64)
     reach[5] = 4.0
     by_hand = QuantizerSpec(INT4, PerChannel(0), clipping=FixedRange(tuple(-reach), tuple(reach)))
-    edited = grain.edited_spec(subject(), plain, {5: (-4.0, 4.0)})
+    edited = granularity_controls.edited_spec(subject(), plain, {5: (-4.0, 4.0)})
     _, alone, every = compute._evaluate(DEPTHWISE_KEY, "dw1", LayerPlan(edited), LayerPlan(plain))
     assert alone == network.evaluate(QuantizationPlan({"dw1": LayerPlan(by_hand)}))
     layers = dict.fromkeys(network.layers(), LayerPlan(plain))
@@ -352,7 +355,7 @@ def test_of_a_large_tensor_the_part_around_the_block_is_in_sight() -> None:
 def test_rungs_cost_and_lose_what_numpy_says() -> None:
     x = dw1()
     sizes = {"layer": (24, 9), "channel": (1, 9), "runs of 3": (1, 3), "4 channels": (4, 9), "4 × 4": (4, 4)}
-    found = rungs.specs(QuantizerSpec(INT4))
+    found = granularity_tradeoff.specs(QuantizerSpec(INT4))
     assert next(iter(found)) == ("min–max", "layer")
     for name, (rows, columns) in sizes.items():
         spec = found["min–max", name]
@@ -363,24 +366,24 @@ def test_rungs_cost_and_lose_what_numpy_says() -> None:
     shapes = [info.matrix_shape for info in load("fashion-depthwise").layers().values()]
     scales = sum(out for out, _ in shapes)
     total = sum(math.prod(shape) for shape in shapes)
-    assert rungs.network_bits(DEPTHWISE_KEY, found["least MSE", "channel"]) == 4 + 32 * scales / total
+    assert granularity_tradeoff.network_bits(DEPTHWISE_KEY, found["least MSE", "channel"]) == 4 + 32 * scales / total
 
 
 def test_accuracies_are_measured_one_after_the_other_and_are_the_networks() -> None:
     network, spec = load("fashion-cnn"), QuantizerSpec(INT4)
-    scores = rungs.scores(CNN_KEY, spec)
-    assert next(scores) == ((rungs.PLAIN, ""), network.evaluate())
+    scores = granularity_tradeoff.scores(CNN_KEY, spec)
+    assert next(scores) == ((granularity_tradeoff.PLAIN, ""), network.evaluate())
     plan = QuantizationPlan(dict.fromkeys(network.layers(), LayerPlan(spec)))
     assert next(scores) == (("min–max", "layer"), network.evaluate(plan))
 
 
 def test_the_figure_names_every_granularity_where_it_costs_what_it_does() -> None:
     found = [
-        rungs.Rung(name, bits, mse, bits, None)
+        granularity_tradeoff.TradeoffPoint(name, bits, mse, bits, None)
         for name, bits, mse in (("layer", 4.1, 0.2), ("channel", 5.0, 0.05), ("runs", 8.0, 0.01))
     ]
-    ways = {"min–max": found, "least MSE": [rungs.Rung("layer", 4.1, 0.1, 4.1, None)]}
-    figure = rungs_figure(ways, found[1], 4, None, False, CANVAS)
+    ways = {"min–max": found, "least MSE": [granularity_tradeoff.TradeoffPoint("layer", 4.1, 0.1, 4.1, None)]}
+    figure = tradeoff_figure(ways, found[1], 4, None, False, CANVAS)
     points = figure.data[0]
     np.testing.assert_allclose(points.x, [0.1, 1.0, 4.0])
     assert list(points.text) == ["layer", "channel", "runs"]
@@ -409,7 +412,7 @@ def test_absurd_tensors_have_answers(name: str) -> None:
             assert LESSON.facts(scene)
             assert LESSON.prediction(scene)
             assert LESSON.question(scene).options
-            edited = grain.edited_spec(absurd, spec, {0: (-1.0, 1.0)})
+            edited = granularity_controls.edited_spec(absurd, spec, {0: (-1.0, 1.0)})
             assert np.isfinite(blocks.blocks_of(absurd, edited).mse).all()
 
 

@@ -18,10 +18,12 @@ from explorer import tensors
 from explorer.compute import SESSION_KEY
 from explorer.fields import Choice, Number
 from explorer.formulas import ARTICLE, CONVENTIONS, TOOLS, code_formula, value_formula, zero_point_formula
-from explorer.lessons import LESSONS, calibration, plans
-from explorer.lessons.model import BEATS, Choices, Lesson, Place
-from explorer.lessons.prose import words
-from explorer.lessons.scene import Mix, Scene
+from explorer.lessons import LESSONS
+from explorer.lessons.clipping import calibration
+from explorer.lessons.framework.model import BEATS, Choices, Lesson, Place
+from explorer.lessons.framework.prose import words
+from explorer.lessons.framework.scene import Mix, Scene
+from explorer.lessons.mixed import plans
 from explorer.notation import short
 from explorer.page_table import PAGES
 from quant_engine import (

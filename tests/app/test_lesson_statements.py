@@ -7,16 +7,20 @@ import pytest
 
 from explorer import tensors
 from explorer.figures.ranges import ranges_figure
-from explorer.figures.rugs import Rugs, bands_of, even_figure, octave_figure
+from explorer.figures.rug_plot import RugPlot, bands_of, even_figure, octave_figure
 from explorer.figures.theme import Canvas
 from explorer.formulas import ARTICLE, TOOLS
-from explorer.lessons import LESSONS, contest, mixed, plans, rivals
-from explorer.lessons.granularity import run_of
-from explorer.lessons.learning import OPENING
-from explorer.lessons.model import overlap
-from explorer.lessons.prose import read_prose
-from explorer.lessons.rungs import distinct
-from explorer.lessons.scene import Mix, Scene
+from explorer.lessons import LESSONS
+from explorer.lessons.centroids import codebooks
+from explorer.lessons.centroids.learning import OPENING
+from explorer.lessons.formats import format_comparison
+from explorer.lessons.framework.model import overlap
+from explorer.lessons.framework.prose import read_prose
+from explorer.lessons.framework.scene import Mix, Scene
+from explorer.lessons.granularity.granularity_tradeoff import distinct
+from explorer.lessons.granularity.lesson import run_of
+from explorer.lessons.mixed import lesson as mixed
+from explorer.lessons.mixed import plans
 from explorer.notation import beside, latex, share, short
 from quant_engine import (
     IntFormat,
@@ -76,9 +80,10 @@ def test_codes_are_idle_beyond_the_values_and_between_them(place: tuple[str, str
 def test_no_lines_of_a_format_are_so_close_that_even_values_look_uneven() -> None:
     subject = weights(CNN)
     levels = {
-        entrant.name: contest.levels(subject, entrant.spec("min–max")) for entrant in contest.entrants(subject, 8)
+        candidate.name: format_comparison.levels(subject, candidate.spec("min–max"))
+        for candidate in format_comparison.candidates(subject, 8)
     }
-    shown = Rugs(subject.values, subject.statistics, levels, subject.unit)
+    shown = RugPlot(subject.values, subject.statistics, levels, subject.unit)
     for figure in (even_figure(shown, CANVAS), octave_figure(shown, CANVAS)):
         width = np.ptp(figure.layout.xaxis.range)
         for trace in figure.data:
@@ -186,7 +191,7 @@ def test_clipping_has_most_of_the_gain_of_k_means_only_where_it_has(place: tuple
     uniform = float(np.mean((affine(x, 4, x.min(), x.max())[2] - x) ** 2))
     levels = fake_quantize(weights(place).values, QuantizerSpec(KMeans(16)))
     best = float(np.mean((levels - x) ** 2))
-    clipped = float(np.mean((fake_quantize(weights(place).values, rivals.CLIPPED.spec(4)) - x) ** 2))
+    clipped = float(np.mean((fake_quantize(weights(place).values, codebooks.CLIPPED.spec(4)) - x) ** 2))
     part = (uniform - clipped) / (uniform - best)
     assert (part > 0.5) == most
     said = LESSONS["centroids"].facts(Scene(weights(place), QuantizerSpec(KMeans(16)), placed=OPENING))

@@ -16,9 +16,11 @@ from streamlit.testing.v1 import AppTest
 from explorer.figures.plans import PlanPoint, front_figure, scatter_figure, undominated
 from explorer.figures.sensitivity import sensitivity_figure
 from explorer.figures.theme import Canvas
-from explorer.lessons import LESSONS, mixed, plans, search, survey
-from explorer.lessons.prose import read_prose
-from explorer.lessons.scene import Mix, Scene
+from explorer.lessons import LESSONS
+from explorer.lessons.framework.prose import read_prose
+from explorer.lessons.framework.scene import Mix, Scene
+from explorer.lessons.mixed import layer_sensitivity, plans, search
+from explorer.lessons.mixed import lesson as mixed
 from explorer.tensors import subject
 from quant_engine import FP16, IntFormat, QuantizationPlan
 from quant_engine.network import load
@@ -106,7 +108,7 @@ def losses_of(all_bits: list[tuple[int | None, ...]]) -> list[float]:
 def test_the_most_sensitive_layer_is_the_one_of_which_torchs_loss_rises_the_most() -> None:
     alone = [tuple(3 if name == layer else None for name in LAYERS) for layer in LAYERS]
     plain, *tried = losses_of([(None,) * 5, *alone])
-    rises = survey.rises(Mix(CNN_KEY, "conv3", "channel", 4, (4,) * 5), 3)
+    rises = layer_sensitivity.rises(Mix(CNN_KEY, "conv3", "channel", 4, (4,) * 5), 3)
     for layer, loss in zip(LAYERS, tried, strict=True):
         assert rises[layer] == pytest.approx(loss - plain, rel=0.25, abs=0.01)
     scene = scene_of((4,) * 5)
@@ -153,7 +155,7 @@ def test_the_formula_holds_torchs_fisher_information() -> None:
     error = np.square(rounded(plain, 4) - plain, dtype=np.float64)
     expected = float(((total / len(images)).numpy() * error).sum() / 2)
     scene = scene_of((4,) * 5, layer="fc2")
-    found = survey.predicted(scene.mix, "fc2", scene.spec).loss_increase
+    found = layer_sensitivity.predicted(scene.mix, "fc2", scene.spec).loss_increase
     assert found == pytest.approx(expected, rel=0.05)
     lines = LESSONS["mixed"].formulas(scene, None)
     assert rf"\tfrac12 \cdot {plain.size} \cdot" in lines[1]
@@ -246,9 +248,9 @@ def test_sensitivities_on_the_page_are_the_engines() -> None:
     at = await_text(open_lesson(metric="KL"), "are minded most")
     network = load("fashion-cnn")
     mix = Mix(CNN_KEY, "conv3", "channel", 4, (4,) * 5)
-    known = survey.values_of(mix, 3, "KL", "only this layer")
+    known = layer_sensitivity.values_of(mix, 3, "KL", "only this layer")
     for place, layer in enumerate(LAYERS):
-        plan = QuantizationPlan({layer: survey.Trial(layer, plans.spec_of(mix, 3)).plan(network)[layer]})
+        plan = QuantizationPlan({layer: layer_sensitivity.Trial(layer, plans.spec_of(mix, 3)).plan(network)[layer]})
         assert known["weights"][place] == effect(network, plan).divergence
     change(at, metric="Fisher")
     await_text(at, "predicted rise of the loss")

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Block, Expander
 
 from explorer.lessons import LESSONS
-from explorer.lessons.model import BEATS
+from explorer.lessons.framework.model import BEATS
 
 ROOT = pathlib.Path(__file__).parents[2]
 STATES = [(page.stem, None) for page in sorted((ROOT / "pages").glob("*.py"))] + [

@@ -17,13 +17,13 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import compute, tensors
 from explorer.lessons import LESSONS
-from explorer.lessons.compensated import Compensated
-from explorer.lessons.gradients import stepped
-from explorer.lessons.laps import setting_of
-from explorer.lessons.links import is_exact, playground_state
-from explorer.lessons.prose import words
-from explorer.lessons.raced import Raced
-from explorer.lessons.scene import Scene
+from explorer.lessons.compensation.gradients import stepped
+from explorer.lessons.compensation.method_progress import setting_of
+from explorer.lessons.compensation.method_results import MethodResults
+from explorer.lessons.compensation.shown import Compensated
+from explorer.lessons.framework.links import is_exact, playground_state
+from explorer.lessons.framework.prose import words
+from explorer.lessons.framework.scene import Scene
 from explorer.snippets import engine_code
 from explorer.state import PlaygroundState
 from quant_engine import (
@@ -230,7 +230,7 @@ def test_a_playground_link_means_the_state() -> None:
 def test_every_width_of_activations_that_lesson_11_has_is_in_its_link() -> None:
     for weights_at, inputs_at in itertools.product((2, 5), (None, *range(2, 9))):
         setting = setting_of(weights_at, inputs_at, "channel")
-        shown = Compensated(Raced(CNN_KEY, setting), "conv3", stepped(CNN_KEY, "conv3", weights_at, 100), None)
+        shown = Compensated(MethodResults(CNN_KEY, setting), "conv3", stepped(CNN_KEY, "conv3", weights_at, 100), None)
         subject = tensors.subject("weights", CNN_KEY, "conv3")
         scene = Scene(subject, setting.weight, compensated=shown)
         opened = opened_by(playground_state(scene).link())

@@ -17,7 +17,7 @@ def restoring(kept: str, **state: Any) -> dict[str, Any]:
     def script(kept, state):  # type: ignore[no-untyped-def]
         import streamlit as st
 
-        from explorer.lessons import progress
+        from explorer.lessons.framework import progress
 
         st.session_state.update(state)
         progress.restore(kept)

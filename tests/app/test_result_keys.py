@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from explorer.caches import ResultKey
-from explorer.lessons.laps import setting_of
+from explorer.lessons.compensation.method_progress import setting_of
 from explorer.sources import MODELS
 from quant_engine import (
     FixedRange,

@@ -22,11 +22,12 @@ from explorer.figures.mosaic import strips_figure
 from explorer.figures.plane import Plane, plane_figure, view_of
 from explorer.figures.rates import Point, rates_figure
 from explorer.figures.theme import Canvas
-from explorer.lessons import LESSONS, pairs, product, rates
-from explorer.lessons.coded import coded
-from explorer.lessons.links import playground_state
-from explorer.lessons.prose import read_prose
-from explorer.lessons.scene import Scene
+from explorer.lessons import LESSONS
+from explorer.lessons.framework.links import playground_state
+from explorer.lessons.framework.prose import read_prose
+from explorer.lessons.framework.quantized_subject import coded
+from explorer.lessons.framework.scene import Scene
+from explorer.lessons.vectors import pairs, product, rates
 from explorer.notation import short
 from explorer.state import PlaygroundState
 from explorer.tensors import Subject
@@ -108,7 +109,7 @@ def test_what_pairs_gain_on_this_tensor_is_faisss_and_kmeans1ds() -> None:
 @pytest.mark.parametrize(("rho", "low", "high"), [(0.0, 1.06, 1.12), (0.9, 2.5, 2.8)])
 def test_the_gain_of_synthetic_pairs_is_that_of_theory(rho: float, low: float, high: float) -> None:
     made = pairs.synthetic_pairs(rho)
-    found = pairs.rivals(made, 2)
+    found = pairs.candidates(made, 2)
     assert np.corrcoef(made.matrix.T)[0, 1] == pytest.approx(rho, abs=0.02)
     assert pairs.correlation(made) == pytest.approx(np.corrcoef(made.matrix.T)[0, 1], abs=1e-6)
     assert made.values.std() == pytest.approx(1.0, abs=0.01)

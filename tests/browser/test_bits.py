@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from explorer.bits import described
 from explorer.bits.mount import script
-from explorer.lessons.holding import FLOATS, holders
+from explorer.lessons.formats.number_encodings import FLOATS, holders
 from quant_engine import FixedPointFormat, IntFormat
 from tests.browser.conftest import NO_FAULTS, asking, faults_on, forms_of, settle
 

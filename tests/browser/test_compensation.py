@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from explorer.lessons.laps import accuracy_of, setting_of
-from explorer.lessons.laps import baselines as measured_baselines
-from explorer.lessons.prose import read_prose
+from explorer.lessons.compensation.method_progress import accuracy_of, setting_of
+from explorer.lessons.compensation.method_progress import baselines as measured_baselines
+from explorer.lessons.framework.prose import read_prose
 from explorer.notation import accuracy
 from quant_engine.network import load
 from tests.browser.conftest import NO_FAULTS, faults_on, photograph, settle

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from explorer.lessons.model import BEATS
+from explorer.lessons.framework.model import BEATS
 from tests.browser.conftest import NO_FAULTS, asking, faults_on, settle
 
 pytestmark = pytest.mark.browser

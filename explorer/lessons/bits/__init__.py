@@ -1,0 +1,1 @@
+"""The lesson `bits` and its laboratory."""

@@ -1,0 +1,1 @@
+"""The lesson `centroids` and its laboratory."""

@@ -1,0 +1,1 @@
+"""The lesson `clipping` and its laboratory."""

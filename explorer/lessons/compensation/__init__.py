@@ -1,0 +1,1 @@
+"""The lesson `compensation` and its laboratory."""

@@ -1,0 +1,1 @@
+"""The lesson `formats` and its laboratory."""

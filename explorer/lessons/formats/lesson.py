@@ -1,0 +1,289 @@
+"""Lesson 2: number formats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from explorer import charts, compute, controls
+from explorer.bits import bits_editor, described
+from explorer.fields import Choice, Number, Text, named, widths
+from explorer.figures.losses import describe_losses, losses_figure
+from explorer.figures.radix import describe_radix, radix_figure
+from explorer.figures.rug_plot import RugPlot, describe_rug_plot, even_figure, inner_share, octave_figure
+from explorer.formulas import Convention
+from explorer.lessons.formats import format_comparison, integer_only, number_encodings
+from explorer.lessons.formats.energy import energy_table, whole
+from explorer.lessons.formats.format_comparison import RANGES, FormatCandidate
+from explorer.lessons.framework.fields import SLIDER_WIDTH
+from explorer.lessons.framework.layout import figures_of, numbers
+from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, Option
+from explorer.lessons.framework.prose import read_prose
+from explorer.lessons.framework.scene import Held, Scene
+from explorer.notation import count, decibels, latex, ratio, share, short
+from explorer.refusals import refusals_said
+from quant_engine import IntFormat, QuantizerSpec
+from quant_engine.energy import SOURCE
+
+SLUG = "formats"
+FORMAT = Choice(
+    f"{SLUG}_format",
+    "Format",
+    named(number_encodings.NAMES),
+    default=number_encodings.OPENING.format,
+    menu=True,
+    width=210,
+    help="Whose bits are shown. The last but two are integers: with an agreed point, alone, and with a scale S that "
+    "fits them to the tensor.",
+)
+NUMBER = Text(
+    f"{SLUG}_number",
+    "Number",
+    number_encodings.read_number,
+    str,
+    "a number such as 0.1, 2e-3, -0, inf or nan",
+    number_encodings.OPENING.number,
+)
+BITS = Choice(f"{SLUG}_bits", "Width", widths(8, 4), "8 bits", "The bits of every format that is compared.")
+RANGE = Choice(
+    f"{SLUG}_range",
+    "Range",
+    named(RANGES),
+    default="min–max",
+    help="How a scaled format is fitted to the tensor: its greatest value on the greatest magnitude, or where the mean "
+    "squared error is least. Fixed point has no scale.",
+)
+POINT = Number(
+    f"{SLUG}_point",
+    "Bits behind the point",
+    0,
+    number_encodings.WORD - 1,
+    default=number_encodings.OPENING.point,
+    width=2 * SLIDER_WIDTH,
+    help="n of Qm.n: values are multiples of 2⁻ⁿ. At 4 bits, 3 at most beside the sign.",
+)
+STEPS = {"tenth": 1 / 5, "third": 2 / 3, "same": 3 / 2, "three": 5.0}  # MSE of E4M3 in units of int8's: each less than
+PREDICTED_BITS = 8
+
+
+def laboratory(bench: Bench) -> Scene:
+    """Draw the bits, the rugs, the contest, the radix point and the energy."""
+    held = _bits(bench)
+    bits, clipping = _settings()
+    spec = QuantizerSpec(IntFormat(bits, bench.subject.statistics.lo < 0), clipping=RANGES[clipping])
+    scene = Scene(bench.subject, spec, held=held)
+    _rugs(bench, scene)
+    _contest(bench, scene)
+    _radix(bench, scene)
+    _energy(bench)
+    return scene
+
+
+def _words() -> dict[str, str]:
+    return dict(read_prose(SLUG).laboratory)
+
+
+def _bits(bench: Bench) -> Held:
+    """Draw the bits of a number, and the number in every format."""
+    with bench.controls:
+        chosen = controls.show(FORMAT)
+    point = int(st.session_state.get(POINT.key, POINT.default))
+    held = Held(chosen, controls.unshown(NUMBER), point)
+    scale = number_encodings.scale_of(Scene(bench.subject, QuantizerSpec(IntFormat(number_encodings.WORD))))
+    bits_editor(
+        f"{SLUG}_editor",
+        [described(h.name, h.title, h.format, h.step) for h in number_encodings.holders(point, scale).values()],
+        chosen,
+        repr(float(held.number)),  # Python reads more than a browser does: 1_000, say
+        lambda name, number: controls.assign({FORMAT.key: name, NUMBER.key: number}),
+        words=read_prose(SLUG).editor,
+    )
+    return held
+
+
+def _settings() -> tuple[int, str]:
+    st.subheader(_words()["rugs_title"])
+    st.markdown(_words()["rugs_lead"])
+    with st.container(horizontal=True, gap="medium", key=f"{SLUG}_rugs"):
+        return controls.show(BITS), controls.show(RANGE)
+
+
+def _rugs(bench: Bench, scene: Scene) -> None:
+    subject, clipping = scene.subject, _clipping(scene)
+    found = format_comparison.candidates(subject, _width(scene))
+    levels = {candidate.name: format_comparison.levels(subject, candidate.spec(clipping)) for candidate in found}
+    shown = RugPlot(subject.values, subject.statistics, levels, subject.unit)
+    words = describe_rug_plot(shown)
+    left, right = figures_of(0.5)
+    with left:
+        charts.show(even_figure(shown, bench.canvas), f"{SLUG}_chart_even", words)
+    with right:
+        charts.show(octave_figure(shown, bench.canvas), f"{SLUG}_chart_octaves", words)
+    inner = ", ".join(f"{name} {share(inner_share(values))}" for name, values in levels.items())
+    ends = ", ".join(f"{name} {short(float(values[-1]))}" for name, values in levels.items())
+    st.caption(_words()["inner"].format(inner=inner, ends=ends))
+
+
+def _contest(bench: Bench, scene: Scene) -> None:
+    """Draw what each format loses, once that may be told."""
+    words = _words()
+    st.subheader(words["contest_title"].format(bits=_width(scene)))
+    if not bench.telling:
+        st.info(words["contest_asked" if bench.predicted else "contest_locked"], icon=":material/lock:")
+        return
+    found = {way: format_comparison.losses(scene.subject, _width(scene), way) for way in RANGES}
+    errors = {way: {candidate.name: lost.mse for candidate, lost in table.items()} for way, table in found.items()}
+    left, right = figures_of(0.5)
+    with left:
+        charts.show(losses_figure(errors, bench.canvas), f"{SLUG}_chart_losses", describe_losses(errors))
+    shape = scene.subject.values.shape
+    with right:
+        st.table(
+            [
+                {
+                    "format": candidate.name,
+                    "bits per value": short(candidate.spec(_clipping(scene)).storage(shape).bits_per_value, 5),
+                    **{f"MSE, {way}": short(errors[way][candidate.name]) for way in RANGES},
+                    f"SQNR, {_clipping(scene)}": decibels(lost.sqnr_db),
+                }
+                for candidate, lost in found[_clipping(scene)].items()
+            ]
+        )
+
+
+def _radix(bench: Bench, scene: Scene) -> None:
+    """Draw what the place of the radix point costs."""
+    words = _words()
+    st.subheader(words["radix_title"])
+    st.markdown(words["radix_lead"])
+    point = controls.show(POINT)
+    found = {
+        number_encodings.point_name(form): lost
+        for form, lost in format_comparison.points(scene.subject, _width(scene)).items()
+    }
+    names = list(found)
+    chosen, best = names[min(point, len(names) - 1)], min(names, key=lambda name: found[name].mse)
+    left, right = figures_of(0.6)
+    with left:
+        charts.show(radix_figure(found, chosen, bench.canvas), f"{SLUG}_chart_radix", describe_radix(found, chosen))
+    with right, numbers():
+        st.metric("Format", chosen)
+        st.metric("MSE", short(found[chosen].mse))
+        st.metric("Overflow", share(found[chosen].clipped_share))
+        st.metric("Best place", best)
+    with right:
+        roomy = best == names[-1] and not found[best].clipped_share
+        st.caption(words["radix_edge" if roomy else "radix_inside"])
+
+
+def _energy(bench: Bench) -> None:
+    """Show what formats cost, as estimates."""
+    words = _words()
+    st.subheader(words["energy_title"])
+    with refusals_said():
+        plain = whole(bench.model, "FP32")
+        named = {"model": compute.name(bench.model), "unit": compute.sample_unit(bench.model)}
+        st.markdown(words["energy_lead"].format(n=count(plain.multiplications), **named))
+        st.table(energy_table(bench.model, words))
+        st.caption(words["energy_source"].format(source=SOURCE))
+
+
+def prediction(scene: Scene) -> str:
+    """Say what E4M3 loses beside int8."""
+    return next((name for name, end in STEPS.items() if _float_loss(scene) < end), "ten")
+
+
+def facts(scene: Scene) -> Facts:
+    """Return the numbers that the prose quotes."""
+    holder, number = number_encodings.holder_of(scene)
+    code = holder.code(number)
+    found = format_comparison.losses(scene.subject, _width(scene), _clipping(scene))
+    best = next(iter(found))
+    min_mse = found[best].mse
+    costs = {candidate.key: ratio(lost.mse, min_mse) if min_mse else "∞" for candidate, lost in found.items()}
+    unused = dict.fromkeys(
+        ("int", "fixed", *(key for others in format_comparison.OTHERS.values() for key in others)), "–"
+    )
+    eight, four = (
+        next(iter(format_comparison.losses(scene.subject, bits, way))).name
+        for bits, way in ((8, "min–max"), (4, "least MSE"))
+    )
+    lost = _float_loss(scene)
+    candidate = format_comparison.candidates(scene.subject, PREDICTED_BITS)[0].name
+    return {
+        **unused,
+        **costs,
+        "bits": str(_width(scene)),
+        "range": _clipping(scene),
+        "best": best.name,
+        "eight": eight,
+        "four": four,
+        "loss": f"{ratio(lost, 1)} that of {candidate}"
+        if lost >= 1 or not lost
+        else f"that of {candidate} ÷ {short(1 / lost)}",
+        "rival": candidate,
+        "half": share(number_encodings.fp32_share_to_one()),
+        "fp16": number_encodings.written(number_encodings.stored("FP16", 2049.0)),
+        "fp16_past": number_encodings.written(number_encodings.stored("FP16", 70000.0)),
+        "bf16_past": number_encodings.written(number_encodings.stored("BF16", 70000.0)),
+        "e4m3_end": number_encodings.written(number_encodings.stored("E4M3", 1000.0)),
+        "format": holder.title,
+        "number": number_encodings.written(number),
+        "stored": "no code" if code is None else number_encodings.written(holder.value(code)),
+    }
+
+
+def written(scene: Scene, convention: Convention) -> Sequence[str]:
+    """Write out the bits' formula, and what an integer with a scale makes of the same number."""
+    holder, number = number_encodings.holder_of(scene)
+    scaled = number_encodings.holders(0, number_encodings.scale_of(scene))[number_encodings.SCALED]
+    code = scaled.code(number)
+    lines = number_encodings.bits_formula(holder, number)
+    if code is None or holder.name == number_encodings.SCALED:
+        return lines
+    product = rf"{latex(scaled.step or 1.0)} \cdot {code} = {latex(scaled.value(code))}"
+    integer = rf"\left[{convention.rounding}(r / S)\right]_{{-128}}^{{127}} = {product}"
+    return (*lines, rf"\text{{int8:}} \quad \tilde r = S \cdot {integer}")
+
+
+def question(scene: Scene) -> Choices:
+    """Ask which format of this width loses least."""
+    found = format_comparison.losses(scene.subject, _width(scene), _clipping(scene))
+    best = next(iter(found))
+
+    def option(candidate: FormatCandidate) -> Option:
+        return Option("right" if candidate == best else candidate.key, candidate.name)
+
+    return Choices(
+        tuple(option(candidate) for candidate in format_comparison.candidates(scene.subject, _width(scene))), "right"
+    )
+
+
+def _float_loss(scene: Scene) -> float:
+    """Return the error of E4M3 in units of that of 8-bit integers, both min–max."""
+    found = {e.key: lost.mse for e, lost in format_comparison.losses(scene.subject, PREDICTED_BITS, "min–max").items()}
+    if not found["int"]:
+        return float("inf") if found["e4m3"] else 1.0
+    return found["e4m3"] / found["int"]
+
+
+def _width(scene: Scene) -> int:
+    return int(scene.spec.format.bits)
+
+
+def _clipping(scene: Scene) -> str:
+    return next(name for name, clipping in RANGES.items() if clipping == scene.spec.clipping)
+
+
+LESSON = Lesson(
+    2,
+    SLUG,
+    (FORMAT, NUMBER, BITS, RANGE, POINT),
+    laboratory,
+    prediction,
+    facts,
+    written,
+    question,
+    appendix=integer_only.APPENDIX,
+)

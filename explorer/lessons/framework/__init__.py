@@ -1,0 +1,1 @@
+"""What all lessons share: their parts, their words, their state, and the one way they are shown."""

@@ -1,0 +1,99 @@
+"""What a student has predicted, answered and done in a lesson, kept for the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from explorer.caches import ResultKey
+from explorer.lessons.framework.model import BEATS, Lesson
+
+
+def prediction_key(lesson: Lesson) -> str:
+    """Return the key of the prediction's control."""
+    return f"{lesson.slug}_prediction"
+
+
+def anyway_key(lesson: Lesson) -> str:
+    """Return the key of the control that shows results without a prediction."""
+    return f"{lesson.slug}_show_anyway"
+
+
+def prediction(lesson: Lesson) -> str | None:
+    """Return the option that was predicted."""
+    return st.session_state.get(prediction_key(lesson))
+
+
+def is_told(lesson: Lesson) -> bool:
+    """Say whether what is predicted may be shown."""
+    return prediction(lesson) is not None or bool(st.session_state.get(anyway_key(lesson)))
+
+
+def asked_in(lesson: Lesson, subject: ResultKey) -> str:
+    """Return what names the question of a tensor under the lesson's settings: another state asks another question."""
+    texts = (str(st.session_state.get(f.key, st.query_params.get(f.key, f.default))) for f in lesson.fields)
+    held = (f.parse(text) if f.accepts(text) else f.default for f, text in zip(lesson.fields, texts, strict=True))
+    return str(ResultKey("question", subject, *held))
+
+
+def answers(lesson: Lesson) -> dict[str, str | float]:
+    """Return the answers of this session by what was asked: an option, or a place on an axis."""
+    found: dict[str, str | float] = st.session_state.setdefault(f"{lesson.slug}_answers", {})
+    return found
+
+
+def note(lesson: Lesson, asked: str, answer: str | float) -> None:
+    """Keep an answer (a callback)."""
+    answers(lesson)[asked] = answer
+
+
+def note_right(lesson: Lesson, asked: str, key: str, is_right: Callable[[str], bool]) -> None:
+    """Keep the option that a control holds, if it is right (a callback)."""
+    if is_right(chosen := st.session_state[key]):
+        note(lesson, asked, chosen)
+
+
+def solved(lesson: Lesson, now: tuple[bool, ...]) -> list[bool]:
+    """Return which puzzles have been solved in this session, with those that are `now`."""
+    found: set[int] = st.session_state.setdefault(f"{lesson.slug}_solved", set())
+    found.update(number for number, one in enumerate(now) if one)
+    return [number in found for number in range(len(now))]
+
+
+def note_done(lesson: Lesson, beat: str) -> None:
+    """Keep that a step is done."""
+    st.session_state.setdefault(f"{lesson.slug}_done", set()).add(beat)
+
+
+def is_done(lesson: Lesson, beat: str) -> bool:
+    """Say whether a step is done: the first by a prediction, the last by a right answer, the others by going on."""
+    if beat == BEATS[0]:
+        return prediction(lesson) is not None
+    return beat in st.session_state.get(f"{lesson.slug}_done", ())
+
+
+def done_in(lesson: Lesson) -> dict[str, Any]:
+    """Return what has been done in a lesson in this session, as JSON has it, without what has not."""
+    parts = {
+        "prediction": prediction(lesson),
+        "answers": answers(lesson),
+        "solved": sorted(st.session_state.get(f"{lesson.slug}_solved", ())),
+        "done": sorted(st.session_state.get(f"{lesson.slug}_done", ())),
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def take_up(lesson: Lesson, done: Mapping[str, Any]) -> None:
+    """Take up what was done in an earlier session, where this one has nothing yet; what makes no sense is left."""
+    state, chosen = st.session_state, done.get("prediction")
+    if isinstance(chosen, str) and chosen in lesson.prose.predictions and prediction(lesson) is None:
+        state[prediction_key(lesson)] = chosen
+    if isinstance(given := done.get("answers"), dict):
+        sound = {asked: one for asked, one in given.items() if isinstance(one, str | float)}
+        state[f"{lesson.slug}_answers"] = {**sound, **answers(lesson)}
+    for name, known in (("solved", range(len(lesson.prose.puzzles))), ("done", BEATS)):
+        if isinstance(kept := done.get(name), list):
+            key = f"{lesson.slug}_{name}"
+            state[key] = set(state.get(key, ())).union(one for one in kept if one in known)

@@ -1,0 +1,218 @@
+"""What a lesson is: a laboratory, and for each of the five beats a function from what is on display to what is said.
+
+The words are in `prose/`, one file a lesson; this package computes everything that the words leave open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streamlit.delta_generator import DeltaGenerator
+
+from explorer.fields import Choice, Field, Number, named
+from explorer.figures.theme import Canvas
+from explorer.formulas import Convention
+from explorer.lessons.framework.prose import Prose, read_prose
+from explorer.lessons.framework.scene import Scene
+from explorer.sources import ModelKey
+from explorer.tensors import WHOLE, Subject, tensor_fields
+from quant_engine.network import Score
+
+Facts = Mapping[str, str]  # live numbers by name, as the prose quotes them
+
+BEATS = ("Predict", "Try", "See", "Formula", "Check")
+
+
+class LazyFacts(Mapping[str, str]):
+    """Live numbers by name, each worked out when the words ask for it."""
+
+    def __init__(self, numbers: Mapping[str, Callable[[], str]]) -> None:
+        """Keep how each is worked out."""
+        self._numbers = numbers
+
+    def __getitem__(self, name: str) -> str:
+        """Work a number out."""
+        return self._numbers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names."""
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._numbers)
+
+
+def overlap(one: Score, other: Score) -> bool:
+    """Say whether the 95 % intervals of two accuracies overlap: then neither is the better one.
+
+    >>> from quant_engine.network import Accuracy
+    >>> overlap(Accuracy(880, 1000), Accuracy(890, 1000)), overlap(Accuracy(750, 1000), Accuracy(920, 1000))
+    (True, False)
+    """
+    return one.interval[0] <= other.interval[1] and other.interval[0] <= one.interval[1]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One answer: `key` names its feedback in the prose, `label` is what is shown."""
+
+    key: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A question with a right answer among options; the wrong ones are misconceptions worked out.
+
+    Options as good as the right one, as far as can be measured, are `tied` with it: they are right too.
+    """
+
+    options: tuple[Option, ...]
+    right: str
+    tied: frozenset[str] = frozenset()
+
+    def is_right(self, key: str) -> bool:
+        """Say whether an option is a right answer."""
+        return key == self.right or key in self.tied
+
+    def option(self, key: str) -> Option:
+        """Return an option by key."""
+        return next(option for option in self.options if option.key == key)
+
+
+def choices(right: float, wrong: Mapping[str, float], write: Callable[[float], str]) -> Choices:
+    """Return options sorted by value, so that the place of the right one says nothing.
+
+    Misconceptions that lead to the same text as the right answer, or as one before them, are left out.
+
+    >>> choices(5.0, {"double": 10.0, "same": 5.0}, str).options
+    (Option(key='right', label='5.0'), Option(key='double', label='10.0'))
+    """
+    taken: dict[str, tuple[float, str]] = {write(right): (right, "right")}
+    for key, value in wrong.items():
+        taken.setdefault(write(value), (value, key))
+    ordered = sorted((value, label, key) for label, (value, key) in taken.items())
+    return Choices(tuple(Option(key, label) for _, label, key in ordered), "right")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A question answered by a place on an axis, scored by what the place costs beside the best one.
+
+    `key` names what is asked about: an answer holds as long as that stays the same. `here` is where the figure's handle
+    is.
+    """
+
+    key: str
+    here: float
+    best: float
+    cost: Callable[[float], float]
+
+    NEAR = 1.05  # times the least cost
+
+    def verdict(self, place: float) -> tuple[str, float]:
+        """Return the key of the feedback, and the cost in multiples of the least one."""
+        lowest = self.cost(self.best)
+        ratio = self.cost(place) / lowest if lowest > 0 else 1.0
+        if ratio <= self.NEAR:
+            return "right", ratio
+        return ("too_wide" if place > self.best else "too_narrow"), ratio
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """A question whose answer is still to be computed: what to say, and a button that starts it."""
+
+    text: str
+    label: str
+    start: Callable[[], None]
+
+
+Question = Choices | Place | Awaited
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a laboratory is given: the tensor, a row for its controls, what to draw on, and what may show already."""
+
+    subject: Subject
+    controls: DeltaGenerator
+    canvas: Canvas
+    predicted: bool
+    writing: bool  # the formula is on display
+    asking: bool  # the question is, and waits for its answer
+    answers: Mapping[str, str | float]  # right answers, and places on an axis, by what was asked
+    model: ModelKey
+    layer: str
+
+    @property
+    def telling(self) -> bool:
+        """Whether numbers that are predicted or asked for may be shown."""
+        return self.predicted and not self.asking
+
+
+@dataclass(frozen=True)
+class Appendix:
+    """What follows a lesson's laboratory and is drawn last, so that nothing waits for it: its settings, and a drawer.
+
+    It is given the network and the layer.
+    """
+
+    fields: tuple[Field[Any], ...]
+    draw: Callable[[ModelKey, str], None]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One concept. `slug` prefixes its settings in the URL and names its prose; `source` is the tensor it opens on.
+
+    `story` is the model and layer on which it opens, for those who have not chosen others. A lesson whose source is of
+    a network as a whole (`tensors.WHOLE`) has no menu of tensors.
+    """
+
+    number: int
+    slug: str
+    fields: tuple[Field[Any], ...]
+    laboratory: Callable[[Bench], Scene]
+    prediction: Callable[[Scene], str | None]  # the key of the right option; None while it is being worked out
+    facts: Callable[[Scene], Facts]
+    formulas: Callable[[Scene, Convention], Sequence[str]]
+    question: Callable[[Scene], Question]
+    source: str = "weights"
+    puzzles: Callable[[Scene], tuple[bool, ...]] = lambda scene: ()  # which the scene solves, in the order of the prose
+    story: tuple[str, str] | None = None
+    appendix: Appendix | None = None
+
+    @property
+    def prose(self) -> Prose:
+        """The lesson's words."""
+        return read_prose(self.slug)
+
+    @property
+    def beat(self) -> Choice[str]:
+        """The field of the beat on display."""
+        text = "The five steps of the lesson, at your own pace."
+        return Choice(f"{self.slug}_beat", "Step", named(BEATS), default=BEATS[0], help=text)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is about a network, not about one tensor."""
+        return self.source in WHOLE
+
+    @property
+    def tensor(self) -> tuple[Choice[str], Number[int]] | tuple[()]:
+        """The fields of the tensor on display, where it can be chosen."""
+        return () if self.whole else tensor_fields(self.slug, self.source)
+
+    @property
+    def all_fields(self) -> tuple[Field[Any], ...]:
+        """Everything that a link to this lesson may set."""
+        return (self.beat, *self.tensor, *self.fields, *(self.appendix.fields if self.appendix else ()))
+
+    def predicted(self, scene: Scene) -> Choices:
+        """Return the prediction's options, whose right one the tensor decides."""
+        labels = self.prose.predictions
+        return Choices(tuple(Option(key, label) for key, label in labels.items()), self.prediction(scene) or "")

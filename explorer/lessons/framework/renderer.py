@@ -1,0 +1,171 @@
+"""The one way a lesson is shown: its words at the left, the figure they speak of at the right, a step at a time."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from explorer import charts, compute, controls, frame, tensors
+from explorer.lessons import LESSONS
+from explorer.lessons.framework import answers, progress, steps
+from explorer.lessons.framework.links import is_exact, playground_link
+from explorer.lessons.framework.model import BEATS, Bench, LazyFacts, Lesson
+from explorer.lessons.framework.prose import words
+from explorer.lessons.framework.scene import Scene
+from explorer.page_table import PLAYGROUND, pages_folder
+from explorer.refusals import refusals_said
+from quant_engine import QuantError
+
+WORDS_WIDTH = 360  # pixels
+STEPPER = "<style>[class*=_beat] button { padding-inline: 0.375rem; }</style>"  # or five ticks need a second row
+
+
+@st.fragment
+def show(lesson: Lesson) -> None:
+    """Draw a lesson's page. The words stand before the laboratory but are drawn after it, with its numbers."""
+    with st.container(horizontal=True, gap="large", key=f"{lesson.slug}_sides"):
+        said = st.container(width=WORDS_WIDTH, key=f"{lesson.slug}_said")
+        shown = st.container(key=f"{lesson.slug}_shown")
+    with said:
+        numbered = words()["numbered"].format(number=lesson.number, total=len(LESSONS), minutes=lesson.prose.minutes)
+        st.caption(numbered)
+        st.header(lesson.prose.title)
+        beat = _stepper(lesson)
+        step, onward = st.container(key=f"{lesson.slug}_said_step"), st.container()
+    with shown:
+        try:
+            scene = _laboratory(lesson, beat)
+        except QuantError as error:
+            st.error(f"This setting cannot be used: {error}", icon=":material/error:")
+            return
+    with step:
+        _words(lesson, scene, beat)
+    with onward:
+        _onward(lesson, beat)
+        if beat == BEATS[-1]:
+            _end(lesson)
+        else:  # where it would answer the question
+            _playground(scene)
+    if lesson.appendix and beat != BEATS[-1]:
+        with shown, st.container(key=f"{lesson.slug}_appendix"):
+            lesson.appendix.draw(*frame.selected())
+    progress.keep()
+
+
+def _stepper(lesson: Lesson) -> str:
+    """Draw the five steps, with a tick before those that are done, and return the one on display."""
+    field = lesson.beat
+    beat = controls.linked(field)
+    st.html(STEPPER)
+    st.segmented_control(
+        field.label,
+        BEATS,
+        key=field.key,
+        required=True,
+        format_func=lambda one: f":material/check: {one}" if answers.is_done(lesson, one) else one,
+        label_visibility="collapsed",
+    )
+    return beat
+
+
+def _laboratory(lesson: Lesson, beat: str) -> Scene:
+    """Draw the laboratory. A question is asked of another tensor than the one that the steps before have shown."""
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=f"{lesson.slug}_controls")
+    checking = beat == BEATS[-1]
+    with row:
+        model, layer = frame.choose_tensor()
+        source, outlier = _tensor(lesson)
+    if checking and not lesson.whole:
+        source, layer = tensors.another(source, model, layer)
+    with st.spinner(words()["reading"]):
+        subject = tensors.subject(source, model, layer, outlier)
+    given = answers.answers(lesson)
+    answered = checking and answers.asked_in(lesson, subject.key) in given
+    bench = Bench(
+        subject,
+        row,
+        charts.canvas(subject.key),
+        predicted=answered or answers.is_told(lesson),
+        writing=beat == BEATS[-2],
+        asking=checking and not answered,
+        answers=given,
+        model=model,
+        layer=layer,
+    )
+    return lesson.laboratory(bench)
+
+
+def _tensor(lesson: Lesson) -> tuple[str, int]:
+    """Show the choice of a tensor where the lesson has one, and return its source and outlier."""
+    if not lesson.tensor:
+        return lesson.source, 0
+    source_field, outlier_field = lesson.tensor
+    source = controls.show(source_field)
+    return source, controls.show(outlier_field) if source in tensors.SYNTHETIC else 0
+
+
+def _words(lesson: Lesson, scene: Scene, beat: str) -> None:
+    title = scene.subject.title
+    named = {"tensor": title, "Tensor": title[0].upper() + title[1:]}
+    facts = lesson.facts(scene)
+    with refusals_said():
+        steps.DRAW[beat](lesson, scene, facts if isinstance(facts, LazyFacts) else {**facts, **named})
+
+
+def _onward(lesson: Lesson, beat: str) -> None:
+    """Offer the next step, and at the end the next lesson: one button, which keeps the focus."""
+    key, place = f"{lesson.slug}_continue", BEATS.index(beat) + 1
+    if place < len(BEATS):
+        st.button(
+            f"{words()['continue']}: {BEATS[place]}",
+            key=key,
+            type="primary",
+            icon=":material/arrow_forward:",
+            on_click=_go_on,
+            args=(lesson, beat),
+        )
+    elif lesson.number < len(LESSONS):
+        following = next(other for other in LESSONS.values() if other.number == lesson.number + 1)
+        label = words()["next_lesson"].format(number=following.number, title=following.prose.title)
+        left = {f"{lesson.slug}_left": True}
+        st.button(
+            label, key=key, type="primary", icon=":material/arrow_forward:", on_click=controls.assign, args=(left,)
+        )
+        if st.session_state.pop(f"{lesson.slug}_left", False):  # the button itself was pressed in the step before, too
+            st.switch_page(pages_folder() / f"lesson_{following.slug}.py")
+
+
+def _go_on(lesson: Lesson, beat: str) -> None:
+    """Show the next step (a callback)."""
+    answers.note_done(lesson, beat)
+    controls.assign({lesson.beat.key: BEATS[BEATS.index(beat) + 1]})
+
+
+def _end(lesson: Lesson) -> None:
+    """Say what to remember, where it comes from, and what else there is to say."""
+    prose = lesson.prose
+    st.markdown("\n".join(f"- {line}" for line in prose.remember))
+    if prose.sources:
+        st.caption(f"{words()['sources']}: {'; '.join(prose.sources)}.")
+    st.download_button(
+        words()["record"],
+        progress.record(),
+        "quant-explorer-record.md",
+        "text/markdown",
+        key=f"{lesson.slug}_record",
+        icon=":material/download:",
+        help=words()["record_help"],
+        on_click="ignore",
+    )
+
+
+def _playground(scene: Scene) -> None:
+    """Offer the playground as it would look with this state."""
+    model, layer = frame.selected()
+    place = {frame.MODEL_KEY: compute.name(model), frame.TENSOR_KEY: layer}
+    st.page_link(
+        pages_folder() / PLAYGROUND,
+        label=words()["open_playground" if is_exact(scene) else "open_playground_near"],
+        icon=":material/open_in_full:",
+        query_params=place | playground_link(scene),
+        help=None if scene.subject.is_weight else words()["playground_shows_weights"],
+    )

@@ -1,0 +1,95 @@
+"""Many results that a lesson finds one after the other, with their progress and a button to stop or to continue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from explorer import compute
+from explorer.background import Kind, Task, live
+from explorer.caches import ResultKey
+from explorer.lessons.framework.prose import words
+from quant_engine import QuantError
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is to be found: its key, whose question is the place on the page, its generator, and how many items."""
+
+    key: ResultKey
+    steps: Callable[[], Generator[Any, None, None]]
+    total: int
+
+    @property
+    def place(self) -> str:
+        """Where the page shows it."""
+        return self.key.question
+
+
+def start(study: Study) -> None:
+    """Begin a study, or go on with it (a callback)."""
+    compute.session().leave(study.place)  # what has failed is tried again
+    _ask(study)
+
+
+def stop(study: Study) -> None:
+    """Stop a study where it is (a callback)."""
+    compute.session().leave(study.place)
+    st.session_state[study.place] = study.key, False
+
+
+def asked(place: str) -> ResultKey | None:
+    """Return the key of the study that was last asked for in a place of this session's pages."""
+    return _state(place)[0]
+
+
+def stopped(place: str) -> bool:
+    """Return whether that study was stopped."""
+    key, going = _state(place)
+    return key is not None and not going
+
+
+def active(key: ResultKey) -> bool:
+    """Return whether a study goes on that this session asked for."""
+    task = compute.session().find(key)
+    return _state(key.question) == (key, True) and task is not None and task.active
+
+
+def show(study: Study, label: str, draw: Callable[[Task | None], None]) -> None:
+    """Draw what there is of a study, as it grows; it begins unless it was stopped."""
+    if not stopped(study.place):
+        _ask(study)
+    live(lambda: _draw(study, label, draw), lambda: active(study.key))
+
+
+def _draw(study: Study, label: str, draw: Callable[[Task | None], None]) -> None:
+    task = compute.session().find(study.key)
+    if task is not None and task.error is not None:
+        if not isinstance(task.error, QuantError):
+            raise task.error
+        st.error(str(task.error), icon=":material/error:")
+    if task is not None and active(study.key):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.progress(task.share, label.format(done=len(task.items), total=study.total))
+            _button("study_stop", "stop", stop, study)
+    elif task is None or task.state != "done":
+        _button("continue", "play_arrow", start, study)
+    draw(task)
+
+
+def _button(word: str, icon: str, action: Callable[[Study], None], study: Study) -> None:
+    key = f"{study.place}_{action.__name__}"
+    st.button(words()[word], key=key, icon=f":material/{icon}:", on_click=action, args=(study,))
+
+
+def _ask(study: Study) -> None:
+    st.session_state[study.place] = study.key, True
+    compute.session().ask(study.place, study.key, study.steps, Kind.STUDY, study.total)
+
+
+def _state(place: str) -> tuple[ResultKey | None, bool]:
+    found: tuple[ResultKey | None, bool] = st.session_state.get(place, (None, False))
+    return found

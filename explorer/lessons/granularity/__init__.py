@@ -1,0 +1,1 @@
+"""The lesson `granularity` and its laboratory."""

@@ -1,0 +1,1 @@
+"""The lesson `mixed` and its laboratory."""

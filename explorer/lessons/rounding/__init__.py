@@ -1,0 +1,1 @@
+"""The lesson `rounding` and its laboratory."""

@@ -1,0 +1,1 @@
+"""The lesson `symmetry` and its laboratory."""

@@ -1,0 +1,1 @@
+"""The lesson `uniform` and its laboratory."""

@@ -1,0 +1,144 @@
+"""Lesson 3: uniform quantization."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from explorer import charts, controls, formulas
+from explorer.figures.staircase import Step, bits_figure, describe_bits, describe_staircase, staircase_figure
+from explorer.formulas import Convention
+from explorer.lessons.framework import fields
+from explorer.lessons.framework.layout import hero
+from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, choices
+from explorer.lessons.framework.prose import read_prose
+from explorer.lessons.framework.scene import Scene, nearest_step
+from explorer.notation import decibels, short
+from explorer.results import BlockView
+from quant_engine import IntFormat, QuantizerSpec
+
+SLUG = "uniform"
+BITS, CODES = fields.bits_field(SLUG, 3), fields.codes_field(SLUG, "unsigned")
+RANGE, PLACE = fields.range_field(SLUG, "asymmetric"), fields.place_field(SLUG)
+WIDTHS = range(2, 9)
+ALMOST, TINY = 0.9, 1e-6
+ONE_MORE_BIT = {"same": 1.0, "half": 2.0, "quarter": 4.0, "sixteenth": 16.0}  # by how much the error falls
+
+
+def laboratory(bench: Bench) -> Scene:
+    """Draw one value on the staircase, and error against bits."""
+    with bench.controls:
+        bits, place = controls.show(BITS), controls.show(PLACE)
+        symmetric, signed = controls.show(RANGE), controls.show(CODES)
+    scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits, signed), symmetric=symmetric), place)
+    step = Step(scene.view, scene.r, None if bench.asking else scene.r_hat, bench.subject.unit)
+    charts.show(staircase_figure(step, bench.canvas), f"{SLUG}_chart_stairs", describe_staircase(step))
+    hero(
+        "Error of r",
+        "?" if bench.asking else f"{short(scene.r_hat - scene.r)} of at most {short(scene.view.scale / 2)}",
+        S=short(scene.view.scale),
+        zero_point=str(scene.view.zero_point),
+        code="?" if bench.asking else str(scene.code),
+    )
+    if bench.telling:
+        measured = {width: scene.under(_of_bits(scene, width)).outcome.report.sqnr_db for width in WIDTHS}
+        theory = {width: _ideal(scene.under(_of_bits(scene, width))) for width in WIDTHS}
+        charts.show(bits_figure(measured, theory, bits, bench.canvas), f"{SLUG}_chart_bits", describe_bits(measured))
+    return scene
+
+
+def prediction(scene: Scene) -> str:
+    """Say what a fifth bit does to the error of four."""
+    return nearest_step(_gain(scene, 4), ONE_MORE_BIT)
+
+
+def facts(scene: Scene) -> Facts:
+    """Return the numbers that the prose quotes."""
+    view, said = scene.view, read_prose(SLUG).laboratory
+    four, five = (scene.under(_of_bits(scene, bits)) for bits in (4, 5))
+    two, eight = (scene.under(_of_bits(scene, bits)).outcome.report.sqnr_db for bits in (2, 8))
+    return {
+        "bits": str(scene.spec.format.bits),
+        "r": short(scene.r, 4),
+        "r_hat": short(scene.r_hat, 4),
+        "code": str(scene.code),
+        **_ends(view),
+        "moved": moved(scene),
+        "ends": said["mirrored" if scene.spec.symmetric else "whole"],
+        "scale": short(view.scale, 4),
+        "least": str(scene.spec.format.qmin),
+        "greatest": str(scene.spec.format.qmax),
+        "half": short(view.scale / 2),
+        "error": short(scene.r_hat - scene.r),
+        "gain": short(four.mse / five.mse) if five.mse else "∞",
+        "shrink": short(four.view.scale / five.view.scale),
+        "a_bit": decibels((eight - two) / 6),
+        "mse": short(scene.mse),
+        "ideal": short(view.scale**2 / 12),
+    }
+
+
+def written(scene: Scene, convention: Convention) -> Sequence[str]:
+    """Write out scale, zero point, and the way of r."""
+    spec, view = scene.spec, scene.view
+    return (
+        formulas.scale_formula(spec, view),
+        formulas.zero_point_formula(spec, view, convention),
+        *(() if spec.symmetric else (formulas.moved_formula(view),)),
+        formulas.code_formula(spec, view, scene.r, convention),
+        formulas.value_formula(view, scene.r, convention),
+    )
+
+
+def question(scene: Scene) -> Choices:
+    """Ask for the code of r; each wrong code follows from one slip."""
+    form, view, r = scene.spec.format, scene.view, scene.r
+    zero, steps = view.zero_point, r / view.scale
+    width = (form.qmax if scene.spec.symmetric else form.qmax - form.qmin) + 1
+    coarse = view.scale * (width - 1) / width
+    shifted = 0 if scene.spec.symmetric else round(form.qmin - view.chosen[0] / coarse)
+    wrong = {
+        "divisor": round(r / coarse) + shifted,
+        "sign": round(steps) - zero,
+        "no_zero": round(steps),
+        "down": math.floor(steps) + zero,
+        "up": math.ceil(steps) + zero,
+        "from_zero": scene.code - form.qmin,
+        "neighbour": scene.code - 1,
+    }
+    return choices(scene.code, wrong, lambda value: short(value, 9))
+
+
+def puzzles(scene: Scene) -> tuple[bool, ...]:
+    """Say whether the error of r is almost half a step, almost nothing, and whether steps are ten times finer."""
+    part = abs(scene.r_hat - scene.r) / (scene.view.scale / 2)
+    finer = scene.under(_of_bits(scene, 2)).view.scale / scene.view.scale
+    return ALMOST <= part <= 1 + TINY, part <= 1 - ALMOST, finer >= 10
+
+
+def moved(scene: Scene) -> str:
+    """Say where rounding the zero point has moved the range."""
+    return "" if scene.spec.symmetric else read_prose(SLUG).laboratory["moved"].format(**_ends(scene.view))
+
+
+def _ends(view: BlockView) -> Facts:
+    """Return the range that was chosen, and the outermost levels."""
+    (alpha, beta), low, high = view.chosen, view.lo, view.hi
+    return {"alpha": short(alpha, 4), "beta": short(beta, 4), "low": short(low, 4), "high": short(high, 4)}
+
+
+def _gain(scene: Scene, bits: int) -> float:
+    now, more = (scene.under(_of_bits(scene, width)).mse for width in (bits, bits + 1))
+    return now / more if more else math.inf
+
+
+def _ideal(scene: Scene) -> float:
+    """Return the SQNR in dB that an error of S²/12 would give."""
+    return 10 * math.log10(max(scene.subject.statistics.power, 1e-300) / (scene.view.scale**2 / 12))
+
+
+def _of_bits(scene: Scene, bits: int) -> QuantizerSpec:
+    return QuantizerSpec(IntFormat(bits, scene.spec.format.signed), symmetric=scene.spec.symmetric)
+
+
+LESSON = Lesson(3, SLUG, (BITS, CODES, RANGE, PLACE), laboratory, prediction, facts, written, question, puzzles=puzzles)

@@ -1,0 +1,1 @@
+"""The lesson `vectors` and its laboratory."""

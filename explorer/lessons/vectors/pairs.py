@@ -1,0 +1,181 @@
+"""The first laboratory of lesson 10: pairs of neighbours, coded one by one and together, at the same bits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from explorer import charts, compute, controls
+from explorer.caches import ResultKey
+from explorer.fields import Choice, Number, widths
+from explorer.figures.plane import Plane, describe_plane, plane_figure, view_of
+from explorer.lessons.centroids.codebooks import CLIPPED, OPTIMAL
+from explorer.lessons.framework.fields import SLIDER_WIDTH
+from explorer.lessons.framework.layout import figures_of
+from explorer.lessons.framework.prose import read_prose
+from explorer.lessons.framework.quantized_subject import QuantizedSubject, coded, times_less
+from explorer.notation import count, decibels, short
+from explorer.tensors import SEED, Subject
+from quant_engine import QuantizerSpec, VectorCodebook
+
+SLUG = "vectors"
+BITS = Choice(f"{SLUG}_bits", "Bits of a value", widths(2, 3, 4), "2 bits", "The same for all that are compared.")
+GRID = Choice(
+    f"{SLUG}_grid",
+    "Single values",
+    {"optimal": "optimal", "even steps": "even"},
+    default="optimal",
+    help="The grid on the left: of the codebook with the least error (k-means), or of integers with the least-MSE "
+    "range.",
+)
+RHO = Number(
+    f"{SLUG}_rho",
+    "Correlation ρ, in %",
+    0,
+    99,
+    default=90,
+    width=2 * SLIDER_WIDTH,
+    help="Of the synthetic pairs: 0, one value says nothing of the other; 99, nearly the same value twice.",
+)
+SAMPLES = 20_000  # synthetic pairs
+DRAWN = 2_000  # points
+CEILING_DB = 10 * math.log10(2 * math.pi * math.e / 12)  # of round cells over cubes, in as many dimensions as you like
+
+
+def synthetic_pairs(rho: float) -> Subject:
+    """Return Gaussian pairs of deviation 1 whose values have correlation `rho`."""
+
+    def work() -> Subject:
+        drawn = np.random.default_rng(SEED).standard_normal((SAMPLES, 2))
+        mixed = drawn @ np.array([[1.0, rho], [0.0, math.sqrt(1 - rho * rho)]])
+        values = mixed.astype(np.float32)
+        values.flags.writeable = False
+        title = f"{SAMPLES:,} synthetic Gaussian pairs, ρ = {rho:g}"
+        return Subject(ResultKey("synthetic pairs", rho), title, "value", values.reshape(-1), 2)
+
+    return compute.kept(ResultKey("subject", "synthetic pairs", rho), work)
+
+
+def candidates(subject: Subject, bits: int) -> dict[str, QuantizedSubject]:
+    """Return what even steps, optimal single values and vectors of two make of a tensor at the same bits."""
+    specs = {
+        "even": CLIPPED.spec(bits),
+        "optimal": OPTIMAL.spec(bits),
+        "vectors": QuantizerSpec(VectorCodebook(2, 1 << 2 * bits, remainder="pad")),
+    }
+    return {name: coded(subject, spec) for name, spec in specs.items()}
+
+
+def pairs_of(subject: Subject) -> NDArray[np.float32]:
+    """Return the pairs of neighbours (n, 2) along rows; the last of an odd row has a 0 beside it, as if it were stored.
+
+    >>> pairs_of(Subject("k", "t", "u", np.float32([1, 2, 3, 4, 5, 6]), 3)).tolist()
+    [[1.0, 2.0], [3.0, 0.0], [4.0, 5.0], [6.0, 0.0]]
+    """
+    rows = subject.matrix
+    return np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(-1, 2)
+
+
+def correlation(subject: Subject) -> float:
+    """Return the correlation of neighbours in whole pairs, 0 where values do not vary."""
+    rows = subject.matrix
+    pairs = rows[:, : rows.shape[1] // 2 * 2].reshape(-1, 2).astype(np.float64)
+    if len(pairs) < 2 or not pairs.std(axis=0).all():
+        return 0.0
+    apart = pairs - pairs.mean(axis=0)
+    return float(np.prod(apart, axis=1).mean() / np.prod(pairs.std(axis=0)))
+
+
+@st.fragment
+def pairs_laboratory(subject: Subject, predicted: bool) -> None:
+    """Draw the tensor's own pairs and synthetic ones, each cut by a grid and by cells, and what that loses."""
+    words = read_prose(SLUG).laboratory
+    with st.container(horizontal=True, gap="medium", key=f"{SLUG}_pairs"):
+        bits, grid = controls.show(BITS), controls.show(GRID)
+    with st.container(key=f"{SLUG}_synthetic"):
+        _synthetic(bits, grid)
+    _planes(subject, bits, grid, "real")
+    said = words["pairs_table"].format(bits=bits, grid=GRID.held(grid), n=count(1 << 2 * bits))
+    _losses(subject, bits, predicted, _sampled(subject), said if predicted else f"{said} {words['pairs_locked']}")
+
+
+@st.fragment
+def _synthetic(bits: int, grid: str) -> None:
+    """Draw pairs of any correlation."""
+    words = read_prose(SLUG).laboratory
+    rho = controls.show(RHO) / 100
+    subject = synthetic_pairs(rho)
+    _planes(subject, bits, grid, "synthetic")
+    said = words["pairs_synthetic"].format(rho=f"{rho:g}", n=count(SAMPLES), drawn=count(DRAWN))
+    _losses(subject, bits, True, said)
+
+
+def _losses(subject: Subject, bits: int, told: bool, *captions: str) -> None:
+    """Show the table of what every way loses, and what there is to say."""
+    left, right = figures_of(0.5)
+    left.table(_table(subject, bits, told))
+    for caption in captions:
+        right.caption(caption)
+
+
+def _planes(subject: Subject, bits: int, grid: str, name: str) -> None:
+    """Draw the grid of single values and the cells of vectors, over shared axes."""
+    words = read_prose(SLUG).laboratory
+    found = candidates(subject, bits)
+    levels = found[grid].quantizer.levels().astype(np.float64)
+    learned = found["vectors"].quantizer.learned
+    assert learned is not None
+    sides = {
+        "grid": np.stack(np.meshgrid(levels, levels), axis=-1).reshape(-1, 2),
+        "cells": learned[0, 0][~np.isnan(learned[0, 0, :, 0])].astype(np.float64),
+    }
+    points = _drawn(pairs_of(subject))
+    view = view_of(points, *sides.values())
+    for (side, codewords), place in zip(sides.items(), figures_of(0.5), strict=True):
+        title = words[f"plane_{side}"].format(grid=GRID.held(grid), levels=levels.size, n=len(codewords))
+        plane = Plane(title, subject.unit, points, codewords, view)
+        with place:
+            figure = plane_figure(plane, charts.canvas(subject.key, bits, grid))
+            charts.show(figure, f"{SLUG}_chart_{name}_{side}", describe_plane(plane))
+
+
+def _drawn(pairs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return some of the pairs, the same ones every time."""
+    if len(pairs) <= DRAWN:
+        return pairs
+    return pairs[np.sort(np.random.default_rng(SEED).choice(len(pairs), DRAWN, replace=False))]
+
+
+def _sampled(subject: Subject) -> str:
+    """Say which pairs are drawn."""
+    words, pairs = read_prose(SLUG).laboratory, pairs_of(subject)
+    said = words["pairs_some" if len(pairs) > DRAWN else "pairs_all"].format(
+        tensor=subject.title, n=count(len(pairs)), drawn=count(DRAWN), rho=short(correlation(subject), 2)
+    )
+    odd = words["pairs_odd"].format(row=count(subject.row)) if subject.row % 2 else ""
+    return f"{said} {odd}".strip()
+
+
+def _table(subject: Subject, bits: int, told: bool) -> list[dict[str, str]]:
+    """Return what every way loses on some pairs, in units of optimal single values too, if that may be told."""
+    words, found = read_prose(SLUG).laboratory, candidates(subject, bits)
+    return [
+        {
+            words["pairs_way"].format(unit=subject.unit): words[f"way_{name}"],
+            words["pairs_mse"]: short(candidate.report.mse) if told else "?",
+            words["pairs_gain"]: gain(found["optimal"], candidate) if told else "?",
+            words["pairs_bits"]: short(candidate.storage.bits_per_value, 4),
+        }
+        for name, candidate in found.items()
+    ]
+
+
+def gain(unit: QuantizedSubject, other: QuantizedSubject) -> str:
+    """Write how much less error there is than in `unit`, as a multiple and in decibels."""
+    times = times_less(unit, other)
+    if not 0 < times < math.inf:
+        return "×∞" if times else "×0"
+    return f"×{short(times)} ({'+' if times > 1 else ''}{decibels(10 * math.log10(times))})"
