@@ -25,7 +25,7 @@ ERROR_FILL = "rgba(163, 88, 155, 0.25)"
 HATCH = "/"
 IDENTITY_DASH = "dot"
 
-FONT_SIZE = 13
+FONT_SIZE = 14
 MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
 
 CONFIG: dict[str, Any] = {"displayModeBar": False}  # drag zooms, a double click shows all again

@@ -23,13 +23,27 @@ function pushOnceAnAct() {
   };
 }
 
+/** Show another step of a lesson, unless the arrow keys belong to the control that has the focus. */
+function step(by) {
+  const focus = document.activeElement;
+  const theirs = focus?.shadowRoot?.activeElement || focus?.closest("input, textarea, [role=slider], [role=radiogroup]");
+  if (theirs && !focus.closest('[class*="_beat"]')) return;
+  const steps = [...document.querySelectorAll('[class*="_beat"] button')];
+  steps[steps.findIndex((each) => each.getAttribute("aria-checked") === "true") + by]?.click();
+}
+
 pushOnceAnAct(); // when the page loads this file, which it does once
 
 export default function ({ parentElement, data, setTriggerValue }) {
   const button = (name) => parentElement.querySelector(`[data-do="${name}"]`);
   const copied = parentElement.querySelector(".copied");
   const present = () => setTriggerValue("present", true);
-  const leave = (event) => event.key === "Escape" && !event.defaultPrevented && data.presenting && present();
+  const onKey = (event) => {
+    if (!data.presenting || event.defaultPrevented) return;
+    if (event.key === "Escape") present();
+    if (event.key === "ArrowRight") step(1);
+    if (event.key === "ArrowLeft") step(-1);
+  };
   document.documentElement.classList.toggle("presenting", data.presenting);
   button("present").textContent = data.presenting ? "✕" : "Present";
   button("present").setAttribute("aria-label", data.presenting ? "End presenting" : "Present");
@@ -39,6 +53,6 @@ export default function ({ parentElement, data, setTriggerValue }) {
     copied.textContent = button("copy").textContent = "Link copied";
     setTimeout(() => (button("copy").textContent = "Copy link"), 2000);
   };
-  document.addEventListener("keydown", leave);
-  return () => document.removeEventListener("keydown", leave);
+  document.addEventListener("keydown", onKey);
+  return () => document.removeEventListener("keydown", onKey);
 }

@@ -108,7 +108,17 @@ def _words(lesson: Lesson, scene: Scene, beat: str) -> None:
     named = {"tensor": title, "Tensor": title[0].upper() + title[1:]}
     facts = lesson.facts(scene)
     with refusals_said():
-        steps.DRAW[beat](lesson, scene, facts if isinstance(facts, LazyFacts) else {**facts, **named})
+        told = facts if isinstance(facts, LazyFacts) else {**facts, **named}
+        draw = steps.handout if _is_handout(lesson, beat) else steps.DRAW[beat]
+        draw(lesson, scene, told)
+
+
+def _is_handout(lesson: Lesson, beat: str) -> bool:
+    """Offer the whole lesson on one page where the result is shown, and say whether it is wanted."""
+    if beat != BEATS[2] or not answers.is_told(lesson):
+        return False
+    key, said = f"{lesson.slug}_handout", words()
+    return st.toggle(said["handout"], key=key, help=said["handout_help"], persist_state="session")
 
 
 def _onward(lesson: Lesson, beat: str) -> None:

@@ -84,6 +84,19 @@ def check(lesson: Lesson, scene: Scene, facts: Facts) -> None:
         _ask_choices(lesson, asked, scene, facts)
 
 
+def handout(lesson: Lesson, scene: Scene, facts: Facts) -> None:
+    """Say the whole lesson on one page, to print: what was asked, predicted and found, the formula, and the answers."""
+    prose = lesson.prose
+    st.markdown(prose.lead)
+    st.markdown(f"**{prose.predict.format_map(facts)}**")
+    see(lesson, scene, facts)
+    formula(lesson, scene, facts)
+    given = [words()["record_answer"].format(answer=answer) for answer in answers.answers(lesson).values()]
+    st.markdown("\n".join(f"- {line}" for line in (*given, *prose.remember)))
+    if prose.sources:
+        st.caption(f"{words()['sources']}: {'; '.join(prose.sources)}.")
+
+
 DRAW = dict(zip(BEATS, (predict, attempt, see, formula, check), strict=True))
 
 
