@@ -171,11 +171,11 @@ def _end(lesson: Lesson) -> None:
 def _playground(scene: Scene) -> None:
     """Offer the playground as it would look with this state."""
     model, layer = frame.selected()
+    near = "open_playground" if is_exact(scene) else "open_playground_near"
     place = {frame.MODEL_KEY: compute.name(model), frame.TENSOR_KEY: layer}
     st.page_link(
         pages_folder() / PLAYGROUND,
-        label=words()["open_playground" if is_exact(scene) else "open_playground_near"],
+        label=words()[near if scene.subject.is_weight else "open_playground_weights"],
         icon=":material/open_in_full:",
-        query_params=place | playground_link(scene),
-        help=None if scene.subject.is_weight else words()["playground_shows_weights"],
+        query_params=place | playground_link(scene),  # no help: it would cover the button above
     )
