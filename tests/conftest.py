@@ -15,3 +15,8 @@ def pytest_addoption(parser):
     parser.addoption(
         "--full", action="store_true", help="every spec of the contract and method of the card, not a choice"
     )
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with real models: a file is one process's, and their longest would keep all others waiting at the end."""
+    items.sort(key=lambda item: item.path.parent.name != "packs")

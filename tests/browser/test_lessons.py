@@ -11,10 +11,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from explorer import notation
-from explorer.lessons import LESSONS
 from quant_engine import IntFormat, QuantizerSpec, fit
 from quant_engine.network import load
-from tests.browser.conftest import NO_FAULTS, barriers_on, faults_on, metrics, photograph, settle
+from tests.browser.conftest import NO_FAULTS, faults_on, metrics, photograph, settle
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
@@ -86,22 +85,6 @@ def test_a_guess_is_scored_and_the_curve_appears(app: str, open_page: Opener) ->
     expect(page.get_by_text("Too wide").first).to_be_visible()
 
 
-@pytest.mark.parametrize("slug", list(LESSONS))
-def test_every_lesson_is_whole_and_can_be_read_in_both_themes(app: str, open_page: Opener, slug: str) -> None:
-    page = open_page(f"{app}/lesson_{slug}")
-    assert faults_on(page) == NO_FAULTS
-    page.get_by_test_id("stRadio").locator("label").nth(1).click()
-    settle(page)
-    step(page, "Formula")
-    assert faults_on(page) == NO_FAULTS
-    step(page, "See")
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme)
-        settle(page)
-        assert faults_on(page) == NO_FAULTS
-        assert barriers_on(page) == []
-
-
 def test_all_calibrators_stand_on_one_post_relu_activation(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/lesson_clipping?clipping_tensor=layer+inputs")
     page.get_by_test_id("stRadio").locator("label").nth(1).click()
@@ -122,3 +105,18 @@ def test_a_drag_in_a_lesson_moves_its_own_setting(app: str, open_page: Opener) -
     page.wait_for_function("location.search.includes('clipping_beta=')")
     settle(page)
     assert "play_" not in page.url
+
+
+def test_a_lesson_prints_as_a_page_with_prediction_result_formula_and_figure_alone(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/lesson_bits")
+    page.get_by_test_id("stRadio").locator("label").nth(1).click()
+    settle(page)
+    step(page, "See")
+    page.get_by_text("The whole lesson, to print").click()
+    expect(page.locator(".katex").first).to_be_visible()
+    page.emulate_media(media="print")
+    for part in ("stHeader", "stButtonGroup", "stSelectbox", "stSlider", "stBaseButton-primary"):
+        assert not any(each.is_visible() for each in page.get_by_test_id(part).all()), part
+    for part in (".katex", ".js-plotly-plot", "text=You predicted", "text=This tensor says"):
+        assert page.locator(part).first.is_visible(), part
+    page.emulate_media(media="screen")  # the tab is used again

@@ -11,7 +11,6 @@ from explorer import charts, compute
 from explorer.background import Task, live
 from explorer.figures.rug_plot import RugPlot, describe_rug_plot, even_figure
 from explorer.lessons.centroids import codebooks
-from explorer.lessons.framework.layout import figures_of
 from explorer.lessons.framework.model import Bench, overlap
 from explorer.lessons.framework.prose import read_prose
 from explorer.notation import accuracy, beside, count, decibels, short, with_interval
@@ -33,21 +32,18 @@ def side_by_side(bench: Bench, bits: int) -> None:
     subject, found = bench.subject, codebooks.entered(bits)
     levels = {candidate.name: codebooks.levels(subject, candidate, bits) for candidate in found}
     shown = RugPlot(subject.values, subject.statistics, levels, subject.unit)
-    left, right = figures_of(0.4)
-    with left:
-        charts.show(even_figure(shown, bench.canvas), f"{SLUG}_chart_rivals", describe_rug_plot(shown))
-        absent = [words[f"absent_{candidate.key}"] for candidate in codebooks.CANDIDATES if candidate not in found]
-        st.caption(" ".join([words["rivals_ranges"], *absent]))
-    with right:
-        if subject.is_weight:
-            tasks = {
-                candidate: compute.accuracies(f"accuracy of {candidate.key}", bench.model, bench.layer, LayerPlan(spec))
-                for candidate, spec in found.items()
-            }
-            live(lambda: _measured(bench, bits, tasks), lambda: any(task.active for task in tasks.values()))
-        else:
-            st.table(_rows(subject, bits))
-            st.caption(words["rivals_no_accuracy"])
+    charts.show(even_figure(shown, bench.canvas), f"{SLUG}_chart_rivals", describe_rug_plot(shown))
+    absent = [words[f"absent_{candidate.key}"] for candidate in codebooks.CANDIDATES if candidate not in found]
+    st.caption(" ".join([words["rivals_ranges"], *absent]))
+    if not subject.is_weight:
+        st.table(_rows(subject, bits))
+        st.caption(words["rivals_no_accuracy"])
+        return
+    tasks = {
+        candidate: compute.accuracies(f"accuracy of {candidate.key}", bench.model, bench.layer, LayerPlan(spec))
+        for candidate, spec in found.items()
+    }
+    live(lambda: _measured(bench, bits, tasks), lambda: any(task.active for task in tasks.values()))
 
 
 def _rows(subject: Subject, bits: int) -> list[dict[str, str]]:
