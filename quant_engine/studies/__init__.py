@@ -2,7 +2,7 @@
 
 from quant_engine.studies.activation_cost import ActivationCost, activation_costs
 from quant_engine.studies.calibration import CalibrationPoint, calibration_study
-from quant_engine.studies.effect import Effect, effect
+from quant_engine.studies.effect import Effect, divergences, effect
 from quant_engine.studies.fisher import fisher
 from quant_engine.studies.footprint import Footprint, LayerFootprint, footprint
 from quant_engine.studies.mixed import (
@@ -67,6 +67,7 @@ __all__ = [
     "bits_of_layers",
     "broken_order",
     "calibration_study",
+    "divergences",
     "effect",
     "fisher",
     "footprint",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.batches import Outputs
+from quant_engine.errors import QuantError
 from quant_engine.inputs import Float64Array
 from quant_engine.network import Network
 from quant_engine.plan import QuantizationPlan
@@ -46,6 +47,31 @@ def effect(network: Network, plan: QuantizationPlan | None = None, split: str = 
     change = _Change(task)
     score = next(iter(task.scores(change.watched(network.results(plan, split))).values()))
     return Effect(score, change.loss, change.divergence, change.sqnr_db)
+
+
+def divergences(network: Network, plan: QuantizationPlan | None, split: str = "calibration") -> Float64Array:
+    """Return KL(p‖q) of each row of logits, Σ p·log(p/q) in nats, (rows,): p in floating point, q under a plan.
+
+    Their mean is an effect's `divergence`; row by row, two plans can be compared on the same data.
+
+    Raises:
+        QuantError: as `Network.evaluate`, and for a task that does not know which outputs are logits.
+
+    Example:
+        >>> from quant_engine import IntFormat, LayerPlan, QuantizerSpec
+        >>> from quant_engine.network import load
+        >>> plan = QuantizationPlan({"fc2": LayerPlan(QuantizerSpec(IntFormat(4)))})
+        >>> found = divergences(load("fashion-cnn"), plan)
+        >>> found.shape, bool((found > -1e-12).all())
+        ((512,), True)
+    """
+    task, moved = network.given_task, Comparison()
+    if not isinstance(task, LogitsTask):
+        raise QuantError(f"a task of {type(task).__name__} knows no logits, so outputs have no KL divergence")
+    for batch, outputs, plain in network.results(plan, split):
+        before, after = (task.logits(batch, given).values for given in (plain, outputs))
+        moved.add(before, after)
+    return moved.divergences
 
 
 class _Change:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from explorer.figures.additivity import additivity_figure
 from explorer.figures.plans import PlanPoint, front_figure, scatter_figure, undominated
 from explorer.figures.sensitivity import sensitivity_figure
 from explorer.figures.theme import Canvas
@@ -21,9 +22,11 @@ from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix, Scene
 from explorer.lessons.mixed import layer_sensitivity, plans, search
 from explorer.lessons.mixed import lesson as mixed
+from explorer.lessons.mixed.additivity import TOGETHER, additivity, measured_of, verdict
+from explorer.notation import short
 from explorer.tensors import subject
-from quant_engine import FP16, IntFormat, QuantizationPlan
-from quant_engine.network import load
+from quant_engine import FP16, IntFormat, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fake_quantize
+from quant_engine.network import Score, load
 from quant_engine.studies import effect, footprint
 from tests import reference
 from tests.engine.trained import folded, trained_module
@@ -160,6 +163,69 @@ def test_the_formula_holds_torchs_fisher_information() -> None:
     lines = LESSONS["mixed"].formulas(scene, None)
     assert rf"\tfrac12 \cdot {plain.size} \cdot" in lines[1]
     assert r"136 + 2432 + 9472 + 28032 + 520 = 40592 \le 40592" in lines[2]
+
+
+def divergences_of(model: str, chosen: list[tuple[str, ...]], bits: int) -> list[np.ndarray]:
+    """KL of every calibration sample's outputs by torch alone, with some layers' weights quantized."""
+    layers, whole = folded(trained_module(model))
+    images = torch.from_numpy(load(model).data("calibration")[0])
+    spec = QuantizerSpec(IntFormat(bits), PerChannel(0), clipping=MinMSE())
+    kept = {name: layer.weight.detach().numpy().copy() for name, layer in layers.items()}
+    found = []
+    for names in ((), *chosen):
+        with torch.inference_mode():
+            for name, weight in kept.items():
+                rows = weight.reshape(len(weight), -1)
+                new = fake_quantize(rows, spec).reshape(weight.shape) if name in names else weight
+                layers[name].weight.copy_(torch.from_numpy(new))
+            found.append(whole(images).double().log_softmax(1))
+    plain, *others = found
+    return [(plain.exp() * (plain - other)).sum(1).numpy() for other in others]
+
+
+@pytest.mark.parametrize(("model", "bits"), [("fashion-cnn", 2), ("fashion-depthwise", 4), ("fashion-depthwise", 5)])
+def test_the_additivity_ratio_is_that_of_torchs_divergences(model: str, bits: int) -> None:
+    key = {"fashion-cnn": CNN_KEY, "fashion-depthwise": DEPTHWISE_KEY}[model]
+    names = tuple(load(model).layers())
+    *alone, together = divergences_of(model, [*((name,) for name in names), names], bits)
+    mix = Mix(key, names[0], "channel", 4, (4,) * len(names))
+    study = measured_of(mix, bits)
+    found = dict(study.steps())
+    assert len(found) == study.total
+    compared = additivity({name: found[name] for name in names}, found[TOGETHER])
+    for name, values in zip(names, alone, strict=True):
+        assert compared.alone[name].value == pytest.approx(values.mean(), rel=1e-3)
+    expected = together.sum() / sum(alone).sum()
+    assert compared.ratio.value == pytest.approx(expected, rel=1e-3)
+    drawn = np.random.default_rng(0).integers(len(together), size=(4000, len(together)))
+    low, high = np.quantile(together[drawn].sum(1) / sum(alone)[drawn].sum(1), [0.025, 0.975])
+    assert compared.ratio.interval == pytest.approx((low, high), abs=0.15 * (high - low))
+    said = verdict(mix, bits, compared)
+    assert short(expected) in said
+    wanted = "worse than the sum" if low > 1 else "less than the sum" if high < 1 else "the damage adds up"
+    assert wanted in said
+
+
+def test_layers_that_do_nothing_have_no_additivity_ratio() -> None:
+    still = np.zeros(64)
+    compared = additivity({"a": still, "b": still}, still)
+    assert (compared.ratio, compared.verdict) == (None, "none")
+
+
+def test_the_sum_of_the_parts_is_drawn_end_to_end_once_it_is_asked_for() -> None:
+    at = open_lesson(shared="layer")
+    at.button(key="mixed_alone_begin").click()
+    await_text(change(at), "**additivity ratio**")
+    alone = {name: Score(name, value, 9, (value, value)) for name, value in (("a", 0.5), ("b", 0.25))}
+    total, together = Score("sum", 0.75, 9, (0.5, 1.0)), Score("together", 1.5, 9, (1.25, 2.0))
+    bars = [trace for trace in additivity_figure(alone, total, together, CANVAS).data if trace.type == "bar"]
+    assert [(bar.base[0], bar.x[0]) for bar in bars] == [(0, 0.5), (0.5, 0.25), (0, 1.5)]
+
+
+def test_the_sum_of_the_parts_waits_for_the_prediction() -> None:
+    at = change(open_lesson(), show_anyway=False)
+    assert not any(button.key == "mixed_alone_begin" for button in at.button)
+    assert not any("sum of the parts" in heading.value for heading in at.subheader)
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------

@@ -73,12 +73,8 @@ def ranges_seen(model: ModelKey, layer: str, bits: int) -> Seen:
 def _study(model: ModelKey, bits: int) -> None:
     """Draw the study, a point at a time, or the button that begins it."""
     one = study_of(model, bits)
-    if study.asked(PLACE) == one.key:
-        study.show(one, words()["study_progress"], lambda task: _study_results(model, bits, one.key, task))
-        return
-    compute.session().leave(PLACE)
     label = words()["study_run"].format(bits=bits, unit=compute.sample_unit(model))
-    st.button(label, icon=":material/play_arrow:", on_click=study.start, args=(one,))
+    study.offer(one, label, words()["study_progress"], lambda task: _study_results(model, bits, one.key, task))
 
 
 def _study_results(model: ModelKey, bits: int, key: ResultKey, task: Task | None) -> None:

@@ -65,6 +65,16 @@ def show(study: Study, label: str, draw: Callable[[Task | None], None]) -> None:
     live(lambda: _draw(study, label, draw), lambda: active(study.key))
 
 
+def offer(study: Study, button: str, label: str, draw: Callable[[Task | None], None]) -> None:
+    """Show a button that begins a study; once it was pressed, draw what there is of it, as it grows."""
+    if asked(study.place) == study.key:
+        show(study, label, draw)
+        return
+    compute.session().leave(study.place)
+    key = f"{study.place}_begin"
+    st.button(button, key=key, icon=":material/play_arrow:", on_click=start, args=(study,))
+
+
 def _draw(study: Study, label: str, draw: Callable[[Task | None], None]) -> None:
     task = compute.session().find(study.key)
     if task is not None and task.error is not None:

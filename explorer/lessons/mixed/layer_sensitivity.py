@@ -133,8 +133,8 @@ def rises(mix: Mix, at: int) -> dict[str, float]:
     return {layer: known[Trial(layer, spec).key].loss - plain_of(mix).loss for layer in network.layers()}
 
 
-def survey(bench: Bench, mix: Mix) -> None:
-    """Draw the controls and the bars, which grow while measuring goes on."""
+def survey(bench: Bench, mix: Mix) -> int:
+    """Draw the controls and the bars, which grow while measuring goes on; return the bits that are tried."""
     words = read_prose(SLUG).laboratory
     st.subheader(words["survey_title"])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=f"{SLUG}_survey"):
@@ -149,6 +149,7 @@ def survey(bench: Bench, mix: Mix) -> None:
             st.info(words["locked"], icon=":material/lock:")
 
     study.show(survey_of(mix, at), words["surveying"], draw)
+    return at
 
 
 def values_of(mix: Mix, at: int, name: str, scope: str) -> dict[str, list[float | None]]:

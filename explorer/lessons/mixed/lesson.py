@@ -16,6 +16,7 @@ from explorer.lessons.framework.model import Bench, Choices, Facts, LazyFacts, L
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix, Scene
 from explorer.lessons.mixed import layer_sensitivity, plans
+from explorer.lessons.mixed.additivity import sum_of_parts
 from explorer.lessons.mixed.plan_vs_uniform import plan_vs_uniform
 from explorer.lessons.mixed.plans import FLOAT_BITS, WIDTHS
 from explorer.lessons.mixed.search import COST, PLAN, search
@@ -42,7 +43,7 @@ NEAR = 1.25  # a ratio of measured to predicted up to which they agree
 
 
 def laboratory(bench: Bench) -> Scene:
-    """Draw the steppers and the duel, the sensitivity of every layer, and what the optimiser finds."""
+    """Draw the steppers and the duel, each layer's sensitivity and their sum, and what the optimiser finds."""
     with bench.controls:
         shared, uniform = controls.show(SHARED), controls.show(UNIFORM)
     mix = _mix(bench, shared, uniform)
@@ -53,7 +54,10 @@ def laboratory(bench: Bench) -> Scene:
     _table(mix)
     with refusals_said():
         compute.require_task(mix.model)
-        layer_sensitivity.survey(bench, mix)
+        at = layer_sensitivity.survey(bench, mix)
+        if bench.predicted and len(mix.bits) > 1:
+            with refusals_said():
+                sum_of_parts(bench, mix, at)
         search(bench, mix)
     return scene_of(bench, mix)
 
