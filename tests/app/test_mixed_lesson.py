@@ -10,17 +10,19 @@ import time
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from streamlit.testing.v1 import AppTest
 
 from explorer.figures.additivity import additivity_figure
 from explorer.figures.plans import PlanPoint, front_figure, scatter_figure, undominated
 from explorer.figures.sensitivity import sensitivity_figure
+from explorer.figures.slopes import Column, slope_figure
 from explorer.figures.theme import Canvas
 from explorer.lessons import LESSONS
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix, Scene
-from explorer.lessons.mixed import layer_sensitivity, plans, search
+from explorer.lessons.mixed import layer_sensitivity, plans, ranking, search
 from explorer.lessons.mixed import lesson as mixed
 from explorer.lessons.mixed.additivity import TOGETHER, additivity, measured_of, verdict
 from explorer.notation import short
@@ -226,6 +228,60 @@ def test_the_sum_of_the_parts_waits_for_the_prediction() -> None:
     at = change(open_lesson(), show_anyway=False)
     assert not any(button.key == "mixed_alone_begin" for button in at.button)
     assert not any("sum of the parts" in heading.value for heading in at.subheader)
+
+
+@pytest.mark.parametrize("model", ["fashion-cnn", "fashion-depthwise"])
+def test_a_ranking_lies_where_pairs_are_in_the_wrong_order_beyond_chance(model: str) -> None:
+    key = {"fashion-cnn": CNN_KEY, "fashion-depthwise": DEPTHWISE_KEY}[model]
+    names, mix = [*load(model).layers()], Mix(key, "conv3", "channel", 4, (4,) * len(load(model).layers()))
+    found = dict(measured_of(mix, 3).steps())
+    del found[TOGETHER]
+    weights = {name: load(model).weight(name).reshape(len(load(model).weight(name)), -1) for name in names}
+    spec = plans.spec_of(mix, 3)
+    for name, by in {
+        "kurtosis": {layer: scipy.stats.kurtosis(w, axis=None, fisher=False) for layer, w in weights.items()},
+        "weight MSE": {layer: np.mean((fake_quantize(w, spec) - w) ** 2) for layer, w in weights.items()},
+    }.items():
+        values = {layer: ranking.PROXIES[name](mix, layer, spec) for layer in names}
+        assert values == pytest.approx(by, rel=1e-4)
+        ranked = ranking.ranking(values, found)
+        wrong = sure = 0
+        for a, b in itertools.combinations(names, 2):
+            ends = scipy.stats.norm.interval(0.95, (found[a] - found[b]).mean(), scipy.stats.sem(found[a] - found[b]))
+            if (by[a] > by[b]) != (found[a].mean() > found[b].mean()):
+                wrong += 1
+                sure += not ends[0] <= 0 <= ends[1]
+        assert (ranked.pairs, ranked.wrong, ranked.sure) == (len(names) * (len(names) - 1) // 2, wrong, sure)
+        measured = [found[layer].mean() for layer in names]
+        assert ranked.correlation == pytest.approx(scipy.stats.spearmanr([by[n] for n in names], measured).statistic)
+        places = [scipy.stats.rankdata([-value for value in found]) for found in (by.values(), measured)]
+        apart = np.abs(places[0] - places[1])
+        assert ranked.misplaced == tuple(np.array(names)[(apart == apart.max()) & (apart > 0)])
+        said = ranking.verdict(name, ranked)
+        assert ("the ranking lies" in said) == (sure > 0)
+        assert all(f"**{layer}**" in said for layer in ranked.misplaced)
+
+
+def test_a_ranking_whose_only_faults_are_chance_does_not_lie() -> None:
+    rng = np.random.default_rng(0)
+    found = {"a": rng.normal(1.0, 0.5, 400), "b": rng.normal(0.1, 0.5, 400)}
+    found["c"] = found["b"] + rng.normal(0.0, 5.0, 400)
+    close = found["b"].mean() < found["c"].mean()
+    ranked = ranking.ranking({"a": 3.0, "b": 2.0, "c": 1.0} if close else {"a": 3.0, "b": 1.0, "c": 2.0}, found)
+    assert (ranked.wrong, ranked.lies) == (1, False)
+    assert "does not lie" in ranking.verdict("kurtosis", ranked)
+    right = ranking.ranking({name: float(values.mean()) for name, values in found.items()}, found)
+    assert (right.wrong, right.misplaced, right.correlation) == (0, (), pytest.approx(1.0))
+
+
+def test_both_rankings_are_drawn_once_the_layers_are_measured() -> None:
+    at = open_lesson()
+    assert WORDS["rank_none"] in everything_on(at)
+    at.button(key="mixed_alone_begin").click()
+    await_text(change(at), "Rank correlation (Spearman)")
+    left, right = Column("kurtosis", {"a": 9.0, "b": 3.0}), Column("KL", {"a": 0.1, "b": 0.2})
+    lines = {trace.name: list(trace.y) for trace in slope_figure(left, right, ("a",), CANVAS).data}
+    assert lines == {"a": [1, 2], "b": [2, 1]}
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------

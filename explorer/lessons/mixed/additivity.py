@@ -13,6 +13,7 @@ from explorer.background import Task
 from explorer.caches import ResultKey
 from explorer.figures.additivity import additivity_figure, describe_additivity
 from explorer.lessons.framework import study
+from explorer.lessons.framework.glossary import linked
 from explorer.lessons.framework.model import Bench
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix
@@ -87,7 +88,7 @@ def sum_of_parts(bench: Bench, mix: Mix, at: int) -> None:
     """Draw what the layers do alone, one after the other, beside what they do together."""
     words = read_prose(SLUG).laboratory
     st.subheader(words["sum_title"])
-    st.markdown(words["sum_lead"].format(at=at))
+    st.markdown(linked(words["sum_lead"].format(at=at)))
     _require_logits(mix)
     label = words["sum_begin"].format(runs=len(mix.bits) + 1, samples=compute.samples(mix.model, "calibration"))
     study.offer(measured_of(mix, at), label, words["sum_measuring"], partial(_draw, bench, mix, at))

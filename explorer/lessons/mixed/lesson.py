@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import streamlit as st
 
 from explorer import charts, compute, controls
@@ -19,6 +18,7 @@ from explorer.lessons.mixed import layer_sensitivity, plans
 from explorer.lessons.mixed.additivity import sum_of_parts
 from explorer.lessons.mixed.plan_vs_uniform import plan_vs_uniform
 from explorer.lessons.mixed.plans import FLOAT_BITS, WIDTHS
+from explorer.lessons.mixed.ranking import PROXY, rank_correlation, ranking_section
 from explorer.lessons.mixed.search import COST, PLAN, search
 from explorer.notation import beside, count, latex, short
 from explorer.refusals import refusals_said
@@ -58,6 +58,7 @@ def laboratory(bench: Bench) -> Scene:
         if bench.predicted and len(mix.bits) > 1:
             with refusals_said():
                 sum_of_parts(bench, mix, at)
+                ranking_section(bench, mix, at)
         search(bench, mix)
     return scene_of(bench, mix)
 
@@ -239,19 +240,9 @@ def _orders(scene: Scene) -> str:
     said = {"predicted": predicted, "measured": measured}
     return _words()["orders"].format(
         tried=PREDICTED_BITS,
-        correlation=short(rank_correlation(list(predicted.values()), list(measured.values())), 2),
+        correlation=short(rank_correlation(predicted, measured), 2),
         **{name: ", ".join(sorted(found, key=lambda layer: -found[layer])) for name, found in said.items()},
     )
-
-
-def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return Spearman's correlation of two lists without ties.
-
-    >>> round(rank_correlation([1.0, 2.0, 3.0, 5.0], [2.0, 1.0, 3.0, 9.0]), 2)
-    0.8
-    """
-    first, second = (np.argsort(np.argsort(values)) for values in (one, other))
-    return float(np.corrcoef(first, second)[0, 1])
 
 
 def _layers(mix: Mix) -> list[str]:
@@ -351,5 +342,7 @@ def _bytes_text(scene: Scene, layer: str | None) -> str:
     return count(steps_up(scene)[layer][1]) if layer else "0"
 
 
-FIELDS = (SHARED, UNIFORM, PLAN, layer_sensitivity.METRIC, layer_sensitivity.SCOPE, layer_sensitivity.AT, COST)
+FIELDS = (
+    SHARED, UNIFORM, PLAN, layer_sensitivity.METRIC, layer_sensitivity.SCOPE, layer_sensitivity.AT, PROXY, COST
+)  # fmt: skip
 LESSON = Lesson(8, SLUG, FIELDS, laboratory, prediction, facts, written, question, source="all weights")
