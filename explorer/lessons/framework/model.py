@@ -55,6 +55,19 @@ def overlap(one: Score, other: Score) -> bool:
     return one.interval[0] <= other.interval[1] and other.interval[0] <= one.interval[1]
 
 
+def beyond(one: Score, others: Sequence[Score]) -> int:
+    """Say whether the 95 % interval of an accuracy lies below those of all others (−1), above them (1), or neither (0).
+
+    >>> from quant_engine.network import Accuracy
+    >>> others = [Accuracy(700, 1000), Accuracy(900, 1000)]
+    >>> [beyond(Accuracy(count, 1000), others) for count in (500, 690, 800, 980)]
+    [-1, 0, 0, 1]
+    """
+    below = all(one.interval[1] < other.interval[0] for other in others)
+    above = all(one.interval[0] > other.interval[1] for other in others)
+    return above - below
+
+
 @dataclass(frozen=True)
 class Option:
     """One answer: `key` names its feedback in the prose, `label` is what is shown."""

@@ -19,7 +19,9 @@ from explorer.lessons.framework.layout import figures_of, hero
 from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, choices
 from explorer.lessons.framework.prose import words
 from explorer.lessons.framework.scene import STOCHASTIC, Scene, nearest_step
+from explorer.lessons.rounding.equal_noise import equal_noise_section
 from explorer.notation import beside, count, latex, ratio, short
+from explorer.refusals import refusals_said
 from quant_engine import IntFormat, Quantizer, QuantizerSpec, fit
 from quant_engine.quantizer.rounding import ROUNDINGS
 
@@ -43,7 +45,7 @@ WITHOUT_ZERO = (1.0, 1.25, 1.5, 2.0)
 
 
 def laboratory(bench: Bench) -> Scene:
-    """Draw the way of one value, and the errors of all."""
+    """Draw the way of one value, the errors of all, and what they do to the network."""
     with bench.controls:
         bits, symmetric = controls.show(BITS), controls.show(RANGE)
         rounding, place = controls.show(ROUNDING), controls.show(PLACE)
@@ -65,6 +67,9 @@ def laboratory(bench: Bench) -> Scene:
         code_of_r=str(scene.code),
     )
     _break_it()
+    if bench.predicted and bench.subject.is_weight:
+        with refusals_said():
+            equal_noise_section(bench, scene.spec)
     return scene
 
 

@@ -1,0 +1,87 @@
+"""Scores as dots with their 95 % intervals, a row for each thing that was scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from explorer.figures import elements, theme
+from explorer.figures.theme import Canvas, LayoutPart, Trace
+from explorer.notation import accuracy, with_interval
+from quant_engine.network import Score
+
+ROW_HEIGHT = 54
+AROUND = 58  # pixels
+APART = 0.11  # of a row, between scores of one row
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was scored, once or several times, its colour, and whether it is what the others are held against."""
+
+    title: str
+    scores: Sequence[Score]
+    color: str = theme.QUANTIZED
+    reference: bool = False
+
+
+def intervals_figure(rows: Sequence[Row], canvas: Canvas) -> go.Figure:
+    """Draw the rows from top to bottom; the dashed line goes down from the reference."""
+    ends = [100 * end for row in rows for found in row.scores for end in found.interval]
+    pad = 0.04 * (max(ends) - min(ends) or 1.0)
+    traces = [_dots(row, number) for number, row in enumerate(rows)]
+    return theme.figure(
+        traces,
+        AROUND + ROW_HEIGHT * len(rows),
+        canvas,
+        margin={"l": 8, "r": 12, "t": 8, "b": 48},
+        xaxis=theme.axis("accuracy on the test data, %", range=[min(ends) - pad, max(ends) + pad], nticks=7),
+        yaxis={**theme.axis("", range=[len(rows) - 0.5, -0.75]), "visible": False},
+        shapes=[_level(row) for row in rows if row.reference],
+        annotations=[_above(row, number, canvas) for number, row in enumerate(rows)],
+    )
+
+
+def describe_intervals(rows: Sequence[Row]) -> str:
+    """Say in words what the figure shows."""
+    said = (f"{row.title} {', '.join(with_interval(found) for found in row.scores)}" for row in rows)
+    return f"Accuracy on the test data with 95 % intervals: {'; '.join(said)}."
+
+
+def _above(row: Row, number: int, canvas: Canvas) -> LayoutPart:
+    values = [found.value for found in row.scores]
+    least, most = accuracy(min(values)), accuracy(max(values))
+    said = least if least == most else f"{least} to {most}"
+    place = {"xref": "paper", "xanchor": "left", "yanchor": "bottom"}
+    return elements.note(f"<b>{row.title}</b>: {said}", 0, number - 0.3, canvas.ink, **place)
+
+
+def _level(row: Row) -> LayoutPart:
+    value = 100 * row.scores[0].value
+    return elements.line(value, "y", theme.ORIGINAL, "dash", 1)
+
+
+def _dots(row: Row, number: int) -> Trace:
+    """Return the scores of a row, one below the other."""
+    middle = (len(row.scores) - 1) / 2
+    return {
+        "type": "scatter",
+        "name": row.title,
+        "x": [100 * found.value for found in row.scores],
+        "y": [number + APART * (place - middle) for place in range(len(row.scores))],
+        "mode": "markers",
+        "marker": {"color": row.color, "size": 10 if len(row.scores) == 1 else 6, "symbol": "diamond"},
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * (found.interval[1] - found.value) for found in row.scores],
+            "arrayminus": [100 * (found.value - found.interval[0]) for found in row.scores],
+            "color": row.color,
+            "thickness": 2,
+            "width": 3,
+        },
+        "customdata": [with_interval(found) for found in row.scores],
+        "hovertemplate": f"{row.title}: %{{customdata}}<extra></extra>",
+    }
