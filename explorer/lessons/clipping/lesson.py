@@ -16,6 +16,7 @@ from explorer.figures.objectives import describe_objectives, objectives_figure
 from explorer.formulas import Convention
 from explorer.instrument import Move
 from explorer.lessons.clipping.calibration import calibration_section
+from explorer.lessons.clipping.calibration_sets import sets_section
 from explorer.lessons.clipping.instrument_view import instrument_view
 from explorer.lessons.framework import fields
 from explorer.lessons.framework.layout import figures_of
@@ -23,6 +24,7 @@ from explorer.lessons.framework.model import Bench, Facts, Lesson, Place
 from explorer.lessons.framework.prose import read_prose, words
 from explorer.lessons.framework.scene import Scene
 from explorer.notation import beside, latex, ratio, share, short
+from explorer.refusals import refusals_said
 from quant_engine import Distribution, FixedRange, IntFormat, MinMax, MinMSE, Percentile, QuantizerSpec, fit
 from quant_engine.clipping import ACIQ, Clipping, MinKL
 from quant_engine.distribution import WeightedValues
@@ -71,6 +73,8 @@ def laboratory(bench: Bench) -> Scene:
         _errors(bench, scene, picked)
     if bench.subject.unit == "activation":
         calibration_section(bench.model, bench.layer, bits)
+        with refusals_said():
+            sets_section(bench.model, bits)
     return scene
 
 

@@ -1,0 +1,159 @@
+"""Static ranges from the wrong calibration data: from all classes, from one class alone, and from noise."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from explorer import charts, compute
+from explorer.background import Task
+from explorer.caches import ResultKey
+from explorer.figures import theme
+from explorer.figures.intervals import Row, describe_intervals, intervals_figure
+from explorer.lessons.clipping.calibration import activation_spec
+from explorer.lessons.framework import study
+from explorer.lessons.framework.model import beyond
+from explorer.lessons.framework.prose import read_prose
+from explorer.lessons.framework.study import Study
+from explorer.notation import accuracy, count
+from explorer.sources import ModelKey
+from quant_engine import LayerPlan, MinMax, QuantError, QuantizationPlan
+from quant_engine.inputs import Inputs
+from quant_engine.network import Network, Score
+from quant_engine.tasks import Classification, take
+
+SLUG = "clipping"
+NAME = f"{SLUG}_sets"
+DRAWS = 4  # sets of each kind
+FLOAT, ALL, ONE, NOISE = "float32", "all", "one", "noise"
+
+Found = Mapping[str, Sequence[Score]]  # by the kind of calibration data
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationSets:
+    """Sets of equally many samples, by kind: of all classes, of one class each, and of noise for real-valued inputs."""
+
+    size: int
+    sets: Mapping[str, Sequence[Inputs]]
+
+
+def calibration_sets(inputs: Inputs, labels: NDArray[np.int64]) -> CalibrationSets:
+    """Draw the sets from labelled samples: at random, the first of each of the most frequent classes, and noise.
+
+    A set has as many samples as the least frequent of those classes. Noise has the mean and deviation of the inputs.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    frequent = np.argsort(-counts, kind="stable")[:DRAWS]
+    size = int(counts[frequent].min())
+    sets: dict[str, list[Inputs]] = {
+        ALL: [take(inputs, _drawn(len(labels), size, draw)) for draw in range(DRAWS)],
+        ONE: [take(inputs, np.flatnonzero(labels == classes[place])[:size]) for place in sorted(frequent)],
+    }
+    if isinstance(inputs, np.ndarray) and inputs.dtype.kind == "f":
+        sets[NOISE] = [_noise(inputs, size, draw) for draw in range(DRAWS)]
+    return CalibrationSets(size, sets)
+
+
+def _drawn(total: int, size: int, seed: int) -> NDArray[np.int64]:
+    return np.sort(np.random.default_rng(seed).choice(total, size, replace=False))
+
+
+def _noise(inputs: NDArray[Any], size: int, seed: int) -> NDArray[Any]:
+    moments = float(inputs.mean(dtype=np.float64)), float(inputs.std(dtype=np.float64))
+    drawn = np.random.default_rng(seed).normal(*moments, (size, *inputs.shape[1:]))
+    return drawn.astype(inputs.dtype)
+
+
+def sets_study(model: ModelKey, bits: int) -> Study:
+    """Return the scoring of the network in floating point, then with every layer's input calibrated on each set.
+
+    Raises:
+        QuantError: for a model whose task has no labels.
+    """
+    network = compute.network(model)
+    kinds = _kinds(network, model)
+
+    def steps() -> Generator[tuple[str, Score], None, None]:
+        yield FLOAT, compute.score(model, None)
+        static = LayerPlan(activation=activation_spec(bits, MinMax()))
+        layers = [name for name, info in network.layers().items() if info.op != "embedding"]
+        plan = QuantizationPlan(dict.fromkeys(layers, static))
+        for kind, sets in kinds.sets.items():
+            for one in sets:
+                yield kind, network.evaluate(network.freeze(plan, one))
+
+    return Study(ResultKey(NAME, model, bits), steps, 1 + sum(map(len, kinds.sets.values())))
+
+
+def _kinds(network: Network, model: ModelKey) -> CalibrationSets:
+    if not isinstance(network.given_task, Classification):
+        raise QuantError(f"{compute.name(model)} has no labels, so no class can be picked out of its calibration data")
+    return compute.kept(ResultKey("calibration sets", model), lambda: calibration_sets(*network.data("calibration")))
+
+
+def sets_section(model: ModelKey, bits: int) -> None:
+    """Offer the study, and draw it."""
+    words = read_prose(SLUG).laboratory
+    st.subheader(words["sets_title"])
+    one = sets_study(model, bits)
+    said = {"size": _kinds(compute.network(model), model).size, "unit": compute.sample_unit(model), "bits": bits}
+    st.markdown(words["sets_lead"].format(**said))
+    study.offer(one, words["sets_begin"].format(runs=one.total), words["sets_measuring"], partial(_draw, model, bits))
+
+
+def _draw(model: ModelKey, bits: int, task: Task | None) -> None:
+    found: dict[str, list[Score]] = {}
+    for kind, score in task.items if task is not None else ():
+        found.setdefault(kind, []).append(score)
+    if not found:
+        return
+    rows = rows_of(found)
+    canvas = charts.canvas(NAME, model, bits)
+    charts.show(intervals_figure(rows, canvas), f"{SLUG}_chart_sets", describe_intervals(rows))
+    if task is not None and task.state == "done":
+        st.markdown(verdict(found, compute.sample_unit(model)))
+
+
+def rows_of(found: Found) -> list[Row]:
+    """Return what is drawn of the scores found so far."""
+    words = read_prose(SLUG).laboratory
+    return [
+        Row(words[f"sets_{kind}"].format(sets=len(scores)), scores, COLORS[kind], reference=kind == FLOAT)
+        for kind, scores in found.items()
+    ]
+
+
+def verdict(found: Found, unit: str) -> str:
+    """Say which sets are worse than those of all classes, and which cannot be told apart."""
+    words, n = read_prose(SLUG).laboratory, found[ALL][0].n
+    parts = [words["sets_said_all"].format(**_span(found[ALL]), sets=len(found[ALL]))]
+    for kind in (ONE, NOISE):
+        if kind in found:
+            parts.append(
+                words[f"sets_said_{kind}"].format(**_span(found[kind]), judged=_judged(found[kind], found[ALL]))
+            )
+    return " ".join([*parts, words["sets_note"].format(n=count(n), unit=unit)])
+
+
+def _span(scores: Sequence[Score]) -> dict[str, str]:
+    values = [found.value for found in scores]
+    return {"least": accuracy(min(values)), "most": accuracy(max(values))}
+
+
+def _judged(scores: Sequence[Score], others: Sequence[Score]) -> str:
+    """Say how many scores lie below or above all of the others, beyond the intervals."""
+    words = read_prose(SLUG).laboratory
+    sides = [beyond(found, others) for found in scores]
+    counts = {"below": sides.count(-1), "above": sides.count(1)}
+    said = [words[f"sets_{name}"].format(some=some, sets=len(scores)) for name, some in counts.items() if some]
+    return " ".join(said) or words["sets_level"]
+
+
+COLORS = {FLOAT: theme.ORIGINAL, ALL: theme.QUANTIZED, ONE: theme.ERROR, NOISE: theme.NEUTRAL}
