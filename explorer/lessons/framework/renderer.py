@@ -45,6 +45,9 @@ def show(lesson: Lesson) -> None:
             _end(lesson)
         else:  # where it would answer the question
             _playground(scene)
+        if _has_handout(lesson, beat):
+            said = words()
+            st.toggle(said["handout"], key=f"{lesson.slug}_handout", help=said["handout_help"], persist_state="session")
     if lesson.appendix and beat != BEATS[-1]:
         with shown, st.container(key=f"{lesson.slug}_appendix"):
             lesson.appendix.draw(*frame.selected())
@@ -109,16 +112,14 @@ def _words(lesson: Lesson, scene: Scene, beat: str) -> None:
     facts = lesson.facts(scene)
     with refusals_said():
         told = facts if isinstance(facts, LazyFacts) else {**facts, **named}
-        draw = steps.handout if _is_handout(lesson, beat) else steps.DRAW[beat]
+        whole = _has_handout(lesson, beat) and st.session_state.get(f"{lesson.slug}_handout")
+        draw = steps.handout if whole else steps.DRAW[beat]
         draw(lesson, scene, told)
 
 
-def _is_handout(lesson: Lesson, beat: str) -> bool:
-    """Offer the whole lesson on one page where the result is shown, and say whether it is wanted."""
-    if beat != BEATS[2] or not answers.is_told(lesson):
-        return False
-    key, said = f"{lesson.slug}_handout", words()
-    return st.toggle(said["handout"], key=key, help=said["handout_help"], persist_state="session")
+def _has_handout(lesson: Lesson, beat: str) -> bool:
+    """Say whether the whole lesson can be shown on one page: where its result is."""
+    return beat == BEATS[2] and answers.is_told(lesson)
 
 
 def _onward(lesson: Lesson, beat: str) -> None:
