@@ -14,6 +14,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from explorer.charts import follow_theme
 from explorer.frame import opens_playground, shared_frame
+from explorer.language import read_words
 from explorer.page_table import PAGES, PLAYGROUND, PageEntry, pages_folder
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -32,7 +33,10 @@ def entries(page: PageEntry) -> Iterator[StreamlitPage]:
 
 
 navigation = st.navigation(
-    {section: [entry for page in pages for entry in entries(page)] for section, pages in PAGES.items()},
+    {
+        read_words("frame")["groups"].get(group, ""): [entry for page in pages for entry in entries(page)]
+        for group, pages in PAGES.items()
+    },
     position="top",
 )
 if navigation.url_path == "" and opens_playground(st.query_params):

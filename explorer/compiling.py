@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer.background import live
+from explorer.language import read_words
 from explorer.warmup import WARM_UP
 
 POLL = 0.2  # seconds
@@ -25,4 +26,4 @@ def await_first_picture() -> None:
 
 
 def _said() -> str:
-    return f"Compiling kernels for this machine (first start only): {WARM_UP.done} of {WARM_UP.total}"
+    return str(read_words("frame")["waiting"]["compiling"].format(done=WARM_UP.done, total=WARM_UP.total))

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from explorer.fields import Choice, Field, Number, State, Text
+from explorer.fields import Choice, Field, Number, State, Text, spoken
+from explorer.language import read_words
 from explorer.notices import still_said
 from explorer.presenting import scaled
 
@@ -35,10 +36,14 @@ def _choice(field: Choice[Any], given: dict[str, Any]) -> str:
     if text is not None and text not in field.options and field.accepts(text):
         st.query_params[field.key] = field.parse(text)
     options = list(field.options)
+    opening: dict[str, Any] = {"index": options.index(field.default)} if field.menu else {"default": field.default}
+    named = {word: spoken(word) for word in options}
+    if any(word != said for word, said in named.items()):
+        linked(field)
+        opening, given = {}, {**given, "format_func": named.__getitem__, "bind": None}
     if field.menu:
-        return str(st.selectbox(options=options, index=options.index(field.default), **given))
-    picked = st.segmented_control(options=options, default=field.default, required=True, **given)
-    return str(picked or field.default)
+        return str(st.selectbox(options=options, **opening, **given))
+    return str(st.segmented_control(options=options, required=True, **opening, **given) or field.default)
 
 
 def _number(field: Number[Any], given: dict[str, Any]) -> Any:
@@ -63,7 +68,8 @@ def hold(field: Number[Any], max_value: int) -> None:
         if field.key in st.session_state:
             st.session_state[field.key] = max_value
         else:
-            said = [f"{field.label}: {text} is too much here; {max_value} is used."]
+            words = read_words("frame")["links"]["too_large"]
+            said = [words.format(label=field.label, text=text, max=max_value)]
     for notice in still_said(field.key, said):
         st.warning(notice, icon=":material/link_off:")
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Generic, Self, TypeVar, cast
 
+from explorer.language import read_words
+
 Value = TypeVar("Value")
 RENAMED = {  # words of older links, which stay readable
     "Act": "Try",
@@ -42,6 +44,11 @@ def named(names: Iterable[str]) -> dict[str, str]:
     return {name: name for name in names}
 
 
+def spoken(word: str) -> str:
+    """Return how an option's word, which links have, is said in the language of this session."""
+    return str(read_words("fields")["options"].get(word, word))
+
+
 def widths(*bits: int) -> dict[str, int]:
     """Return widths of codes as options."""
     return {f"{width} bits": width for width in bits}
@@ -51,18 +58,39 @@ def widths(*bits: int) -> dict[str, int]:
 class Row(ABC):
     """What all rows have. A control holds what a link says: a word, a number or text.
 
+    Label and help are among the words on fields under the key, or under `words` if several fields share them.
     In a table of a whole state, `shown` and `disabled` say of a state when the control is drawn among the others.
     """
 
     key: str
-    label: str
     _: KW_ONLY
+    words: str = ""
     width: int | None = None
     shown: Callable[[Any], bool] = lambda state: True
     apart: bool = False  # drawn elsewhere
     more: bool = False  # drawn with what is seldom changed
     disabled: Callable[[Any], bool] = lambda state: False
-    instead: str = "the default is used"  # of what is not valid in a link
+    instead: str = "instead_default"  # what is done about text that is not valid, among the words on links
+
+    @property
+    def _words(self) -> Mapping[str, str]:
+        found: Mapping[str, str] = read_words("fields").get(self.words or self.key, {})
+        return found
+
+    @property
+    def label(self) -> str:
+        """What it is called on screen."""
+        return self._words.get("label", self.key)
+
+    @property
+    def help(self) -> str:
+        """What it means."""
+        return self._words.get("help", "")
+
+    @property
+    def expected(self) -> str:
+        """What is valid, in words."""
+        return self._words.get("expected", "")
 
     @abstractmethod
     def parse(self, text: str) -> Any:
@@ -87,7 +115,6 @@ class Choice(Row, Generic[Value]):
 
     options: Mapping[str, Value]
     default: str
-    help: str = ""
     _: KW_ONLY
     menu: bool = False
 
@@ -109,7 +136,7 @@ class Choice(Row, Generic[Value]):
     @property
     def expected(self) -> str:
         """What is valid, in words."""
-        return "one of " + ", ".join(self.options)
+        return _said("one_of", options=", ".join(self.options))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +149,6 @@ class Number(Row, Generic[Value]):
     min: float
     max: float
     default: Value
-    help: str = ""
     _: KW_ONLY
     box: bool = False
     step: float | None = None
@@ -156,7 +182,7 @@ class Number(Row, Generic[Value]):
     @property
     def expected(self) -> str:
         """What is valid, in words."""
-        return f"a {'whole ' if self.whole else ''}number from {self.min:g} to {self.max:g}"
+        return _said("whole_number" if self.whole else "number", min=f"{self.min:g}", max=f"{self.max:g}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +191,6 @@ class Text(Row, Generic[Value]):
 
     read: Callable[[str], Value]
     write: Callable[[Value], str]
-    expected: str
     default: str = ""
 
     def parse(self, text: str) -> str:
@@ -209,10 +234,15 @@ def faults(fields: Iterable[Field[Any]], link: Mapping[str, str]) -> list[str]:
     said = []
     for key, text in link.items():
         if key not in known:
-            said.append(f"“{key}” is no setting of this version.")
+            said.append(_said("unknown", key=key))
         elif not (field := known[key]).accepts(text):
-            said.append(f"{field.label}: “{text}” is not {field.expected}; {field.instead}.")
+            told = {"label": field.label, "text": text, "expected": field.expected, "instead": _said(field.instead)}
+            said.append(_said("refused", **told))
     return said
+
+
+def _said(sentence: str, **told: str) -> str:
+    return str(read_words("frame")["links"][sentence].format(**told))
 
 
 def row(field: Field[Value]) -> Value:
@@ -253,5 +283,9 @@ class State:
         return link_of(self.fields().values(), self.held())
 
     def word(self, name: str) -> str:
-        """Return how an attribute's value is called on screen."""
+        """Return how links call an attribute's value."""
         return str(self.fields()[name].held(getattr(self, name)))
+
+    def spoken(self, name: str) -> str:
+        """Return how the screen calls an attribute's value."""
+        return spoken(self.word(name))

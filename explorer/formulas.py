@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from explorer.language import read_words
 from explorer.notation import latex
 from explorer.results import BlockView
 from quant_engine import QuantizerSpec, Storage
@@ -19,25 +20,20 @@ from quant_engine import QuantizerSpec, Storage
 class Convention:
     """How one school writes rounding and zero point; `sign` is that of its zero point beside ours."""
 
+    name: str
     rounding: str
     symbol: str
     sign: int
-    sentence: str
+
+    @property
+    def sentence(self) -> str:
+        """Say which school's formulas these are."""
+        return str(read_words("shared")[f"convention_{self.name}"])
 
 
-TOOLS = Convention(
-    r"\mathrm{round}",
-    r"\mathrm{zp}",
-    1,
-    "Tools write Q = round(r/S) + zp and r̃ = S(Q − zp), as here; the literature's Z is −zp.",
-)
-ARTICLE = Convention(
-    r"\mathrm{Int}",
-    "Z",
-    -1,
-    "The literature writes Q = Int(r/S) − Z and r̃ = S(Q + Z), as here; the tools' zero point is −Z.",
-)
-CONVENTIONS = {"tools": TOOLS, "article": ARTICLE}
+TOOLS = Convention("tools", r"\mathrm{round}", r"\mathrm{zp}", 1)
+ARTICLE = Convention("article", r"\mathrm{Int}", "Z", -1)
+CONVENTIONS = {one.name: one for one in (TOOLS, ARTICLE)}
 
 
 def with_rounding(convention: Convention, mode: str) -> Convention:

@@ -11,6 +11,8 @@ from explorer import compute, controls
 from explorer.compiling import await_first_picture
 from explorer.fields import Choice, Field, faults, named
 from explorer.formulas import CONVENTIONS, Convention
+from explorer.language import KEY as LANGUAGE_KEY
+from explorer.language import browser_language, languages
 from explorer.lessons import LESSONS
 from explorer.lessons.framework.glossary import term_field
 from explorer.notices import PAGE_MEMORY, still_said
@@ -25,11 +27,8 @@ MODEL_WIDTH, TENSOR_WIDTH = 160, 110
 HOMES = ("", "home")  # names of the opening page, which says its words first
 CONVENTION = Choice(
     "convention",
-    "Formulas as in",
     CONVENTIONS,
     default="tools",
-    help="Tools (ONNX, PyTorch): Q = round(r/S) + zp, r̃ = S(Q − zp). Articles: Q = Int(r/S) − Z, r̃ = S(Q + Z). "
-    "The codes are the same: Z = −zp.",
 )
 
 
@@ -38,7 +37,7 @@ def shared_frame(page: str) -> None:
     compute.open_page(page)
     _open_on_story(page)
     _open_by_link(page)
-    toolbar(controls.unshown(PRESENT), _present)
+    toolbar(controls.unshown(PRESENT), controls.unshown(language_field()), _present, _speak)
     if page not in HOMES:
         await_first_picture()
     for fault in still_said("link", faults(_fields(), st.query_params)):
@@ -80,6 +79,7 @@ def _fields() -> Iterator[Field[Any]]:
         model,
         tensor_field(asked if asked in model.options else model.default),
         CONVENTION,
+        language_field(),
         PRESENT,
         PINS,
         HOME,
@@ -93,6 +93,11 @@ def _fields() -> Iterator[Field[Any]]:
 def _present() -> None:
     """Begin or end presenting (a callback)."""
     controls.assign({PRESENT.key: PRESENT.held(not presenting())})
+
+
+def _speak(code: str) -> None:
+    """Say everything in another language (a callback)."""
+    controls.assign({LANGUAGE_KEY: code})
 
 
 def _open_on_story(page: str) -> None:
@@ -120,14 +125,17 @@ def _open_by_link(page: str) -> None:
             del st.session_state[key]
 
 
+def language_field() -> Choice[str]:
+    """Return the field of the language; links that ask for none are read in the browser's."""
+    return Choice(LANGUAGE_KEY, named(languages()), default=browser_language())
+
+
 def model_field() -> Choice[str]:
     """Return the field of the network whose tensors are shown."""
-    return Choice(MODEL_KEY, "Model", named(MODELS.names()), default=opening_model(), menu=True, width=MODEL_WIDTH)
+    return Choice(MODEL_KEY, named(MODELS.names()), default=opening_model(), menu=True, width=MODEL_WIDTH)
 
 
 def tensor_field(model: str) -> Choice[str]:
     """Return the field of the layer of a model whose weight is shown."""
     layers = compute.network(MODELS.key(model)).layers()
-    return Choice(
-        TENSOR_KEY, "Tensor", named(layers), default=MODELS.opening_layer(model), menu=True, width=TENSOR_WIDTH
-    )
+    return Choice(TENSOR_KEY, named(layers), default=MODELS.opening_layer(model), menu=True, width=TENSOR_WIDTH)

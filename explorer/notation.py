@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from explorer.language import read_words
 from quant_engine.network import Score
 
 MINUS = "−"
@@ -89,9 +90,10 @@ def improvement(now: float, best: float) -> str:
     >>> improvement(4.3, 1.0), improvement(1.004, 1.0)
     ('4.3 times smaller', 'the same')
     """
+    said = read_words("panels")["instrument"]
     if best <= 0.0 or now / best < 1.005:
-        return "the same"
-    return f"{now / best:.3g} times smaller"
+        return str(said["same"])
+    return str(said["smaller"].format(ratio=f"{now / best:.3g}"))
 
 
 def beside(value: float, min_value: float, digits: int = 3) -> str:
@@ -179,12 +181,12 @@ def shape(dimensions: tuple[int, ...]) -> str:
 
 
 def count(value: int) -> str:
-    """Write a whole number with thousands apart.
+    """Write a whole number with thousands apart, as the language has it.
 
     >>> count(79440)
     '79,440'
     """
-    return f"{value:,}"
+    return f"{value:,}".replace(",", read_words("frame")["thousands"])
 
 
 def _trimmed(text: str) -> str:

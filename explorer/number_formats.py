@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from explorer.fields import spoken
+from explorer.language import read_words
 from quant_engine import (
     BF16,
     E2M1,
@@ -53,7 +55,6 @@ class FormatKind:
     """
 
     build: Callable[[PlaygroundState], Format]
-    help: str
     name: Callable[[PlaygroundState], str]
     max_bits: int | None = None
     fields: tuple[str, ...] = ()
@@ -70,7 +71,8 @@ def _fixed(state: PlaygroundState) -> FixedPointFormat:
 
 def _vectors(state: PlaygroundState) -> VectorCodebook | ProductCodebook:
     if state.dim % state.parts:
-        raise QuantError(f"{state.parts} parts do not divide vectors of {state.dim}: choose a number that does")
+        refused = read_words("panels")["refused"]["parts"]
+        raise QuantError(refused.format(parts=state.parts, dim=state.dim))
     if state.parts == 1:
         return VectorCodebook(state.dim, state.codewords, state.stages, "pad")
     return ProductCodebook(state.dim, state.codewords, state.parts, state.stages, "pad")
@@ -84,40 +86,33 @@ def _radix(state: PlaygroundState) -> str:
 KINDS: dict[str, FormatKind] = {
     "integer": FormatKind(
         lambda state: IntFormat(state.bits, state.signed, state.narrow),
-        "codes of equal steps",
-        lambda state: f"{state.bits} bits",
+        lambda state: spoken(f"{state.bits} bits"),
         16,
         integer=True,
     ),
-    "fixed point": FormatKind(_fixed, "integers with an agreed radix point", _radix, 16, ("point",)),
+    "fixed point": FormatKind(_fixed, _radix, 16, ("point",)),
     "float": FormatKind(
         lambda state: state.float_format,
-        "sign, exponent and mantissa",
         lambda state: state.word("float_format"),
         None,
         ("float_format",),
     ),
-    "powers of two": FormatKind(
-        lambda state: power_of_two(state.bits), "0 and ±2⁻ᵏ", lambda state: f"2⁻ᵏ, {state.bits} b", 8
-    ),
-    "NF4": FormatKind(lambda state: NF4, "the quantiles of a Gaussian, of QLoRA", lambda state: "NF4"),
+    "powers of two": FormatKind(lambda state: power_of_two(state.bits), lambda state: f"2⁻ᵏ, {state.bits} b", 8),
+    "NF4": FormatKind(lambda state: NF4, lambda state: "NF4"),
     "centroids": FormatKind(
         lambda state: KMeans(1 << state.bits),
-        "learned codewords with the least error of all (k-means)",
         lambda state: "k-means",
         8,
         ranged=False,
     ),
     "quantiles": FormatKind(
         lambda state: Quantiles(1 << state.bits),
-        "learned codewords for equally many values each",
         lambda state: "quantile",
         8,
         ranged=False,
     ),
     "vectors": FormatKind(
         _vectors,
-        "learned codewords of several values at a time, whole or in parts",
         lambda state: "vectors" if state.parts == 1 else "product",
         None,
         ("dim", "codewords", "parts", "stages"),
@@ -127,7 +122,6 @@ KINDS: dict[str, FormatKind] = {
     ),
     "GGUF": FormatKind(
         lambda state: BlockFormat(state.block_name),
-        "blocks of llama.cpp",
         lambda state: state.block_name,
         None,
         ("block_name",),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pathlib
 from dataclasses import dataclass
 
+from explorer.language import read_words
+
 HERE = pathlib.Path(__file__).resolve().parent
 HOME = "home.py"
 PLAYGROUND = "playground.py"
@@ -15,7 +17,7 @@ class PageEntry:
     """One page of the navigation."""
 
     script: str
-    title: str
+    lesson: int = 0  # its number
     default: bool = False
     hidden: bool = False  # it answers at its name alone
 
@@ -24,27 +26,34 @@ class PageEntry:
         """Where the script is."""
         return pages_folder() / self.script
 
+    @property
+    def title(self) -> str:
+        """What it is called in the navigation."""
+        if self.lesson:
+            return f"{self.lesson} {read_words(self.path.stem.removeprefix('lesson_'))['title']}"
+        return str(read_words("frame")["pages"][self.path.stem])
+
 
 PAGES: dict[str, tuple[PageEntry, ...]] = {  # the pages of a group are a menu, those of no group stand before the menus
     "": (
-        PageEntry(HOME, "Home", default=True),
-        PageEntry(PLAYGROUND, "Playground"),
-        PageEntry("model_card.py", "Model card"),
-        PageEntry("status.py", "Server status", hidden=True),
+        PageEntry(HOME, default=True),
+        PageEntry(PLAYGROUND),
+        PageEntry("model_card.py"),
+        PageEntry("status.py", hidden=True),
     ),
-    "Learn": (
-        PageEntry("lesson_bits.py", "1 Bit width and codebooks"),
-        PageEntry("lesson_formats.py", "2 Number formats"),
-        PageEntry("lesson_uniform.py", "3 Uniform quantization"),
-        PageEntry("lesson_symmetry.py", "4 Symmetric and asymmetric"),
-        PageEntry("lesson_clipping.py", "5 Clipping and calibration"),
-        PageEntry("lesson_rounding.py", "6 Dequantization and rounding"),
-        PageEntry("lesson_centroids.py", "7 Non-uniform quantization"),
-        PageEntry("lesson_mixed.py", "8 Mixed precision"),
-        PageEntry("lesson_granularity.py", "9 Granularity"),
-        PageEntry("lesson_vectors.py", "10 Scalar, vector, product"),
-        PageEntry("lesson_compensation.py", "11 Compensation: PTQ, QAT, ZSQ"),
-        PageEntry("glossary.py", "Glossary"),
+    "learn": (
+        PageEntry("lesson_bits.py", 1),
+        PageEntry("lesson_formats.py", 2),
+        PageEntry("lesson_uniform.py", 3),
+        PageEntry("lesson_symmetry.py", 4),
+        PageEntry("lesson_clipping.py", 5),
+        PageEntry("lesson_rounding.py", 6),
+        PageEntry("lesson_centroids.py", 7),
+        PageEntry("lesson_mixed.py", 8),
+        PageEntry("lesson_granularity.py", 9),
+        PageEntry("lesson_vectors.py", 10),
+        PageEntry("lesson_compensation.py", 11),
+        PageEntry("glossary.py"),
     ),
 }
 

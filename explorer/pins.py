@@ -52,21 +52,17 @@ def read_all(text: str) -> tuple[PlaygroundState, ...]:
 
 PINS = Text(
     "play_pins",
-    "Pinned settings",
     read_all,
     write,
-    f"up to {MAX_PINS} settings such as bits:3|format:NF4",
-    instead="what is not valid is left out",
+    instead="instead_left_out",
 )
 
 
 HOME = Text(
     "home",
-    "The opening page",
     read_all,
     write,
-    "a setting such as clipping:by hand,hi:0.3",
-    instead="it opens as ever",
+    instead="instead_opens",
 )
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from explorer.language import read_words
 from quant_engine import QuantError
 
 
@@ -16,4 +17,4 @@ def refusals_said() -> Iterator[None]:
     try:
         yield
     except QuantError as error:
-        st.info(f"Not available here: {error}.", icon=":material/block:")
+        st.info(read_words("frame")["refusals"]["part"].format(error=error), icon=":material/block:")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from explorer.fields import spoken
+from explorer.language import read_words
 from explorer.notation import short
 from explorer.playground_table import METHODS, PlaygroundTable
 from quant_engine import (
@@ -63,10 +66,7 @@ class PlaygroundState(PlaygroundTable):
         """
         form, clips = self.kind.build(self), self.clips
         if clips and not self.symmetric and self.scales is E8M0:
-            raise QuantError(
-                f"scales in {self.word('scales')} are powers of two, rounded down, which do not reach both ends of an "
-                "asymmetric range: choose a symmetric range, or other scales"
-            )
+            raise QuantError(_refused("scales", scales=self.word("scales")))
         clipping = self._clipping(min_value, max_value) if clips else MinMax()
         return QuantizerSpec(form, self._blocks(), self.symmetric, clipping, self.scales if clips else None)
 
@@ -102,27 +102,31 @@ class PlaygroundState(PlaygroundTable):
     @property
     def description(self) -> str:
         """The setting in a few words: format, what shares a scale, clipping, scales, activations."""
+        said: Mapping[str, str] = read_words("panels")["description"]
         number = f"{'' if self.signed else 'u'}int{self.bits}" if self.kind.integer else self.format_name
         if not self.kind.scalar:
-            number += f" of {self.dim}, {self.codewords} codewords"
-            number += f" a part of {self.parts}" if self.parts > 1 else ""
-            number += f", {self.stages} stages" if self.stages > 1 else ""
+            number = said["vectors"].format(format=number, dim=self.dim, codewords=self.codewords)
+            number = said["parts"].format(format=number, parts=self.parts) if self.parts > 1 else number
+            number = said["stages"].format(format=number, stages=self.stages) if self.stages > 1 else number
         shared = {
-            PerTensor: "per layer",
-            PerChannelGroup: f"{self.channels} channels",
-            PerChannel: "per channel",
-            PerGroup: f"groups of {self.group}",
-            PerBlock: f"blocks of {self.rows} × {self.columns}",
+            PerTensor: said["layer"],
+            PerChannelGroup: said["channel_group"].format(n=self.channels),
+            PerChannel: said["channel"],
+            PerGroup: said["group"].format(n=self.group),
+            PerBlock: said["block"].format(rows=self.rows, columns=self.columns),
         }
-        clipping = self.word("clipping") + (f" (other layers: {self.word('others')})" if self.by_hand else "")
+        clipping = self.spoken("clipping")
+        if self.by_hand:
+            clipping = said["others"].format(clipping=clipping, others=self.spoken("others"))
+        inputs = {"bits": self.spoken("activation_bits"), "calibration": self.spoken("calibration")}
         parts = [
             number,
-            "" if self.symmetric else "asymmetric",
-            "restricted" if self.narrow else "",
+            "" if self.symmetric else spoken("asymmetric"),
+            spoken("restricted") if self.narrow else "",
             shared[self.granularity] if self.grouped else "",
             clipping if self.clips else "",
-            f"{self.word('scales')} scales" if self.clips and self.scales else "",
-            f"activations {self.word('activation_bits')}, {self.word('calibration')}" if self.activation_bits else "",
+            said["scales"].format(scales=self.word("scales")) if self.clips and self.scales else "",
+            said["activations"].format(**inputs) if self.activation_bits else "",
         ]
         return ", ".join(part for part in parts if part)
 
@@ -140,22 +144,23 @@ class PlaygroundState(PlaygroundTable):
 
     def _method(self, name: str) -> Clipping:
         if name not in self.methods:
-            raise QuantError(f"{name} reckons with codes of equal steps: choose another clipping")
+            raise QuantError(_refused("even", name=spoken(name)))
         return self.methods[name]
 
     def _by_hand(self, min_value: float, max_value: float) -> FixedRange:
         """Return the range by hand, or say in its own terms why it is none."""
         hi = max_value if self.hi is None else self.hi
-        said = f"β = {short(hi)}" + (" (empty: the greatest value)" if self.hi is None else "")
+        beta = _refused("end", name="β", value=short(hi))
+        beta = _refused("empty_hi", end=beta) if self.hi is None else beta
         if self.symmetric:
             if hi <= 0:
-                ends = "−β to β" if self.signed else "0 to β"
-                raise QuantError(f"{said} is not above 0, and a symmetric range goes from {ends}: set a β above 0")
+                raise QuantError(_refused("beta", beta=beta, ends=_refused("signed" if self.signed else "unsigned")))
             return FixedRange(-hi if self.signed else 0.0, hi)
         lo = min_value if self.lo is None else self.lo
         if lo >= hi:
-            low = f"α = {short(lo)}" + (" (empty: the least value)" if self.lo is None else "")
-            raise QuantError(f"{low} is not below {said}: set α below β")
+            alpha = _refused("end", name="α", value=short(lo))
+            alpha = _refused("empty_lo", end=alpha) if self.lo is None else alpha
+            raise QuantError(_refused("order", alpha=alpha, beta=beta))
         return FixedRange(lo, hi)
 
     @property
@@ -191,6 +196,11 @@ class PlaygroundState(PlaygroundTable):
         if isinstance(found, PerTensor | PerToken):
             return LayerPlan(weight, QuantizerSpec(form, found, symmetric=False), dynamic=True)
         return LayerPlan(weight, QuantizerSpec(form, symmetric=False, clipping=found))
+
+
+def _refused(sentence: str, **told: str) -> str:
+    """Say why a setting is none."""
+    return str(read_words("panels")["refused"][sentence].format(**told))
 
 
 def found_by(method: str) -> dict[str, Any]:

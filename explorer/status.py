@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from explorer.language import read_words
+from explorer.notation import count
 from quant_engine.caches import Usage
 
 MIB = 1 << 20
@@ -21,11 +23,18 @@ class Status:
 
     def __str__(self) -> str:
         """Return the line."""
-        results = self.results
-        memory = "" if self.memory_bytes is None else f"memory {self.memory_bytes / MIB:,.0f} MiB · "
-        return (
-            f"sessions {self.sessions} · {memory}"
-            f"results {results.size_bytes / MIB:,.0f} of {results.max_bytes / MIB:,.0f} MiB in {results.results:,}, "
-            f"found {results.found:,}, computed {results.computed:,} · "
-            f"layer inputs {self.inputs_bytes / MIB:,.0f} of {self.inputs_max / MIB:,.0f} MiB"
+        said, results = read_words("frame")["status"], self.results
+        memory = None if self.memory_bytes is None else self.memory_bytes / MIB
+        return str(
+            said["line"].format(
+                sessions=self.sessions,
+                memory="" if memory is None else said["memory"].format(size=f"{memory:,.0f}"),
+                size=f"{results.size_bytes / MIB:,.0f}",
+                max=f"{results.max_bytes / MIB:,.0f}",
+                results=count(results.results),
+                found=count(results.found),
+                computed=count(results.computed),
+                inputs=f"{self.inputs_bytes / MIB:,.0f}",
+                inputs_max=f"{self.inputs_max / MIB:,.0f}",
+            )
         )

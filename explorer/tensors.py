@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from explorer import compute
 from explorer.caches import ResultKey
 from explorer.fields import Choice, Number, named
+from explorer.language import read_words
+from explorer.notation import count
 from explorer.sources import ModelKey
 from quant_engine import Distribution
 
@@ -20,23 +22,30 @@ SAMPLES = 10_000
 SAMPLE_ROW = 80  # synthetic values in a row, where they are taken as a matrix
 OBSERVED = 64  # calibration samples, for activations
 MAX_SIGMAS = 60
-AFTER = {(0.0, math.inf): ", after ReLU", (0.0, 6.0): ", after ReLU6"}  # by the range of what a layer receives
+AFTER = {(0.0, math.inf): "inputs_relu", (0.0, 6.0): "inputs_relu6"}  # by the range of what a layer receives
 
 Float32Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A tensor on display: `key` names its content for caches, `title` and `unit` (of one value) name it on screen.
+    """A tensor on display: `key` names its content for caches, `name` and `about` are what its title is made of.
 
-    Its values are flat; `row` of them lie along its last axis.
+    Its values, each a `unit`, are flat; `row` of them lie along its last axis.
     """
 
     key: ResultKey
-    title: str
+    name: str
     unit: str
     values: Float32Array
     row: int = 1
+    about: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What it is called, in the middle of a sentence."""
+        told = {**self.about, "n": count(len(self.matrix if self.name == "pairs" else self.values))}
+        return str(read_words("tensors")["titles"].get(self.name, self.name).format(**told))
 
     @property
     def matrix(self) -> Float32Array:
@@ -57,26 +66,26 @@ class Subject:
 
 def _weights(model: ModelKey, layer: str) -> Subject:
     key = ResultKey("weights", model, layer)
-    return Subject(key, f"the weights of {layer}", "weight", compute.matrix(model, layer))
+    return Subject(key, "weights", "weight", compute.matrix(model, layer), about={"layer": layer})
 
 
 def _layer_inputs(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
     values = network.activations([layer], stop=OBSERVED)[layer]
-    after = AFTER.get(network.layers()[layer].input_range, "")
-    return Subject(ResultKey("inputs", model, layer), f"the inputs of {layer}{after}", "activation", values)
+    after = AFTER.get(network.layers()[layer].input_range, "inputs")
+    return Subject(ResultKey("inputs", model, layer), after, "activation", values, about={"layer": layer})
 
 
 def _logits(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
     values = np.asarray(network.run(network.data("calibration")[0][:OBSERVED]))
-    return Subject(ResultKey("logits", model), f"the logits of {compute.name(model)}", "logit", values)
+    return Subject(ResultKey("logits", model), "logits", "logit", values, about={"model": compute.name(model)})
 
 
 def _network_inputs(model: ModelKey, layer: str) -> Subject:
     values = compute.network(model).data("calibration")[0][:OBSERVED]
     key = ResultKey("network inputs", model)
-    return Subject(key, f"the inputs of {compute.name(model)}", "input value", values)
+    return Subject(key, "network_inputs", "input value", values, about={"model": compute.name(model)})
 
 
 REAL: dict[str, Callable[[ModelKey, str], Subject]] = {
@@ -96,12 +105,12 @@ SYNTHETIC: dict[str, Callable[[np.random.Generator], NDArray[np.float64]]] = {  
 def _all_weights(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
     values = np.concatenate([network.weight(name).reshape(-1) for name in network.layers()])
-    return Subject(ResultKey("all", model), f"the network {compute.name(model)}", "weight of any layer", values)
+    return Subject(ResultKey("all", model), "network", "any weight", values, about={"model": compute.name(model)})
 
 
 WHOLE: dict[str, Callable[[ModelKey, str], Subject]] = {  # for pages on a network as a whole; in no menu
     "all weights": _all_weights,
-    "weight of the chosen layer": REAL["weights"],
+    "chosen weight": REAL["weights"],
 }
 
 
@@ -109,27 +118,17 @@ def source_field(prefix: str, default: str = "weights") -> Choice[str]:
     """Return the field that chooses where a page's tensor comes from."""
     return Choice(
         f"{prefix}_tensor",
-        "Values of",
         named((*REAL, *SYNTHETIC)),
         default=default,
         menu=True,
         width=160,
-        help="Real: the chosen layer, or what flows through the network on calibration data. "
-        f"Synthetic: {SAMPLES:,} values drawn once from a fixed seed, with deviation 1.",
+        words="tensor_of",
     )
 
 
 def outlier_field(prefix: str) -> Number[int]:
     """Return the field that places an outlier among synthetic values."""
-    return Number(
-        f"{prefix}_outlier",
-        "Outlier, in σ",
-        0,
-        MAX_SIGMAS,
-        0,
-        "Replaces one synthetic value by one this many standard deviations above the mean; 0: none.",
-        width=110,
-    )
+    return Number(f"{prefix}_outlier", 0, MAX_SIGMAS, 0, width=110, words="outlier")
 
 
 def subject(source: str, model: ModelKey, layer: str, outlier: int = 0) -> Subject:
@@ -152,15 +151,14 @@ def _make(source: str, model: ModelKey, layer: str, outlier: int) -> Subject:
     values = SYNTHETIC[source](np.random.default_rng(SEED)).astype(np.float32)
     if outlier:
         values[0] = outlier
-    title = f"{SAMPLES:,} values of a {source.removeprefix('synthetic ')} distribution (synthetic)"
-    return Subject(ResultKey(source, outlier), title, "value", values.reshape(-1, SAMPLE_ROW))
+    return Subject(ResultKey(source, outlier), source, "value", values.reshape(-1, SAMPLE_ROW))
 
 
 def _read_only(made: Subject) -> Subject:
     values = np.ascontiguousarray(made.values).reshape(-1)
     if values.flags.writeable:
         values.flags.writeable = False
-    return Subject(made.key, made.title, made.unit, values, made.values.shape[-1])
+    return replace(made, values=values, row=made.values.shape[-1])
 
 
 def tensor_fields(prefix: str, default: str = "weights") -> tuple[Choice[str], Number[int]]:

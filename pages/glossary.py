@@ -4,8 +4,8 @@ import streamlit as st
 
 from explorer import charts, controls
 from explorer.figures.sketches import sketch
+from explorer.language import read_words
 from explorer.lessons.framework.glossary import TERM_KEY, search, term_field, topics
-from explorer.lessons.framework.prose import read_words
 from explorer.page_table import entry_of
 
 LIST_HEIGHT = 430  # pixels: entry and list are in sight together

@@ -4,15 +4,13 @@ import streamlit as st
 
 from explorer import charts, compute
 from explorer.cards import (
-    GRANULARITY_EXPLAINED,
-    METHODS_EXPLAINED,
-    MIXED_EXPLAINED,
     activations_table,
     as_table,
     by_method,
     compensation_explained,
     compensation_surprises,
     compensation_table,
+    formats_explained,
     methods_table,
     mixed_table,
     titled,
@@ -26,6 +24,7 @@ from explorer.figures.card import (
     methods_figure,
 )
 from explorer.frame import choose_model
+from explorer.language import read_words
 from explorer.notation import accuracy, count
 from explorer.refusals import refusals_said
 
@@ -37,43 +36,44 @@ with refusals_said():
 if card is None:
     st.stop()
 rows = by_method(card)
-full, plain = card.full, card.plain
+full, plain, said = card.full, card.plain, read_words("card")
 st.markdown(
-    f"Float32: **{accuracy(full.value)}** on all {count(full.total)} test {compute.sample_unit(model)}s of {card.data} "
-    f"({count(full.correct)} right), **{accuracy(plain.value)}** on the {count(plain.total)} that come with the app. "
-    "Below, every layer's weight is quantized to signed symmetric integers of the full range; activations stay in "
-    "float32. Intervals are 95 %."
+    said["float32"].format(
+        full=accuracy(full.value),
+        total=count(full.total),
+        unit=compute.sample_unit(model),
+        data=card.data,
+        correct=count(full.correct),
+        plain=accuracy(plain.value),
+        held=count(plain.total),
+    )
 )
 charts.show(card_figure(rows, plain, charts.canvas(model)), "card_figure", describe_card(rows, plain))
 st.table(as_table(rows))
-st.subheader("About four bits, by number format")
-st.markdown(METHODS_EXPLAINED)
+st.subheader(said["formats_title"])
+st.markdown(formats_explained())
 charts.show(
     methods_figure(card.about_four_bits, plain, charts.canvas(model)),
     "methods_figure",
-    describe_methods(card.about_four_bits),
+    describe_methods(card.about_four_bits, said["formats_alt"]),
 )
 st.table(methods_table(card.about_four_bits))
 if card.granularity:
-    st.subheader("Granularity at 4 bits")
-    st.markdown(GRANULARITY_EXPLAINED)
+    st.subheader(said["granularity_title"])
+    st.markdown(said["granularity"])
     charts.show(
         methods_figure(card.granularity, plain, charts.canvas(model)),
         "granularity_figure",
-        describe_methods(card.granularity, "granularities at four bits"),
+        describe_methods(card.granularity, said["granularity_alt"]),
     )
-    st.table(methods_table(card.granularity, "one scale for each"))
-st.subheader("Weights and activations")
-st.markdown(
-    "W8A2: weights of 8 bits (per channel, symmetric, least MSE) and the input of every layer, also the first, of "
-    "2 bits (per tensor, unsigned and asymmetric). The inputs' ranges are static: fixed on the calibration data "
-    "by the method that heads the column."
-)
+    st.table(methods_table(card.granularity, "one_scale"))
+st.subheader(said["activations_title"])
+st.markdown(said["activations"])
 st.table(activations_table(card))
-st.subheader("Mixed precision")
-st.markdown(MIXED_EXPLAINED)
+st.subheader(said["mixed_title"])
+st.markdown(said["mixed"])
 st.table(mixed_table(card))
-st.subheader("Compensation")
+st.subheader(said["compensation_title"])
 st.markdown(compensation_explained(plain))
 charts.show(
     compensation_figure(titled(card.compensation), plain, charts.canvas(model)),
@@ -82,8 +82,4 @@ charts.show(
 )
 st.table(compensation_table(card.compensation))
 st.markdown(compensation_surprises(card.compensation))
-st.caption(
-    "Measured by tools/write_card.py on the committed weights; tests evaluate every cell again, of compensation "
-    "those of quick methods and some others. The playground shows the same numbers under “All layers quantized”. "
-    f"Data: {card.data}, {card.licence}."
-)
+st.caption(said["measured"].format(data=card.data, licence=card.licence))

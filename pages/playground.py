@@ -3,6 +3,7 @@
 import streamlit as st
 
 from explorer import compute, panels
+from explorer.language import read_words
 from explorer.panels.settings import block_field, remember_range
 from quant_engine import QuantError
 
@@ -10,15 +11,16 @@ from quant_engine import QuantError
 @st.fragment
 def playground() -> None:
     """Draw everything that answers the controls."""
+    said = read_words("frame")
     model, layer, settings = panels.settings_panel()
     values = compute.matrix(model, layer)
     try:
         spec = settings.spec(float(values.min()), float(values.max()))
         plan, others = settings.plans(spec)
-        with st.spinner("Quantizing: the first use of a format after installation takes some seconds…"):
+        with st.spinner(said["waiting"]["quantizing"]):
             result = compute.outcome(model, layer, spec)
     except QuantError as error:
-        st.error(f"This setting cannot be used: {error}", icon=":material/error:")
+        st.error(said["refusals"]["setting"].format(error=error), icon=":material/error:")
         return
     with st.container(horizontal=True, vertical_alignment="top", gap="medium"):
         accuracy = st.container(width="content")

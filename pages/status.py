@@ -3,6 +3,7 @@
 import streamlit as st
 
 from explorer import compute
+from explorer.page_table import entry_of
 
 EVERY = 5  # seconds
 
@@ -13,5 +14,5 @@ def status() -> None:
     st.text(str(compute.status()))
 
 
-st.title("Server status")
+st.title(entry_of("status").title)
 status()

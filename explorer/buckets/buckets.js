@@ -79,8 +79,8 @@ class Buckets {
     this.means = bucketMeans(stats, quantizer);
     const g = pen(this.canvas, header.palette);
     this.frame = bucketFrame(g.width, g.height, this.zoom ?? (this.drag ? this.frame.sight : this.all()));
-    const { unit, words, veiled } = header;
-    drawBucketFigure(g, this.frame, { stats, quantizer, chosen, unit, words, veiled, result: this.result, means: this.means });
+    const { unit, units, words, veiled } = header;
+    drawBucketFigure(g, this.frame, { stats, quantizer, chosen, unit, units, words, veiled, result: this.result, means: this.means });
     this.placeHandles();
     this.showNumbers();
   }

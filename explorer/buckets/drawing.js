@@ -107,5 +107,5 @@ function drawBucketFigure(g, frame, scene) {
   } else {
     drawCodes(g, frame, scene);
   }
-  valueAxis(g, frame, `${scene.unit} r`);
+  valueAxis(g, frame, fill(scene.words.axis, { unit: scene.unit }));
 }

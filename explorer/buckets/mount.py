@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from explorer.figures import elements
 from explorer.instrument.mount import HERE as INSTRUMENT
 from explorer.instrument.mount import PALETTE
+from explorer.language import one, read_words, several
 from explorer.payloads import InstrumentSetting, Statistics, pack
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -76,9 +77,10 @@ def buckets(
             InstrumentSetting(bits, True, False, True, levels[0], levels[-1], "centroids", levels, fixed=True),
             [],
             bucket=bucket,
-            unit=unit,
+            unit=one(unit),
+            units=several(unit),
             alt=alt,
-            words=dict(words),
+            words={**read_words("panels")["component"], **words},
             veiled=veiled,
             answered=st.session_state.get(answered),
             palette={**PALETTE, "cell": elements.CELL_FILL, "chosen": elements.CHOSEN_FILL, "ink": ink},

@@ -164,7 +164,7 @@ def _float32_line(plain: Accuracy, x: float, side: str) -> theme.LayoutPart:
     }
 
 
-def describe_methods(methods: Mapping[str, MethodResult], kind: str = "number formats of about four bits") -> str:
+def describe_methods(methods: Mapping[str, MethodResult], kind: str) -> str:
     """Say in words what the figure shows."""
     said = "; ".join(
         f"{name} {result.bits_per_value:.2f} bits, {accuracy(result.accuracy.value)}"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.language import one, read_words, several
 from explorer.notation import count, short
 from explorer.results import BlockView
 
@@ -35,7 +36,8 @@ class Snapping:
 
 def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
     """Draw the three rows over one axis of real values."""
-    view, ends = shown.view, elements.sight(shown.view)
+    view, ends, said = shown.view, elements.sight(shown.view), read_words("figures")["codebook"]
+    bins = said["bins"].format(units=several(shown.unit))
     bars, top, notes = elements.outline(view.distribution, (view.levels[0], view.levels[-1]), HISTOGRAM, shown.unit)
     chosen = shown.code - view.first_code
     use, highest = _use(shown)
@@ -45,10 +47,10 @@ def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
         HEIGHT,
         canvas,
         margin={**theme.MARGIN, "l": 62, "b": 44},
-        xaxis=theme.axis(f"{shown.unit} r", range=list(ends), anchor=CODES),
-        yaxis=theme.axis(f"{shown.unit}s per bin", domain=[0.56, 1.0], nticks=5, range=[0, 1.05 * top]),
+        xaxis=theme.axis(said["axis"].format(unit=one(shown.unit)), range=list(ends), anchor=CODES),
+        yaxis=theme.axis(bins, domain=[0.56, 1.0], nticks=5, range=[0, 1.05 * top]),
         yaxis2=theme.axis("", domain=[0.31, 0.52], tickvals=[0, 1], ticktext=["r̃", "r"], range=[-0.25, 1.15]),
-        yaxis3=theme.axis("% in code", domain=[0.0, 0.25], nticks=4, range=[0, highest]),
+        yaxis3=theme.axis(said["share"], domain=[0.0, 0.25], nticks=4, range=[0, highest]),
         shapes=shades,
         annotations=notes,
     )
@@ -56,13 +58,19 @@ def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
 
 def describe_codebook(shown: Snapping) -> str:
     """Say in words what the figure shows."""
-    view = shown.view
-    used = f"{int((view.counts > 0).sum())} codes are used; " if shown.counted else ""
-    return (
-        f"{count(view.distribution.size)} {shown.unit}s in {view.levels.size} cells around codewords "
-        f"{short(view.scale)} apart, from {short(float(view.levels[0]))} to {short(float(view.levels[-1]))}. "
-        f"{shown.sample.size} of them are drawn on their way from r to the codeword r̃ of their cell. "
-        f"{used}code {shown.code} is picked out."
+    view, said = shown.view, read_words("figures")["codebook"]
+    return str(
+        said["described"].format(
+            n=count(view.distribution.size),
+            units=several(shown.unit),
+            cells=view.levels.size,
+            scale=short(view.scale),
+            low=short(float(view.levels[0])),
+            high=short(float(view.levels[-1])),
+            sample=shown.sample.size,
+            used=said["used"].format(n=int((view.counts > 0).sum())) if shown.counted else "",
+            code=shown.code,
+        )
     )
 
 
@@ -84,7 +92,7 @@ def _paths(shown: Snapping) -> list[Trace]:
         },
         {
             "type": "scatter",
-            "name": "values",
+            "name": read_words("figures")["codebook"]["values"],
             "x": shown.sample,
             "y": np.ones(shown.sample.size),
             "yaxis": SNAP,
@@ -117,7 +125,7 @@ def _use(shown: Snapping) -> tuple[Trace, float]:
         "textposition": "outside" if few else "none",
         "textangle": 0,
         "cliponaxis": False,
-        "hovertemplate": "code %{customdata}: %{y:.3g} %<extra></extra>",
+        "hovertemplate": f"{read_words('figures')['codebook']['code']} %{{customdata}}: %{{y:.3g}} %<extra></extra>",
     }
     return trace, (1.45 if few else 1.08) * (float(shares.max()) or 100.0)
 

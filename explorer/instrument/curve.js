@@ -46,13 +46,13 @@ function errorCurve(stats, setting) {
 }
 
 /** Return the curves of several widths of integers, and that of the chosen format if it has a range. */
-function errorCurves(stats, setting, widths) {
+function errorCurves(stats, setting, widths, width) {
   if (stats.least === 0 && stats.greatest === 0) return [];
   const whole = !setting.fixed && !setting.levels;
   const integers = whole ? setting : { ...setting, levels: null, narrow: false };
   const all = [...new Set(whole ? [...widths, setting.bits] : widths)].sort((a, b) => a - b);
   const curves = all.map((bits) => ({
-    name: `${bits} bits`,
+    name: fill(width, { n: bits }),
     chosen: whole && bits === setting.bits,
     ...errorCurve(stats, { ...integers, bits }),
   }));
@@ -84,7 +84,7 @@ function curveFrame(g, curves, now) {
 }
 
 /** Draw both axes, and multiples of the standard deviation along the top. */
-function drawCurveAxes(g, frame, sigma) {
+function drawCurveAxes(g, frame, sigma, title) {
   const { left, right, top, bottom } = frame;
   g.line([[left, top], [left, bottom], [right, bottom]], g.palette.neutral, 1);
   const decades = ticks(Math.ceil(frame.low), Math.floor(frame.high), 6).filter(Number.isInteger);
@@ -117,7 +117,7 @@ function drawCurveAxes(g, frame, sigma) {
     g.text(`${multiple}σ`, x, top - 6, { align: "center", baseline: "bottom", color: g.palette.neutral });
     last = x;
   }
-  g.text("clipping value β", (left + right) / 2, bottom + 24, { align: "center", baseline: "top" });
+  g.text(title, (left + right) / 2, bottom + 24, { align: "center", baseline: "top" });
   g.text("MSE", 10, (top + bottom) / 2, { align: "center", baseline: "middle", turned: true });
 }
 
@@ -127,7 +127,7 @@ function drawCurves(g, curves, scene) {
   if (!curves.length) return null;
   const { setting, stats, result } = scene;
   const frame = curveFrame(g, curves, setting.fixed ? result.mse : 0);
-  drawCurveAxes(g, frame, stats.sigma);
+  drawCurveAxes(g, frame, stats.sigma, scene.words.curve);
   const named = [];
   const chosenLast = [...curves].sort((a, b) => a.chosen - b.chosen);
   g.clip(frame.left, frame.top - 2, frame.right + 4, frame.bottom, () => {

@@ -73,7 +73,7 @@ function binsInSight(stats, frame) {
 }
 
 /** Draw the histogram, hatched where values are clipped; a tower over one value is cut off and says how high it is. */
-function drawValues(g, frame, { stats, quantizer, unit }) {
+function drawValues(g, frame, { stats, quantizer, units, words }) {
   const [top, bottom] = frame.panel("values");
   const { from, bin, counts } = binsInSight(stats, frame);
   const ordered = [...counts].sort((a, b) => b - a);
@@ -95,11 +95,10 @@ function drawValues(g, frame, { stats, quantizer, unit }) {
   if (tower) {
     const at = from + (counts.indexOf(ordered[0]) + 0.5) * bin;
     const right = frame.x(at) < frame.right - 90;
-    const words = `↑ ${share(ordered[0] / stats.size)} of all`;
-    g.text(words, frame.x(at) + (right ? 8 : -8), top, { align: right ? "left" : "right", baseline: "top" });
+    g.text(fill(words.tower, { share: share(ordered[0] / stats.size) }), frame.x(at) + (right ? 8 : -8), top, { align: right ? "left" : "right", baseline: "top" });
   }
   const marks = ticks(0, highest, 4);
-  verticalAxis(g, frame, "values", `${unit}s per bin`, y, marks, whole);
+  verticalAxis(g, frame, "values", fill(words.bins, { units }), y, marks, whole);
 }
 
 /** Yield the levels in sight, and one more to either side; of those within one pixel, one. */
@@ -227,7 +226,7 @@ function drawCodes(g, frame, scene) {
     g.text(scene.quantizer.code(k), x, y(count) - 2, { align: "center", baseline: "bottom" });
   }
   const { size } = scene.stats;
-  verticalAxis(g, frame, "codes", "% in code", (part) => y((part * size) / 100), ticks(0, (100 * highest) / size, 3));
+  verticalAxis(g, frame, "codes", scene.words.share, (part) => y((part * size) / 100), ticks(0, (100 * highest) / size, 3));
 }
 
 /** Draw the range's ends through the histogram; the handles above them are elements of their own. */
@@ -251,5 +250,5 @@ function drawFigure(g, frame, scene) {
     drawCodes(g, frame, scene);
   }
   drawRange(g, frame, scene);
-  valueAxis(g, frame, `${scene.unit} r`);
+  valueAxis(g, frame, fill(scene.words.axis, { unit: scene.unit }));
 }

@@ -38,6 +38,8 @@ class Instrument {
       this.drag = null;
     }
     this.header = header;
+    for (const e of this.root.querySelectorAll("[data-label]")) e.setAttribute("aria-label", header.words[e.dataset.label]);
+    for (const e of this.root.querySelectorAll("[data-text]")) e.textContent = header.words[e.dataset.text];
     const asked = header.setting;
     if (header.answered === this.pending?.id || performance.now() > this.pending?.until) this.pending = null;
     if ((!this.drag && !this.pending) || asked.fixed) {
@@ -76,7 +78,7 @@ class Instrument {
     const { setting, stats, header } = this;
     const quantizer = quantizerOf(setting);
     const result = { ...evaluate(stats, quantizer), ...setting.exact };
-    const scene = { stats, setting, quantizer, result, unit: header.unit };
+    const scene = { stats, setting, quantizer, result, unit: header.unit, units: header.units, words: header.words };
     this.quantizer = quantizer;
     this.result = result;
     const sight = this.zoom ?? (this.drag ? this.frame.sight : this.all());
@@ -87,7 +89,7 @@ class Instrument {
     this.placeHandles();
     this.showNumbers();
     this.drawCurve(scene);
-    this.root.querySelector(".bits").textContent = setting.name ?? `${setting.bits} bits`;
+    this.root.querySelector(".bits").textContent = setting.name ?? fill(this.header.words.width, { n: setting.bits });
     for (const button of this.root.querySelectorAll("[data-bits]")) {
       const next = setting.bits + Number(button.dataset.bits);
       button.toggleAttribute("disabled", next < this.header.bits[0] || next > this.header.bits[1]);
@@ -103,27 +105,29 @@ class Instrument {
   drawCurve(scene) {
     if (this.header.veiled || this.header.compact) return;
     const { symmetric, signed, narrow, bits, name } = this.setting;
-    const key = [symmetric, signed, narrow, bits, name].join();
+    const { widths, words } = this.header;
+    const key = [symmetric, signed, narrow, bits, name, words.width].join();
     if (!this.curves || this.curves.key !== key) {
-      this.curves = { key, all: errorCurves(this.stats, this.setting, this.header.widths) };
+      this.curves = { key, all: errorCurves(this.stats, this.setting, widths, words.width) };
     }
     this.curveFrame = drawCurves(pen(this.curve, this.header.palette), this.curves.all, scene);
   }
 
   showNumbers() {
     const { result, quantizer, numbers, setting } = this;
+    const { words } = this.header;
     const clipping = result.mse > 0 ? result.clipping / result.mse : 0;
     const say = {
       mse: short(result.mse),
-      split: `${(100 * (1 - clipping)).toFixed(0)} % rounding, ${(100 * clipping).toFixed(0)} % clipping`,
+      split: fill(words.split, { rounding: (100 * (1 - clipping)).toFixed(0), clipping: (100 * clipping).toFixed(0) }),
       sqnr: Number.isFinite(result.sqnr) ? `${result.sqnr.toFixed(1).replace("-", "−")} dB` : "∞ dB",
-      clipped: `${share(result.clippedShare)} clipped`,
-      used: `${whole(result.used)} of ${whole(result.total ?? quantizer.count)}`,
+      clipped: fill(words.clipped, { share: share(result.clippedShare) }),
+      used: fill(words.of, { n: whole(result.used), total: whole(result.total ?? quantizer.count) }),
       step: setting.fixed && setting.levels ? "" : `S = ${short(quantizer.scale)}`,
     };
     const veiled = ["mse", "split", "sqnr"];
-    for (const [name, words] of Object.entries(say)) {
-      numbers[name].textContent = this.header.veiled && veiled.includes(name) ? "?" : words;
+    for (const [name, text] of Object.entries(say)) {
+      numbers[name].textContent = this.header.veiled && veiled.includes(name) ? "?" : text;
     }
     const [rounding, clipped] = this.root.querySelectorAll(".split i");
     rounding.style.width = `${100 * (1 - clipping)}%`;
@@ -138,7 +142,7 @@ class Instrument {
     const inSight = header.marks.filter((mark) => mark.hi > frame.sight[0] && mark.hi < frame.sight[1]);
     for (const mark of inSight.sort((a, b) => a.hi - b.hi)) {
       const x = frame.x(mark.hi);
-      const wide = g.wide(mark.name) + 10;
+      const wide = g.wide(header.labels[mark.name]) + 10;
       const left = Math.min(Math.max(x - wide / 2, 0), g.width - wide);
       const row = ends.findIndex((end) => left > end);
       if (row < 0) continue;
@@ -150,11 +154,11 @@ class Instrument {
         g.line([[place, at === mark.hi ? top + MARK_HEIGHT : frame.top - 10], [place, frame.top]], g.palette.neutral, 1);
       }
       const button = document.createElement("button");
-      button.textContent = mark.name;
+      button.textContent = header.labels[mark.name];
       button.style.left = `${left}px`;
       button.style.top = `${top}px`;
       button.setAttribute("aria-pressed", mark.lo === this.setting.lo && mark.hi === this.setting.hi);
-      button.setAttribute("aria-label", `Clip by ${mark.name}: β = ${short(mark.hi)}`);
+      button.setAttribute("aria-label", fill(header.words.mark, { name: header.labels[mark.name], beta: short(mark.hi) }));
       button.onclick = () => {
         Object.assign(this.setting, { lo: mark.lo, hi: mark.hi, scale: null });
         this.commit(mark.method);
@@ -180,8 +184,8 @@ class Instrument {
       handle.setAttribute("aria-valuemin", String(Math.min(this.stats.least, 0)));
       handle.setAttribute("aria-valuemax", String(Math.max(this.stats.greatest, 0)));
       handle.setAttribute("aria-valuenow", String(value));
-      const error = header.veiled ? "" : `, mean squared error ${short(result.mse)}`;
-      handle.setAttribute("aria-valuetext", short(value) + error);
+      const told = fill(header.words.at, { value: short(value), mse: short(result.mse) });
+      handle.setAttribute("aria-valuetext", header.veiled ? short(value) : told);
     }
   }
 
@@ -223,8 +227,10 @@ class Instrument {
   tell(move) {
     const { bits, lo, hi } = this.setting;
     const { mse } = evaluate(this.stats, quantizerOf(this.setting));
-    const error = this.header.veiled ? "" : `: mean squared error ${short(mse)}`;
-    this.announcement.textContent = `${this.setting.name ?? `${bits} bits`}, from ${short(lo)} to ${short(hi)}${error}`;
+    const { words, veiled } = this.header;
+    const name = this.setting.name ?? fill(words.width, { n: bits });
+    const told = { name, lo: short(lo), hi: short(hi), mse: short(mse) };
+    this.announcement.textContent = fill(veiled ? words.now : words.now_error, told);
     this.send("commit", { id: this.pending?.id ?? 0, ...move });
   }
 
@@ -369,8 +375,9 @@ class Instrument {
     if (value < this.frame.sight[0] || value > this.frame.sight[1]) return;
     const place = quantizer.place(value);
     const level = quantizer.level(place);
-    const code = this.setting.thinned ? "" : `code ${quantizer.code(place)} → `;
-    this.readout.textContent = `r = ${short(value)} → ${code}r̃ = ${short(level)}, error ${short(level - value)}`;
+    const { read, read_code } = this.header.words;
+    const told = { r: short(value), code: quantizer.code(place), level: short(level), error: short(level - value) };
+    this.readout.textContent = fill(this.setting.thinned ? read : read_code, told);
   }
 
   clientX(value) {

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from explorer.fields import spoken
 from explorer.figures import theme
+from explorer.language import one, read_words, several
 from explorer.payloads import InstrumentSetting, Mark, Statistics, pack
 
 HERE = pathlib.Path(__file__).resolve().parent
 SCRIPTS = ("notation.js", "statistics.js", "pen.js", "figure.js", "curve.js", "instrument.js")
 CURVE_BITS = (2, 3, 4, 5, 6, 8)
-NO_RANGE, DRAG = "This format has no range to drag", "Drag α or β"
-PRESS = f"{DRAG}, or press a calibrator to go there"
 PALETTE = {
     "original": theme.ORIGINAL,
     "quantized": theme.QUANTIZED,
@@ -73,7 +73,7 @@ def instrument(
     ask for them. A `plain` one shows the histogram alone, with the numbers under it; a
     `compact` one leaves out the numbers, too.
     """
-    answered = f"{key}_answered"
+    answered, words = f"{key}_answered", read_words("panels")["instrument"]
 
     def moved() -> None:
         if (commit := st.session_state[key].get("commit")) is not None:
@@ -86,11 +86,14 @@ def instrument(
             source,
             setting,
             marks,
-            unit=unit,
+            unit=one(unit),
+            units=several(unit),
+            labels={mark.name: spoken(mark.name) for mark in marks},
+            words=read_words("panels")["component"],
             alt=alt,
             curve_alt=curve_alt,
             note=note,
-            hint=NO_RANGE if setting.fixed else PRESS if marks else DRAG,
+            hint=words["no_range" if setting.fixed else "press" if marks else "drag"],
             widths=CURVE_BITS,
             bits=bits,
             veiled=veiled,

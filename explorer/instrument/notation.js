@@ -42,3 +42,8 @@ function ticks(from, to, wanted) {
   for (let k = Math.ceil(from / step - 1e-9); k * step <= to + 1e-9 * step; k++) found.push(k * step || 0);
   return found;
 }
+
+/** Fill names in braces into words. */
+function fill(words, told) {
+  return words.replace(/\{(\w+)\}/g, (_, name) => told[name]);
+}

@@ -10,12 +10,13 @@ import streamlit as st
 
 from explorer import compute, notation
 from explorer.background import Task, live
+from explorer.language import read_words
 from explorer.presenting import presenting
 from explorer.sources import ModelKey
 from quant_engine import LayerPlan, QuantError
 from quant_engine.network import Score
 
-LABELS = ("All layers quantized", "Float32", "This layer quantized")
+LABELS = ("accuracy_all", "accuracy_plain", "accuracy_layer")  # among the words that lessons share
 METRIC_WIDTH = 140
 PENDING = "…"
 
@@ -61,7 +62,7 @@ def _refuse(task: Task) -> None:
     try:
         task.result()
     except QuantError as error:
-        st.warning(f"Not every layer can be quantized so: {error}")
+        st.warning(read_words("shared")["accuracy_refused"].format(error=error))
 
 
 def _metric(label: str, result: Score, unit: str) -> None:
@@ -70,19 +71,24 @@ def _metric(label: str, result: Score, unit: str) -> None:
         label,
         notation.accuracy(result.value),
         f"{notation.accuracy(low)} – {notation.accuracy(high)}",
-        f"{result.name.capitalize()} on {notation.count(result.n)} test {unit}s, with the 95 % interval; one {unit} is "
-        f"{notation.short(100 / result.n)} points.",
+        read_words("panels")["accuracy"]["help"].format(
+            score=result.name.capitalize(),
+            n=notation.count(result.n),
+            unit=unit,
+            one=notation.short(100 / result.n),
+        ),
     )
 
 
 def _pending(plain: Task, waited: float, unit: str) -> None:
     """Draw the accuracy in floating point if it is known, and how long the others have been awaited."""
-    _draw(LABELS[0], PENDING, f"running {waited:.1f} s")
+    said = read_words("frame")["waiting"]
+    _draw(LABELS[0], PENDING, said["running_for"].format(seconds=f"{waited:.1f}"))
     if plain.state == "done":
         _metric(LABELS[1], plain.result(), unit)
     else:
-        _draw(LABELS[1], PENDING, "running")
-    _draw(LABELS[2], PENDING, "running")
+        _draw(LABELS[1], PENDING, said["running"])
+    _draw(LABELS[2], PENDING, said["running"])
 
 
 def _draw(label: str, value: str, note: str, explanation: str | None = None) -> None:
@@ -91,7 +97,7 @@ def _draw(label: str, value: str, note: str, explanation: str | None = None) -> 
     with st.container(key="hero", width="content") if hero else contextlib.nullcontext():
         help_text = explanation if hero else None
         st.metric(
-            label,
+            read_words("shared")[label],
             value,
             note,
             delta_color="off",

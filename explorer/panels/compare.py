@@ -10,6 +10,7 @@ import streamlit as st
 from explorer import charts, compute, controls, notation, pins
 from explorer.background import Task, live
 from explorer.figures.compare import compare_figure, describe_compare, error_edges, number_of, rate_figure, value_edges
+from explorer.language import read_words
 from explorer.pins import MAX_PINS, PINS
 from explorer.presets import PRESETS
 from explorer.results import Compared
@@ -18,6 +19,7 @@ from explorer.state import PlaygroundState
 from quant_engine import LayerPlan, PerTensor, QuantError, QuantizerSpec
 
 PENDING = "…"
+COLUMNS = ("setting", "bits", "mse", "sqnr", "accuracy", "encoding", "model")
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class ComparisonRow:
 
 def compare_panel(model: ModelKey, layer: str, settings: PlaygroundState) -> None:
     """Draw pins, the table, which fills as accuracies come, and the figures."""
-    kept = _read()
-    st.subheader("Compare methods")
+    kept, said = _read(), read_words("panels")["compare"]
+    st.subheader(said["title"])
     _buttons(settings, kept)
     rows = _rows(model, layer, [settings, *kept]) if kept else []
     tasks = [
@@ -40,7 +42,7 @@ def compare_panel(model: ModelKey, layer: str, settings: PlaygroundState) -> Non
     ]
     compute.session().leave(*(f"compare {number}" for number in range(len(rows), MAX_PINS + 1)))
     if not kept:
-        st.caption("Pin settings, here or from the presets, to see them side by side at the bits they truly cost.")
+        st.caption(said["none"])
         return
     live(lambda: _table(model, rows, [_accuracy(task) for task in tasks]), lambda: any(task.active for task in tasks))
     _figures(model, layer, [row.compared for row in rows])
@@ -52,7 +54,7 @@ def _accuracy(task: Task) -> str:
     try:
         _, _, every = task.result()
     except QuantError as error:
-        return f"not possible: {error}"
+        return str(read_words("panels")["compare"]["impossible"].format(error=error))
     return notation.with_interval(every)
 
 
@@ -66,7 +68,8 @@ def _rows(model: ModelKey, layer: str, all_settings: Sequence[PlaygroundState]) 
             compute.outcome(model, layer, spec)
             plans = settings.plans(spec)
         except QuantError as error:
-            st.warning(f"{number_of(number)} ({settings.description}) cannot be used here: {error}")
+            told = {"number": number_of(number), "setting": settings.description, "error": error}
+            st.warning(read_words("panels")["compare"]["refused"].format(**told))
             continue
         specs.append((settings.description, spec, *plans))
     worst = max(compute.outcome(model, layer, spec).report.rmse for _, spec, *_ in specs)
@@ -87,22 +90,12 @@ def _figures(model: ModelKey, layer: str, rows: Sequence[Compared]) -> None:
         charts.show(compare_figure(rows, shown, worst, canvas), "compare_figure", words)
     with right:
         charts.show(rate_figure(rows, canvas), "rate_figure", words)
-        st.caption(
-            "Dotted: 6.02 dB for each bit, from the present setting, if it has an error. Up and to the left is better."
-        )
+        st.caption(read_words("panels")["compare"]["rate"])
 
 
 def _table(model: ModelKey, rows: Sequence[ComparisonRow], accuracies: Sequence[str]) -> None:
-    columns: dict[str, list[str]] = {
-        "": [],
-        "Setting": [],
-        "Bits per value": [],
-        "MSE": [],
-        "SQNR": [],
-        "Accuracy, all layers quantized": [],
-        "Encoding": [],
-        "Whole model": [],
-    }
+    said = read_words("panels")["compare"]
+    columns: dict[str, list[str]] = {"": [], **{said[name]: [] for name in COLUMNS}}
     for number, (row, accuracy) in enumerate(zip(rows, accuracies, strict=True)):
         result = row.compared.outcome
         cells = (
@@ -112,7 +105,7 @@ def _table(model: ModelKey, rows: Sequence[ComparisonRow], accuracies: Sequence[
             notation.short(result.report.mse),
             notation.decibels(result.report.sqnr_db),
             accuracy,
-            f"{notation.short(row.compared.encode_ns)} ns per value",
+            said["encoding_time"].format(time=notation.short(row.compared.encode_ns)),
             notation.sizes(*compute.model_bytes(model, result.spec)),
         )
         for column, cell in zip(columns.values(), cells, strict=True):
@@ -121,29 +114,31 @@ def _table(model: ModelKey, rows: Sequence[ComparisonRow], accuracies: Sequence[
 
 
 def _buttons(settings: PlaygroundState, kept: Sequence[PlaygroundState]) -> None:
+    said = read_words("panels")["compare"]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         full = len(kept) >= MAX_PINS
         st.button(
-            "Pin this setting",
+            said["pin"],
             icon=":material/keep:",
             key="pin_now",
             on_click=_write,
             args=([*kept, pins.pin_of(settings)],),
             disabled=full,
         )
-        with st.popover("Presets", icon=":material/library_add:"):
-            st.caption("Set the playground to a well-known scheme; pin it then.")
+        with st.popover(said["presets"], icon=":material/library_add:"):
+            st.caption(said["presets_text"])
             for name, preset in PRESETS.items():
                 st.button(name, key=f"preset_{name}", on_click=controls.restore, args=(preset,), type="tertiary")
         for number, pin in enumerate(kept, 1):
             name = pin.description
-            st.button(f"Show {number}", key=f"show_{number}", on_click=controls.restore, args=(pin,), help=name)
+            label = said["show"].format(number=number)
+            st.button(label, key=f"show_{number}", on_click=controls.restore, args=(pin,), help=name)
             st.button(
                 f"✕ {number}",
                 key=f"unpin_{number}",
                 on_click=_write,
                 args=([p for p in kept if p is not pin],),
-                help=f"Unpin {name}",
+                help=said["unpin"].format(name=name),
             )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import streamlit as st
 
@@ -12,9 +13,9 @@ from explorer import compute, controls, notation
 from explorer.background import live
 from explorer.compiling import await_first_picture
 from explorer.instrument import Move
+from explorer.language import read_words
 from explorer.lessons import LESSONS
 from explorer.lessons.framework import progress
-from explorer.lessons.framework.prose import words
 from explorer.page_table import PLAYGROUND, pages_folder
 from explorer.panels.instrument import changes, instrument_panel
 from explorer.pins import HOME
@@ -27,37 +28,29 @@ OPENS = PlaygroundState()
 
 @dataclass(frozen=True)
 class WayIn:
-    """A link, with what it is for, that takes along some of what is shown."""
+    """A link, with what it is for, that takes along some of what is shown; `told` is filled into its words."""
 
+    name: str
     script: str
-    label: str
     icon: str
-    text: str
     takes: Callable[[str], bool]
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return str(read_words("home")[self.name]["label"].format(**self.told))
+
+    @property
+    def text(self) -> str:
+        """What it is for."""
+        return str(read_words("home")[self.name]["text"].format(**self.told))
 
 
 WAYS_IN = (
-    WayIn(
-        "lesson_bits.py",
-        words()["learn_start"],
-        ":material/school:",
-        "Eleven short lessons: predict, try, see, check yourself.",
-        lambda name: False,
-    ),
-    WayIn(
-        PLAYGROUND,
-        "Explore: open the playground",
-        ":material/tune:",
-        "Every format, range and granularity, on this tensor.",
-        lambda name: True,
-    ),
-    WayIn(
-        "model_card.py",
-        "Compare: read the model card",
-        ":material/table_chart:",
-        "What the networks score, at each width and by each method.",
-        lambda name: name == "model",
-    ),
+    WayIn("learn", "lesson_bits.py", ":material/school:", lambda name: False),
+    WayIn("explore", PLAYGROUND, ":material/tune:", lambda name: True),
+    WayIn("compare", "model_card.py", ":material/table_chart:", lambda name: name == "model"),
 )
 
 
@@ -65,14 +58,11 @@ def home_panel() -> None:
     """Draw words and ways in first, then the instrument, and the accuracies as they come."""
     model = MODELS.key(opening_model())
     layer, settings = MODELS.opening_layer(opening_model()), _settings()
-    info = compute.network(model).layers()[layer]
+    info, said = compute.network(model).layers()[layer], read_words("home")
     sentence, figure = st.columns([5, 7])
     with sentence:
-        st.header("See what quantization does to a real network.", anchor=False)
-        st.markdown(
-            f"These are the {notation.count(info.parameters)} weights of one layer of a trained network, at "
-            f"{OPENS.bits} bits. Drag **β** inwards, let go, and see what the network's accuracy does."
-        )
+        st.header(said["title"], anchor=False)
+        st.markdown(said["text"].format(n=notation.count(info.parameters), bits=OPENS.bits))
         numbers = st.container()
     _ways_in(compute.name(model), layer, settings)
     await_first_picture()
@@ -112,12 +102,7 @@ def _learning() -> WayIn:
     """Return the way to where the course was left."""
     lesson = progress.stopped_at()
     told = {"number": lesson.number, "title": lesson.prose.title, "ended": progress.ended(), "total": len(LESSONS)}
-    return replace(
-        WAYS_IN[0],
-        script=f"lesson_{lesson.slug}.py",
-        label=words()["learn_on"].format(**told),
-        text=words()["learn_done"].format(**told),
-    )
+    return replace(WAYS_IN[0], name="learn_on", script=f"lesson_{lesson.slug}.py", told=told)
 
 
 def _accuracies(model: ModelKey, layer: str, settings: PlaygroundState, spec: QuantizerSpec) -> None:
@@ -128,17 +113,18 @@ def _accuracies(model: ModelKey, layer: str, settings: PlaygroundState, spec: Qu
         return
     plain = OPENS.spec(-1.0, 1.0)  # of the extremes, whichever they are
     before = compute.accuracies("home before", model, layer, *OPENS.plans(plain))
-    started = time.monotonic()
+    started, said = time.monotonic(), read_words("home")
+    waiting = read_words("frame")["waiting"]["running_for"]
     now = compute.accuracies("home now", model, layer, *settings.plans(spec))
 
     def draw() -> None:
         with st.container(horizontal=True, gap="medium", key="home_accuracy"):
             for label, task, which in (
-                ("Float32", before, 0),
-                (f"All layers at {OPENS.bits} bits", before, 2),
-                ("As you drag", now, 2),
+                (said["float32"], before, 0),
+                (said["all_layers"].format(bits=OPENS.bits), before, 2),
+                (said["now"], now, 2),
             ):
-                pending = f"running {time.monotonic() - started:.0f} s"
+                pending = waiting.format(seconds=f"{time.monotonic() - started:.0f}")
                 value = notation.accuracy(task.result()[which].value) if task.ended else pending
                 st.metric(label, value, width="content")
 

@@ -9,6 +9,7 @@ from explorer import charts, compute, controls
 from explorer.instrument import Move, instrument
 from explorer.instrument.setting import setting_of
 from explorer.instrument.words import describe_curve, describe_values
+from explorer.language import read_words
 from explorer.notation import improvement, short
 from explorer.playground_table import BITS
 from explorer.results import BlockView
@@ -47,19 +48,14 @@ def instrument_panel(
     compact: bool = False,
 ) -> None:
     """Draw the instrument for one block; `compact` leaves the histogram and its handles."""
-    setting, name = setting_of(settings, spec, view), settings.format_name
+    setting, name, said = setting_of(settings, spec, view), settings.format_name, read_words("panels")["instrument"]
     if settings.clips:
         min_error = compute.min_error(model, layer, block, spec)
-        note = (
-            f"✕ now {short(view.error)} at β = {short(view.hi)}; the least with {name} is {short(min_error)}, "
-            f"{improvement(view.error, min_error)}. Press or drag on the curve to set β."
-        )
+        told = {"least": short(min_error), "improvement": improvement(view.error, min_error)}
+        note = said["range"].format(error=short(view.error), beta=short(view.hi), name=name, **told)
         curve_alt = describe_curve(name, view, min_error)
     else:
-        note = (
-            f"Dashed: {name}, {short(view.error)}; it has no range to choose. The curves are integers under any range."
-        )
-        curve_alt = note
+        curve_alt = note = said["fixed"].format(name=name, error=short(view.error))
     instrument(
         key,
         compute.packed_statistics(model, layer, spec.granularity, block),

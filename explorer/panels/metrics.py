@@ -7,37 +7,35 @@ from typing import Literal
 import streamlit as st
 
 from explorer import compute, notation
+from explorer.language import read_words
 from explorer.presenting import presenting
 from explorer.results import Outcome
 from explorer.sources import ModelKey
 
 METRIC_WIDTH, LONG = 130, 14  # of a text with more characters than that, its own width
 ENTRY_BITS = 32  # of a learned codebook
-EXPLAINED = {
-    "Bits per value": "Everything counted: codes, the scale of each block, zero points of as many bits as a code if "
-    "the range is asymmetric, and learned codebooks at 32 bits an entry; divided by the number of values.",
-    "Size": "This tensor in float32, and as it is stored: codes, scales, zero points, learned codebooks.",
-    "Greatest error": "The largest |r̃ − r| in the tensor. Of integers without clipping it is at most half a scale.",
-    "All layers quantized": "Accuracy of the network with all layers like this, and its 95 % interval.",
-}
+EXPLAINED = ("bits_per_value", "size", "max_error", "accuracy")  # among the words on numbers
 
 
 def metrics_panel(result: Outcome) -> None:
     """Draw what quantizing costs and saves; call it where metrics may stand in a row."""
     report, storage, form = result.report, result.storage, result.spec.format
+    said = read_words("panels")["numbers"]
     for label, value, note in (
         (
-            "Greatest error",
+            said["max_error"],
             notation.short(report.max_abs),
-            f"{notation.ratio(report.max_abs, result.largest_scale)} scale" if form.even and form.scaled else "",
+            said["scales"].format(ratio=notation.ratio(report.max_abs, result.largest_scale))
+            if form.even and form.scaled
+            else "",
         ),
         (
-            "Bits per value",
+            said["bits_per_value"],
             notation.short(storage.bits_per_value, 4),
             _stored(result),
         ),
         (
-            "Size",
+            said["size"],
             notation.sizes(4 * storage.values, storage.size_bytes),
             notation.growth(4 * storage.values, storage.size_bytes),
         ),
@@ -48,31 +46,40 @@ def metrics_panel(result: Outcome) -> None:
 
 def _stored(result: Outcome) -> str:
     """Say what is stored beside the codes."""
-    storage, scales = result.storage, result.quantizer.scale.size
+    storage, scales, said = result.storage, result.quantizer.scale.size, read_words("panels")["numbers"]
     if storage.codebook_bits:
-        return f"{notation.count(storage.codebook_bits // ENTRY_BITS)} entries"
+        return str(said["entries"].format(n=notation.count(storage.codebook_bits // ENTRY_BITS)))
     if not storage.scale_bits:
         return ""
-    zero_points = "" if result.spec.symmetric else " + zero"
-    return f"{notation.count(scales)} {'scale' if scales == 1 else 'scales'}{zero_points}"
+    zero_points = "" if result.spec.symmetric else said["zero_points"]
+    text = said["one_scale" if scales == 1 else "several_scales"].format(n=notation.count(scales))
+    return f"{text}{zero_points}"
 
 
 def tensor_panel(model: ModelKey, layer: str, result: Outcome) -> None:
     """Say what the whole tensor loses, beside min–max and with the size of the whole model."""
-    report = result.report
-    plain = compute.reference_report(model, layer, result.spec)
-    beside = f" (min–max {notation.decibels(plain.sqnr_db)})" if plain is not None else ""
-    before, after = compute.model_bytes(model, result.spec)
+    report, said = result.report, read_words("panels")["tensor"]
+    plain, sqnr = compute.reference_report(model, layer, result.spec), notation.decibels(report.sqnr_db)
     info, values = compute.network(model).layers()[layer], compute.matrix(model, layer)
     st.caption(
-        f"{layer}: {notation.shape(info.shape)} {'depthwise ' if info.depthwise else ''}{info.op}, "
-        f"{notation.count(info.parameters)} weights, {notation.short(float(values.min()))} … "
-        f"{notation.short(float(values.max()))}."
+        said["shape"].format(
+            layer=layer,
+            shape=notation.shape(info.shape),
+            op=said["depthwise"].format(op=info.op) if info.depthwise else info.op,
+            n=notation.count(info.parameters),
+            low=notation.short(float(values.min())),
+            high=notation.short(float(values.max())),
+        )
     )
     st.caption(
-        f"Whole tensor, exact: SQNR {notation.decibels(report.sqnr_db)}{beside}; MSE {notation.short(report.mse)} = "
-        f"rounding {notation.short(report.rounding_mse)} + clipping {notation.short(report.clipping_mse)}; "
-        f"{notation.share(report.clipped_share)} of the values are clipped; "
-        f"{notation.count(result.codes_used)} of {notation.count(result.codes_total)} codes are used. "
-        f"The whole model, all layers quantized: {notation.sizes(before, after)}."
+        said["exact"].format(
+            sqnr=sqnr if plain is None else said["min_max"].format(sqnr=sqnr, plain=notation.decibels(plain.sqnr_db)),
+            mse=notation.short(report.mse),
+            rounding=notation.short(report.rounding_mse),
+            clipping=notation.short(report.clipping_mse),
+            clipped=notation.share(report.clipped_share),
+            used=notation.count(result.codes_used),
+            total=notation.count(result.codes_total),
+            sizes=notation.sizes(*compute.model_bytes(model, result.spec)),
+        )
     )

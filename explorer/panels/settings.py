@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import streamlit as st
 
 from explorer import compute, controls, frame
 from explorer.fields import Number, Text
+from explorer.language import read_words
 from explorer.notices import still_said
 from explorer.panels.metrics import EXPLAINED
 from explorer.sources import ModelKey
@@ -16,10 +18,6 @@ from explorer.state import PlaygroundState, found_by, set_by_hand
 from quant_engine import FixedRange, QuantizerSpec
 
 COARSE_STEPS = 100  # of a number field across the span of the values
-CODEBOOKS = {
-    "label": "One codebook for each",
-    "help": "Which values share learned codewords: the whole tensor, some output channels, one, or a run inside one.",
-}
 RANGE_MEMORY = "play_last_range"  # where the range last shown is kept for "by hand" to start from
 METHOD_MEMORY = "play_last_method"  # and the method that found it, for the other layers to keep
 
@@ -37,19 +35,20 @@ def settings_panel() -> tuple[ModelKey, str, PlaygroundState]:
         st.container(horizontal=True, vertical_alignment="bottom", gap="small"),
     ):
         settings = _shown(settings, span, more=True)
-        st.button("Reset", icon=":material/restart_alt:", on_click=controls.restore, args=(PlaygroundState(),))
+        st.button(_said()["reset"], icon=":material/restart_alt:", on_click=controls.restore, args=(PlaygroundState(),))
     return model, layer, settings
 
 
 def _help(settings: PlaygroundState, span: float) -> None:
     """Explain all settings that are shown, and the numbers."""
-    with st.popover("", icon=":material/help:", help="What the settings and numbers mean", width=44):
+    with st.popover("", icon=":material/help:", help=_said()["help"], width=44):
         for name, field in PlaygroundState.fields().items():
             if not isinstance(field, Text) and not field.apart and field.shown(settings):
                 special = _special(name, settings, span)
                 st.markdown(f"**{special.get('label', field.label)}.** {special.get('help') or field.help}")
-        for label, explanation in EXPLAINED.items():
-            st.markdown(f"**{label}.** {explanation}")
+        numbers = read_words("panels")["numbers"]
+        for name in EXPLAINED:
+            st.markdown(f"**{numbers[name]}.** {numbers[f'{name}_help']}")
 
 
 def _shown(settings: PlaygroundState, span: float, more: bool) -> PlaygroundState:
@@ -71,13 +70,18 @@ def _more() -> str:
         text = str(st.session_state.get(field.key, st.query_params.get(field.key, field.default)))
         if field.more and field.accepts(text) and field.parse(text) != field.default:
             changed.append(field.label)
-    return f"More: {', '.join(changed)}" if changed else "More"
+    return _said()["more_set"].format(changed=", ".join(changed)) if changed else _said()["more"]
+
+
+def _said() -> Mapping[str, str]:
+    found: Mapping[str, str] = read_words("panels")["settings"]
+    return found
 
 
 def _special(name: str, settings: PlaygroundState, span: float) -> dict[str, Any]:
     """Return what the control of a field has here that its row does not say."""
     if name == "granularity" and not settings.kind.ranged:
-        return CODEBOOKS
+        return {"label": _said()["codebook"], "help": _said()["codebook_help"]}
     if name == "clipping":
         return {"on_change": _clipping_changed}
     if name in ("lo", "hi"):
@@ -95,7 +99,7 @@ def block_field(spec: QuantizerSpec, shape: tuple[int, ...]) -> int:
     asked = st.query_params.get(field.key, "0")
     said = []
     if asked.isdecimal() and int(asked) >= blocks:
-        said = [f"Block {asked} does not exist here: there are blocks 0 to {blocks - 1}. Block 0 is shown."]
+        said = [_said()["no_block"].format(asked=asked, last=blocks - 1)]
         st.session_state[field.key] = 0
     for notice in still_said("block", said):
         st.warning(notice)

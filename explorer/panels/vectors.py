@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from explorer import charts, compute, formulas, notation
 from explorer.caches import ResultKey
 from explorer.figures.coordinates import coordinates_figure, describe_coordinates
+from explorer.language import read_words
 from explorer.results import Outcome
 from explorer.sources import ModelKey
 from quant_engine import QuantizerSpec
@@ -16,7 +17,7 @@ from quant_engine import QuantizerSpec
 
 def vectors_panel(model: ModelKey, layer: str, result: Outcome) -> None:
     """Draw the tensor's vectors with what comes back for them, and write out the rate."""
-    spec, report = result.spec, result.report
+    spec, report, said = result.spec, result.report, read_words("panels")["vectors"]
     vectors, back = compute.kept(ResultKey("vectors", model, layer, spec), lambda: _vectors(model, layer, spec))
     left, right = st.columns([57, 43], gap="medium")
     with left:
@@ -24,24 +25,19 @@ def vectors_panel(model: ModelKey, layer: str, result: Outcome) -> None:
         charts.show(coordinates_figure(vectors, back, canvas), "coordinates", describe_coordinates(vectors, back))
     with right:
         with st.container(horizontal=True, gap="medium"):
-            st.metric("Mean squared error", notation.short(report.mse))
-            st.metric("Signal to noise", notation.decibels(report.sqnr_db))
-            st.metric("Codewords used", f"{notation.count(result.codes_used)} of {notation.count(result.codes_total)}")
+            st.metric(said["mse"], notation.short(report.mse))
+            st.metric(said["sqnr"], notation.decibels(report.sqnr_db))
+            used, total = notation.count(result.codes_used), notation.count(result.codes_total)
+            st.metric(said["used"], said["of"].format(n=used, total=total))
         st.latex(formulas.rate_formula(spec, result.storage))
-        st.caption(
-            "Indices, and codebooks at 32 bits an entry. Rows that vectors do not divide are filled up with zeros, "
-            "which are counted too."
-        )
+        st.caption(said["rate"])
         learned = compute.fitted(model, layer, spec).learned
         assert learned is not None
         there, stored = int(np.isfinite(learned[..., 0]).sum()), learned[..., 0].size
         if there < stored:
-            st.info(
-                f"Only {notation.count(there)} of {notation.count(stored)} codewords can be learned from "
-                f"{notation.count(len(vectors))} vectors: no codebook has more codewords than distinct vectors. The "
-                "room for all of them is counted: take fewer.",
-                icon=":material/info:",
-            )
+            told = {"there": there, "stored": stored, "n": len(vectors)}
+            text = said["few"].format(**{name: notation.count(number) for name, number in told.items()})
+            st.info(text, icon=":material/info:")
 
 
 def _vectors(model: ModelKey, layer: str, spec: QuantizerSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

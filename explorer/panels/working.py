@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import compute, controls, formulas, frame
+from explorer.language import read_words
 from explorer.notation import short
 from explorer.panels.settings import COARSE_STEPS
 from explorer.results import BlockView
@@ -16,7 +17,7 @@ from quant_engine import LayerPlan, QuantizerSpec
 
 def formula_panel(spec: QuantizerSpec, view: BlockView) -> None:
     """Write out how one value r gets its code and comes back: by S and Z, or by the nearest codeword."""
-    steps = spec.format.even and spec.format.scaled
+    steps, said = spec.format.even and spec.format.scaled, read_words("panels")["formula"]
     with st.container(border=True, key="play_formula"):
         convention = frame.convention() if steps else None
         if convention:
@@ -30,12 +31,11 @@ def formula_panel(spec: QuantizerSpec, view: BlockView) -> None:
         if convention:
             left.latex(formulas.code_formula(spec, view, r, convention))
             right.latex(formulas.value_formula(view, r, convention))
-            words = "Rounding takes the nearest integer, half to even; codes saturate at the ends of their range. "
-            st.caption(words + convention.sentence)
+            st.caption(f"{said['rounding']} {convention.sentence}")
         else:
             left.latex(formulas.nearest_formula(view, r))
             right.latex(formulas.codeword_formula(view, r))
-            st.caption("The codewords c are the triangles under the histogram; each value goes to the nearest one.")
+            st.caption(said["nearest"])
 
 
 def code_panel(
@@ -45,13 +45,13 @@ def code_panel(
 
     `shown` is the block on display and its view, if it is one of scalars.
     """
-    spec = plan.weight
+    spec, said = plan.weight, read_words("panels")["code"]
     assert isinstance(spec, QuantizerSpec)
-    with st.expander("Show the code", icon=":material/code:"):
+    with st.expander(said["title"], icon=":material/code:"):
         engine, plain = st.tabs(["quant_engine", "numpy"])
         engine.code(engine_code(compute.name(model), layer, plan, others), language="python")
         if shown is None:
-            plain.caption("Vectors are looked up among learned codewords: see the lines of quant_engine.")
+            plain.caption(said["vectors"])
             return
         block, view = shown
         slices = spec.granularity.blocks(compute.matrix(model, layer).shape).slices(block)

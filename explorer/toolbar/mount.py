@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from explorer.language import languages, read_words
+
 HERE = pathlib.Path(__file__).resolve().parent
 _component = st.components.v2.component(
     "quant_explorer_toolbar",
@@ -17,6 +19,21 @@ _component = st.components.v2.component(
 )
 
 
-def toolbar(presenting: bool, on_present: Callable[[], None]) -> None:
-    """Draw the buttons; `on_present` is called (as a callback) when a hand begins or ends presenting."""
-    _component(key="toolbar", data={"presenting": presenting}, on_present_change=on_present)
+KEY = "toolbar"
+
+
+def toolbar(
+    presenting: bool, language: str, on_present: Callable[[], None], on_language: Callable[[str], None]
+) -> None:
+    """Draw the buttons; a hand that presents or chooses a language has one of the other two called (as a callback)."""
+    _component(
+        key=KEY,
+        data={
+            "presenting": presenting,
+            "language": language,
+            "languages": dict(languages()),
+            "words": read_words("frame")["toolbar"],
+        },
+        on_present_change=on_present,
+        on_language_change=lambda: on_language(st.session_state[KEY].language),
+    )

@@ -32,6 +32,16 @@ function step(by) {
   steps[steps.findIndex((each) => each.getAttribute("aria-checked") === "true") + by]?.click();
 }
 
+/** Offer the languages, each under its code; its name is what a screen reader says. */
+function chooseLanguage(select, { language, languages, words }, setTriggerValue) {
+  const option = ([code, name]) => Object.assign(new Option(code.toUpperCase(), code), { title: name, ariaLabel: name });
+  select.replaceChildren(...Object.entries(languages).map(option));
+  select.value = language;
+  select.title = words.language;
+  select.setAttribute("aria-label", words.language);
+  select.onchange = () => setTriggerValue("language", select.value);
+}
+
 pushOnceAnAct(); // when the page loads this file, which it does once
 
 export default function ({ parentElement, data, setTriggerValue }) {
@@ -44,14 +54,25 @@ export default function ({ parentElement, data, setTriggerValue }) {
     if (event.key === "ArrowRight") step(1);
     if (event.key === "ArrowLeft") step(-1);
   };
+  const { words } = data;
   document.documentElement.classList.toggle("presenting", data.presenting);
-  button("present").textContent = data.presenting ? "✕" : "Present";
-  button("present").setAttribute("aria-label", data.presenting ? "End presenting" : "Present");
+  document.documentElement.lang = data.language;
+  parentElement.querySelector(".toolbar").setAttribute("aria-label", words.name);
+  button("present").textContent = data.presenting ? "✕" : words.present;
+  button("present").setAttribute("aria-label", data.presenting ? words.present_end : words.present);
+  button("present").title = words.present_help;
+  button("copy").title = words.copy_help;
+  button("copy").textContent = words.copy;
+  chooseLanguage(parentElement.querySelector("select"), data, setTriggerValue);
   button("present").onclick = present;
   button("copy").onclick = async () => {
     await copy(location.href);
-    copied.textContent = button("copy").textContent = "Link copied";
-    setTimeout(() => (button("copy").textContent = "Copy link"), 2000);
+    copied.textContent = button("copy").textContent = words.copied;
+    button("copy").classList.add("done");
+    setTimeout(() => {
+      button("copy").textContent = words.copy;
+      button("copy").classList.remove("done");
+    }, 2000);
   };
   document.addEventListener("keydown", onKey);
   return () => document.removeEventListener("keydown", onKey);

@@ -107,16 +107,16 @@ def test_what_is_not_valid_in_a_link_is_said_and_not_read(link: dict[str, str]) 
 
 @dataclass(frozen=True)
 class Soup(State):
-    salt: int = row(Number("soup_salt", "Salt", 0, 9, default=2, help="Pinches."))
-    hot: bool = row(Choice("soup_hot", "Served", {"hot": True, "cold": False}, default="hot"))
+    salt: int = row(Number("soup_salt", 0, 9, default=2))
+    hot: bool = row(Choice("soup_hot", {"hot": True, "cold": False}, default="hot"))
 
 
 @dataclass(frozen=True)
 class PepperedSoup(Soup):
     """One row more."""
 
-    pepper: float | None = row(Number("soup_pepper", "Pepper", 0.0, 5.0, default=None, box=True))
-    with_: str = row(Choice("soup_with", "With", named(("bread", "rice")), default="bread", menu=True))
+    pepper: float | None = row(Number("soup_pepper", 0.0, 5.0, default=None, box=True))
+    with_: str = row(Choice("soup_with", named(("bread", "rice")), default="bread", menu=True))
 
 
 def test_a_row_gives_the_attribute_its_link_its_check_and_its_default() -> None:
@@ -125,8 +125,8 @@ def test_a_row_gives_the_attribute_its_link_its_check_and_its_default() -> None:
     assert PepperedSoup.read(soup.link()) == soup
     assert replace(soup, salt=2, hot=True, pepper=None) == PepperedSoup()
     assert faults(PepperedSoup.fields().values(), {"soup_pepper": "9", "soup_with": "wine"}) == [
-        "Pepper: “9” is not a number from 0 to 5; the default is used.",
-        "With: “wine” is not one of bread, rice; the default is used.",
+        "soup_pepper: “9” is not a number from 0 to 5; the default is used.",
+        "soup_with: “wine” is not one of bread, rice; the default is used.",
     ]
 
 
@@ -159,7 +159,7 @@ def test_a_row_gives_the_control_the_state_and_the_reset() -> None:
 
 
 def test_coded_text_that_cannot_be_read_is_not_accepted() -> None:
-    field = Text("soup_recipe", "Recipe", int, str, "a page", default="1")
+    field = Text("soup_recipe", int, str, default="1")
     assert field.accepts("12")
     assert not field.accepts("twelve")
     assert field.meaning(field.held(12)) == 12

@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer import compute
+from explorer.language import read_words
 from explorer.lessons.formats.integer_pixel import followed, plan_of, rows, terms
-from explorer.lessons.framework.prose import read_words
 from quant_engine.integer_only import compile_plan, integer_accuracy
 from quant_engine.network import load
 from tests.app.waiting import await_answers

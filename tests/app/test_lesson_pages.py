@@ -107,7 +107,7 @@ def quantized(x: np.ndarray, bits: int, lo: float, hi: float, symmetric: bool, s
 
 
 def test_every_lesson_has_a_page_named_after_it() -> None:
-    titles = {page.script: page.title for page in PAGES["Learn"] if page.script.startswith("lesson_")}
+    titles = {page.script: page.title for page in PAGES["learn"] if page.script.startswith("lesson_")}
     assert titles == {f"lesson_{slug}.py": f"{lesson.number} {lesson.prose.title}" for slug, lesson in LESSONS.items()}
 
 

@@ -117,7 +117,7 @@ def test_a_range_by_hand_stays_with_its_layer_and_the_others_keep_their_method()
     plain = PlaygroundState(clipping=MinMSE, others=MinKL)
     assert plain.plans(plain.spec(-1.0, 1.0))[1] is None
     nf4 = PlaygroundState(KINDS["NF4"], clipping=FixedRange, hi=0.5, others=MinKL)
-    with pytest.raises(QuantError, match="KL reckons"):
+    with pytest.raises(QuantError, match="KL needs codes of equal steps"):
         nf4.plans(nf4.spec(-1.0, 1.0))
 
 

@@ -12,6 +12,7 @@ from explorer.formulas import Convention
 from explorer.lessons.framework import fields
 from explorer.lessons.framework.layout import hero
 from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, choices
+from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Scene
 from explorer.notation import count, share, short
 from quant_engine import IntFormat, QuantizerSpec
@@ -31,13 +32,13 @@ def laboratory(bench: Bench) -> Scene:
         signed = controls.show(CODES)
         narrow = controls.show(LEVELS, disabled=not signed) and signed
     scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits, signed, narrow)), place)
-    view, result = scene.view, scene.outcome
+    view, result, said = scene.view, scene.outcome, read_prose(SLUG).laboratory
     counted = bench.telling or not (bench.asking or bits == PREDICTED_BITS)
     shown = Snapping(view, scene.sample(SAMPLE), scene.code, bench.subject.unit, counted)
     charts.show(codebook_figure(shown, bench.canvas), f"{SLUG}_chart_codebook", describe_codebook(shown))
     hero(
-        "Codes used",
-        f"{count(result.codes_used) if counted else '?'} of {count(result.codes_total)}",
+        said["used"],
+        said["of"].format(n=count(result.codes_used) if counted else "?", total=count(result.codes_total)),
         S=short(view.scale),
         r=f"{short(scene.r)} → {pattern(scene.code, bits)} → {short(scene.r_hat)}",
     )
@@ -78,10 +79,10 @@ def facts(scene: Scene) -> Facts:
 def written(scene: Scene, convention: Convention) -> Sequence[str]:
     """Write out the number of codes and the scale."""
     form = scene.spec.format
-    lost = " - 1" if form.narrow else ""
+    lost, said = " - 1" if form.narrow else "", read_prose(SLUG).laboratory["codes"]
     codes = rf"2^b{lost} = 2^{{{form.bits}}}{lost} = {form.qmax - form.qmin + 1}"
     ends = rf"Q \in \{{ {form.qmin}, \ldots, {form.qmax} \}}"
-    return rf"{codes} \text{{ codes}}, \quad {ends}", formulas.scale_formula(scene.spec, scene.view)
+    return rf"{codes} \text{{ {said}}}, \quad {ends}", formulas.scale_formula(scene.spec, scene.view)
 
 
 def question(scene: Scene) -> Choices:

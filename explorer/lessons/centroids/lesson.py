@@ -31,29 +31,22 @@ from quant_engine import KMeans, QuantizerSpec
 from quant_engine.distribution import LloydStep
 
 SLUG = "centroids"
-BITS = Number(f"{SLUG}_bits", "Bits", 1, 5, 4, "Width of a code: b bits name 2ᵇ centroids.", width=SLIDER_WIDTH)
+BITS = Number(f"{SLUG}_bits", 1, 5, 4, width=SLIDER_WIDTH)
 START = Choice(
     f"{SLUG}_start",
-    "Start",
     named((*STARTS, BY_HAND)),
     default=OPENING.start,
     menu=True,
     width=SLIDER_WIDTH,
-    help="Where Lloyd's iteration starts: evenly between the extremes, evenly in the range with the least error, at "
-    "the means of equally filled parts, at values drawn far from each other, or where you have put the centroids.",
 )
-SEED = Number(
-    f"{SLUG}_seed", "Seed", 0, 99, OPENING.seed, "Another seed draws another start.", box=True, width=SLIDER_WIDTH
-)
-STEPS = Number(f"{SLUG}_steps", "Steps", 0, learning.MAX_STEPS, 0)  # of Lloyd's iteration, from the start
+SEED = Number(f"{SLUG}_seed", 0, 99, OPENING.seed, box=True, width=SLIDER_WIDTH)
+STEPS = Number(f"{SLUG}_steps", 0, learning.MAX_STEPS, 0)  # of Lloyd's iteration, from the start
 HAND = Text(
     f"{SLUG}_hand",
-    "Centroids",
     learning.read_hand,
     learning.write_hand,
-    "ascending numbers with _ between them, 32 at most",
 )
-BUCKET = Number(f"{SLUG}_bucket", "Bucket", 0, learning.MAX_CENTROIDS - 1, OPENING.bucket)  # in the formula
+BUCKET = Number(f"{SLUG}_bucket", 0, learning.MAX_CENTROIDS - 1, OPENING.bucket)  # in the formula
 GAINS = {"same": 1.0, "third": 4 / 3, "half": 2.0, "quarter": 4.0}  # error of clipped uniform in units of the least
 PREDICTED_BITS = 4
 RATIO_DIGITS = 4

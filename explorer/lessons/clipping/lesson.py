@@ -33,14 +33,11 @@ SLUG = "clipping"
 BITS = fields.bits_field(SLUG)
 BETA = Number(
     f"{SLUG}_beta",
-    "β, % of the greatest",
     1,
     100,
     default=100.0,
     step=0.1,
     width=fields.SLIDER_WIDTH,
-    help="The clipping value, in per cent of the greatest magnitude. The range is [−β, β]; [0, β] if no value is "
-    "negative.",
 )
 CALIBRATORS: dict[str, Clipping] = {
     "min–max": MinMax(),

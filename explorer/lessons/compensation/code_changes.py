@@ -30,11 +30,9 @@ from quant_engine.methods import METHODS
 BEST = "best so far"
 SHOWN = Choice(
     f"{SLUG}_method",
-    "Codes after",
     named((BEST, *(method for method in METHODS if method != CLIPPED))),
     default=BEST,
     menu=True,
-    help="The method whose codes are compared with those of rounding to nearest in clipped ranges.",
 )
 
 

@@ -30,12 +30,10 @@ from quant_engine.compensation import gradient_factor, initial_step, slopes
 
 STEP = Number(
     f"{SLUG}_step",
-    "Step s, in % of the best",
     20,
     400,
     default=100,
     width=2 * SLIDER_WIDTH,
-    help="The width of a bucket, in per cent of the step with the least squared error on this layer.",
 )
 STEPS = 160  # of the error curve
 POINTS = 1200  # of the staircase

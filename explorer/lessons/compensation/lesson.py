@@ -27,19 +27,15 @@ from explorer.sources import ModelKey
 from quant_engine import QuantError
 from quant_engine.network import Score
 
-BITS = Number(f"{SLUG}_bits", "Weight bits", 2, 8, 3, "Width of a weight's code, in every layer.", width=SLIDER_WIDTH)
+BITS = Number(f"{SLUG}_bits", 2, 8, 3, width=SLIDER_WIDTH)
 ACTIVATIONS = Choice(
     f"{SLUG}_activations",
-    "Activations",
     ACTIVATION_WIDTHS,
     default="8 bits",
     menu=True,
     width=140,
-    help="What flows into the layers: left alone, or quantized to unsigned codes, one scale for each layer.",
 )
-SHARED = Choice(
-    f"{SLUG}_shared", "One scale for each", named(GRANULARITIES), "channel", "Which weights of a layer share a scale."
-)
+SHARED = Choice(f"{SLUG}_shared", named(GRANULARITIES), "channel")
 FIELDS = (BITS, ACTIVATIONS, SHARED, code_changes.SHOWN, gradients.STEP)
 STEPS = {"none": 0.1, "quarter": 0.4, "half": 0.6, "most": 0.9}  # shares of the loss won back: each less than
 UNKNOWN = "…"
@@ -290,4 +286,4 @@ def _raced(scene: Scene) -> MethodResults:
     return _shown(scene).raced
 
 
-LESSON = Lesson(11, SLUG, FIELDS, laboratory, prediction, facts, written, question, source="weight of the chosen layer")
+LESSON = Lesson(11, SLUG, FIELDS, laboratory, prediction, facts, written, question, source="chosen weight")

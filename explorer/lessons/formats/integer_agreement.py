@@ -10,10 +10,10 @@ import streamlit as st
 
 from explorer import compute
 from explorer.caches import ResultKey
+from explorer.language import read_words
 from explorer.lessons.formats.integer_pixel import WORD, WORDS, plan_of, program_of
 from explorer.lessons.framework import study
 from explorer.lessons.framework.layout import numbers
-from explorer.lessons.framework.prose import read_words
 from explorer.lessons.framework.study import Study
 from explorer.notation import MINUS, accuracy, count, short, unbroken
 from explorer.sources import ModelKey

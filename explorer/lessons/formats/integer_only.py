@@ -6,10 +6,10 @@ import streamlit as st
 
 from explorer import compute, controls
 from explorer.fields import Choice, Number, widths
+from explorer.language import read_words
 from explorer.lessons.formats.integer_agreement import compare
 from explorer.lessons.formats.integer_pixel import TERM_STEPS, WORDS, followed, program_of, rows, terms
 from explorer.lessons.framework.model import Appendix
-from explorer.lessons.framework.prose import read_words
 from explorer.notation import count, short
 from explorer.pixel import pixel
 from explorer.sources import ModelKey
@@ -23,24 +23,22 @@ FIELD_WIDTH = 118
 MOST = 10**9
 
 
-def _place(name: str, label: str, default: int, text: str) -> Number[int]:
+def _place(name: str, default: int) -> Number[int]:
     """Return the field of a place, whose end is the model's."""
-    return Number(f"{PREFIX}_{name}", label, 0, MOST, default, text, box=True, width=FIELD_WIDTH)
+    return Number(f"{PREFIX}_{name}", 0, MOST, default, box=True, width=FIELD_WIDTH)
 
 
-SAMPLE = _place("image", "Test sample", 0, "Which one runs, counted from 0.")
-CHANNEL = _place("channel", "Output channel", 2, "Which output channel, or neuron.")
-ROW = _place("row", "Row", 2, "Where in the output, from the top, before pooling.")
-COLUMN = _place("column", "Column", 5, "Where in the output, from the left.")
-WEIGHTS = Choice(f"{PREFIX}_weights", "Weights", widths(8, 4), "8 bits", "Bits of every weight's code.")
+SAMPLE = _place("image", 0)
+CHANNEL = _place("channel", 2)
+ROW = _place("row", 2)
+COLUMN = _place("column", 5)
+WEIGHTS = Choice(f"{PREFIX}_weights", widths(8, 4), "8 bits")
 REGISTER = Choice(
     f"{PREFIX}_register",
-    "Accumulator",
     widths(32, 24, 16),
     default="32 bits",
-    help="Bits of the register in which products are added up. What does not fit wraps around.",
 )
-STEP = Number(f"{PREFIX}_step", "Step", 1, 12, 1, "How far the computation is shown.", box=True, width=FIELD_WIDTH)
+STEP = Number(f"{PREFIX}_step", 1, 12, 1, box=True, width=FIELD_WIDTH)
 FIELDS = (SAMPLE, CHANNEL, ROW, COLUMN, WEIGHTS, REGISTER, STEP)
 MICRO = 1e-6  # of a picojoule, in microjoules
 
@@ -61,7 +59,7 @@ def draw(model: ModelKey, layer: str) -> None:
 def _steps(model: ModelKey, layer: str) -> None:
     words, info = read_words(WORDS), compute.network(model).layers()[layer]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="formats_int_where"):
-        label = f"Test {compute.sample_unit(model)}"
+        label = words["sample"].format(unit=compute.sample_unit(model))
         sample = _field(SAMPLE, len(compute.network(model).data("test")[1]) - 1, label=label)
         channel = _field(CHANNEL, info.output_shape[0] - 1)
         place = tuple(

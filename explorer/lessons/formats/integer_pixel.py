@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from explorer import compute
 from explorer.caches import ResultKey
-from explorer.lessons.framework.prose import read_words
+from explorer.language import read_words
 from explorer.notation import MINUS, count, short, superscript
 from explorer.pixel import PixelRow, Term
 from explorer.pixel.mount import bits
@@ -220,7 +220,7 @@ def _requantized(pixel: OutputPixel, real: Real, row: object) -> list[PixelRow]:
 
 def _off(pixel: OutputPixel, expected: float, value: float) -> str:
     off = (value - expected) / pixel.output_scale
-    return read_words(WORDS)["result_real"].format(real=short(expected, 5), off=short(off))
+    return str(read_words(WORDS)["result_real"].format(real=short(expected, 5), off=short(off)))
 
 
 def places_of(pixel: OutputPixel) -> int:

@@ -29,39 +29,29 @@ from quant_engine.energy import SOURCE
 SLUG = "formats"
 FORMAT = Choice(
     f"{SLUG}_format",
-    "Format",
     named(number_encodings.NAMES),
     default=number_encodings.OPENING.format,
     menu=True,
     width=210,
-    help="Whose bits are shown. The last but two are integers: with an agreed point, alone, and with a scale S that "
-    "fits them to the tensor.",
 )
 NUMBER = Text(
     f"{SLUG}_number",
-    "Number",
     number_encodings.read_number,
     str,
-    "a number such as 0.1, 2e-3, -0, inf or nan",
     number_encodings.OPENING.number,
 )
-BITS = Choice(f"{SLUG}_bits", "Width", widths(8, 4), "8 bits", "The bits of every format that is compared.")
+BITS = Choice(f"{SLUG}_bits", widths(8, 4), "8 bits")
 RANGE = Choice(
     f"{SLUG}_range",
-    "Range",
     named(RANGES),
     default="min–max",
-    help="How a scaled format is fitted to the tensor: its greatest value on the greatest magnitude, or where the mean "
-    "squared error is least. Fixed point has no scale.",
 )
 POINT = Number(
     f"{SLUG}_point",
-    "Bits behind the point",
     0,
     number_encodings.WORD - 1,
     default=number_encodings.OPENING.point,
     width=2 * SLIDER_WIDTH,
-    help="n of Qm.n: values are multiples of 2⁻ⁿ. At 4 bits, 3 at most beside the sign.",
 )
 STEPS = {"tenth": 1 / 5, "third": 2 / 3, "same": 3 / 2, "three": 5.0}  # MSE of E4M3 in units of int8's: each less than
 PREDICTED_BITS = 8

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from explorer.fields import Choice
-from explorer.lessons.framework.prose import read_words
+from explorer.language import language, read_words
 
 TERM_KEY = "glossary_term"
 LEFT_ALONE = r"`[^`]*`|\$[^$]*\$|!?\[[^\]]*\]\([^)]*\)|\{[^}]*\}|https?://\S+|#+ .*"  # code, formulas, links, headings
@@ -42,17 +42,20 @@ class Term:
         return f"glossary?{TERM_KEY}={self.slug}"
 
 
-@functools.cache
 def terms() -> Mapping[str, Term]:
     """Return all entries by slug, in their order."""
-    rows: Any = read_words("glossary")["terms"]
+    return _terms(language())
+
+
+@functools.cache
+def _terms(code: str) -> Mapping[str, Term]:
+    rows = read_words("glossary", code)["terms"]
     return MappingProxyType({slug: Term(slug, **{**row, "names": tuple(row["names"])}) for slug, row in rows.items()})
 
 
 def topics() -> Mapping[str, str]:
     """Return the topics' titles by their names."""
-    found: Any = read_words("glossary")["topics"]
-    return MappingProxyType(found)
+    return MappingProxyType(read_words("glossary")["topics"])
 
 
 def search(asked: str) -> list[Term]:
@@ -62,10 +65,9 @@ def search(asked: str) -> list[Term]:
     return named + [each for each in terms().values() if each not in named and wanted in each.text.casefold()]
 
 
-@functools.cache
 def term_field() -> Choice[Term]:
     """Return the field of the state that holds which entry is open."""
-    return Choice(TERM_KEY, "Term", terms(), default=next(iter(terms())), instead="the first one is shown")
+    return Choice(TERM_KEY, terms(), default=next(iter(terms())), instead="instead_first")
 
 
 def linked(text: str) -> str:

@@ -207,8 +207,7 @@ class Lesson:
     @property
     def beat(self) -> Choice[str]:
         """The field of the beat on display."""
-        text = "The five steps of the lesson, at your own pace."
-        return Choice(f"{self.slug}_beat", "Step", named(BEATS), default=BEATS[0], help=text)
+        return Choice(f"{self.slug}_beat", named(BEATS), default=BEATS[0], words="beat")
 
     @property
     def whole(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import streamlit as st
 
+from explorer.fields import spoken
 from explorer.lessons import LESSONS
 from explorer.lessons.framework import answers
 from explorer.lessons.framework.model import BEATS, Lesson
@@ -83,9 +84,8 @@ def record() -> str:
 
 def _told(lesson: Lesson, done: Mapping[str, Any]) -> list[str]:
     said = words()
-    lines = [
-        f"- {said['record_steps'].format(steps=', '.join(beat for beat in BEATS if answers.is_done(lesson, beat)))}"
-    ]
+    steps = ", ".join(spoken(beat) for beat in BEATS if answers.is_done(lesson, beat))
+    lines = [f"- {said['record_steps'].format(steps=steps)}"]
     if done.get("prediction"):
         label = lesson.prose.predictions[done["prediction"]]
         lines.append(f"- {said['you_predicted']}: {done['prediction'] if '{' in label else label}")

@@ -1,19 +1,15 @@
-"""The words of a lesson, read from its file: nothing but text, so that a translation is another folder."""
+"""The words of a lesson, read from its file of `explorer/prose/`."""
 
 from __future__ import annotations
 
 import functools
-import pathlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from explorer.language import language, read_words
 from quant_engine.methods import METHODS
-
-FOLDER = pathlib.Path(__file__).parents[1] / "prose"
-LANGUAGE = "en"
 
 
 @dataclass(frozen=True)
@@ -46,10 +42,14 @@ class Prose:
     editor: Mapping[str, str]  # what a component of its own says, by name
 
 
-@functools.cache
 def read_prose(slug: str) -> Prose:
-    """Return a lesson's words."""
-    content = _read(slug)
+    """Return a lesson's words in the language of this session."""
+    return _prose(slug, language())
+
+
+@functools.cache
+def _prose(slug: str, code: str) -> Prose:
+    content = read_words(slug, code)
     return Prose(
         title=content["title"],
         minutes=content.get("minutes", 7),
@@ -81,23 +81,12 @@ class MethodWords:
     needs: str
 
 
-@functools.cache
 def method_words(method: str) -> MethodWords:
     """Return what is said of a method; one that nothing is said of yet has its title alone."""
-    return MethodWords(**{"title": METHODS[method].title, "does": "", "needs": "", **_read("methods").get(method, {})})
+    said = read_words("methods").get(method, {})
+    return MethodWords(**{"title": METHODS[method].title, "does": "", "needs": "", **said})
 
 
-@functools.cache
 def words() -> Mapping[str, str]:
     """Return the words that all lessons share."""
-    return MappingProxyType(_read("shared"))
-
-
-@functools.cache
-def read_words(name: str) -> Mapping[str, str]:
-    """Return the words of a part that several lessons may show."""
-    return MappingProxyType(_read(name))
-
-
-def _read(name: str) -> dict[str, Any]:
-    return tomllib.loads((FOLDER / LANGUAGE / f"{name}.toml").read_text(encoding="utf-8"))
+    return read_words("shared")

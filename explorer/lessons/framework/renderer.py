@@ -5,6 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import charts, compute, controls, frame, tensors
+from explorer.fields import spoken
+from explorer.language import read_words
 from explorer.lessons import LESSONS
 from explorer.lessons.framework import answers, progress, steps
 from explorer.lessons.framework.links import is_exact, playground_link
@@ -35,7 +37,7 @@ def show(lesson: Lesson) -> None:
         try:
             scene = _laboratory(lesson, beat)
         except QuantError as error:
-            st.error(f"This setting cannot be used: {error}", icon=":material/error:")
+            st.error(read_words("frame")["refusals"]["setting"].format(error=error), icon=":material/error:")
             return
     with step:
         _words(lesson, scene, beat)
@@ -56,7 +58,8 @@ def show(lesson: Lesson) -> None:
 
 def _stepper(lesson: Lesson) -> str:
     """Draw the five steps, with a tick before those that are done, and return the one on display."""
-    field = lesson.beat
+    field, ticks = lesson.beat, {beat: ":material/check: " if answers.is_done(lesson, beat) else "" for beat in BEATS}
+    named = {beat: ticks[beat] + spoken(beat) for beat in BEATS}
     beat = controls.linked(field)
     st.html(STEPPER)
     st.segmented_control(
@@ -64,7 +67,7 @@ def _stepper(lesson: Lesson) -> str:
         BEATS,
         key=field.key,
         required=True,
-        format_func=lambda one: f":material/check: {one}" if answers.is_done(lesson, one) else one,
+        format_func=named.__getitem__,
         label_visibility="collapsed",
     )
     return beat
@@ -127,7 +130,7 @@ def _onward(lesson: Lesson, beat: str) -> None:
     key, place = f"{lesson.slug}_continue", BEATS.index(beat) + 1
     if place < len(BEATS):
         st.button(
-            f"{words()['continue']}: {BEATS[place]}",
+            f"{words()['continue']}: {spoken(BEATS[place])}",
             key=key,
             type="primary",
             icon=":material/arrow_forward:",

@@ -42,26 +42,21 @@ CLIPPINGS: dict[str, Clipping] = {"min–max": MinMax(), "least MSE": MinMSE()}
 BITS = fields.bits_field(SLUG)
 SHARED = Choice(
     f"{SLUG}_shared",
-    "One scale for each",
     GRANULARITIES,
     default="layer",
     menu=True,
     width=fields.MENU_WIDTH,
-    help="Which values share a scale: all, some rows (output channels), one row, a run of values inside a row (a "
-    "group, say LLM tools), or a rectangle of rows and columns.",
 )
 
 
-def _size(
-    name: str, label: str, min_size: int, max_size: int, default: int, text: str, width: int = 124
-) -> Number[int]:
-    return Number(f"{SLUG}_{name}", label, min_size, max_size, default, text, box=True, width=width)
+def _size(name: str, min_size: int, max_size: int, default: int, width: int = 124) -> Number[int]:
+    return Number(f"{SLUG}_{name}", min_size, max_size, default, box=True, width=width)
 
 
-CHANNELS = _size("channels", "Channels in a group", 2, 256, 4, "Rows that share a scale.")
-GROUP = _size("group", "Values in a group", 2, 1024, 3, "Along a row; they share a scale.")
-ROWS = _size("rows", "Rows of a block", 1, 256, 4, "Output channels of a block.")
-COLUMNS = _size("columns", "Columns of a block", 1, 1024, 3, "Inputs of a block.")
+CHANNELS = _size("channels", 2, 256, 4)
+GROUP = _size("group", 2, 1024, 3)
+ROWS = _size("rows", 1, 256, 4)
+COLUMNS = _size("columns", 1, 1024, 3)
 SIZES: dict[type[Any], tuple[Number[int], ...]] = {
     PerChannelGroup: (CHANNELS,),
     PerGroup: (GROUP,),
@@ -69,31 +64,23 @@ SIZES: dict[type[Any], tuple[Number[int], ...]] = {
 }
 REMAINDER = Choice(
     f"{SLUG}_remainder",
-    "A last block that is short",
     REMAINDERS,
     default="shorter",
-    help="Where blocks do not divide a row or the rows: the last one is smaller, or stored as a whole one, or the "
-    "setting is refused, as many tools do.",
 )
 RANGE = fields.range_field(SLUG)
 CLIPPING = Choice(
     f"{SLUG}_clipping",
-    "Clipping",
     CLIPPINGS,
     default="min–max",
     menu=True,
     width=fields.MENU_WIDTH,
-    help="How the range of every block is chosen: its extremes, or where its squared error is least.",
 )
 SCALES = Choice(
     f"{SLUG}_scales",
-    "Scales in",
     SCALE_FORMATS,
     default="float32",
-    help="How a scale is stored. E8M0: powers of two (MX); E4M3: 8 bits, under one float32 scale of the tensor "
-    "(NVFP4).",
 )
-BLOCK = _size("block", "Block", 0, 10**9, 0, "The block that is looked into, row by row.", 150)
+BLOCK = _size("block", 0, 10**9, 0, 150)
 MAX_EDITS = 200
 Edits = dict[int, tuple[float, float]]
 KEPT = f"{SLUG}_kept_edits"  # of this session, for other tensors and granularities
@@ -129,10 +116,8 @@ def write_edits(mark: str, edits: Edits) -> str:
 
 EDITS = Text(
     f"{SLUG}_edits",
-    "Ranges by hand",
     read_edits,
     lambda found: write_edits(*found),
-    "block_lo_hi with ~ between them, behind a mark",
 )
 FIELDS = (BITS, SHARED, CHANNELS, GROUP, ROWS, COLUMNS, REMAINDER, RANGE, CLIPPING, SCALES, BLOCK, EDITS)
 

@@ -38,21 +38,16 @@ SLUG = "mixed"
 NAME = f"{SLUG}_survey"
 AT = Number(
     f"{SLUG}_at",
-    "Bits tried",
     2,
     8,
     default=3,
     width=SLIDER_WIDTH,
-    help="Each layer is tried with so many bits: its weight by the scale chosen above, its input with one static "
-    "min–max range.",
 )
 SCOPES: dict[str, Scope] = {"only this layer": "only", "all but this one": "others"}
 SCOPE = Choice(
     f"{SLUG}_scope",
-    "Quantized",
     named(SCOPES),
     default="only this layer",
-    help="One layer alone, the rest in floating point; or all layers but that one.",
 )
 
 
@@ -76,14 +71,10 @@ METRICS: dict[str, Metric] = {
 }
 METRIC = Choice(
     f"{SLUG}_metric",
-    "Sensitivity by",
     named(METRICS),
     default="loss",
     menu=True,
     width=170,
-    help="Measured on the calibration data: rise of the loss, accuracy lost, KL divergence of the outputs from "
-    "floating point, signal to noise of the logits. Predicted without running the quantized network: the weights' mean "
-    "squared error, and the diagonal Fisher information.",
 )
 PARTS: dict[str, Part] = {"weights": "weight", "inputs": "activation"}
 

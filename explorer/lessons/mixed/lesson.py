@@ -29,14 +29,11 @@ from quant_engine.studies import Trial, sensitivities
 SLUG = "mixed"
 SHARED = Choice(
     f"{SLUG}_shared",
-    "One scale for each",
     named(plans.SHARED),
     default="channel",
-    help="Which weights share a scale: those of an output channel, or all of a layer. FP16 needs none.",
 )
 UNIFORM = Number(
-    f"{SLUG}_uniform", "Budget: uniform bits", 2, 8, 4, "Your plan may take the bytes of so many bits everywhere.",
-    width=SLIDER_WIDTH,
+    f"{SLUG}_uniform", 2, 8, 4, width=SLIDER_WIDTH,
 )  # fmt: skip
 PREDICTED_BITS = 3
 NEAR = 1.25  # a ratio of measured to predicted up to which they agree

@@ -51,13 +51,7 @@ def _weight_mse(mix: Mix, layer: str, spec: QuantizerSpec) -> float:
 
 
 PROXIES: dict[str, Callable[[Mix, str, QuantizerSpec], float]] = {"kurtosis": _kurtosis, "weight MSE": _weight_mse}
-PROXY = Choice(
-    f"{SLUG}_proxy",
-    "Rank layers by",
-    named(PROXIES),
-    default="kurtosis",
-    help="What is known of a layer's weights without running the network.",
-)
+PROXY = Choice(f"{SLUG}_proxy", named(PROXIES), default="kurtosis")
 
 
 @dataclass(frozen=True)

@@ -66,21 +66,15 @@ COSTS = {
 }
 COST = Choice(
     f"{SLUG}_cost",
-    "Cost of a layer",
     named(COSTS),
     default="KL",
     menu=True,
     width=170,
-    help="What the exact plan sums up and makes as small as it can be: measured with each layer quantized alone (KL, "
-    "loss, accuracy), or predicted (Fisher: ½ Σ F δ²; weight error: Σ δ²). Greedy goes by the same measure of whole "
-    "plans, and by the loss where the cost is predicted.",
 )
 PLAN = Text(
     f"{SLUG}_plan",
-    "Bits by layer",
     plans.read_plan,
     plans.write_plan,
-    f"{', '.join(map(str, WIDTHS))} with _ between them",
 )
 
 

@@ -30,11 +30,8 @@ BITS, RANGE = fields.bits_field(SLUG), fields.range_field(SLUG)
 PLACE = fields.place_field(SLUG, 58)
 ROUNDING = Choice(
     f"{SLUG}_mode",
-    "Int rounds",
     named(ROUNDINGS),
     default="nearest",
-    help="Nearest: half to even. Floor: down. Ceil: up. Zero: towards 0. Stochastic: up or down by chance, so that "
-    "the mean is right.",
     menu=True,
     width=fields.MENU_WIDTH,
 )

@@ -27,11 +27,8 @@ KINDS = {
 }
 KIND = Choice(
     f"{SLUG}_range",
-    "Range",
     named(KINDS),
     default="signed symmetric",
-    help="Signed symmetric: [−β, β], codes to both sides of 0. Unsigned symmetric: [0, β], codes from 0 up, and "
-    "negative values become 0. Asymmetric: from the least to the greatest value, with a zero point.",
     menu=True,
     width=190,
 )

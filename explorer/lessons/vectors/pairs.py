@@ -22,23 +22,18 @@ from explorer.tensors import SEED, Subject
 from quant_engine import QuantizerSpec, VectorCodebook
 
 SLUG = "vectors"
-BITS = Choice(f"{SLUG}_bits", "Bits of a value", widths(2, 3, 4), "2 bits", "The same for all that are compared.")
+BITS = Choice(f"{SLUG}_bits", widths(2, 3, 4), "2 bits")
 GRID = Choice(
     f"{SLUG}_grid",
-    "Single values",
     {"optimal": "optimal", "even steps": "even"},
     default="optimal",
-    help="The grid on the left: of the codebook with the least error (k-means), or of integers with the least-MSE "
-    "range.",
 )
 RHO = Number(
     f"{SLUG}_rho",
-    "Correlation ρ, in %",
     0,
     99,
     default=90,
     width=2 * SLIDER_WIDTH,
-    help="Of the synthetic pairs: 0, one value says nothing of the other; 99, nearly the same value twice.",
 )
 SAMPLES = 20_000  # synthetic pairs
 DRAWN = 2_000  # points
@@ -53,8 +48,8 @@ def synthetic_pairs(rho: float) -> Subject:
         mixed = drawn @ np.array([[1.0, rho], [0.0, math.sqrt(1 - rho * rho)]])
         values = mixed.astype(np.float32)
         values.flags.writeable = False
-        title = f"{SAMPLES:,} synthetic Gaussian pairs, ρ = {rho:g}"
-        return Subject(ResultKey("synthetic pairs", rho), title, "value", values.reshape(-1), 2)
+        about = {"rho": f"{rho:g}"}
+        return Subject(ResultKey("synthetic pairs", rho), "pairs", "value", values.reshape(-1), 2, about)
 
     return compute.kept(ResultKey("subject", "synthetic pairs", rho), work)
 

@@ -22,20 +22,12 @@ from quant_engine import ProductCodebook, QuantizerSpec
 SLUG = "vectors"
 
 
-def _field(name: str, label: str, options: tuple[int, ...], default: int, text: str) -> Choice[int]:
-    return Choice(f"{SLUG}_{name}", label, {str(option): option for option in options}, str(default), text)
+def _field(name: str, options: tuple[int, ...], default: int) -> Choice[int]:
+    return Choice(f"{SLUG}_{name}", {str(option): option for option in options}, str(default))
 
 
-DIM = _field("dim", "Values of a vector", (2, 4, 8, 16), 8, "So many consecutive values of a row make one.")
-PARTS = _field(
-    "parts",
-    "Parts",
-    (1, 2, 4, 8, 16),
-    4,
-    "Into which a vector is cut, each with a codebook of its own. 1: plain vectors. As many as values: single values.",
-)
-CODEWORDS = _field("codewords", "Codewords of a part", (4, 16, 64, 256), 16, "K codewords take ⌈log₂ K⌉ bits.")
-STAGES = _field("stages", "Stages", (1, 2, 3), 1, "Each stage learns what those before it leave (residual codes).")
+DIM, PARTS = _field("dim", (2, 4, 8, 16), 8), _field("parts", (1, 2, 4, 8, 16), 4)
+CODEWORDS, STAGES = _field("codewords", (4, 16, 64, 256), 16), _field("stages", (1, 2, 3), 1)
 ROWS, COLUMNS = 32, 64  # of the part of the matrix that is drawn
 FULL = 99.5  # per cent of the values within full colour
 PLAIN_DIGITS = 10**9  # greater numbers are written in powers of ten

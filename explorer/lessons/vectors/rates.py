@@ -27,10 +27,8 @@ SLUG = "vectors"
 EVERYTHING, INDICES = "everything stored", "indices only"
 COUNTED = Choice(
     f"{SLUG}_counted",
-    "Bits counted",
     named((EVERYTHING, INDICES)),
     default=EVERYTHING,
-    help="Codebooks and scales are stored too: 32 bits for each of their entries.",
 )
 PLACE = f"{SLUG}_tracing"
 MIN_VECTORS = 4  # to a codeword: with fewer a codebook learns the tensor by heart

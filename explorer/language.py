@@ -1,0 +1,80 @@
+"""Every word that a person reads, in the reader's language: a translation is a folder of `prose/`.
+
+What a translation has no words for is said in English.
+"""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+import tomllib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+FOLDER = pathlib.Path(__file__).resolve().parent / "prose"
+ENGLISH = "en"
+KEY = "lang"  # in links
+
+
+@functools.cache
+def languages() -> Mapping[str, str]:
+    """Return the languages there are by their codes, each under its own name."""
+    codes = sorted(folder.name for folder in FOLDER.iterdir() if folder.is_dir())
+    return MappingProxyType({code: read_file(code, "frame")["language"] for code in codes})
+
+
+def browser_language() -> str:
+    """Return the language of the reader's browser if we have it, else English."""
+    wanted = (st.context.locale or "").split("-")[0]
+    return wanted if wanted in languages() else ENGLISH
+
+
+def language() -> str:
+    """Return the language of this session; outside of one it is English."""
+    if get_script_run_ctx(suppress_warning=True) is None:
+        return ENGLISH
+    asked = st.session_state.get(KEY, st.query_params.get(KEY))
+    return asked if asked in languages() else browser_language()
+
+
+def read_words(name: str, code: str | None = None) -> Mapping[str, Any]:
+    """Return the words of a file in a language, that of this session unless another is asked for."""
+    return _words(name, code or language())
+
+
+@functools.cache
+def _words(name: str, code: str) -> Mapping[str, Any]:
+    return MappingProxyType(translated(read_file(ENGLISH, name), read_file(code, name)))
+
+
+def one(unit: str) -> str:
+    """Return what a value of a kind is called."""
+    return str(read_words("tensors")["unit"].get(unit, unit))
+
+
+def several(unit: str) -> str:
+    """Return what more than one value of a kind are called."""
+    return str(read_words("tensors")["units"].get(unit, f"{unit}s"))
+
+
+def read_file(code: str, name: str) -> dict[str, Any]:
+    """Return what a language's file says; a file that it does not have says nothing."""
+    path = FOLDER / code / f"{name}.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() or code == ENGLISH else {}
+
+
+def translated(english: Any, other: Any) -> Any:
+    """Return words with those of another language in their places, as far as it has them.
+
+    >>> translated({"a": "one", "b": ["two", {"c": "three"}]}, {"b": ["zwei", {}]})
+    {'a': 'one', 'b': ['zwei', {'c': 'three'}]}
+    """
+    if isinstance(english, dict) and isinstance(other, dict):
+        return {key: translated(text, other[key]) if key in other else text for key, text in english.items()}
+    if isinstance(english, list) and isinstance(other, list):
+        return [translated(*pair) for pair in zip(english, other, strict=True)]
+    return other
