@@ -11,6 +11,7 @@ from explorer import compute, controls
 from explorer.fields import Choice, Number, named
 from explorer.formulas import Convention
 from explorer.lessons.compensation import code_changes, gradients, synthetic_images
+from explorer.lessons.compensation.blind_test import blind_test
 from explorer.lessons.compensation.method_comparison import comparison_laboratory, start
 from explorer.lessons.compensation.method_progress import CLIPPED, GRANULARITIES, Baselines, accuracy_of, setting_of
 from explorer.lessons.compensation.method_results import DATA_FREE, SLUG, MethodResults, described, shared_name
@@ -43,7 +44,7 @@ LITTLE = 0.01  # of accuracy: less is no loss to speak of
 
 
 def laboratory(bench: Bench) -> Scene:
-    """Draw the race, the codes that changed, and the gradients."""
+    """Draw the race, the codes that changed, the gradients, and where two networks part."""
     with bench.controls:
         bits, activation_bits, shared = controls.show(BITS), controls.show(ACTIVATIONS), controls.show(SHARED)
     setting = setting_of(bits, activation_bits, shared)
@@ -54,6 +55,9 @@ def laboratory(bench: Bench) -> Scene:
         method = code_changes.code_changes_laboratory(raced, bench.layer, bench.predicted, hidden)
     with st.container(key="compensation_gradients"):
         stepped = gradients.gradients_laboratory(bench.model, bench.layer, bits)
+    with st.container(key="compensation_blind"), refusals_said():
+        if bench.predicted:
+            blind_test(raced)
     with st.container(), refusals_said():
         synthetic_images.synthetic_images_laboratory(bench.model, bench.layer)
     scored = compute.network(bench.model).task is not None
