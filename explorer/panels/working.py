@@ -47,7 +47,7 @@ def code_panel(
     """
     spec, said = plan.weight, read_words("panels")["code"]
     assert isinstance(spec, QuantizerSpec)
-    with st.expander(said["title"], icon=":material/code:"):
+    with st.expander(said["title"], key="play_code", icon=":material/code:"):
         engine, plain = st.tabs(["quant_engine", "numpy"])
         engine.code(engine_code(compute.name(model), layer, plan, others), language="python")
         if shown is None:

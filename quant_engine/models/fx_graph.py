@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 Known = tuple[str, Attributes]
 SAME: Known = ("same", NOTHING)  # what changes nothing
+TRACING = threading.Lock()  # one at a time: torch.fx replaces methods of nn.Module itself while it records
 
 
 def read_graph(module: nn.Module, example: Tensor) -> Graph:
@@ -94,16 +96,30 @@ def _in_place(traced: fx.GraphModule, node: fx.Node) -> bool:
 def _traced(module: nn.Module) -> fx.GraphModule:
     from torch import fx
 
-    known = tuple(_modules())
+    known, thread = tuple(_modules()), threading.get_ident()
 
     class Tracer(fx.Tracer):
-        """Takes modules of known kinds as they are, also those that compute in a way of their own."""
+        """Takes modules of known kinds as they are, also those that compute in a way of their own.
+
+        Modules that other threads run meanwhile are not recorded.
+        """
+
+        def call_module(
+            self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> Any:
+            mine = threading.get_ident() == thread
+            return super().call_module(m, forward, args, kwargs) if mine else forward(*args, **kwargs)
+
+        def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+            mine = threading.get_ident() == thread
+            return super().getattr(attr, attr_val, parameter_proxy_cache) if mine else attr_val
 
         def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
             return isinstance(m, known) or super().is_leaf_module(m, module_qualified_name)
 
     try:
-        return fx.GraphModule(module, Tracer().trace(module))
+        with TRACING:
+            return fx.GraphModule(module, Tracer().trace(module))
     except Exception as error:  # whatever the module's own code makes of a tensor that has no values
         raise QuantError(
             f"torch.fx cannot record what {type(module).__name__} computes: {error}; its forward must not depend on "

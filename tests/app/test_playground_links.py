@@ -72,8 +72,9 @@ def states(slug: str) -> Iterator[dict[str, object]]:
 def link_on(at: AppTest) -> tuple[dict[str, str], bool]:
     """The playground's link on a lesson's page, and whether it says that it is exact."""
     found = next(one.proto for one in at.get("page_link") if one.proto.query_string)
-    assert found.label in (words()["open_playground"], words()["open_playground_near"])
-    return dict(parse_qsl(found.query_string)), found.label == words()["open_playground"]
+    exactly, near = {words()["open_playground"], words()["open_playground_weights"]}, words()["open_playground_near"]
+    assert found.label in {*exactly, near}
+    return dict(parse_qsl(found.query_string)), found.label in exactly
 
 
 def opened_by(link: dict[str, str]) -> PlaygroundState:

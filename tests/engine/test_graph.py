@@ -1,6 +1,8 @@
 """Graphs of torch modules: each operator with what it takes, or what torch calls it."""
 
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import onnx
 import pytest
@@ -205,3 +207,22 @@ def test_a_module_whose_graph_cannot_be_read_still_has_its_layers():
 
     layer = from_module(nn.Sequential(Alone(4, 2)), example=torch.zeros(1, 4)).layers()["0"]
     assert (layer.input_shape, layer.input_range) == ((4,), (-math.inf, math.inf))
+
+
+def test_models_that_run_meanwhile_do_not_disturb_a_reading():
+    """torch.fx replaces methods of every module while it records."""
+    module, x = nn.Sequential(*(nn.Linear(4, 4) for _ in range(100))).eval(), torch.ones(1, 4)
+    expected, stop = read_graph(module, x), threading.Event()
+    other = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)).eval()
+
+    def run() -> bool:
+        while not stop.is_set():
+            other(x)
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(run) for _ in range(2)]
+        found = list(pool.map(lambda _: read_graph(module, x), range(8)))
+        stop.set()
+    assert all(one.result() for one in running)
+    assert found == [expected] * 8

@@ -116,7 +116,7 @@ def _draw(model: ModelKey, setting: Setting, predicted: bool, hidden: tuple[str,
         st.caption(said["race_baselines"])
     if not predicted:
         st.info(said["race_locked"], icon=":material/lock:")
-    with st.expander(said["methods_title"]):
+    with st.expander(said["methods_title"], key=f"{SLUG}_methods_title"):
         with st.container(horizontal=True, gap="small"):
             _starters(known, [method for method in contestants() if method not in FIRST])
         for method in METHODS:

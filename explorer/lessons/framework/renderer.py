@@ -48,8 +48,12 @@ def show(lesson: Lesson) -> None:
         else:  # where it would answer the question
             _playground(scene)
         if _has_handout(lesson, beat):
-            said = words()
-            st.toggle(said["handout"], key=f"{lesson.slug}_handout", help=said["handout_help"], persist_state="session")
+            st.toggle(
+                words()["handout"],
+                key=f"{lesson.slug}_handout",
+                help=words()["handout_help"],
+                persist_state="session",
+            )
     if lesson.appendix and beat != BEATS[-1]:
         with shown, st.container(key=f"{lesson.slug}_appendix"):
             lesson.appendix.draw(*frame.selected())
@@ -175,11 +179,11 @@ def _end(lesson: Lesson) -> None:
 def _playground(scene: Scene) -> None:
     """Offer the playground as it would look with this state."""
     model, layer = frame.selected()
-    near = "open_playground" if is_exact(scene) else "open_playground_near"
+    exactly = "open_playground" if scene.subject.is_weight else "open_playground_weights"
     place = {frame.MODEL_KEY: compute.name(model), frame.TENSOR_KEY: layer}
     st.page_link(
         pages_folder() / PLAYGROUND,
-        label=words()[near if scene.subject.is_weight else "open_playground_weights"],
+        label=words()[exactly if is_exact(scene) else "open_playground_near"],
         icon=":material/open_in_full:",
         query_params=place | playground_link(scene),  # no help: it would cover the button above
     )

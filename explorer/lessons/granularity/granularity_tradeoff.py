@@ -124,7 +124,7 @@ def _draw(bench: Bench, spec: QuantizerSpec, task: Task | None) -> None:
                 n=count(plain.n), unit=compute.sample_unit(bench.model), one=short(100 / plain.n)
             )
         )
-    with st.expander(words["rungs_table"]):
+    with st.expander(words["rungs_table"], key=f"{SLUG}_rungs_table"):
         st.table([_record(way, point) for way, points in ways.items() for point in points])
     if task is not None and task.error is not None:
         raise task.error

@@ -168,7 +168,7 @@ def _bars(bench: Bench, mix: Mix, at: int, name: str, scope: str) -> None:
     figure = sensitivity_figure(layers, values, metric.title, bench.canvas)
     charts.show(figure, f"{SLUG}_chart_survey", describe_sensitivity(layers, values, metric.title))
     st.caption(_ranked(mix, values["weights"], metric, scope, at))
-    with st.expander(words["survey_numbers"]):
+    with st.expander(words["survey_numbers"], key=f"{SLUG}_survey_numbers"):
         st.table(_table(layers, values))
 
 

@@ -110,7 +110,7 @@ def _set(bits: tuple[int, ...]) -> None:
 
 def _table(mix: Mix) -> None:
     words = _words()
-    with st.expander(words["table_title"]):
+    with st.expander(words["table_title"], key=f"{SLUG}_table_title"):
         st.table([{name: _cell(value) for name, value in row.items()} for row in plans.plan_rows(mix)])
         with st.container(horizontal=True):
             for name, text, kind in (
