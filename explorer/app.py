@@ -14,12 +14,13 @@ from streamlit.navigation.page import StreamlitPage
 
 from explorer.charts import follow_theme
 from explorer.frame import opens_playground, shared_frame
-from explorer.language import read_words
+from explorer.language import ask_language, read_words
 from explorer.page_table import PAGES, PLAYGROUND, PageEntry, pages_folder
 
 HERE = pathlib.Path(__file__).resolve().parent
 ASSETS = HERE / "assets"
 
+ask_language()
 st.set_page_config(page_title="Quant Explorer", page_icon=ASSETS / "icon.png", layout="wide")
 st.logo(ASSETS / "logo.svg", size="large")
 

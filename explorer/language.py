@@ -18,6 +18,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 FOLDER = pathlib.Path(__file__).resolve().parent / "prose"
 ENGLISH = "en"
 KEY = "lang"  # in links
+RUNS = "quant_explorer_language"  # where a run keeps its language
 
 
 @functools.cache
@@ -35,10 +36,19 @@ def browser_language() -> str:
 
 def language() -> str:
     """Return the language of this session; outside of one it is English."""
-    if get_script_run_ctx(suppress_warning=True) is None:
+    run = get_script_run_ctx(suppress_warning=True)
+    if run is None:
         return ENGLISH
+    spoken: str = getattr(run, RUNS, "") or ask_language()
+    return spoken
+
+
+def ask_language() -> str:
+    """Find out which language is asked for, for all that this run says: it says much, and asking takes a while."""
     asked = st.session_state.get(KEY, st.query_params.get(KEY))
-    return asked if asked in languages() else browser_language()
+    spoken = asked if asked in languages() else browser_language()
+    setattr(get_script_run_ctx(), RUNS, spoken)
+    return spoken
 
 
 def read_words(name: str, code: str | None = None) -> Mapping[str, Any]:

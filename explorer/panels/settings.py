@@ -42,13 +42,14 @@ def settings_panel() -> tuple[ModelKey, str, PlaygroundState]:
 def _help(settings: PlaygroundState, span: float) -> None:
     """Explain all settings that are shown, and the numbers."""
     with st.popover("", icon=":material/help:", help=_said()["help"], width=44):
+        said = []
         for name, field in PlaygroundState.fields().items():
             if not isinstance(field, Text) and not field.apart and field.shown(settings):
                 special = _special(name, settings, span)
-                st.markdown(f"**{special.get('label', field.label)}.** {special.get('help') or field.help}")
+                said.append(f"**{special.get('label', field.label)}.** {special.get('help') or field.help}")
         numbers = read_words("panels")["numbers"]
-        for name in EXPLAINED:
-            st.markdown(f"**{numbers[name]}.** {numbers[f'{name}_help']}")
+        said += [f"**{numbers[name]}.** {numbers[f'{name}_help']}" for name in EXPLAINED]
+        st.markdown("\n\n".join(said))
 
 
 def _shown(settings: PlaygroundState, span: float, more: bool) -> PlaygroundState:
