@@ -36,18 +36,18 @@ def browser_language() -> str:
 
 def language() -> str:
     """Return the language of this session; outside of one it is English."""
-    run = get_script_run_ctx(suppress_warning=True)
-    if run is None:
-        return ENGLISH
-    spoken: str = getattr(run, RUNS, "") or ask_language()
+    spoken: str = getattr(get_script_run_ctx(suppress_warning=True), RUNS, "") or ask_language()
     return spoken
 
 
 def ask_language() -> str:
     """Find out which language is asked for, for all that this run says: it says much, and asking takes a while."""
+    run = get_script_run_ctx(suppress_warning=True)
+    if run is None:
+        return ENGLISH
     asked = st.session_state.get(KEY, st.query_params.get(KEY))
     spoken = asked if asked in languages() else browser_language()
-    setattr(get_script_run_ctx(), RUNS, spoken)
+    setattr(run, RUNS, spoken)
     return spoken
 
 
