@@ -74,10 +74,19 @@ def hold(field: Number[Any], max_value: int) -> None:
         st.warning(notice, icon=":material/link_off:")
 
 
+def current(field: Field[Value]) -> Value:
+    """Return what a control says that is drawn elsewhere, or not now."""
+    return field.meaning(field.parse(_text(field)))
+
+
+def _text(field: Field[Any]) -> str:
+    text = str(st.session_state.get(field.key, st.query_params.get(field.key, field.default)))
+    return text if field.accepts(text) else str(field.default)
+
+
 def unshown(field: Field[Value]) -> Value:
     """Return a setting that no control of Streamlit's shows, and keep the URL in step with it."""
-    text = str(st.session_state.get(field.key, st.query_params.get(field.key, field.default)))
-    text = text if field.accepts(text) else str(field.default)
+    text = _text(field)
     st.session_state[field.key] = text
     if text != str(field.default):
         st.query_params[field.key] = text

@@ -121,7 +121,7 @@ def source_field(prefix: str, default: str = "weights") -> Choice[str]:
         named((*REAL, *SYNTHETIC)),
         default=default,
         menu=True,
-        width=160,
+        width=132,
         words="tensor_of",
     )
 

@@ -10,7 +10,7 @@ from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
 from explorer.notation import short
 
-ROW_HEIGHT = 36
+ROW_HEIGHT = 28
 SYMBOLS = ("circle-open", "circle", "diamond")  # by way to find the range
 
 Losses = Mapping[str, Mapping[str, float]]  # mean squared error by way to find the range, then by format

@@ -15,7 +15,7 @@ from explorer.notation import count, share, short
 from quant_engine import Distribution
 
 ROW_HEIGHT = 34
-HISTOGRAM_HEIGHT = 190
+HISTOGRAM_HEIGHT = 84
 LEGEND = 104  # pixels left of the figure, for names
 MIN_OCTAVES, MAX_OCTAVES = 6, 24
 BARS_AN_OCTAVE = 2
@@ -119,7 +119,7 @@ def _figure(
         canvas,
         margin={"l": LEGEND, "r": 8, "t": 8, "b": 44},
         xaxis=axis,
-        yaxis=theme.axis("", domain=[edge + 0.02, 1.0], range=[0, top], nticks=4),
+        yaxis=theme.axis("", domain=[edge + 0.02, 1.0], range=[0, top], nticks=3),
         yaxis2=theme.axis(
             "",
             domain=[0.0, edge],

@@ -18,7 +18,7 @@ from explorer.lessons.formats.energy import energy_table, written
 from explorer.lessons.formats.format_comparison import RANGES
 from explorer.lessons.formats.number_encodings import FLOATS, bits_formula, holders
 from explorer.lessons.framework.prose import read_prose
-from explorer.lessons.framework.scene import Scene
+from explorer.lessons.framework.scene import Held, Scene
 from quant_engine import NF4, IntFormat, MinMSE, QuantizerSpec
 from quant_engine.energy import multiply_energy
 from tests.models import CNN_KEY, DEPTHWISE_KEY
@@ -131,7 +131,6 @@ def test_errors_are_hidden_until_predicted_and_while_asked_for() -> None:
         return any("format" in table.value and set(table.value["format"]) == formats for table in at.table)
 
     at = open_lesson()
-    assert at.table  # the energy
     assert not errors_shown()
     change(at, show_anyway=True)
     assert errors_shown()
@@ -194,12 +193,26 @@ def test_a_link_sets_the_number_and_a_broken_one_is_said() -> None:
     assert any("= -2.5" in formula for formula in formulas_on(at))
 
 
+def test_puzzles_are_solved_by_numbers_that_numpy_stores_so() -> None:
+    lesson, subject = LESSONS["formats"], scene("weights").subject
+    for text in ("0.1", "2049", "70000", "1e300", "65504", "1.5", "-6", "0", "448", "nan"):
+        shown = Scene(subject, QuantizerSpec(IntFormat(8)), held=Held("FP16", text, 4))
+        number = np.float64(text)
+        with np.errstate(over="ignore"):
+            half, brain = np.float16(number), np.float32(number).astype(ml_dtypes.bfloat16)
+        whole = bool(number == np.rint(number)) and float(half) != number
+        over = bool(np.isinf(half)) and bool(np.isfinite(brain))
+        assert lesson.puzzles(shown) == (whole, over, text in ("1.5", "-6")), text
+    assert len(lesson.prose.puzzles) == 3
+
+
 # --- what it costs ----------------------------------------------------------------------------------------------------
 
 
 def test_costs_are_called_estimates_with_their_source_and_basis() -> None:
-    at = open_lesson()
-    said = " ".join(caption.value for caption in at.caption) + " ".join(head.value for head in at.subheader)
+    at = open_lesson(part="Cost")
+    said = " ".join(caption.value for caption in at.caption)
+    assert at.table
     assert "estimate" in said
     assert "Horowitz" in said
     words = read_prose("formats").laboratory

@@ -18,8 +18,11 @@ from explorer.lessons import LESSONS
 from explorer.lessons.framework.model import BEATS
 
 ROOT = pathlib.Path(__file__).parents[2]
-STATES = [(page.stem, None) for page in sorted((ROOT / "pages").glob("*.py"))] + [
-    (f"lesson_{slug}", beat) for slug in LESSONS for beat in BEATS[1:]
+PARTS = [(slug, part) for slug, lesson in LESSONS.items() if lesson.chapter for part in lesson.chapter.parts]
+STATES = [
+    *((page.stem, "", "") for page in sorted((ROOT / "pages").glob("*.py"))),
+    *((f"lesson_{slug}", f"{slug}_beat", beat) for slug in LESSONS for beat in BEATS[1:]),
+    *((f"lesson_{slug}", f"{slug}_part", part) for slug, part in PARTS),
 ]
 
 
@@ -37,12 +40,12 @@ def is_fixed(place: int, block: Any) -> bool:
     return place == 0 or isinstance(block, Expander) or bool(getattr(block.proto, "id", ""))
 
 
-@pytest.mark.parametrize(("page", "beat"), STATES)
-def test_what_comes_and_goes_before_a_control_does_not_move_it(page: str, beat: str | None) -> None:
+@pytest.mark.parametrize(("page", "key", "word"), STATES)
+def test_what_comes_and_goes_before_a_control_does_not_move_it(page: str, key: str, word: str) -> None:
     at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
     at.switch_page(str(ROOT / "pages" / f"{page}.py"))
-    if beat is not None:
-        at.session_state[LESSONS[page.removeprefix("lesson_")].beat.key] = beat
+    if key:
+        at.session_state[key] = word
     at.run()
     assert not at.exception
     controls = dict(bound(at.main))

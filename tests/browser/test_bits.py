@@ -156,7 +156,7 @@ def test_bits_are_turned_by_keys_alone(app: str, open_page: Opener) -> None:
 
 
 def test_a_typed_number_is_shown_in_every_format(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/lesson_formats")
+    page = open_page(f"{app}/lesson_formats?formats_part=Bits")
     type_number(page, "0.3")
     for name, peer in PEERS.items():
         stored = float(np.array(0.3, np.float32).astype(peer))
@@ -203,7 +203,7 @@ def test_absurd_and_special_numbers_are_held_as_the_format_says(app: str, open_p
 
 
 def test_what_is_no_number_is_said_and_the_last_one_stays(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/lesson_formats?formats_number=2.5")
+    page = open_page(f"{app}/lesson_formats?formats_part=Bits&formats_number=2.5")
     for typed in ("", "abc", "1e", "--1", "0x10"):
         type_number(page, typed)
         expect(page.locator(".bits .fault")).to_contain_text("This is no number")
@@ -214,7 +214,7 @@ def test_what_is_no_number_is_said_and_the_last_one_stays(app: str, open_page: O
 
 
 def test_the_payload_of_a_nan_survives_the_pages_answer(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/lesson_formats?formats_number=nan")
+    page = open_page(f"{app}/lesson_formats?formats_part=Bits&formats_number=nan")
     with asking(page):
         cells(page).nth(15).click()
     assert pattern(page) == "0111111000000001"
@@ -222,7 +222,7 @@ def test_the_payload_of_a_nan_survives_the_pages_answer(app: str, open_page: Ope
 
 
 def test_a_row_chooses_the_format_and_the_address_holds_everything(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/lesson_formats")
+    page = open_page(f"{app}/lesson_formats?formats_part=Bits")
     type_number(page, "-0.7")
     page.locator(".bits").get_by_role("button", name="E2M3").click()
     page.wait_for_function("location.search.includes('E2M3') && location.search.includes('formats_number=-0.7')")
@@ -245,7 +245,7 @@ def test_the_radix_point_moves_in_the_cells_too(app: str, open_page: Opener) -> 
 
 
 def test_a_link_may_write_a_number_as_python_does(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/lesson_formats?formats_number=1_000")
+    page = open_page(f"{app}/lesson_formats?formats_part=Bits&formats_number=1_000")
     assert value(page) == "1000"
 
 

@@ -15,7 +15,7 @@ LINK = "lesson_formats?formats_int_step=6&formats_int_register=16+bits"
 
 
 def test_steps_go_on_and_back_and_are_in_the_address(app: str, open_page: Opener) -> None:
-    page = open_page(f"{app}/lesson_formats")
+    page = open_page(f"{app}/lesson_formats?formats_part=Integers")
     expect(page.get_by_role("button", name="Next step")).to_be_enabled()
     expect(page.locator(".pixel th")).to_have_text(["input", "code q", "float"])
     for _ in range(3):

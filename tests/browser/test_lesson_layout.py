@@ -15,7 +15,7 @@ from tests.browser.conftest import NO_FAULTS, asking, barriers_on, faults_on, se
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
-LONGER = ("formats", "mixed", "compensation")  # lessons of several figures
+LONGER = ("mixed", "compensation")  # lessons of several figures
 IN_SIGHT = 0.6  # of the figure's height
 
 PLACES = """() => {

@@ -10,7 +10,7 @@ from explorer import charts, controls, formulas
 from explorer.figures.codebook import Snapping, codebook_figure, describe_codebook, pattern
 from explorer.formulas import Convention
 from explorer.lessons.framework import fields
-from explorer.lessons.framework.layout import hero
+from explorer.lessons.framework.layout import hero, more
 from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, choices
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Scene
@@ -29,8 +29,9 @@ def laboratory(bench: Bench) -> Scene:
     """Draw cells, snapping values and the use of codes."""
     with bench.controls:
         bits, place = controls.show(BITS), controls.show(PLACE)
-        signed = controls.show(CODES)
-        narrow = controls.show(LEVELS, disabled=not signed) and signed
+        with more(SLUG):
+            signed = controls.show(CODES)
+            narrow = controls.show(LEVELS, disabled=not signed) and signed
     scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits, signed, narrow)), place)
     view, result, said = scene.view, scene.outcome, read_prose(SLUG).laboratory
     counted = bench.telling or not (bench.asking or bits == PREDICTED_BITS)

@@ -9,7 +9,6 @@ from explorer.fields import Choice, Number, widths
 from explorer.language import read_words
 from explorer.lessons.formats.integer_agreement import compare
 from explorer.lessons.formats.integer_pixel import TERM_STEPS, WORDS, followed, program_of, rows, terms
-from explorer.lessons.framework.model import Appendix
 from explorer.notation import count, short
 from explorer.pixel import pixel
 from explorer.sources import ModelKey
@@ -33,11 +32,7 @@ CHANNEL = _place("channel", 2)
 ROW = _place("row", 2)
 COLUMN = _place("column", 5)
 WEIGHTS = Choice(f"{PREFIX}_weights", widths(8, 4), "8 bits")
-REGISTER = Choice(
-    f"{PREFIX}_register",
-    widths(32, 24, 16),
-    default="32 bits",
-)
+REGISTER = Choice(f"{PREFIX}_register", widths(32, 24, 16), "32 bits", menu=True, width=FIELD_WIDTH)
 STEP = Number(f"{PREFIX}_step", 1, 12, 1, box=True, width=FIELD_WIDTH)
 FIELDS = (SAMPLE, CHANNEL, ROW, COLUMN, WEIGHTS, REGISTER, STEP)
 MICRO = 1e-6  # of a picojoule, in microjoules
@@ -47,10 +42,9 @@ MICRO = 1e-6  # of a picojoule, in microjoules
 def draw(model: ModelKey, layer: str) -> None:
     """Draw one number's steps, and the whole network below."""
     words = read_words(WORDS)
-    st.subheader(words["title"])
-    st.markdown(words["lead"].format(layer=layer, unit=compute.sample_unit(model)))
     try:
         _steps(model, layer)
+        st.caption(words["lead"].format(layer=layer, unit=compute.sample_unit(model)))
         _network(model)
     except QuantError as error:
         st.error(words["refused"].format(error=error), icon=":material/error:")
@@ -58,20 +52,23 @@ def draw(model: ModelKey, layer: str) -> None:
 
 def _steps(model: ModelKey, layer: str) -> None:
     words, info = read_words(WORDS), compute.network(model).layers()[layer]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="formats_int_where"):
-        label = words["sample"].format(unit=compute.sample_unit(model))
-        sample = _field(SAMPLE, len(compute.network(model).data("test")[1]) - 1, label=label)
-        channel = _field(CHANNEL, info.output_shape[0] - 1)
-        place = tuple(
-            _field(field, size - 1) for field, size in zip((ROW, COLUMN), info.output_shape[1:], strict=False)
-        )
-        weight_bits, register = controls.show(WEIGHTS), controls.show(REGISTER)
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=f"{PREFIX}_controls")
+    with row:
+        register = controls.show(REGISTER)
+        with st.popover(words["which"], key=f"{PREFIX}_which"):
+            weight_bits = controls.show(WEIGHTS)
+            label = words["sample"].format(unit=compute.sample_unit(model))
+            sample = _field(SAMPLE, len(compute.network(model).data("test")[1]) - 1, label=label)
+            channel = _field(CHANNEL, info.output_shape[0] - 1)
+            place = tuple(
+                _field(field, size - 1) for field, size in zip((ROW, COLUMN), info.output_shape[1:], strict=False)
+            )
     found, real = followed(model, weight_bits, register, sample, layer, channel, place)
     listed, rest = terms(found, real, weight_bits)
     steps = rows(found, real, register)
     last = TERM_STEPS + len(steps)
     controls.hold(STEP, last)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="formats_int_steps"):
+    with row:
         step = min(controls.show(STEP), last)
         for key, target in (("next", min(step + 1, last)), ("back", max(step - 1, 1)), ("start", 1), ("all", last)):
             st.button(
@@ -142,6 +139,3 @@ def _cost(name: str, number: str, energy: Energy) -> dict[str, str]:
         words["column_count"]: number,
         words["column_energy"]: short(energy.picojoules * MICRO),
     }
-
-
-APPENDIX = Appendix(FIELDS, draw)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
 from explorer import charts, compute, controls
 from explorer.bits import bits_editor, described
-from explorer.fields import Choice, Number, Text, named, widths
+from explorer.fields import Choice, Field, Number, Text, named, widths
 from explorer.figures.losses import describe_losses, losses_figure
 from explorer.figures.radix import describe_radix, radix_figure
 from explorer.figures.rug_plot import RugPlot, describe_rug_plot, even_figure, inner_share, octave_figure
@@ -16,9 +18,10 @@ from explorer.formulas import Convention
 from explorer.lessons.formats import format_comparison, integer_only, number_encodings
 from explorer.lessons.formats.energy import energy_table, whole
 from explorer.lessons.formats.format_comparison import RANGES, FormatCandidate
+from explorer.lessons.framework.chapter import Chapter
 from explorer.lessons.framework.fields import SLIDER_WIDTH
 from explorer.lessons.framework.layout import figures_of, numbers
-from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, Option
+from explorer.lessons.framework.model import BEATS, Bench, Choices, Facts, Lesson, Option
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Held, Scene
 from explorer.notation import count, decibels, latex, ratio, share, short
@@ -32,7 +35,7 @@ FORMAT = Choice(
     named(number_encodings.NAMES),
     default=number_encodings.OPENING.format,
     menu=True,
-    width=210,
+    width=140,
 )
 NUMBER = Text(
     f"{SLUG}_number",
@@ -40,12 +43,8 @@ NUMBER = Text(
     str,
     number_encodings.OPENING.number,
 )
-BITS = Choice(f"{SLUG}_bits", widths(8, 4), "8 bits")
-RANGE = Choice(
-    f"{SLUG}_range",
-    named(RANGES),
-    default="min–max",
-)
+BITS = Choice(f"{SLUG}_bits", widths(8, 4), "8 bits", menu=True, width=96)
+RANGE = Choice(f"{SLUG}_range", RANGES, "min–max", menu=True, width=124)
 POINT = Number(
     f"{SLUG}_point",
     0,
@@ -58,48 +57,55 @@ PREDICTED_BITS = 8
 
 
 def laboratory(bench: Bench) -> Scene:
-    """Draw the bits, the rugs, the contest, the radix point and the energy."""
-    held = _bits(bench)
-    bits, clipping = _settings()
-    spec = QuantizerSpec(IntFormat(bits, bench.subject.statistics.lo < 0), clipping=RANGES[clipping])
-    scene = Scene(bench.subject, spec, held=held)
-    _rugs(bench, scene)
-    _contest(bench, scene)
-    _radix(bench, scene)
-    _energy(bench)
+    """Draw one part: the bits of a number, formats on the tensor, the radix point, integers alone, or what all cost."""
+    scene = _scene(bench)
+    with st.container(key=f"{SLUG}_drawn"):
+        DRAW[bench.part](bench, scene)
     return scene
+
+
+def _scene(bench: Bench) -> Scene:
+    """Return what is on display, whichever part draws the controls."""
+    bits, clipping = controls.current(BITS), controls.current(RANGE)
+    spec = QuantizerSpec(IntFormat(bits, bench.subject.statistics.lo < 0), clipping=clipping)
+    held = Held(controls.current(FORMAT), controls.unshown(NUMBER), controls.current(POINT))
+    return Scene(bench.subject, spec, held=held)
 
 
 def _words() -> dict[str, str]:
     return dict(read_prose(SLUG).laboratory)
 
 
-def _bits(bench: Bench) -> Held:
+def _bits(bench: Bench, scene: Scene) -> None:
     """Draw the bits of a number, and the number in every format."""
     with bench.controls:
         chosen = controls.show(FORMAT)
-    point = int(st.session_state.get(POINT.key, POINT.default))
-    held = Held(chosen, controls.unshown(NUMBER), point)
-    scale = number_encodings.scale_of(Scene(bench.subject, QuantizerSpec(IntFormat(number_encodings.WORD))))
+        if chosen == number_encodings.FIXED:
+            controls.show(POINT)
+    held = scene.held or number_encodings.OPENING
+    holders = number_encodings.holders(held.point, number_encodings.scale_of(scene))
     bits_editor(
         f"{SLUG}_editor",
-        [described(h.name, h.title, h.format, h.step) for h in number_encodings.holders(point, scale).values()],
+        [described(h.name, h.title, h.format, h.step) for h in holders.values()],
         chosen,
         repr(float(held.number)),  # Python reads more than a browser does: 1_000, say
         lambda name, number: controls.assign({FORMAT.key: name, NUMBER.key: number}),
         words=read_prose(SLUG).editor,
     )
-    return held
 
 
-def _settings() -> tuple[int, str]:
-    st.subheader(_words()["rugs_title"])
-    st.markdown(_words()["rugs_lead"])
-    with st.container(horizontal=True, gap="medium", key=f"{SLUG}_rugs"):
-        return controls.show(BITS), controls.show(RANGE)
+def _tensor(bench: Bench, scene: Scene) -> None:
+    """Draw what formats can stand for on the tensor, and what each loses."""
+    with bench.controls:
+        controls.show(BITS)
+        controls.show(RANGE)
+    said = _rugs(bench, scene)
+    _contest(bench, scene)
+    st.caption(said)
 
 
-def _rugs(bench: Bench, scene: Scene) -> None:
+def _rugs(bench: Bench, scene: Scene) -> str:
+    """Draw the values of every format beside those of the tensor, and return what to say of them."""
     subject, clipping = scene.subject, _clipping(scene)
     found = format_comparison.candidates(subject, _width(scene))
     levels = {candidate.name: format_comparison.levels(subject, candidate.spec(clipping)) for candidate in found}
@@ -112,13 +118,12 @@ def _rugs(bench: Bench, scene: Scene) -> None:
         charts.show(octave_figure(shown, bench.canvas), f"{SLUG}_chart_octaves", words)
     inner = ", ".join(f"{name} {share(inner_share(values))}" for name, values in levels.items())
     ends = ", ".join(f"{name} {short(float(values[-1]))}" for name, values in levels.items())
-    st.caption(_words()["inner"].format(inner=inner, ends=ends))
+    return f"{_words()['rugs_lead']} {_words()['inner'].format(inner=inner, ends=ends)}"
 
 
 def _contest(bench: Bench, scene: Scene) -> None:
     """Draw what each format loses, once that may be told."""
     words = _words()
-    st.subheader(words["contest_title"].format(bits=_width(scene)))
     if not bench.telling:
         st.info(words["contest_asked" if bench.predicted else "contest_locked"], icon=":material/lock:")
         return
@@ -145,9 +150,8 @@ def _contest(bench: Bench, scene: Scene) -> None:
 def _radix(bench: Bench, scene: Scene) -> None:
     """Draw what the place of the radix point costs."""
     words = _words()
-    st.subheader(words["radix_title"])
-    st.markdown(words["radix_lead"])
-    point = controls.show(POINT)
+    with bench.controls:
+        point = controls.show(POINT)
     found = {
         number_encodings.point_name(form): lost
         for form, lost in format_comparison.points(scene.subject, _width(scene)).items()
@@ -165,12 +169,12 @@ def _radix(bench: Bench, scene: Scene) -> None:
     with right:
         roomy = best == names[-1] and not found[best].clipped_share
         st.caption(words["radix_edge" if roomy else "radix_inside"])
+    st.caption(words["radix_lead"])
 
 
-def _energy(bench: Bench) -> None:
+def _energy(bench: Bench, scene: Scene) -> None:
     """Show what formats cost, as estimates."""
     words = _words()
-    st.subheader(words["energy_title"])
     with refusals_said():
         plain = whole(bench.model, "FP32")
         named = {"model": compute.name(bench.model), "unit": compute.sample_unit(bench.model)}
@@ -209,15 +213,9 @@ def facts(scene: Scene) -> Facts:
         "best": best.name,
         "eight": eight,
         "four": four,
-        "loss": f"{ratio(lost, 1)} that of {candidate}"
-        if lost >= 1 or not lost
-        else f"that of {candidate} ÷ {short(1 / lost)}",
+        "loss": f"{short(lost)} times" if lost >= 1 or not lost else f"1/{short(1 / lost)} of",
         "rival": candidate,
         "half": share(number_encodings.fp32_share_to_one()),
-        "fp16": number_encodings.written(number_encodings.stored("FP16", 2049.0)),
-        "fp16_past": number_encodings.written(number_encodings.stored("FP16", 70000.0)),
-        "bf16_past": number_encodings.written(number_encodings.stored("BF16", 70000.0)),
-        "e4m3_end": number_encodings.written(number_encodings.stored("E4M3", 1000.0)),
         "format": holder.title,
         "number": number_encodings.written(number),
         "stored": "no code" if code is None else number_encodings.written(holder.value(code)),
@@ -266,14 +264,36 @@ def _clipping(scene: Scene) -> str:
     return next(name for name, clipping in RANGES.items() if clipping == scene.spec.clipping)
 
 
+def puzzles(scene: Scene) -> tuple[bool, ...]:
+    """Say whether FP16 misses a whole number in its range, overflows where BF16 does not, and all floats are exact."""
+    number = float(scene.held.number) if scene.held else math.nan
+    half, brain = (number_encodings.stored(name, number) for name in ("FP16", "BF16"))
+    exact = number and all(number_encodings.stored(name, number) == number for name in number_encodings.FLOATS)
+    return number.is_integer() and half != number, math.isinf(half) and math.isfinite(brain), bool(exact)
+
+
+DRAW = {
+    "Bits": _bits,
+    "Tensor": _tensor,
+    "Radix point": _radix,
+    "Integers": lambda bench, scene: integer_only.draw(bench.model, bench.layer),
+    "Cost": _energy,
+}
+OPENS = dict(zip(BEATS, ("Tensor", "Bits", "Tensor", "Bits", "Tensor"), strict=True))
+OWN: Mapping[str, tuple[Field[Any], ...]] = {
+    "Bits": (FORMAT,),
+    "Radix point": (POINT,),
+    "Integers": integer_only.FIELDS,
+}
 LESSON = Lesson(
     2,
     SLUG,
-    (FORMAT, NUMBER, BITS, RANGE, POINT),
+    (NUMBER, BITS, RANGE),
     laboratory,
     prediction,
     facts,
     written,
     question,
-    appendix=integer_only.APPENDIX,
+    puzzles=puzzles,
+    chapter=Chapter({part: OWN.get(part, ()) for part in DRAW}, OPENS),
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from explorer.fields import Choice, Number
 
-SLIDER_WIDTH = 110
-MENU_WIDTH = 130
+SLIDER_WIDTH = 100
+MENU_WIDTH = 112
 
 
 def bits_field(prefix: str, default: int = 4) -> Number[int]:

@@ -14,6 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer.fields import Choice, Field, Number, named
 from explorer.figures.theme import Canvas
 from explorer.formulas import Convention
+from explorer.lessons.framework.chapter import Chapter
 from explorer.lessons.framework.prose import Prose, read_prose
 from explorer.lessons.framework.scene import Scene
 from explorer.sources import ModelKey
@@ -160,22 +161,12 @@ class Bench:
     answers: Mapping[str, str | float]  # right answers, and places on an axis, by what was asked
     model: ModelKey
     layer: str
+    part: str  # on display, of a lesson that has parts
 
     @property
     def telling(self) -> bool:
         """Whether numbers that are predicted or asked for may be shown."""
         return self.predicted and not self.asking
-
-
-@dataclass(frozen=True)
-class Appendix:
-    """What follows a lesson's laboratory and is drawn last, so that nothing waits for it: its settings, and a drawer.
-
-    It is given the network and the layer.
-    """
-
-    fields: tuple[Field[Any], ...]
-    draw: Callable[[ModelKey, str], None]
 
 
 @dataclass(frozen=True)
@@ -197,7 +188,7 @@ class Lesson:
     source: str = "weights"
     puzzles: Callable[[Scene], tuple[bool, ...]] = lambda scene: ()  # which the scene solves, in the order of the prose
     story: tuple[str, str] | None = None
-    appendix: Appendix | None = None
+    chapter: Chapter | None = None  # where it has parts
 
     @property
     def prose(self) -> Prose:
@@ -222,7 +213,9 @@ class Lesson:
     @property
     def all_fields(self) -> tuple[Field[Any], ...]:
         """Everything that a link to this lesson may set."""
-        return (self.beat, *self.tensor, *self.fields, *(self.appendix.fields if self.appendix else ()))
+        chapter = self.chapter
+        parts = (chapter.field(self.slug, self.beat.default), *chapter.fields) if chapter else ()
+        return (self.beat, *self.tensor, *self.fields, *parts)
 
     def predicted(self, scene: Scene) -> Choices:
         """Return the prediction's options, whose right one the tensor decides."""

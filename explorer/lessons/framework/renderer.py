@@ -18,13 +18,16 @@ from explorer.refusals import refusals_said
 from quant_engine import QuantError
 
 WORDS_WIDTH = 360  # pixels
-STEPPER = "<style>[class*=_beat] button { padding-inline: 0.375rem; }</style>"  # or five ticks need a second row
+STYLE = """<style>  /* or ticks and controls need a second row */
+:is([class*=_beat], [class*=_part]) button { padding-inline: 0.375rem; }
+@media (min-width: 1200px) { [data-testid=stMainBlockContainer] { padding-inline: 1.75rem; } }
+</style>"""
 
 
 @st.fragment
 def show(lesson: Lesson) -> None:
     """Draw a lesson's page. The words stand before the laboratory but are drawn after it, with its numbers."""
-    with st.container(horizontal=True, gap="large", key=f"{lesson.slug}_sides"):
+    with st.container(horizontal=True, gap="medium", key=f"{lesson.slug}_sides"):
         said = st.container(width=WORDS_WIDTH, key=f"{lesson.slug}_said")
         shown = st.container(key=f"{lesson.slug}_shown")
     with said:
@@ -54,9 +57,6 @@ def show(lesson: Lesson) -> None:
                 help=words()["handout_help"],
                 persist_state="session",
             )
-    if lesson.appendix and beat != BEATS[-1]:
-        with shown, st.container(key=f"{lesson.slug}_appendix"):
-            lesson.appendix.draw(*frame.selected())
     progress.keep()
 
 
@@ -65,7 +65,7 @@ def _stepper(lesson: Lesson) -> str:
     field, ticks = lesson.beat, {beat: ":material/check: " if answers.is_done(lesson, beat) else "" for beat in BEATS}
     named = {beat: ticks[beat] + spoken(beat) for beat in BEATS}
     beat = controls.linked(field)
-    st.html(STEPPER)
+    st.html(STYLE)
     st.segmented_control(
         field.label,
         BEATS,
@@ -79,7 +79,8 @@ def _stepper(lesson: Lesson) -> str:
 
 def _laboratory(lesson: Lesson, beat: str) -> Scene:
     """Draw the laboratory. A question is asked of another tensor than the one that the steps before have shown."""
-    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=f"{lesson.slug}_controls")
+    part = lesson.chapter.show(lesson.slug, beat) if lesson.chapter else ""
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key=f"{lesson.slug}_controls")
     checking = beat == BEATS[-1]
     with row:
         model, layer = frame.choose_tensor()
@@ -100,6 +101,7 @@ def _laboratory(lesson: Lesson, beat: str) -> Scene:
         answers=given,
         model=model,
         layer=layer,
+        part=part,
     )
     return lesson.laboratory(bench)
 

@@ -15,6 +15,7 @@ from explorer import compute, controls
 from explorer.caches import ResultKey
 from explorer.fields import Choice, Number, Text
 from explorer.lessons.framework import fields
+from explorer.lessons.framework.layout import more
 from explorer.lessons.framework.prose import read_prose
 from explorer.number_formats import SCALE_FORMATS
 from explorer.playground_table import GRANULARITIES
@@ -45,7 +46,7 @@ SHARED = Choice(
     GRANULARITIES,
     default="layer",
     menu=True,
-    width=fields.MENU_WIDTH,
+    width=124,
 )
 
 
@@ -129,7 +130,7 @@ def chosen_spec(shape: tuple[int, int], row: DeltaGenerator) -> QuantizerSpec:
         shared, bits = controls.show(SHARED), controls.show(BITS)
         clipping = controls.show(CLIPPING)
         numbers = [controls.show(field) for field in SIZES.get(shared, ())]
-        with st.popover(words["more"], key=f"{SLUG}_more"):
+        with more(SLUG):
             symmetric, scales = controls.show(RANGE), controls.show(SCALES)
             way = controls.show(REMAINDER) if numbers else "short"
     if scales is E8M0 and not symmetric:

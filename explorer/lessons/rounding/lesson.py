@@ -15,7 +15,7 @@ from explorer.figures import dequantization
 from explorer.figures.dequantization import Errors, Way
 from explorer.formulas import Convention
 from explorer.lessons.framework import fields
-from explorer.lessons.framework.layout import figures_of, hero
+from explorer.lessons.framework.layout import figures_of, hero, more
 from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, choices
 from explorer.lessons.framework.prose import words
 from explorer.lessons.framework.scene import STOCHASTIC, Scene, nearest_step
@@ -44,8 +44,9 @@ WITHOUT_ZERO = (1.0, 1.25, 1.5, 2.0)
 def laboratory(bench: Bench) -> Scene:
     """Draw the way of one value, the errors of all, and what they do to the network."""
     with bench.controls:
-        bits, symmetric = controls.show(BITS), controls.show(RANGE)
-        rounding, place = controls.show(ROUNDING), controls.show(PLACE)
+        bits, rounding, place = controls.show(BITS), controls.show(ROUNDING), controls.show(PLACE)
+        with more(SLUG):
+            symmetric = controls.show(RANGE)
     scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits), symmetric=symmetric, rounding=rounding), place)
     way = Way(scene.view, scene.r, scene.code, None if bench.asking else scene.r_hat)
     left, right = figures_of(0.56)

@@ -9,7 +9,7 @@ from explorer import charts, controls, formulas
 from explorer.figures.staircase import Step, bits_figure, describe_bits, describe_staircase, staircase_figure
 from explorer.formulas import Convention
 from explorer.lessons.framework import fields
-from explorer.lessons.framework.layout import hero
+from explorer.lessons.framework.layout import hero, more
 from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, choices
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Scene, nearest_step
@@ -29,7 +29,8 @@ def laboratory(bench: Bench) -> Scene:
     """Draw one value on the staircase, and error against bits."""
     with bench.controls:
         bits, place = controls.show(BITS), controls.show(PLACE)
-        symmetric, signed = controls.show(RANGE), controls.show(CODES)
+        with more(SLUG):
+            symmetric, signed = controls.show(RANGE), controls.show(CODES)
     scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits, signed), symmetric=symmetric), place)
     step = Step(scene.view, scene.r, None if bench.asking else scene.r_hat, bench.subject.unit)
     charts.show(staircase_figure(step, bench.canvas), f"{SLUG}_chart_stairs", describe_staircase(step))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer import charts, compute, controls
 from explorer.caches import ResultKey
 from explorer.fields import Choice, Number, widths
 from explorer.figures.plane import Plane, describe_plane, plane_figure, view_of
 from explorer.lessons.centroids.codebooks import CLIPPED, OPTIMAL
-from explorer.lessons.framework.fields import SLIDER_WIDTH
 from explorer.lessons.framework.layout import figures_of
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.quantized_subject import QuantizedSubject, coded, times_less
@@ -22,18 +21,20 @@ from explorer.tensors import SEED, Subject
 from quant_engine import QuantizerSpec, VectorCodebook
 
 SLUG = "vectors"
-BITS = Choice(f"{SLUG}_bits", widths(2, 3, 4), "2 bits")
+BITS = Choice(f"{SLUG}_bits", widths(2, 3, 4), "2 bits", menu=True, width=112)
 GRID = Choice(
     f"{SLUG}_grid",
     {"optimal": "optimal", "even steps": "even"},
     default="optimal",
+    menu=True,
+    width=118,
 )
 RHO = Number(
     f"{SLUG}_rho",
     0,
     99,
     default=90,
-    width=2 * SLIDER_WIDTH,
+    width=140,
 )
 SAMPLES = 20_000  # synthetic pairs
 DRAWN = 2_000  # points
@@ -84,24 +85,20 @@ def correlation(subject: Subject) -> float:
     return float(np.prod(apart, axis=1).mean() / np.prod(pairs.std(axis=0)))
 
 
-@st.fragment
-def pairs_laboratory(subject: Subject, predicted: bool) -> None:
+def pairs_laboratory(row: DeltaGenerator, subject: Subject, predicted: bool) -> None:
     """Draw the tensor's own pairs and synthetic ones, each cut by a grid and by cells, and what that loses."""
     words = read_prose(SLUG).laboratory
-    with st.container(horizontal=True, gap="medium", key=f"{SLUG}_pairs"):
-        bits, grid = controls.show(BITS), controls.show(GRID)
-    with st.container(key=f"{SLUG}_synthetic"):
-        _synthetic(bits, grid)
+    with row:
+        bits, grid, rho = controls.show(BITS), controls.show(GRID), controls.show(RHO)
+    _synthetic(bits, grid, rho / 100)
     _planes(subject, bits, grid, "real")
     said = words["pairs_table"].format(bits=bits, grid=GRID.held(grid), n=count(1 << 2 * bits))
     _losses(subject, bits, predicted, _sampled(subject), said if predicted else f"{said} {words['pairs_locked']}")
 
 
-@st.fragment
-def _synthetic(bits: int, grid: str) -> None:
+def _synthetic(bits: int, grid: str, rho: float) -> None:
     """Draw pairs of any correlation."""
     words = read_prose(SLUG).laboratory
-    rho = controls.show(RHO) / 100
     subject = synthetic_pairs(rho)
     _planes(subject, bits, grid, "synthetic")
     said = words["pairs_synthetic"].format(rho=f"{rho:g}", n=count(SAMPLES), drawn=count(DRAWN))
