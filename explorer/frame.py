@@ -37,11 +37,12 @@ def shared_frame(page: str) -> None:
     compute.open_page(page)
     _open_on_story(page)
     _open_by_link(page)
+    said = still_said("link", faults(_fields(), st.query_params))  # before what is not valid leaves the address
     toolbar(controls.unshown(PRESENT), controls.unshown(language_field()), _present, _speak)
     if page not in HOMES:
         await_first_picture()
-    for fault in still_said("link", faults(_fields(), st.query_params)):
-        st.warning(fault, icon=":material/link_off:")
+    if said:
+        st.warning("  \n".join(said), icon=":material/link_off:")
 
 
 def opens_playground(link: Iterable[str]) -> bool:

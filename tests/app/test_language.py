@@ -93,6 +93,14 @@ def test_the_link_says_which_language_and_else_the_browser(locale: str, link: di
     assert start(locale=locale, **link).header[0].value == greeting(spoken)
 
 
+def test_what_a_link_asks_for_in_vain_is_said_in_one_notice_also_of_the_language() -> None:
+    at = start("playground", lang="xx", present="maybe", play_bits="99")
+    [notice] = [box.value for box in at.warning]
+    for asked in ("Language: “xx”", "Present: “maybe”", "Bits: “99”"):
+        assert asked in notice
+    assert [box.value for box in at.run().warning] == [notice]
+
+
 def test_sessions_in_different_languages_run_at_once_and_the_address_keeps_what_was_chosen() -> None:
     english, german = start(), start(lang="de")
     for at, code in ((english, "en"), (german, "de"), (english, "en")):
