@@ -12,22 +12,18 @@ from explorer.figures.rug_plot import RugPlot, bands_of, even_figure, octave_fig
 from explorer.figures.theme import Canvas
 from explorer.formulas import ARTICLE, TOOLS
 from explorer.lessons import LESSONS
-from explorer.lessons.centroids import codebooks
 from explorer.lessons.centroids.learning import OPENING
 from explorer.lessons.formats import format_comparison
 from explorer.lessons.framework.model import overlap
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix, Scene
 from explorer.lessons.granularity.granularity_tradeoff import distinct
-from explorer.lessons.granularity.lesson import run_of
 from explorer.lessons.mixed import plans
 from explorer.notation import beside, latex, share, short
 from quant_engine import (
     IntFormat,
     KMeans,
     LayerPlan,
-    MinMSE,
-    PerChannel,
     QuantizationPlan,
     QuantizerSpec,
     fake_quantize,
@@ -58,20 +54,6 @@ def error_with(x: np.ndarray, beta: float, bits: int) -> tuple[float, float]:
     back = scale * np.clip(np.rint(x / scale), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     wrong, outside = (back - x) ** 2, (x < -(2 ** (bits - 1)) * scale) | (x > beta)
     return float(wrong[~outside].sum() / x.size), float(wrong[outside].sum() / x.size)
-
-
-# --- 1: codes ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("place", [CNN, DEPTHWISE])
-def test_codes_are_idle_beyond_the_values_and_between_them(place: tuple[str, str]) -> None:
-    x = weights(place).values.astype(np.float64)
-    used = np.unique(np.rint(x / (np.abs(x).max() / 127)).astype(int))
-    beyond = set(range(-128, 128)) - set(range(used[0], used[-1] + 1))
-    said = LESSONS["bits"].facts(Scene(weights(place), QuantizerSpec(IntFormat(3))))
-    assert (said["beyond"], said["between"]) == (str(len(beyond)), str(256 - len(beyond) - used.size))
-    if place == CNN:
-        assert len(beyond) > 0.4 * (256 - used.size)  # nearly half, which no extreme value explains
 
 
 # --- 2: formats -------------------------------------------------------------------------------------------------------
@@ -172,35 +154,6 @@ def test_the_best_clip_is_not_where_both_errors_are_equal() -> None:
     assert float(said.split("×")[1].split(" ")[0]) == pytest.approx((rounding + clipping) / least, rel=0.01)
 
 
-# --- 6: rounding ------------------------------------------------------------------------------------------------------
-
-
-def test_stochastic_rounding_doubles_the_error_without_a_bias() -> None:
-    said = LESSONS["rounding"].facts(Scene(weights(CNN), QuantizerSpec(IntFormat(4))))
-    assert float(said["stochastic"].removeprefix("×")) == pytest.approx(2.0, rel=0.05)
-    assert abs(float(said["stochastic_bias"].replace("−", "-"))) < 0.02
-    assert float(said["bias"].replace("−", "-")) == pytest.approx(-0.5, abs=0.02)
-
-
-# --- 7: centroids -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("place", "most"), [(CNN, True), (DEPTHWISE, False)])
-def test_clipping_has_most_of_the_gain_of_k_means_only_where_it_has(place: tuple[str, str], most: bool) -> None:
-    x = weights(place).values.astype(np.float64)
-    uniform = float(np.mean((affine(x, 4, x.min(), x.max())[2] - x) ** 2))
-    levels = fake_quantize(weights(place).values, QuantizerSpec(KMeans(16)))
-    best = float(np.mean((levels - x) ** 2))
-    clipped = float(np.mean((fake_quantize(weights(place).values, codebooks.CLIPPED.spec(4)) - x) ** 2))
-    part = (uniform - clipped) / (uniform - best)
-    assert (part > 0.5) == most
-    said = LESSONS["centroids"].facts(Scene(weights(place), QuantizerSpec(KMeans(16)), placed=OPENING))
-    words = read_prose("centroids").laboratory
-    assert said["disguise"] == words["disguise_most" if most else "disguise_less"].format(share=share(part))
-    assert said["part"] == share(best / clipped)
-    assert ("no guarantee" in said["lloyd"]) == (said["end"] != "×1")
-
-
 # --- 8: mixed precision -----------------------------------------------------------------------------------------------
 
 
@@ -230,27 +183,6 @@ def test_the_predicted_loss_is_set_beside_the_measured_one_and_so_is_the_order_o
 
 
 # --- 9: granularity ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("place", [CNN, DEPTHWISE, (DEPTHWISE_KEY, "pw1")])
-def test_blocks_that_are_called_finer_than_channels_are_finer(place: tuple[str, str]) -> None:
-    x = weights(place).matrix.astype(np.float64)
-    run = run_of(x.shape[1])
-    assert run is not None
-    assert 1 < run < x.shape[1]
-    back = np.empty_like(x)
-    for start in range(0, x.shape[1], run):
-        part = x[:, start : start + run]
-        scale = np.abs(part).max(axis=1, keepdims=True) / 7
-        back[:, start : start + run] = scale * np.rint(part / np.where(scale > 0, scale, 1))
-    finer = float(np.mean((back - x) ** 2))
-    channel = QuantizerSpec(IntFormat(4), PerChannel(0), clipping=MinMSE())
-    clipped = float(np.mean((fake_quantize(weights(place).matrix, channel) - x) ** 2))
-    said = LESSONS["granularity"].facts(Scene(weights(place), QuantizerSpec(IntFormat(4))))["finer"]
-    assert ("lose more" in said) == (finer > clipped)
-    assert f"Runs of {run} " in said
-    assert short(finer) in said
-    assert short(clipped) in said
 
 
 def test_granularities_with_the_same_blocks_are_drawn_once() -> None:

@@ -67,13 +67,13 @@ def test_a_student_sees_the_collapse_and_the_rescue_edits_a_block_and_takes_it_b
 ) -> None:
     page = open_page(f"{app}/lesson_granularity")
     expect(page.get_by_text("The error map is drawn once you have predicted.").first).to_be_visible()
-    assert metrics(page)["Channels of zeros only"] == "?"
+    assert metrics(page)["Channels turned to zeros"] == "?"
     page.get_by_test_id("stRadio").get_by_text("one in five, up to three in five", exact=True).click()
     settle(page)
-    assert metrics(page)["Channels of zeros only"] == "10 of 24"
+    assert metrics(page)["Channels turned to zeros"] == "10 of 24"
     collapsed = float(metrics(page)["All layers quantized"].split()[0])
     pick(page, "One scale for each", "channel")
-    assert metrics(page)["Channels of zeros only"] == "0 of 24"
+    assert metrics(page)["Channels turned to zeros"] == "0 of 24"
     assert collapsed < 30 < 75 < float(metrics(page)["All layers quantized"].split()[0])
     assert metrics(page)["MSE"] == mse({})
     point_at(page, "values", 18)

@@ -105,7 +105,11 @@ def _idle(wide: Scene) -> Facts:
     """Say how many codes without a value lie beyond the values, and how many between them."""
     used = np.flatnonzero(wide.view.counts)
     inside = int(used[-1] - used[0]) + 1 if used.size else 0
-    return {"beyond": count(wide.view.counts.size - inside), "between": count(inside - used.size)}
+    between, said = inside - used.size, read_prose(SLUG).laboratory
+    return {
+        "beyond": count(wide.view.counts.size - inside),
+        "inside": said["inside_some"].format(between=count(between)) if between else said["inside_none"],
+    }
 
 
 def _of_bits(scene: Scene, bits: int) -> QuantizerSpec:

@@ -17,7 +17,7 @@ from explorer.formulas import Convention
 from explorer.lessons.framework import fields
 from explorer.lessons.framework.layout import figures_of, hero, more
 from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, choices
-from explorer.lessons.framework.prose import words
+from explorer.lessons.framework.prose import read_prose, words
 from explorer.lessons.framework.scene import STOCHASTIC, Scene, nearest_step
 from explorer.lessons.rounding.equal_noise import equal_noise_section
 from explorer.notation import beside, count, latex, ratio, short
@@ -37,6 +37,7 @@ ROUNDING = Choice(
 )
 PREDICTED_BITS = 8
 COST = {"same": 1.0, "double": 2.0, "four": 4.0, "sixteen": 16.0}
+FILLED = 2.0  # times the error of rounding to nearest: less, where values lie on a grid of their own
 UNBIASED = 0.02  # of a step
 WITHOUT_ZERO = (1.0, 1.25, 1.5, 2.0)
 
@@ -78,7 +79,7 @@ def prediction(scene: Scene) -> str:
 
 def facts(scene: Scene) -> Facts:
     """Return the numbers that the prose quotes."""
-    down, drawn = (scene.under(_spec(rounding)) for rounding in ("floor", STOCHASTIC))
+    drawn = scene.under(_spec(STOCHASTIC))
     return {
         "bits": str(scene.spec.format.bits),
         "mode": scene.spec.rounding,
@@ -87,8 +88,7 @@ def facts(scene: Scene) -> Facts:
         "r_hat": short(scene.r_hat, 4),
         "error": short(scene.r_hat - scene.r),
         "half": short(scene.view.scale / 2),
-        "cost": ratio(_cost(scene), 1.0),
-        "bias": short(_errors(down).bias),
+        "down": _down(scene),
         "stochastic": beside(drawn.mse, scene.under(_spec("nearest")).mse),
         "stochastic_bias": short(_errors(drawn).bias, 2),
         "n": count(np.unique(scene.subject.values).size),
@@ -165,6 +165,13 @@ def _distribution_of(errors: NDArray[np.float64], step: float) -> Errors:
 def _cost(scene: Scene) -> float:
     nearest, down = (scene.under(_spec(rounding)).mse for rounding in ("nearest", "floor"))
     return down / nearest if nearest else 1.0
+
+
+def _down(scene: Scene) -> str:
+    """Say what rounding down costs and why, as far as errors fill a step."""
+    cost, said = _cost(scene), read_prose(SLUG).laboratory
+    bias = _errors(scene.under(_spec("floor"))).bias
+    return said["down_fills" if cost > FILLED else "down_alike"].format(cost=ratio(cost, 1.0), bias=short(bias))
 
 
 def _spec(rounding: str) -> QuantizerSpec:

@@ -22,6 +22,7 @@ BITS, CODES = fields.bits_field(SLUG, 3), fields.codes_field(SLUG, "unsigned")
 RANGE, PLACE = fields.range_field(SLUG, "asymmetric"), fields.place_field(SLUG)
 WIDTHS = range(2, 9)
 ALMOST, TINY = 0.9, 1e-6
+NEAR = 1.25  # a ratio up to which the error goes with the square of the step
 ONE_MORE_BIT = {"same": 1.0, "half": 2.0, "quarter": 4.0, "sixteenth": 16.0}  # by how much the error falls
 
 
@@ -71,8 +72,7 @@ def facts(scene: Scene) -> Facts:
         "greatest": str(scene.spec.format.qmax),
         "half": short(view.scale / 2),
         "error": short(scene.r_hat - scene.r),
-        "gain": short(four.mse / five.mse) if five.mse else "∞",
-        "shrink": short(four.view.scale / five.view.scale),
+        "falls": _falls(four, five),
         "a_bit": decibels((eight - two) / 6),
         "mse": short(scene.mse),
         "ideal": short(view.scale**2 / 12),
@@ -120,6 +120,14 @@ def puzzles(scene: Scene) -> tuple[bool, ...]:
 def moved(scene: Scene) -> str:
     """Say where rounding the zero point has moved the range."""
     return "" if scene.spec.symmetric else read_prose(SLUG).laboratory["moved"].format(**_ends(scene.view))
+
+
+def _falls(four: Scene, five: Scene) -> str:
+    """Say what a fifth bit does to steps and error, and whether the error goes with the square of the step."""
+    shrink, gain = four.view.scale / five.view.scale, four.mse / five.mse if five.mse else math.inf
+    squared = 1 / NEAR <= gain / shrink**2 <= NEAR
+    said = read_prose(SLUG).laboratory["falls_squared" if squared else "falls_otherwise"]
+    return said.format(shrink=short(shrink), gain=short(gain), squared=short(shrink**2))
 
 
 def _ends(view: BlockView) -> Facts:
