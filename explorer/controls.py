@@ -26,8 +26,9 @@ def show(field: Field[Value], **special: Any) -> Value:
     """
     assert not isinstance(field, Text)
     given = {"label": field.label, "key": field.key, "help": field.help, "bind": "query-params", **special}
-    with st.container(width=scaled(field.width), key=f"{field.key}_place") if field.width else contextlib.nullcontext():
-        return field.meaning(_choice(field, given) if isinstance(field, Choice) else _number(field, given))
+    if field.width:
+        given["width"] = scaled(field.width)
+    return field.meaning(_choice(field, given) if isinstance(field, Choice) else _number(field, given))
 
 
 def _choice(field: Choice[Any], given: dict[str, Any]) -> str:

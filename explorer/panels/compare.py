@@ -125,9 +125,10 @@ def _buttons(settings: PlaygroundState, kept: Sequence[PlaygroundState]) -> None
             args=([*kept, pins.pin_of(settings)],),
             disabled=full,
         )
-        with st.popover(said["presets"], icon=":material/library_add:"):
+        presets = st.popover(said["presets"], icon=":material/library_add:", key="play_presets", on_change="rerun")
+        with presets:
             st.caption(said["presets_text"])
-            for name, preset in PRESETS.items():
+            for name, preset in PRESETS.items() if presets.open else ():
                 st.button(name, key=f"preset_{name}", on_click=controls.restore, args=(preset,), type="tertiary")
         for number, pin in enumerate(kept, 1):
             name = pin.description

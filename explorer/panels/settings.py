@@ -41,7 +41,10 @@ def settings_panel() -> tuple[ModelKey, str, PlaygroundState]:
 
 def _help(settings: PlaygroundState, span: float) -> None:
     """Explain all settings that are shown, and the numbers."""
-    with st.popover("", icon=":material/help:", help=_said()["help"], width=44):
+    explained = st.popover("", icon=":material/help:", help=_said()["help"], width=44, key="play_help", on_change="rerun")
+    if not explained.open:
+        return
+    with explained:
         said = []
         for name, field in PlaygroundState.fields().items():
             if not isinstance(field, Text) and not field.apart and field.shown(settings):
@@ -67,9 +70,9 @@ def _shown(settings: PlaygroundState, span: float, more: bool) -> PlaygroundStat
 def _more() -> str:
     """Name what is set among the settings that are seldom changed, also where a link has just set it."""
     changed = []
-    for field in PlaygroundState.fields().values():
+    for field in (field for field in PlaygroundState.fields().values() if field.more):
         text = str(st.session_state.get(field.key, st.query_params.get(field.key, field.default)))
-        if field.more and field.accepts(text) and field.parse(text) != field.default:
+        if field.accepts(text) and field.parse(text) != field.default:
             changed.append(field.label)
     return _said()["more_set"].format(changed=", ".join(changed)) if changed else _said()["more"]
 

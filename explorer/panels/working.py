@@ -47,7 +47,10 @@ def code_panel(
     """
     spec, said = plan.weight, read_words("panels")["code"]
     assert isinstance(spec, QuantizerSpec)
-    with st.expander(said["title"], key="play_code", icon=":material/code:"):
+    code = st.expander(said["title"], key="play_code", icon=":material/code:", on_change="rerun")
+    if not code.open:
+        return
+    with code:
         engine, plain = st.tabs(["quant_engine", "numpy"])
         engine.code(engine_code(compute.name(model), layer, plan, others), language="python")
         if shown is None:
