@@ -1,5 +1,6 @@
 """How hypothesis searches, the same examples on every CI run, new ones on every run at a desk; how torch waits."""
 
+import collections
 import os
 
 from hypothesis import HealthCheck, settings
@@ -12,11 +13,21 @@ settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--full", action="store_true", help="every spec of the contract and method of the card, not a choice"
-    )
+    parser.addoption("--full", action="store_true", help="every case of the long products, not a choice")
 
 
-def pytest_collection_modifyitems(items):
-    """Begin with real models: a file is one process's, and their longest would keep all others waiting at the end."""
+def pytest_collection_modifyitems(items, config):
+    """Begin with real models: a file is one process's, and their longest would keep all others waiting at the end.
+
+    Of a product marked `choice(n)` every n-th case is run, and with --full all of them.
+    """
     items.sort(key=lambda item: item.path.parent.name != "packs")
+    if not config.getoption("--full"):
+        seen = collections.Counter()
+        items[:] = [item for item in items if is_chosen(item, seen)]
+
+
+def is_chosen(item, seen):
+    marker, test = item.get_closest_marker("choice"), (item.path, getattr(item, "originalname", item.name))
+    seen[test] += 1
+    return marker is None or seen[test] % marker.args[0] == 1

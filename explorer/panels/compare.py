@@ -126,10 +126,10 @@ def _buttons(settings: PlaygroundState, kept: Sequence[PlaygroundState]) -> None
             disabled=full,
         )
         presets = st.popover(said["presets"], icon=":material/library_add:", key="play_presets", on_change="rerun")
-        with presets:
-            st.caption(said["presets_text"])
-            for name, preset in PRESETS.items() if presets.open else ():
-                st.button(name, key=f"preset_{name}", on_click=controls.restore, args=(preset,), type="tertiary")
+        if presets.open:
+            presets.caption(said["presets_text"])
+            for name, preset in PRESETS.items():
+                presets.button(name, key=f"preset_{name}", on_click=controls.restore, args=(preset,), type="tertiary")
         for number, pin in enumerate(kept, 1):
             name = pin.description
             label = said["show"].format(number=number)

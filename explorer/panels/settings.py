@@ -41,7 +41,9 @@ def settings_panel() -> tuple[ModelKey, str, PlaygroundState]:
 
 def _help(settings: PlaygroundState, span: float) -> None:
     """Explain all settings that are shown, and the numbers."""
-    explained = st.popover("", icon=":material/help:", help=_said()["help"], width=44, key="play_help", on_change="rerun")
+    explained = st.popover(
+        "", icon=":material/help:", help=_said()["help"], width=44, key="play_help", on_change="rerun"
+    )
     if not explained.open:
         return
     with explained:

@@ -37,6 +37,7 @@ def test_addresses_that_are_no_pins_are_refused(text: str) -> None:
     assert len(pins.read(text)) < max(len(text.split("|")), 2)
 
 
+@pytest.mark.choice(5)
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("layer", ["conv1", "fc1"])
 def test_every_preset_can_be_used_on_every_kind_of_layer(name: str, layer: str) -> None:

@@ -59,6 +59,7 @@ def output_of(code: str) -> str:
     return printed.getvalue()
 
 
+@pytest.mark.choice(2)
 @pytest.mark.parametrize("plan", PLANS)
 def test_the_engine_snippet_gives_the_error_and_the_accuracies_on_screen(plan: LayerPlan) -> None:
     spec = plan.weight

@@ -78,6 +78,7 @@ def planned(network, weight, activation, dynamic=False):
     return qe.QuantizationPlan({name: qe.LayerPlan(weight, activation, dynamic) for name in network.layers()})
 
 
+@pytest.mark.choice(3)
 @pytest.mark.parametrize(
     ("weight", "activation", "dynamic"),
     [

@@ -46,6 +46,7 @@ def filled(codebook):
     return codebook[~np.isnan(codebook)]
 
 
+@pytest.mark.choice(4)
 @every_sample
 @pytest.mark.parametrize("k", [1, 2, 3, 7, 16, 100, 256])
 def test_no_other_levels_have_less_error_says_kmeans1d(name, k):
@@ -159,6 +160,7 @@ def test_of_many_values_the_quick_levels_are_within_a_hundred_thousandth_of_the_
     assert reference.levels_mse(x, filled(weighted[0])) <= best * (1 + 1e-5)
 
 
+@pytest.mark.choice(2)
 @pytest.mark.parametrize("name", ["Gaussian", "heavy-tailed", "half zeros", "far from 0"])
 def test_a_histogram_gives_levels_within_a_hundred_thousandth_of_the_best(name):
     x = np.resize(LARGE_SAMPLES[name], indexed.SORTED_BELOW + 1)

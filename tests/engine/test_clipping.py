@@ -139,6 +139,7 @@ every_format = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.choice(4)
 @every_sample
 @every_format
 def test_the_least_error_is_near_the_best_of_a_thousand_scales(form, name):
@@ -153,6 +154,7 @@ def test_the_least_error_is_near_the_best_of_a_thousand_scales(form, name):
     assert form.bits > 4 or (found <= 1.03 * best + 1e-12).all()
 
 
+@pytest.mark.choice(4)
 @every_sample
 @every_format
 def test_the_least_asymmetric_error_is_near_the_best_of_a_thousand_ranges(form, name):

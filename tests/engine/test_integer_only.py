@@ -297,6 +297,7 @@ def test_a_network_is_that_of_slow_int64_step_by_step(name, rounding):
     assert np.array_equal(compiled.run(codes(name)), compiled.run(codes(name)[::-1])[::-1])
 
 
+@pytest.mark.choice(3)
 @pytest.mark.parametrize("weight_bits", [8, 4])
 @pytest.mark.parametrize("name", MODELS)
 def test_integers_and_simulation_agree_or_say_why_not(name, weight_bits):

@@ -131,6 +131,7 @@ def test_without_a_plan_the_labels_are_those_of_the_trained_modules(network, mod
     np.testing.assert_array_equal(network.predict(), run(module, network.data()[0]).argmax(axis=1))
 
 
+@pytest.mark.choice(3)
 @pytest.mark.parametrize("spec", [FOUR_BITS, GROUPS], ids=["4 bits a channel", "3 bits a group"])
 def test_one_quantized_layer_gives_the_labels_of_an_independent_module(network, module, spec):
     names = list(network.layers())

@@ -46,6 +46,7 @@ def small():
 # --- what a method leaves ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.choice(2)
 @pytest.mark.parametrize("method", AFTER_TRAINING)
 def test_a_method_ends_with_a_frozen_plan_like_any_other(small, method, tmp_path):
     stages = list(compensate(small, method, SETTING))
@@ -170,6 +171,7 @@ def mean_outputs(network, plan):
     }
 
 
+@pytest.mark.choice(3)
 @pytest.mark.parametrize("method", ["bias_correction", "gptq"])
 def test_mean_outputs_of_every_layer_are_those_of_floating_point(network, method):
     expected = mean_outputs(network, qe.QuantizationPlan())
@@ -221,6 +223,7 @@ def test_an_equalized_network_gives_the_same_logits_and_has_equal_ranges(network
         np.testing.assert_allclose(made[alive], read[alive], rtol=2e-3)
 
 
+@pytest.mark.choice(3)
 @pytest.mark.parametrize("method", ["cross_layer_equalization", "dfq", "smoothquant", "awq"])
 def test_what_moves_scales_between_layers_changes_nothing_at_16_bits(network, method):
     fine = Setting(qe.QuantizerSpec(qe.IntFormat(16), qe.PerChannel()))

@@ -147,6 +147,7 @@ def test_codes_of_any_table_are_the_numbers_of_the_nearest_values(law, count):
     np.testing.assert_array_equal(fitted.fake_quantize(x), values.astype(np.float32)[places])
 
 
+@pytest.mark.choice(5)
 @scaled
 @pytest.mark.parametrize("granularity", [qe.PerTensor(), qe.PerChannel(0), qe.PerGroup(16)], ids=str)
 def test_least_mse_is_as_good_as_a_grid_of_a_thousand_scales(form, granularity):

@@ -57,6 +57,7 @@ def asymmetric_grid(x, span):
     return uniform_grid(x, steps, -zeros, span - zeros)
 
 
+@pytest.mark.choice(3)
 @every_case
 def test_the_best_symmetric_range_is_as_good_as_the_best_of_a_thousand(x):
     distribution = qe.Distribution(x)
@@ -68,6 +69,7 @@ def test_the_best_symmetric_range_is_as_good_as_the_best_of_a_thousand(x):
             assert found <= SLACK * symmetric_grid(x, form), form
 
 
+@pytest.mark.choice(3)
 @every_case
 def test_the_best_asymmetric_range_is_as_good_as_the_best_of_a_thousand(x):
     distribution = qe.Distribution(x)

@@ -67,6 +67,7 @@ def test_its_40_layers_are_read_embeddings_among_them(encoder):
     assert np.abs(weight - weight.mean()).max() / weight.std() == pytest.approx(175, rel=0.01)
 
 
+@pytest.mark.choice(3)
 @pytest.mark.parametrize("name", RECALL)
 def test_recall_is_that_of_another_draw_within_its_resolution(encoder, name):
     """Of several ways to draw pairs, one was kept whose float recall is near the other draw's: no independent score."""
