@@ -8,11 +8,12 @@ import plotly.graph_objects as go
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
+from explorer.figures.words import phrase
 from explorer.notation import short
 from quant_engine.network import Score
 
 HEIGHT = 190
-ROWS = {"each layer alone, stacked": 1.0, "all layers together": 0.0}
+ROWS = {"alone": 1.0, "together": 0.0}
 BAR = 0.46  # of the distance between rows
 BELOW = 0.08  # where intervals lie, clear of the names in the bars
 LEGIBLE = "#FFFFFF"  # on the colour of errors, 4.7:1
@@ -34,7 +35,7 @@ def additivity_figure(alone: Mapping[str, Score], total: Score, together: Score,
         HEIGHT,
         canvas,
         margin={"l": 8, "r": 16, "t": 26, "b": 48},
-        xaxis=theme.axis("KL divergence from float32, nats", range=[0, 1.03 * max(ends)], nticks=6),
+        xaxis=theme.axis(phrase("additivity", "kl_divergence_float"), range=[0, 1.03 * max(ends)], nticks=6),
         yaxis={**theme.axis("", range=[-0.4, 1.35]), "visible": False},
         annotations=[_above(name, row, canvas) for name, row in ROWS.items()],
         barmode="overlay",
@@ -45,13 +46,13 @@ def additivity_figure(alone: Mapping[str, Score], total: Score, together: Score,
 def describe_additivity(alone: Mapping[str, Score], total: Score, together: Score) -> str:
     """Say in words what the figure shows."""
     parts = ", ".join(f"{layer} {short(found.value)}" for layer, found in alone.items())
-    said = f"KL divergence in nats with each layer quantized alone: {parts}"
-    return f"{said}; their sum {short(total.value)}; all layers together {short(together.value)}."
+    said = phrase("additivity", "described", parts=parts)
+    return phrase("additivity", "described_2", said=said, value=short(total.value), value_2=short(together.value))
 
 
 def _above(name: str, row: float, canvas: Canvas) -> LayoutPart:
     place = {"xref": "paper", "xanchor": "left", "yanchor": "bottom"}
-    return elements.note(f"<b>{name}</b>", 0, row + BAR / 2, canvas.ink, **place)
+    return elements.note(f"<b>{phrase('additivity', name)}</b>", 0, row + BAR / 2, canvas.ink, **place)
 
 
 def _bar(name: str, length: float, start: float, row: float, pale: int, canvas: Canvas) -> Trace:

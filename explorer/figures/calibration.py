@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from explorer.figures import theme
 from explorer.figures.clipping import SYMBOLS
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import short
 from quant_engine.network import Score
 
@@ -33,14 +34,20 @@ def seen_figure(seen: Seen, canvas: Canvas) -> go.Figure:
         _line(name, seen.samples, values, number, "%{x} samples: β = %{y:.4g}")
         for number, (name, values) in enumerate(seen.betas.items())
     ]
-    own = _line("each batch alone (dynamic)", seen.samples, seen.batches, 3, "greatest of this batch: %{y:.4g}")
+    own = _line(
+        phrase("calibration", "each_batch_alone"),
+        seen.samples,
+        seen.batches,
+        3,
+        phrase("calibration", "greatest_this_batch"),
+    )
     return _figure([*traces, {**own, "mode": "markers"}], "β", canvas, rangemode="tozero")
 
 
 def describe_seen(seen: Seen) -> str:
     """Say in words what the figure shows."""
     said = "; ".join(f"{name} {short(b[0])} → {short(b[-1])}" for name, b in seen.betas.items())
-    return f"β after {seen.samples[0]} and after {seen.samples[-1]} samples: {said}."
+    return phrase("calibration", "described", samples=seen.samples[0], samples_2=seen.samples[-1], said=said)
 
 
 def study_figure(points: Mapping[str, Mapping[int, Score]], plain: Score, canvas: Canvas) -> go.Figure:
@@ -68,7 +75,7 @@ def describe_study(points: Mapping[str, Mapping[int, Score]]) -> str:
         f"{name}: " + ", ".join(f"{n} samples {100 * found.value:.1f} %" for n, found in by_samples.items())
         for name, by_samples in points.items()
     )
-    return "Accuracy against the number of calibration samples. " + "; ".join(said)
+    return phrase("calibration", "described_2") + "; ".join(said)
 
 
 def _figure(traces: Sequence[Trace], title: str, canvas: Canvas, **options: object) -> go.Figure:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from explorer.figures import elements, error_rate, theme
 from explorer.figures.error_rate import place
 from explorer.figures.theme import Canvas
+from explorer.figures.words import phrase
 from explorer.notation import accuracy
 from quant_engine.network import Accuracy
 from quant_engine.studies import CompensationResult, MethodResult
@@ -38,7 +39,7 @@ def card_figure(rows: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy, can
         [_line(name, by_bits) for name, by_bits in rows.items()],
         HEIGHT,
         canvas,
-        xaxis=theme.axis("bits of every weight", dtick=1),
+        xaxis=theme.axis(phrase("card", "bits_every_weight"), dtick=1),
         yaxis=theme.axis("accuracy, %", range=[0, 102]),
         **_float32_line(plain, 1, "right"),
         margin={**theme.MARGIN, "l": 62, "b": 44},
@@ -69,7 +70,7 @@ def methods_figure(methods: Mapping[str, MethodResult], plain: Accuracy, canvas:
         [points],
         HEIGHT,
         canvas,
-        xaxis=theme.axis("bits per value, everything stored counted"),
+        xaxis=theme.axis(phrase("card", "bits_per_value")),
         yaxis=theme.axis("accuracy, %"),
         **_float32_line(plain, 0, "left"),
         margin={**theme.MARGIN, "l": 62, "b": 44},
@@ -104,7 +105,7 @@ def compensation_figure(results: Sequence[CompensationResult], plain: Accuracy, 
 def describe_compensation(results: Sequence[CompensationResult]) -> str:
     """Say in words what the figure shows."""
     said = "; ".join(f"{result.method} {accuracy(result.mean)}" for result in results if result.bits == "W3A8")
-    return f"Accuracy of every compensating method at every pair of widths. At W3A8: {said}."
+    return phrase("card", "described", said=said)
 
 
 def _upright(plain: Accuracy, methods: Sequence[str]) -> theme.Trace:
@@ -170,7 +171,7 @@ def describe_methods(methods: Mapping[str, MethodResult], kind: str) -> str:
         f"{name} {result.bits_per_value:.2f} bits, {accuracy(result.accuracy.value)}"
         for name, result in methods.items()
     )
-    return f"Accuracy against bits per value of {kind}: {said}."
+    return phrase("card", "described_2", kind=kind, said=said)
 
 
 def _intervals(values: Sequence[Accuracy]) -> theme.Trace:
@@ -204,4 +205,4 @@ def _line(name: str, by_bits: Mapping[int, Accuracy]) -> theme.Trace:
 def describe_card(rows: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy) -> str:
     """Say in words what the figure shows."""
     at_four = "; ".join(f"{name} {accuracy(by_bits[4].value)}" for name, by_bits in rows.items())
-    return f"Accuracy against the bits of every weight; float32 has {accuracy(plain.value)}. At 4 bits: {at_four}."
+    return phrase("card", "described_3", value=accuracy(plain.value), at_four=at_four)

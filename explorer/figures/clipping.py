@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import short
 
 CURVE_HEIGHT = 430
@@ -75,9 +76,14 @@ def split_figure(split: Split, now: Pick, picks: Mapping[str, Pick], canvas: Can
 def describe_split(split: Split, now: Pick, picks: Mapping[str, Pick]) -> str:
     """Say in words what the figure shows."""
     said = "; ".join(f"{name} picks {short(pick.clip)} with {short(pick.error)}" for name, pick in picks.items())
-    return (
-        f"Mean squared error against β from {short(float(split.clips[0]))} to {short(float(split.clips[-1]))}: "
-        f"rounding rises with β, clipping falls. Now β = {short(now.clip)}, error {short(now.error)}. {said}."
+    return phrase(
+        "clipping",
+        "described",
+        clips=short(float(split.clips[0])),
+        clips_2=short(float(split.clips[-1])),
+        clip=short(now.clip),
+        error=short(now.error),
+        said=said,
     )
 
 

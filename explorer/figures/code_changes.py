@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import share, short
 
 HEIGHT = 330
@@ -86,7 +87,7 @@ def codes_figure(found: CodeChanges, title: str, canvas: Canvas) -> go.Figure:
     """Draw how often each code is used before and after."""
     codes = np.arange(found.before.size) + found.first
     sides = (
-        ("rounded to nearest, clipped", found.before, theme.NEUTRAL),
+        (phrase("code_changes", "rounded_nearest_clipped"), found.before, theme.NEUTRAL),
         (title, found.after, theme.QUANTIZED),
     )
     return theme.figure(
@@ -123,7 +124,7 @@ def distance_figure(found: CodeChanges, canvas: Canvas) -> go.Figure:
         canvas,
         margin={"l": 66, "r": 22, "t": 8, "b": 84},
         xaxis=theme.axis(
-            "distance to the nearest threshold, in steps",
+            phrase("code_changes", "distance_nearest_threshold"),
             range=[0, 0.5],
             tickvals=[0, 0.1, 0.2, 0.3, 0.4, 0.5],
             ticktext=["0", "0.1", "0.2", "0.3", "0.4", "0.5 +"],
@@ -134,19 +135,20 @@ def distance_figure(found: CodeChanges, canvas: Canvas) -> go.Figure:
 
 def describe_codes(found: CodeChanges, title: str) -> str:
     """Say in words what the figure shows."""
-    return (
-        f"Use of {found.before.size} codes rounded to nearest and after {title}: "
-        f"{share(found.changed / found.size)} of {found.size} weights changed their code."
+    return phrase(
+        "code_changes",
+        "described",
+        size=found.before.size,
+        title=title,
+        changed=share(found.changed / found.size),
+        size_2=found.size,
     )
 
 
 def describe_distance(found: CodeChanges) -> str:
     """Say in words what the figure shows."""
     ends = [f"{short(100 * m / n) if n else 0} %" for m, n in zip(found.moved, found.near, strict=True)]
-    return (
-        "Share of weights that changed their code, by distance to the nearest threshold: "
-        f"{ends[0]} of those nearest to it, {ends[-1]} of those farthest away."
-    )
+    return phrase("code_changes", "described_2", ends=ends[0], ends_2=ends[-1])
 
 
 def _use(name: str, codes: Counts, counts: Counts, color: str) -> Trace:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
+from explorer.figures.words import phrase
 from explorer.notation import decibels, short
 from explorer.results import Compared
 from quant_engine import Distribution
@@ -70,7 +71,10 @@ def compare_figure(rows: Sequence[Compared], values: Distribution, worst_rmse: f
         canvas,
         margin={"l": 8, "r": 8, "t": 8, "b": 44},
         xaxis=theme.axis(
-            "weight, and where it comes back", range=[edges[0], edges[-1]], domain=[0, middle - GAP / 2], anchor=bottom
+            phrase("compare", "weight_where_it"),
+            range=[edges[0], edges[-1]],
+            domain=[0, middle - GAP / 2],
+            anchor=bottom,
         ),
         xaxis2=theme.axis(
             "error r̃ − r", range=[errors[0], errors[-1]], domain=[middle + GAP / 2, 1], anchor=f"y{2 * len(rows)}"
@@ -114,7 +118,7 @@ def rate_figure(rows: Sequence[Compared], canvas: Canvas) -> go.Figure:
         RATE_HEIGHT,
         canvas,
         margin={"l": 56, "r": 8, "t": 8, "b": 44},
-        xaxis=theme.axis("bits per value, everything counted", range=ends),
+        xaxis=theme.axis(phrase("compare", "bits_per_value"), range=ends),
         yaxis=theme.axis("SQNR in dB", range=[low - room, high + room]),
     )
 
@@ -131,11 +135,17 @@ def number_of(place: int) -> str:
 def describe_compare(rows: Sequence[Compared]) -> str:
     """Say in words what the figures show."""
     said = (
-        f"{number_of(place)}: {row.name}, {short(row.outcome.storage.bits_per_value, 4)} bits per value, SQNR "
-        f"{decibels(row.outcome.report.sqnr_db)}"
+        phrase(
+            "compare",
+            "described",
+            place=number_of(place),
+            name=row.name,
+            bits_per_value=short(row.outcome.storage.bits_per_value, 4),
+            sqnr_db=decibels(row.outcome.report.sqnr_db),
+        )
         for place, row in enumerate(rows)
     )
-    return "Settings over shared axes: the values, where they come back, and the errors. " + "; ".join(said) + "."
+    return phrase("compare", "described_2") + "; ".join(said) + "."
 
 
 def _area(edges: Array, counts: NDArray[np.int64], x: str, y: int, line: str, fill: str, name: str) -> Trace:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import count
 
 HEIGHT = 560
@@ -27,7 +28,7 @@ def coordinates_figure(vectors: NDArray[np.float32], back: NDArray[np.float32], 
         HEIGHT,
         canvas,
         margin={"l": 62, "r": 8, "t": 8, "b": 44},
-        xaxis=theme.axis("first value of the vector", range=[-reach, reach]),
+        xaxis=theme.axis(phrase("coordinates", "first_value_vector"), range=[-reach, reach]),
         yaxis=theme.axis("second value", range=[-reach, reach], scaleanchor="x"),
         showlegend=True,
         legend={"x": 0.01, "y": 0.99, "xanchor": "left", "yanchor": "top"},
@@ -37,9 +38,12 @@ def coordinates_figure(vectors: NDArray[np.float32], back: NDArray[np.float32], 
 def describe_coordinates(vectors: NDArray[np.float32], back: NDArray[np.float32]) -> str:
     """Say in words what the figure shows."""
     distinct = len(np.unique(back, axis=0))
-    return (
-        f"{count(len(vectors))} vectors of {vectors.shape[1]} weights by their first two values, and the "
-        f"{count(distinct)} different vectors that come back for them."
+    return phrase(
+        "coordinates",
+        "described",
+        vectors=count(len(vectors)),
+        shape=vectors.shape[1],
+        distinct=count(distinct),
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from explorer.figures import theme
 from explorer.figures.elements import line, note
 from explorer.figures.theme import Canvas, LayoutPart, Trace
+from explorer.figures.words import phrase
 from explorer.notation import short
 from explorer.results import BlockView
 
@@ -71,10 +72,12 @@ def way_figure(way: Way, unit: str, canvas: Canvas) -> go.Figure:
 
 def describe_way(way: Way) -> str:
     """Say in words what the figure shows."""
-    said = f"The value {short(way.r, 4)} gets code {way.code}; codewords are {short(way.view.scale)} apart."
+    said = phrase("dequantization", "described", r=short(way.r, 4), code=way.code, scale=short(way.view.scale))
     if way.r_hat is None:
         return said
-    return f"{said} It comes back as {short(way.r_hat, 4)}, an error of {short(way.r_hat - way.r)}."
+    return phrase(
+        "dequantization", "described_2", said=said, r_hat=short(way.r_hat, 4), r_hat_2=short(way.r_hat - way.r)
+    )
 
 
 def errors_figure(found: Errors, canvas: Canvas) -> go.Figure:
@@ -106,7 +109,7 @@ def describe_errors(found: Errors, name: str) -> str:
     """Say in words what the figure shows."""
     inside = found.edges[:-1][found.shares > 0]
     reach = f"from {short(float(inside[0]))} to {short(float(inside[-1]) + 2 / BINS)} S" if inside.size else "beyond S"
-    return f"Errors of all values under rounding “{name}”: {reach}, with a mean of {short(found.bias)} S."
+    return phrase("dequantization", "described_3", name=name, reach=reach, bias=short(found.bias))
 
 
 def as_records(columns: Mapping[str, Sequence[float]]) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
+from explorer.figures.words import phrase
 from explorer.notation import accuracy, short
 from quant_engine.network import Score
 
@@ -57,7 +58,7 @@ def tradeoff_figure(
     traces = [_errors(seen, way, codes) for way in seen]
     traces.append(_ring([chosen.bits - codes], [chosen.mse or None], "x", "y"))
     layout: LayoutPart = {
-        "xaxis": _bits_axis("bits per value of the tensor", [r.bits for r in every], codes)
+        "xaxis": _bits_axis(phrase("granularity_tradeoff", "bits_per_value"), [r.bits for r in every], codes)
         | {"domain": LEFT if network else [0.0, 1.0]},
         "yaxis": elements.error_axis("mean squared error", [point.mse for point in every]),
         "margin": {"l": 74, "r": 16, "t": 12, "b": 84},
@@ -68,7 +69,9 @@ def tradeoff_figure(
         traces += [_accuracies(ways, way, codes) for way in ways]
         if chosen.accuracy is not None:
             traces.append(_ring([chosen.network_bits - codes], [100 * chosen.accuracy.value], "x2", "y2"))
-        bits = _bits_axis("bits per value of the network", [point.network_bits for point in every], codes)
+        bits = _bits_axis(
+            phrase("granularity_tradeoff", "bits_per_value_2"), [point.network_bits for point in every], codes
+        )
         layout["xaxis2"] = {**bits, "domain": RIGHT, "anchor": "y2"}
         layout["yaxis2"] = theme.axis("accuracy, %", range=[0, 108], anchor="x2", side="left")
         if plain is not None:
@@ -87,7 +90,7 @@ def describe_tradeoff(ways: Ways) -> str:
         )
         for way, points in ways.items()
     )
-    return "Error of the tensor and accuracy of the network against bits per value. " + ". ".join(said) + "."
+    return phrase("granularity_tradeoff", "described") + ". ".join(said) + "."
 
 
 def _bits_axis(title: str, bits: Sequence[float], codes: int) -> LayoutPart:

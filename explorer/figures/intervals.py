@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
+from explorer.figures.words import phrase
 from explorer.notation import accuracy, with_interval
 from quant_engine.network import Score
 
@@ -37,7 +38,7 @@ def intervals_figure(rows: Sequence[Row], canvas: Canvas) -> go.Figure:
         AROUND + ROW_HEIGHT * len(rows),
         canvas,
         margin={"l": 8, "r": 12, "t": 8, "b": 48},
-        xaxis=theme.axis("accuracy on the test data, %", range=[min(ends) - pad, max(ends) + pad], nticks=7),
+        xaxis=theme.axis(phrase("intervals", "accuracy_test_data"), range=[min(ends) - pad, max(ends) + pad], nticks=7),
         yaxis={**theme.axis("", range=[len(rows) - 0.5, -0.75]), "visible": False},
         shapes=[_level(row) for row in rows if row.reference],
         annotations=[_above(row, number, canvas) for number, row in enumerate(rows)],
@@ -47,7 +48,7 @@ def intervals_figure(rows: Sequence[Row], canvas: Canvas) -> go.Figure:
 def describe_intervals(rows: Sequence[Row]) -> str:
     """Say in words what the figure shows."""
     said = (f"{row.title} {', '.join(with_interval(found) for found in row.scores)}" for row in rows)
-    return f"Accuracy on the test data with 95 % intervals: {'; '.join(said)}."
+    return phrase("intervals", "described", listed="; ".join(said))
 
 
 def _above(row: Row, number: int, canvas: Canvas) -> LayoutPart:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import short
 from quant_engine.distribution import LloydStep
 
@@ -29,7 +30,11 @@ def lloyd_figure(steps: Sequence[LloydStep], min_mse: float, unit: str, canvas: 
     named = {"xref": "x domain", "xanchor": "right", "yanchor": "top", "yref": ERRORS}
     notes = [elements.note("least of all", 1.0, np.log10(min_mse), canvas.ink, **named)] if min_mse > 0 else []
     if not any(errors):
-        notes.append(elements.note("no error at all", 0.5, 0.5, canvas.ink, xref="x domain", yref=f"{ERRORS} domain"))
+        notes.append(
+            elements.note(
+                phrase("lloyd", "no_error_all"), 0.5, 0.5, canvas.ink, xref="x domain", yref=f"{ERRORS} domain"
+            )
+        )
     return theme.figure(
         [_errors(errors), *_ways(steps)],
         HEIGHT,
@@ -45,11 +50,14 @@ def lloyd_figure(steps: Sequence[LloydStep], min_mse: float, unit: str, canvas: 
 
 def describe_lloyd(steps: Sequence[LloydStep], min_mse: float) -> str:
     """Say in words what the figure shows."""
-    return (
-        f"Mean squared error at every step of Lloyd's iteration, from {short(steps[0].mse)} at the start to "
-        f"{short(steps[-1].mse)} after {len(steps) - 1} steps; the least of all codebooks is "
-        f"{short(min_mse)}. Below it "
-        f"the places of {steps[-1].centroids.size} centroids and of the thresholds between them at every step."
+    return phrase(
+        "lloyd",
+        "described",
+        mse=short(steps[0].mse),
+        mse_2=short(steps[-1].mse),
+        steps=len(steps) - 1,
+        min_mse=short(min_mse),
+        size=steps[-1].centroids.size,
     )
 
 

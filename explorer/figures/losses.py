@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import short
 
 ROW_HEIGHT = 28
@@ -37,7 +38,7 @@ def describe_losses(found: Losses) -> str:
         f"under {way}: " + ", ".join(f"{name} {short(error)}" for name, error in errors.items())
         for way, errors in found.items()
     )
-    return "Mean squared error of formats of equal width, " + "; ".join(said) + "."
+    return phrase("losses", "mean_squared_error") + "; ".join(said) + "."
 
 
 def _joined(found: Losses, names: list[str]) -> Trace:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
+from explorer.figures.words import phrase
 from explorer.notation import count, short
 
 HEIGHT = 380
@@ -105,10 +106,18 @@ def describe_map(title: str, values: Array, sight: Sight) -> str:
     some = values[np.isfinite(values)]
     span = f"{short(float(some.min()))} to {short(float(some.max()))}" if some.size else "nothing"
     left, top, right, bottom = sight.chosen
-    return (
-        f"{title}: {sight.rows[-1] - sight.rows[0]} × {sight.columns[-1] - sight.columns[0]} cells, "
-        f"{count(sight.numbers.size)} blocks, {span}. Outlined: rows {top:.0f} to {bottom - 1:.0f}, columns {left:.0f} "
-        f"to {right - 1:.0f}."
+    return phrase(
+        "maps",
+        "described",
+        title=title,
+        rows=sight.rows[-1] - sight.rows[0],
+        columns=sight.columns[-1] - sight.columns[0],
+        size=count(sight.numbers.size),
+        span=span,
+        top=top,
+        bottom=bottom - 1,
+        left=left,
+        right=right - 1,
     )
 
 

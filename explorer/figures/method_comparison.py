@@ -12,6 +12,7 @@ from explorer.figures import error_rate, theme
 from explorer.figures.elements import note
 from explorer.figures.error_rate import place
 from explorer.figures.theme import Canvas, LayoutPart, Trace
+from explorer.figures.words import phrase
 from explorer.notation import accuracy, short
 from quant_engine.network import Score
 
@@ -64,7 +65,7 @@ def comparison_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas
         AROUND + LANE_HEIGHT * len(lanes),
         canvas,
         margin={"l": 148, "r": 14, "t": 30, "b": 48},
-        xaxis=error_rate.axis("accuracy on the test data, %", lows, highs),
+        xaxis=error_rate.axis(phrase("method_comparison", "accuracy_test_data"), lows, highs),
         yaxis=theme.axis(
             "",
             range=[len(lanes) - 0.4, -0.7],
@@ -82,7 +83,7 @@ def describe_comparison(lanes: Sequence[Lane], plain: Score | None) -> str:
     """Say in words what the figure shows."""
     said = (f"{lane.title} {'' if lane.ended else 'so far '}{accuracy(lane.last.value)}" for lane in lanes if lane.last)
     whole = f"floating point {accuracy(plain.value)}; " if plain else ""
-    return f"Accuracy on the test data, a lane for each method: {whole}{'; '.join(said) or 'none measured yet'}."
+    return phrase("method_comparison", "described", whole=whole, value="; ".join(said) or "none measured yet")
 
 
 def way_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas) -> go.Figure:
@@ -98,7 +99,7 @@ def way_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas) -> go
         WAY_HEIGHT,
         canvas,
         margin={"l": 58, "r": 8, "t": 8, "b": 84},
-        xaxis=theme.axis("seconds of the method's own work", rangemode="tozero", nticks=7),
+        xaxis=theme.axis(phrase("method_comparison", "seconds_method_s"), rangemode="tozero", nticks=7),
         yaxis=theme.axis("accuracy, %", nticks=6),
         shapes=[{**dashed, "line": {"color": theme.ORIGINAL, "dash": "dash", "width": 1.5}}] if plain else [],
         showlegend=True,
@@ -114,7 +115,7 @@ def describe_way(lanes: Sequence[Lane]) -> str:
         for lane in lanes
         if lane.has_way
     )
-    return f"Accuracy on the test data as methods went on: {'; '.join(said)}."
+    return phrase("method_comparison", "described_2", listed="; ".join(said))
 
 
 def _reach(lanes: Sequence[Lane], plain: Score | None) -> tuple[float, float]:

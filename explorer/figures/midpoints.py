@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
+from explorer.figures.words import phrase
 
 MIN_HEIGHT, ROW_HEIGHT, AROUND = 170, 17, 92
 GAP = 0.05  # of the width, between two codebooks
@@ -78,11 +79,8 @@ def describe_midpoints(codebooks: Mapping[str, Bucketed]) -> str:
     for name, book in codebooks.items():
         _, levels, means = book.inner
         off, apart = (_max_gap(gaps) for gaps in (levels, levels - means))
-        said.append(
-            f"{name}: codewords lie up to {off:.0f} % of a half bucket off the midpoint, and up to {apart:.0f} % off "
-            "the mean of their bucket"
-        )
-    return "Every bucket between two thresholds, stretched to one width. " + "; ".join(said) + "."
+        said.append(phrase("midpoints", "described", name=name, off=off, apart=apart))
+    return phrase("midpoints", "described_2") + "; ".join(said) + "."
 
 
 def _max_gap(gaps: Array) -> float:
@@ -93,7 +91,7 @@ def _marks(book: Bucketed, axis: str, legend: bool) -> list[Trace]:
     numbers, levels, means = book.inner
     kinds = (
         ("codeword", levels, "triangle-up", theme.QUANTIZED, 10),
-        ("mean of the values", means, "diamond-open", theme.ORIGINAL, 10),
+        (phrase("midpoints", "mean_values"), means, "diamond-open", theme.ORIGINAL, 10),
     )
     return [
         {

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import count, short
 
 COLORS = [[0.0, theme.ORIGINAL], [0.5, "#F4F4F4"], [1.0, theme.QUANTIZED]]
@@ -63,9 +64,14 @@ def patch_figure(patch: Patch, canvas: Canvas, scale: bool = False) -> go.Figure
 def describe_patch(patch: Patch) -> str:
     """Say in words what the figure shows."""
     rows, columns = patch.values.shape
-    return (
-        f"{patch.title}: {rows} × {columns} values from {short(float(patch.values.min()))} to "
-        f"{short(float(patch.values.max()))} as colours, blue below 0 and orange above."
+    return phrase(
+        "mosaic",
+        "described",
+        title=patch.title,
+        rows=rows,
+        columns=columns,
+        values_min=short(float(patch.values.min())),
+        values_max=short(float(patch.values.max())),
     )
 
 
@@ -108,9 +114,13 @@ def rows_of(stages: int) -> int:
 def describe_strips(codebooks: Array) -> str:
     """Say in words what the figure shows."""
     stages, count_of_parts, codewords, width = codebooks.shape
-    return (
-        f"Codebooks as strips: {stages} × {count_of_parts} (stages × parts) of {count(codewords)} codewords, each of "
-        f"{width} values as colours, blue below 0 and orange above."
+    return phrase(
+        "mosaic",
+        "described_2",
+        stages=stages,
+        count_of_parts=count_of_parts,
+        codewords=count(codewords),
+        width=width,
     )
 
 

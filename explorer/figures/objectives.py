@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from explorer.figures import theme
 from explorer.figures.clipping import SYMBOLS, Pick
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import short
 
 HEIGHT = 290
@@ -70,4 +71,4 @@ def objectives_figure(
 def describe_objectives(curves: Curves, picks: Mapping[str, Pick]) -> str:
     """Say in words what the figure shows."""
     said = "; ".join(f"{name} is least at β = {short(picks[name].clip)}" for name in curves)
-    return f"What each method minimises, against β, each in multiples of its own least value. {said}."
+    return phrase("objectives", "described", said=said)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
+from explorer.figures.words import phrase
 from explorer.notation import share
 
 IMAGE_HEIGHT = 110
@@ -78,7 +79,7 @@ def describe_odds(samples: Sequence[Sample]) -> str:
         )
         for sample in samples
     )
-    return f"Odds of the likeliest classes. {'. '.join(said)}."
+    return phrase("odds", "described", listed=". ".join(said))
 
 
 def _axis(letter: str, place: int) -> str:

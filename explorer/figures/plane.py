@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import count
 from explorer.voronoi import voronoi_cells
 
@@ -80,9 +81,13 @@ def plane_figure(plane: Plane, canvas: Canvas) -> go.Figure:
 
 def describe_plane(plane: Plane) -> str:
     """Say in words what the figure shows."""
-    return (
-        f"Pairs of neighbouring {plane.unit}s, {count(len(plane.points))} drawn, with {count(len(plane.codewords))} "
-        f"codewords and the cells nearest to each: {plane.title}."
+    return phrase(
+        "plane",
+        "described",
+        unit=plane.unit,
+        points=count(len(plane.points)),
+        codewords=count(len(plane.codewords)),
+        title=plane.title,
     )
 
 

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import short
 from quant_engine import ErrorReport
 
@@ -40,7 +41,7 @@ def radix_figure(found: Mapping[str, ErrorReport], chosen: str, canvas: Canvas) 
         HEIGHT,
         canvas,
         margin={**theme.MARGIN, "l": 74, "b": 48, "t": 34},
-        xaxis=theme.axis("bits before and behind the point", type="category", range=[-0.5, len(names) - 0.5]),
+        xaxis=theme.axis(phrase("radix", "bits_before_behind"), type="category", range=[-0.5, len(names) - 0.5]),
         yaxis=elements.error_axis("mean squared error", (*total, *rounding, *clipping)),
         showlegend=True,
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"color": canvas.ink}},
@@ -51,10 +52,15 @@ def radix_figure(found: Mapping[str, ErrorReport], chosen: str, canvas: Canvas) 
 def describe_radix(found: Mapping[str, ErrorReport], chosen: str) -> str:
     """Say in words what the figure shows."""
     best = min(found, key=lambda name: found[name].mse)
-    return (
-        f"Mean squared error of a fixed-point word against the place of its point, from {next(iter(found))} to "
-        f"{list(found)[-1]}: overflow falls and resolution errors grow with the bits before the point. {chosen} has "
-        f"{short(found[chosen].mse)}; the least, {short(found[best].mse)}, is at {best}."
+    return phrase(
+        "radix",
+        "described",
+        found=next(iter(found)),
+        found_2=list(found)[-1],
+        chosen=chosen,
+        mse=short(found[chosen].mse),
+        mse_2=short(found[best].mse),
+        best=best,
     )
 
 

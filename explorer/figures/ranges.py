@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import share, short
 from explorer.results import BlockView
 
@@ -61,7 +62,7 @@ def describe_ranges(rows: Mapping[str, BlockView], told: bool = True) -> str:
         f"{_named(name, view, told)}, codewords from {short(float(view.levels[0]))} to {short(float(view.levels[-1]))}"
         for name, view in rows.items()
     )
-    return "The same values under several ranges. " + "; ".join(said) + "."
+    return phrase("ranges", "described") + "; ".join(said) + "."
 
 
 def _idle(view: BlockView) -> float:
@@ -69,7 +70,11 @@ def _idle(view: BlockView) -> float:
 
 
 def _named(name: str, view: BlockView, told: bool) -> str:
-    return f"{name} · {share(_idle(view))} of codes idle · MSE {short(view.error)}" if told else name
+    return (
+        phrase("ranges", "codes_idle_mse", name=name, view=share(_idle(view)), error=short(view.error))
+        if told
+        else name
+    )
 
 
 def _title(text: str, chosen: bool, y: float, canvas: Canvas) -> theme.LayoutPart:

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import short
 
 HEIGHT = 460
@@ -59,7 +60,7 @@ def describe_rates(curves: Mapping[str, Sequence[Point]]) -> str:
         f"{name}: " + ", ".join(f"{short(p.mse)} at {short(p.bits)} bits" for p in points)
         for name, points in curves.items()
     )
-    return "Mean squared error against bits per value, with the bound for a Gaussian. " + "; ".join(said) + "."
+    return phrase("rates", "described") + "; ".join(said) + "."
 
 
 def _curve(name: str, points: Sequence[Point], number: int) -> Trace:
@@ -81,7 +82,7 @@ def _bound(variance: float, max_bits: float) -> Trace:
     rates = np.linspace(0.0, max_bits, 33)
     return {
         "type": "scatter",
-        "name": "bound for a Gaussian of this variance",
+        "name": phrase("rates", "bound_gaussian_this"),
         "x": rates,
         "y": variance * 2.0 ** (-2.0 * rates),
         "mode": "lines",

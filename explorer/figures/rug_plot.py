@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
+from explorer.figures.words import phrase
 from explorer.notation import count, share, short
 from quant_engine import Distribution
 
@@ -72,11 +73,18 @@ def octave_figure(shown: RugPlot, canvas: Canvas) -> go.Figure:
 
 def describe_rug_plot(shown: RugPlot) -> str:
     """Say in words what either figure shows."""
-    inner = "; ".join(f"{name}: {count(levels.size)} values, {share(inner_share(levels))} of them in the inner half"
-                      for name, levels in shown.levels.items())  # fmt: skip
-    return (
-        f"Histogram of {count(shown.values.size)} {shown.unit}s from {short(shown.distribution.lo)} to "
-        f"{short(shown.distribution.hi)}, and below it a mark for every value that a format can stand for. {inner}."
+    inner = "; ".join(
+        phrase("rug_plot", "inner", name=name, size=count(levels.size), inner=share(inner_share(levels)))
+        for name, levels in shown.levels.items()
+    )
+    return phrase(
+        "rug_plot",
+        "described",
+        size=count(shown.values.size),
+        unit=shown.unit,
+        lo=short(shown.distribution.lo),
+        hi=short(shown.distribution.hi),
+        inner=inner,
     )
 
 

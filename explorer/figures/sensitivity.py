@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
+from explorer.figures.words import phrase
 from explorer.notation import short
 
 ROW_HEIGHT = 180
@@ -54,7 +55,7 @@ def describe_sensitivity(layers: Sequence[str], values: Mapping[str, Values], ti
         + ", ".join(f"{layer} {short(value)}" for layer, value in zip(layers, found, strict=True) if value is not None)
         for name, found in values.items()
     )
-    return f"A bar for every layer, {title}. " + "; ".join(said) + "."
+    return phrase("sensitivity", "described", title=title) + "; ".join(said) + "."
 
 
 def _bars(name: str, layers: Sequence[str], found: Values, number: int) -> Trace:

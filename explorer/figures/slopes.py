@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
+from explorer.figures.words import phrase
 from explorer.notation import short
 
 ROW_HEIGHT = 26
@@ -53,7 +54,7 @@ def slope_figure(left: Column, right: Column, marked: Collection[str], canvas: C
 def describe_slopes(left: Column, right: Column) -> str:
     """Say in words what the figure shows."""
     said = (f"by {one.title}: {', '.join(one.ranks)}" for one in (left, right))
-    return f"Layers ranked, the greatest first, {'; '.join(said)}."
+    return phrase("slopes", "described", listed="; ".join(said))
 
 
 def _title(column: Column, x: int, side: str, canvas: Canvas) -> LayoutPart:

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import decibels, short
 from explorer.results import BlockView
 
@@ -70,14 +71,11 @@ def staircase_figure(shown: Step, canvas: Canvas) -> go.Figure:
 def describe_staircase(shown: Step) -> str:
     """Say in words what the figure shows."""
     view = shown.view
-    said = (
-        f"Staircase from r to r̃ with {view.levels.size} steps {short(view.scale)} wide, and the error below it, "
-        "between its bounds of half a step."
-    )
+    said = phrase("staircase", "described", size=view.levels.size, scale=short(view.scale))
     if shown.r_hat is None:
         return said
     error = short(shown.r_hat - shown.r)
-    return f"{said} The value {short(shown.r)} goes to {short(shown.r_hat)}, an error of {error}."
+    return phrase("staircase", "described_2", said=said, r=short(shown.r), r_hat=short(shown.r_hat), error=error)
 
 
 def bits_figure(measured: Mapping[int, float], theory: Mapping[int, float], bits: int, canvas: Canvas) -> go.Figure:

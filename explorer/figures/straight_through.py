@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import short
 
 HEIGHT = 480
@@ -81,10 +82,12 @@ def slopes_figure(shown: Slopes, canvas: Canvas) -> go.Figure:
 
 def describe_slopes(shown: Slopes) -> str:
     """Say in words what the figure shows."""
-    return (
-        f"Staircase with steps of {short(shown.step)}; below it the straight-through derivative, 1 inside the range "
-        "and 0 outside, where the true one is 0 with jumps at the thresholds; and LSQ's gradient of the step, a saw "
-        f"between −0.5 and 0.5 inside, {short(float(shown.by_step[0]))} and {short(float(shown.by_step[-1]))} outside."
+    return phrase(
+        "straight_through",
+        "described",
+        step=short(shown.step),
+        by_step=short(float(shown.by_step[0])),
+        by_step_2=short(float(shown.by_step[-1])),
     )
 
 
@@ -111,7 +114,7 @@ def pull_figure(shown: Pull, canvas: Canvas) -> go.Figure:
         canvas,
         margin={"l": 66, "r": 12, "t": 8, "b": 44},
         xaxis=theme.axis("step s", range=[0, float(shown.steps[-1])], nticks=6),
-        yaxis=elements.error_axis("MSE of the layer's weights", shown.mse),
+        yaxis=elements.error_axis(phrase("straight_through", "mse_layer_s"), shown.mse),
         shapes=lines,
         annotations=notes,
     )
@@ -120,9 +123,14 @@ def pull_figure(shown: Pull, canvas: Canvas) -> go.Figure:
 def describe_pull(shown: Pull) -> str:
     """Say in words what the figure shows."""
     way = "smaller" if shown.slope > 0 else "larger"
-    return (
-        f"Mean squared error of the layer's weights against the step: {short(shown.here)} at {short(shown.step)}, "
-        f"where LSQ's gradient makes the step {way}; least at {short(shown.best)}. LSQ starts at {short(shown.start)}."
+    return phrase(
+        "straight_through",
+        "described_2",
+        here=short(shown.here),
+        step=short(shown.step),
+        way=way,
+        best=short(shown.best),
+        start=short(shown.start),
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
+from explorer.figures.words import phrase
 from explorer.notation import short
 
 BOARD_HEIGHT = 200
@@ -98,7 +99,7 @@ def misses_figure(found: Mapping[str, Match], canvas: Canvas) -> go.Figure:
         canvas,
         margin={"l": 62, "r": 8, "t": 8, "b": 92},
         xaxis=theme.axis("layer", type="category"),
-        yaxis=elements.error_axis("distance from BatchNorm, in σ²", misses),
+        yaxis=elements.error_axis(phrase("synthetic_images", "distance_batchnorm"), misses),
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": -0.24, "yanchor": "top", "font": {"color": canvas.ink}},
     )
@@ -151,12 +152,9 @@ def describe_misses(found: Mapping[str, Match]) -> str:
         f"{name}: " + ", ".join(f"{layer} {short(miss)}" for layer, miss in match.misses.items())
         for name, match in found.items()
     ]
-    return "Distance of the images' statistics from those of every BatchNorm, in σ². " + "; ".join(said) + "."
+    return phrase("synthetic_images", "described") + "; ".join(said) + "."
 
 
 def describe_match(found: Mapping[str, Match], layer: str) -> str:
     """Say in words what the figure shows."""
-    return (
-        f"Mean and deviation of every channel of {layer}, of images against BatchNorm: {', '.join(found)}. "
-        "Where they match, points lie on the diagonal."
-    )
+    return phrase("synthetic_images", "described_2", layer=layer, listed=", ".join(found))
