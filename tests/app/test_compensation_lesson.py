@@ -27,8 +27,9 @@ from explorer.figures.method_comparison import Lane, comparison_figure, describe
 from explorer.figures.theme import Canvas
 from explorer.lessons import LESSONS
 from explorer.lessons.compensation.code_changes import counted
+from explorer.lessons.compensation.data_free import question
 from explorer.lessons.compensation.gradients import balanced_step, pull_on, staircase, stepped
-from explorer.lessons.compensation.lesson import prediction, question
+from explorer.lessons.compensation.lesson import prediction
 from explorer.lessons.compensation.method_comparison import zipped
 from explorer.lessons.compensation.method_progress import Baselines, Lap, accuracy_of, baselines, laps, setting_of
 from explorer.lessons.compensation.method_results import DATA_FREE, MethodResults, moved_share
@@ -142,18 +143,19 @@ def test_a_method_runs_while_the_page_answers_and_its_result_stays(method: Stepw
     press(at, "start_adaround")
     method.turns.release(2)
     until(at, "AdaRound · step 1: 2 of 3 · loss 0.5")
-    change(at, step=200)
+    change(at, step=200, part="Gradients")
     assert any(metric.label == "Step s" for metric in at.metric)
+    change(at, part="Methods")
     assert at.button(key="compensation_start_adaround").disabled
     at.switch_page(str(ROOT / "pages" / "model_card.py")).run()
     assert not at.exception
     method.turns.release(1)
     at.switch_page(str(ROOT / "pages" / "lesson_compensation.py"))
-    until(change(at), "1 of 960 weights")
+    until(change(at, part="Codes"), "1 of 960 weights")
     change(at, bits=4)
     assert not any("1 of 960 weights" in said for said in said_on(at))
-    assert not at.button(key="compensation_start_adaround").disabled
-    until(change(at, bits=3), "1 of 960 weights")
+    assert not change(at, part="Methods").button(key="compensation_start_adaround").disabled
+    until(change(at, bits=3, part="Codes"), "1 of 960 weights")
     assert method.begun == 1
     assert method.closed.is_set()
     assert all((network.weight(name) == plain.weight(name)).all() for name in plain.layers())
@@ -250,6 +252,27 @@ def test_the_prediction_is_the_share_that_clipping_wins_back(nearest: int, clipp
     assert prediction(scene(MethodResults(CNN_KEY, SETTING))) is None
 
 
+@pytest.mark.parametrize(
+    ("bits", "ended", "solved"),
+    [
+        (3, {}, (False, False, False)),
+        (3, {"gptq": 1810}, (True, False, False)),  # 900 of 1000 won back
+        (3, {"gptq": 1780}, (False, False, False)),
+        (2, {"qat": 1450}, (False, True, False)),
+        (2, {"qat": 1350, "zeroq": 1661}, (False, True, True)),  # clipped: 1700 of 2000
+        (3, {"gaussian_data": 1659}, (False, False, False)),
+    ],
+)
+def test_puzzles_are_solved_by_what_methods_score(bits: int, ended: dict[str, int], solved: tuple[bool, ...]) -> None:
+    measured = Baselines(Accuracy(1900, 2000), lap(900), lap(1700))
+    laps = {method: lap(correct) for method, correct in ended.items()}
+    shown = scene(MethodResults(CNN_KEY, setting_of(bits, 8, "channel"), measured, laps))
+    assert LESSONS["compensation"].puzzles(shown) == solved
+    lossless = Baselines(Accuracy(1900, 2000), lap(1890), lap(1895))
+    nothing = scene(MethodResults(CNN_KEY, setting_of(8, 8, "channel"), lossless, {"gptq": lap(1900)}))
+    assert not any(LESSONS["compensation"].puzzles(nothing))
+
+
 def test_the_question_waits_for_what_it_asks_and_then_takes_the_best_without_data(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -297,9 +320,10 @@ def test_no_method_that_is_asked_for_is_named_the_best(monkeypatch: pytest.Monke
     while not any(radio.options for radio in at.radio):
         assert time.monotonic() < end
         change(at)
-    assert any("and after a method" in said for said in said_on(at))
     labels = [button.proto.label for button in at.get("download_button")]
     assert [label for label in labels if label.startswith("Plan")] == ["Plan of clipped"]
+    change(at, part="Codes")
+    assert any("and after a method" in said for said in said_on(at))
 
 
 class Clock:
@@ -488,7 +512,7 @@ def test_lsq_starts_where_the_paper_says() -> None:
 
 
 def test_the_formula_tells_what_gptq_saves_of_the_layers_outputs() -> None:
-    at = until(open_lesson(beat="Formula"), "by GPTQ in the same ones")
+    at = until(open_lesson(beat="Formula"), "by GPTQ in the same ranges")
     network = load("fashion-cnn")
     weight, hessian = network.weight("fc2"), layer_hessian(network, "fc2")
     power = layer_error(weight, np.zeros_like(weight), hessian)
@@ -497,13 +521,13 @@ def test_the_formula_tells_what_gptq_saves_of_the_layers_outputs() -> None:
         quantize(weight, SETTING.weight).dequantize(),
     )
     saved, nearest = (layer_error(weight, rounded, hessian) for rounded in found)
-    (said,) = (caption.value for caption in at.caption if "by GPTQ in the same ones" in caption.value)
+    (said,) = (caption.value for caption in at.caption if "by GPTQ in the same ranges" in caption.value)
     assert f"loses {share(nearest / power)} of" in said
     assert f"{share(saved / power)}: ×{short(nearest / saved)} less" in said
     formula = next(text.value for text in at.markdown if "(\\mathrm{GPTQ})" in text.value)
     assert latex(nearest) in formula
     assert latex(saved) in formula
-    assert "AdaRound is written here" in said
+    assert "AdaRound is added once" in said
 
 
 def test_adaround_is_in_the_formula_once_it_is_through_in_the_race() -> None:

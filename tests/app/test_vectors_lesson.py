@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pathlib
 import time
 from collections.abc import Iterator
@@ -116,12 +115,6 @@ def test_the_gain_of_synthetic_pairs_is_that_of_theory(rho: float, low: float, h
     assert found["optimal"].report.mse == pytest.approx(0.1174818, rel=0.02)  # Lloyd–Max, 4 levels
     assert low < found["optimal"].report.mse / found["vectors"].report.mse < high
     assert found["vectors"].report.mse == pytest.approx(faiss_mse(made.matrix, 16), rel=0.01)
-
-
-def test_the_ceiling_of_round_cells_is_that_of_the_ball() -> None:
-    dim = 10**6  # the second moment of a ball of volume 1, in very many dimensions, beside the cube's 1/12
-    moment = math.exp(2 / dim * math.lgamma(dim / 2 + 1)) / (math.pi * (dim + 2))
-    assert pytest.approx(10 * math.log10(1 / 12 / moment), abs=1e-3) == pairs.CEILING_DB
 
 
 def test_an_odd_row_ends_with_a_pair_of_its_own() -> None:

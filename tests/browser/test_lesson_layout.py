@@ -15,7 +15,6 @@ from tests.browser.conftest import NO_FAULTS, asking, barriers_on, faults_on, se
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
-LONGER = ("mixed", "compensation")  # lessons of several figures
 IN_SIGHT = 0.6  # of the figure's height
 
 PLACES = """() => {
@@ -65,7 +64,7 @@ def test_on_a_projector_figure_words_and_controls_are_in_sight_together_and_can_
         page.get_by_test_id("stRadio").locator("label").nth(1).click()
     for beat in BEATS:
         found = places(page)
-        assert is_in_one_screen(found) or slug in LONGER, (beat, found)
+        assert is_in_one_screen(found), (beat, found)
         assert not found["wide"], beat
         assert faults_on(page) == NO_FAULTS, beat
         if beat == "See":

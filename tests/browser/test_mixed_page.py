@@ -34,6 +34,11 @@ def press(page: Page, name: str | re.Pattern[str]) -> None:
     settle(page)
 
 
+def go_to(page: Page, part: str) -> None:
+    page.locator("[class*=mixed_part]").get_by_role("radio", name=part, exact=True).click()
+    settle(page)
+
+
 def place_on_front(page: Page, uniform: str) -> tuple[float, float]:
     """Where a uniform plan is drawn."""
     x, y = page.evaluate(
@@ -81,22 +86,25 @@ def test_steps_by_keyboard_answer_at_once_and_outlive_a_reload(
 def test_the_exact_plan_beats_the_uniform_one_and_a_click_on_the_front_loads_another(
     app: str, open_page: Opener
 ) -> None:
-    page = open_page(f"{app}/lesson_mixed")
+    page = open_page(f"{app}/lesson_mixed?mixed_part=Layers")
     expect(page.get_by_text("The bars are drawn once you have predicted").first).to_be_visible()
     page.get_by_test_id("stRadio").locator("label").nth(1).click()
     settle(page)
+    go_to(page, "Optimiser")
     press(page, "Exact plan")
     await_plan(page)
     exact = plan_in(page)
+    go_to(page, "Plan")
     expect(page.get_by_text("of 512 calibration images, within the bytes").first).to_be_visible()
     expect(page.get_by_text("take no part in any search here").first).to_be_visible()
     press(page, re.compile("Score both"))
     expect(page.get_by_text("The search never saw the test data").first).to_be_visible()
-    settle(page)
+    go_to(page, "Optimiser")
     page.locator(".st-key-mixed_chart_front").scroll_into_view_if_needed()
     settle(page)
     press_at(page, lambda: place_on_front(page, "3_3_3_3_3"), "location.search.includes('mixed_plan=3_3_3_3_3')")
     assert plan_in(page) != exact
+    go_to(page, "Plan")
     assert metrics(page)["Your plan"] != metrics(page)["Uniform, 4 bits"]
     assert faults_on(page) == NO_FAULTS
     photograph(page, "mixed-front")

@@ -14,7 +14,7 @@ from explorer.lessons.framework.layout import hero, more
 from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, choices
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Scene
-from explorer.notation import count, share, short
+from explorer.notation import count, short
 from quant_engine import IntFormat, QuantizerSpec
 
 SLUG = "bits"
@@ -56,8 +56,6 @@ def prediction(scene: Scene) -> str:
 def facts(scene: Scene) -> Facts:
     """Return the numbers that the prose quotes."""
     result, wide = scene.outcome, scene.under(_wide(scene)).outcome
-    two, three = (scene.under(_of_bits(scene, bits)) for bits in (2, 3))
-    four, eight = (scene.under(_of_bits(scene, bits)) for bits in (4, 8))
     return {
         "bits": str(scene.spec.format.bits),
         "n": count(scene.subject.values.size),
@@ -65,15 +63,9 @@ def facts(scene: Scene) -> Facts:
         "total": count(result.codes_total),
         "wide_used": count(wide.codes_used),
         "wide_total": count(wide.codes_total),
-        "wide_idle": share(1 - wide.codes_used / wide.codes_total),
         **_idle(scene.under(_wide(scene))),
         "low": short(scene.subject.statistics.lo),
         "high": short(scene.subject.statistics.hi),
-        "scale": short(scene.view.scale),
-        "two": short(two.view.scale),
-        "three": short(three.view.scale),
-        "shrink": f"÷ {short(two.view.scale / three.view.scale)}",
-        "quality": f"×{short(four.mse / eight.mse)}" if eight.mse > 0 else "∞",
     }
 
 
@@ -110,11 +102,6 @@ def _idle(wide: Scene) -> Facts:
         "beyond": count(wide.view.counts.size - inside),
         "inside": said["inside_some"].format(between=count(between)) if between else said["inside_none"],
     }
-
-
-def _of_bits(scene: Scene, bits: int) -> QuantizerSpec:
-    form = scene.spec.format
-    return QuantizerSpec(IntFormat(bits, form.signed, form.narrow))
 
 
 def _wide(scene: Scene) -> QuantizerSpec:

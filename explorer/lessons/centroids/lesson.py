@@ -20,7 +20,7 @@ from explorer.lessons.centroids import codebooks, learning
 from explorer.lessons.centroids.codebook_comparison import side_by_side
 from explorer.lessons.centroids.codebooks import CLIPPED, UNIFORM
 from explorer.lessons.centroids.learning import BY_HAND, OPENING, RANDOM, STARTS
-from explorer.lessons.framework.fields import SLIDER_WIDTH
+from explorer.lessons.framework.fields import MENU_WIDTH, SLIDER_WIDTH
 from explorer.lessons.framework.layout import numbers
 from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, choices
 from explorer.lessons.framework.prose import read_prose
@@ -37,7 +37,7 @@ START = Choice(
     named((*STARTS, BY_HAND)),
     default=OPENING.start,
     menu=True,
-    width=SLIDER_WIDTH,
+    width=MENU_WIDTH,
 )
 SEED = Number(f"{SLUG}_seed", 0, 99, OPENING.seed, box=True, width=SLIDER_WIDTH)
 STEPS = Number(f"{SLUG}_steps", 0, learning.MAX_STEPS, 0)  # of Lloyd's iteration, from the start
@@ -190,7 +190,6 @@ def facts(scene: Scene) -> Facts:
         _min_error(scene, PREDICTED_BITS),
     )
     fall = uniform - optimal
-    bits_stored = QuantizerSpec(KMeans(k)).storage(scene.subject.values.shape).bits_per_value
     return {
         "bits": str(bits),
         "k": str(k),
@@ -202,7 +201,6 @@ def facts(scene: Scene) -> Facts:
         "lloyd": _words()["lloyd_best" if _is_best(run.end.mse, best.mse) else "lloyd_above"].format(
             start=(scene.placed or OPENING).start, last=run.last, end=beside(run.end.mse, best.mse, RATIO_DIGITS)
         ),
-        "stored": short(bits_stored, 5),
         "last": str(run.last),
         "end": beside(run.end.mse, best.mse, RATIO_DIGITS),
         "full": share(_fullest(run.end)),

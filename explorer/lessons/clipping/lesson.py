@@ -117,8 +117,6 @@ def facts(scene: Scene) -> Facts:
         "bits": str(scene.spec.format.bits),
         "beta": short(scene.view.hi),
         "clipped": share(report.clipped_share),
-        "rounding": short(report.rounding_mse),
-        "clipping": short(report.clipping_mse),
         "verdict": _verdict(scene),
         "crossing": _crossing(scene),
         "best_beta": short(best.clip),
@@ -186,11 +184,7 @@ def _verdict(scene: Scene) -> str:
     """Say what clipping one per cent does, by the same rule as the prediction."""
     gain = _gain(scene)
     said = f"1/{short(gain)} of it" if gain >= 1 else f"{ratio(1, gain)}"
-    return {
-        "falls": f"falls to {said}",
-        "same": f"stays about the same ({said})",
-        "rises": f"rises to {said}",
-    }[prediction(scene)]
+    return read_prose(SLUG).laboratory[f"mse_{prediction(scene)}"].format(to=said)
 
 
 def crossing_of(split: Split) -> float | None:

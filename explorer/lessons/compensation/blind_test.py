@@ -82,7 +82,6 @@ def quantized_name(raced: MethodResults) -> str:
 def blind_test(raced: MethodResults) -> None:
     """Show where the two part, ask which is quantized, and then say it."""
     words, network = read_prose(SLUG).laboratory, compute.network(raced.model)
-    st.subheader(words["blind_title"])
     compute.require_task(raced.model)
     if not isinstance(network.given_task, Classification):
         raise QuantError(f"{compute.name(raced.model)} has no classes to give odds to")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import streamlit as st
 
@@ -21,6 +19,7 @@ from explorer.figures.code_changes import (
 from explorer.lessons.compensation.method_progress import CLIPPED
 from explorer.lessons.compensation.method_results import SLUG, MethodResults
 from explorer.lessons.framework.layout import figures_of, numbers
+from explorer.lessons.framework.model import Bench
 from explorer.lessons.framework.prose import method_words, read_prose
 from explorer.notation import count, share, short
 from explorer.sources import ModelKey
@@ -33,24 +32,18 @@ SHOWN = Choice(
     named((BEST, *(method for method in METHODS if method != CLIPPED))),
     default=BEST,
     menu=True,
+    width=124,
 )
 
 
-def code_changes_laboratory(
-    known: MethodResults, layer: str, predicted: bool, hidden: Sequence[str] = ()
-) -> str | None:
-    """Draw codes before and after a method, and where the weights sat that changed; return the method.
-
-    What `hidden` ones score is asked for, so that none of them is named the best.
-    """
-    said = read_prose(SLUG).laboratory
-    st.subheader(said["moves_title"])
-    with st.container(width=240, key="compensation_moves"):
-        chosen = controls.show(SHOWN, format_func=lambda name: name if name == BEST else method_words(name).title)
-    method = shown_method(known.without(hidden), chosen)
+def code_changes_laboratory(bench: Bench, known: MethodResults, method: str | None) -> None:
+    """Draw codes before and after a method, and where the weights sat that changed."""
+    said, layer = read_prose(SLUG).laboratory, bench.layer
+    with bench.controls:
+        controls.show(SHOWN, format_func=lambda name: name if name == BEST else method_words(name).title)
     name = said["moves_any"] if method is None else method_words(method).title
     st.markdown(said["moves_lead"].format(layer=layer, method=name))
-    if not predicted:
+    if not bench.predicted:
         st.info(said["moves_locked"], icon=":material/lock:")
     elif known.baselines is None:
         st.caption(said["race_baselines"])
@@ -60,12 +53,11 @@ def code_changes_laboratory(
         st.info(said["moves_none"].format(method=name, layer=layer), icon=":material/block:")
     else:
         _draw(found, known, method, layer)
-    return method
 
 
-def shown_method(known: MethodResults, chosen: str) -> str | None:
+def shown_method(known: MethodResults) -> str | None:
     """Return the method that is looked at: the chosen one, or the best that was started by hand."""
-    if chosen != BEST:
+    if (chosen := controls.current(SHOWN)) != BEST:
         return chosen
     return known.leader
 

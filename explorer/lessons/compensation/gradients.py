@@ -20,8 +20,8 @@ from explorer.figures.straight_through import (
     slopes_figure,
 )
 from explorer.lessons.compensation.method_results import SLUG
-from explorer.lessons.framework.fields import SLIDER_WIDTH
 from explorer.lessons.framework.layout import figures_of, numbers
+from explorer.lessons.framework.model import Bench
 from explorer.lessons.framework.prose import read_prose
 from explorer.notation import short
 from explorer.sources import ModelKey
@@ -33,7 +33,7 @@ STEP = Number(
     20,
     400,
     default=100,
-    width=2 * SLIDER_WIDTH,
+    width=180,
 )
 STEPS = 160  # of the error curve
 POINTS = 1200  # of the staircase
@@ -110,13 +110,11 @@ def best_step(model: ModelKey, layer: str, bits: int) -> float:
     return float(fit(compute.matrix(model, layer), spec).scale[0, 0])
 
 
-def gradients_laboratory(model: ModelKey, layer: str, bits: int) -> Stepped:
+def gradients_laboratory(bench: Bench, bits: int, found: Stepped) -> None:
     """Draw the staircase with its gradients, and the error against the step."""
-    said = read_prose(SLUG).laboratory
-    st.subheader(said["gradient_title"])
-    st.markdown(said["gradient_lead"])
-    percent = controls.show(STEP)
-    found = stepped(model, layer, bits, percent)
+    said, model, layer = read_prose(SLUG).laboratory, bench.model, bench.layer
+    with bench.controls:
+        controls.show(STEP)
     with numbers():
         st.metric(said["step"], short(found.step))
         st.metric(said["step_start"], short(found.start))
@@ -135,7 +133,7 @@ def gradients_laboratory(model: ModelKey, layer: str, bits: int) -> Stepped:
             layer=layer, bits=bits, mse=short(found.mse), least=short(found.best), balance=short(found.balance)
         )
     )
-    return found
+    st.caption(said["gradient_lead"])
 
 
 def _slopes(model: ModelKey, layer: str, bits: int, found: Stepped) -> Slopes:

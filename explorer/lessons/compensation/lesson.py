@@ -2,74 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
 from explorer import compute, controls
-from explorer.fields import Choice, Number, named
+from explorer.fields import Choice, Field, Number, named
 from explorer.formulas import Convention
 from explorer.lessons.compensation import code_changes, gradients, synthetic_images
 from explorer.lessons.compensation.blind_test import blind_test
-from explorer.lessons.compensation.method_comparison import comparison_laboratory, start
+from explorer.lessons.compensation.data_free import ACTIVATIONS, OPTION_KEYS, question, ranked, scores, tie, why, why_of
+from explorer.lessons.compensation.method_comparison import comparison_laboratory, results_of, watch
 from explorer.lessons.compensation.method_progress import CLIPPED, GRANULARITIES, Baselines, accuracy_of, setting_of
-from explorer.lessons.compensation.method_results import DATA_FREE, SLUG, MethodResults, described, shared_name
+from explorer.lessons.compensation.method_results import DATA_FREE, SLUG, MethodResults, described
 from explorer.lessons.compensation.output_error import Lost, lost_of
-from explorer.lessons.compensation.shown import Compensated
+from explorer.lessons.compensation.shown import Compensated, raced_of, shown_of
+from explorer.lessons.framework.chapter import Chapter
 from explorer.lessons.framework.fields import SLIDER_WIDTH
-from explorer.lessons.framework.model import Awaited, Bench, Choices, Facts, LazyFacts, Lesson, Option, overlap
+from explorer.lessons.framework.model import BEATS, Bench, Facts, LazyFacts, Lesson, overlap
 from explorer.lessons.framework.prose import method_words, read_prose
 from explorer.lessons.framework.scene import Scene
 from explorer.notation import accuracy, beside, count, latex, share, short, with_interval
-from explorer.playground_table import ACTIVATIONS as ACTIVATION_WIDTHS
 from explorer.refusals import refusals_said
-from explorer.sources import ModelKey
-from quant_engine import QuantError
 from quant_engine.network import Score
 
 BITS = Number(f"{SLUG}_bits", 2, 8, 3, width=SLIDER_WIDTH)
-ACTIVATIONS = Choice(
-    f"{SLUG}_activations",
-    ACTIVATION_WIDTHS,
-    default="8 bits",
-    menu=True,
-    width=140,
-)
-SHARED = Choice(f"{SLUG}_shared", named(GRANULARITIES), "channel")
-FIELDS = (BITS, ACTIVATIONS, SHARED, code_changes.SHOWN, gradients.STEP)
+SHARED = Choice(f"{SLUG}_shared", named(GRANULARITIES), "channel", menu=True, width=124)
 STEPS = {"none": 0.1, "quarter": 0.4, "half": 0.6, "most": 0.9}  # shares of the loss won back: each less than
 UNKNOWN = "…"
 LITTLE = 0.01  # of accuracy: less is no loss to speak of
+MOST, HALF, FEWEST_BITS, NEAR = 0.9, 0.5, 2, 0.02  # of the puzzles
 
 
 def laboratory(bench: Bench) -> Scene:
-    """Draw the race, the codes that changed, the gradients, and where two networks part."""
+    """Draw one part: methods compared, codes that changed, gradients, a blind test, made-up images."""
     with bench.controls:
         bits, activation_bits, shared = controls.show(BITS), controls.show(ACTIVATIONS), controls.show(SHARED)
-    setting = setting_of(bits, activation_bits, shared)
-    hidden = DATA_FREE if bench.asking else ()
-    with st.container():  # one for each part, so that none is drawn in another's place when those before it grow
-        raced = comparison_laboratory(bench.model, setting, bench.predicted, hidden)
-    with st.container(key="compensation_moved"):
-        method = code_changes.code_changes_laboratory(raced, bench.layer, bench.predicted, hidden)
-    with st.container(key="compensation_gradients"):
-        stepped = gradients.gradients_laboratory(bench.model, bench.layer, bits)
-    with st.container(key="compensation_blind"), refusals_said():
-        if bench.predicted:
-            blind_test(raced)
-    with st.container(), refusals_said():
-        synthetic_images.synthetic_images_laboratory(bench.model, bench.layer)
+    known = results_of(bench.model, setting_of(bits, activation_bits, shared))
+    method = code_changes.shown_method(known.without(_hidden(bench)))
+    stepped = gradients.stepped(bench.model, bench.layer, bits, controls.current(gradients.STEP))
+    shown = Compensated(known, bench.layer, stepped, method)
+    with st.container(key=f"{SLUG}_drawn"), refusals_said():
+        DRAW[bench.part](bench, shown)
+    if bench.part != METHODS_PART:
+        watch(known)
     scored = compute.network(bench.model).task is not None
-    lost = lost_of(raced, bench.layer) if bench.writing and scored else None
-    shown = Compensated(raced, bench.layer, stepped, method, lost)
-    return Scene(bench.subject, setting.weight, compensated=shown)
+    lost = lost_of(known, bench.layer) if bench.writing and scored else None
+    return Scene(bench.subject, known.setting.weight, compensated=replace(shown, lost=lost))
+
+
+def _hidden(bench: Bench) -> tuple[str, ...]:
+    """Return the methods whose accuracy is asked for."""
+    return DATA_FREE if bench.asking else ()
+
+
+def _methods(bench: Bench, shown: Compensated) -> None:
+    comparison_laboratory(shown.raced, bench.predicted, _hidden(bench))
+
+
+def _codes(bench: Bench, shown: Compensated) -> None:
+    code_changes.code_changes_laboratory(bench, shown.raced, shown.method)
+
+
+def _gradients(bench: Bench, shown: Compensated) -> None:
+    gradients.gradients_laboratory(bench, shown.raced.setting.weight.format.bits, shown.stepped)
+
+
+def _blind(bench: Bench, shown: Compensated) -> None:
+    if bench.predicted:
+        blind_test(shown.raced)
+    else:
+        st.info(read_prose(SLUG).laboratory["race_locked"], icon=":material/lock:")
+
+
+def _made_up(bench: Bench, shown: Compensated) -> None:
+    synthetic_images.synthetic_images_laboratory(bench.model, bench.layer)
 
 
 def prediction(scene: Scene) -> str | None:
     """Say how much of what plain rounding loses clipped ranges win back."""
-    compute.require_task(_raced(scene).model)
-    base = _raced(scene).baselines
+    compute.require_task(raced_of(scene).model)
+    base = raced_of(scene).baselines
     if base is None:
         return None
     regained = base.regained(accuracy_of(base.clipped))
@@ -82,36 +98,33 @@ def facts(scene: Scene) -> Facts:
     """Return the numbers that the prose quotes."""
     return LazyFacts(
         {
-            "model": lambda: compute.name(_raced(scene).model),
-            "layer": lambda: _shown(scene).layer,
-            "bits": lambda: str(_raced(scene).setting.weight.format.bits),
-            "activations": lambda: _activations(_raced(scene)),
-            "shared": lambda: shared_name(_raced(scene).setting),
-            "setting": lambda: described(_raced(scene).setting),
+            "model": lambda: compute.name(raced_of(scene).model),
+            "layer": lambda: shown_of(scene).layer,
+            "bits": lambda: str(raced_of(scene).setting.weight.format.bits),
+            "setting": lambda: described(raced_of(scene).setting),
             "plain": lambda: _baseline(scene, lambda base: base.plain),
             "nearest": lambda: _baseline(scene, lambda base: accuracy_of(base.nearest)),
             "clipped": lambda: _baseline(scene, lambda base: accuracy_of(base.clipped)),
-            "regained": lambda: _regained(_raced(scene).baselines),
-            "unit": lambda: compute.sample_unit(_raced(scene).model),
-            "n": lambda: count(base.plain.n) if (base := _raced(scene).baselines) else UNKNOWN,
-            "standing": lambda: _standing(_raced(scene)),
-            "moves": lambda: _moves(_raced(scene)),
-            "scores": lambda: _scores(_raced(scene)),
-            "tie": lambda: _tie(_raced(scene)),
-            "why": lambda: _why(_raced(scene), OPTION_KEYS[_ranked(_raced(scene))[0][0]]),
-            **{f"why_{key}": partial(_why_of, scene, key) for key in OPTION_KEYS.values()},
-            "weights": lambda: count(scene.subject.values.size),
-            "start": lambda: short(_shown(scene).stepped.start),
-            "step": lambda: short(_shown(scene).stepped.step),
-            "least": lambda: short(_shown(scene).stepped.best),
-            "slope": lambda: short(_shown(scene).stepped.slope),
-            "lost": lambda: _lost(_shown(scene).lost),
+            "regained": lambda: _regained(raced_of(scene).baselines),
+            "unit": lambda: compute.sample_unit(raced_of(scene).model),
+            "n": lambda: count(base.plain.n) if (base := raced_of(scene).baselines) else UNKNOWN,
+            "standing": lambda: _standing(raced_of(scene)),
+            "moves": lambda: _moves(raced_of(scene)),
+            "scores": lambda: scores(raced_of(scene)),
+            "tie": lambda: tie(raced_of(scene)),
+            "why": lambda: why(raced_of(scene), OPTION_KEYS[ranked(raced_of(scene))[0][0]]),
+            **{f"why_{key}": partial(why_of, scene, key) for key in OPTION_KEYS.values()},
+            "start": lambda: short(shown_of(scene).stepped.start),
+            "step": lambda: short(shown_of(scene).stepped.step),
+            "least": lambda: short(shown_of(scene).stepped.best),
+            "slope": lambda: short(shown_of(scene).stepped.slope),
+            "lost": lambda: _lost(shown_of(scene).lost),
         }
     )
 
 
 def _baseline(scene: Scene, chosen: Callable[[Baselines], Score]) -> str:
-    base = _raced(scene).baselines
+    base = raced_of(scene).baselines
     return with_interval(chosen(base)) if base else UNKNOWN
 
 
@@ -120,11 +133,6 @@ def _regained(base: Baselines | None) -> str:
         return UNKNOWN
     regained = base.regained(accuracy_of(base.clipped))
     return read_prose(SLUG).laboratory["nothing_lost"] if regained is None else share(regained)
-
-
-def _activations(raced: MethodResults) -> str:
-    activation = raced.setting.activation
-    return ACTIVATIONS.held(activation.format.bits if activation else None)
 
 
 def _standing(raced: MethodResults) -> str:
@@ -147,16 +155,6 @@ def _moves(raced: MethodResults) -> str:
     return said.format(method=method_words(raced.leader).title, share=share(moved))
 
 
-def _scores(raced: MethodResults) -> str:
-    """Say what calibration without data scores, and with real data."""
-    known = raced.standing
-    return ", ".join(
-        f"{method_words(method).title} {with_interval(accuracy_of(known[method]))}"
-        for method in (*DATA_FREE, CLIPPED)
-        if method in known
-    )
-
-
 def _lost(lost: Lost | None) -> str:
     """Say what rounding takes from the layer's outputs."""
     said = read_prose(SLUG).laboratory
@@ -174,7 +172,7 @@ def _lost(lost: Lost | None) -> str:
 
 def written(scene: Scene, convention: Convention) -> Sequence[str]:
     """Write out what AdaRound, GPTQ and LSQ minimise, with the numbers of the layer."""
-    shown = _shown(scene)
+    shown = shown_of(scene)
     form, size, stepped = scene.spec.format, scene.subject.values.size, shown.stepped
     start = (
         rf"s_0 = \frac{{2 \, \overline{{|w|}}}}{{\sqrt{{Q_p}}}} = \frac{{2 \cdot "
@@ -203,91 +201,39 @@ def _errors(lost: Lost | None) -> Sequence[str]:
     return (r"\frac{1}{n} \| W X - \hat W X \|^2 = " + r", \quad ".join(known),)
 
 
-def question(scene: Scene) -> Choices | Awaited:
-    """Ask what can be used without data and labels, and comes nearest to real data."""
-    said, raced = read_prose(SLUG).laboratory, _raced(scene)
-    compute.require_task(raced.model)
-    if raced.setting.activation is None:
-        settings = {ACTIVATIONS.key: ACTIVATIONS.default}
-        return Awaited(said["ask_activations"], said["quantize_activations"], partial(controls.assign, settings))
-    missing = [method for method in DATA_FREE if method not in raced.ended]
-    if missing or raced.baselines is None:
-        return Awaited(said["ask_first"], said["start_free"], partial(start, raced.model, raced.setting, missing))
-    (best, _), *others = _ranked(raced)
-    keys = {best: "right", **{method: f"tied_{OPTION_KEYS[method]}" for method in _tied(raced)}}
-    options = [
-        Option(keys.get(method, OPTION_KEYS[method]), _option(raced.model, OPTION_KEYS[method]))
-        for method in (best, *dict(others))
-    ]
-    options += [Option(key, _option(raced.model, key)) for key in ("images", "labels", "nothing")]
-    ordered = tuple(sorted(options, key=lambda option: option.label))
-    return Choices(ordered, "right", frozenset(keys.values()) - {"right"})
+def puzzles(scene: Scene) -> tuple[bool, ...]:
+    """Say whether a method that was started wins back 90 %, or half at 2 bits, or is near clipping without data."""
+    known = raced_of(scene)
+    if known.baselines is None:
+        return False, False, False
+    found = {method: accuracy_of(lap) for method, lap in known.ended.items()}
+    lossy = known.baselines.plain.value - accuracy_of(known.baselines.nearest).value >= LITTLE
+    most = max((known.baselines.regained(one) or 0.0 for one in found.values() if lossy), default=0.0)
+    real = accuracy_of(known.baselines.clipped).value - NEAR
+    free = known.setting.activation is not None and any(found[m].value >= real for m in DATA_FREE if m in found)
+    return most >= MOST, scene.spec.format.bits == FEWEST_BITS and most >= HALF, free
 
 
-def _ranked(raced: MethodResults) -> list[tuple[str, Score]]:
-    """Return what the methods without data score, the best first."""
-    known = {method: accuracy_of(raced.ended[method]) for method in DATA_FREE if method in raced.ended}
-    return sorted(known.items(), key=lambda pair: -pair[1].value)
-
-
-def _tied(raced: MethodResults) -> list[str]:
-    """Return the methods without data that the test data does not tell apart from the best one."""
-    (_, best), *others = _ranked(raced)
-    return [method for method, found in others if overlap(found, best)]
-
-
-def _tie(raced: MethodResults) -> str:
-    """Say which methods without data are as good as the best one."""
-    said, tied = read_prose(SLUG).laboratory, _tied(raced)
-    if not tied:
-        return said["no_tie"]
-    best, others = _ranked(raced)[0][0], [method_words(method).title for method in tied]
-    return said["tie"].format(best=method_words(best).title, others=" and ".join(others))
-
-
-def _why_of(scene: Scene, key: str) -> str:
-    return _why(_raced(scene), key)
-
-
-def _why(raced: MethodResults, key: str) -> str:
-    """Say what a way of calibrating without data rests on; of noise, where it fails."""
-    said = read_prose(SLUG).laboratory
-    if key != OPTION_KEYS[NOISE]:
-        return said["why_data"]
-    noise, real = (_on_card(raced.model, method) for method in (NOISE, CLIPPED))
-    if noise is None or real is None:
-        return said["why_noise_unknown"]
-    return said["why_noise"].format(noise=accuracy(noise), real=accuracy(real), model=compute.name(raced.model))
-
-
-def _on_card(model: ModelKey, method: str) -> float | None:
-    """Return what a method scores with weights and activations at four bits, as a mean over its seeds on the card."""
-    try:
-        rows = compute.card(model).compensation
-    except QuantError:
-        return None  # a network without a card
-    for row in rows:
-        if (row.method, row.weight.format.bits, row.activation.format.bits) == (method, FOUR_BITS, FOUR_BITS):
-            return sum(found.value for found in row.accuracies) / len(row.accuracies)
-    return None
-
-
-NOISE = "gaussian_data"
-OPTION_KEYS = {"batch_norm_ranges": "ranges", NOISE: "noise", "zeroq": "synthetic"}
-FOUR_BITS = 4
-
-
-def _option(model: ModelKey, key: str) -> str:
-    return read_prose(SLUG).laboratory[f"option_{key}"].format(unit=compute.sample_unit(model))
-
-
-def _shown(scene: Scene) -> Compensated:
-    assert scene.compensated is not None
-    return scene.compensated
-
-
-def _raced(scene: Scene) -> MethodResults:
-    return _shown(scene).raced
-
-
-LESSON = Lesson(11, SLUG, FIELDS, laboratory, prediction, facts, written, question, source="chosen weight")
+METHODS_PART = "Methods"
+DRAW = {
+    METHODS_PART: _methods,
+    "Codes": _codes,
+    "Gradients": _gradients,
+    "Blind test": _blind,
+    "Made-up images": _made_up,
+}
+OPENS = dict(zip(BEATS, (METHODS_PART, METHODS_PART, METHODS_PART, "Gradients", METHODS_PART), strict=True))
+OWN: Mapping[str, tuple[Field[Any], ...]] = {"Codes": (code_changes.SHOWN,), "Gradients": (gradients.STEP,)}
+LESSON = Lesson(
+    11,
+    SLUG,
+    (BITS, ACTIVATIONS, SHARED),
+    laboratory,
+    prediction,
+    facts,
+    written,
+    question,
+    source="chosen weight",
+    puzzles=puzzles,
+    chapter=Chapter({part: OWN.get(part, ()) for part in DRAW}, OPENS),
+)

@@ -20,7 +20,6 @@ from explorer.lessons.compensation.method_progress import CLIPPED, NEAREST, Lap,
 from explorer.lessons.compensation.method_results import SLUG, Entry, MethodResults, contestants
 from explorer.lessons.framework.prose import method_words, read_prose
 from explorer.notation import accuracy, count, share, short, unbroken
-from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
 from quant_engine import QuantError, QuantizationPlan
 from quant_engine.methods import METHODS, Setting, available
@@ -63,6 +62,11 @@ def raced(model: ModelKey, setting: Setting) -> MethodResults:
     return MethodResults(model, setting, task.last if task.state == "done" else None, ended)
 
 
+def results_of(model: ModelKey, setting: Setting) -> MethodResults:
+    """Return what is known by now; nothing of a network that cannot be scored."""
+    return MethodResults(model, setting) if compute.network(model).task is None else raced(model, setting)
+
+
 def entries() -> list[tuple[Entry, Task]]:
     """Return the runs of the session that belong to races, in the order in which they were started."""
     return [(key, run) for key, run in compute.session().own.items() if isinstance(key, Entry)]
@@ -76,16 +80,17 @@ def active() -> tuple[Entry, ...]:
 # --- what is shown ----------------------------------------------------------------------------------------------------
 
 
-def comparison_laboratory(
-    model: ModelKey, setting: Setting, predicted: bool, hidden: Sequence[str] = ()
-) -> MethodResults:
-    """Draw the race, and return what is known of it; accuracies show once it is `predicted`, `hidden` ones never."""
-    said = read_prose(SLUG).laboratory
-    if compute.network(model).task is None:
-        with refusals_said():
-            compute.require_task(model)
-        return MethodResults(model, setting)
-    task, known = baselines_of(model, setting), raced(model, setting)
+def watch(known: MethodResults) -> None:
+    """Have the page run again when there is more to know, where the race itself is not drawn."""
+    if compute.network(known.model).task is not None:
+        live(lambda: None, lambda: _watched(known.model, known.setting))
+
+
+def comparison_laboratory(known: MethodResults, predicted: bool, hidden: Sequence[str] = ()) -> None:
+    """Draw the race; accuracies show once it is `predicted`, `hidden` ones never."""
+    said, model, setting = read_prose(SLUG).laboratory, known.model, known.setting
+    compute.require_task(model)
+    task = baselines_of(model, setting)
     if task.error is not None:
         if not isinstance(task.error, QuantError):
             raise task.error
@@ -93,7 +98,6 @@ def comparison_laboratory(
     live(lambda: _draw(model, setting, predicted, tuple(hidden)), lambda: _watched(model, setting))
     if predicted:
         _download(known.without(hidden))
-    return known
 
 
 def _watched(model: ModelKey, setting: Setting) -> tuple[object, ...]:

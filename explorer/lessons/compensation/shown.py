@@ -8,6 +8,7 @@ from explorer.caches import ResultKey
 from explorer.lessons.compensation.gradients import Stepped
 from explorer.lessons.compensation.method_results import MethodResults
 from explorer.lessons.compensation.output_error import Lost
+from explorer.lessons.framework.scene import Scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,3 +25,14 @@ class Compensated:
     def key(self) -> ResultKey:
         """What the question is about."""
         return ResultKey("race", self.raced.model, self.raced.setting)
+
+
+def shown_of(scene: Scene) -> Compensated:
+    """Return what is known of methods, of a scene that has it."""
+    assert scene.compensated is not None
+    return scene.compensated
+
+
+def raced_of(scene: Scene) -> MethodResults:
+    """Return the race on display."""
+    return shown_of(scene).raced

@@ -74,7 +74,6 @@ def match_of(network: Network, images: Images, layer: str, kind: str = "real") -
 def synthetic_images_laboratory(model: ModelKey, layer: str) -> None:
     """Draw the images and how well their statistics match."""
     said = read_prose(SLUG).laboratory
-    st.subheader(said["dreams_title"])
     st.markdown(said["dreams_lead"])
     as_builtin(compute.network(model).model)  # refuses a network without
     live(lambda: _draw(model, layer), lambda: (run := _run(model)) is not None and run.active)

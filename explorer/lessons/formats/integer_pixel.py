@@ -174,7 +174,7 @@ def _requantized(pixel: OutputPixel, real: Real, row: object) -> list[PixelRow]:
     if done is None:
         return [PixelRow(words["logit"], words["as_is"], signed(pixel.held), "", short(pixel.held * pixel.sum_scale))]
     steps = done.total * done.factor
-    left = "" if not done.left else f", after a shift of {done.left} to the left"
+    left = words["shifted_left"].format(left=done.left) if done.left else ""
     found = [
         row(
             "multiply",

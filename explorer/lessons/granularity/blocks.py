@@ -110,7 +110,9 @@ def _picked(row: Sequence[float]) -> None:
 
 def _axes(subject: Subject) -> tuple[str, str]:
     """Return what a row and a column of the matrix are."""
-    return ("output channel", "input") if subject.is_weight else ("row", "place in the row")
+    words = read_prose(SLUG).laboratory
+    of = "weight" if subject.is_weight else "other"
+    return words[f"axis_row_{of}"], words[f"axis_column_{of}"]
 
 
 def _caption(subject: Subject, sight: Sight, edited: bool) -> str:

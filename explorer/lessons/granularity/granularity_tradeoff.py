@@ -141,7 +141,7 @@ def _record(way: str, point: TradeoffPoint) -> dict[str, str]:
     if point.accuracy is not None:
         level = with_interval(point.accuracy)
     return {
-        "one scale for each": point.name,
+        read_prose(SLUG).laboratory["column_shared"]: point.name,
         "clipping": way,
         "bits per value": short(point.bits, 4),
         "MSE": short(point.mse),

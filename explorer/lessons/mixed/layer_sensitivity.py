@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from explorer import charts, controls
+from explorer import charts, compute, controls
 from explorer.background import Task
 from explorer.caches import ResultKey
 from explorer.fields import Choice, Number, named
@@ -15,6 +15,7 @@ from explorer.figures.sensitivity import describe_sensitivity, sensitivity_figur
 from explorer.lessons.clipping.calibration import activation_spec
 from explorer.lessons.framework import study
 from explorer.lessons.framework.fields import SLIDER_WIDTH
+from explorer.lessons.framework.layout import more
 from explorer.lessons.framework.model import Bench
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix
@@ -55,26 +56,31 @@ SCOPE = Choice(
 class Metric:
     """A number that says how much a layer is minded: measured of an effect beside none, or predicted."""
 
-    title: str
+    word: str
     measured: Callable[[Effect, Effect], float] | None = None
     predicted: Callable[[Prediction], float] | None = None
     more_is_worse: bool = True
 
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return read_prose(SLUG).laboratory[f"metric_{self.word}"]
+
 
 METRICS: dict[str, Metric] = {
-    "loss": Metric("rise of the loss", lambda found, plain: found.loss - plain.loss),
-    "accuracy": Metric("accuracy lost, points", lambda found, plain: 100 * (plain.score.value - found.score.value)),
-    "KL": Metric("KL divergence of the outputs, nats", lambda found, plain: found.divergence),
-    "SQNR": Metric("SQNR of the logits, dB", lambda found, plain: found.sqnr_db, more_is_worse=False),
-    "weight MSE": Metric("mean squared error of the weights", predicted=lambda found: found.weight_mse),
-    "Fisher": Metric("predicted rise of the loss, ½ Σ F δ²", predicted=lambda found: found.loss_increase),
+    "loss": Metric("loss", lambda found, plain: found.loss - plain.loss),
+    "accuracy": Metric("accuracy", lambda found, plain: 100 * (plain.score.value - found.score.value)),
+    "KL": Metric("KL", lambda found, plain: found.divergence),
+    "SQNR": Metric("SQNR", lambda found, plain: found.sqnr_db, more_is_worse=False),
+    "weight MSE": Metric("weight_MSE", predicted=lambda found: found.weight_mse),
+    "Fisher": Metric("Fisher", predicted=lambda found: found.loss_increase),
 }
 METRIC = Choice(
     f"{SLUG}_metric",
     named(METRICS),
     default="loss",
     menu=True,
-    width=170,
+    width=124,
 )
 PARTS: dict[str, Part] = {"weights": "weight", "inputs": "activation"}
 
@@ -124,14 +130,14 @@ def rises(mix: Mix, at: int) -> dict[str, float]:
     return {layer: known[Trial(layer, spec).key].loss - plain_of(mix).loss for layer in network.layers()}
 
 
-def survey(bench: Bench, mix: Mix) -> int:
-    """Draw the controls and the bars, which grow while measuring goes on; return the bits that are tried."""
+def survey(bench: Bench, mix: Mix) -> None:
+    """Draw the controls and the bars, which grow while measuring goes on."""
     words = read_prose(SLUG).laboratory
-    st.subheader(words["survey_title"])
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=f"{SLUG}_survey"):
-        name = controls.show(METRIC)
-        scope = controls.show(SCOPE, disabled=METRICS[name].measured is None)
-        at = controls.show(AT)
+    compute.require_task(mix.model)
+    with bench.controls:
+        name, at = controls.show(METRIC), controls.show(AT)
+        with more(SLUG):
+            scope = controls.show(SCOPE, disabled=METRICS[name].measured is None)
 
     def draw(_: Task | None) -> None:
         if bench.predicted:
@@ -140,7 +146,6 @@ def survey(bench: Bench, mix: Mix) -> int:
             st.info(words["locked"], icon=":material/lock:")
 
     study.show(survey_of(mix, at), words["surveying"], draw)
-    return at
 
 
 def values_of(mix: Mix, at: int, name: str, scope: str) -> dict[str, list[float | None]]:

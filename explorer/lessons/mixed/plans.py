@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from explorer import compute
 from explorer.caches import ResultKey
-from explorer.lessons.framework.scene import Mix
+from explorer.lessons.framework.scene import Mix, Scene
 from explorer.sources import ModelKey
 from quant_engine import IntFormat, MinMSE, PerChannel, PerTensor, QuantizationPlan, QuantizerSpec
 from quant_engine.granularity import Granularity
@@ -169,3 +169,14 @@ def as_json(mix: Mix) -> str:
         target = pathlib.Path(folder) / "plan.json"
         engine_plan(mix).save(target)
         return target.read_text(encoding="utf-8")
+
+
+def mix_of(scene: Scene) -> Mix:
+    """Return the plan on display."""
+    assert scene.mix is not None
+    return scene.mix
+
+
+def layer_spec(mix: Mix, layer: str) -> QuantizerSpec:
+    """Return the quantizer that a plan gives a layer."""
+    return spec_of(mix, mix.bits[list(layers_of(mix.model)).index(layer)])

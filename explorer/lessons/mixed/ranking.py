@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from explorer import charts, compute, controls
+from explorer import charts, compute
 from explorer.background import Task, live
 from explorer.caches import ResultKey
 from explorer.fields import Choice, named
@@ -51,7 +51,7 @@ def _weight_mse(mix: Mix, layer: str, spec: QuantizerSpec) -> float:
 
 
 PROXIES: dict[str, Callable[[Mix, str, QuantizerSpec], float]] = {"kurtosis": _kurtosis, "weight MSE": _weight_mse}
-PROXY = Choice(f"{SLUG}_proxy", named(PROXIES), default="kurtosis")
+PROXY = Choice(f"{SLUG}_proxy", named(PROXIES), default="kurtosis", menu=True, width=132)
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,10 @@ def rank_correlation(one: Mapping[str, float], other: Mapping[str, float]) -> fl
     return float(np.corrcoef([first[name] for name in one], [second[name] for name in one])[0, 1])
 
 
-def ranking_section(bench: Bench, mix: Mix, at: int) -> None:
+def ranking_section(bench: Bench, mix: Mix, at: int, name: str) -> None:
     """Draw the places of layers by a proxy and as measured, once each layer alone has been measured."""
     words, one = read_prose(SLUG).laboratory, measured_of(mix, at)
     st.subheader(words["rank_title"])
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=f"{SLUG}_ranking"):
-        name = controls.show(PROXY)
     st.markdown(linked(words[f"rank_{name.replace(' ', '_')}"]))
     live(partial(_draw, bench, mix, at, name), lambda: study.active(one.key))
 

@@ -41,12 +41,17 @@ LOADED_KEY = f"{SLUG}_loaded"
 
 @dataclass(frozen=True)
 class Cost:
-    """What a layer costs: its name in the engine, how a whole plan is measured beside it, and by what greedy goes."""
+    """What a layer costs: its names in the engine and in words, how a plan is measured, and by what greedy goes."""
 
     engine: str
-    title: str
+    word: str
     same_unit: bool
     greedy: str
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return read_prose(SLUG).laboratory[f"cost_{self.word}"]
 
     def of(self, found: Effect, plain: Effect) -> float:
         """Return what is measured of a whole plan."""
@@ -58,18 +63,18 @@ class Cost:
 
 
 COSTS = {
-    "KL": Cost("divergence", "KL divergence, nats", True, "divergence"),
-    "loss": Cost("loss", "rise of the loss", True, "loss"),
-    "accuracy": Cost("score", "accuracy lost, as a share", True, "score"),
-    "Fisher": Cost("predicted loss", "rise of the loss", True, "loss"),
-    "weight error": Cost("predicted error", "rise of the loss", False, "loss"),
+    "KL": Cost("divergence", "KL", True, "divergence"),
+    "loss": Cost("loss", "loss", True, "loss"),
+    "accuracy": Cost("score", "accuracy", True, "score"),
+    "Fisher": Cost("predicted loss", "loss", True, "loss"),
+    "weight error": Cost("predicted error", "loss", False, "loss"),
 }
 COST = Choice(
     f"{SLUG}_cost",
     named(COSTS),
     default="KL",
     menu=True,
-    width=170,
+    width=140,
 )
 PLAN = Text(
     f"{SLUG}_plan",
@@ -139,9 +144,8 @@ def greedy_plan(mix: Mix, name: str) -> Bits | None:
 def search(bench: Bench, mix: Mix) -> None:
     """Draw the buttons, the front with plans to click, and predicted beside measured."""
     words = read_prose(SLUG).laboratory
-    st.subheader(words["search_title"])
-    st.markdown(words["search_lead"])
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=f"{SLUG}_search"):
+    compute.require_task(mix.model)
+    with bench.controls:
         name = controls.show(COST)
         searches = exact_of(mix, name), greedy_of(mix, name)
         for one in searches:
@@ -158,6 +162,7 @@ def search(bench: Bench, mix: Mix) -> None:
         else:
             compute.session().leave(one.place)
     live(lambda: _drawn(bench, mix, name), lambda: any(study.active(one.key) for one in searches))
+    st.caption(words["search_lead"])
 
 
 def _key(mix: Mix, kind: str, name: str) -> ResultKey:

@@ -92,7 +92,6 @@ def facts(scene: Scene) -> Facts:
         "stochastic": beside(drawn.mse, scene.under(_spec("nearest")).mse),
         "stochastic_bias": short(_errors(drawn).bias, 2),
         "n": count(np.unique(scene.subject.values).size),
-        "used": count(scene.outcome.codes_used),
     }
 
 

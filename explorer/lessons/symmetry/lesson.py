@@ -85,7 +85,6 @@ def facts(scene: Scene) -> Facts:
         "total": count(result.codes_total),
         "idle": share(_idle(scene)),
         "range": next(name for name, flags in KINDS.items() if flags == (form.signed, scene.spec.symmetric)),
-        "stored": str(2 ** (form.bits - 1)),
         "lowest": short(-(2 ** (form.bits - 1))),
     }
 

@@ -62,35 +62,28 @@ def facts(scene: Scene) -> Facts:
     bound = _bound(scene, bits)
     return {
         "gain": f"×{short(_gain(here))}",
-        "gain_db": decibels(10 * math.log10(_gain(here) or 1.0)),
         "correlation": short(pairs.correlation(scene.subject)),
-        "single_bits": short(here["optimal"].storage.bits_per_value, 4),
-        "vector_bits": short(here["vectors"].storage.bits_per_value, 4),
         "weak": share(weak - 1),
         "strong": f"×{short(strong)}",
-        "ceiling": f"{pairs.CEILING_DB:.2f} dB",
         "dim": str(form.dim),
         "parts": str(form.parts),
         "stages": str(form.stages),
         "codewords": count(form.codewords),
         "indices": str(form.indices),
         "stored": count(product.stored(form)),
-        "entries": count(product.stored(form) * form.part_dim),
-        "implied": product.large(product.implied(form)),
-        "index_bits": short(bits, 4),
         "asked_codewords": count(asked_form(scene).codewords),
         "asked_implied": product.large(product.implied(asked_form(scene))),
-        "all_bits": short(found.storage.bits_per_value, 4),
         "place": _place(found.report.mse, bound),
     }
 
 
 def _place(mse: float, bound: float) -> str:
     """Say where an error lies beside the bound."""
+    words = read_prose(SLUG).laboratory
     if not mse or not bound:
-        return "the error is 0" if bound else "a constant tensor needs no bits"
+        return words["place_exact" if bound else "place_constant"]
     distance = 10 * math.log10(mse / bound)
-    return f"the error lies {decibels(abs(distance))} {'above' if distance >= 0 else 'below'} it"
+    return words["place_above" if distance >= 0 else "place_below"].format(distance=decibels(abs(distance)))
 
 
 def written(scene: Scene, convention: Convention) -> Sequence[str]:

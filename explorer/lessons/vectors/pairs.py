@@ -38,7 +38,6 @@ RHO = Number(
 )
 SAMPLES = 20_000  # synthetic pairs
 DRAWN = 2_000  # points
-CEILING_DB = 10 * math.log10(2 * math.pi * math.e / 12)  # of round cells over cubes, in as many dimensions as you like
 
 
 def synthetic_pairs(rho: float) -> Subject:

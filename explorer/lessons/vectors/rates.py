@@ -45,11 +45,14 @@ def codes(subject: Subject, form: ProductCodebook) -> list[Code]:
     four: list[VectorFormat] = [VectorCodebook(4, k, remainder="pad") for k in (4, 16, 64, 256, 1024)]
     cut: list[VectorFormat] = [ProductCodebook(form.dim, k, form.parts, remainder="pad") for k in (4, 8, 16, 64, 256)]
     left: list[VectorFormat] = [VectorCodebook(4, 16, stages, "pad") for stages in range(1, 5)]
+    words = read_prose(SLUG).laboratory
     families = {
         "vectors of 2": [(f"{f.codewords} codewords", f) for f in two],
         "vectors of 4": [(f"{f.codewords} codewords", f) for f in four],
-        f"product: vectors of {form.dim}, parts: {form.parts}": [(f"{f.codewords} codewords a part", f) for f in cut],
-        "residual: vectors of 4, stages of 16": [(f"{f.stages} stages", f) for f in left],
+        words["curve_product"].format(dim=form.dim, parts=form.parts): [
+            (f"{f.codewords} codewords a part", f) for f in cut
+        ],
+        words["curve_residual"]: [(f"{f.stages} stages", f) for f in left],
     }
     rows = len(subject.matrix)
     return whole + [
