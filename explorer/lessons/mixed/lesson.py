@@ -29,7 +29,7 @@ from quant_engine.studies import Trial, sensitivities
 
 SLUG = "mixed"
 SHARED = Choice(f"{SLUG}_shared", named(plans.SHARED), default="channel", menu=True, width=124)
-UNIFORM = Number(f"{SLUG}_uniform", 2, 8, 4, width=170)
+UNIFORM = Number(f"{SLUG}_uniform", 2, 8, 4, width=112)
 PREDICTED_BITS = 3
 NEAR = 1.25  # a ratio of measured to predicted up to which they agree
 

@@ -147,7 +147,8 @@ def search(bench: Bench, mix: Mix) -> None:
     compute.require_task(mix.model)
     with bench.controls:
         name = controls.show(COST)
-        searches = exact_of(mix, name), greedy_of(mix, name)
+    searches = exact_of(mix, name), greedy_of(mix, name)
+    with st.container(horizontal=True):
         for one in searches:
             st.button(
                 words[one.place.removeprefix(f"{SLUG}_")],
