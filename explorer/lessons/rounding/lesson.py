@@ -20,7 +20,7 @@ from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, choi
 from explorer.lessons.framework.prose import read_prose, words
 from explorer.lessons.framework.scene import STOCHASTIC, Scene, nearest_step
 from explorer.lessons.rounding.equal_noise import equal_noise_section
-from explorer.notation import beside, count, latex, ratio, short
+from explorer.notation import beside, latex, ratio, short
 from explorer.refusals import refusals_said
 from quant_engine import IntFormat, Quantizer, QuantizerSpec, fit
 from quant_engine.quantizer.rounding import ROUNDINGS
@@ -91,7 +91,6 @@ def facts(scene: Scene) -> Facts:
         "down": _down(scene),
         "stochastic": beside(drawn.mse, scene.under(_spec("nearest")).mse),
         "stochastic_bias": short(_errors(drawn).bias, 2),
-        "n": count(np.unique(scene.subject.values).size),
     }
 
 
