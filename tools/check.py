@@ -21,14 +21,17 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / ".venv-check"
 SCRIPTS = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CHECKS = (
-    ("ruff", "check", "."),
-    ("ruff", "format", "--check", "."),
-    ("mypy",),
-    ("lint-imports",),
-    ("pytest", "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "--ignore=tests/browser"),
-    ("pytest", "tests/browser", "--numprocesses=3", "--dist=worksteal"),  # they wait more than they work
-    ("python", "-m", "benchmarks", "--quick"),
+SLOWEST = "--durations=15"
+CHECKS = (  # one after the other, those of a line at once
+    [("ruff", "check", ".")],
+    [("ruff", "format", "--check", ".")],
+    [("lint-imports",)],
+    [
+        ("pytest", "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "--ignore=tests/browser", SLOWEST),
+        ("mypy",),
+    ],
+    [("pytest", "tests/browser", "--numprocesses=3", "--dist=worksteal", SLOWEST)],  # they wait more than they work
+    [("python", "-m", "benchmarks", "--quick")],
 )
 
 
@@ -60,25 +63,39 @@ def check(scripts: pathlib.Path | None) -> None:
     if scripts is not None:
         environment["PATH"] = os.pathsep.join([str(scripts), environment.get("PATH", "")])
         environment.pop("PYTHONPATH", None)
-    for command in CHECKS:
-        program = shutil.which(command[0], path=environment["PATH"]) or command[0]
-        if command[0] != "pytest":
-            run(program, *command[1:], env=environment)
-            continue
-        print("$", *command, flush=True)
-        process = subprocess.Popen(
-            [program, *command[1:]], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-        )
-        assert process.stdout is not None
-        last = ""
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            last = line if re.search(r"\d+ passed", line) else last
-        if process.wait():
-            sys.exit(process.returncode)
-        if sys.platform == "linux" and re.search(r"\d+ (skipped|deselected|xfailed)", last):
-            sys.exit("Some tests were skipped that should have run here.")
+    for commands in CHECKS:
+        started = [begin(command, environment) for command in commands]
+        for command, process in zip(commands, started, strict=True):
+            follow(command, process)
     print("All checks passed.")
+
+
+def begin(command: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[str]:
+    """Start a command whose output is read later."""
+    program = shutil.which(command[0], path=environment["PATH"]) or command[0]
+    return subprocess.Popen(
+        [program, *command[1:]],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def follow(command: tuple[str, ...], process: subprocess.Popen[str]) -> None:
+    """Show what a command prints until it ends; leave if it failed or skipped tests."""
+    print("$", *command, flush=True)
+    assert process.stdout is not None
+    last = ""
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        last = line if re.search(r"\d+ passed", line) else last
+    if process.wait():
+        sys.exit(process.returncode)
+    if sys.platform == "linux" and re.search(r"\d+ (skipped|deselected|xfailed)", last):
+        sys.exit("Some tests were skipped that should have run here.")
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 ROOT = pathlib.Path(__file__).parents[2]
-SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS", ROOT / "screenshots"))
+SCREENSHOTS = os.environ.get("SCREENSHOTS")  # the folder for pictures
 PATIENCE = 180_000  # milliseconds that a slow machine with much else to do may take to show what is expected
 FLAGS = [
     "--no-sandbox",
@@ -355,9 +355,11 @@ def barriers_on(page: Page) -> list[tuple[str, str]]:
     ]
 
 
-def photograph(page: Page, name: str) -> pathlib.Path:
-    """Save the whole page as a picture."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+def photograph(page: Page, name: str) -> None:
+    """Save the whole page as a picture, if pictures are asked for."""
+    if not SCREENSHOTS:
+        return
+    pathlib.Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
     width = page.viewport_size["width"]
     height = page.evaluate(
         "Math.max(innerHeight, ...[...document.querySelectorAll('[data-testid=stMain]')].map(e => e.scrollHeight))"
@@ -365,7 +367,5 @@ def photograph(page: Page, name: str) -> pathlib.Path:
     former = page.viewport_size
     page.set_viewport_size({"width": width, "height": min(int(height) + 20, 6000)})
     settle(page)
-    target = SCREENSHOTS / f"{name}.png"
-    page.screenshot(path=target)
+    page.screenshot(path=pathlib.Path(SCREENSHOTS) / f"{name}.png")
     page.set_viewport_size(former)
-    return target

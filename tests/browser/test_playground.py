@@ -272,15 +272,6 @@ def test_every_page_is_whole_in_every_form(app: str, open_page: Opener, form: st
         photograph(page, f"{path}-{shown}")
 
 
-def test_the_story_of_granularity_is_photographed(app: str, open_page: Opener) -> None:
-    for words in ("layer", "channel"):
-        page = open_page(
-            f"{app}/playground?model=fashion-depthwise&play_bits=4&play_granularity={words}&play_clipping=least+MSE"
-        )
-        photograph(page, f"depthwise-{words}")
-        assert faults_on(page) == NO_FAULTS
-
-
 @pytest.mark.parametrize("where", ["playground", "model_card"])
 def test_figures_take_the_colours_of_a_theme_that_changes_while_they_are_shown(
     app: str, open_page: Opener, where: str
