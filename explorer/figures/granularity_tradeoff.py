@@ -58,7 +58,7 @@ def tradeoff_figure(
     traces = [_errors(seen, way, codes) for way in seen]
     traces.append(_ring([chosen.bits - codes], [chosen.mse or None], "x", "y"))
     layout: LayoutPart = {
-        "xaxis": _bits_axis(phrase("granularity_tradeoff", "bits_per_value"), [r.bits for r in every], codes)
+        "xaxis": _bits_axis(phrase("granularity_tradeoff", "tensor_axis"), [r.bits for r in every], codes)
         | {"domain": LEFT if network else [0.0, 1.0]},
         "yaxis": elements.error_axis("mean squared error", [point.mse for point in every]),
         "margin": {"l": 74, "r": 16, "t": 12, "b": 84},
@@ -70,7 +70,7 @@ def tradeoff_figure(
         if chosen.accuracy is not None:
             traces.append(_ring([chosen.network_bits - codes], [100 * chosen.accuracy.value], "x2", "y2"))
         bits = _bits_axis(
-            phrase("granularity_tradeoff", "bits_per_value_2"), [point.network_bits for point in every], codes
+            phrase("granularity_tradeoff", "network_axis"), [point.network_bits for point in every], codes
         )
         layout["xaxis2"] = {**bits, "domain": RIGHT, "anchor": "y2"}
         layout["yaxis2"] = theme.axis("accuracy, %", range=[0, 108], anchor="x2", side="left")
