@@ -138,6 +138,7 @@ class Instrument {
   placeMarks(g) {
     const { header, frame } = this;
     const ends = Array(MARK_ROWS).fill(-Infinity);
+    const focused = this.marks.querySelector(":focus")?.textContent; // the one made anew in its place has it next
     this.marks.replaceChildren();
     const inSight = header.marks.filter((mark) => mark.hi > frame.sight[0] && mark.hi < frame.sight[1]);
     for (const mark of inSight.sort((a, b) => a.hi - b.hi)) {
@@ -164,6 +165,7 @@ class Instrument {
         this.commit(mark.method);
       };
       this.marks.append(button);
+      if (button.textContent === focused) button.focus({ preventScroll: true });
     }
   }
 

@@ -362,6 +362,25 @@ def test_a_new_state_asks_a_new_question() -> None:
     assert not at.success
 
 
+def test_an_answer_ticks_the_last_step_at_once_and_is_there_when_one_comes_back() -> None:
+    at = open_lesson("bits", beat="Check")
+    wrong = next(key for key in option_keys(at) if key != "right")
+    for key in (wrong, "right"):
+        at.radio[0].set_value(key)
+        at.run()
+        assert ("Check" in ticks(at, "bits")) == (key == "right")
+        at.switch_page(str(ROOT / "pages" / "playground.py")).run()
+        at.switch_page(str(ROOT / "pages" / "lesson_bits.py")).run()
+        change(at, "bits", beat="Check")
+        assert at.radio[0].value == key
+
+
+def test_the_zero_point_is_hidden_while_a_code_is_asked_for_that_may_be_it() -> None:
+    for beat, hidden in (("Formula", False), ("Check", True)):
+        at = open_lesson("uniform", beat=beat, show_anyway=True)
+        assert any("zero point ?" in text.value for text in at.caption) == hidden
+
+
 def test_the_best_clipping_value_is_scored_by_what_it_costs() -> None:
     x = weights(ASKED_OF).astype(np.float64)
     greatest = np.abs(x).max()
@@ -438,9 +457,9 @@ def test_done_steps_have_a_tick() -> None:
     assert at.session_state["clipping_beat"] == "See"
 
 
-def ticks(at: AppTest) -> list[str]:
+def ticks(at: AppTest, slug: str = "clipping") -> list[str]:
     """The steps with a tick; a label without its icon is the step's name."""
-    options = at.button_group(key="clipping_beat").proto.options
+    options = at.button_group(key=f"{slug}_beat").proto.options
     assert [option.content for option in options] == list(BEATS)
     return [option.content for option in options if option.content_icon == ":material/check:"]
 

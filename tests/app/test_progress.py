@@ -67,6 +67,20 @@ def test_the_record_names_the_lesson_the_prediction_and_the_answer() -> None:
     assert any(line.startswith("- Steps done: Predict, Try, See") for line in lines)
 
 
+def test_the_record_says_answers_and_predictions_as_they_were_read_and_which_were_right() -> None:
+    done = {
+        "prediction": "biggest",
+        "predicted": "The biggest: fc1",
+        "answers": {"a": "conv1", "b": "fc2"},
+        "right": {"a": "conv2"},
+    }
+    found = restoring(json.dumps({"mixed": done}))
+    assert found["found"] == {"mixed": done}
+    told = found["record"].splitlines()
+    for line in ("You predicted: The biggest: fc1", "Answered: conv2 (right)", "Answered: fc2"):
+        assert f"- {line}" in told
+
+
 @pytest.mark.parametrize(
     ("done", "expected"),
     [

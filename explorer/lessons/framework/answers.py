@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
 from explorer.caches import ResultKey
-from explorer.lessons.framework.model import BEATS, Lesson
+from explorer.lessons.framework.model import BEATS, Choices, Lesson
+from explorer.lessons.framework.prose import words
+from explorer.notation import short
 
 
 def prediction_key(lesson: Lesson) -> str:
@@ -39,20 +41,53 @@ def asked_in(lesson: Lesson, subject: ResultKey) -> str:
 
 
 def answers(lesson: Lesson) -> dict[str, str | float]:
-    """Return the answers of this session by what was asked: an option, or a place on an axis."""
+    """Return the last answers by what was asked: an option's label, or a place on an axis."""
     found: dict[str, str | float] = st.session_state.setdefault(f"{lesson.slug}_answers", {})
     return found
 
 
-def note(lesson: Lesson, asked: str, answer: str | float) -> None:
+def right_answers(lesson: Lesson) -> dict[str, str | float]:
+    """Return the answers that were right, by what was asked."""
+    found: dict[str, str | float] = st.session_state.setdefault(f"{lesson.slug}_right", {})
+    return found
+
+
+def note(lesson: Lesson, asked: str, answer: str | float, right: bool) -> None:
     """Keep an answer (a callback)."""
     answers(lesson)[asked] = answer
+    if right:
+        right_answers(lesson)[asked] = answer
+        note_done(lesson, BEATS[-1])
 
 
-def note_right(lesson: Lesson, asked: str, key: str, is_right: Callable[[str], bool]) -> None:
-    """Keep the option that a control holds, if it is right (a callback)."""
-    if is_right(chosen := st.session_state[key]):
-        note(lesson, asked, chosen)
+def note_option(lesson: Lesson, asked: str, key: str, options: Choices) -> None:
+    """Keep the option that a control holds (a callback)."""
+    chosen = st.session_state[key]
+    note(lesson, asked, options.option(chosen).label, options.is_right(chosen))
+
+
+def note_prediction(lesson: Lesson, labels: Mapping[str, str]) -> None:
+    """Keep how the option that was predicted reads (a callback)."""
+    st.session_state[f"{lesson.slug}_predicted"] = labels[st.session_state[prediction_key(lesson)]]
+
+
+def told_prediction(lesson: Lesson) -> list[str]:
+    """Say what was predicted, if anything was."""
+    if (chosen := prediction(lesson)) is None:
+        return []
+    label = st.session_state.get(f"{lesson.slug}_predicted", lesson.prose.predictions[chosen])
+    return [f"{words()['you_predicted']}: {label}"]
+
+
+def told_answers(lesson: Lesson) -> list[str]:
+    """Say what was answered to each question, the right answer where it was found."""
+    right = right_answers(lesson)
+    return [
+        words()["record_right" if asked in right else "record_answer"].format(
+            answer=answer if isinstance(answer, str) else short(answer)
+        )
+        for asked, answer in {**answers(lesson), **right}.items()
+    ]
 
 
 def solved(lesson: Lesson, now: tuple[bool, ...]) -> list[bool]:
@@ -78,7 +113,9 @@ def done_in(lesson: Lesson) -> dict[str, Any]:
     """Return what has been done in a lesson in this session, as JSON has it, without what has not."""
     parts = {
         "prediction": prediction(lesson),
+        "predicted": st.session_state.get(f"{lesson.slug}_predicted"),
         "answers": answers(lesson),
+        "right": right_answers(lesson),
         "solved": sorted(st.session_state.get(f"{lesson.slug}_solved", ())),
         "done": sorted(st.session_state.get(f"{lesson.slug}_done", ())),
     }
@@ -90,9 +127,12 @@ def take_up(lesson: Lesson, done: Mapping[str, Any]) -> None:
     state, chosen = st.session_state, done.get("prediction")
     if isinstance(chosen, str) and chosen in lesson.prose.predictions and prediction(lesson) is None:
         state[prediction_key(lesson)] = chosen
-    if isinstance(given := done.get("answers"), dict):
-        sound = {asked: one for asked, one in given.items() if isinstance(one, str | float)}
-        state[f"{lesson.slug}_answers"] = {**sound, **answers(lesson)}
+        if isinstance(read := done.get("predicted"), str):
+            state[f"{lesson.slug}_predicted"] = read
+    for name, now in (("answers", answers(lesson)), ("right", right_answers(lesson))):
+        if isinstance(given := done.get(name), dict):
+            sound = {asked: one for asked, one in given.items() if isinstance(one, str | float)}
+            state[f"{lesson.slug}_{name}"] = {**sound, **now}
     for name, known in (("solved", range(len(lesson.prose.puzzles))), ("done", BEATS)):
         if isinstance(kept := done.get(name), list):
             key = f"{lesson.slug}_{name}"

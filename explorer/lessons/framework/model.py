@@ -158,7 +158,7 @@ class Bench:
     predicted: bool
     writing: bool  # the formula is on display
     asking: bool  # the question is, and waits for its answer
-    answers: Mapping[str, str | float]  # right answers, and places on an axis, by what was asked
+    answers: Mapping[str, str | float]  # labels and places on an axis, by what was asked
     model: ModelKey
     layer: str
     part: str  # on display, of a lesson that has parts

@@ -85,13 +85,7 @@ def record() -> str:
 def _told(lesson: Lesson, done: Mapping[str, Any]) -> list[str]:
     said = words()
     steps = ", ".join(spoken(beat) for beat in BEATS if answers.is_done(lesson, beat))
-    lines = [f"- {said['record_steps'].format(steps=steps)}"]
-    if done.get("prediction"):
-        label = lesson.prose.predictions[done["prediction"]]
-        lines.append(f"- {said['you_predicted']}: {done['prediction'] if '{' in label else label}")
-    if lesson.prose.puzzles:
-        lines.append(
-            f"- {said['record_puzzles'].format(n=len(done.get('solved', ())), total=len(lesson.prose.puzzles))}"
-        )
-    lines += [f"- {said['record_answer'].format(answer=answer)}" for answer in done.get("answers", {}).values()]
-    return lines
+    lines = [said["record_steps"].format(steps=steps)]
+    if total := len(lesson.prose.puzzles):
+        lines.append(said["record_puzzles"].format(n=len(done.get("solved", ())), total=total))
+    return [f"- {line}" for line in (*lines, *answers.told_prediction(lesson), *answers.told_answers(lesson))]

@@ -89,8 +89,7 @@ def _laboratory(lesson: Lesson, beat: str) -> Scene:
         source, layer = tensors.another(source, model, layer)
     with st.spinner(words()["reading"]):
         subject = tensors.subject(source, model, layer, outlier)
-    given = answers.answers(lesson)
-    answered = checking and answers.asked_in(lesson, subject.key) in given
+    answered = checking and answers.asked_in(lesson, subject.key) in answers.right_answers(lesson)
     bench = Bench(
         subject,
         row,
@@ -98,7 +97,7 @@ def _laboratory(lesson: Lesson, beat: str) -> Scene:
         predicted=answered or answers.is_told(lesson),
         writing=beat == BEATS[-2],
         asking=checking and not answered,
-        answers=given,
+        answers=answers.answers(lesson),
         model=model,
         layer=layer,
         part=part,
@@ -151,7 +150,7 @@ def _onward(lesson: Lesson, beat: str) -> None:
             label, key=key, type="primary", icon=":material/arrow_forward:", on_click=controls.assign, args=(left,)
         )
         if st.session_state.pop(f"{lesson.slug}_left", False):  # the button itself was pressed in the step before, too
-            st.switch_page(pages_folder() / f"lesson_{following.slug}.py")
+            st.switch_page(pages_folder() / f"lesson_{following.slug}.py", query_params={})
 
 
 def _go_on(lesson: Lesson, beat: str) -> None:

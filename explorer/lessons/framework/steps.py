@@ -19,14 +19,16 @@ from explorer.notation import short
 def predict(lesson: Lesson, scene: Scene, facts: Facts) -> None:
     """Say what the lesson is about, and ask what will happen."""
     st.markdown(linked(lesson.prose.lead))
-    asked = lesson.predicted(scene)
+    labels = {option.key: option.label.format_map(facts) for option in lesson.predicted(scene).options}
     st.radio(
         lesson.prose.predict.format_map(facts),
-        [option.key for option in asked.options],
+        list(labels),
         index=None,
-        format_func=lambda key: asked.option(key).label.format_map(facts),
+        format_func=labels.__getitem__,
         key=answers.prediction_key(lesson),
         persist_state="session",
+        on_change=answers.note_prediction,
+        args=(lesson, labels),
     )
 
 
@@ -91,8 +93,7 @@ def handout(lesson: Lesson, scene: Scene, facts: Facts) -> None:
     st.markdown(f"**{prose.predict.format_map(facts)}**")
     see(lesson, scene, facts)
     formula(lesson, scene, facts)
-    given = [words()["record_answer"].format(answer=answer) for answer in answers.answers(lesson).values()]
-    st.markdown("\n".join(f"- {line}" for line in (*given, *prose.remember)))
+    st.markdown("\n".join(f"- {line}" for line in (*answers.told_answers(lesson), *prose.remember)))
     if prose.sources:
         st.caption(f"{words()['sources']}: {'; '.join(prose.sources)}.")
 
@@ -102,15 +103,17 @@ DRAW = dict(zip(BEATS, (predict, attempt, see, formula, check), strict=True))
 
 def _ask_choices(lesson: Lesson, asked: Choices, scene: Scene, facts: Facts) -> None:
     state = answers.asked_in(lesson, scene.subject.key)
-    key = f"{lesson.slug}_answer_{_digest(state)}"
+    key, labels = f"{lesson.slug}_answer_{_digest(state)}", {option.label: option.key for option in asked.options}
+    if st.session_state.get(key) is None and (given := answers.answers(lesson).get(state)) in labels:
+        st.session_state[key] = labels[given]  # as it was answered before
     chosen = st.radio(
         lesson.prose.question.format_map(facts),
         [option.key for option in asked.options],
         index=None,
         format_func=lambda key: asked.option(key).label,
         key=key,
-        on_change=answers.note_right,
-        args=(lesson, state, key, asked.is_right),
+        on_change=answers.note_option,
+        args=(lesson, state, key, asked),
     )
     if chosen is not None:
         _feedback(lesson, chosen, asked.is_right(chosen), facts)
@@ -118,7 +121,7 @@ def _ask_choices(lesson: Lesson, asked: Choices, scene: Scene, facts: Facts) -> 
 
 def _ask_place(lesson: Lesson, asked: Place, facts: Facts) -> None:
     st.markdown(lesson.prose.question.format_map(facts))
-    note = (lesson, asked.key, asked.here)
+    note = (lesson, asked.key, asked.here, asked.verdict(asked.here)[0] == "right")
     st.button(words()["this_place"].format(place=short(asked.here)), on_click=answers.note, args=note)
     guess = answers.answers(lesson).get(asked.key)
     if isinstance(guess, float):
@@ -130,7 +133,6 @@ def _ask_place(lesson: Lesson, asked: Place, facts: Facts) -> None:
 def _feedback(lesson: Lesson, key: str, right: bool, facts: Facts) -> None:
     text = lesson.prose.feedback[key].format_map(facts)
     if right:
-        answers.note_done(lesson, BEATS[-1])
         st.success(text, icon=":material/check:")
     else:
         st.warning(text, icon=":material/psychology_alt:")

@@ -39,7 +39,7 @@ def laboratory(bench: Bench) -> Scene:
         "Error of r",
         "?" if bench.asking else f"{short(scene.r_hat - scene.r)} of at most {short(scene.view.scale / 2)}",
         S=short(scene.view.scale),
-        zero_point=str(scene.view.zero_point),
+        zero_point="?" if bench.asking else str(scene.view.zero_point),  # the code of what is near 0
         code="?" if bench.asking else str(scene.code),
     )
     if bench.telling:
