@@ -61,7 +61,7 @@ def comparison_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas
     marks, near = [line["x0"] for line in lines], LABEL_WIDTH * (highs - lows)
     traces = [trace for row, lane in enumerate(lanes) for trace in _lane(lane, row, _side(lane, marks, near), canvas)]
     return theme.figure(
-        traces,
+        traces or [{"type": "scatter", "x": [None], "y": [None]}],  # lanes of which nothing is known yet
         AROUND + LANE_HEIGHT * len(lanes),
         canvas,
         margin={"l": 148, "r": 14, "t": 30, "b": 48},

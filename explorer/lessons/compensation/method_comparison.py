@@ -112,8 +112,8 @@ def _draw(model: ModelKey, setting: Setting, predicted: bool, hidden: tuple[str,
         _several(known)
         _starters(known, FIRST)
     _under_way(known, predicted, hidden)
+    _chart(known, hidden if predicted else tuple(method for method in METHODS if method != NEAREST))
     if known.baselines is not None:
-        _chart(known, hidden if predicted else tuple(method for method in METHODS if method != NEAREST))
         if predicted:
             _table(known, hidden)
     elif baselines_of(model, setting).active:
