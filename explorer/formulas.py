@@ -135,10 +135,11 @@ def codeword_formula(view: BlockView, r: float) -> str:
 def flowing(formula: str) -> str:
     r"""Return Markdown for a formula that breaks at its relations where the window is narrow, as displayed ones do not.
 
-    >>> flowing(r"S = \frac{a}{b}")
-    '$S = \\dfrac{a}{b}$'
+    >>> flowing(r"\begin{aligned} S &= \frac{a}{b} \\ a &= 1 \end{aligned}")
+    '$S = \\dfrac{a}{b}$\n\n$a = 1$'
     """
-    return "$" + formula.replace(r"\frac", r"\dfrac") + "$"
+    lines = formula.removeprefix(r"\begin{aligned} ").removesuffix(r" \end{aligned}").split(r" \\ ")
+    return "\n\n".join(f"${line}$" for line in lines).replace("&", "").replace(r"\frac", r"\dfrac")
 
 
 def _code(view: BlockView, r: float, known: int | None) -> int:

@@ -46,7 +46,7 @@ def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
         [*bars, *(_paths(shown) if shown.counted else []), elements.codewords(view, ends, SNAP, 0.0), use],
         HEIGHT,
         canvas,
-        margin={**theme.MARGIN, "l": 62, "b": 44},
+        margin={**theme.MARGIN, "l": 76, "b": 44},
         xaxis=theme.axis(said["axis"].format(unit=one(shown.unit)), range=list(ends), anchor=CODES),
         yaxis=theme.axis(bins, domain=[0.56, 1.0], nticks=5, range=[0, 1.05 * top]),
         yaxis2=theme.axis("", domain=[0.31, 0.52], tickvals=[0, 1], ticktext=["r̃", "r"], range=[-0.25, 1.15]),

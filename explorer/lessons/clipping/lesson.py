@@ -183,7 +183,7 @@ def _split(scene: Scene) -> Split:
 def _verdict(scene: Scene) -> str:
     """Say what clipping one per cent does, by the same rule as the prediction."""
     gain = _gain(scene)
-    said = f"1/{short(gain)} of it" if gain >= 1 else f"{ratio(1, gain)}"
+    said = f"1/{short(gain)}" if gain >= 1 else f"{ratio(1, gain)}"
     return read_prose(SLUG).laboratory[f"mse_{prediction(scene)}"].format(to=said)
 
 

@@ -18,9 +18,10 @@ from explorer.refusals import refusals_said
 from quant_engine import QuantError
 
 WORDS_WIDTH = 360  # pixels
-STYLE = """<style>  /* or ticks and controls need a second row */
+STYLE = """<style>  /* or ticks and controls need a second row, and lines of a formula that breaks touch */
 :is([class*=_beat], [class*=_part]) button { padding-inline: 0.375rem; }
 @media (min-width: 1200px) { [data-testid=stMainBlockContainer] { padding-inline: 1.75rem; } }
+.katex .base { margin-block: 0.2rem; }
 </style>"""
 
 
