@@ -100,7 +100,7 @@ def codes_figure(found: CodeChanges, title: str, canvas: Canvas) -> go.Figure:
         showlegend=True,
         barmode="group",
         bargap=0.15,
-        legend={"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top", "font": {"color": canvas.ink}},
+        legend={"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top"},
     )
 
 

@@ -63,7 +63,7 @@ def tradeoff_figure(
         "yaxis": elements.error_axis("mean squared error", [point.mse for point in every]),
         "margin": {"l": 74, "r": 16, "t": 12, "b": 84},
         "showlegend": True,
-        "legend": {"orientation": "h", "x": 0, "y": -0.15, "yanchor": "top", "font": {"color": canvas.ink}},
+        "legend": {"orientation": "h", "x": 0, "y": -0.15, "yanchor": "top"},
     }
     if network:
         traces += [_accuracies(ways, way, codes) for way in ways]

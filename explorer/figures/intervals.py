@@ -15,6 +15,8 @@ from quant_engine.network import Score
 
 ROW_HEIGHT = 54
 AROUND = 58  # pixels
+TITLE = -0.28  # rows from a row's dots to the foot of its title
+TYPE = 20  # pixels that a line of type takes
 APART = 0.11  # of a row, between scores of one row
 
 
@@ -40,7 +42,7 @@ def intervals_figure(rows: Sequence[Row], canvas: Canvas) -> go.Figure:
         margin={"l": 8, "r": 12, "t": 8, "b": 48},
         xaxis=theme.axis(phrase("intervals", "accuracy_test_data"), range=[min(ends) - pad, max(ends) + pad], nticks=7),
         yaxis={**theme.axis("", range=[len(rows) - 0.5, -0.75]), "visible": False},
-        shapes=[_level(row) for row in rows if row.reference],
+        shapes=[_level(row, number) for row in rows if row.reference for number in range(len(rows))],
         annotations=[_above(row, number, canvas) for number, row in enumerate(rows)],
     )
 
@@ -56,12 +58,13 @@ def _above(row: Row, number: int, canvas: Canvas) -> LayoutPart:
     least, most = accuracy(min(values)), accuracy(max(values))
     said = least if least == most else f"{least} to {most}"
     place = {"xref": "paper", "xanchor": "left", "yanchor": "bottom"}
-    return elements.note(f"<b>{row.title}</b>: {said}", 0, number - 0.3, canvas.ink, **place)
+    return elements.note(f"<b>{row.title}</b>: {said}", 0, number + TITLE, canvas.ink, **place)
 
 
-def _level(row: Row) -> LayoutPart:
-    value = 100 * row.scores[0].value
-    return elements.line(value, "y", theme.ORIGINAL, "dash", 1)
+def _level(row: Row, number: int) -> LayoutPart:
+    """Return the part of the reference's line that passes another row: beside its dots, not through its title."""
+    ends = {"yref": "y", "y0": number + TITLE, "y1": number + 1 + TITLE - TYPE / ROW_HEIGHT}
+    return elements.line(100 * row.scores[0].value, "y", theme.ORIGINAL, "dash", 1) | ends
 
 
 def _dots(row: Row, number: int) -> Trace:

@@ -28,7 +28,7 @@ def losses_figure(found: Losses, canvas: Canvas) -> go.Figure:
         xaxis=elements.error_axis("mean squared error", (e for errors in found.values() for e in errors.values())),
         yaxis=theme.axis("", type="category", categoryarray=names, range=[-0.5, len(names) - 0.5]),
         showlegend=True,
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"color": canvas.ink}},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
     )
 
 

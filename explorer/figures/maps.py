@@ -135,7 +135,7 @@ def _map(title: str, cells: Trace, bar: tuple[Sequence[float], list[str]], sight
             "outlinewidth": 0,
             "tickvals": bar[0],
             "ticktext": bar[1],
-            "tickfont": {"color": canvas.ink},
+            "tickfont": theme.lettering(canvas),
         },
         **cells,
     }

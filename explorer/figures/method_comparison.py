@@ -103,7 +103,7 @@ def way_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas) -> go
         yaxis=theme.axis("accuracy, %", nticks=6),
         shapes=[{**dashed, "line": {"color": theme.ORIGINAL, "dash": "dash", "width": 1.5}}] if plain else [],
         showlegend=True,
-        legend={"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top", "font": {"color": canvas.ink}},
+        legend={"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top"},
     )
 
 

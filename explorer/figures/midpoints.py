@@ -68,7 +68,7 @@ def midpoints_figure(codebooks: Mapping[str, Bucketed], canvas: Canvas) -> go.Fi
         yaxis=theme.axis("bucket", range=[0.2, rows + 0.8], nticks=8),
         shapes=shapes,
         showlegend=True,
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"color": canvas.ink}},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
         **axes,
     )
 

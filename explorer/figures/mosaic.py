@@ -37,7 +37,7 @@ class Patch:
 def patch_figure(patch: Patch, canvas: Canvas, scale: bool = False) -> go.Figure:
     """Draw a matrix as cells; lines mark where vectors begin. `scale`: the colours are explained beside it."""
     (rows, columns), top = patch.values.shape, patch.first - 0.5
-    bar = {"thickness": 10, "len": 0.9, "tickfont": {"color": canvas.ink}, "outlinewidth": 0, "ypad": 0}
+    bar = {"thickness": 10, "len": 0.9, "tickfont": theme.lettering(canvas), "outlinewidth": 0, "ypad": 0}
     trace = {
         **_cells(patch.values, patch.reach),
         "y0": patch.first,

@@ -64,7 +64,7 @@ def odds_figure(samples: Sequence[Sample], canvas: Canvas) -> go.Figure:
         annotations=notes,
         barmode="group",
         showlegend=True,
-        legend={"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top", "font": {"color": canvas.ink}},
+        legend={"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top"},
         **layout,
     )
 

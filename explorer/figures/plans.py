@@ -167,5 +167,5 @@ def _ticks(low: float, high: float) -> LayoutPart:
 
 
 def _legend(canvas: Canvas) -> LayoutPart:
-    place = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top", "font": {"color": canvas.ink}}
+    place = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
     return {"showlegend": True, "legend": place}

@@ -44,7 +44,7 @@ def radix_figure(found: Mapping[str, ErrorReport], chosen: str, canvas: Canvas) 
         xaxis=theme.axis(phrase("radix", "bits_before_behind"), type="category", range=[-0.5, len(names) - 0.5]),
         yaxis=elements.error_axis("mean squared error", (*total, *rounding, *clipping)),
         showlegend=True,
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"color": canvas.ink}},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
         shapes=[elements.line(names.index(best), "y", theme.QUANTIZED, "dot", 1)],
     )
 

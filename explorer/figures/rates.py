@@ -50,7 +50,7 @@ def rates_figure(curves: Mapping[str, Sequence[Point]], variance: float, bits_ti
         xaxis=theme.axis(bits_title, range=[0, max_bits]),
         yaxis=elements.error_axis("mean squared error", shown),
         showlegend=True,
-        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "font": {"color": canvas.ink}},
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
     )
 
 

@@ -101,7 +101,7 @@ def misses_figure(found: Mapping[str, Match], canvas: Canvas) -> go.Figure:
         xaxis=theme.axis("layer", type="category"),
         yaxis=elements.error_axis(phrase("synthetic_images", "distance_batchnorm"), misses),
         showlegend=True,
-        legend={"orientation": "h", "x": 0, "y": -0.24, "yanchor": "top", "font": {"color": canvas.ink}},
+        legend={"orientation": "h", "x": 0, "y": -0.24, "yanchor": "top"},
     )
 
 

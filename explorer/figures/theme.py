@@ -51,19 +51,26 @@ def axis(title: str, **options: Any) -> LayoutPart:
     return {**plain, "title": {"text": title, "standoff": 4}, **options}
 
 
+def lettering(canvas: Canvas) -> LayoutPart:
+    """Return the type of ticks, titles, legends and colour bars: Streamlit's own theme would make it smaller."""
+    return {"size": FONT_SIZE, "color": canvas.ink}
+
+
 def figure(traces: Sequence[Trace], height: int, canvas: Canvas, **layout: Any) -> go.Figure:
     """Return a figure with the common layout."""
     common = {
         "height": height,
         "margin": MARGIN,
-        "font": {"size": FONT_SIZE, "color": canvas.ink},
+        "font": lettering(canvas),
         "uirevision": canvas.revision,
         "showlegend": False,
         "hovermode": "closest",
     }
     for name, options in layout.items():
         if name[1:5] == "axis":
-            title = {**options["title"], "font": {"color": canvas.ink}}
-            ink = {"tickfont": {"color": canvas.ink}, "linecolor": NEUTRAL, "tickcolor": NEUTRAL}
+            title = {**options["title"], "font": lettering(canvas)}
+            ink = {"tickfont": lettering(canvas), "linecolor": NEUTRAL, "tickcolor": NEUTRAL}
             layout[name] = {**options, **ink, "title": title}
+        elif name == "legend":
+            layout[name] = {**options, "font": lettering(canvas)}
     return go.Figure(data=list(traces), layout={**common, **layout})
