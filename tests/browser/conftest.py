@@ -23,6 +23,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+from tests.browser.labels import NOTE_TEXT
+
 ROOT = pathlib.Path(__file__).parents[2]
 SCREENSHOTS = os.environ.get("SCREENSHOTS")  # the folder for pictures
 PATIENCE = 180_000  # milliseconds that a slow machine with much else to do may take to show what is expected
@@ -180,6 +182,7 @@ def new_tab(browser: Browser, form: str) -> Page:
     context = browser.new_context(**FORMS[form], reduced_motion="reduce")
     context.set_default_timeout(PATIENCE)
     context.add_init_script(OBSERVE)
+    context.add_init_script(NOTE_TEXT)
     return context.new_page()
 
 

@@ -1,0 +1,38 @@
+"""At every width of codes the text of figures can be read: nothing overlaps, is cut off, or has under 14 pixels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page
+
+from explorer.lessons import LESSONS
+from tests.browser.conftest import asking, settle
+from tests.browser.labels import label_faults
+
+pytestmark = pytest.mark.browser
+BITS = re.compile("bits", re.IGNORECASE)
+WIDTHS = range(2, 9)
+PLACES = {  # a page, and a tensor unlike that on which it opens
+    "playground": "model=fashion-depthwise&tensor=dw1",
+    **{f"lesson_{slug}": "model=fashion-depthwise&tensor=pw1" for slug in LESSONS if slug != "formats"},
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_the_text_of_figures_can_be_read_at_every_width(app: str, open_page: Callable[..., Page], name: str) -> None:
+    page = open_page(f"{app}/{name}?{PLACES[name]}", "projector")
+    if name != "playground":
+        with asking(page):
+            page.get_by_test_id("stRadio").locator("label").nth(1).click()
+    faults = set(label_faults(page))
+    bits = page.get_by_role("slider", name=BITS)
+    if bits.count():
+        bits.first.press("Home")
+        for width in WIDTHS:
+            settle(page)
+            faults |= {f"{width} bits: {fault}" for fault in label_faults(page)}
+            bits.first.press("ArrowRight")
+    assert not faults
