@@ -130,7 +130,7 @@ def serve_source(log: pathlib.Path) -> Iterator[str]:
 
 
 SHARED: list[Iterator[str]] = []
-LONGEST = ("test_server.py", "test_wheel.py", "test_compensation.py")
+LONGEST = ("test_walk.py", "test_server.py", "test_wheel.py", "test_compensation.py")
 
 
 @pytest.hookimpl(optionalhook=True)
