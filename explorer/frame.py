@@ -23,7 +23,7 @@ from explorer.state import PlaygroundState
 from explorer.toolbar import toolbar
 
 MODEL_KEY, TENSOR_KEY = "model", "tensor"
-MODEL_WIDTH, TENSOR_WIDTH = 140, 98
+MODEL_WIDTH, TENSOR_WIDTH = 152, 90
 HOMES = ("", "home")  # names of the opening page, which says its words first
 CONVENTION = Choice(
     "convention",
