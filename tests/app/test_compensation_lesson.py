@@ -93,7 +93,6 @@ def method(monkeypatch: pytest.MonkeyPatch) -> Stepwise:
 def open_lesson(**settings: object) -> AppTest:
     at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
     at.query_params["tensor"] = "fc2"
-    at.run()
     at.switch_page(str(ROOT / "pages" / "lesson_compensation.py"))
     return change(at, show_anyway=True, **settings)
 

@@ -163,6 +163,7 @@ def test_the_link_of_a_lesson_opens_the_playground_with_what_the_lesson_shows(sl
     page = AppTest.from_file(ENTRY, default_timeout=TIMEOUT)
     for key, text in link.items():
         page.query_params[key] = text
+    page.session_state["play_code"] = True  # code is drawn where it is open
     page.run()
     assert not page.exception
     assert not page.warning
@@ -177,7 +178,9 @@ def test_what_the_playground_was_set_to_before_does_not_show_through_a_lessons_l
     change(at, "uniform", bits=4, codes="signed", range="symmetric")
     for key, text in link_on(at)[0].items():
         at.query_params[key] = text
-    at.switch_page(str(PAGES / "playground.py")).run()
+    at.switch_page(str(PAGES / "playground.py"))
+    at.session_state["play_code"] = True
+    at.run()
     assert "QuantizerSpec(IntFormat(4))" in at.code[0].value  # which is what the playground opens with
     at.slider(key="play_bits").set_value(5).run()
     at.switch_page(str(PAGES / "lesson_uniform.py")).run()
