@@ -68,7 +68,7 @@ def test_a_student_sees_the_collapse_and_the_rescue_edits_a_block_and_takes_it_b
     page = open_page(f"{app}/lesson_granularity")
     expect(page.get_by_text("The error map is drawn once you have predicted.").first).to_be_visible()
     assert metrics(page)["Channels turned to zeros"] == "?"
-    page.get_by_test_id("stRadio").get_by_text("one in five, up to three in five", exact=True).click()
+    page.get_by_test_id("stRadio").get_by_text("one to three in five", exact=True).click()
     settle(page)
     assert metrics(page)["Channels turned to zeros"] == "10 of 24"
     collapsed = float(metrics(page)["All layers quantized"].split()[0])
@@ -89,7 +89,7 @@ def test_a_student_sees_the_collapse_and_the_rescue_edits_a_block_and_takes_it_b
     beta = float(query(page)["granularity_edits"][0].split("_")[-1])
     assert metrics(page)["MSE"] == mse({5: beta}) != mse({})
     again = open_page(page.url)
-    again.get_by_test_id("stRadio").get_by_text("one in five, up to three in five", exact=True).click()
+    again.get_by_test_id("stRadio").get_by_text("one to three in five", exact=True).click()
     settle(again)
     expect(again.get_by_text("set by hand for this block alone").first).to_be_visible()
     page.get_by_role("button", name="Back to the calibrator's range").click()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -62,13 +62,25 @@ def note(lesson: Lesson, asked: str, answer: str | float, right: bool) -> None:
 
 def note_option(lesson: Lesson, asked: str, key: str, options: Choices) -> None:
     """Keep the option that a control holds (a callback)."""
-    chosen = st.session_state[key]
-    note(lesson, asked, options.option(chosen).label, options.is_right(chosen))
+    chosen = _held(key, [option.key for option in options.options])
+    if chosen is not None:
+        note(lesson, asked, options.option(chosen).label, options.is_right(chosen))
 
 
 def note_prediction(lesson: Lesson, labels: Mapping[str, str]) -> None:
     """Keep how the option that was predicted reads (a callback)."""
-    st.session_state[f"{lesson.slug}_predicted"] = labels[st.session_state[prediction_key(lesson)]]
+    chosen = _held(prediction_key(lesson), list(labels))
+    if chosen is not None:
+        st.session_state[f"{lesson.slug}_predicted"] = labels[chosen]
+
+
+def _held(key: str, options: Sequence[str]) -> str | None:
+    """Return what a control holds, and free it of a label that was pressed while other options took its place."""
+    held: str | None = st.session_state[key]
+    if held in options:
+        return held
+    st.session_state[key] = None
+    return None
 
 
 def told_prediction(lesson: Lesson) -> list[str]:
