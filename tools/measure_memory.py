@@ -52,7 +52,7 @@ def main() -> None:
     ask.add_argument("--seed", type=int, default=0)
     args = ask.parse_args()
     rng = random.Random(args.seed)
-    pages = [page.script.removesuffix(".py") for page in PAGES["Learn"]]
+    pages = [page.script.removesuffix(".py") for page in PAGES["learn"]]
     print(0, status(args.url), flush=True)
     for number in range(1, args.links + 1):
         page = "" if rng.random() < 2 / 3 else rng.choice(pages)
