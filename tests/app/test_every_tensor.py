@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -66,7 +66,9 @@ def codes(x: np.ndarray, bits: int, signed: bool, symmetric: bool) -> tuple[np.n
     return x / scale, float(scale), zero, (least, most)
 
 
-def back(x: np.ndarray, bits: int, signed: bool, symmetric: bool, rounding=np.rint) -> np.ndarray:  # type: ignore[no-untyped-def]
+def back(
+    x: np.ndarray, bits: int, signed: bool, symmetric: bool, rounding: Callable[[np.ndarray], np.ndarray] = np.rint
+) -> np.ndarray:
     """What comes back for x."""
     steps, scale, zero, ends = codes(x, bits, signed, symmetric)
     return scale * (np.clip(rounding(steps) + zero, *ends) - zero).astype(np.float64)
