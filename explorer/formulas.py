@@ -132,6 +132,16 @@ def codeword_formula(view: BlockView, r: float) -> str:
     )
 
 
+def stacked(*written: str) -> str:
+    r"""Return formulas as one, each in a line of its own: a part of the page fewer for each.
+
+    >>> stacked("a = 1", "b = 2")
+    '\\begin{gathered} a = 1 \\\\[1.5ex] b = 2 \\end{gathered}'
+    """
+    lines = r" \\[1.5ex] ".join(written)
+    return rf"\begin{{gathered}} {lines} \end{{gathered}}"
+
+
 def flowing(formula: str) -> str:
     r"""Return Markdown for a formula that breaks at its relations where the window is narrow, as displayed ones do not.
 

@@ -61,25 +61,22 @@ def tensor_panel(model: ModelKey, layer: str, result: Outcome) -> None:
     report, said = result.report, read_words("panels")["tensor"]
     plain, sqnr = compute.reference_report(model, layer, result.spec), notation.decibels(report.sqnr_db)
     info, values = compute.network(model).layers()[layer], compute.matrix(model, layer)
-    st.caption(
-        said["shape"].format(
-            layer=layer,
-            shape=notation.shape(info.shape),
-            op=said["depthwise"].format(op=info.op) if info.depthwise else info.op,
-            n=notation.count(info.parameters),
-            low=notation.short(float(values.min())),
-            high=notation.short(float(values.max())),
-        )
+    shape = said["shape"].format(
+        layer=layer,
+        shape=notation.shape(info.shape),
+        op=said["depthwise"].format(op=info.op) if info.depthwise else info.op,
+        n=notation.count(info.parameters),
+        low=notation.short(float(values.min())),
+        high=notation.short(float(values.max())),
     )
-    st.caption(
-        said["exact"].format(
-            sqnr=sqnr if plain is None else said["min_max"].format(sqnr=sqnr, plain=notation.decibels(plain.sqnr_db)),
-            mse=notation.short(report.mse),
-            rounding=notation.short(report.rounding_mse),
-            clipping=notation.short(report.clipping_mse),
-            clipped=notation.share(report.clipped_share),
-            used=notation.count(result.codes_used),
-            total=notation.count(result.codes_total),
-            sizes=notation.sizes(*compute.model_bytes(model, result.spec)),
-        )
+    exact = said["exact"].format(
+        sqnr=sqnr if plain is None else said["min_max"].format(sqnr=sqnr, plain=notation.decibels(plain.sqnr_db)),
+        mse=notation.short(report.mse),
+        rounding=notation.short(report.rounding_mse),
+        clipping=notation.short(report.clipping_mse),
+        clipped=notation.share(report.clipped_share),
+        used=notation.count(result.codes_used),
+        total=notation.count(result.codes_total),
+        sizes=notation.sizes(*compute.model_bytes(model, result.spec)),
     )
+    st.caption(f"{shape}\n\n{exact}")

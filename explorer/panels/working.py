@@ -19,18 +19,17 @@ def formula_panel(spec: QuantizerSpec, view: BlockView) -> None:
     """Write out how one value r gets its code and comes back: by S and Z, or by the nearest codeword."""
     steps, said = spec.format.even and spec.format.scaled, read_words("panels")["formula"]
     with st.container(border=True, key="play_formula"):
-        convention = frame.convention() if steps else None
-        if convention:
-            left, right = st.columns(2, vertical_alignment="center")
-            left.latex(formulas.scale_formula(spec, view))
-            right.latex(formulas.zero_point_formula(spec, view, convention))
-        step = (view.hi - view.lo) / COARSE_STEPS or None
-        typed = controls.show(PlaygroundState.fields()["value"], step=step, placeholder=short(view.example))
+        with st.container(horizontal=True, vertical_alignment="bottom", key="play_formula_settings"):
+            convention = frame.convention() if steps else None
+            step = (view.hi - view.lo) / COARSE_STEPS or None
+            typed = controls.show(PlaygroundState.fields()["value"], step=step, placeholder=short(view.example))
         r = view.example if typed is None else typed
         left, right = st.columns(2 if steps else [3, 2], vertical_alignment="center")
         if convention:
-            left.latex(formulas.code_formula(spec, view, r, convention))
-            right.latex(formulas.value_formula(view, r, convention))
+            code = formulas.code_formula(spec, view, r, convention)
+            left.latex(formulas.stacked(formulas.scale_formula(spec, view), code))
+            back = formulas.value_formula(view, r, convention)
+            right.latex(formulas.stacked(formulas.zero_point_formula(spec, view, convention), back))
             st.caption(f"{said['rounding']} {convention.sentence}")
         else:
             left.latex(formulas.nearest_formula(view, r))

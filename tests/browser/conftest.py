@@ -283,6 +283,18 @@ def press_at(page: Page, place: Callable[[], tuple[float, float]], done: str, to
     settle(page)
 
 
+def download(page: Page, name: str | re.Pattern[str], target: pathlib.Path) -> pathlib.Path:
+    """Press a button that downloads a file, save that, and return where; a click that was lost is made again."""
+    for _ in range(PATIENCE // 10_000):
+        settle(page)
+        with suppress(PlaywrightTimeout):
+            with page.expect_download(timeout=10_000) as waiting:
+                page.get_by_role("button", name=name).click()
+            waiting.value.save_as(target / waiting.value.suggested_filename)
+            return target / waiting.value.suggested_filename
+    raise AssertionError(f"{name} downloads nothing")
+
+
 def forms_of(page: Page, form: str) -> Iterator[str]:
     """Show a page that was opened as on a desktop in each form with room, one after the other; a phone's as it is."""
     if form != "desktop":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Callable
 
@@ -13,7 +14,7 @@ from explorer.lessons.compensation.method_progress import baselines as measured_
 from explorer.lessons.framework.prose import read_prose
 from explorer.notation import accuracy
 from quant_engine.network import load
-from tests.browser.conftest import NO_FAULTS, faults_on, photograph, settle
+from tests.browser.conftest import NO_FAULTS, download, faults_on, photograph, settle
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
@@ -46,7 +47,9 @@ def baselines(page: Page) -> None:
     settle(page)
 
 
-def test_a_method_is_started_and_ends_on_its_lane_while_another_page_is_looked_at(app: str, open_page: Opener) -> None:
+def test_a_method_is_started_and_ends_on_its_lane_while_another_page_is_looked_at(
+    app: str, open_page: Opener, tmp_path: pathlib.Path
+) -> None:
     page = open_page(f"{app}/lesson_compensation?compensation_bits=4")
     expect(page.get_by_text("Accuracies are shown once you have predicted").first).to_be_visible()
     baselines(page)
@@ -67,9 +70,7 @@ def test_a_method_is_started_and_ends_on_its_lane_while_another_page_is_looked_a
     expect(page.locator("td").get_by_text("BatchNorm statistics").first).to_be_visible()
     settle(page)
     assert set(race_of(page)) == {*before, "BatchNorm ranges"}
-    with page.expect_download() as download:
-        page.get_by_role("button", name=re.compile("Plan of")).click()
-    assert download.value.suggested_filename.endswith(".zip")
+    assert download(page, re.compile("Plan of"), tmp_path).suffix == ".zip"
     assert faults_on(page) == NO_FAULTS
     photograph(page, "compensation-race")
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from quant_engine import QuantizationPlan
 from quant_engine.network import load
 from quant_engine.studies import footprint
-from tests.browser.conftest import NO_FAULTS, faults_on, metrics, photograph, press_at, settle
+from tests.browser.conftest import NO_FAULTS, download, faults_on, metrics, photograph, press_at, settle
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
@@ -70,17 +70,12 @@ def test_steps_by_keyboard_answer_at_once_and_outlive_a_reload(
     expect(page.get_by_role("spinbutton", name="conv1")).to_have_attribute("aria-valuetext", "FP16 bits")
     expect(taken).to_contain_text("33,832 of 40,592 bytes")
     page.get_by_text("The plan as a table, to download").click()
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="Plan (JSON)").click()
-    waiting.value.save_as(tmp_path / "plan.json")
-    plan = QuantizationPlan.load(tmp_path / "plan.json")
+    saved = download(page, "Plan (JSON)", tmp_path)
+    plan = QuantizationPlan.load(saved)
     assert [plan[name].weight.format.bits for name in load("fashion-cnn").layers()] == [16, 4, 4, 3, 4]
     assert footprint(load("fashion-cnn"), plan).size_bytes == 33_832
-    assert json.loads((tmp_path / "plan.json").read_text())["schema"]
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="Table (CSV)").click()
-    waiting.value.save_as(tmp_path / "plan.csv")
-    assert (tmp_path / "plan.csv").read_text().splitlines()[1] == "conv1,FP16,16,144,288"
+    assert json.loads(saved.read_text())["schema"]
+    assert download(page, "Table (CSV)", tmp_path).read_text().splitlines()[1] == "conv1,FP16,16,144,288"
 
 
 def test_the_exact_plan_beats_the_uniform_one_and_a_click_on_the_front_loads_another(
