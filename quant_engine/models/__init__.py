@@ -11,6 +11,7 @@ from quant_engine.models.norms import NormStatistics
 from quant_engine.models.onnx_file import read_onnx
 from quant_engine.models.onnx_graph import OnnxGraph
 from quant_engine.models.onnx_model import OnnxModel
+from quant_engine.models.tensor_model import TensorModel
 from quant_engine.models.torch_model import TorchModel
 from quant_engine.models.trace import Span, Stage, Trace, call, shared_copy, trace, watched
 from quant_engine.models.transformers_model import read_transformers
@@ -32,6 +33,7 @@ __all__ = [
     "Shape",
     "Span",
     "Stage",
+    "TensorModel",
     "TorchModel",
     "Trace",
     "as_builtin",

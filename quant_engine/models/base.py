@@ -41,6 +41,10 @@ class Model(Protocol):
         """Each layer's weight and bias, if it has one; read-only arrays."""
 
     @property
+    def digest(self) -> str:
+        """What tells it apart from all other models: of layers' names, shapes and values, never of its name."""
+
+    @property
     def module(self) -> nn.Module:
         """The model as a torch module in evaluation mode, which nobody changes; a QuantError where it is none."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.models.architectures import NORM_SUFFIX, Architecture, Conv, Linear
-from quant_engine.models.base import Model, Parameters
+from quant_engine.models.base import Model, Parameters, digest
 from quant_engine.models.folding import BatchNorm, fold_batch_norm
 from quant_engine.models.fx_graph import read_graph
 from quant_engine.models.graph import Graph
@@ -42,6 +42,11 @@ class BuiltinModel:
         self.name, self.title, self.architecture, self._stored = name, architecture.title, architecture, stored
         self.layers = MappingProxyType(layers)
         self.norms = MappingProxyType(read_norms(architecture, stored))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all layers' names, shapes and values."""
+        return digest(self.parameters)
 
     @cached_property
     def module(self) -> nn.Module:

@@ -11,7 +11,7 @@ from quant_engine.errors import QuantError
 
 Shape = tuple[int, ...]
 Range = tuple[float, float]
-Op = Literal["linear", "conv1d", "conv2d", "embedding"]
+Op = Literal["linear", "conv1d", "conv2d", "embedding", "tensor"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Layer:
 
     Attributes:
         name: what plans call it.
-        op: what it does with the weight.
+        op: what it does with the weight; a tensor of a file without a graph is no more than that.
         shape: the weight's: linear (out, in), convolutions (out, in/groups, …), embedding (rows, dim).
         tensor: key of the weight in the stored file.
         has_bias: whether it adds one.
@@ -111,7 +111,9 @@ class Layer:
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
-        """Shape of the view in which the weight is quantized: (out, everything else)."""
+        """Shape of the view in which the weight is quantized: (out, everything else); of one axis and none, a row."""
+        if len(self.shape) < 2:
+            return 1, self.parameters
         return self.shape[0], math.prod(self.shape[1:])
 
 

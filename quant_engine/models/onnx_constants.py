@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.extras import imported
 from quant_engine.models.onnx_runtime import OnnxSession, part_of
+from quant_engine.readers import holds_tensor
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 
@@ -52,7 +53,7 @@ class Constants:
         """Return the stored tensor that a constant is, or the largest of those it is computed from."""
         nodes, initializers = self.behind([name])
         sizes = {stored.name: math.prod(stored.dims) for stored in initializers}
-        sizes |= {node.output[0]: math.prod(node.attribute[0].t.dims) for node in nodes if _holds_tensor(node)}
+        sizes |= {node.output[0]: math.prod(node.attribute[0].t.dims) for node in nodes if holds_tensor(node)}
         return max(sizes, key=lambda stored: sizes[stored], default=name)
 
     def value(self, name: str) -> NDArray[Any]:
@@ -62,9 +63,7 @@ class Constants:
         if node is None:
             return np.asarray(numpy_helper.to_array(self._stored[name]))
         return (
-            np.asarray(numpy_helper.to_array(node.attribute[0].t))
-            if _holds_tensor(node)
-            else self._computed_value(name)
+            np.asarray(numpy_helper.to_array(node.attribute[0].t)) if holds_tensor(node) else self._computed_value(name)
         )
 
     def _computed_value(self, name: str) -> NDArray[Any]:
@@ -86,7 +85,3 @@ def _free(node: Any) -> Iterator[str]:
             made |= {name for inner in graph.node for name in inner.output}
             read = (name for inner in graph.node for name in inputs_of(inner))
             yield from (name for name in (*read, *(out.name for out in graph.output)) if name not in made)
-
-
-def _holds_tensor(node: Any) -> bool:
-    return bool(node.op_type == "Constant" and node.attribute[0].name == "value")

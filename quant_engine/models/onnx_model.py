@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.extras import imported
 from quant_engine.inputs import Inputs, as_model_inputs
-from quant_engine.models.base import Parameters
+from quant_engine.models.base import Parameters, digest
 from quant_engine.models.graph import ANYTHING
 from quant_engine.models.layer import Layer, Shape, ties
 from quant_engine.models.onnx_graph import LayerNode, OnnxGraph, sizes_of
@@ -68,6 +68,11 @@ class OnnxModel:
                 **(_geometry(node, known) if node.op in ("conv1d", "conv2d") else {}),
             )
         return MappingProxyType(found)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all layers' names, shapes and values."""
+        return digest(self.parameters)
 
     @cached_property
     def trace(self) -> Trace:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, Inputs, as_model_inputs
-from quant_engine.models.base import Parameters
+from quant_engine.models.base import Parameters, digest
 from quant_engine.models.fx_graph import read_graph
 from quant_engine.models.graph import ANYTHING, Graph
 from quant_engine.models.layer import Layer, Op, Range, ties
@@ -70,6 +70,11 @@ class TorchModel:
                 input_range=ranges.get(name, ANYTHING),
             )
         return MappingProxyType(found)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all layers' names, shapes and values."""
+        return digest(self.parameters)
 
     @cached_property
     def operators(self) -> Graph:

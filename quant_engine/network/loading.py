@@ -104,6 +104,7 @@ def _read(path: Path, example: Inputs | None) -> Model:
     if reader is None:
         raise QuantError(f"{path} is neither an .onnx file nor a folder that transformers saved; give one of these")
     raise QuantError(
-        f"{path} holds tensors, but not the graph that runs them: put them into their module, with {reader}, and give "
-        "the module to from_module; or give the folder with their config.json"
+        f"{path} holds tensors, but not the graph that runs them: look into it with quant_engine.readers.open_file; to "
+        f"run them, put them into their module, with {reader}, and give the module to from_module; or give the folder "
+        "with their config.json"
     )

@@ -31,7 +31,6 @@ from quant_engine.models import (
     Parameters,
     TorchModel,
     as_parameters,
-    digest,
     layer_of,
 )
 from quant_engine.network.freezing import Freezer
@@ -70,10 +69,10 @@ class Network:
         """What a person calls the network."""
         return self.model.title
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """SHA-256 of all layers' names, shapes and values."""
-        return digest(self.model.parameters)
+        """What tells its model apart from all others: a SHA-256 of all layers' names, shapes and values."""
+        return self.model.digest
 
     def layers(self) -> MappingProxyType[str, Layer]:
         """Return the layers that have a weight, in the order in which they run."""

@@ -170,7 +170,7 @@ def test_what_cannot_be_loaded_is_refused_with_what_to_do(tmp_path):
             load(tmp_path / name)
     for name, reason in (
         ("notes.txt", "neither an .onnx file nor a folder"),
-        ("broken.onnx", "is no ONNX graph that can be read"),
+        ("broken.onnx", "is no ONNX file that can be read"),
         ("bad", "transformers cannot load"),
         ("weightless", "transformers cannot load"),
         (".", "has no config.json"),
