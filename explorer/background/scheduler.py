@@ -145,7 +145,8 @@ class Session:
                 task.wanted += 1
                 self._leave([place] if place in self.places else [])
                 self.places[place] = task
-                self._scheduler.start(task)
+                if task.ready:
+                    self._scheduler.start(task)
             if not kind.own:
                 self._scheduler.shared.move_to_end(key)
                 self._scheduler.trim()
