@@ -86,17 +86,17 @@ def _text(field: Field[Any]) -> str:
 
 
 def unshown(field: Field[Value]) -> Value:
-    """Return a setting that no control of Streamlit's shows, and keep the URL in step with it."""
-    text = _text(field)
-    st.session_state[field.key] = text
-    if text != str(field.default):
-        st.query_params[field.key] = text
-    elif field.key in st.query_params:
-        del st.query_params[field.key]
-    return field.meaning(field.parse(text))
+    """Return a setting that no control of Streamlit's shows, or none now, and keep the URL in step with it."""
+    held = st.session_state[field.key] = field.parse(_text(field))
+    with contextlib.suppress(StreamlitAPIException):  # of a control that was drawn in the last run
+        if held != field.default:
+            st.query_params[field.key] = str(held)
+        elif field.key in st.query_params:
+            del st.query_params[field.key]
+    return field.meaning(held)
 
 
-def linked(field: Choice[str]) -> str:
+def linked(field: Choice[Any]) -> str:
     """Return the word of a choice that is drawn elsewhere, under its key, and keep the address in step with it.
 
     For a control whose labels change, which Streamlit cannot bind to the address. What the address says counts where it

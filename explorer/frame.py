@@ -35,8 +35,12 @@ CONVENTION = Choice(
 def shared_frame(page: str) -> None:
     """Draw the toolbar, and say what in a link could not be used."""
     compute.open_page(page)
+    before, st.session_state[PAGE_MEMORY] = st.session_state.get(PAGE_MEMORY), page
+    if before != page:
+        _carry_over()
     _open_on_story(page)
-    _open_by_link(page)
+    if before not in (None, page) and page == "playground":
+        _open_by_link()
     said = still_said("link", faults(_fields(), st.query_params))  # before what is not valid leaves the address
     toolbar(controls.unshown(PRESENT), controls.unshown(language_field()), _present, _speak)
     if page not in HOMES:
@@ -56,15 +60,20 @@ def choose_model() -> ModelKey:
     return MODELS.key(controls.show(model_field()))
 
 
-def choose_tensor() -> tuple[ModelKey, str]:
-    """Draw the choices of a network and of the layer whose weight is shown, and return them."""
+def choose_tensor(layer: bool = True, **special: str) -> tuple[ModelKey, str]:
+    """Draw the choices of a network and, where it counts, of the layer whose weight is shown, and return them.
+
+    `special` arguments are those of the layer's control.
+    """
     name = controls.show(model_field())
-    return MODELS.key(name), controls.show(tensor_field(name))
+    field = tensor_field(name)
+    return MODELS.key(name), controls.show(field, **special) if layer else controls.unshown(field)
 
 
 def selected() -> tuple[ModelKey, str]:
-    """Return the chosen model and layer; the page has drawn their controls."""
-    return MODELS.key(st.session_state[MODEL_KEY]), st.session_state[TENSOR_KEY]
+    """Return the chosen model and layer; the page has drawn the model's control."""
+    name = st.session_state[MODEL_KEY]
+    return MODELS.key(name), controls.current(tensor_field(name))
 
 
 def convention() -> Convention:
@@ -117,11 +126,21 @@ def _open_on_story(page: str) -> None:
                 st.query_params[key] = name  # or the address would not lead here
 
 
-def _open_by_link(page: str) -> None:
+def _carry_over() -> None:
+    """Take along the model and tensor of the link, or of the page before, which need not have drawn their controls.
+
+    The browser learns of them because they are set: where a page ran only once, Streamlit does not tell it by itself.
+    """
+    for field_of in (model_field, lambda: tensor_field(controls.current(model_field()))):
+        text = st.query_params.get((field := field_of()).key, st.session_state.get(field.key))
+        if text is not None and field.accepts(text):
+            st.session_state[field.key] = field.parse(text)
+
+
+def _open_by_link() -> None:
     """Forget what the playground had before where a link opens it from another page: Streamlit keeps it otherwise."""
-    before, st.session_state[PAGE_MEMORY] = st.session_state.get(PAGE_MEMORY, page), page
     keys = {field.key for field in PlaygroundState.fields().values()}
-    if before != page and page == "playground" and keys & set(st.query_params):
+    if keys & set(st.query_params):
         for key in keys & set(st.session_state):
             del st.session_state[key]
 

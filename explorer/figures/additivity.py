@@ -35,7 +35,7 @@ def additivity_figure(alone: Mapping[str, Score], total: Score, together: Score,
         HEIGHT,
         canvas,
         margin={"l": 8, "r": 16, "t": 26, "b": 48},
-        xaxis=theme.axis(phrase("additivity", "kl_divergence_float"), range=[0, 1.03 * max(ends)], nticks=6),
+        xaxis=theme.axis(phrase("additivity", "kl_axis"), range=[0, 1.03 * max(ends)], nticks=6),
         yaxis={**theme.axis("", range=[-0.4, 1.35]), "visible": False},
         annotations=[_above(name, row, canvas) for name, row in ROWS.items()],
         barmode="overlay",
@@ -46,8 +46,8 @@ def additivity_figure(alone: Mapping[str, Score], total: Score, together: Score,
 def describe_additivity(alone: Mapping[str, Score], total: Score, together: Score) -> str:
     """Say in words what the figure shows."""
     parts = ", ".join(f"{layer} {short(found.value)}" for layer, found in alone.items())
-    said = phrase("additivity", "described", parts=parts)
-    return phrase("additivity", "described_2", said=said, value=short(total.value), value_2=short(together.value))
+    said = phrase("additivity", "described_parts", parts=parts)
+    return phrase("additivity", "described_sum", said=said, total=short(total.value), together=short(together.value))
 
 
 def _above(name: str, row: float, canvas: Canvas) -> LayoutPart:

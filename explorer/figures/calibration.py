@@ -39,7 +39,7 @@ def seen_figure(seen: Seen, canvas: Canvas) -> go.Figure:
         seen.samples,
         seen.batches,
         3,
-        phrase("calibration", "greatest_this_batch"),
+        phrase("calibration", "batch_hover"),
     )
     return _figure([*traces, {**own, "mode": "markers"}], "β", canvas, rangemode="tozero")
 
@@ -47,7 +47,7 @@ def seen_figure(seen: Seen, canvas: Canvas) -> go.Figure:
 def describe_seen(seen: Seen) -> str:
     """Say in words what the figure shows."""
     said = "; ".join(f"{name} {short(b[0])} → {short(b[-1])}" for name, b in seen.betas.items())
-    return phrase("calibration", "described", samples=seen.samples[0], samples_2=seen.samples[-1], said=said)
+    return phrase("calibration", "described_ranges", first=seen.samples[0], last=seen.samples[-1], said=said)
 
 
 def study_figure(points: Mapping[str, Mapping[int, Score]], plain: Score, canvas: Canvas) -> go.Figure:
@@ -75,7 +75,7 @@ def describe_study(points: Mapping[str, Mapping[int, Score]]) -> str:
         f"{name}: " + ", ".join(f"{n} samples {100 * found.value:.1f} %" for n, found in by_samples.items())
         for name, by_samples in points.items()
     )
-    return phrase("calibration", "described_2") + "; ".join(said)
+    return phrase("calibration", "described_accuracy") + "; ".join(said)
 
 
 def _figure(traces: Sequence[Trace], title: str, canvas: Canvas, **options: object) -> go.Figure:

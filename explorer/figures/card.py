@@ -39,7 +39,7 @@ def card_figure(rows: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy, can
         [_line(name, by_bits) for name, by_bits in rows.items()],
         HEIGHT,
         canvas,
-        xaxis=theme.axis(phrase("card", "bits_every_weight"), dtick=1),
+        xaxis=theme.axis(phrase("card", "weight_bits_axis"), dtick=1),
         yaxis=theme.axis("accuracy, %", range=[0, 102]),
         **_float32_line(plain, 1, "right"),
         margin={**theme.MARGIN, "l": 62, "b": 44},
@@ -105,7 +105,7 @@ def compensation_figure(results: Sequence[CompensationResult], plain: Accuracy, 
 def describe_compensation(results: Sequence[CompensationResult]) -> str:
     """Say in words what the figure shows."""
     said = "; ".join(f"{result.method} {accuracy(result.mean)}" for result in results if result.bits == "W3A8")
-    return phrase("card", "described", said=said)
+    return phrase("card", "described_methods", said=said)
 
 
 def _upright(plain: Accuracy, methods: Sequence[str]) -> theme.Trace:
@@ -171,7 +171,7 @@ def describe_methods(methods: Mapping[str, MethodResult], kind: str) -> str:
         f"{name} {result.bits_per_value:.2f} bits, {accuracy(result.accuracy.value)}"
         for name, result in methods.items()
     )
-    return phrase("card", "described_2", kind=kind, said=said)
+    return phrase("card", "described_sizes", kind=kind, said=said)
 
 
 def _intervals(values: Sequence[Accuracy]) -> theme.Trace:
@@ -205,4 +205,4 @@ def _line(name: str, by_bits: Mapping[int, Accuracy]) -> theme.Trace:
 def describe_card(rows: Mapping[str, Mapping[int, Accuracy]], plain: Accuracy) -> str:
     """Say in words what the figure shows."""
     at_four = "; ".join(f"{name} {accuracy(by_bits[4].value)}" for name, by_bits in rows.items())
-    return phrase("card", "described_3", value=accuracy(plain.value), at_four=at_four)
+    return phrase("card", "described_widths", value=accuracy(plain.value), at_four=at_four)

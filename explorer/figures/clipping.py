@@ -79,8 +79,8 @@ def describe_split(split: Split, now: Pick, picks: Mapping[str, Pick]) -> str:
     return phrase(
         "clipping",
         "described",
-        clips=short(float(split.clips[0])),
-        clips_2=short(float(split.clips[-1])),
+        lowest=short(float(split.clips[0])),
+        highest=short(float(split.clips[-1])),
         clip=short(now.clip),
         error=short(now.error),
         said=said,

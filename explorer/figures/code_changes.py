@@ -87,7 +87,7 @@ def codes_figure(found: CodeChanges, title: str, canvas: Canvas) -> go.Figure:
     """Draw how often each code is used before and after."""
     codes = np.arange(found.before.size) + found.first
     sides = (
-        (phrase("code_changes", "rounded_nearest_clipped"), found.before, theme.NEUTRAL),
+        (phrase("code_changes", "nearest_clipped"), found.before, theme.NEUTRAL),
         (title, found.after, theme.QUANTIZED),
     )
     return theme.figure(
@@ -124,7 +124,7 @@ def distance_figure(found: CodeChanges, canvas: Canvas) -> go.Figure:
         canvas,
         margin={"l": 66, "r": 22, "t": 8, "b": 84},
         xaxis=theme.axis(
-            phrase("code_changes", "distance_nearest_threshold"),
+            phrase("code_changes", "distance_axis"),
             range=[0, 0.5],
             tickvals=[0, 0.1, 0.2, 0.3, 0.4, 0.5],
             ticktext=["0", "0.1", "0.2", "0.3", "0.4", "0.5 +"],
@@ -137,18 +137,18 @@ def describe_codes(found: CodeChanges, title: str) -> str:
     """Say in words what the figure shows."""
     return phrase(
         "code_changes",
-        "described",
-        size=found.before.size,
+        "described_codes",
+        codes=found.before.size,
         title=title,
         changed=share(found.changed / found.size),
-        size_2=found.size,
+        weights=found.size,
     )
 
 
 def describe_distance(found: CodeChanges) -> str:
     """Say in words what the figure shows."""
     ends = [f"{short(100 * m / n) if n else 0} %" for m, n in zip(found.moved, found.near, strict=True)]
-    return phrase("code_changes", "described_2", ends=ends[0], ends_2=ends[-1])
+    return phrase("code_changes", "described_distance", nearest=ends[0], farthest=ends[-1])
 
 
 def _use(name: str, codes: Counts, counts: Counts, color: str) -> Trace:

@@ -71,7 +71,7 @@ def compare_figure(rows: Sequence[Compared], values: Distribution, worst_rmse: f
         canvas,
         margin={"l": 8, "r": 8, "t": 8, "b": 44},
         xaxis=theme.axis(
-            phrase("compare", "weight_where_it"),
+            phrase("compare", "values_axis"),
             range=[edges[0], edges[-1]],
             domain=[0, middle - GAP / 2],
             anchor=bottom,
@@ -137,7 +137,7 @@ def describe_compare(rows: Sequence[Compared]) -> str:
     said = (
         phrase(
             "compare",
-            "described",
+            "described_setting",
             place=number_of(place),
             name=row.name,
             bits_per_value=short(row.outcome.storage.bits_per_value, 4),
@@ -145,7 +145,7 @@ def describe_compare(rows: Sequence[Compared]) -> str:
         )
         for place, row in enumerate(rows)
     )
-    return phrase("compare", "described_2") + "; ".join(said) + "."
+    return phrase("compare", "described_lead") + "; ".join(said) + "."
 
 
 def _area(edges: Array, counts: NDArray[np.int64], x: str, y: int, line: str, fill: str, name: str) -> Trace:

@@ -72,11 +72,11 @@ def way_figure(way: Way, unit: str, canvas: Canvas) -> go.Figure:
 
 def describe_way(way: Way) -> str:
     """Say in words what the figure shows."""
-    said = phrase("dequantization", "described", r=short(way.r, 4), code=way.code, scale=short(way.view.scale))
+    said = phrase("dequantization", "described_code", r=short(way.r, 4), code=way.code, scale=short(way.view.scale))
     if way.r_hat is None:
         return said
     return phrase(
-        "dequantization", "described_2", said=said, r_hat=short(way.r_hat, 4), r_hat_2=short(way.r_hat - way.r)
+        "dequantization", "described_way", said=said, r_hat=short(way.r_hat, 4), error=short(way.r_hat - way.r)
     )
 
 
@@ -109,7 +109,7 @@ def describe_errors(found: Errors, name: str) -> str:
     """Say in words what the figure shows."""
     inside = found.edges[:-1][found.shares > 0]
     reach = f"from {short(float(inside[0]))} to {short(float(inside[-1]) + 2 / BINS)} S" if inside.size else "beyond S"
-    return phrase("dequantization", "described_3", name=name, reach=reach, bias=short(found.bias))
+    return phrase("dequantization", "described_errors", name=name, reach=reach, bias=short(found.bias))
 
 
 def as_records(columns: Mapping[str, Sequence[float]]) -> list[dict[str, str]]:

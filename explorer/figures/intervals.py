@@ -40,7 +40,7 @@ def intervals_figure(rows: Sequence[Row], canvas: Canvas) -> go.Figure:
         AROUND + ROW_HEIGHT * len(rows),
         canvas,
         margin={"l": 8, "r": 12, "t": 8, "b": 48},
-        xaxis=theme.axis(phrase("intervals", "accuracy_test_data"), range=[min(ends) - pad, max(ends) + pad], nticks=7),
+        xaxis=theme.axis(phrase("intervals", "test_accuracy_axis"), range=[min(ends) - pad, max(ends) + pad], nticks=7),
         yaxis={**theme.axis("", range=[len(rows) - 0.5, -0.75]), "visible": False},
         shapes=[_level(row, number) for row in rows if row.reference for number in range(len(rows))],
         annotations=[_above(row, number, canvas) for number, row in enumerate(rows)],

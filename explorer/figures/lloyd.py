@@ -31,9 +31,7 @@ def lloyd_figure(steps: Sequence[LloydStep], min_mse: float, unit: str, canvas: 
     notes = [elements.note("least of all", 1.0, np.log10(min_mse), canvas.ink, **named)] if min_mse > 0 else []
     if not any(errors):
         notes.append(
-            elements.note(
-                phrase("lloyd", "no_error_all"), 0.5, 0.5, canvas.ink, xref="x domain", yref=f"{ERRORS} domain"
-            )
+            elements.note(phrase("lloyd", "no_error"), 0.5, 0.5, canvas.ink, xref="x domain", yref=f"{ERRORS} domain")
         )
     return theme.figure(
         [_errors(errors), *_ways(steps)],
@@ -53,8 +51,8 @@ def describe_lloyd(steps: Sequence[LloydStep], min_mse: float) -> str:
     return phrase(
         "lloyd",
         "described",
-        mse=short(steps[0].mse),
-        mse_2=short(steps[-1].mse),
+        first_mse=short(steps[0].mse),
+        last_mse=short(steps[-1].mse),
         steps=len(steps) - 1,
         min_mse=short(min_mse),
         size=steps[-1].centroids.size,

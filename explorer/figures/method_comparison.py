@@ -65,7 +65,7 @@ def comparison_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas
         AROUND + LANE_HEIGHT * len(lanes),
         canvas,
         margin={"l": 148, "r": 14, "t": 30, "b": 48},
-        xaxis=error_rate.axis(phrase("method_comparison", "accuracy_test_data"), lows, highs),
+        xaxis=error_rate.axis(phrase("method_comparison", "test_accuracy_axis"), lows, highs),
         yaxis=theme.axis(
             "",
             range=[len(lanes) - 0.4, -0.7],
@@ -83,7 +83,7 @@ def describe_comparison(lanes: Sequence[Lane], plain: Score | None) -> str:
     """Say in words what the figure shows."""
     said = (f"{lane.title} {'' if lane.ended else 'so far '}{accuracy(lane.last.value)}" for lane in lanes if lane.last)
     whole = f"floating point {accuracy(plain.value)}; " if plain else ""
-    return phrase("method_comparison", "described", whole=whole, value="; ".join(said) or "none measured yet")
+    return phrase("method_comparison", "described_lanes", whole=whole, value="; ".join(said) or "none measured yet")
 
 
 def way_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas) -> go.Figure:
@@ -99,7 +99,7 @@ def way_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas) -> go
         WAY_HEIGHT,
         canvas,
         margin={"l": 58, "r": 8, "t": 8, "b": 84},
-        xaxis=theme.axis(phrase("method_comparison", "seconds_method_s"), rangemode="tozero", nticks=7),
+        xaxis=theme.axis(phrase("method_comparison", "seconds_axis"), rangemode="tozero", nticks=7),
         yaxis=theme.axis("accuracy, %", nticks=6),
         shapes=[{**dashed, "line": {"color": theme.ORIGINAL, "dash": "dash", "width": 1.5}}] if plain else [],
         showlegend=True,
@@ -115,7 +115,7 @@ def describe_way(lanes: Sequence[Lane]) -> str:
         for lane in lanes
         if lane.has_way
     )
-    return phrase("method_comparison", "described_2", listed="; ".join(said))
+    return phrase("method_comparison", "described_progress", listed="; ".join(said))
 
 
 def _reach(lanes: Sequence[Lane], plain: Score | None) -> tuple[float, float]:

@@ -79,8 +79,8 @@ def describe_midpoints(codebooks: Mapping[str, Bucketed]) -> str:
     for name, book in codebooks.items():
         _, levels, means = book.inner
         off, apart = (_max_gap(gaps) for gaps in (levels, levels - means))
-        said.append(phrase("midpoints", "described", name=name, off=off, apart=apart))
-    return phrase("midpoints", "described_2") + "; ".join(said) + "."
+        said.append(phrase("midpoints", "described_codebook", name=name, off=off, apart=apart))
+    return phrase("midpoints", "described_lead") + "; ".join(said) + "."
 
 
 def _max_gap(gaps: Array) -> float:

@@ -66,7 +66,7 @@ def describe_patch(patch: Patch) -> str:
     rows, columns = patch.values.shape
     return phrase(
         "mosaic",
-        "described",
+        "described_values",
         title=patch.title,
         rows=rows,
         columns=columns,
@@ -116,7 +116,7 @@ def describe_strips(codebooks: Array) -> str:
     stages, count_of_parts, codewords, width = codebooks.shape
     return phrase(
         "mosaic",
-        "described_2",
+        "described_codebooks",
         stages=stages,
         count_of_parts=count_of_parts,
         codewords=count(codewords),

@@ -55,7 +55,7 @@ def front_figure(kinds: Kinds, budget: int, canvas: Canvas) -> go.Figure:
         canvas,
         margin={"l": 62, "r": 8, "t": 8, "b": 84},
         xaxis=theme.axis("weights, KiB", type="log", range=[math.log10(low), math.log10(high)], **_ticks(low, high)),
-        yaxis=theme.axis(phrase("plans", "accuracy_calibration_data"), range=_sight(kinds)),
+        yaxis=theme.axis(phrase("plans", "calibration_accuracy_axis"), range=_sight(kinds)),
         shapes=[elements.line(budget / KIB, "y", theme.NEUTRAL, "dash", 1)],
         **_legend(canvas),
     )
@@ -115,7 +115,7 @@ def scatter_figure(kinds: Kinds, what: str, same_unit: bool, canvas: Canvas) -> 
         HEIGHT,
         canvas,
         margin={"l": 66, "r": 8, "t": 8, "b": 84},
-        xaxis=elements.error_axis(phrase("plans", "predicted_sum_over"), xs),
+        xaxis=elements.error_axis(phrase("plans", "predicted_axis"), xs),
         yaxis=elements.error_axis(f"measured: {what}", ys),
         **_legend(canvas),
     )
@@ -139,7 +139,7 @@ def describe_scatter(kinds: Kinds, what: str) -> str:
         for point in points
         if point.predicted is not None and point.measured is not None
     ]
-    return phrase("plans", "plans_predicted_measured", what=what) + ", ".join(pairs) + "."
+    return phrase("plans", "described_scatter", what=what) + ", ".join(pairs) + "."
 
 
 def _trace(kind: str, points: Sequence[PlanPoint], x: Sequence[float], y: Sequence[float], joined: bool) -> Trace:

@@ -41,7 +41,7 @@ def radix_figure(found: Mapping[str, ErrorReport], chosen: str, canvas: Canvas) 
         HEIGHT,
         canvas,
         margin={**theme.MARGIN, "l": 74, "b": 48, "t": 34},
-        xaxis=theme.axis(phrase("radix", "bits_before_behind"), type="category", range=[-0.5, len(names) - 0.5]),
+        xaxis=theme.axis(phrase("radix", "point_axis"), type="category", range=[-0.5, len(names) - 0.5]),
         yaxis=elements.error_axis("mean squared error", (*total, *rounding, *clipping)),
         showlegend=True,
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
@@ -55,11 +55,11 @@ def describe_radix(found: Mapping[str, ErrorReport], chosen: str) -> str:
     return phrase(
         "radix",
         "described",
-        found=next(iter(found)),
-        found_2=list(found)[-1],
+        first=next(iter(found)),
+        last=list(found)[-1],
         chosen=chosen,
-        mse=short(found[chosen].mse),
-        mse_2=short(found[best].mse),
+        chosen_mse=short(found[chosen].mse),
+        best_mse=short(found[best].mse),
         best=best,
     )
 

@@ -71,9 +71,7 @@ def _idle(view: BlockView) -> float:
 
 def _named(name: str, view: BlockView, told: bool) -> str:
     return (
-        phrase("ranges", "codes_idle_mse", name=name, view=share(_idle(view)), error=short(view.error))
-        if told
-        else name
+        phrase("ranges", "idle_and_mse", name=name, view=share(_idle(view)), error=short(view.error)) if told else name
     )
 
 

@@ -82,7 +82,7 @@ def _bound(variance: float, max_bits: float) -> Trace:
     rates = np.linspace(0.0, max_bits, 33)
     return {
         "type": "scatter",
-        "name": phrase("rates", "bound_gaussian_this"),
+        "name": phrase("rates", "gaussian_bound"),
         "x": rates,
         "y": variance * 2.0 ** (-2.0 * rates),
         "mode": "lines",

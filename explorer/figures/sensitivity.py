@@ -14,6 +14,7 @@ from explorer.notation import short
 
 ROW_HEIGHT = 180
 GAP = 0.28  # of a row
+NO_SCALE = {"range": [0, 1], "showticklabels": False}  # where no bar is known yet
 LOOKS = ((theme.QUANTIZED, ""), (theme.ERROR, theme.HATCH))  # colour and pattern, part by part
 
 Values = Sequence[float | None]
@@ -26,7 +27,7 @@ def sensitivity_figure(layers: Sequence[str], values: Mapping[str, Values], titl
     for number, name in enumerate(values):
         top = 1 - number / rows
         domain = [top - (1 - GAP) / rows, top - GAP / 2 / rows]
-        plain = theme.axis("", domain=domain, anchor="x", nticks=5)
+        plain = theme.axis("", domain=domain, anchor="x", nticks=5) | ({} if _known(values[name]) else NO_SCALE)
         axes[f"yaxis{number + 1 if number else ''}"] = {**plain, "zeroline": True, "zerolinecolor": theme.NEUTRAL}
         place = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
         notes.append(elements.note(f"<b>{name}</b>, {title}", 0, domain[1], canvas.ink, **place))
@@ -38,6 +39,7 @@ def sensitivity_figure(layers: Sequence[str], values: Mapping[str, Values], titl
         xaxis=theme.axis(
             "",
             type="category",
+            range=[-0.5, len(layers) - 0.5],
             categoryorder="array",
             categoryarray=list(layers),
             anchor=f"y{rows if rows > 1 else ''}",
@@ -50,12 +52,18 @@ def sensitivity_figure(layers: Sequence[str], values: Mapping[str, Values], titl
 
 def describe_sensitivity(layers: Sequence[str], values: Mapping[str, Values], title: str) -> str:
     """Say in words what the figure shows."""
+    if not any(map(_known, values.values())):
+        return phrase("sensitivity", "empty", title=title)
     said = (
         f"{name}: "
         + ", ".join(f"{layer} {short(value)}" for layer, value in zip(layers, found, strict=True) if value is not None)
         for name, found in values.items()
     )
     return phrase("sensitivity", "described", title=title) + "; ".join(said) + "."
+
+
+def _known(found: Values) -> bool:
+    return any(value is not None for value in found)
 
 
 def _bars(name: str, layers: Sequence[str], found: Values, number: int) -> Trace:

@@ -71,11 +71,11 @@ def staircase_figure(shown: Step, canvas: Canvas) -> go.Figure:
 def describe_staircase(shown: Step) -> str:
     """Say in words what the figure shows."""
     view = shown.view
-    said = phrase("staircase", "described", size=view.levels.size, scale=short(view.scale))
+    said = phrase("staircase", "described_steps", size=view.levels.size, scale=short(view.scale))
     if shown.r_hat is None:
         return said
     error = short(shown.r_hat - shown.r)
-    return phrase("staircase", "described_2", said=said, r=short(shown.r), r_hat=short(shown.r_hat), error=error)
+    return phrase("staircase", "described_value", said=said, r=short(shown.r), r_hat=short(shown.r_hat), error=error)
 
 
 def bits_figure(measured: Mapping[int, float], theory: Mapping[int, float], bits: int, canvas: Canvas) -> go.Figure:

@@ -84,10 +84,10 @@ def describe_slopes(shown: Slopes) -> str:
     """Say in words what the figure shows."""
     return phrase(
         "straight_through",
-        "described",
+        "described_slopes",
         step=short(shown.step),
-        by_step=short(float(shown.by_step[0])),
-        by_step_2=short(float(shown.by_step[-1])),
+        below=short(float(shown.by_step[0])),
+        above=short(float(shown.by_step[-1])),
     )
 
 
@@ -114,7 +114,7 @@ def pull_figure(shown: Pull, canvas: Canvas) -> go.Figure:
         canvas,
         margin={"l": 66, "r": 12, "t": 8, "b": 44},
         xaxis=theme.axis("step s", range=[0, float(shown.steps[-1])], nticks=6),
-        yaxis=elements.error_axis(phrase("straight_through", "mse_layer_s"), shown.mse),
+        yaxis=elements.error_axis(phrase("straight_through", "mse_axis"), shown.mse),
         shapes=lines,
         annotations=notes,
     )
@@ -125,7 +125,7 @@ def describe_pull(shown: Pull) -> str:
     way = "smaller" if shown.slope > 0 else "larger"
     return phrase(
         "straight_through",
-        "described_2",
+        "described_pull",
         here=short(shown.here),
         step=short(shown.step),
         way=way,

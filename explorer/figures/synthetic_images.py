@@ -99,7 +99,7 @@ def misses_figure(found: Mapping[str, Match], canvas: Canvas) -> go.Figure:
         canvas,
         margin={"l": 62, "r": 8, "t": 8, "b": 92},
         xaxis=theme.axis("layer", type="category"),
-        yaxis=elements.error_axis(phrase("synthetic_images", "distance_batchnorm"), misses),
+        yaxis=elements.error_axis(phrase("synthetic_images", "distance_axis"), misses),
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": -0.24, "yanchor": "top"},
     )
@@ -152,9 +152,9 @@ def describe_misses(found: Mapping[str, Match]) -> str:
         f"{name}: " + ", ".join(f"{layer} {short(miss)}" for layer, miss in match.misses.items())
         for name, match in found.items()
     ]
-    return phrase("synthetic_images", "described") + "; ".join(said) + "."
+    return phrase("synthetic_images", "described_distance") + "; ".join(said) + "."
 
 
 def describe_match(found: Mapping[str, Match], layer: str) -> str:
     """Say in words what the figure shows."""
-    return phrase("synthetic_images", "described_2", layer=layer, listed=", ".join(found))
+    return phrase("synthetic_images", "described_channels", layer=layer, listed=", ".join(found))

@@ -196,8 +196,8 @@ HEEDED_UNDER = {  # what else must be set for a control to count
 )
 def test_every_control_changes_what_is_shown(slug: str, key: str, value: object) -> None:
     chapter = LESSONS[slug].chapter
-    parts = chapter.parts.items() if chapter else ()
-    own = [{"part": part} for part, fields in parts if key in {field.key for field in fields}]
+    parts = chapter.parts if chapter else ()
+    own = [{"part": part.name} for part in parts if key in {field.key for field in part.own}]
     heeded = own[0] if own else HEEDED_UNDER.get(key, {})
     at = open_lesson(slug, **{"beat": "Formula", "show_anyway": True, **heeded})
     before = everything_on(at)
@@ -419,6 +419,10 @@ def test_a_question_is_asked_of_a_tensor_that_the_steps_before_did_not_show() ->
     at = open_lesson("bits", beat="Check", show_anyway=True)
     assert "fc1" in at.radio[0].label
     assert "conv3" not in at.radio[0].label
+    menu = at.selectbox(key="tensor")
+    assert (menu.label, menu.value) == (words()["tensor_before"], "conv3")
+    assert words()["asked_of"].format(tensor="the weights of fc1") in [caption.value for caption in at.caption]
+    assert change(at, "bits", beat="See").selectbox(key="tensor").label != menu.label
 
 
 def test_what_was_asked_for_shows_when_it_is_answered() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import json
 import pathlib
 import time
 
@@ -31,6 +32,7 @@ from quant_engine import FP16, IntFormat, MinMSE, PerChannel, QuantizationPlan, 
 from quant_engine.network import Score, load
 from quant_engine.studies import effect, footprint
 from tests import reference
+from tests.app.waiting import await_answers
 from tests.engine.trained import folded, trained_module
 from tests.models import CNN_KEY, DEPTHWISE_KEY
 
@@ -421,6 +423,18 @@ def test_points_carry_the_plan_that_a_click_loads() -> None:
     front, scatter = front_figure(kinds, 3000, CANVAS), scatter_figure(kinds, "loss", True, CANVAS)
     assert list(next(trace for trace in front.data if trace.name == "exact").customdata) == ["4_3", "8_3"]
     assert list(next(trace for trace in scatter.data if trace.name == "exact").customdata) == ["4_3"]  # 0 has no place
+
+
+def test_bars_are_veiled_until_a_prediction_is_made() -> None:
+    at = await_answers(change(open_lesson(part="Layers"), show_anyway=False))
+    known = [value for trace in bars_of(at) for value in trace["y"]]
+    assert known == [None] * 10
+    assert any(value for trace in bars_of(change(at, show_anyway=True)) for value in trace["y"])
+
+
+def bars_of(at: AppTest) -> list[dict[str, list[float | None]]]:
+    chart = next(chart for chart in at.get("plotly_chart") if "mixed_chart_survey" in chart.proto.id)
+    return list(json.loads(chart.proto.spec)["data"])
 
 
 def test_bars_that_are_not_known_yet_are_left_out() -> None:

@@ -35,6 +35,17 @@ def whole_tensor(at: AppTest) -> str:
     return next(caption.value for caption in at.caption if caption.value.startswith("Whole tensor, exact"))
 
 
+@pytest.mark.parametrize("first", ["home", "playground"])
+def test_the_tensor_of_a_link_goes_along_to_the_page_that_follows_at_once(first: str) -> None:
+    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT)
+    at.query_params["tensor"] = "fc2"
+    at.switch_page(str(ROOT / "pages" / f"{first}.py")).run()
+    at.query_params.clear()
+    at.switch_page(str(ROOT / "pages" / "lesson_uniform.py")).run()
+    tensor = at.selectbox(key="tensor")
+    assert (tensor.value, tensor.proto.raw_value, tensor.proto.set_value) == ("fc2", "fc2", True)  # the browser is told
+
+
 def test_every_script_in_pages_is_in_the_table_once() -> None:
     assert sorted(SCRIPTS) == sorted(path.name for path in (ROOT / "pages").glob("*.py"))
     assert sum(page.default for pages in PAGES.values() for page in pages) == 1

@@ -18,7 +18,7 @@ from explorer.lessons import LESSONS
 from explorer.lessons.framework.model import BEATS
 
 ROOT = pathlib.Path(__file__).parents[2]
-PARTS = [(slug, part) for slug, lesson in LESSONS.items() if lesson.chapter for part in lesson.chapter.parts]
+PARTS = [(slug, part.name) for slug, lesson in LESSONS.items() if lesson.chapter for part in lesson.chapter.parts]
 STATES = [
     *((page.stem, "", "") for page in sorted((ROOT / "pages").glob("*.py"))),
     *((f"lesson_{slug}", f"{slug}_beat", beat) for slug in LESSONS for beat in BEATS[1:]),

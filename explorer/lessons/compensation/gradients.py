@@ -28,13 +28,7 @@ from explorer.sources import ModelKey
 from quant_engine import IntFormat, MinMSE, QuantizerSpec, fit
 from quant_engine.compensation import gradient_factor, initial_step, slopes
 
-STEP = Number(
-    f"{SLUG}_step",
-    20,
-    400,
-    default=100,
-    width=180,
-)
+STEP = Number(f"{SLUG}_step", 20, 400, default=100, width=180)
 STEPS = 160  # of the error curve
 POINTS = 1200  # of the staircase
 HALVINGS = 24

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
 from explorer import compute, controls
-from explorer.fields import Choice, Field, Number, named
+from explorer.fields import Choice, Number, named
 from explorer.formulas import Convention
 from explorer.lessons.compensation import code_changes, gradients, synthetic_images
 from explorer.lessons.compensation.blind_test import blind_test
@@ -20,9 +19,9 @@ from explorer.lessons.compensation.method_progress import CLIPPED, GRANULARITIES
 from explorer.lessons.compensation.method_results import DATA_FREE, SLUG, MethodResults, described
 from explorer.lessons.compensation.output_error import Lost, lost_of
 from explorer.lessons.compensation.shown import Compensated, raced_of, shown_of
-from explorer.lessons.framework.chapter import Chapter
+from explorer.lessons.framework.chapter import LAYER, Chapter, Part
 from explorer.lessons.framework.fields import SLIDER_WIDTH
-from explorer.lessons.framework.model import BEATS, Bench, Facts, LazyFacts, Lesson, overlap
+from explorer.lessons.framework.model import Bench, Facts, LazyFacts, Lesson, overlap
 from explorer.lessons.framework.prose import method_words, read_prose
 from explorer.lessons.framework.scene import Scene
 from explorer.notation import accuracy, beside, count, latex, share, short, with_interval
@@ -39,15 +38,14 @@ MOST, HALF, FEWEST_BITS, NEAR = 0.9, 0.5, 2, 0.02  # of the puzzles
 
 def laboratory(bench: Bench) -> Scene:
     """Draw one part: methods compared, codes that changed, gradients, a blind test, made-up images."""
-    with bench.controls:
-        bits, activation_bits, shared = controls.show(BITS), controls.show(ACTIVATIONS), controls.show(SHARED)
+    bits, activation_bits, shared = bench.ask(BITS), bench.ask(ACTIVATIONS), bench.ask(SHARED)
     known = results_of(bench.model, setting_of(bits, activation_bits, shared))
     method = code_changes.shown_method(known.without(_hidden(bench)))
     stepped = gradients.stepped(bench.model, bench.layer, bits, controls.current(gradients.STEP))
     shown = Compensated(known, bench.layer, stepped, method)
     with st.container(key=f"{SLUG}_drawn"), refusals_said():
-        DRAW[bench.part](bench, shown)
-    if bench.part != METHODS_PART:
+        bench.part.draw(bench, shown)
+    if bench.part.name != METHODS:
         watch(known)
     scored = compute.network(bench.model).task is not None
     lost = lost_of(known, bench.layer) if bench.writing and scored else None
@@ -214,16 +212,18 @@ def puzzles(scene: Scene) -> tuple[bool, ...]:
     return most >= MOST, scene.spec.format.bits == FEWEST_BITS and most >= HALF, free
 
 
-METHODS_PART = "Methods"
-DRAW = {
-    METHODS_PART: _methods,
-    "Codes": _codes,
-    "Gradients": _gradients,
-    "Blind test": _blind,
-    "Made-up images": _made_up,
-}
-OPENS = dict(zip(BEATS, (METHODS_PART, METHODS_PART, METHODS_PART, "Gradients", METHODS_PART), strict=True))
-OWN: Mapping[str, tuple[Field[Any], ...]] = {"Codes": (code_changes.SHOWN,), "Gradients": (gradients.STEP,)}
+METHODS = "Methods"
+SETTING = BITS.key, ACTIVATIONS.key, SHARED.key
+CHAPTER = Chapter(
+    (
+        Part(METHODS, _methods, SETTING, opens=("Predict", "Try", "See", "Check")),
+        Part("Codes", _codes, (LAYER, *SETTING), own=(code_changes.SHOWN,)),
+        Part("Gradients", _gradients, (LAYER, BITS.key), own=(gradients.STEP,), opens=("Formula",)),
+        Part("Blind test", _blind, SETTING),
+        Part("Made-up images", _made_up, (LAYER,)),
+    ),
+    formula=(LAYER, BITS.key, SHARED.key),
+)
 LESSON = Lesson(
     11,
     SLUG,
@@ -235,5 +235,5 @@ LESSON = Lesson(
     question,
     source="chosen weight",
     puzzles=puzzles,
-    chapter=Chapter({part: OWN.get(part, ()) for part in DRAW}, OPENS),
+    chapter=CHAPTER,
 )

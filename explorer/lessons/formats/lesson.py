@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import streamlit as st
 
 from explorer import charts, compute, controls
 from explorer.bits import bits_editor, described
-from explorer.fields import Choice, Field, Number, Text, named, widths
+from explorer.fields import Choice, Number, Text, named, widths
 from explorer.figures.losses import describe_losses, losses_figure
 from explorer.figures.radix import describe_radix, radix_figure
 from explorer.figures.rug_plot import RugPlot, describe_rug_plot, even_figure, inner_share, octave_figure
@@ -18,10 +17,10 @@ from explorer.formulas import Convention
 from explorer.lessons.formats import format_comparison, integer_only, number_encodings
 from explorer.lessons.formats.energy import energy_table, whole
 from explorer.lessons.formats.format_comparison import RANGES, FormatCandidate
-from explorer.lessons.framework.chapter import Chapter
+from explorer.lessons.framework.chapter import LAYER, VALUES, Chapter, Part
 from explorer.lessons.framework.fields import SLIDER_WIDTH
 from explorer.lessons.framework.layout import figures_of, numbers
-from explorer.lessons.framework.model import BEATS, Bench, Choices, Facts, Lesson, Option
+from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, Option
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Held, Scene
 from explorer.notation import count, decibels, latex, ratio, share, short
@@ -31,26 +30,13 @@ from quant_engine.energy import SOURCE
 
 SLUG = "formats"
 FORMAT = Choice(
-    f"{SLUG}_format",
-    named(number_encodings.NAMES),
-    default=number_encodings.OPENING.format,
-    menu=True,
-    width=140,
+    f"{SLUG}_format", named(number_encodings.NAMES), default=number_encodings.OPENING.format, menu=True, width=140
 )
-NUMBER = Text(
-    f"{SLUG}_number",
-    number_encodings.read_number,
-    str,
-    number_encodings.OPENING.number,
-)
+NUMBER = Text(f"{SLUG}_number", number_encodings.read_number, str, number_encodings.OPENING.number)
 BITS = Choice(f"{SLUG}_bits", widths(8, 4), "8 bits", menu=True, width=96)
 RANGE = Choice(f"{SLUG}_range", RANGES, "min–max", menu=True, width=124)
 POINT = Number(
-    f"{SLUG}_point",
-    0,
-    number_encodings.WORD - 1,
-    default=number_encodings.OPENING.point,
-    width=2 * SLIDER_WIDTH,
+    f"{SLUG}_point", 0, number_encodings.WORD - 1, default=number_encodings.OPENING.point, width=2 * SLIDER_WIDTH
 )
 STEPS = {"tenth": 1 / 5, "third": 2 / 3, "same": 3 / 2, "three": 5.0}  # MSE of E4M3 in units of int8's: each less than
 PREDICTED_BITS = 8
@@ -60,7 +46,7 @@ def laboratory(bench: Bench) -> Scene:
     """Draw one part: the bits of a number, formats on the tensor, the radix point, integers alone, or what all cost."""
     scene = _scene(bench)
     with st.container(key=f"{SLUG}_drawn"):
-        DRAW[bench.part](bench, scene)
+        bench.part.draw(bench, scene)
     return scene
 
 
@@ -272,19 +258,19 @@ def puzzles(scene: Scene) -> tuple[bool, ...]:
     return number.is_integer() and half != number, math.isinf(half) and math.isfinite(brain), bool(exact)
 
 
-DRAW = {
-    "Bits": _bits,
-    "Tensor": _tensor,
-    "Radix point": _radix,
-    "Integers": lambda bench, scene: integer_only.draw(bench.model, bench.layer),
-    "Cost": _energy,
-}
-OPENS = dict(zip(BEATS, ("Tensor", "Bits", "Tensor", "Bits", "Tensor"), strict=True))
-OWN: Mapping[str, tuple[Field[Any], ...]] = {
-    "Bits": (FORMAT,),
-    "Radix point": (POINT,),
-    "Integers": integer_only.FIELDS,
-}
+def _integers(bench: Bench, scene: Scene) -> None:
+    integer_only.draw(bench.model, bench.layer)
+
+
+CHAPTER = Chapter(
+    (
+        Part("Bits", _bits, (LAYER, VALUES), own=(FORMAT,), opens=("Try", "Formula")),
+        Part("Tensor", _tensor, (LAYER, VALUES), opens=("Predict", "See", "Check")),
+        Part("Radix point", _radix, (LAYER, VALUES), own=(POINT,)),
+        Part("Integers", _integers, (LAYER,), own=integer_only.FIELDS),
+        Part("Cost", _energy, ()),
+    )
+)
 LESSON = Lesson(
     2,
     SLUG,
@@ -295,5 +281,5 @@ LESSON = Lesson(
     written,
     question,
     puzzles=puzzles,
-    chapter=Chapter({part: OWN.get(part, ()) for part in DRAW}, OPENS),
+    chapter=CHAPTER,
 )

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from streamlit.delta_generator import DeltaGenerator
 
+from explorer import controls
 from explorer.fields import Choice, Field, Number, named
 from explorer.figures.theme import Canvas
 from explorer.formulas import Convention
-from explorer.lessons.framework.chapter import Chapter
+from explorer.lessons.framework.chapter import Chapter, Part
 from explorer.lessons.framework.prose import Prose, read_prose
 from explorer.lessons.framework.scene import Scene
 from explorer.sources import ModelKey
 from explorer.tensors import WHOLE, Subject, tensor_fields
 from quant_engine.network import Score
 
+Value = TypeVar("Value")
 Facts = Mapping[str, str]  # live numbers by name, as the prose quotes them
 
 BEATS = ("Predict", "Try", "See", "Formula", "Check")
@@ -161,12 +163,17 @@ class Bench:
     answers: Mapping[str, str | float]  # labels and places on an axis, by what was asked
     model: ModelKey
     layer: str
-    part: str  # on display, of a lesson that has parts
+    part: Part  # on display
 
     @property
     def telling(self) -> bool:
         """Whether numbers that are predicted or asked for may be shown."""
         return self.predicted and not self.asking
+
+    def ask(self, field: Field[Value]) -> Value:
+        """Draw a control that parts share, where the one on display takes it, and return what it says."""
+        with self.controls:
+            return (controls.show if field.key in self.part.takes else controls.unshown)(field)
 
 
 @dataclass(frozen=True)

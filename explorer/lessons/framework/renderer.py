@@ -9,6 +9,7 @@ from explorer.fields import spoken
 from explorer.language import read_words
 from explorer.lessons import LESSONS
 from explorer.lessons.framework import answers, progress, steps
+from explorer.lessons.framework.chapter import ALONE, LAYER, VALUES
 from explorer.lessons.framework.links import is_exact, playground_link
 from explorer.lessons.framework.model import BEATS, Bench, LazyFacts, Lesson
 from explorer.lessons.framework.prose import words
@@ -80,16 +81,20 @@ def _stepper(lesson: Lesson) -> str:
 
 def _laboratory(lesson: Lesson, beat: str) -> Scene:
     """Draw the laboratory. A question is asked of another tensor than the one that the steps before have shown."""
-    part = lesson.chapter.show(lesson.slug, beat) if lesson.chapter else ""
+    part = lesson.chapter.show(lesson.slug, beat) if lesson.chapter else ALONE
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key=f"{lesson.slug}_controls")
     checking = beat == BEATS[-1]
+    another = checking and not lesson.whole
     with row:
-        model, layer = frame.choose_tensor()
-        source, outlier = _tensor(lesson)
-    if checking and not lesson.whole:
+        before = {"label": words()["tensor_before"]} if another else {}
+        model, layer = frame.choose_tensor(LAYER in part.takes, **before)
+        source, outlier = _tensor(lesson, VALUES in part.takes, another)
+    if another:
         source, layer = tensors.another(source, model, layer)
     with st.spinner(words()["reading"]):
         subject = tensors.subject(source, model, layer, outlier)
+    if another:
+        st.caption(words()["asked_of"].format(tensor=subject.title))
     answered = checking and answers.asked_in(lesson, subject.key) in answers.right_answers(lesson)
     bench = Bench(
         subject,
@@ -106,13 +111,19 @@ def _laboratory(lesson: Lesson, beat: str) -> Scene:
     return lesson.laboratory(bench)
 
 
-def _tensor(lesson: Lesson) -> tuple[str, int]:
-    """Show the choice of a tensor where the lesson has one, and return its source and outlier."""
+def _tensor(lesson: Lesson, drawn: bool, another: bool) -> tuple[str, int]:
+    """Return the source of the tensor and its outlier, with their controls where the lesson has some that count.
+
+    Where the question is about another tensor, they are what the steps before have shown.
+    """
     if not lesson.tensor:
         return lesson.source, 0
     source_field, outlier_field = lesson.tensor
-    source = controls.show(source_field)
-    return source, controls.show(outlier_field) if source in tensors.SYNTHETIC else 0
+    before = {"label": words()["values_before"]} if another else {}
+    source = controls.show(source_field, **before) if drawn else controls.unshown(source_field)
+    if source not in tensors.SYNTHETIC:
+        return source, 0
+    return source, controls.show(outlier_field) if drawn and not another else controls.unshown(outlier_field)
 
 
 def _words(lesson: Lesson, scene: Scene, beat: str) -> None:

@@ -37,19 +37,9 @@ from quant_engine.studies import (
 
 SLUG = "mixed"
 NAME = f"{SLUG}_survey"
-AT = Number(
-    f"{SLUG}_at",
-    2,
-    8,
-    default=3,
-    width=SLIDER_WIDTH,
-)
+AT = Number(f"{SLUG}_at", 2, 8, default=3, width=SLIDER_WIDTH)
 SCOPES: dict[str, Scope] = {"only this layer": "only", "all but this one": "others"}
-SCOPE = Choice(
-    f"{SLUG}_scope",
-    named(SCOPES),
-    default="only this layer",
-)
+SCOPE = Choice(f"{SLUG}_scope", named(SCOPES), default="only this layer")
 
 
 @dataclass(frozen=True)
@@ -75,13 +65,9 @@ METRICS: dict[str, Metric] = {
     "weight MSE": Metric("weight_MSE", predicted=lambda found: found.weight_mse),
     "Fisher": Metric("Fisher", predicted=lambda found: found.loss_increase),
 }
-METRIC = Choice(
-    f"{SLUG}_metric",
-    named(METRICS),
-    default="loss",
-    menu=True,
-    width=124,
-)
+METRIC = Choice(f"{SLUG}_metric", named(METRICS), default="loss", menu=True, width=124)
+FIELDS = METRIC, SCOPE, AT
+Values = dict[str, list[float | None]]  # of layers, by part; None where it is not known yet
 PARTS: dict[str, Part] = {"weights": "weight", "inputs": "activation"}
 
 
@@ -140,16 +126,19 @@ def survey(bench: Bench, mix: Mix) -> None:
             scope = controls.show(SCOPE, disabled=METRICS[name].measured is None)
 
     def draw(_: Task | None) -> None:
+        values = values_of(mix, at, name, scope)
         if bench.predicted:
-            _bars(bench, mix, at, name, scope)
+            _bars(bench, mix, METRICS[name], values)
+            _numbers(mix, at, name, scope, values)
         else:
             st.info(words["locked"], icon=":material/lock:")
+            _bars(bench, mix, METRICS[name], {part: [None] * len(found) for part, found in values.items()})
 
     study.show(survey_of(mix, at), words["surveying"], draw)
 
 
-def values_of(mix: Mix, at: int, name: str, scope: str) -> dict[str, list[float | None]]:
-    """Return the sensitivity of each layer's weight and input, None where it is not known yet."""
+def values_of(mix: Mix, at: int, name: str, scope: str) -> Values:
+    """Return the sensitivity of each layer's weight and input."""
     metric, found = METRICS[name], plans.findings(mix.model, mix.shared)
     layers = list(plans.network_of(mix).layers())
     weight = plans.spec_of(mix, at)
@@ -158,7 +147,7 @@ def values_of(mix: Mix, at: int, name: str, scope: str) -> dict[str, list[float 
         return {"weights": [None if one is None else metric.predicted(one) for one in known]}
     assert metric.measured is not None
     plain = found.plans.get(())
-    values: dict[str, list[float | None]] = {}
+    values: Values = {}
     for title, part in PARTS.items():
         spec = weight if part == "weight" else activation_spec(at, MinMax())
         effects = [found.trials.get(Trial(layer, spec, part, SCOPES[scope]).key) for layer in layers]
@@ -166,15 +155,16 @@ def values_of(mix: Mix, at: int, name: str, scope: str) -> dict[str, list[float 
     return values
 
 
-def _bars(bench: Bench, mix: Mix, at: int, name: str, scope: str) -> None:
-    words, metric = read_prose(SLUG).laboratory, METRICS[name]
-    values = values_of(mix, at, name, scope)
+def _bars(bench: Bench, mix: Mix, metric: Metric, values: Values) -> None:
     layers = list(plans.network_of(mix).layers())
     figure = sensitivity_figure(layers, values, metric.title, bench.canvas)
     charts.show(figure, f"{SLUG}_chart_survey", describe_sensitivity(layers, values, metric.title))
-    st.caption(_ranked(mix, values["weights"], metric, scope, at))
-    with st.expander(words["survey_numbers"], key=f"{SLUG}_survey_numbers"):
-        st.table(_table(layers, values))
+
+
+def _numbers(mix: Mix, at: int, name: str, scope: str, values: Values) -> None:
+    st.caption(_ranked(mix, values["weights"], METRICS[name], scope, at))
+    with st.expander(read_prose(SLUG).laboratory["survey_numbers"], key=f"{SLUG}_survey_numbers"):
+        st.table(_table(list(plans.network_of(mix).layers()), values))
 
 
 def _ranked(mix: Mix, weights: Sequence[float | None], metric: Metric, scope: str, at: int) -> str:
@@ -197,7 +187,7 @@ def biggest(mix: Mix) -> str:
     return max(layers, key=lambda layer: layers[layer].parameters)
 
 
-def _table(layers: Sequence[str], values: dict[str, list[float | None]]) -> list[dict[str, str]]:
+def _table(layers: Sequence[str], values: Values) -> list[dict[str, str]]:
     return [
         {
             "layer": layer,

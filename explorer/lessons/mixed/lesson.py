@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import streamlit as st
 
 from explorer import compute, controls
-from explorer.fields import Choice, Field, Number, named
+from explorer.fields import Choice, Number, named
 from explorer.formulas import Convention
-from explorer.lessons.framework.chapter import Chapter
-from explorer.lessons.framework.model import BEATS, Bench, Facts, LazyFacts, Lesson
+from explorer.lessons.framework.chapter import LAYER, Chapter, Part
+from explorer.lessons.framework.model import Bench, Facts, LazyFacts, Lesson
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix, Scene
 from explorer.lessons.mixed import layer_sensitivity, plans
@@ -36,11 +35,9 @@ NEAR = 1.25  # a ratio of measured to predicted up to which they agree
 
 def laboratory(bench: Bench) -> Scene:
     """Draw one part: the plan against the uniform one, how sensitive layers are, their sum, or the optimiser."""
-    with bench.controls:
-        shared, uniform = controls.show(SHARED), controls.show(UNIFORM)
-    mix = _mix(bench, shared, uniform)
+    mix = _mix(bench, bench.ask(SHARED), bench.ask(UNIFORM))
     with st.container(key=f"{SLUG}_drawn"), refusals_said():
-        DRAW[bench.part](bench, mix)
+        bench.part.draw(bench, mix)
     return scene_of(bench, mix)
 
 
@@ -229,13 +226,16 @@ def puzzles(scene: Scene) -> tuple[bool, ...]:
     return size <= budget and FLOAT_BITS in mix.bits, size <= budget and ahead > 0, size <= 0.9 * budget and ahead >= 0
 
 
-DRAW = {"Plan": _plan, "Layers": layer_sensitivity.survey, "Together": _together, "Optimiser": search}
-OPENS = dict(zip(BEATS, ("Plan", "Plan", "Layers", "Layers", "Plan"), strict=True))
-OWN: Mapping[str, tuple[Field[Any], ...]] = {
-    "Layers": (layer_sensitivity.METRIC, layer_sensitivity.SCOPE, layer_sensitivity.AT),
-    "Together": (PROXY,),
-    "Optimiser": (COST,),
-}
+BUDGET = SHARED.key, UNIFORM.key
+CHAPTER = Chapter(
+    (
+        Part("Plan", _plan, BUDGET, opens=("Predict", "Try", "Check")),
+        Part("Layers", layer_sensitivity.survey, (SHARED.key,), own=layer_sensitivity.FIELDS, opens=("See", "Formula")),
+        Part("Together", _together, (SHARED.key,), own=(PROXY,)),
+        Part("Optimiser", search, BUDGET, own=(COST,)),
+    ),
+    formula=(LAYER, *BUDGET),
+)
 LESSON = Lesson(
     8,
     SLUG,
@@ -247,5 +247,5 @@ LESSON = Lesson(
     question,
     source="all weights",
     puzzles=puzzles,
-    chapter=Chapter({part: OWN.get(part, ()) for part in DRAW}, OPENS),
+    chapter=CHAPTER,
 )

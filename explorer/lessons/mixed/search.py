@@ -69,18 +69,8 @@ COSTS = {
     "Fisher": Cost("predicted loss", "loss", True, "loss"),
     "weight error": Cost("predicted error", "loss", False, "loss"),
 }
-COST = Choice(
-    f"{SLUG}_cost",
-    named(COSTS),
-    default="KL",
-    menu=True,
-    width=140,
-)
-PLAN = Text(
-    f"{SLUG}_plan",
-    plans.read_plan,
-    plans.write_plan,
-)
+COST = Choice(f"{SLUG}_cost", named(COSTS), default="KL", menu=True, width=140)
+PLAN = Text(f"{SLUG}_plan", plans.read_plan, plans.write_plan)
 
 
 def exact_of(mix: Mix, name: str) -> Study:
