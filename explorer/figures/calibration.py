@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from explorer.figures import theme
+from explorer.figures import elements, theme
 from explorer.figures.clipping import SYMBOLS
 from explorer.figures.theme import Canvas, Trace
 from explorer.figures.words import phrase
@@ -66,7 +66,9 @@ def study_figure(points: Mapping[str, Mapping[int, Score]], plain: Score, canvas
         traces.append(line)
     level = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 100 * plain.value, "y1": 100 * plain.value}
     dashed = {**level, "line": {"color": theme.NEUTRAL, "dash": "dash", "width": 1}}
-    return _figure(traces, "accuracy, %", canvas, shapes=[dashed])
+    named = {"xref": "paper", "xanchor": "right", "yanchor": "bottom"}
+    label = elements.note("float32", 1, 100 * plain.value, theme.NEUTRAL, **named)
+    return _figure(traces, "accuracy, %", canvas, shapes=[dashed], annotations=[label])
 
 
 def describe_study(points: Mapping[str, Mapping[int, Score]]) -> str:
@@ -79,7 +81,7 @@ def describe_study(points: Mapping[str, Mapping[int, Score]]) -> str:
 
 
 def _figure(traces: Sequence[Trace], title: str, canvas: Canvas, **options: object) -> go.Figure:
-    shapes = options.pop("shapes", [])
+    around = {name: options.pop(name, []) for name in ("shapes", "annotations")}
     return theme.figure(
         traces,
         HEIGHT,
@@ -87,7 +89,7 @@ def _figure(traces: Sequence[Trace], title: str, canvas: Canvas, **options: obje
         margin={"l": 58, "r": 8, "t": 8, "b": 96},
         xaxis=theme.axis("calibration samples seen", type="log", dtick=0.30103),
         yaxis=theme.axis(title, nticks=6, **options),
-        shapes=shapes,
+        **around,
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": -0.26, "yanchor": "top"},
     )

@@ -41,6 +41,10 @@ def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
     bars, top, notes = elements.outline(view.distribution, (view.levels[0], view.levels[-1]), HISTOGRAM, shown.unit)
     chosen = shown.code - view.first_code
     use, highest = _use(shown)
+    if shown.counted:
+        told = said["lines"].format(n=count(shown.sample.size), total=count(view.distribution.size))
+        above = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
+        notes = [*notes, elements.note(told, 0, 0.52, canvas.ink, **above)]
     shades = [band for row in (HISTOGRAM, SNAP) for band in elements.cells(view, ends, row, chosen)]
     return theme.figure(
         [*bars, *(_paths(shown) if shown.counted else []), elements.codewords(view, ends, SNAP, 0.0), use],
@@ -48,7 +52,7 @@ def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
         canvas,
         margin={**theme.MARGIN, "l": 76, "b": 44},
         xaxis=theme.axis(said["axis"].format(unit=one(shown.unit)), range=list(ends), anchor=CODES),
-        yaxis=theme.axis(bins, domain=[0.56, 1.0], nticks=5, range=[0, 1.05 * top]),
+        yaxis=theme.axis(bins, domain=[0.6, 1.0], nticks=5, range=[0, 1.05 * top]),
         yaxis2=theme.axis("", domain=[0.31, 0.52], tickvals=[0, 1], ticktext=["r̃", "r"], range=[-0.25, 1.15]),
         yaxis3=theme.axis(said["share"], domain=[0.0, 0.25], nticks=4, range=[0, highest]),
         shapes=shades,

@@ -109,7 +109,9 @@ def rate_figure(rows: Sequence[Compared], canvas: Canvas) -> go.Figure:
         "type": "scatter",
         "x": ends,
         "y": [quality[0] + 6.02 * (end - bits[0]) for end in ends],
-        "mode": "lines",
+        "mode": "lines+text",
+        "text": ["", phrase("compare", "guide")],
+        "textposition": "bottom left",
         "line": {"color": theme.NEUTRAL, "dash": theme.IDENTITY_DASH, "width": 1},
         "hoverinfo": "skip",
     }

@@ -49,14 +49,17 @@ def front_figure(kinds: Kinds, budget: int, canvas: Canvas) -> go.Figure:
         )
     sizes = [point.size_bytes / KIB for points in kinds.values() for point in points] or [1.0]
     low, high = 0.92 * min(sizes), 1.08 * max(sizes)
+    above = {"yref": "paper", "yanchor": "bottom"}
+    label = elements.note(phrase("plans", "budget"), math.log10(budget / KIB), 1, canvas.ink, **above)
     return theme.figure(
         traces,
         HEIGHT,
         canvas,
-        margin={"l": 62, "r": 8, "t": 8, "b": 84},
+        margin={"l": 62, "r": 8, "t": 26, "b": 84},
         xaxis=theme.axis("weights, KiB", type="log", range=[math.log10(low), math.log10(high)], **_ticks(low, high)),
         yaxis=theme.axis(phrase("plans", "calibration_accuracy_axis"), range=_sight(kinds)),
         shapes=[elements.line(budget / KIB, "y", theme.NEUTRAL, "dash", 1)],
+        annotations=[label],
         **_legend(canvas),
     )
 

@@ -62,6 +62,9 @@ def staircase_figure(shown: Step, canvas: Canvas) -> go.Figure:
         yaxis2=theme.axis("r̃ − r", domain=[0.0, 0.32], nticks=4, range=[-reach, reach]),
         shapes=bounds,
         annotations=[
+            elements.note(
+                "r̃ = r", ends[0] + 0.8 * (ends[1] - ends[0]), ends[1], canvas.ink, xanchor="right", yanchor="top"
+            ),
             elements.note("+S/2", ends[1], half, theme.NEUTRAL, yref=ERROR, xanchor="right", yanchor="bottom"),
             elements.note("−S/2", ends[1], -half, theme.NEUTRAL, yref=ERROR, xanchor="right", yanchor="top"),
         ],

@@ -108,7 +108,7 @@ def misses_figure(found: Mapping[str, Match], canvas: Canvas) -> go.Figure:
 def match_figure(found: Mapping[str, Match], wanted: tuple[Array, Array], canvas: Canvas) -> go.Figure:
     """Draw mean and deviation of every channel of one layer, of the images against those of the BatchNorm."""
     traces: list[Trace] = []
-    lines, spans = [], []
+    lines, spans, notes = [], [], []
     for number, wide in enumerate(wanted):
         axis = str(number + 1) if number else ""
         have = {name: (match.means, match.deviations)[number] for name, match in found.items()}
@@ -132,17 +132,20 @@ def match_figure(found: Mapping[str, Match], wanted: tuple[Array, Array], canvas
         low, high = float(every.min()) - pad, float(every.max()) + pad
         spans.append([low, high])
         ends = {"x0": low, "y0": low, "x1": high, "y1": high, "xref": f"x{axis}", "yref": f"y{axis}"}
+        above = {"xref": f"x{axis}", "yref": "paper", "xanchor": "right", "yanchor": "bottom"}
+        notes.append(elements.note(phrase("synthetic_images", "equal"), high, 1, canvas.ink, **above))
         lines.append({"type": "line", **ends, "line": {"color": theme.NEUTRAL, "width": 1, "dash": "dot"}})
     return theme.figure(
         traces,
         MATCH_HEIGHT,
         canvas,
-        margin={"l": 50, "r": 8, "t": 8, "b": 92},
+        margin={"l": 50, "r": 8, "t": 26, "b": 92},
         xaxis=theme.axis("μ of BatchNorm", domain=[0.0, 0.43], range=spans[0], nticks=4),
         yaxis=theme.axis("μ̃ of images", range=spans[0], nticks=5),
         xaxis2=theme.axis("σ of BatchNorm", domain=[0.59, 1.0], anchor="y2", range=spans[1], nticks=4),
         yaxis2=theme.axis("σ̃ of images", anchor="x2", range=spans[1], nticks=5),
         shapes=lines,
+        annotations=notes,
     )
 
 

@@ -156,12 +156,13 @@ function stairs(frame, quantizer, f) {
 }
 
 /** Draw r → r̃ against the identity. */
-function drawStairs(g, frame, { quantizer }) {
+function drawStairs(g, frame, { quantizer, words }) {
   const [top, bottom] = frame.panel("stairs");
   const [from, to] = frame.sight;
   const y = (value) => bottom - ((value - from) / (to - from)) * (bottom - top);
   g.line([[frame.left, bottom], [frame.right, top]], g.palette.neutral, 1, [2, 3]);
   g.line(stairs(frame, quantizer, (level) => Math.min(Math.max(y(level), top), bottom)), g.palette.quantized, 2);
+  g.text(words.exact, frame.left + 8, top, { align: "left", baseline: "top" });
   verticalAxis(g, frame, "stairs", "r → r̃", y, ticks(from, to, 3));
 }
 

@@ -10,6 +10,13 @@ const KEY_STEP = 1 / 200; // of the axis
 const LETTING_GO = 350; // milliseconds without a key
 const CONFIRMATION = 4000; // milliseconds in which older answers of the server are passed over
 
+/** Say whether two names neither meet nor lie on the other's stem, which goes down from its row. */
+function areApart(one, other) {
+  const passes = (stem, name) => stem.row > name.row && name.left < stem.x && stem.x < name.right;
+  const meet = one.row === other.row && one.left < other.right && other.left < one.right;
+  return !meet && !passes(one, other) && !passes(other, one);
+}
+
 /** One mounted instrument. */
 class Instrument {
   constructor(root) {
@@ -134,20 +141,23 @@ class Instrument {
     clipped.style.width = `${100 * clipping}%`;
   }
 
-  /** Name every calibrator above its β, in as many rows as keep the names apart. */
+  /** Name every calibrator above its β, in as many rows as keep names apart from each other and from others' stems. */
   placeMarks(g) {
     const { header, frame } = this;
-    const ends = Array(MARK_ROWS).fill(-Infinity);
+    const placed = [];
     const focused = this.marks.querySelector(":focus")?.textContent; // the one made anew in its place has it next
     this.marks.replaceChildren();
     const inSight = header.marks.filter((mark) => mark.hi > frame.sight[0] && mark.hi < frame.sight[1]);
-    for (const mark of inSight.sort((a, b) => a.hi - b.hi)) {
+    for (const mark of inSight.sort((a, b) => b.hi - a.hi)) {
       const x = frame.x(mark.hi);
       const wide = g.wide(header.labels[mark.name]) + 10;
-      const left = Math.min(Math.max(x - wide / 2, 0), g.width - wide);
-      const row = ends.findIndex((end) => left > end);
-      if (row < 0) continue;
-      ends[row] = left + wide;
+      const clamp = (left) => Math.min(Math.max(left, 0), g.width - wide);
+      const spots = [...Array(MARK_ROWS).keys()].flatMap((row) =>
+        [x - 5, x - wide / 2, x + 5 - wide].map((left) => ({ x, row, left: clamp(left), right: clamp(left) + wide })));
+      const spot = spots.find((one) => placed.every((other) => areApart(one, other)));
+      if (!spot) continue;
+      placed.push(spot);
+      const { row, left } = spot;
       const top = (MARK_ROWS - 1 - row) * MARK_HEIGHT;
       for (const at of new Set([mark.hi, mark.lo])) {
         const place = frame.x(at);

@@ -154,7 +154,7 @@ def test_bits_errors_and_rows_of_zeros_are_numpys(shared: str) -> None:
     scales = len(in_blocks(x, rows, columns))
     assert shown[WORDS["scales"]] == str(scales)
     assert shown[WORDS["true_bits"]] == short(4 + 32 * scales / x.size, 5)
-    assert shown[WORDS["dead"]] == f"{int((back == 0).all(axis=1).sum())} of 24"
+    assert shown[WORDS["dead_weight"]] == f"{int((back == 0).all(axis=1).sum())} of 24"
     assert shown["MSE"] == short(float(np.mean((back.astype(np.float64) - x) ** 2)))
 
 

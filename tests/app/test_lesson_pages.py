@@ -227,6 +227,7 @@ def test_presets_are_settings_of_the_lesson(slug: str) -> None:
 @pytest.mark.parametrize("slug", SLUGS)
 def test_every_preset_can_be_pressed(slug: str) -> None:
     at = open_lesson(slug, beat="Try")
+    assert not any(ticked(text.value) for text in at.markdown)  # before anything was done
     for number in range(len(LESSONS[slug].prose.presets)):
         at.button(key=f"{slug}_preset_{number}").click()
         at.run()
@@ -439,6 +440,15 @@ def test_puzzles_tick_themselves_and_stay_ticked() -> None:
     change(at, "clipping", beta=5.0)
     change(at, "clipping", beta=34.0)
     assert [ticked(text.value) for text in at.markdown if ticked(text.value) is not None] == [True, True, False]
+
+
+def test_no_puzzle_is_solved_by_what_the_step_opens_with() -> None:
+    at = AppTest.from_file(ENTRY, default_timeout=TIMEOUT)
+    at.query_params.update({"model": "fashion-depthwise", "tensor": "dw1"})
+    at.switch_page(str(ROOT / "pages" / "lesson_granularity.py"))
+    for settings, alive in (({"bits": 8}, False), ({"bits": 2}, False), ({"bits": 8}, True)):  # "bring back to life"
+        change(at, "granularity", beat="Try", shared="layer", **settings)
+        assert ticked(next(text.value for text in at.markdown if ticked(text.value) is not None)) == alive
 
 
 def ticked(text: str) -> bool | None:

@@ -103,9 +103,14 @@ def told_answers(lesson: Lesson) -> list[str]:
 
 
 def solved(lesson: Lesson, now: tuple[bool, ...]) -> list[bool]:
-    """Return which puzzles have been solved in this session, with those that are `now`."""
+    """Return which puzzles have been solved in this session, with those that are `now` and were not when last seen.
+
+    What is as a puzzle wants it when the step opens is no one's doing.
+    """
     found: set[int] = st.session_state.setdefault(f"{lesson.slug}_solved", set())
-    found.update(number for number, one in enumerate(now) if one)
+    unsolved: set[int] = st.session_state.setdefault(f"{lesson.slug}_unsolved", set())
+    found.update(number for number, one in enumerate(now) if one and number in unsolved)
+    unsolved.update(number for number, one in enumerate(now) if not one)
     return [number in found for number in range(len(now))]
 
 

@@ -108,17 +108,20 @@ def _picked(row: Sequence[float]) -> None:
     controls.assign({granularity_controls.BLOCK.key: int(row[0])})
 
 
+def said_of(subject: Subject, name: str) -> str:
+    """Return a phrase that is another one for a weight, whose rows are channels, than for other tensors."""
+    return read_prose(SLUG).laboratory[f"{name}_{'weight' if subject.is_weight else 'other'}"]
+
+
 def _axes(subject: Subject) -> tuple[str, str]:
     """Return what a row and a column of the matrix are."""
-    words = read_prose(SLUG).laboratory
-    of = "weight" if subject.is_weight else "other"
-    return words[f"axis_row_{of}"], words[f"axis_column_{of}"]
+    return said_of(subject, "axis_row"), said_of(subject, "axis_column")
 
 
 def _caption(subject: Subject, sight: Sight, edited: bool) -> str:
     words, (rows, columns) = read_prose(SLUG).laboratory, subject.matrix.shape
     said = [
-        words["maps"].format(
+        said_of(subject, "maps").format(
             Tensor=subject.title[0].upper() + subject.title[1:], rows=count(rows), columns=count(columns)
         )
     ]

@@ -62,7 +62,8 @@ def _numbers(bench: Bench, spec: QuantizerSpec) -> None:
     with numbers():
         st.metric(words["scales"], count(found.quantizer.scale.size))
         st.metric(words["true_bits"], "?" if bench.asking else short(found.storage.bits_per_value, 5))
-        st.metric(words["dead"], f"{_dead(bench.subject, spec)} of {_rows(bench.subject)}" if bench.predicted else "?")
+        dead = f"{_dead(bench.subject, spec)} of {_rows(bench.subject)}" if bench.predicted else "?"
+        st.metric(blocks.said_of(bench.subject, "dead"), dead)
         st.metric("MSE", short(found.report.mse) if bench.predicted else "?")
         st.metric("SQNR", decibels(found.report.sqnr_db) if bench.predicted else "?")
     if not bench.asking:
@@ -109,6 +110,7 @@ def facts(scene: Scene) -> Facts:
     return {
         "dead": count(_dead(subject, PREDICTED)),
         "rows": count(_rows(subject)),
+        "channel": blocks.said_of(subject, "channel"),
         "spread": ratio(float(reaches.max()), float(reaches.min())) if reaches.size else "×1",
         "channel_gain": beside(layer.report.mse, channel.report.mse),
         "finer": _finer(subject),

@@ -33,6 +33,7 @@ KIND = Choice(
     width=190,
 )
 COST = {"same": 1.0, "double": 2.0, "four": 4.0, "sixteen": 16.0}  # error of signed symmetric, in that of asymmetric
+MOST_BITS = 8
 FOUR_BITS = 4
 
 
@@ -109,8 +110,9 @@ def question(scene: Scene) -> Choices:
 
 
 def puzzles(scene: Scene) -> tuple[bool, ...]:
-    """Say whether nearly all codes are used, about half, and whether weights are on display."""
-    return _idle(scene) <= 0.1, _idle(scene) >= 0.45, scene.subject.is_weight
+    """Say whether nearly all codes are used, about half of eight bits', and whether weights are on display."""
+    half = scene.spec.format.bits == MOST_BITS and _idle(scene) >= 0.45
+    return _idle(scene) <= 0.1, half, scene.subject.is_weight
 
 
 def _spec(kind: str, bits: int) -> QuantizerSpec:
