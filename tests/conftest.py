@@ -19,7 +19,7 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(items, config):
     """Begin with real models: a file is one process's, and their longest would keep all others waiting at the end.
 
-    Of a product marked `choice(n)` every n-th case is run, and with --full all of them.
+    Of a product marked `choice(n)` every n-th case is run, and with --full all of them, as what is marked `full`.
     """
     items.sort(key=lambda item: item.path.parent.name != "packs")
     if not config.getoption("--full"):
@@ -30,4 +30,4 @@ def pytest_collection_modifyitems(items, config):
 def is_chosen(item, seen):
     marker, test = item.get_closest_marker("choice"), (item.path, getattr(item, "originalname", item.name))
     seen[test] += 1
-    return marker is None or seen[test] % marker.args[0] == 1
+    return not item.get_closest_marker("full") and (marker is None or seen[test] % marker.args[0] == 1)

@@ -30,6 +30,7 @@ PLACES = """() => {
 
 
 def places(page: Page) -> dict[str, Any]:
+    page.get_by_test_id("stButtonGroup").first.wait_for()
     return page.evaluate(PLACES)
 
 

@@ -81,6 +81,7 @@ def expected(bits: int) -> dict[str, str]:
     return {name: accuracy(accuracy_of(getattr(base, name)).value) for name in ("nearest", "clipped")}
 
 
+@pytest.mark.full
 def test_two_windows_train_at_once_and_what_is_cancelled_leaves_no_trace(app: str, open_page: Opener) -> None:
     first, second = (open_page(f"{app}/lesson_compensation?compensation_bits={bits}") for bits in (2, 3))
     baselines(second)

@@ -17,7 +17,7 @@ BITS = re.compile("bits", re.IGNORECASE)
 PLACES = ("playground", *(f"lesson_{slug}" for slug in LESSONS if slug != "formats"))
 
 
-@pytest.mark.choice(3)
+@pytest.mark.choice(4)
 @pytest.mark.parametrize("name", PLACES)
 def test_the_text_of_figures_can_be_read_at_few_and_many_bits(
     app: str, open_page: Callable[..., Page], name: str

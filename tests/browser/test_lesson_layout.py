@@ -22,6 +22,7 @@ def go_on(page: Page) -> None:
         page.get_by_role("button", name=re.compile("^(arrow_forward )?Continue")).click()
 
 
+@pytest.mark.choice(3)
 @pytest.mark.parametrize("slug", LESSONS)
 def test_on_a_phone_the_figure_follows_the_words_and_nothing_is_out_of_reach(
     app: str, open_page: Opener, slug: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import re
 from collections.abc import Callable
@@ -59,6 +60,7 @@ class Walker:
         self.page = page
         self.faults: list[tuple[object, ...]] = []
         self.verdicts: set[bool] = set()
+        self.schemes = itertools.cycle(["dark", "light"])
 
     def focused(self) -> dict[str, Any]:
         found: dict[str, Any] = self.page.evaluate(FOCUSED)
@@ -155,13 +157,14 @@ class Walker:
         self.verdicts.add(right)
 
     def look(self) -> None:
-        """Note what of the step is not in sight, and what could not be read in either theme where the result is."""
+        """Note what of the step is not in sight, and what could not be read at the result, in a theme by turns."""
         found = places(self.page)
         if not is_in_one_screen(found):
             self.faults.append(("not in one screen", self.page.url, found))
         if found["wide"] or faults_on(self.page) != NO_FAULTS:
             self.faults.append(("faults", self.page.url, found["wide"], faults_on(self.page)))
-        for scheme in ("dark", "light") if self.page.url.endswith("See") or "=See&" in self.page.url else ():
+        if self.page.url.endswith("See") or "=See&" in self.page.url:
+            scheme = next(self.schemes)
             self.page.emulate_media(color_scheme=scheme)
             settle(self.page)
             self.faults += [(scheme, self.page.url, barrier) for barrier in barriers_on(self.page)]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NO_FAULTS, ROOT, faults_on, metrics, serve, settle
+from tests.browser.conftest import NO_FAULTS, ROOT, faults_on, serve
 
 pytestmark = pytest.mark.browser
 
@@ -75,8 +75,8 @@ def test_the_first_start_says_that_it_compiles_and_shows_its_picture_meanwhile(
     compiled = re.search(r"first start only\): (\d+) of (\d+)", page.get_by_test_id("stAlert").first.inner_text())
     assert compiled is not None
     assert int(compiled[1]) < int(compiled[2])
-    settle(page)
-    assert metrics(page)["Bits per value"] == "4.148"  # and 32 bits of scale for the 216 weights of the stem
+    bits = page.get_by_test_id("stMetric").filter(has_text="Bits per value").get_by_test_id("stMetricValue")
+    expect(bits).to_have_text("4.148")  # and 32 bits of scale for the 216 weights of the stem
     assert faults_on(page) == NO_FAULTS
 
 
