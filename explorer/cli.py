@@ -7,7 +7,8 @@ import os
 import pathlib
 import threading
 
-from explorer.sources import MODEL_VARIABLE, MODELS
+from explorer.sources import MODEL_VARIABLE, MODELS, offer_file
+from quant_engine import QuantError
 
 APP = pathlib.Path(__file__).resolve().parent / "app.py"
 
@@ -17,13 +18,31 @@ def parser() -> argparse.ArgumentParser:
     ask = argparse.ArgumentParser(
         prog="quant-explorer", description="An interactive instrument and course about neural-network quantization."
     )
-    ask.add_argument("model", nargs="?", choices=MODELS.names(), help="the model to open")
+    ask.add_argument(
+        "model",
+        nargs="?",
+        type=_model,
+        help=f"the model to open: {', '.join(MODELS.names())}, or the path of a file of tensors (safetensors, PyTorch, "
+        "ONNX, GGUF, npz, npy)",
+    )
     ask.add_argument(
         "--host", default="localhost", help="address to listen on (0.0.0.0 lets others in; default: %(default)s)"
     )
     ask.add_argument("--port", type=int, default=8501, help="port to listen on (8501)")
     ask.add_argument("--headless", action="store_true", help="do not open a browser window")
     return ask
+
+
+def _model(given: str) -> str:
+    """Return the name of a model, which a file is offered under.
+
+    Raises:
+        ArgumentTypeError: for what is neither, with the reason.
+    """
+    try:
+        return given if given in MODELS.names() else offer_file(given)
+    except QuantError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def main(arguments: list[str] | None = None) -> None:

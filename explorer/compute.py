@@ -41,7 +41,7 @@ from quant_engine.clipping import Clipping
 from quant_engine.execution import STAGE_INPUTS
 from quant_engine.granularity import Granularity
 from quant_engine.network import Network, Score
-from quant_engine.studies import ModelCard
+from quant_engine.studies import ModelCard, TensorStatistics, tensor_statistics
 
 SESSION_KEY = "background"
 MAX_BYTES = 128 << 20
@@ -74,6 +74,12 @@ def require_task(model: ModelKey) -> None:
 def name(model: ModelKey) -> str:
     """Return what links, code and prose call a model."""
     return MODELS.name(model)
+
+
+@cached(CACHE)
+def statistics_of(model: ModelKey, layer: str) -> TensorStatistics:
+    """Return the statistics of a layer's weight, which is not kept for them."""
+    return tensor_statistics(network(model).weight(layer))
 
 
 @cached(CACHE)

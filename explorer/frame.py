@@ -16,6 +16,7 @@ from explorer.language import browser_language, languages
 from explorer.lessons import LESSONS
 from explorer.lessons.framework.glossary import term_field
 from explorer.notices import PAGE_MEMORY, still_said
+from explorer.own_files import models
 from explorer.pins import HOME, PINS
 from explorer.presenting import PRESENT, presenting
 from explorer.sources import MODELS, ModelKey, is_model_given, opening_model
@@ -23,7 +24,7 @@ from explorer.state import PlaygroundState
 from explorer.toolbar import toolbar
 
 MODEL_KEY, TENSOR_KEY = "model", "tensor"
-MODEL_WIDTH, TENSOR_WIDTH = 152, 90
+MODEL_WIDTH, TENSOR_WIDTH, MAX_TENSOR_WIDTH = 152, 90, 230
 HOMES = ("", "home")  # names of the opening page, which says its words first
 CONVENTION = Choice(
     "convention",
@@ -57,7 +58,7 @@ def opens_playground(link: Iterable[str]) -> bool:
 
 def choose_model() -> ModelKey:
     """Draw the choice of a network, and return it."""
-    return MODELS.key(controls.show(model_field()))
+    return models().key(controls.show(model_field()))
 
 
 def choose_tensor(layer: bool = True, **special: str) -> tuple[ModelKey, str]:
@@ -67,13 +68,13 @@ def choose_tensor(layer: bool = True, **special: str) -> tuple[ModelKey, str]:
     """
     name = controls.show(model_field())
     field = tensor_field(name)
-    return MODELS.key(name), controls.show(field, **special) if layer else controls.unshown(field)
+    return models().key(name), controls.show(field, **special) if layer else controls.unshown(field)
 
 
 def selected() -> tuple[ModelKey, str]:
     """Return the chosen model and layer; the page has drawn the model's control."""
     name = st.session_state[MODEL_KEY]
-    return MODELS.key(name), controls.current(tensor_field(name))
+    return models().key(name), controls.current(tensor_field(name))
 
 
 def convention() -> Convention:
@@ -152,10 +153,18 @@ def language_field() -> Choice[str]:
 
 def model_field() -> Choice[str]:
     """Return the field of the network whose tensors are shown."""
-    return Choice(MODEL_KEY, named(MODELS.names()), default=opening_model(), menu=True, width=MODEL_WIDTH)
+    return Choice(
+        MODEL_KEY,
+        named(models().names()),
+        default=opening_model(),
+        menu=True,
+        width=MODEL_WIDTH,
+        instead="instead_own_file",
+    )
 
 
 def tensor_field(model: str) -> Choice[str]:
     """Return the field of the layer of a model whose weight is shown."""
-    layers = compute.network(MODELS.key(model)).layers()
-    return Choice(TENSOR_KEY, named(layers), default=MODELS.opening_layer(model), menu=True, width=TENSOR_WIDTH)
+    layers = compute.network(models().key(model)).layers()
+    width = min(max(TENSOR_WIDTH, 48 + 8 * max(map(len, layers))), MAX_TENSOR_WIDTH)
+    return Choice(TENSOR_KEY, named(layers), default=models().opening_layer(model), menu=True, width=width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -19,54 +19,91 @@ NAMED: dict[Any, str] = {
 }
 
 
-def engine_code(model: str, layer: str, plan: LayerPlan, others: LayerPlan | None) -> str:
-    """Return the lines of quant_engine that quantize the tensor and score the network.
+@dataclass(frozen=True)
+class Origin:
+    """Where code finds a weight: in a layer of a network, or in a file of tensors, which nothing runs."""
+
+    model: str
+    layer: str
+    is_file: bool = False
+    is_row: bool = False  # a tensor of one axis
+
+    @property
+    def importing(self) -> str:
+        """The line that imports what opens the model."""
+        return f"from quant_engine.{'readers import open_file' if self.is_file else 'network import load'}"
+
+    @property
+    def weight(self) -> str:
+        """The expression of the weight, of its own shape."""
+        if self.is_file:
+            return f'open_file("{self.model}").load("{self.layer}").astype("float32")'
+        return f'load("{self.model}").weight("{self.layer}")'
+
+    @property
+    def matrix(self) -> str:
+        """The expression of the weight in rows."""
+        return f"weight.reshape({1 if self.is_row else 'len(weight)'}, -1)"
+
+
+def engine_code(origin: Origin, plan: LayerPlan, others: LayerPlan | None) -> str:
+    """Return the lines of quant_engine that quantize the tensor and score the network, where it is one.
 
     It is scored with this layer under its plan, then with all layers: the others under theirs, if that is another.
     """
     weights = [plan.weight] if others is None else [plan.weight, others.weight]
     parts = [part for part in (*weights, plan.activation) if isinstance(part, QuantizerSpec)]
+    if origin.is_file:
+        names = ", ".join(sorted({"fit", *_names(plan.weight)}))
+        imports = f"from quant_engine import {names}\n{origin.importing}"
+        return f"{imports}\n\nweight = {origin.weight}\n{_fitting(origin, plan)}"
     names = ", ".join(sorted({"LayerPlan", "QuantizationPlan", *set().union(*map(_names, parts)), "fit"}))
     rest = "" if plan.activation is None else f", {_expression(plan.activation)}"
     rest += ", dynamic=True" if plan.dynamic else ""
     other_layers, every = "", "{name: so for name in network.layers()}"
     if others is not None:
         other_layers = f"others = LayerPlan({_expression(others.weight)}{rest})  # a range by hand is of one layer\n"
-        every = f'{{name: others for name in network.layers()}} | {{"{layer}": so}}'
+        every = f'{{name: others for name in network.layers()}} | {{"{origin.layer}": so}}'
     return f"""\
 from quant_engine import {names}
-from quant_engine.network import load
+{origin.importing}
 
-network = load("{model}")
-weight = network.weight("{layer}")
-x = weight.reshape(len(weight), -1)  # one row an output channel
+network = load("{origin.model}")
+weight = network.weight("{origin.layer}")
+{_fitting(origin, plan)}
+so = LayerPlan(spec{rest})
+{other_layers}everywhere = QuantizationPlan({every})
+for plan in (None, QuantizationPlan({{"{origin.layer}": so}}), everywhere):
+    accuracy = network.evaluate(plan)
+    print(f"{{accuracy.correct}} of {{accuracy.total}} right")
+"""
+
+
+def _fitting(origin: Origin, plan: LayerPlan) -> str:
+    """Return the lines that quantize a weight and say what that does."""
+    return f"""\
+x = {origin.matrix}  # one row an output channel
 
 spec = {_expression(plan.weight)}
 quantizer = fit(x, spec)
 report = quantizer.measure(x)
 print(f"SQNR {{report.sqnr_db:.2f}} dB, MSE {{report.mse:.4g}}, of which clipping {{report.clipping_mse:.4g}}")
 print(f"{{quantizer.storage(x.shape).bits_per_value:.4f}} bits per value")
-
-so = LayerPlan(spec{rest})
-{other_layers}everywhere = QuantizationPlan({every})
-for plan in (None, QuantizationPlan({{"{layer}": so}}), everywhere):
-    accuracy = network.evaluate(plan)
-    print(f"{{accuracy.correct}} of {{accuracy.total}} right")
 """
 
 
-def numpy_code(model: str, layer: str, spec: QuantizerSpec, view: BlockView, slices: tuple[slice, ...]) -> str:
+def numpy_code(origin: Origin, spec: QuantizerSpec, view: BlockView, slices: tuple[slice, ...]) -> str:
     """Return the lines of numpy that quantize the block shown, with the scale and zero point or the codewords."""
     if not (spec.format.even and spec.format.scaled):
-        return _codeword_code(model, layer, view, slices)
+        return _codeword_code(origin, view, slices)
     last_code = view.first_code + view.levels.size - 1
     place = ", ".join(f"{s.start}:{s.stop}" for s in slices)
     return f"""\
 import numpy as np
-from quant_engine.network import load
+{origin.importing}
 
-weight = load("{model}").weight("{layer}")
-x = weight.reshape(len(weight), -1)[{place}]
+weight = {origin.weight}
+x = {origin.matrix}[{place}]
 
 scale, zero_point = np.float32({view.scale!r}), {view.zero_point}
 codes = np.clip(np.rint(x / scale) + np.float32(zero_point), {view.first_code}, {last_code}).astype(int)
@@ -77,7 +114,7 @@ print(f"MSE {{mse:.6g}} with {{np.unique(codes).size}} of {view.levels.size} cod
 """
 
 
-def _codeword_code(model: str, layer: str, view: BlockView, slices: tuple[slice, ...]) -> str:
+def _codeword_code(origin: Origin, view: BlockView, slices: tuple[slice, ...]) -> str:
     place = ", ".join(f"{s.start}:{s.stop}" for s in slices)
     first, last = np.searchsorted(view.levels, [view.distribution.lo, view.distribution.hi])
     near = slice(max(int(first) - 1, 0), int(last) + 1)
@@ -87,10 +124,10 @@ def _codeword_code(model: str, layer: str, view: BlockView, slices: tuple[slice,
     words = ", ".join(repr(float(level)) for level in levels)
     return f"""\
 import numpy as np
-from quant_engine.network import load
+{origin.importing}
 
-weight = load("{model}").weight("{layer}")
-x = weight.reshape(len(weight), -1)[{place}]
+weight = {origin.weight}
+x = {origin.matrix}[{place}]
 
 codewords = np.array([{words}], np.float32)
 codes = np.abs(x[..., None].astype(np.float64) - codewords).argmin(axis=-1)

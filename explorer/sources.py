@@ -10,8 +10,9 @@ from functools import partial
 from typing import NewType
 
 from quant_engine import QuantError
-from quant_engine.models import ARCHITECTURES
+from quant_engine.models import ARCHITECTURES, TensorModel
 from quant_engine.network import Network, load
+from quant_engine.readers import open_file
 from quant_engine.studies import ModelCard, model_card
 
 MODEL_VARIABLE = "QUANT_EXPLORER_MODEL"  # set by the command line
@@ -38,14 +39,19 @@ class _Opened:
 
 
 class Models:
-    """The models at hand by the names that links use; each is opened when first asked for, and kept."""
+    """The models at hand by the names that links use; each is opened when first asked for, and kept.
 
-    def __init__(self) -> None:
-        """Start with none."""
-        self._lock = threading.RLock()
+    Models that have `shared` ones beside them offer these too, which do not offer theirs; what is open is found by its
+    key, which only those have who were offered it.
+    """
+
+    def __init__(self, shared: Models | None = None) -> None:
+        """Start with none of its own."""
+        self._shared = shared
+        self._lock: threading.RLock = threading.RLock() if shared is None else shared._lock
         self._sources: dict[str, Source] = {}
         self._keys: dict[str, ModelKey] = {}
-        self._opened: dict[ModelKey, _Opened] = {}
+        self._opened: dict[ModelKey, _Opened] = {} if shared is None else shared._opened
 
     def add(self, name: str, source: Source) -> None:
         """Offer a model; one of the same name is offered no longer, but stays open for those who have its key."""
@@ -61,9 +67,9 @@ class Models:
                 del self._opened[self._keys.pop(name)]
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of the models."""
+        """Return the names of the models, shared ones first."""
         with self._lock:
-            return tuple(self._sources)
+            return (*(() if self._shared is None else self._shared.names()), *self._sources)
 
     def key(self, name: str) -> ModelKey:
         """Return the key of a model.
@@ -72,8 +78,10 @@ class Models:
             QuantError: for a name there is not.
         """
         with self._lock:
+            if name not in self._sources and self._shared is not None:
+                return self._shared.key(name)
             if name not in self._sources:
-                raise QuantError(f"there is no model {name!r}; open one of {', '.join(self._sources)}")
+                raise QuantError(f"there is no model {name!r}; open one of {', '.join(self.names())}")
             if name not in self._keys:
                 source = self._sources[name]
                 network = source.open()
@@ -132,6 +140,26 @@ MODELS = Models()
 _CHOSEN = {"fashion-cnn": "conv3", "fashion-depthwise": "dw1"}
 for _name in ARCHITECTURES:
     MODELS.add(_name, Source(partial(load, _name), _CHOSEN.get(_name), partial(model_card, _name)))
+
+
+def open_tensors(path: str | os.PathLike[str]) -> Network:
+    """Return the tensors of a file as a network, which can be looked at and not run.
+
+    Raises:
+        QuantError: as `open_file`, and for a file without real numbers.
+    """
+    return Network(TensorModel(open_file(path)))
+
+
+def offer_file(path: str) -> str:
+    """Offer the tensors of a file to all sessions, and return what it is called.
+
+    Raises:
+        QuantError: as `open_tensors`.
+    """
+    network = open_tensors(path)
+    MODELS.add(network.name, Source(lambda: network))
+    return network.name
 
 
 def opening_model() -> str:

@@ -12,9 +12,9 @@ from quant_engine import QuantError
 def playground() -> None:
     """Draw everything that answers the controls."""
     said = read_words("frame")
-    model, layer, settings = panels.settings_panel()
-    values = compute.matrix(model, layer)
     try:
+        model, layer, settings = panels.settings_panel()
+        values = compute.matrix(model, layer)
         spec = settings.spec(float(values.min()), float(values.max()))
         plan, others = settings.plans(spec)
         with st.spinner(said["waiting"]["quantizing"]):

@@ -105,6 +105,7 @@ class Session:
         places: the task that each place of the page shows; places of runs are their keys.
         own: every run that was started, by key, in that order; those that have ended stay to be looked at.
         turns: when the session last had a turn, by whether it was a long run's.
+        on_release: what else is to be done when it goes, by what it is about.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -114,6 +115,7 @@ class Session:
         self.places: dict[Hashable, Task] = {}
         self.own: dict[Hashable, Task] = {}
         self.turns: dict[bool, int] = {}
+        self.on_release: dict[Hashable, Callable[[], object]] = {}
 
     def enter(self) -> None:
         """Come, or come back."""
@@ -172,6 +174,8 @@ class Session:
             self._leave(list(self.places))
             if self in self._scheduler.sessions:
                 self._scheduler.sessions.remove(self)
+        for work in self.on_release.values():
+            work()
 
     def _leave(self, places: list[Hashable]) -> None:
         for place in places:

@@ -5,6 +5,7 @@ from explorer.panels.compare import compare_panel
 from explorer.panels.home import home_panel
 from explorer.panels.instrument import instrument_panel
 from explorer.panels.metrics import metrics_panel, tensor_panel
+from explorer.panels.open import open_panel
 from explorer.panels.settings import settings_panel
 from explorer.panels.vectors import vectors_panel
 from explorer.panels.working import code_panel, formula_panel
@@ -17,6 +18,7 @@ __all__ = [
     "home_panel",
     "instrument_panel",
     "metrics_panel",
+    "open_panel",
     "settings_panel",
     "tensor_panel",
     "vectors_panel",

@@ -16,7 +16,7 @@ from explorer.instrument import Move
 from explorer.language import read_words
 from explorer.lessons import LESSONS
 from explorer.lessons.framework import progress
-from explorer.page_table import PLAYGROUND, pages_folder
+from explorer.page_table import OPEN, PLAYGROUND, pages_folder
 from explorer.panels.instrument import changes, instrument_panel
 from explorer.pins import HOME
 from explorer.sources import MODELS, ModelKey, opening_model
@@ -50,7 +50,7 @@ class WayIn:
 WAYS_IN = (
     WayIn("learn", "lesson_bits.py", ":material/school:", lambda name: False),
     WayIn("explore", PLAYGROUND, ":material/tune:", lambda name: True),
-    WayIn("compare", "model_card.py", ":material/table_chart:", lambda name: name == "model"),
+    WayIn("open", OPEN, ":material/folder_open:", lambda name: False),
 )
 
 

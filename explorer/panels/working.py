@@ -9,7 +9,7 @@ from explorer.language import read_words
 from explorer.notation import short
 from explorer.panels.settings import COARSE_STEPS
 from explorer.results import BlockView
-from explorer.snippets import engine_code, numpy_code
+from explorer.snippets import Origin, engine_code, numpy_code
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from quant_engine import LayerPlan, QuantizerSpec
@@ -49,12 +49,14 @@ def code_panel(
     code = st.expander(said["title"], key="play_code", icon=":material/code:", on_change="rerun")
     if not code.open:
         return
+    info = compute.network(model).layers()[layer]
+    origin = Origin(compute.name(model), layer, info.op == "tensor", len(info.shape) < 2)
     with code:
         engine, plain = st.tabs(["quant_engine", "numpy"])
-        engine.code(engine_code(compute.name(model), layer, plan, others), language="python")
+        engine.code(engine_code(origin, plan, others), language="python")
         if shown is None:
             plain.caption(said["vectors"])
             return
         block, view = shown
         slices = spec.granularity.blocks(compute.matrix(model, layer).shape).slices(block)
-        plain.code(numpy_code(compute.name(model), layer, spec, view, slices), language="python")
+        plain.code(numpy_code(origin, spec, view, slices), language="python")

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, NoReturn
 
+import numpy as np
+
 from quant_engine.errors import QuantError
-from quant_engine.inputs import Float32Array, as_float32
+from quant_engine.inputs import Float32Array, as_float32, raise_non_finite
 from quant_engine.models.base import Parameters
 from quant_engine.models.layer import Layer
 from quant_engine.readers import TensorFile
@@ -83,7 +85,10 @@ class _Weights(Mapping[str, tuple[Float32Array, None]]):
     def __getitem__(self, name: str) -> tuple[Float32Array, None]:
         if name not in self._layers:
             raise KeyError(name)
-        return as_float32(self._file.load(name), name), None
+        values = as_float32(self._file.load(name), name)
+        if not np.isfinite(values).all():
+            raise_non_finite(values, name)
+        return values, None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._layers)

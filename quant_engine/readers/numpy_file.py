@@ -74,4 +74,5 @@ def _info(name: str, file: IO[bytes], size: int) -> TensorInfo:
     needed, held = size_in_bytes(shape, dtype), size - file.tell()
     if needed != held:
         raise ReaderError(f"{name!r} of shape {shape} needs {needed:,} bytes and has {held:,}; save the array again")
-    return TensorInfo(name, shape, dtype.name, dtype.str, kind_of(dtype.name))
+    stored = dtype.name if dtype.isnative else dtype.str
+    return TensorInfo(name, shape, dtype.name, stored, kind_of(dtype.name))

@@ -37,7 +37,7 @@ def open_file(path: str | os.PathLike[str]) -> TensorFile:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.savez(Path(folder) / "weights", conv=np.ones((2, 3), np.float16))
         ...     open_file(Path(folder) / "weights.npz").info("conv")
-        TensorInfo(name='conv', shape=(2, 3), dtype='float16', stored='<f2', kind='float')
+        TensorInfo(name='conv', shape=(2, 3), dtype='float16', stored='float16', kind='float')
     """
     given = Path(path)
     try:

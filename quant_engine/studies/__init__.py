@@ -40,6 +40,7 @@ from quant_engine.studies.sensitivity import (
     sensitivities,
     trials,
 )
+from quant_engine.studies.tensor_statistics import TensorStatistics, tensor_statistics
 
 __all__ = [
     "COSTS",
@@ -61,6 +62,7 @@ __all__ = [
     "Progress",
     "Scope",
     "SearchStep",
+    "TensorStatistics",
     "Trial",
     "activation_costs",
     "best_steps",
@@ -80,6 +82,7 @@ __all__ = [
     "plan_of_method",
     "predict_sensitivity",
     "sensitivities",
+    "tensor_statistics",
     "trials",
     "weight_plan",
 ]

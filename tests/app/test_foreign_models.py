@@ -15,11 +15,12 @@ from explorer import compute
 from explorer.lessons import LESSONS
 from explorer.lessons.clipping.calibration import ranges_seen, study_of
 from explorer.page_table import PAGES
-from explorer.sources import MODELS, Source
+from explorer.sources import MODELS, Source, offer_file
 from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec
 from quant_engine.network import from_module, load
 from quant_engine.tasks import Classification
 from tests.engine.foreign import ResidualCNN, foreign_models
+from tests.engine.tensor_files import write_npz
 from tests.models import CNN_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -29,16 +30,23 @@ SCRIPTS = [page.script for pages in PAGES.values() for page in pages]
 
 
 @pytest.fixture(autouse=True)
-def foreign() -> Iterator[None]:
+def foreign(tmp_path: pathlib.Path) -> Iterator[None]:
     given = foreign_models()
+    write_npz(tmp_path / "tensors.npz")
+    assert offer_file(str(tmp_path / "tensors.npz")) == "tensors.npz"
     for name, (module, inputs) in given.items():
         MODELS.add(name, Source(partial(from_module, module, example=inputs)))
     yield
-    for name in given:
+    for name in (*given, "tensors.npz"):
         MODELS.remove(name)
 
 
-LOOKED_AT = (("residual", "See"), ("decoder", "Formula"), ("decoder", "Check"))  # as far as a lesson has steps
+LOOKED_AT = (  # as far as a lesson has steps
+    ("residual", "See"),
+    ("decoder", "Formula"),
+    ("decoder", "Check"),
+    ("tensors.npz", "See"),
+)
 
 
 def opened(script: str) -> AppTest:

@@ -24,7 +24,7 @@ from explorer.lessons.compensation.shown import Compensated
 from explorer.lessons.framework.links import is_exact, playground_state
 from explorer.lessons.framework.prose import words
 from explorer.lessons.framework.scene import Scene
-from explorer.snippets import engine_code
+from explorer.snippets import Origin, engine_code
 from explorer.state import PlaygroundState
 from quant_engine import (
     ACIQ,
@@ -167,7 +167,7 @@ def test_the_link_of_a_lesson_opens_the_playground_with_what_the_lesson_shows(sl
     page.run()
     assert not page.exception
     assert not page.warning
-    assert page.code[0].value == engine_code("fashion-cnn", "conv3", *opened.plans(plan.weight)).strip()
+    assert page.code[0].value == engine_code(Origin("fashion-cnn", "conv3"), *opened.plans(plan.weight)).strip()
 
 
 def test_what_the_playground_was_set_to_before_does_not_show_through_a_lessons_link() -> None:

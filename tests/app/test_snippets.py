@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from explorer import compute
-from explorer.snippets import engine_code, numpy_code
+from explorer.snippets import Origin, engine_code, numpy_code
 from quant_engine import (
     E2M1,
     E4M3,
@@ -65,7 +65,7 @@ def test_the_engine_snippet_gives_the_error_and_the_accuracies_on_screen(plan: L
     spec = plan.weight
     others = replace(plan, weight=replace(spec, clipping=MinMSE())) if isinstance(spec.clipping, FixedRange) else None
     result = compute.outcome(CNN_KEY, "conv2", spec)
-    printed = output_of(engine_code("fashion-cnn", "conv2", plan, others))
+    printed = output_of(engine_code(Origin("fashion-cnn", "conv2"), plan, others))
     assert f"SQNR {result.report.sqnr_db:.2f} dB" in printed
     assert f"{result.storage.bits_per_value:.4f} bits per value" in printed
     accuracies = compute.accuracies("test", CNN_KEY, "conv2", plan, others).result(60)
@@ -78,7 +78,7 @@ def test_the_numpy_snippet_gives_the_error_of_the_block_shown(spec: QuantizerSpe
     blocks = spec.granularity.blocks(compute.matrix(CNN_KEY, "conv2").shape)
     block = blocks.count - 1 if last else 0
     view = compute.block_view(CNN_KEY, "conv2", spec, block)
-    printed = output_of(numpy_code("fashion-cnn", "conv2", spec, view, blocks.slices(block)))
+    printed = output_of(numpy_code(Origin("fashion-cnn", "conv2"), spec, view, blocks.slices(block)))
     error, used = re.match(r"MSE (\S+) with (\d+) of", printed).groups()
     assert float(error) == pytest.approx(view.error, rel=1e-4)
     assert int(used) == int((view.counts > 0).sum())

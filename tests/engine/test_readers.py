@@ -54,7 +54,7 @@ def test_types_are_told_in_the_words_of_the_file(tmp_path: pathlib.Path) -> None
         ("state.pt", "model.brain", "torch.bfloat16"),
         ("graph.onnx", "brain", "BFLOAT16"),
         ("blocks.gguf", "q", "Q4_1"),
-        ("arrays.npz", "half", "<f2"),
+        ("arrays.npz", "half", "float16"),
     ):
         WRITERS[name](tmp_path / name)
         assert open_file(tmp_path / name).info(tensor).stored == stored

@@ -12,7 +12,6 @@ import streamlit as st
 
 from explorer import charts, compute
 from explorer.background import Task, live
-from explorer.caches import ResultKey
 from explorer.fields import Choice, named
 from explorer.figures.slopes import Column, describe_slopes, slope_figure
 from explorer.lessons.framework import study
@@ -24,26 +23,13 @@ from explorer.lessons.mixed import plans
 from explorer.lessons.mixed.additivity import TOGETHER, Divergences, measured_of
 from explorer.notation import short
 from quant_engine import QuantizerSpec
-from quant_engine.inputs import Float32Array
 from quant_engine.tasks.score import mean
 
 SLUG = "mixed"
 
 
-def kurtosis(x: Float32Array) -> float:
-    """Return E[(x − μ)⁴]/σ⁴: 3 for a Gaussian, more with outliers; 0 where all values are the same.
-
-    >>> kurtosis(np.array([-1.0, 1.0], np.float32))
-    1.0
-    """
-    apart = x.astype(np.float64) - x.mean(dtype=np.float64)
-    spread = float(np.square(apart).mean())
-    return float((apart**4).mean()) / spread**2 if spread else 0.0
-
-
 def _kurtosis(mix: Mix, layer: str, spec: QuantizerSpec) -> float:
-    work = partial(kurtosis, compute.matrix(mix.model, layer))
-    return compute.kept(ResultKey("kurtosis", mix.model, layer), work)
+    return compute.statistics_of(mix.model, layer).kurtosis
 
 
 def _weight_mse(mix: Mix, layer: str, spec: QuantizerSpec) -> float:

@@ -1,0 +1,141 @@
+"""The files that a session has opened: in a folder of its own, offered to it alone, and gone when it goes."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import shutil
+import tempfile
+import threading
+import weakref
+from typing import IO
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from explorer import compute
+from explorer.sources import MODELS, Models, Source, open_tensors
+from quant_engine import QuantError
+
+KEY = "own_files"  # of the session's state
+MIB = 1 << 20
+MAX_FILE, MAX_TOTAL = 256 * MIB, 1024 * MIB
+CHUNK = 4 * MIB
+MAX_NAME = 80  # characters
+GRACE = 150.0  # seconds; Streamlit keeps a session for 120 that has lost its connection
+
+
+class OwnFiles:
+    """Files of tensors that a session brings, as models of their names beside those that all sessions have.
+
+    They go when the session has left and not come back within `grace` seconds, and in any case with the process.
+    """
+
+    def __init__(self, shared: Models, max_file: int = MAX_FILE, grace: float = GRACE) -> None:
+        """Start with none; the folder is made for the first."""
+        self._max_file, self._grace = max_file, grace
+        self._going: threading.Timer | None = None
+        self.models = Models(shared)
+        self._places: dict[str, pathlib.Path] = {}
+        self._folder: pathlib.Path | None = None
+        self._count = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the files are called."""
+        return tuple(self._places)
+
+    @property
+    def size_bytes(self) -> int:
+        """What all files take on the disk."""
+        return sum(file.stat().st_size for place in self._places.values() for file in place.iterdir())
+
+    def add(self, name: str, content: IO[bytes]) -> str:
+        """Copy a file to the disk, open it, and return what it is called, which is another name if it is taken.
+
+        Raises:
+            QuantError: for a file that is too large, or that cannot be read; nothing of it stays.
+        """
+        called, place = self._free(name), self._place()
+        try:
+            path = place / called
+            self._copy(content, path, called)
+            network = open_tensors(path)
+        except BaseException:
+            shutil.rmtree(place)
+            raise
+        self._places[called] = place
+        self.models.add(called, Source(lambda: network))
+        return called
+
+    def enter(self) -> None:
+        """Come, or come back in time."""
+        if self._going is not None:
+            self._going.cancel()
+            self._going = None
+
+    def leave(self) -> None:
+        """Go: a browser whose connection was lost for a moment comes back."""
+        self.enter()
+        if self._folder is None:
+            return
+        self._going = threading.Timer(self._grace, self._close_all)
+        self._going.daemon = True
+        self._going.start()
+
+    def _close_all(self) -> None:
+        for name in self.names:
+            self.close(name)
+        if self._folder is not None:
+            shutil.rmtree(self._folder)
+            self._folder = None
+
+    def close(self, name: str) -> None:
+        """Forget a file, and delete it."""
+        self.models.remove(name)
+        shutil.rmtree(self._places.pop(name))
+
+    def _place(self) -> pathlib.Path:
+        """Return a folder for one file."""
+        if self._folder is None:
+            self._folder = pathlib.Path(tempfile.mkdtemp(prefix="quant-explorer-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._count += 1
+        place = self._folder / str(self._count)
+        place.mkdir()
+        return place
+
+    def _copy(self, content: IO[bytes], path: pathlib.Path, called: str) -> None:
+        room = MAX_TOTAL - self.size_bytes
+        with path.open("xb") as file:
+            while chunk := content.read(CHUNK):
+                file.write(chunk)
+                if file.tell() > self._max_file:
+                    most = self._max_file // MIB
+                    raise QuantError(f"{called} has more than {most} MB; give the app its path: quant-explorer path")
+                if file.tell() > room:
+                    raise QuantError(f"your files have more than {MAX_TOTAL // MIB} MB together; close one first")
+
+    def _free(self, name: str) -> str:
+        """Return a name that leads out of no folder and that no model has."""
+        plain = re.sub(r"[^\w.\- ()]", "_", re.split(r"[/\\]", name)[-1]).strip(" .")[-MAX_NAME:] or "file"
+        called, number = plain, 2
+        while called in self.models.names():
+            stem, dot, suffix = plain.rpartition(".")
+            called, number = f"{stem or suffix} ({number}){dot if stem else ''}{suffix if stem else ''}", number + 1
+        return called
+
+
+def own_files() -> OwnFiles:
+    """Return the files of this session."""
+    if KEY not in st.session_state:
+        st.session_state[KEY] = OwnFiles(MODELS)
+    found: OwnFiles = st.session_state[KEY]
+    found.enter()
+    compute.session().on_release[KEY] = found.leave
+    return found
+
+
+def models() -> Models:
+    """Return the models that this session is offered, its own files among them; a program has the shared ones."""
+    return MODELS if get_script_run_ctx(suppress_warning=True) is None else own_files().models
