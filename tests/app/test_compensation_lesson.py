@@ -522,7 +522,7 @@ def test_the_formula_tells_what_gptq_saves_of_the_layers_outputs() -> None:
     saved, nearest = (layer_error(weight, rounded, hessian) for rounded in found)
     (said,) = (caption.value for caption in at.caption if "by GPTQ in the same ranges" in caption.value)
     assert f"loses {share(nearest / power)} of" in said
-    assert f"{share(saved / power)}: ×{short(nearest / saved)} less" in said
+    assert f"{share(saved / power)}: nearest loses ×{short(nearest / saved)} as much" in said
     formula = next(text.value for text in at.markdown if "(\\mathrm{GPTQ})" in text.value)
     assert latex(nearest) in formula
     assert latex(saved) in formula

@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 
-from explorer import tensors
+from explorer import compute, tensors
 from explorer.figures.ranges import ranges_figure
 from explorer.figures.rug_plot import RugPlot, bands_of, even_figure, octave_figure
 from explorer.figures.theme import Canvas
 from explorer.formulas import ARTICLE, TOOLS
 from explorer.lessons import LESSONS
 from explorer.lessons.centroids.learning import OPENING
+from explorer.lessons.compensation.gradients import stepped
+from explorer.lessons.compensation.method_progress import setting_of
+from explorer.lessons.compensation.output_error import measured as lost_measured
 from explorer.lessons.formats import format_comparison
 from explorer.lessons.framework.model import overlap
 from explorer.lessons.framework.prose import read_prose
@@ -27,10 +31,12 @@ from quant_engine import (
     QuantizationPlan,
     QuantizerSpec,
     fake_quantize,
+    quantize,
 )
 from quant_engine.network import Accuracy, load
 from quant_engine.studies import effect
 from quant_engine.studies.sensitivity import predict_sensitivity
+from tests.engine.trained import folded, trained_module
 from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 CNN, DEPTHWISE = (CNN_KEY, "conv3"), (DEPTHWISE_KEY, "dw1")
@@ -157,29 +163,49 @@ def test_the_best_clip_is_not_where_both_errors_are_equal() -> None:
 # --- 8: mixed precision -----------------------------------------------------------------------------------------------
 
 
-def test_the_predicted_loss_is_set_beside_the_measured_one_and_so_is_the_order_of_layers() -> None:
-    network = load("fashion-cnn")
-    mix = Mix(CNN_KEY, "conv3", "channel", 3, (3,) * 5)
-    scene = Scene(tensors.subject("all weights", *CNN), plans.spec_of(mix, 3), mix=mix)
-    spec = plans.spec_of(mix, 3)
-    plain = effect(network).loss
-    rise = {name: effect(network, QuantizationPlan({name: LayerPlan(spec)})).loss - plain for name in network.layers()}
-    expected = {name: predict_sensitivity(network, name, spec).loss_increase for name in network.layers()}
-    said = LESSONS["mixed"].facts(scene)
-    assert f"{beside(rise['conv3'], expected['conv3'])} the prediction" in said["apart"]
+@pytest.mark.parametrize(("key", "name"), [(CNN_KEY, "fashion-cnn"), (DEPTHWISE_KEY, "fashion-depthwise")])
+@pytest.mark.parametrize("shared", ["channel", "layer"])
+def test_the_predicted_loss_is_set_beside_the_measured_one_and_so_is_the_order_of_layers(
+    key: str, name: str, shared: str
+) -> None:
+    network, words = load(name), read_prose("mixed").laboratory
+    layers = list(network.layers())
+
+    def rises(spec: QuantizerSpec) -> dict[str, float]:
+        plain = effect(network).loss
+        return {one: effect(network, QuantizationPlan({one: LayerPlan(spec)})).loss - plain for one in layers}
+
+    def said_of(layer: str) -> dict[str, str]:
+        mix = Mix(key, layer, shared, 3, (3,) * len(layers))
+        return LESSONS["mixed"].facts(Scene(tensors.subject("all weights", key, layer), plans.spec_of(mix, 3), mix=mix))
+
+    specs = {one: plans.spec_of(Mix(key, layers[0], one, 3, (3,) * len(layers)), 3) for one in ("channel", "layer")}
+    rise, tried = rises(specs[shared]), rises(specs["channel"])
+    expected = {one: predict_sensitivity(network, one, specs[shared]).loss_increase for one in layers}
+    for layer in layers:
+        ratio = rise[layer] / expected[layer]
+        told = words["apart_odd"] if ratio <= 0 else f"{beside(rise[layer], expected[layer])} the prediction"
+        assert (words["apart_near"] if 0.8 <= ratio <= 1.25 else told) in said_of(layer)["apart"], layer
+    said = said_of(layers[0])
     for found in (rise, expected):
-        assert ", ".join(sorted(found, key=lambda name: -found[name])) in said["orders"]
-    errors = {
-        name: float(
-            np.mean((fake_quantize(w := network.weight(name).reshape(len(network.weight(name)), -1), spec) - w) ** 2)
-        )
-        for name in network.layers()
-    }
-    same = max(errors, key=lambda name: errors[name]) == max(rise, key=lambda name: rise[name])
-    words = read_prose("mixed").laboratory
+        assert ", ".join(sorted(found, key=lambda one: -found[one])) in said["orders"]
+    matrices = {one: network.weight(one).reshape(len(network.weight(one)), -1) for one in layers}
+    errors = {one: float(np.mean((fake_quantize(w, specs["channel"]) - w) ** 2)) for one, w in matrices.items()}
+    order = sorted(tried, key=lambda one: -tried[one])
+    biggest = max(matrices, key=lambda one: matrices[one].size)
+    same = max(errors, key=lambda one: errors[one]) == order[0]
     assert (said["weight_error"] == words["weight_error_same"]) == same
-    correlation = scipy.stats.spearmanr(*([found[name] for name in rise] for found in (rise, expected))).statistic
+    told = said["most"], said["most_rise"], said["biggest"], said["biggest_rise"], said["rank"]
+    assert told == (order[0], short(tried[order[0]]), biggest, short(tried[biggest]), str(order.index(biggest) + 1))
+    places = {biggest: "biggest", layers[0]: "first", layers[-1]: "last"}
+    assert LESSONS["mixed"].prediction(scene_of(key, layers, shared)) == places.get(order[0], "other")
+    correlation = scipy.stats.spearmanr(*([found[one] for one in rise] for found in (rise, expected))).statistic
     assert f"(rank correlation {short(correlation, 2)})" in said["orders"]
+
+
+def scene_of(key: str, layers: list[str], shared: str) -> Scene:
+    mix = Mix(key, layers[0], shared, 3, (3,) * len(layers))
+    return Scene(tensors.subject("all weights", key, layers[0]), plans.spec_of(mix, 3), mix=mix)
 
 
 # --- 9: granularity ---------------------------------------------------------------------------------------------------
@@ -197,6 +223,50 @@ def test_granularities_with_the_same_blocks_are_drawn_once() -> None:
 def test_accuracies_whose_intervals_overlap_are_a_tie() -> None:
     assert overlap(Accuracy(1769, 2000), Accuracy(1759, 2000))
     assert not overlap(Accuracy(1839, 2000), Accuracy(1494, 2000))
+
+
+@pytest.mark.parametrize(("key", "name"), [(CNN_KEY, "fashion-cnn"), (DEPTHWISE_KEY, "fashion-depthwise")])
+@pytest.mark.parametrize("bits", [2, 4])
+def test_the_step_that_lsq_starts_at_the_best_one_and_the_way_it_is_pulled(key: str, name: str, bits: int) -> None:
+    network, top = load(name), 2 ** (bits - 1) - 1
+    for layer in network.layers():
+        w = network.weight(layer).astype(np.float64).ravel()
+        found = stepped(key, layer, bits, 150)
+
+        def mse(step: float, w: np.ndarray = w) -> float:
+            return float(np.mean((np.clip(np.rint(w / step), -top - 1, top) * step - w) ** 2))
+
+        assert found.start == pytest.approx(2 * np.abs(w).mean() / np.sqrt(top), rel=1e-6), layer
+        grid = np.abs(w).max() / top * np.linspace(0.05, 1.2, 800)
+        assert mse(found.best) <= 1.002 * min(mse(step) for step in grid), layer
+        assert found.step == pytest.approx(1.5 * found.best), layer
+        codes, inside = np.rint(w / found.step), (w / found.step >= -top - 1) & (w / found.step <= top)
+        by_step = np.where(inside, codes - w / found.step, np.clip(codes, -top - 1, top))
+        error = np.clip(codes, -top - 1, top) * found.step - w
+        assert found.slope == pytest.approx(2 * (error * by_step).mean(), rel=1e-4), layer
+
+
+@pytest.mark.parametrize(("key", "name"), [(CNN_KEY, "fashion-cnn"), (DEPTHWISE_KEY, "fashion-depthwise")])
+def test_what_rounding_and_gptq_take_from_a_layers_outputs_is_so_on_every_layer(key: str, name: str) -> None:
+    spec, inputs = setting_of(3, 8, "channel").weight, dict[str, torch.Tensor]()
+    layers, whole = folded(trained_module(name))
+    for layer, module in layers.items():
+        module.register_forward_hook(lambda _, given, __, layer=layer: inputs.update({layer: given[0]}))
+    with torch.inference_mode():
+        whole(torch.from_numpy(load(name).data("calibration")[0]))
+        for layer, module in layers.items():
+            w = compute.matrix(key, layer).copy()
+            powers = [power(module, inputs[layer], change) for change in (quantize(w, spec).dequantize() - w, w)]
+            found = lost_measured(key, layer, spec)
+            assert [found.nearest, found.power] == pytest.approx(powers, rel=1e-2), layer
+            assert found.gptq < found.nearest, layer
+
+
+def power(module: torch.nn.Module, x: torch.Tensor, weight: np.ndarray) -> float:
+    """The mean square of what a layer makes of its inputs without a bias, summed over its channels."""
+    module.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)).reshape(module.weight.shape))
+    module.bias.zero_()
+    return float(module.forward(x).double().square().movedim(1, -1).sum(-1).mean())
 
 
 # --- all --------------------------------------------------------------------------------------------------------------

@@ -145,7 +145,8 @@ def facts(scene: Scene) -> Facts:
 
 def _weight_error(scene: Scene) -> str:
     """Say whether the layer with the largest error of its weights is the most sensitive one."""
-    mix, spec = mix_of(scene), plans.spec_of(mix_of(scene), PREDICTED_BITS)
+    mix = replace(mix_of(scene), shared="channel")  # as predicted
+    spec = plans.spec_of(mix, PREDICTED_BITS)
     errors = {layer: compute.outcome(mix.model, layer, spec).report.mse for layer in _layers(mix)}
     worst = max(errors, key=lambda layer: errors[layer])
     name = "weight_error_same" if worst == most_sensitive(scene) else "weight_error_other"
@@ -160,16 +161,15 @@ def _apart(scene: Scene) -> str:
     if measured <= 0 or expected <= 0:
         return _words()["apart_odd"]
     ratio = measured / expected
-    at = mix.bits[_layers(mix).index(mix.layer)]
     name = "apart_near" if 1 / NEAR <= ratio <= NEAR else "apart_far"
-    return _words()[name].format(ratio=beside(measured, expected), at="FP16" if at == FLOAT_BITS else f"{at} bits")
+    return _words()[name].format(ratio=beside(measured, expected))
 
 
 def _orders(scene: Scene) -> str:
     """Say in which order layers are predicted to raise the loss, and in which they do."""
     mix = mix_of(scene)
     spec = plans.spec_of(mix, PREDICTED_BITS)
-    measured = _tried(scene)
+    measured = layer_sensitivity.rises(mix, PREDICTED_BITS)
     predicted = {layer: layer_sensitivity.predicted(mix, layer, spec).loss_increase for layer in measured}
     said = {"predicted": predicted, "measured": measured}
     return _words()["orders"].format(
