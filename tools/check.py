@@ -20,7 +20,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / ".venv-check"
 SCRIPTS = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SLOWEST = "--durations=15"
 AGAIN = ("--reruns=1", "--only-rerun=imeout", "--only-rerun=playwright")  # once, if it was the browser; -ra says which
 CHECKS = (  # one after the other, those of a line at once
@@ -55,7 +55,7 @@ def install() -> None:
         sys.exit("No Chromium or Chrome was found: install one, or set CHROMIUM to its path.")
     root = [] if os.geteuid() == 0 else ["sudo"]
     run(*root, "apt-get", "update", "--quiet", stdout=subprocess.DEVNULL)
-    packages = ("chromium-headless-shell", "fonts-dejavu-core")
+    packages = ("chromium", "fonts-dejavu-core")
     run(*root, "apt-get", "install", "--quiet", "--yes", *packages, stdout=subprocess.DEVNULL)
 
 

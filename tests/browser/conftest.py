@@ -86,9 +86,9 @@ FORMS = {
 
 def find_chromium() -> str:
     """Return the browser's path: $CHROMIUM, or one of the usual names."""
-    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    assert found, "no Chromium: install it (apt-get install chromium-headless-shell) or set CHROMIUM to its path"
+    assert found, "no Chromium: install it (apt-get install chromium) or set CHROMIUM to its path"
     return found
 
 
