@@ -37,19 +37,21 @@ WORDS = read_prose("compensation").laboratory
 SPEC = QuantizerSpec(IntFormat(3), PerChannel(0))
 
 
-def logits_of(spec: QuantizerSpec | None) -> np.ndarray:
-    layers, whole = folded(trained_module("fashion-cnn"))
+def logits_of(name: str, spec: QuantizerSpec | None) -> np.ndarray:
+    layers, whole = folded(trained_module(name))
     with torch.inference_mode():
         for layer in layers.values() if spec else ():
             rows = layer.weight.detach().numpy().reshape(len(layer.weight), -1)
             layer.weight.copy_(torch.from_numpy(fake_quantize(rows, spec)).reshape(layer.weight.shape))
-    return run(whole, load("fashion-cnn").data("test")[0])
+    return run(whole, load(name).data("test")[0])
 
 
-def test_the_first_samples_on_which_they_part_are_torchs() -> None:
-    network = load("fashion-cnn")
+@pytest.mark.choice(2)
+@pytest.mark.parametrize("name", ["fashion-cnn", "fashion-depthwise"])
+def test_the_first_samples_on_which_they_part_are_torchs(name: str) -> None:
+    network = load(name)
     found = parting(network, QuantizationPlan(dict.fromkeys(network.layers(), LayerPlan(SPEC))))
-    logits, labels = [logits_of(None), logits_of(SPEC)], network.data("test")[1]
+    logits, labels = [logits_of(name, None), logits_of(name, SPEC)], network.data("test")[1]
     plain, changed = (given.argmax(1) for given in logits)
     apart = np.flatnonzero(plain != changed)
     assert found.first.tolist() == apart[:3].tolist()

@@ -26,16 +26,16 @@ from quant_engine.network import Accuracy, from_module, load
 from quant_engine.tasks import Agreement
 from tests.engine.foreign import foreign_models
 from tests.engine.trained import folded, trained_module
-from tests.models import CNN_KEY
+from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORDS = read_prose("clipping").laboratory
 
 
-def correct_after(calibration: np.ndarray, bits: int) -> int:
+def correct_after(model: str, calibration: np.ndarray, bits: int) -> int:
     """How many test images torch gets right with every layer's input in the min–max range of some images."""
-    layers, whole = folded(trained_module("fashion-cnn"))
-    images, labels = (torch.from_numpy(part) for part in load("fashion-cnn").data("test"))
+    layers, whole = folded(trained_module(model))
+    images, labels = (torch.from_numpy(part) for part in load(model).data("test"))
     ends: dict[str, tuple[float, float]] = {}
     for name, layer in layers.items():
         layer.register_forward_pre_hook(
@@ -77,16 +77,18 @@ def test_inputs_that_are_numbers_of_tokens_have_no_noise() -> None:
     assert (set(found.sets), found.size) == ({ALL, ONE}, 10)
 
 
-def test_ranges_of_each_kind_are_scored_as_torch_scores_them() -> None:
-    study = sets_study(CNN_KEY, 4)
-    found = calibration_sets(*load("fashion-cnn").data("calibration"))
+@pytest.mark.choice(2)
+@pytest.mark.parametrize(("key", "model"), [(CNN_KEY, "fashion-cnn"), (DEPTHWISE_KEY, "fashion-depthwise")])
+def test_ranges_of_each_kind_are_scored_as_torch_scores_them(key: str, model: str) -> None:
+    study = sets_study(key, 4)
+    found = calibration_sets(*load(model).data("calibration"))
     assert study.total == 1 + 3 * DRAWS
     steps = study.steps()
     kind, plain = next(steps)
-    assert (kind, plain) == (FLOAT, load("fashion-cnn").evaluate())
+    assert (kind, plain) == (FLOAT, load(model).evaluate())
     kind, score = next(steps)
     assert kind == ALL
-    assert score.correct == pytest.approx(correct_after(found.sets[ALL][0], 4), abs=3)
+    assert score.correct == pytest.approx(correct_after(model, found.sets[ALL][0], 4), abs=3)
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,7 @@ def test_the_best_clip_is_not_where_both_errors_are_equal() -> None:
 # --- 8: mixed precision -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.choice(3)
 @pytest.mark.parametrize(("key", "name"), [(CNN_KEY, "fashion-cnn"), (DEPTHWISE_KEY, "fashion-depthwise")])
 @pytest.mark.parametrize("shared", ["channel", "layer"])
 def test_the_predicted_loss_is_set_beside_the_measured_one_and_so_is_the_order_of_layers(
@@ -246,6 +247,7 @@ def test_the_step_that_lsq_starts_at_the_best_one_and_the_way_it_is_pulled(key: 
         assert found.slope == pytest.approx(2 * (error * by_step).mean(), rel=1e-4), layer
 
 
+@pytest.mark.choice(2)
 @pytest.mark.parametrize(("key", "name"), [(CNN_KEY, "fashion-cnn"), (DEPTHWISE_KEY, "fashion-depthwise")])
 def test_what_rounding_and_gptq_take_from_a_layers_outputs_is_so_on_every_layer(key: str, name: str) -> None:
     spec, inputs = setting_of(3, 8, "channel").weight, dict[str, torch.Tensor]()

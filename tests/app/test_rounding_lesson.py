@@ -26,7 +26,7 @@ from explorer.lessons.rounding.equal_noise import (
 from quant_engine import IntFormat, QuantizerSpec
 from quant_engine.network import Accuracy, load
 from tests.engine.trained import folded, trained_module
-from tests.models import CNN_KEY
+from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
 FLOOR = QuantizerSpec(IntFormat(4), symmetric=False, rounding="floor")
@@ -40,43 +40,50 @@ def floored(x: np.ndarray) -> np.ndarray:
     return ((np.clip(np.floor(x / scale) + zero, -8, 7) - zero) * scale).astype(np.float32)
 
 
-def correct(weights: dict[str, np.ndarray]) -> int:
+def correct(model: str, weights: dict[str, np.ndarray]) -> int:
     """How many test images torch gets right with other weights."""
-    layers, whole = folded(trained_module("fashion-cnn"))
-    images, labels = (torch.from_numpy(part) for part in load("fashion-cnn").data("test"))
+    layers, whole = folded(trained_module(model))
+    images, labels = (torch.from_numpy(part) for part in load(model).data("test"))
     with torch.inference_mode():
         for name, weight in weights.items():
             layers[name].weight.copy_(torch.from_numpy(weight.reshape(layers[name].weight.shape).copy()))
         return int((whole(images).argmax(1) == labels).sum())
 
 
-def test_noise_in_the_errors_place_is_gaussian_of_the_same_mean_square() -> None:
-    network = load("fashion-cnn")
-    weight = network.weight("conv3")
-    error = floored(weight).astype(np.float64) - weight
-    drawn = [with_noise(network, CNN_KEY, ["conv3"], FLOOR, draw) for draw in (0, 1, 0)]
-    noises = [other.weight("conv3").astype(np.float64) - weight for other in drawn]
-    for noise in noises:
-        assert np.square(noise).mean() == pytest.approx(np.square(error).mean(), rel=1e-3)
-        assert scipy.stats.kstest(noise.ravel() / noise.std(), "norm").pvalue > 0.01
-        assert abs(noise.mean()) < 0.1 * abs(error.mean())  # rounding down has a bias, noise none
-    assert np.array_equal(noises[0], noises[2])
-    assert abs(np.corrcoef(noises[0].ravel(), noises[1].ravel())[0, 1]) < 0.05
-    assert np.array_equal(drawn[0].weight("fc1"), network.weight("fc1"))
+@pytest.mark.parametrize(("key", "model"), [(CNN_KEY, "fashion-cnn"), (DEPTHWISE_KEY, "fashion-depthwise")])
+def test_noise_in_the_errors_place_is_gaussian_of_the_same_mean_square_in_every_layer(key: str, model: str) -> None:
+    network = load(model)
+    layers = [*network.layers()]
+    drawn = [with_noise(network, key, layers, FLOOR, draw) for draw in (0, 1, 0)]
+    for layer in layers:
+        weight = network.weight(layer)
+        error = floored(weight).astype(np.float64) - weight
+        noises = [other.weight(layer).astype(np.float64) - weight for other in drawn]
+        for noise in noises:
+            assert np.square(noise).mean() == pytest.approx(np.square(error).mean(), rel=1e-3), layer
+            assert scipy.stats.kstest(noise.ravel() / noise.std(), "norm").pvalue > 1e-3, layer
+        assert np.array_equal(noises[0], noises[2])
+        assert abs(np.corrcoef(noises[0].ravel(), noises[1].ravel())[0, 1]) < 5 / np.sqrt(weight.size)
+    alone = with_noise(network, key, layers[:1], FLOOR, 0)
+    assert np.array_equal(alone.weight(layers[1]), network.weight(layers[1]))
 
 
-def test_error_and_noise_are_scored_as_torch_scores_them() -> None:
-    network = load("fashion-cnn")
-    steps = noise_study(CNN_KEY, "conv3", FLOOR).steps()
+@pytest.mark.choice(2)
+@pytest.mark.parametrize(
+    ("key", "model", "layer"), [(CNN_KEY, "fashion-cnn", "conv3"), (DEPTHWISE_KEY, "fashion-depthwise", "dw1")]
+)
+def test_error_and_noise_are_scored_as_torch_scores_them(key: str, model: str, layer: str) -> None:
+    network = load(model)
+    steps = noise_study(key, layer, FLOOR).steps()
     found = dict(next(steps) for _ in range(3))
-    noisy = with_noise(network, CNN_KEY, ["conv3"], FLOOR, 0).weight("conv3")
-    for key, weights in {
+    noisy = with_noise(network, key, [layer], FLOOR, 0).weight(layer)
+    for which, weights in {
         (FLOAT, None): {},
-        (ALONE, None): {"conv3": floored(network.weight("conv3"))},
-        (ALONE, 0): {"conv3": noisy},
+        (ALONE, None): {layer: floored(network.weight(layer))},
+        (ALONE, 0): {layer: noisy},
     }.items():
-        assert found[key].correct == pytest.approx(correct(weights), abs=2)
-    assert changed_layers(network.layers(), "conv3") == {ALONE: ["conv3"], EVERY: [*network.layers()]}
+        assert found[which].correct == pytest.approx(correct(model, weights), abs=2)
+    assert changed_layers(network.layers(), layer) == {ALONE: [layer], EVERY: [*network.layers()]}
 
 
 @pytest.mark.parametrize(
