@@ -32,8 +32,13 @@ UPLOADS, REFUSED, WANTED, PICKED = (
 INSIST = 4.0  # seconds
 WORDS_WIDTH = 260  # pixels
 TABLE = "open_table"
-ROW_HEIGHT, MAX_HEIGHT, NAME_WIDTH = 35, 430, 130  # pixels
-NUMBERS = {"sqnr": "%.1f", "zeros": "%.1f", **dict.fromkeys(("kurtosis", "max_sigmas", "sigma", "min", "max"), "%.3g")}
+ROW_HEIGHT, MAX_HEIGHT = 35, 430  # pixels
+NAME_WIDTH, MAX_NAME_WIDTH, BARS_WIDTH = 100, 230, 90
+NUMBERS = {
+    **dict.fromkeys(("sqnr", "gain", "zeros"), "%.1f"),
+    "codes_used": "%.0f",
+    **dict.fromkeys(("kurtosis", "max_sigmas", "sigma", "min", "max"), "%.3g"),
+}
 MAX_REFUSALS = 3
 
 
@@ -148,13 +153,15 @@ def _lacks(model: ModelKey, said: Mapping[str, str]) -> list[str]:
 def _table(name: str, rows: list[TensorRow], found: Mapping[str, TensorRow], said: Mapping[str, Any], alt: str) -> None:
     """Draw the table of a model; a row that is chosen chooses the tensor."""
     columns, key = said["columns"], f"{TABLE}_{name}"
+    width = min(max(NAME_WIDTH, 8 * max(len(row.name) for row in rows)), MAX_NAME_WIDTH)
     st.dataframe(
         as_columns(rows, found, columns),
         key=key,
         hide_index=True,
         height=min(ROW_HEIGHT * (len(rows) + 1) + 3, MAX_HEIGHT),
         column_config={
-            columns["name"]: st.column_config.TextColumn(width=NAME_WIDTH, pinned=True),
+            columns["name"]: st.column_config.TextColumn(width=width, pinned=True),
+            columns["histogram"]: st.column_config.BarChartColumn(width=BARS_WIDTH, y_min=0),
             **{columns[name]: st.column_config.NumberColumn(format=form) for name, form in NUMBERS.items()},
         },
         on_select=lambda: _pick(key, rows),

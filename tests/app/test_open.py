@@ -18,7 +18,7 @@ from explorer.cli import parser
 from explorer.own_files import KEY, OwnFiles
 from explorer.snippets import Origin, engine_code, numpy_code
 from explorer.sources import MODELS, open_tensors
-from explorer.tensor_table import listed, looked_at
+from explorer.tensor_table import gain_db, listed, looked_at
 from quant_engine import IntFormat, LayerPlan, PerChannel, QuantError, QuantizerSpec, fake_quantize
 from quant_engine.studies import tensor_statistics
 from tests.app.waiting import await_answers
@@ -124,6 +124,22 @@ def test_the_table_says_what_numpy_and_scipy_find(tmp_path: pathlib.Path) -> Non
         matrix = ARRAYS[name].astype(np.float32).reshape(1 if x.ndim == 1 else len(x), -1)
         error = np.square(fake_quantize(matrix, SPEC) - matrix.astype(np.float64)).sum()
         assert rows[name].sqnr_db == pytest.approx(10 * np.log10(np.square(matrix.astype(np.float64)).sum() / error))
+        assert rows[name].histogram == tuple(np.histogram(ARRAYS[name], 24)[0])
+        codes = np.rint(matrix / (np.abs(matrix).max(axis=1, keepdims=True) / np.float32(7)))
+        assert rows[name].codes_used == len(np.unique(codes)) / 16
+
+
+def test_the_gain_is_that_of_the_best_of_a_thousand_ranges() -> None:
+    x = np.random.default_rng(3).standard_t(3, (16, 64)).astype(np.float32)
+    exact, top = x.astype(np.float64), np.abs(x).max()
+
+    def error(beta: float) -> float:
+        scale = beta / 7
+        return float(np.square(np.clip(np.rint(exact / scale), -8, 7) * scale - exact).sum())
+
+    best = min(error(top * part) for part in np.linspace(0.05, 1, 1000))
+    assert gain_db(x, SPEC) == pytest.approx(10 * np.log10(error(top) / best), abs=0.01)
+    assert gain_db(x, SPEC) > 1
 
 
 def test_statistics_of_constants_and_of_many_blocks_are_right() -> None:
