@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from explorer.language import read_words
 from explorer.lessons.framework.prose import method_words
-from explorer.notation import accuracy, count, unbroken
+from explorer.notation import accuracy, count, fixed, unbroken
 from quant_engine import PerTensor, QuantizerSpec
 from quant_engine.network import Accuracy
 from quant_engine.studies import LARGE, CompensationResult, MethodResult, ModelCard, broken_order
@@ -54,7 +54,7 @@ def methods_table(methods: Mapping[str, MethodResult], called: str = "method") -
         {
             "": str(number),
             said[called]: name,
-            said["bits_per_value"]: f"{found.bits_per_value:.3f}",
+            said["bits_per_value"]: fixed(found.bits_per_value, 3),
             said["accuracy"]: _cell(found.accuracy),
         }
         for number, (name, found) in enumerate(ordered, 1)
@@ -89,7 +89,7 @@ def compensation_explained(plain: Accuracy) -> str:
     'Around 93.8 % the 95 % interval is ± 1.1 points'
     """
     low, high = plain.interval
-    return str(read_words("card")["compensation"]).format(plain=accuracy(plain.value), half=f"{50 * (high - low):.1f}")
+    return str(read_words("card")["compensation"]).format(plain=accuracy(plain.value), half=fixed(50 * (high - low), 1))
 
 
 def compensation_table(results: Sequence[CompensationResult]) -> list[dict[str, str]]:
@@ -113,9 +113,9 @@ def compensation_surprises(results: Sequence[CompensationResult]) -> str:
         words["expected_pair"].format(
             bits=better.bits,
             better=better.method,
-            better_score=f"{100 * better.mean:.2f}",
+            better_score=fixed(100 * better.mean, 2),
             worse=worse.method,
-            worse_score=f"{100 * worse.mean:.2f}",
+            worse_score=fixed(100 * worse.mean, 2),
         )
         for better, worse in map(titled, broken_order(results))
     ]

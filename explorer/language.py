@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
+from babel import Locale
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "prose"
@@ -69,6 +70,31 @@ def one(unit: str) -> str:
 def several(unit: str) -> str:
     """Return what more than one value of a kind are called."""
     return str(read_words("tensors")["units"].get(unit, f"{unit}s"))
+
+
+def plural(words: Mapping[str, str], n: int) -> str:
+    """Return the form of some words that goes with a number, by the language's rules; all have `other`.
+
+    >>> plural({"one": "scale", "other": "scales"}, 1), plural({"one": "scale", "other": "scales"}, 0)
+    ('scale', 'scales')
+    """
+    return words.get(Locale.parse(language()).plural_form(n), words["other"])
+
+
+@functools.cache
+def number_marks(code: str) -> str:
+    """Return what a language sets before decimals and between thousands, two characters.
+
+    >>> number_marks("en"), number_marks("de")
+    ('.,', ',.')
+    """
+    symbols = Locale.parse(code).number_symbols["latn"]
+    return f"{symbols['decimal']}{symbols['group']}"
+
+
+def localized(number: str) -> str:
+    """Return a number that is written as in English with the marks of the language."""
+    return number.translate(str.maketrans(".,", number_marks(language())))
 
 
 def read_file(code: str, name: str) -> dict[str, Any]:

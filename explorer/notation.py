@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from explorer.language import read_words
+from explorer.language import localized, read_words
 from quant_engine.network import Score
 
 MINUS = "−"
@@ -27,7 +27,7 @@ def short(value: float, digits: int = 3) -> str:
     else:
         mantissa, power = f"{value:.{digits - 1}e}".split("e")
         text = f"{mantissa}·10{superscript(int(power))}"
-    return text.replace("-", MINUS)
+    return localized(text.replace("-", MINUS))
 
 
 def unbroken(text: str) -> str:
@@ -49,9 +49,9 @@ def latex(value: float, digits: int = 4) -> str:
         return "0"
     exponent = math.floor(math.log10(abs(value)))
     if -4 <= exponent < 6:
-        return _trimmed(f"{value:.{max(digits - 1 - exponent, 0)}f}")
+        return _in_latex(f"{value:.{max(digits - 1 - exponent, 0)}f}")
     mantissa, power = f"{value:.{digits - 1}e}".split("e")
-    return rf"{_trimmed(mantissa)} \cdot 10^{{{int(power)}}}"
+    return rf"{_in_latex(mantissa)} \cdot 10^{{{int(power)}}}"
 
 
 def share(value: float) -> str:
@@ -62,7 +62,7 @@ def share(value: float) -> str:
     """
     percent = 100 * value
     if 0 < percent < 0.01:
-        return "<0.01 %"
+        return f"<{localized('0.01')} %"
     return f"{short(percent)} %"
 
 
@@ -93,7 +93,7 @@ def improvement(now: float, best: float) -> str:
     said = read_words("panels")["instrument"]
     if best <= 0.0 or now / best < 1.005:
         return str(said["same"])
-    return str(said["smaller"].format(ratio=f"{now / best:.3g}"))
+    return str(said["smaller"].format(ratio=localized(f"{now / best:.3g}")))
 
 
 def beside(value: float, min_value: float, digits: int = 3) -> str:
@@ -115,7 +115,7 @@ def decibels(value: float) -> str:
     """
     if not math.isfinite(value):
         return f"{short(value)} dB"
-    return f"{value:.1f} dB".replace("-", MINUS)
+    return localized(f"{value:.1f} dB".replace("-", MINUS))
 
 
 def size(count: float) -> str:
@@ -136,7 +136,16 @@ def accuracy(value: float) -> str:
     >>> accuracy(0.9385)
     '93.8 %'
     """
-    return f"{100 * value:.1f} %"
+    return f"{fixed(100 * value, 1)} %"
+
+
+def fixed(value: float, decimals: int) -> str:
+    """Write a number with so many decimals.
+
+    >>> fixed(2.5, 3)
+    '2.500'
+    """
+    return localized(f"{value:.{decimals}f}")
 
 
 def with_interval(found: Score) -> str:
@@ -186,7 +195,11 @@ def count(value: int) -> str:
     >>> count(79440)
     '79,440'
     """
-    return f"{value:,}".replace(",", read_words("frame")["thousands"])
+    return localized(f"{value:,}")
+
+
+def _in_latex(text: str) -> str:
+    return _trimmed(text).replace(".", "{,}" if localized(".") == "," else ".")
 
 
 def _trimmed(text: str) -> str:

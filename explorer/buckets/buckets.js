@@ -31,6 +31,7 @@ class Buckets {
     }
     const touched = this.header?.bucket !== header.bucket;
     this.header = header;
+    speak(header.language);
     if (header.answered === this.pending?.id || performance.now() > this.pending?.until) this.pending = null;
     if (!this.drag && !this.pending) {
       this.levels = [...asked];
@@ -115,7 +116,7 @@ class Buckets {
     const counts = whole(result.counts[k]);
     const say = {
       mse: veiled ? "?" : short(result.mse),
-      sqnr: veiled ? "?" : Number.isFinite(result.sqnr) ? `${result.sqnr.toFixed(1).replace("-", "−")} dB` : "∞ dB",
+      sqnr: veiled ? "?" : Number.isFinite(result.sqnr) ? `${fixed(result.sqnr, 1)} dB` : "∞ dB",
       fullest: veiled ? "?" : share(Math.max(...result.counts) / stats.size),
       bucket: veiled ? `${words.bucket} ${k}` : `${words.bucket} ${k}: ${counts} ${words.values}`,
       centroid: `${words.at} ${short(levels[k], 4)}, ${words.its_mean} ${means[k] === null ? "–" : short(means[k], 4)}`,

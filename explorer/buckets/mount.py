@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from explorer.figures import elements
 from explorer.instrument.mount import HERE as INSTRUMENT
 from explorer.instrument.mount import PALETTE
-from explorer.language import one, read_words, several
+from explorer.language import language, one, read_words, several
 from explorer.payloads import InstrumentSetting, Statistics, pack
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -77,6 +77,7 @@ def buckets(
             InstrumentSetting(bits, True, False, True, levels[0], levels[-1], "centroids", levels, fixed=True),
             [],
             bucket=bucket,
+            language=language(),
             unit=one(unit),
             units=several(unit),
             alt=alt,

@@ -15,6 +15,8 @@ from typing import Any
 import pandas  # noqa: F401  or plotly may find it half imported by a table in another session's thread
 import plotly.graph_objects as go
 
+from explorer.language import language, number_marks
+
 ORIGINAL = "#0072B2"
 QUANTIZED = "#D55E00"
 ERROR = "#A3589B"
@@ -65,6 +67,7 @@ def figure(traces: Sequence[Trace], height: int, canvas: Canvas, **layout: Any) 
         "uirevision": canvas.revision,
         "showlegend": False,
         "hovermode": "closest",
+        "separators": number_marks(language()),
     }
     for name, options in layout.items():
         if name[1:5] == "axis":

@@ -10,12 +10,11 @@ const KEY_STEP = 1 / 200; // of the axis
 const LETTING_GO = 350; // milliseconds without a key
 const CONFIRMATION = 4000; // milliseconds in which older answers of the server are passed over
 
-/** Say whether two names neither meet nor lie on the other's stem, which goes down from its row. */
-function areApart(one, other) {
-  const passes = (stem, name) => stem.row > name.row && name.left < stem.x && stem.x < name.right;
-  const meet = one.row === other.row && one.left < other.right && other.left < one.right;
-  return !meet && !passes(one, other) && !passes(other, one);
-}
+/** Say whether two names meet. */
+const meet = (one, other) => one.row === other.row && one.left < other.right && other.left < one.right;
+
+/** Say whether the stem of one name, which goes down from its row, passes through the other. */
+const passes = (one, other) => one.row > other.row && other.left < one.x && one.x < other.right;
 
 /** One mounted instrument. */
 class Instrument {
@@ -45,6 +44,7 @@ class Instrument {
       this.drag = null;
     }
     this.header = header;
+    speak(header.language);
     for (const e of this.root.querySelectorAll("[data-label]")) e.setAttribute("aria-label", header.words[e.dataset.label]);
     for (const e of this.root.querySelectorAll("[data-text]")) e.textContent = header.words[e.dataset.text];
     const asked = header.setting;
@@ -127,7 +127,7 @@ class Instrument {
     const say = {
       mse: short(result.mse),
       split: fill(words.split, { rounding: (100 * (1 - clipping)).toFixed(0), clipping: (100 * clipping).toFixed(0) }),
-      sqnr: Number.isFinite(result.sqnr) ? `${result.sqnr.toFixed(1).replace("-", "−")} dB` : "∞ dB",
+      sqnr: Number.isFinite(result.sqnr) ? `${fixed(result.sqnr, 1)} dB` : "∞ dB",
       clipped: fill(words.clipped, { share: share(result.clippedShare) }),
       used: fill(words.of, { n: whole(result.used), total: whole(result.total ?? quantizer.count) }),
       step: setting.fixed && setting.levels ? "" : `S = ${short(quantizer.scale)}`,
@@ -141,7 +141,7 @@ class Instrument {
     clipped.style.width = `${100 * clipping}%`;
   }
 
-  /** Name every calibrator above its β, in as many rows as keep names apart from each other and from others' stems. */
+  /** Name every calibrator above its β, in rows that keep names apart from each other and, if there is room, from stems. */
   placeMarks(g) {
     const { header, frame } = this;
     const placed = [];
@@ -154,7 +154,8 @@ class Instrument {
       const clamp = (left) => Math.min(Math.max(left, 0), g.width - wide);
       const spots = [...Array(MARK_ROWS).keys()].flatMap((row) =>
         [x - 5, x - wide / 2, x + 5 - wide].map((left) => ({ x, row, left: clamp(left), right: clamp(left) + wide })));
-      const spot = spots.find((one) => placed.every((other) => areApart(one, other)));
+      const free = spots.filter((one) => !placed.some((other) => meet(one, other)));
+      const spot = free.find((one) => !placed.some((other) => passes(one, other) || passes(other, one))) ?? free[0];
       if (!spot) continue;
       placed.push(spot);
       const { row, left } = spot;

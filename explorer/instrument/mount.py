@@ -10,7 +10,7 @@ import streamlit as st
 
 from explorer.fields import spoken
 from explorer.figures import theme
-from explorer.language import one, read_words, several
+from explorer.language import language, one, read_words, several
 from explorer.payloads import InstrumentSetting, Mark, Statistics, pack
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -86,6 +86,7 @@ def instrument(
             source,
             setting,
             marks,
+            language=language(),
             unit=one(unit),
             units=several(unit),
             labels={mark.name: spoken(mark.name) for mark in marks},

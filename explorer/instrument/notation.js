@@ -1,5 +1,19 @@
 // How numbers are written: as explorer/notation.py does.
 
+let decimal = ".";
+let wholes = new Intl.NumberFormat("en");
+
+/** Write numbers as a language does from now on. */
+function speak(language) {
+  decimal = (1.5).toLocaleString(language)[1];
+  wholes = new Intl.NumberFormat(language);
+}
+
+/** Write a number with so many decimals. */
+function fixed(value, decimals) {
+  return value.toFixed(decimals).replace("-", "−").replace(".", decimal);
+}
+
 const SUPERSCRIPTS = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 
 /** Write a power of ten's exponent. */
@@ -20,17 +34,17 @@ function short(value, digits = 3) {
     const [mantissa, power] = value.toExponential(digits - 1).split("e");
     text = `${mantissa}·10${superscript(Number(power))}`;
   }
-  return text.replace("-", "−");
+  return text.replace("-", "−").replace(".", decimal);
 }
 
 /** Write a share as per cent; small ones never as a bare zero. */
 function share(value) {
-  return value > 0 && value < 1e-4 ? "<0.01 %" : `${short(100 * value)} %`;
+  return value > 0 && value < 1e-4 ? `<${fixed(0.01, 2)} %` : `${short(100 * value)} %`;
 }
 
 /** Write a whole number with its thousands apart. */
 function whole(value) {
-  return Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, ",");
+  return wholes.format(Math.round(value));
 }
 
 /** Return round numbers from `from` to `to`, about `wanted` of them. */

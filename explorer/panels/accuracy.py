@@ -83,7 +83,7 @@ def _metric(label: str, result: Score, unit: str) -> None:
 def _pending(plain: Task, waited: float, unit: str) -> None:
     """Draw the accuracy in floating point if it is known, and how long the others have been awaited."""
     said = read_words("frame")["waiting"]
-    _draw(LABELS[0], PENDING, said["running_for"].format(seconds=f"{waited:.1f}"))
+    _draw(LABELS[0], PENDING, said["running_for"].format(seconds=notation.fixed(waited, 1)))
     if plain.state == "done":
         _metric(LABELS[1], plain.result(), unit)
     else:

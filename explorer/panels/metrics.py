@@ -7,7 +7,7 @@ from typing import Literal
 import streamlit as st
 
 from explorer import compute, notation
-from explorer.language import read_words
+from explorer.language import plural, read_words
 from explorer.presenting import presenting
 from explorer.results import Outcome
 from explorer.sources import ModelKey
@@ -52,7 +52,7 @@ def _stored(result: Outcome) -> str:
     if not storage.scale_bits:
         return ""
     zero_points = "" if result.spec.symmetric else said["zero_points"]
-    text = said["one_scale" if scales == 1 else "several_scales"].format(n=notation.count(scales))
+    text = plural(said["scales_stored"], scales).format(n=notation.count(scales))
     return f"{text}{zero_points}"
 
 

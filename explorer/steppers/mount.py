@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import streamlit as st
 
 from explorer.figures import theme
+from explorer.language import language
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -61,6 +62,7 @@ def steppers(
             "chosen": list(chosen),
             "budget": budget,
             "words": dict(words),
+            "language": language(),
             "answered": st.session_state.get(answered),
             "palette": {"ink": ink, "fill": theme.QUANTIZED, "track": theme.FAINT},
         },

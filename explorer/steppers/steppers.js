@@ -3,7 +3,9 @@
 const LETTING_GO = 350; // milliseconds without a step
 const CONFIRMATION = 4000; // milliseconds in which older answers of the server are passed over
 
-const whole = (count) => count.toLocaleString("en-US");
+let locale = "en";
+const whole = (count) => count.toLocaleString(locale);
+const average = (bits) => bits.toLocaleString(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
 class Steppers {
   constructor(root) {
@@ -17,6 +19,7 @@ class Steppers {
   /** Take what the server says, unless a hand has stepped on and is unanswered. */
   receive(data, send) {
     this.send = send;
+    locale = data.language;
     const names = data.rows.map((row) => row.name).join("\n");
     if (this.names !== names) {
       this.names = names;
@@ -95,7 +98,7 @@ class Steppers {
     this.fill.style.width = `${(100 * total) / reach}%`;
     this.mark.style.left = `${(100 * budget) / reach}%`;
     this.budget.classList.toggle("over", total > budget);
-    this.taken.textContent = `${whole(total)} ${words.of} ${whole(budget)} ${words.bytes} · ${((8 * total) / weights).toFixed(2)} ${words.average}`;
+    this.taken.textContent = `${whole(total)} ${words.of} ${whole(budget)} ${words.bytes} · ${average((8 * total) / weights)} ${words.average}`;
     this.left.textContent = total > budget ? `${whole(total - budget)} ${words.over}` : `${whole(budget - total)} ${words.free}`;
     this.budget.setAttribute("aria-label", `${this.taken.textContent}, ${this.left.textContent}`);
     this.hint.textContent = words.hint;

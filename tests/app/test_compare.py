@@ -149,4 +149,4 @@ def test_a_codebook_of_more_codewords_than_there_are_vectors_is_said_and_has_no_
     figure = rate_figure(rows, Canvas("test"))
     assert [trace.mode for trace in figure.data] == ["markers+text"]  # no decibels a bit from where nothing is lost
     assert list(figure.data[0].text) == ["now (no error)", "1"]
-    assert [trace.mode for trace in rate_figure(rows[::-1], Canvas("test")).data] == ["lines", "markers+text"]
+    assert [trace.mode for trace in rate_figure(rows[::-1], Canvas("test")).data] == ["lines+text", "markers+text"]

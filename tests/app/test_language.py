@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer import notation
 from explorer.language import ENGLISH, FOLDER, languages, read_file, read_words, translated
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -166,3 +167,10 @@ def test_a_sentence_in_a_call_is_found_and_a_docstring_or_a_refusal_is_not() -> 
     code = 'def f(n):\n    """Say a thing to somebody."""\n    st.write(f"This is {n} times more than before")\n'
     assert len([*sentences(ast.parse(code))]) == 1
     assert not [*sentences(ast.parse('raise QuantError("this is not to be done")'))]
+
+
+@pytest.mark.parametrize(("code", "written"), [("en", "1,234; 0.0244; 18.5 dB"), ("de", "1.234; 0,0244; 18,5 dB")])
+def test_numbers_have_the_marks_of_their_language(monkeypatch: pytest.MonkeyPatch, code: str, written: str) -> None:
+    monkeypatch.setattr("explorer.language.language", lambda: code)
+    assert f"{notation.count(1234)}; {notation.short(0.0244)}; {notation.decibels(18.46)}" == written
+    assert notation.latex(0.5) == ("0.5" if code == "en" else "0{,}5")

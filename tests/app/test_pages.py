@@ -32,7 +32,8 @@ def metrics(at: AppTest) -> dict[str, tuple[str, str]]:
 
 def whole_tensor(at: AppTest) -> str:
     """Return the line with the exact numbers of the whole tensor."""
-    return next(caption.value for caption in at.caption if caption.value.startswith("Whole tensor, exact"))
+    lines = [line for caption in at.caption for line in caption.value.split("\n\n")]
+    return next(line for line in lines if line.startswith("Whole tensor, exact"))
 
 
 @pytest.mark.parametrize("first", ["home", "playground"])

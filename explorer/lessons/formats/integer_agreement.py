@@ -15,7 +15,7 @@ from explorer.lessons.formats.integer_pixel import WORD, WORDS, plan_of, program
 from explorer.lessons.framework import study
 from explorer.lessons.framework.layout import numbers
 from explorer.lessons.framework.study import Study
-from explorer.notation import MINUS, accuracy, count, short, unbroken
+from explorer.notation import MINUS, accuracy, count, fixed, short, unbroken
 from explorer.sources import ModelKey
 from quant_engine.batches import BATCH
 from quant_engine.integer_only import WAYS, Difference, LabelAgreement, agreeing, integer_accuracy
@@ -85,7 +85,7 @@ def _draw(found: AgreementFindings) -> None:
             low, high = result.interval
             st.metric(
                 words[key],
-                f"{100 * result.value:.2f} %",
+                f"{fixed(100 * result.value, 2)} %",
                 f"{accuracy(low)} – {accuracy(high)}",
                 delta_color="off",
                 delta_arrow="off",
@@ -119,7 +119,7 @@ def way_rows(agreement: LabelAgreement) -> list[dict[str, str]]:
 
 
 def _steps(value: float) -> str:
-    return f"{value:.4f}".replace("-", MINUS)
+    return fixed(value, 4).replace("-", MINUS)
 
 
 def difference_row(agreement: LabelAgreement, difference: Difference) -> dict[str, str]:

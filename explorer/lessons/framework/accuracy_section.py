@@ -38,7 +38,7 @@ def _section(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | N
             if plain.state == "done":  # it depends on no setting
                 with numbers():
                     _metric(LABELS[0], plain.result())
-            st.caption(words()["accuracy_running"].format(seconds=f"{time.monotonic() - started:.1f}"))
+            st.caption(words()["accuracy_running"].format(seconds=notation.fixed(time.monotonic() - started, 1)))
             return
         try:
             results = task.result()

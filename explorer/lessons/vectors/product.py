@@ -143,7 +143,7 @@ def _patches(subject: Subject, form: ProductCodebook, found: QuantizedSubject) -
             charts.show(figure, f"{SLUG}_chart_patch_{name}", describe_patch(patch))
     last = first + len(before) - 1
     size = f"{before.shape[0]} × {before.shape[1]}"
-    of = f"{len(subject.matrix):,} × {subject.row:,}"
+    of = f"{count(len(subject.matrix))} × {count(subject.row)}"
     names = {"size": size, "of": of, "tensor": subject.title, "first": count(first), "last": count(last)}
     st.caption(words["patches"].format(**names, dim=form.dim, reach=short(reach)))
 
