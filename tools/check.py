@@ -22,7 +22,7 @@ ENVIRONMENT = ROOT / ".venv-check"
 SCRIPTS = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SLOWEST = "--durations=15"
-AGAIN = ("--reruns=1", "--only-rerun=imeout", "--only-rerun=playwright")  # once, if it was the browser; -ra says which
+AGAIN = ("--reruns=1", "--only-rerun=imeout", "--only-rerun=^Error: ")  # once, if it was the browser (Error is its own)
 CHECKS = (  # one after the other, those of a line at once
     [("ruff", "check", ".")],
     [("ruff", "format", "--check", ".")],

@@ -21,7 +21,7 @@ from explorer.figures.words import phrase
 from explorer.notation import count, short
 
 HEIGHT = 380
-MARGIN = {"l": 46, "r": 8, "t": 28, "b": 88}
+MARGIN = {"l": 46, "r": 8, "t": 28, "b": 94}
 STEPS = 127  # of colour, to either side
 MAX_LINES = 100  # along one axis; more would cover the cells
 MAX_TARGETS = 4096  # blocks that can be hovered over and clicked
@@ -129,7 +129,7 @@ def _map(title: str, cells: Trace, bar: tuple[Sequence[float], list[str]], sight
             "orientation": "h",
             "y": 0,
             "yanchor": "top",
-            "ypad": 48,
+            "ypad": 54,
             "thickness": 8,
             "len": 0.9,
             "outlinewidth": 0,

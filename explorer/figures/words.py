@@ -9,6 +9,6 @@ def phrase(figure: str, sentence: str, **live: object) -> str:
     """Return a sentence of a figure in the language of this session.
 
     >>> phrase("elements", "tower", n="46,548", value="0")
-    '▲ 46,548 near 0'
+    '↑ 46,548 near 0'
     """
     return str(read_words("figures")[figure][sentence].format(**live))

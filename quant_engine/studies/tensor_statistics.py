@@ -61,5 +61,5 @@ def tensor_statistics(x: Float32Array) -> TensorStatistics:
         sigma=sigma,
         kurtosis=fourth / flat.size / variance**2 if variance**2 else 0.0,
         max_sigmas=max(-low, high) / sigma if sigma else 0.0,
-        zeros=1 - np.count_nonzero(flat) / flat.size,
+        zeros=1 - int(np.count_nonzero(flat)) / flat.size,
     )

@@ -277,7 +277,7 @@ def test_a_ranking_whose_only_faults_are_chance_does_not_lie() -> None:
 
 
 def test_both_rankings_are_drawn_once_the_layers_are_measured() -> None:
-    at = open_lesson(part="Together")
+    at = open_lesson(part="Together", uniform=7)  # which no other test measures in this process
     assert WORDS["rank_none"] in everything_on(at)
     at.button(key="mixed_alone_begin").click()
     await_text(change(at), "Rank correlation (Spearman)")

@@ -95,7 +95,7 @@ def test_the_exact_plan_beats_the_uniform_one_and_a_click_on_the_front_loads_ano
     press(page, re.compile("Score both"))
     expect(page.get_by_text("The search never saw the test data").first).to_be_visible()
     go_to(page, "Optimiser")
-    page.locator(".st-key-mixed_chart_front").scroll_into_view_if_needed()
+    page.locator(".st-key-mixed_chart_front").hover()  # which waits for one that stays
     settle(page)
     press_at(page, lambda: place_on_front(page, "3_3_3_3_3"), "location.search.includes('mixed_plan=3_3_3_3_3')")
     assert plan_in(page) != exact

@@ -25,7 +25,7 @@ from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Held, Scene
 from explorer.notation import count, decibels, latex, ratio, share, short
 from explorer.refusals import refusals_said
-from quant_engine import IntFormat, QuantizerSpec
+from quant_engine import FloatFormat, IntFormat, QuantizerSpec
 from quant_engine.energy import SOURCE
 
 SLUG = "formats"
@@ -124,7 +124,7 @@ def _contest(bench: Bench, scene: Scene) -> None:
             [
                 {
                     "format": candidate.name,
-                    "bits per value": short(candidate.spec(_clipping(scene)).storage(shape).bits_per_value, 5),
+                    "bits, scale included": short(candidate.spec(_clipping(scene)).storage(shape).bits_per_value, 5),
                     **{f"MSE, {way}": short(errors[way][candidate.name]) for way in RANGES},
                     f"SQNR, {_clipping(scene)}": decibels(lost.sqnr_db),
                 }
@@ -176,8 +176,7 @@ def prediction(scene: Scene) -> str:
 
 def facts(scene: Scene) -> Facts:
     """Return the numbers that the prose quotes."""
-    holder, number = number_encodings.holder_of(scene)
-    code = holder.code(number)
+    holder, _ = number_encodings.holder_of(scene)
     found = format_comparison.losses(scene.subject, _width(scene), _clipping(scene))
     best = next(iter(found))
     min_mse = found[best].mse
@@ -202,9 +201,7 @@ def facts(scene: Scene) -> Facts:
         "loss": f"{short(lost)} times" if lost >= 1 or not lost else f"1/{short(1 / lost)} of",
         "rival": candidate,
         "half": share(number_encodings.fp32_share_to_one()),
-        "format": holder.title,
-        "number": number_encodings.written(number),
-        "stored": "no code" if code is None else number_encodings.written(holder.value(code)),
+        "symbols": _words()["symbols"] if isinstance(holder.format, FloatFormat) else "",
     }
 
 
