@@ -277,8 +277,9 @@ def test_a_ranking_whose_only_faults_are_chance_does_not_lie() -> None:
 
 
 def test_both_rankings_are_drawn_once_the_layers_are_measured() -> None:
-    at = open_lesson(part="Together", uniform=7)  # which no other test measures in this process
-    assert WORDS["rank_none"] in everything_on(at)
+    at = open_lesson(part="Together")
+    at.session_state["mixed_at"] = 7  # bits, which no other test measures in this process
+    assert WORDS["rank_none"] in everything_on(at.run())
     at.button(key="mixed_alone_begin").click()
     await_text(change(at), "Rank correlation (Spearman)")
     left, right = Column("kurtosis", {"a": 9.0, "b": 3.0}), Column("KL", {"a": 0.1, "b": 0.2})

@@ -111,9 +111,9 @@ def await_other(page: Page, than: list[float]) -> list[float]:
         """before => {
           const hosts = [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')];
           const canvas = hosts.map(host => host.shadowRoot.querySelector('.buckets canvas')).find(Boolean);
-          return canvas && canvas.dataset.shows !== before;
+          return canvas?.dataset.shows && JSON.stringify(JSON.parse(canvas.dataset.shows)) !== JSON.stringify(before);
         }""",
-        arg=json.dumps(than, separators=(",", ":")),
+        arg=than,
     )
     settle(page)
     return confirmed(page)
