@@ -77,7 +77,6 @@ def test_recall_is_that_of_another_draw_within_its_resolution(encoder, name):
     assert score.value == pytest.approx(RECALL[name], abs=2**0.5 * RESOLUTION)
 
 
-@pytest.mark.full
 def test_gptq_in_groups_of_32_finds_no_fewer_definitions_than_rounding(encoder):
     """Calibrated on the first 64 pairs, measured on the others."""
     network, scores = encoder[1], {}
