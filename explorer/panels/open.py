@@ -23,12 +23,8 @@ from quant_engine import QuantError
 from quant_engine.models import TensorModel
 
 SETTINGS = ("bits", "granularity")  # of the playground, which takes them over
-UPLOADS, REFUSED, WANTED, PICKED = (
-    "open_uploads",
-    "open_refused",
-    "open_wanted",
-    "open_picked",
-)  # in the session's state
+UPLOADS, REFUSED = "open_uploads", "open_refused"  # in the session's state
+WANTED, PICKED = "open_wanted", "open_picked"
 INSIST = 4.0  # seconds
 WORDS_WIDTH = 260  # pixels
 TABLE = "open_table"
