@@ -9,7 +9,7 @@ from explorer.language import read_words
 
 HERE = pathlib.Path(__file__).resolve().parent
 HOME = "home.py"
-PLAYGROUND, OPEN = "playground.py", "open.py"
+PLAYGROUND, INSPECTOR, OPEN = "playground.py", "inspector.py", "open.py"
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ PAGES: dict[str, tuple[PageEntry, ...]] = {  # the pages of a group are a menu, 
     "": (
         PageEntry(HOME, default=True),
         PageEntry(PLAYGROUND),
+        PageEntry(INSPECTOR),
         PageEntry(OPEN),
         PageEntry("model_card.py"),
         PageEntry("status.py", hidden=True),

@@ -1,4 +1,4 @@
-"""Open: a file of the person's own, and all tensors of a model in one table."""
+"""Open: the way in for a file of the person's own, which the inspector then shows."""
 
 from explorer import panels
 

@@ -3,6 +3,7 @@
 from explorer.panels.accuracy import accuracy_panel
 from explorer.panels.compare import compare_panel
 from explorer.panels.home import home_panel
+from explorer.panels.inspector import inspector_panel
 from explorer.panels.instrument import instrument_panel
 from explorer.panels.metrics import metrics_panel, tensor_panel
 from explorer.panels.open import open_panel
@@ -16,6 +17,7 @@ __all__ = [
     "compare_panel",
     "formula_panel",
     "home_panel",
+    "inspector_panel",
     "instrument_panel",
     "metrics_panel",
     "open_panel",

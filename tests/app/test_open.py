@@ -161,22 +161,25 @@ def test_a_tensor_that_cannot_be_measured_says_why_and_the_others_are(tmp_path: 
     assert rows["good"].statistics is not None
 
 
-def test_a_file_is_opened_on_its_page_and_shown_in_the_playground(tmp_path: pathlib.Path) -> None:
+def test_a_file_is_opened_on_its_page_and_shown_by_the_inspector_and_in_the_playground(tmp_path: pathlib.Path) -> None:
     at = page("open")
     at.file_uploader[0].set_value(("mine.gguf", written("mine.gguf", tmp_path), "application/octet-stream")).run()
     assert not at.exception
     assert at.selectbox(key="model").value == "mine.gguf"
-    at = await_answers(at)
+    at = await_answers(at.switch_page(str(ROOT / "pages" / "inspector.py")))  # which AppTest leaves for each run
     table = at.dataframe[0].value
     assert list(table["Tensor"]) == ["conv.weight", "half", "bias", "q", "k"]
     assert table["Type"][3] == "Q4_1"
     assert table["SQNR, dB"].notna().all()
-    at.file_uploader[0].set_value(("broken.gguf", b"GGUF" + bytes(40), "application/octet-stream")).run()
-    assert "broken.gguf was not opened" in at.error[0].value
-    assert at.selectbox(key="model").value == "mine.gguf"
     at = playground(at.session_state[KEY], "mine.gguf", "bias")
     assert any("mine.gguf has no task" in one.value for one in at.caption)
     assert any(one.value.startswith("bias: 7 tensor") for one in at.caption)
+
+
+def test_a_file_that_is_refused_says_why_on_its_page() -> None:
+    at = page("open")
+    at.file_uploader[0].set_value(("broken.gguf", b"GGUF" + bytes(40), "application/octet-stream")).run()
+    assert "broken.gguf was not opened" in at.error[0].value
 
 
 def test_a_link_to_a_file_says_in_another_session_that_it_is_not_there() -> None:
