@@ -12,6 +12,7 @@ from typing import NewType
 from quant_engine import QuantError
 from quant_engine.models import ARCHITECTURES, TensorModel
 from quant_engine.network import Network, load
+from quant_engine.packs import PACKS, Pack, is_installed
 from quant_engine.readers import open_file
 from quant_engine.studies import ModelCard, model_card
 
@@ -140,6 +141,16 @@ MODELS = Models()
 _CHOSEN = {"fashion-cnn": "conv3", "fashion-depthwise": "dw1"}
 for _name in ARCHITECTURES:
     MODELS.add(_name, Source(partial(load, _name), _CHOSEN.get(_name), partial(model_card, _name)))
+
+
+def offer_pack(pack: Pack) -> None:
+    """Offer an installed pack to all sessions; it is opened when it is first looked at."""
+    MODELS.add(pack.name, Source(partial(load, pack.name), pack.opening_layer))
+
+
+for _pack in PACKS.values():
+    if is_installed(_pack):
+        offer_pack(_pack)
 
 
 def open_tensors(path: str | os.PathLike[str]) -> Network:

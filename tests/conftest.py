@@ -2,10 +2,15 @@
 
 import collections
 import os
+import tempfile
 
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # beside a second test process, spinning quadruples torch's time
+
+PACKS_CACHE = os.environ.get("QUANT_EXPLORER_CACHE", "")  # the person's own, with packs that only tests/packs may see
+_NO_PACKS = tempfile.TemporaryDirectory(prefix="no-packs-")
+os.environ["QUANT_EXPLORER_CACHE"] = _NO_PACKS.name
 
 settings.register_profile("desk", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("desk"), derandomize=True)

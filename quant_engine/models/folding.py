@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,11 +23,12 @@ class BatchNorm:
     beta: Float32Array
     mean: Float32Array
     variance: Float32Array
+    epsilon: float = field(default=EPSILON, kw_only=True)
 
     @property
     def deviation(self) -> Float32Array:
         """√(σ² + ε), by which outputs are divided."""
-        return np.asarray(np.sqrt(self.variance + np.float32(EPSILON)), np.float32)
+        return np.asarray(np.sqrt(self.variance + np.float32(self.epsilon)), np.float32)
 
 
 def fold_batch_norm(norm: BatchNorm) -> tuple[Float32Array, Float32Array]:
@@ -36,6 +37,6 @@ def fold_batch_norm(norm: BatchNorm) -> tuple[Float32Array, Float32Array]:
     W' = W · γ/√(σ² + ε) for each output channel, b' = β − μ · γ/√(σ² + ε), computed in float64
     (Jacob et al. 2018, equation 14).
     """
-    factor = norm.gamma.astype(np.float64) / np.sqrt(norm.variance.astype(np.float64) + EPSILON)
+    factor = norm.gamma.astype(np.float64) / np.sqrt(norm.variance.astype(np.float64) + norm.epsilon)
     folded = norm.weight * factor.reshape(-1, *[1] * (norm.weight.ndim - 1))
     return folded.astype(np.float32), (norm.beta - norm.mean * factor).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Networks from what people have: a built-in's name, an ONNX file, a transformers folder."""
+"""Networks from what people have: a built-in's name, a pack's, an ONNX file, a transformers folder."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from quant_engine.models import ARCHITECTURES, BuiltinModel, Model, TorchModel, 
 from quant_engine.network.files import BUILTIN
 from quant_engine.network.images import FASHION_MNIST
 from quant_engine.network.network import Network
+from quant_engine.packs import PACKS, open_pack
 from quant_engine.tasks import Task
 
 if TYPE_CHECKING:
@@ -32,13 +33,14 @@ TENSOR_FILES = {  # that hold tensors without a graph, and what reads them
 
 
 def load(name_or_path: str | os.PathLike[str], task: Task | None = None) -> Network:
-    """Return a network by a built-in's name, or from an ONNX file or a folder as transformers saves models.
+    """Return a network by a built-in's or a pack's name, or from an ONNX file or a folder as transformers saves models.
 
-    A task brings data, scores and an example of the inputs; the built-in networks have one of their own. Transformers'
+    A task brings data, scores and an example of the inputs; built-in networks and packs have their own. Transformers'
     models are loaded as float32, whatever type is stored.
 
     Raises:
-        QuantError: for another name, files without a graph, graphs without layers, and where a package is missing.
+        QuantError: for another name, a pack that is not installed, files without a graph, graphs without layers, and
+            where a package is missing.
 
     Example:
         >>> load("fashion-cnn").layers()["conv3"].shape
@@ -48,6 +50,9 @@ def load(name_or_path: str | os.PathLike[str], task: Task | None = None) -> Netw
         raise QuantError(f"name_or_path={name_or_path!r} is neither text nor a path; give a built-in's name or a path")
     if name_or_path in ARCHITECTURES:
         return Network(_builtin(str(name_or_path)), FASHION_MNIST if task is None else task)
+    if name_or_path in PACKS:
+        model, own = open_pack(str(name_or_path))
+        return Network(model, own if task is None else task)
     path = Path(name_or_path)
     return Network(_read(path, None if task is None else _sample(task)), task)
 
@@ -94,7 +99,8 @@ def _read(path: Path, example: Inputs | None) -> Model:
     """
     if not path.exists():
         raise QuantError(
-            f"{str(path)!r} is neither a built-in network ({', '.join(ARCHITECTURES)}) nor a file or folder that exists"
+            f"{str(path)!r} is neither a built-in network ({', '.join(ARCHITECTURES)}), a pack ({', '.join(PACKS)}), "
+            "nor a file or folder that exists"
         )
     if path.is_dir():
         return read_transformers(path, None if example is None else as_tensors(example))

@@ -15,7 +15,7 @@ from quant_engine.network.images import SPLITS
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-BROUGHT_BY = {"llvmlite": "numba"}  # a dependency's own inseparable dependency
+BROUGHT_BY = {"llvmlite": "numba", "PIL": "pillow"}  # by what is declared
 
 
 def imported(folder: str) -> set[str]:
