@@ -22,7 +22,7 @@ def convert_efficientnet(folder: Path) -> None:
     import torch
     from safetensors.numpy import save_file
 
-    from quant_engine.packs.efficientnet_module import folded
+    from quant_engine.packs.modules import folded
 
     stored = torch.load(folder / STORED, weights_only=True)
     save_file(folded({name: tensor.numpy() for name, tensor in stored.items()}), folder / WEIGHTS)
@@ -33,7 +33,7 @@ def open_efficientnet(folder: Path) -> tuple[Model, Task]:
     """Return the network and the agreement on photographs."""
     from safetensors.torch import load_file
 
-    from quant_engine.packs.efficientnet_module import EfficientNetLite0
+    from quant_engine.packs.modules import EfficientNetLite0
 
     module = EfficientNetLite0()
     module.load_state_dict(load_file(folder / WEIGHTS))
