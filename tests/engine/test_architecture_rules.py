@@ -13,7 +13,17 @@ import pytest
 import quant_engine
 
 ROOT = pathlib.Path(__file__).parents[2]
-TORCH_LIVES_IN = {"methods", "network", "studies", "integer_only", "compensation", "readers", "models", "execution"}
+TORCH_LIVES_IN = {
+    "packs",
+    "methods",
+    "network",
+    "studies",
+    "integer_only",
+    "compensation",
+    "readers",
+    "models",
+    "execution",
+}
 DEPENDENCIES = {"numba", "numpy", "onnx", "pages", "plotly", "quant_engine", "safetensors", "streamlit", "torch"}
 
 
