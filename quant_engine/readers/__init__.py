@@ -7,5 +7,15 @@ and nothing outside its folder is read.
 from quant_engine.readers.base import Kind, ReaderError, TensorFile, TensorInfo
 from quant_engine.readers.onnx_file import holds_tensor, read_graph_file
 from quant_engine.readers.opening import open_file
+from quant_engine.readers.stored import StoredQuantization
 
-__all__ = ["Kind", "ReaderError", "TensorFile", "TensorInfo", "holds_tensor", "open_file", "read_graph_file"]
+__all__ = [
+    "Kind",
+    "ReaderError",
+    "StoredQuantization",
+    "TensorFile",
+    "TensorInfo",
+    "holds_tensor",
+    "open_file",
+    "read_graph_file",
+]

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
 from quant_engine.inputs import FLOATS
+from quant_engine.readers.stored import StoredQuantization
 
 Kind = Literal["float", "integer", "quantized", "other"]
 
@@ -41,6 +42,8 @@ class TensorInfo:
         dtype: numpy's or torch's name of its type, such as float32 or bfloat16; of quantized blocks the format's.
         stored: its type in the file's own words.
         kind: what its values are; "quantized" are blocks of codes and scales that stand for real values.
+        codes: the type of the codes that it is stored as or, by a range beside it, that it is meant for; else empty.
+        block: the shape of the values that share a scale, where there are codes.
     """
 
     name: str
@@ -48,6 +51,8 @@ class TensorInfo:
     dtype: str
     stored: str
     kind: Kind
+    codes: str = ""
+    block: tuple[int, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -70,6 +75,8 @@ class TensorFile:
         tensors: what the file says of each tensor, by name, in the file's order.
         read: returns a tensor's values.
         others: the files beside it that hold values.
+        stored: returns how a tensor is stored as codes, None for one that is not.
+        activations: what the file, or another beside it, says of tensors between layers, by name.
     """
 
     path: Path
@@ -77,6 +84,8 @@ class TensorFile:
     tensors: Mapping[str, TensorInfo]
     read: Callable[[str], NDArray[Any]]
     others: tuple[Path, ...] = ()
+    stored: Callable[[str], StoredQuantization | None] = lambda name: None
+    activations: Mapping[str, StoredQuantization] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -86,7 +95,9 @@ class TensorFile:
             about = path.stat()
             found.update(f"|{path.resolve()}|{about.st_size}|{about.st_mtime_ns}".encode(errors="surrogateescape"))
         for info in self.tensors.values():
-            found.update(f"|{info.name}|{info.shape}|{info.stored}".encode(errors="surrogatepass"))
+            found.update(
+                f"|{info.name}|{info.shape}|{info.stored}|{info.codes}|{info.block}".encode(errors="surrogatepass")
+            )
         return found.hexdigest()
 
     def names(self) -> tuple[str, ...]:
@@ -121,6 +132,18 @@ class TensorFile:
         values = values.view()
         values.flags.writeable = False
         return values
+
+    def quantization(self, name: str) -> StoredQuantization | None:
+        """Return how a tensor is stored as codes, or the range that stands beside its real values; None without either.
+
+        Raises:
+            QuantError: if there is no such tensor.
+            ReaderError: if the file does not hold what it says.
+        """
+        if not self.info(name).codes:
+            return None
+        with refusals(self.path, self.format):
+            return self.stored(name)
 
 
 def kind_of(dtype: str) -> Kind:

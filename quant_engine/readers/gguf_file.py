@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 from quant_engine.extras import imported
 from quant_engine.readers.base import MAX_TENSORS, ReaderError, TensorFile, TensorInfo, by_name, kind_of
+from quant_engine.readers.gguf_blocks import TYPES
+from quant_engine.readers.stored import StoredQuantization, grid_of, integers
 
 TITLE = "GGUF"
 MAGIC = b"GGUF"
@@ -46,7 +49,13 @@ def read_gguf(path: Path) -> TensorFile:
     found = list(header.tensors())
     places = {info.name: place for info, *place in found}
     tensors = by_name(path, (info for info, *_ in found))
-    return TensorFile(path, TITLE, tensors, lambda name: _values(header.bytes, tensors[name], *places[name]))
+    return TensorFile(
+        path,
+        TITLE,
+        tensors,
+        lambda name: _values(header.bytes, tensors[name], *places[name]),
+        stored=lambda name: _stored(header.bytes, tensors[name], *places[name]),
+    )
 
 
 class _Header:
@@ -111,7 +120,12 @@ class _Header:
                 f"{name!r} of {self.path.name} has rows of {row}, no multiple of {block}; convert it again"
             )
         dtype = DTYPES.get(kind.name, kind.name)
-        info = TensorInfo(name, shape, dtype, kind.name, kind_of(dtype) if kind.name in DTYPES else "quantized")
+        if kind.name in DTYPES:
+            info = TensorInfo(name, shape, dtype, kind.name, kind_of(dtype))
+        else:
+            run = TYPES[kind.name].run if kind.name in TYPES else block
+            shared = (*(1 for _ in shape[:-1]), run)
+            info = TensorInfo(name, shape, dtype, kind.name, "quantized", kind.name, shared)
         return info, offset, info.parameters // block * size
 
     def skip(self, kind: int, nested: bool = False) -> None:
@@ -163,3 +177,37 @@ def _values(content: Any, info: TensorInfo, start: int, size: int) -> NDArray[An
     with np.errstate(all="ignore"):  # scales may be NaN, which is said where the values are used
         values: NDArray[Any] = gguf.dequantize(codes, gguf.GGMLQuantizationType[info.stored])
     return values.astype(np.float32, copy=False)
+
+
+def _stored(content: Any, info: TensorInfo, start: int, size: int) -> StoredQuantization:
+    """Return how a tensor in blocks is stored."""
+
+    def values() -> NDArray[Any]:
+        return _values(content, info, start, size)
+
+    found = StoredQuantization(
+        info.codes, info.shape, info.block, 8 * size // max(info.parameters, 1), 8 * size, values
+    )
+    kind = TYPES.get(info.codes)
+    if kind is None or not size:
+        return found
+    gguf = imported("gguf", "gguf")
+    _, width = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[info.codes]]
+    blocks = np.frombuffer(content, np.uint8, size, start).reshape(-1, width)
+    grid, table = grid_of(info.shape, info.block), np.array(kind.table, np.float32)
+    with np.errstate(all="ignore"):  # scales may be NaN
+        scale, minimum = kind.scales(blocks)
+
+    def codes() -> NDArray[Any]:
+        whole = kind.codes(blocks).reshape(info.shape)
+        return table[whole] if table.size else whole
+
+    return replace(
+        found,
+        bits=kind.bits,
+        read=codes,
+        scale=scale.reshape(grid),
+        zero_point=np.broadcast_to(np.int32(kind.zero_point), grid) if kind.zero_point else None,
+        minimum=None if minimum is None else minimum.reshape(grid),
+        numbers=np.unique(table) if table.size else integers(kind.bits, kind.signed),
+    )

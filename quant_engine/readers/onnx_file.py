@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,15 @@ from numpy.typing import NDArray
 from quant_engine.extras import imported
 from quant_engine.inputs import as_float32
 from quant_engine.readers.base import ReaderError, TensorFile, TensorInfo, by_name, kind_of, refusals
+from quant_engine.readers.onnx_quantized import (
+    QuantizeNode,
+    parameters,
+    quantize_nodes,
+    range_of,
+    stored_quantization,
+    type_name,
+)
+from quant_engine.readers.stored import StoredQuantization
 
 TITLE = "ONNX"
 FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
@@ -37,13 +46,34 @@ def read_graph_file(path: Path) -> Any:
 def read_onnx_tensors(path: Path) -> TensorFile:
     """Return the tensors that an ONNX graph stores: its initializers and `Constant` nodes.
 
+    Codes behind a DequantizeLinear stand for real values, and their scales and zero points are parts of them.
+
     Raises:
-        ReaderError: as `read_graph_file`, and for a graph that stores none.
+        ReaderError: as `read_graph_file`, for a graph that stores none, and for scales of a shape that does not go.
     """
-    listed = list(stored_tensors(read_graph_file(path).graph))
-    tensors, stored = by_name(path, (_info(*one) for one in listed)), dict(listed)
-    apart = {_place(path, *one)[0]: None for one in listed if _is_apart(one[1])}
-    return TensorFile(path, TITLE, tensors, lambda name: _values(path, name, stored[name]), tuple(apart))
+    graph = read_graph_file(path).graph
+    listed = list(stored_tensors(graph))
+    stored = dict(listed)
+    if len(stored) < len(listed):
+        by_name(path, (_info(name, {name: tensor}, None) for name, tensor in listed))  # says which
+    nodes = quantize_nodes(graph, stored)
+    of = {node.of: node for node in reversed(nodes) if node.of in stored}
+    parts = parameters(nodes, graph)
+    tensors = by_name(path, (_info(name, stored, of.get(name)) for name in stored if name not in parts))
+    apart = {_place(path, name, tensor)[0]: None for name, tensor in stored.items() if _is_apart(tensor)}
+
+    def values(name: str) -> NDArray[Any]:
+        return _values(path, name, stored[name])
+
+    def quantization(name: str) -> StoredQuantization | None:
+        return stored_quantization(of[name], stored, values) if name in of else None
+
+    def read(name: str) -> NDArray[Any]:
+        found = quantization(name) if name in of and of[name].has_codes else None
+        return values(name) if found is None else found.dequantize()
+
+    between = {node.of: range_of(node, values) for node in nodes if node.of not in stored}
+    return TensorFile(path, TITLE, tensors, read, tuple(apart), quantization, between)
 
 
 def stored_tensors(graph: Any) -> Iterator[tuple[str, Any]]:
@@ -57,10 +87,16 @@ def holds_tensor(node: Any) -> bool:
     return bool(node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value")
 
 
-def _info(name: str, tensor: Any) -> TensorInfo:
-    dtype = _dtype(name, tensor)
-    stored = imported("onnx", "onnx").TensorProto.DataType.Name(tensor.data_type)
-    return TensorInfo(name, tuple(tensor.dims), dtype.name, stored, kind_of(dtype.name))
+def _info(name: str, stored: Mapping[str, Any], node: QuantizeNode | None) -> TensorInfo:
+    """Return what is said of a stored tensor, by a node that quantizes it, too."""
+    tensor = stored[name]
+    shape, dtype, said = tuple(tensor.dims), _dtype(name, tensor), type_name(tensor)
+    if node is None:
+        return TensorInfo(name, shape, dtype.name, said, kind_of(dtype.name))
+    block = node.block(shape, tuple(stored[node.scale].dims))
+    if node.has_codes:
+        return TensorInfo(name, shape, said, said, "quantized", node.codes, block)
+    return TensorInfo(name, shape, dtype.name, said, kind_of(dtype.name), node.codes, block)
 
 
 def _dtype(name: str, tensor: Any) -> np.dtype[Any]:
@@ -133,10 +169,14 @@ def _place(path: Path, name: str, tensor: Any) -> tuple[Path, int]:
 def _values(path: Path, name: str, tensor: Any) -> NDArray[Any]:
     numpy_helper, dtype = imported("onnx", "onnx").numpy_helper, _dtype(name, tensor)
     if not _is_apart(tensor):
-        values = numpy_helper.to_array(tensor)
+        values: NDArray[Any] = numpy_helper.to_array(tensor)
     elif dtype.kind in NUMPY_KINDS and math.prod(tensor.dims):
         target, offset = _place(path, name, tensor)
         values = np.memmap(target, dtype, "r", offset, tuple(tensor.dims))
     else:
         values = numpy_helper.to_array(tensor, str(path.parent))
-    return values if values.dtype.kind in NUMPY_KINDS else as_float32(values, name)
+    if values.dtype.kind in NUMPY_KINDS:
+        return values
+    if "int" in values.dtype.name:  # of 2 or 4 bits
+        return values.astype(np.uint8 if values.dtype.name.startswith("u") else np.int8)
+    return as_float32(values, name)

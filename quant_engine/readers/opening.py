@@ -10,6 +10,7 @@ from pathlib import Path
 from quant_engine.errors import QuantError
 from quant_engine.readers import gguf_file, onnx_file, safetensors_file, torch_file
 from quant_engine.readers.base import ReaderError, TensorFile, refusals
+from quant_engine.readers.encodings import with_encodings
 from quant_engine.readers.gguf_file import MAGIC, read_gguf
 from quant_engine.readers.numpy_file import NPY_TITLE, NPZ_TITLE, SUFFIX, read_npy, read_npz
 from quant_engine.readers.onnx_file import read_onnx_tensors
@@ -24,6 +25,9 @@ KNOWN = "safetensors, a state dict of torch.save, ONNX, GGUF, npz or npy"
 def open_file(path: str | os.PathLike[str]) -> TensorFile:
     """Return the tensors of a file: names, shapes and types now, values when `load` asks for them.
 
+    Tensors that are stored as codes are listed with the real values that they stand for; `TensorFile.quantization`
+    gives codes and scales, also of tensors for which AIMET's encodings lie beside the file.
+
     Takes safetensors, alone or by their index, PyTorch state dicts, ONNX, GGUF, npz and npy; and a folder that holds
     one index or one safetensors file.
 
@@ -37,7 +41,7 @@ def open_file(path: str | os.PathLike[str]) -> TensorFile:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.savez(Path(folder) / "weights", conv=np.ones((2, 3), np.float16))
         ...     open_file(Path(folder) / "weights.npz").info("conv")
-        TensorInfo(name='conv', shape=(2, 3), dtype='float16', stored='float16', kind='float')
+        TensorInfo(name='conv', shape=(2, 3), dtype='float16', stored='float16', kind='float', codes='', block=())
     """
     given = Path(path)
     try:
@@ -51,7 +55,7 @@ def open_file(path: str | os.PathLike[str]) -> TensorFile:
         raise error if isinstance(error, QuantError) else QuantError(f"{path} cannot be read: {error}") from error
     format = _format(given, head)
     with refusals(given, format):
-        return FORMATS[format](given)
+        return with_encodings(FORMATS[format](given))
 
 
 def _in_folder(folder: Path) -> Path:

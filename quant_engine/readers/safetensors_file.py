@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from quant_engine.inputs import as_array
 from quant_engine.readers.base import ReaderError, TensorFile, TensorInfo, by_name, kind_of
+from quant_engine.readers.compressed_tensors import with_compressed
 
 TITLE, INDEX_TITLE = "safetensors", "safetensors index"
 MAX_INDEX = 64 << 20  # bytes
@@ -37,13 +38,13 @@ LENGTH = 8  # bytes that say how long the header is
 
 
 def read_safetensors(path: Path) -> TensorFile:
-    """Return the tensors of a safetensors file.
+    """Return the tensors of a safetensors file, those that compressed-tensors has stored as codes by their weights.
 
     Raises:
         ReaderError: for a header that does not describe what is there.
     """
     header = _header(path)
-    return TensorFile(path, TITLE, by_name(path, header.infos()), header.load)
+    return with_compressed(TensorFile(path, TITLE, by_name(path, header.infos()), header.load))
 
 
 def read_sharded(path: Path) -> TensorFile:
@@ -63,7 +64,8 @@ def read_sharded(path: Path) -> TensorFile:
             raise ReaderError(f"{path.name} says that {name!r} is in {shard}, where it is not; get both files again")
     listed = (info for shard in files for info in headers[shard].infos() if places.get(info.name) == shard)
     tensors = by_name(path, listed)
-    return TensorFile(path, INDEX_TITLE, tensors, lambda name: headers[places[name]].load(name), tuple(files.values()))
+    held = tuple(files.values())
+    return with_compressed(TensorFile(path, INDEX_TITLE, tensors, lambda name: headers[places[name]].load(name), held))
 
 
 def _places(path: Path) -> Mapping[str, str]:

@@ -10,7 +10,10 @@ import gguf
 import numpy as np
 import onnx
 import torch
-from onnx import helper, numpy_helper
+from compressed_tensors.compressors import BaseCompressor
+from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from safetensors.torch import save_file
 
 Written = Mapping[str, np.ndarray]
@@ -80,6 +83,56 @@ def write_gguf(path: pathlib.Path) -> Written:
     return found
 
 
+def qdq_model(
+    codes: int, shape: tuple[int, ...], scales: tuple[int, ...], floats: int = TensorProto.FLOAT, **attributes: int
+) -> onnx.ModelProto:
+    """Return a graph whose output is what DequantizeLinear makes of stored codes "w"."""
+    name, size, blocks = TensorProto.DataType.Name(codes), int(np.prod(shape)), int(np.prod(scales))
+    if name.startswith("FLOAT"):
+        numbers, zeros = RNG.standard_normal(size), np.zeros(blocks)
+    else:
+        low, high = (0, 1 << 2) if name.startswith("U") else (-2, 2)
+        numbers, zeros = RNG.integers(low, high, size), RNG.integers(low, high, blocks)
+    stored = [
+        helper.make_tensor("w", codes, shape, numbers),
+        helper.make_tensor("w_scale", floats, scales, RNG.uniform(0.01, 0.1, blocks)),
+        helper.make_tensor("w_zero_point", codes, scales, zeros),
+    ]
+    node = helper.make_node("DequantizeLinear", [tensor.name for tensor in stored], ["y"], **attributes)
+    graph = helper.make_graph([node], "g", [], [helper.make_tensor_value_info("y", floats, shape)], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 25)], ir_version=13)
+
+
+def write_qdq(path: pathlib.Path) -> Written:
+    model = qdq_model(TensorProto.INT8, (4, 6, 2, 2), (4,), axis=0)
+    onnx.save(model, path)
+    return {"w": np.asarray(ReferenceEvaluator(model).run(None, {})[0])}
+
+
+def compressed(
+    form: str, shape: tuple[int, int], scales: tuple[int, ...], dtype: torch.dtype, **weights: object
+) -> tuple[dict[str, torch.Tensor], np.ndarray]:
+    """Return what compressed-tensors stores of random weights, and what it makes of that."""
+    scheme = QuantizationScheme(targets=["Linear"], weights=QuantizationArgs(**weights))
+    draw = torch.Generator().manual_seed(0)
+    state = {"weight": torch.randn(shape, generator=draw).to(dtype)}
+    state["weight_scale"] = (torch.rand(scales, generator=draw) * 0.05 + 0.01).to(dtype)
+    if not weights["symmetric"]:
+        reach = 1 << int(str(weights["num_bits"])) - 1
+        state["weight_zero_point"] = torch.randint(-reach, reach, scales, generator=draw).to(torch.int8)
+    compressor = BaseCompressor.get_value_from_registry(form)
+    stored = compressor.compress(state, scheme)
+    values = compressor.decompress(stored, scheme)["weight"].float().numpy()
+    return {f"m.{name}": tensor.contiguous() for name, tensor in stored.items()}, values
+
+
+def write_compressed(path: pathlib.Path) -> Written:
+    told = {"num_bits": 4, "type": "int", "symmetric": False, "strategy": "group", "group_size": 64}
+    stored, values = compressed("pack-quantized", (13, 128), (13, 2), torch.bfloat16, **told)
+    save_file(stored, path)
+    return {"m.weight": values}
+
+
 def write_npz(path: pathlib.Path) -> Written:
     np.savez(path, **ARRAYS, turned=ARRAYS["half"].T)
     return {**ARRAYS, "turned": ARRAYS["half"].T}
@@ -105,7 +158,9 @@ WRITERS: dict[str, Callable[[pathlib.Path], Written]] = {  # by the name of a fi
     "state.pt": write_torch,
     "graph.onnx": write_onnx,
     "apart.onnx": write_external,
+    "codes.onnx": write_qdq,
     "blocks.gguf": write_gguf,
+    "compressed.safetensors": write_compressed,
     "arrays.npz": write_npz,
     "packed.npz": write_packed,
     "array.npy": write_npy,

@@ -35,7 +35,7 @@ def test_every_format_is_read_as_its_own_library_wrote_it(name: str, tmp_path: p
         assert info.shape == loaded.shape == array.shape
         np.testing.assert_array_equal(loaded, array)
         assert info.is_real == (array.dtype.kind == "f")
-        assert info.dtype == loaded.dtype.name or info.dtype in ("bfloat16", "float8_e4m3fn", info.stored)
+        assert info.dtype == loaded.dtype.name or info.dtype in ("bfloat16", "float8_e4m3fn", info.codes)
         assert not loaded.flags.writeable
     with pytest.raises(QuantError, match="no tensor 'nowhere'"):
         file.load("nowhere")
