@@ -41,7 +41,7 @@ from quant_engine.clipping import Clipping
 from quant_engine.execution import STAGE_INPUTS
 from quant_engine.granularity import Granularity
 from quant_engine.network import Network, Score
-from quant_engine.studies import ModelCard, TensorStatistics, tensor_statistics
+from quant_engine.studies import AttributionKey, ModelCard, TensorStatistics, tensor_statistics
 
 SESSION_KEY = "background"
 MAX_BYTES = 128 << 20
@@ -80,6 +80,12 @@ def name(model: ModelKey) -> str:
 def statistics_of(model: ModelKey, layer: str) -> TensorStatistics:
     """Return the statistics of a layer's weight, which is not kept for them."""
     return tensor_statistics(network(model).weight(layer))
+
+
+@cached(CACHE)
+def attributions(model: ModelKey) -> dict[AttributionKey, Mapping[str, Score]]:
+    """Return where measurements of single layers are kept, by whoever asks for them."""
+    return {}
 
 
 @cached(CACHE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from quant_engine.checks import as_list
 from quant_engine.errors import QuantError
 from quant_engine.execution import (
     Executor,
+    LayerChange,
     Override,
     SplitRunner,
     captured_inputs,
@@ -229,7 +230,20 @@ class Network:
         Raises:
             QuantError: as `evaluate`.
         """
-        changes = None if plan is None else layer_changes(self.model, self.freeze(plan))
+        return self.changed_results(
+            None if plan is None else layer_changes(self.model, self.freeze(plan)), split, against_float
+        )
+
+    def changed_results(
+        self, changes: Mapping[str, LayerChange] | None, split: str = "test", against_float: bool = True
+    ) -> Iterator[Result]:
+        """Yield what the network makes of each batch of a split with layers changed in any way, or None of them.
+
+        A change has a key of its own: what other layers receive is kept under it.
+
+        Raises:
+            QuantError: for a split there is not, and for a network without a task.
+        """
         return self._runner.results(split, changes, against_float)
 
     def run(self, inputs: Any, plan: QuantizationPlan | None = None) -> Outputs:

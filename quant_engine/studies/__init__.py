@@ -1,6 +1,17 @@
 """Studies: what is found out about a network, layer by layer and plan by plan."""
 
 from quant_engine.studies.activation_cost import ActivationCost, activation_costs
+from quant_engine.studies.attribution import (
+    Additivity,
+    Attributed,
+    Attribution,
+    AttributionKey,
+    Damage,
+    EqualNoise,
+    additivity,
+    attribute,
+    equal_noise,
+)
 from quant_engine.studies.calibration import CalibrationPoint, calibration_study
 from quant_engine.studies.effect import Effect, divergences, effect
 from quant_engine.studies.fisher import fisher
@@ -29,6 +40,7 @@ from quant_engine.studies.model_card import (
     model_card,
     plan_of_method,
 )
+from quant_engine.studies.ranking import Ranking, rank_correlation, ranking
 from quant_engine.studies.sensitivity import (
     Key,
     Part,
@@ -47,9 +59,15 @@ __all__ = [
     "LARGE",
     "MEASURES",
     "ActivationCost",
+    "Additivity",
+    "Attributed",
+    "Attribution",
+    "AttributionKey",
     "CalibrationPoint",
     "CompensationResult",
+    "Damage",
     "Effect",
+    "EqualNoise",
     "Footprint",
     "Key",
     "LayerFootprint",
@@ -60,17 +78,21 @@ __all__ = [
     "Part",
     "Prediction",
     "Progress",
+    "Ranking",
     "Scope",
     "SearchStep",
     "TensorStatistics",
     "Trial",
     "activation_costs",
+    "additivity",
+    "attribute",
     "best_steps",
     "bits_of_layers",
     "broken_order",
     "calibration_study",
     "divergences",
     "effect",
+    "equal_noise",
     "fisher",
     "footprint",
     "greedy_search",
@@ -81,6 +103,8 @@ __all__ = [
     "model_card",
     "plan_of_method",
     "predict_sensitivity",
+    "rank_correlation",
+    "ranking",
     "sensitivities",
     "tensor_statistics",
     "trials",

@@ -11,10 +11,10 @@ from quant_engine.batches import sample_count
 from quant_engine.errors import QuantError
 from quant_engine.inputs import as_integers, as_model_inputs
 from quant_engine.tasks.base import Batch, Logits, Result, pick_output
-from quant_engine.tasks.comparison import Comparison, cross_entropy
+from quant_engine.tasks.comparison import LOSS, Comparison, cross_entropy
 from quant_engine.tasks.pairs import pairs
 from quant_engine.tasks.samples import SampledTask
-from quant_engine.tasks.score import Accuracy, Score, mean, share
+from quant_engine.tasks.score import Accuracy, Score, mean, share_of
 
 TOP = 5
 
@@ -54,21 +54,20 @@ class Classification(SampledTask):
 
     def scores(self, results: Iterable[Result]) -> dict[str, Score]:
         """Return accuracy, cross entropy and top-5 accuracy; against floating point, agreement, KL and SQNR."""
-        correct = top = 0
-        losses, moved = [], Comparison()
+        correct, top, losses, moved = [], [], [], Comparison()
         for batch, outputs, plain in results:
             logits, labels = self.logits(batch, outputs)
             own = logits[np.arange(len(labels)), labels]
-            correct += int((logits.argmax(axis=1) == labels).sum())
-            top += int(((logits > own[:, None]).sum(axis=1) < TOP).sum())
+            correct.append(logits.argmax(axis=1) == labels)
+            top.append((logits > own[:, None]).sum(axis=1) < TOP)
             losses.append(cross_entropy(logits, labels))
             if plain is not None:
                 moved.add(self.logits(batch, plain).values, logits)
-        loss = np.concatenate(losses)
+        right = np.concatenate(correct)
         found: list[Score] = [
-            Accuracy(correct, len(loss)),
-            mean("loss", loss, "nats"),
-            share(f"top-{TOP} accuracy", top, len(loss)),
+            Accuracy(int(right.sum()), len(right), right.astype(np.float64)),
+            mean(LOSS, np.concatenate(losses), "nats"),
+            share_of(f"top-{TOP} accuracy", np.concatenate(top)),
         ]
         return {score.name: score for score in found} | moved.scores()
 

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float64Array
-from quant_engine.tasks.score import Score, mean, share, sqnr
+from quant_engine.tasks.score import Score, mean, share_of, sqnr
 
+LOSS, DIVERGENCE = "loss", "KL divergence"  # the names of their scores
+SUM_TOLERANCE = 1e-3  # of probabilities
 CHUNK_VALUES = 1 << 22  # held in float64 at once
 
 
@@ -27,7 +29,7 @@ class Comparison:
         self._divergences: list[Float64Array] = []
         self._signal: list[Float64Array] = []
         self._noise: list[Float64Array] = []
-        self._same = 0
+        self._same: list[NDArray[np.bool_]] = []
 
     def add(self, plain: NDArray[np.floating], outputs: NDArray[np.floating]) -> None:
         """Take outputs (vectors, classes) in floating point and under the plan.
@@ -43,7 +45,7 @@ class Comparison:
             self._divergences.append((np.exp(p) * (p - q)).sum(axis=1))
             self._signal.append(np.square(z).sum(axis=1))
             self._noise.append(np.square(z - changed).sum(axis=1))
-            self._same += int((z.argmax(axis=1) == changed.argmax(axis=1)).sum())
+            self._same.append(z.argmax(axis=1) == changed.argmax(axis=1))
 
     @property
     def empty(self) -> bool:
@@ -57,7 +59,7 @@ class Comparison:
 
     def same_top(self, name: str) -> Score:
         """Return the share of vectors whose largest value is floating point's."""
-        return share(name, self._same, len(self.divergences))
+        return share_of(name, np.concatenate(self._same))
 
     def scores(self) -> dict[str, Score]:
         """Return top-1 agreement, KL divergence and SQNR, or nothing if nothing was compared."""
@@ -65,7 +67,7 @@ class Comparison:
             return {}
         found = [
             self.same_top("top-1 agreement"),
-            mean("KL divergence", self.divergences, "nats"),
+            mean(DIVERGENCE, self.divergences, "nats"),
             sqnr(np.concatenate(self._signal), np.concatenate(self._noise)),
         ]
         return {score.name: score for score in found}
@@ -92,6 +94,19 @@ def log_softmax(logits: NDArray[np.floating]) -> Float64Array:
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     found: Float64Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return found
+
+
+def as_logits(outputs: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return outputs (vectors, classes) as logits: of probabilities, as a softmax at a model's end gives, their log.
+
+    Example:
+        >>> as_logits(np.array([[0.5, 0.5], [1, 0]], np.float32)).round(2).tolist()
+        [[-0.6899999976158142, -0.6899999976158142], [0.0, -87.33999633789062]]
+    """
+    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, rtol=0, atol=SUM_TOLERANCE):
+        logs: NDArray[np.floating] = np.log(np.maximum(outputs, np.finfo(np.float32).tiny))
+        return logs
+    return outputs
 
 
 def vectors(outputs: Any) -> Any:

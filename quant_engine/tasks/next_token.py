@@ -16,6 +16,7 @@ from quant_engine.tasks.samples import SampledTask
 from quant_engine.tasks.score import Score, exp_mean, mean, quantile
 
 TOKENS, MASK = "input_ids", "attention_mask"
+LOG_RATIO, MEAN_DIVERGENCE = "ln(PPL(Q)/PPL(base))", "mean KLD"
 
 
 class NextToken(SampledTask):
@@ -70,8 +71,8 @@ class NextToken(SampledTask):
         found = [exp_mean("perplexity", np.concatenate(losses))]
         if not moved.empty:
             found += [
-                mean("ln(PPL(Q)/PPL(base))", np.concatenate(rises)),
-                mean("mean KLD", moved.divergences, "nats"),
+                mean(LOG_RATIO, np.concatenate(rises)),
+                mean(MEAN_DIVERGENCE, moved.divergences, "nats"),
                 quantile("median KLD", moved.divergences, 0.5, "nats"),
                 quantile("99.9% KLD", moved.divergences, 0.999, "nats"),
                 moved.same_top("same top p"),

@@ -12,13 +12,15 @@ from quant_engine.batches import Outputs, sample_count, split_batch
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float64Array, Inputs, as_model_inputs
 from quant_engine.tasks.base import Batch, Result, pick_output
+from quant_engine.tasks.comparison import DIVERGENCE, LOSS, Comparison, cross_entropy
 from quant_engine.tasks.next_token import MASK
 from quant_engine.tasks.pairs import pairs
 from quant_engine.tasks.samples import SampledTask
-from quant_engine.tasks.score import Score, share
+from quant_engine.tasks.score import Score, mean, share_of
 
 Pool = Callable[[Outputs, Inputs], NDArray[Any]]
 QUERY, DOCUMENT = "query", "document"
+SHARPNESS = 20.0  # by which sentence encoders' cosines are usually trained to be logits (Sentence-BERT's ranking loss)
 
 
 def mean_pool(outputs: Outputs, inputs: Inputs) -> NDArray[Any]:
@@ -47,17 +49,24 @@ class Retrieval(SampledTask):
         super().__init__(data if documents is None else (data, documents), "pair", seed)
 
     def scores(self, results: Iterable[Result]) -> dict[str, Score]:
-        """Return recall@1; against floating point, how many queries find the same document."""
+        """Return recall@1 and loss; against floating point, how many queries find the same document, and KL divergence.
+
+        Both take a query's cosines with all documents, times `SHARPNESS`, for the logits of its document.
+        """
         found: dict[str, list[Float64Array]] = {QUERY: [], DOCUMENT: []}
         plain: dict[str, list[Float64Array]] = {QUERY: [], DOCUMENT: []}
         for batch, outputs, before in results:
             found[batch.targets].append(self._embedding(outputs, batch.inputs))
             if before is not None:
                 plain[batch.targets].append(self._embedding(before, batch.inputs))
-        nearest = _nearest(found)
-        scores = [share("recall@1", int((nearest == np.arange(len(nearest))).sum()), len(nearest))]
+        logits = _logits(found)
+        right, nearest = np.arange(len(logits)), logits.argmax(axis=1)
+        scores = [share_of("recall@1", nearest == right), mean(LOSS, cross_entropy(logits, right), "nats")]
         if plain[QUERY]:
-            scores.append(share("same document", int((nearest == _nearest(plain)).sum()), len(nearest)))
+            moved, before = Comparison(), _logits(plain)
+            moved.add(before, logits)
+            scores.append(share_of("same document", nearest == before.argmax(axis=1)))
+            scores.append(mean(DIVERGENCE, moved.divergences, "nats"))
         return {score.name: score for score in scores}
 
     def _read(self, given: Any) -> Iterable[Batch]:
@@ -92,7 +101,8 @@ class Retrieval(SampledTask):
         return found / np.maximum(norms, np.finfo(np.float64).tiny)
 
 
-def _nearest(embeddings: Mapping[str, list[Float64Array]]) -> NDArray[np.int64]:
+def _logits(embeddings: Mapping[str, list[Float64Array]]) -> Float64Array:
+    """Return how near each query is to each document (queries, documents)."""
     queries, documents = (np.concatenate(embeddings[kind]) for kind in (QUERY, DOCUMENT))
-    found: NDArray[np.int64] = (queries @ documents.T).argmax(axis=1)
+    found: Float64Array = SHARPNESS * (queries @ documents.T)
     return found

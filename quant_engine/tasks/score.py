@@ -1,14 +1,15 @@
 """Scores: a value with its 95 % interval, from how many samples it comes, and which way is better.
 
 Shares have the interval of Wilson; means 1.96 standard errors; ratios of sums the linearised one; quantiles that of
-order statistics. Where there are too few samples, value or interval are NaN: not resolved.
+order statistics. Where there are too few samples, value or interval are NaN: not resolved. What each sample adds to a
+score is kept with it, so that two scores of the same samples differ by the mean of the differences.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -35,6 +36,7 @@ class Score:
         interval: the 95 % interval, NaN where `n` is too small for one.
         unit: of the value, such as "nats" or "dB"; empty for shares and ratios.
         better: which values are better.
+        samples: what each sample adds, (n,), whose mean is the value: of ratios and exponentials linearised; or None.
 
     Example:
         >>> print(Score("SQNR", 20.0, 2000, (19.5, 20.4), "dB"))
@@ -47,6 +49,7 @@ class Score:
     interval: Interval
     unit: str = ""
     better: Better = "higher"
+    samples: Float64Array | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         """Return name, value, unit, interval and number of samples."""
@@ -67,10 +70,10 @@ class Accuracy(Score):
 
     correct: int = 0
 
-    def __init__(self, correct: int, total: int) -> None:
-        """Count: `correct` of `total`."""
+    def __init__(self, correct: int, total: int, samples: Float64Array | None = None) -> None:
+        """Count: `correct` of `total`; `samples` says which."""
         found = share("accuracy", correct, total)
-        super().__init__(found.name, found.value, found.n, found.interval)
+        super().__init__(found.name, found.value, found.n, found.interval, samples=samples)
         object.__setattr__(self, "correct", int(correct))
 
     @property
@@ -94,31 +97,68 @@ def share(name: str, count: int, total: int) -> Score:
     return Score(name, found, n, (min(low, found), max(high, found)))  # rounding aside, 0 and n lie at an end
 
 
+def share_of(name: str, hits: Iterable[bool]) -> Score:
+    """Return the share of samples that are hits, with the interval of `share`."""
+    samples = np.array([*hits], np.float64)
+    return replace(share(name, int(samples.sum()), len(samples)), samples=samples)
+
+
 def mean(name: str, values: Float64Array, unit: str = "", better: Better = "lower") -> Score:
     """Return the mean of values (n,) ± 1.96 standard errors, s/√n."""
     centre = float(values.mean())
     if len(values) < 2:
-        return Score(name, centre, len(values), UNRESOLVED, unit, better)
+        return Score(name, centre, len(values), UNRESOLVED, unit, better, values)
     reach = Z_95 * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return Score(name, centre, len(values), (centre - reach, centre + reach), unit, better)
+    return Score(name, centre, len(values), (centre - reach, centre + reach), unit, better, values)
 
 
 def exp_mean(name: str, values: Float64Array, better: Better = "lower") -> Score:
     """Return the exponential of the mean of values (n,), and of the ends of its interval: perplexity."""
     log = mean(name, values)
     low, high = log.interval
-    return Score(name, _exp(log.value), log.n, (_exp(low), _exp(high)), "", better)
+    centre = _exp(log.value)
+    return Score(name, centre, log.n, (_exp(low), _exp(high)), "", better, centre * (1 + values - log.value))
 
 
 def ratio(name: str, above: Float64Array, below: Float64Array) -> Score:
     """Return Σ above/Σ below over samples, with the linearised standard error (Cochran 1977, section 6.3)."""
     n, total = len(above), float(below.sum())
     found = float(above.sum()) / total
-    if n < 2:
-        return Score(name, found, n, UNRESOLVED, "", "lower")
     deviations = above - found * below
+    samples = found + deviations * (n / total)
+    if n < 2:
+        return Score(name, found, n, UNRESOLVED, "", "lower", samples)
     reach = Z_95 * math.sqrt(float(np.square(deviations).sum()) * n / (n - 1)) / total
-    return Score(name, found, n, (max(found - reach, 0.0), found + reach), "", "lower")
+    return Score(name, found, n, (max(found - reach, 0.0), found + reach), "", "lower", samples)
+
+
+def difference(after: Score, before: Score) -> Score:
+    """Return how much a score of the same samples has changed, after − before.
+
+    Samples that both scores keep are compared one by one. Where each is right or wrong, n₁₀ of them have become right
+    and n₀₁ wrong: (n₁₀ − n₀₁)/n, with the interval of Agresti and Min (2005), which adds ½ to each of the four counts.
+    Otherwise the interval is that of the mean difference; where samples are not kept, the two intervals are joined as
+    if the scores were independent (Zou and Donner 2008, equation 2), which is too wide for scores of the same samples.
+
+    Example:
+        >>> one, other = (share_of("exact", hits) for hits in ([True] * 98 + [False] * 2, [True] * 100))
+        >>> print(difference(one, other))
+        exact -0.02 (95 %: -0.05267 to 0.01346, n = 100)
+    """
+    change = after.value - before.value
+    if after.samples is None or before.samples is None or len(after.samples) != len(before.samples):
+        (low, high), (least, most) = after.interval, before.interval
+        below = math.hypot(after.value - low, most - before.value)
+        above = math.hypot(high - after.value, before.value - least)
+        ends = change - below, change + above
+        return Score(after.name, change, min(after.n, before.n), ends, after.unit, after.better)
+    moved = after.samples - before.samples
+    if not (np.isin(after.samples, (0, 1)).all() and np.isin(before.samples, (0, 1)).all()):
+        return replace(mean(after.name, moved, after.unit, after.better), value=change)
+    up, down, n = int((moved > 0).sum()) + 0.5, int((moved < 0).sum()) + 0.5, len(moved) + 2
+    centre, reach = (up - down) / n, Z_95 * math.sqrt(up + down - (up - down) ** 2 / n) / n
+    ends = min(centre - reach, change), max(centre + reach, change)
+    return Score(after.name, change, len(moved), ends, after.unit, after.better, moved)
 
 
 def sqnr(signal: Float64Array, noise: Float64Array) -> Score:

@@ -7,15 +7,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quant_engine.batches import Outputs, sample_count
 from quant_engine.checks import as_list
 from quant_engine.errors import QuantError
 from quant_engine.inputs import as_model_inputs
 from quant_engine.tasks.base import Batch, Result, pick_output
+from quant_engine.tasks.comparison import DIVERGENCE, Comparison, as_logits, vectors
 from quant_engine.tasks.pairs import pairs
 from quant_engine.tasks.samples import SampledTask
-from quant_engine.tasks.score import Score, ratio, share
+from quant_engine.tasks.score import Score, mean, ratio, share_of
 
 Decoder = Callable[[Outputs], Sequence[str]]
 
@@ -70,11 +72,15 @@ class Transcription(SampledTask):
         super().__init__(data if texts is None else (data, texts), unit, seed)
 
     def scores(self, results: Iterable[Result]) -> dict[str, Score]:
-        """Return exact match and character error rate (edits per character); against floating point, equal texts."""
+        """Return exact match and character error rate (edits per character); against floating point, equal texts.
+
+        And KL divergence, step by step, where the outputs are classes of characters: logits, or their probabilities.
+        """
         exact: list[bool] = []
         same: list[bool] = []
         edits: list[int] = []
         lengths: list[int] = []
+        moved = Comparison()
         for batch, outputs, plain in results:
             read, texts = self._texts(outputs, batch), [text.strip() for text in batch.targets]
             exact += [one == other for one, other in zip(read, texts, strict=True)]
@@ -82,11 +88,14 @@ class Transcription(SampledTask):
             lengths += map(len, texts)
             if plain is not None:
                 same += [one == other for one, other in zip(read, self._texts(plain, batch), strict=True)]
+                if self._characters is not None:
+                    moved.add(_logits(plain), _logits(outputs))
         found = [
-            share("exact match", sum(exact), len(exact)),
+            share_of("exact match", exact),
             ratio("character error rate", np.array(edits, np.float64), np.array(lengths, np.float64)),
         ]
-        found += [share("same text", sum(same), len(same))] if same else []
+        found += [share_of("same text", same)] if same else []
+        found += [] if moved.empty else [mean(DIVERGENCE, moved.divergences, "nats")]
         return {score.name: score for score in found}
 
     def _read(self, given: Any) -> Iterable[Batch]:
@@ -107,6 +116,11 @@ class Transcription(SampledTask):
         if len(found) != len(batch.targets):
             raise QuantError(f"decode returned {len(found)} texts of {len(batch.targets)} samples; it must return each")
         return found
+
+
+def _logits(outputs: Outputs) -> NDArray[np.floating]:
+    """Return the logits (steps, classes) of all samples."""
+    return as_logits(vectors(pick_output(outputs, None, "logits")))
 
 
 def edit_distance(one: str, other: str) -> int:

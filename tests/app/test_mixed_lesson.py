@@ -25,12 +25,14 @@ from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix, Scene
 from explorer.lessons.mixed import layer_sensitivity, next_bit, plans, ranking, search
 from explorer.lessons.mixed import lesson as mixed
-from explorer.lessons.mixed.additivity import TOGETHER, additivity, measured_of, verdict
+from explorer.lessons.mixed.additivity import measured_of, verdict
 from explorer.notation import short
 from explorer.tensors import subject
 from quant_engine import FP16, IntFormat, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fake_quantize
 from quant_engine.network import Score, load
-from quant_engine.studies import effect, footprint
+from quant_engine.studies import additivity, effect, footprint
+from quant_engine.studies import ranking as compare_ranks
+from quant_engine.tasks.score import mean
 from tests import reference
 from tests.app.waiting import await_answers
 from tests.engine.trained import folded, trained_module
@@ -194,26 +196,30 @@ def test_the_additivity_ratio_is_that_of_torchs_divergences(model: str, bits: in
     *alone, together = divergences_of(model, [*((name,) for name in names), names], bits)
     mix = Mix(key, names[0], "channel", 4, (4,) * len(names))
     study = measured_of(mix, bits)
-    found = dict(study.steps())
-    assert len(found) == study.total
-    compared = additivity({name: found[name] for name in names}, found[TOGETHER])
+    *steps, found = study.steps()
+    assert len(steps) + 1 == study.total
+    compared = found.additivity
     for name, values in zip(names, alone, strict=True):
-        assert compared.alone[name].value == pytest.approx(values.mean(), rel=1e-3)
+        assert found.alone[name].measure.value == pytest.approx(values.mean(), rel=1e-3)
     expected = together.sum() / sum(alone).sum()
     assert compared.ratio.value == pytest.approx(expected, rel=1e-3)
     drawn = np.random.default_rng(0).integers(len(together), size=(4000, len(together)))
     low, high = np.quantile(together[drawn].sum(1) / sum(alone)[drawn].sum(1), [0.025, 0.975])
     assert compared.ratio.interval == pytest.approx((low, high), abs=0.15 * (high - low))
-    said = verdict(mix, bits, compared)
+    said = verdict(mix, bits, compared.total, compared)
     assert short(expected) in said
     wanted = "worse than the sum" if low > 1 else "less than the sum" if high < 1 else "the damage adds up"
     assert wanted in said
 
 
 def test_layers_that_do_nothing_have_no_additivity_ratio() -> None:
-    still = np.zeros(64)
+    still = mean("KL", np.zeros(64))
     compared = additivity({"a": still, "b": still}, still)
-    assert (compared.ratio, compared.verdict) == (None, "none")
+    assert compared.ratio is None
+    mix = Mix(CNN_KEY, "conv3", "channel", 4, (4,) * 5)
+    assert verdict(mix, 4, compared.total, compared) == WORDS["sum_none"].format(
+        at=4, n=64, unit="image", total="0", together="0"
+    )
 
 
 def test_the_sum_of_the_parts_is_drawn_end_to_end_once_it_is_asked_for() -> None:
@@ -236,8 +242,9 @@ def test_the_sum_of_the_parts_waits_for_the_prediction() -> None:
 def test_a_ranking_lies_where_pairs_are_in_the_wrong_order_beyond_chance(model: str) -> None:
     key = {"fashion-cnn": CNN_KEY, "fashion-depthwise": DEPTHWISE_KEY}[model]
     names, mix = [*load(model).layers()], Mix(key, "conv3", "channel", 4, (4,) * len(load(model).layers()))
-    found = dict(measured_of(mix, 3).steps())
-    del found[TOGETHER]
+    *_, attribution = measured_of(mix, 3).steps()
+    scores = {name: one.divergence for name, one in attribution.alone.items()}
+    found = {name: score.samples for name, score in scores.items()}
     weights = {name: load(model).weight(name).reshape(len(load(model).weight(name)), -1) for name in names}
     spec = plans.spec_of(mix, 3)
     for name, by in {
@@ -246,7 +253,7 @@ def test_a_ranking_lies_where_pairs_are_in_the_wrong_order_beyond_chance(model: 
     }.items():
         values = {layer: ranking.PROXIES[name](mix, layer, spec) for layer in names}
         assert values == pytest.approx(by, rel=1e-4)
-        ranked = ranking.ranking(values, found)
+        ranked = compare_ranks(values, scores)
         wrong = sure = 0
         for a, b in itertools.combinations(names, 2):
             ends = scipy.stats.norm.interval(0.95, (found[a] - found[b]).mean(), scipy.stats.sem(found[a] - found[b]))
@@ -269,10 +276,11 @@ def test_a_ranking_whose_only_faults_are_chance_does_not_lie() -> None:
     found = {"a": rng.normal(1.0, 0.5, 400), "b": rng.normal(0.1, 0.5, 400)}
     found["c"] = found["b"] + rng.normal(0.0, 5.0, 400)
     close = found["b"].mean() < found["c"].mean()
-    ranked = ranking.ranking({"a": 3.0, "b": 2.0, "c": 1.0} if close else {"a": 3.0, "b": 1.0, "c": 2.0}, found)
+    scores = {name: mean(name, values) for name, values in found.items()}
+    ranked = compare_ranks({"a": 3.0, "b": 2.0, "c": 1.0} if close else {"a": 3.0, "b": 1.0, "c": 2.0}, scores)
     assert (ranked.wrong, ranked.lies) == (1, False)
     assert "does not lie" in ranking.verdict("kurtosis", ranked)
-    right = ranking.ranking({name: float(values.mean()) for name, values in found.items()}, found)
+    right = compare_ranks({name: score.value for name, score in scores.items()}, scores)
     assert (right.wrong, right.misplaced, right.correlation) == (0, (), pytest.approx(1.0))
 
 

@@ -148,6 +148,7 @@ def check_task(network: Network) -> None:
             low, high = score.interval
             assert (score.name, score.n > 0, score.better in {"higher", "lower"}) == (name, True, True)
             assert math.isnan(low) or low <= score.value <= high
+            assert score.samples is None or score.samples.mean() == pytest.approx(score.value, rel=1e-9, abs=1e-12)
             assert name in str(score)
             assert f"{score.n:,}" in str(score)
         first = next(iter(scores.values()))

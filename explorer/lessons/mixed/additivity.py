@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -20,68 +20,29 @@ from explorer.lessons.framework.scene import Mix
 from explorer.lessons.framework.study import Study
 from explorer.lessons.mixed import plans
 from explorer.notation import count, short
-from quant_engine import QuantError, QuantizationPlan
-from quant_engine.inputs import Float64Array
+from quant_engine import QuantError
 from quant_engine.network import Score
-from quant_engine.studies import Trial, divergences
+from quant_engine.studies import Additivity, Attributed, Attribution, attribute
 from quant_engine.tasks import LogitsTask
-from quant_engine.tasks.score import mean, ratio
 
 SLUG = "mixed"
 NAME = f"{SLUG}_alone"
-TOGETHER = ""  # no layer's name
-
-Divergences = dict[str, Float64Array]  # of every sample's outputs from floating point, by the layer that is quantized
-
-
-@dataclass(frozen=True)
-class Additivity:
-    """Mean KL divergences with each layer quantized alone, their sum, that of all together, and its ratio to the sum.
-
-    All have 95 % intervals over the samples. `ratio` is None where the sum does not differ from 0.
-    """
-
-    alone: dict[str, Score]
-    total: Score
-    together: Score
-    ratio: Score | None
-
-    @property
-    def verdict(self) -> str:
-        """Whether damage adds up, as far as the interval tells, to the figures that are shown of it."""
-        if self.ratio is None:
-            return "none"
-        low, high = (float(f"{end:.3g}") for end in self.ratio.interval)
-        return "more" if low > 1 else "less" if high < 1 else "same"
-
-
-def additivity(alone: Divergences, together: Float64Array) -> Additivity:
-    """Compare the sum of what layers do alone with what they do together, sample by sample."""
-    summed = sum(alone.values(), start=0 * together)
-    total = mean("sum", summed, "nats")
-    return Additivity(
-        {layer: mean(layer, values, "nats") for layer, values in alone.items()},
-        total,
-        mean("together", together, "nats"),
-        ratio("additivity", together, summed) if total.interval[0] > 0 else None,
-    )
 
 
 def measured_of(mix: Mix, at: int) -> Study:
     """Return the measuring of every layer alone with `at` bits, and of all together."""
 
-    def steps() -> Generator[tuple[str, Float64Array], None, None]:
-        spec = plans.spec_of(mix, at)
-        for layer in plans.layers_of(mix.model):
-            yield layer, _divergences(mix, at, layer, Trial(layer, spec).plan(plans.network_of(mix)))
-        yield TOGETHER, _divergences(mix, at, TOGETHER, plans.engine_plan(replace(mix, bits=(at,) * len(mix.bits))))
+    def steps() -> Generator[Attributed | Attribution, None, None]:
+        plan = plans.engine_plan(replace(mix, bits=(at,) * len(mix.bits)))
+        return attribute(plans.network_of(mix), plan, kept=compute.attributions(mix.model))
 
-    return Study(ResultKey(NAME, mix.model, mix.shared, at), steps, len(mix.bits) + 1)
+    return Study(ResultKey(NAME, mix.model, mix.shared, at), steps, len(mix.bits) + 2)
 
 
-def _divergences(mix: Mix, at: int, layer: str, plan: QuantizationPlan) -> Float64Array:
-    key = ResultKey("divergences", mix.model, mix.shared, at, layer)
-    return compute.kept(key, lambda: divergences(plans.network_of(mix), plan))
+def measured_in(task: Task | None) -> Attribution | None:
+    """Return what a task has found at its end."""
+    found = None if task is None else task.last
+    return found if isinstance(found, Attribution) else None
 
 
 def sum_of_parts(bench: Bench, mix: Mix, at: int) -> None:
@@ -105,27 +66,29 @@ def _require_logits(mix: Mix) -> None:
 
 
 def _draw(bench: Bench, mix: Mix, at: int, task: Task | None) -> None:
-    found: Divergences = dict(task.items) if task is not None else {}
-    if TOGETHER not in found:
+    found = measured_in(task)
+    if found is None:
         return
-    together = found.pop(TOGETHER)
-    compared = additivity(found, together)
-    figure = additivity_figure(compared.alone, compared.total, compared.together, bench.canvas)
-    said = describe_additivity(compared.alone, compared.total, compared.together)
-    charts.show(figure, f"{SLUG}_chart_sum", said)
-    st.markdown(verdict(mix, at, compared))
+    alone, compared = {layer: one.measure for layer, one in found.alone.items()}, found.additivity
+    if compared.total is not None:
+        figure = additivity_figure(alone, compared.total, compared.together, bench.canvas)
+        said = describe_additivity(alone, compared.total, compared.together)
+        charts.show(figure, f"{SLUG}_chart_sum", said)
+        st.markdown(verdict(mix, at, compared.total, compared))
 
 
-def verdict(mix: Mix, at: int, compared: Additivity) -> str:
-    """Say whether the damage of layers adds up."""
+def verdict(mix: Mix, at: int, total: Score, compared: Additivity) -> str:
+    """Say whether the damage of layers adds up, as far as the interval tells, to the figures that are shown of it."""
     said = {
         "at": str(at),
-        "n": count(compared.total.n),
+        "n": count(total.n),
         "unit": compute.sample_unit(mix.model),
-        "total": short(compared.total.value),
+        "total": short(total.value),
         "together": short(compared.together.value),
     }
+    key = "none"
     if compared.ratio is not None:
         low, high = compared.ratio.interval
         said |= {"ratio": short(compared.ratio.value), "low": short(low), "high": short(high)}
-    return read_prose(SLUG).laboratory[f"sum_{compared.verdict}"].format_map(said)
+        key = "more" if float(f"{low:.3g}") > 1 else "less" if float(f"{high:.3g}") < 1 else "same"
+    return read_prose(SLUG).laboratory[f"sum_{key}"].format_map(said)

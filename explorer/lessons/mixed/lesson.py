@@ -20,11 +20,11 @@ from explorer.lessons.mixed.next_bit import bytes_text, fall_text, next_bit, que
 from explorer.lessons.mixed.plan_editor import draw_steppers, draw_table
 from explorer.lessons.mixed.plan_vs_uniform import plan_vs_uniform
 from explorer.lessons.mixed.plans import FLOAT_BITS, layer_spec, mix_of
-from explorer.lessons.mixed.ranking import PROXY, rank_correlation, ranking_section
+from explorer.lessons.mixed.ranking import PROXY, ranking_section
 from explorer.lessons.mixed.search import COST, PLAN, search
 from explorer.notation import beside, count, latex, short
 from explorer.refusals import refusals_said
-from quant_engine.studies import Trial, sensitivities
+from quant_engine.studies import Trial, rank_correlation, sensitivities
 
 SLUG = "mixed"
 SHARED = Choice(f"{SLUG}_shared", named(plans.SHARED), default="channel", menu=True, width=124)

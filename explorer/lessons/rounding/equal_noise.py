@@ -20,9 +20,9 @@ from explorer.lessons.framework.study import Study
 from explorer.notation import accuracy, count, with_interval
 from explorer.sources import ModelKey
 from quant_engine import LayerPlan, QuantizationPlan, QuantizerSpec
-from quant_engine.inputs import Float32Array
 from quant_engine.models import Layer
 from quant_engine.network import Network, Score
+from quant_engine.studies import equal_noise
 
 SLUG = "rounding"
 NAME = f"{SLUG}_noise"
@@ -32,21 +32,13 @@ FLOAT, ALONE, EVERY = "float32", "alone", "every"
 Found = Mapping[tuple[str, int | None], Score]  # by what is changed, and the draw of noise; None: quantized
 
 
-def equal_noise(error: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """Return Gaussian noise with the mean square of an error, and of its shape."""
-    noise = rng.standard_normal(error.shape)
-    size, wanted = np.linalg.norm(noise), np.linalg.norm(error.astype(np.float64))
-    scaled: Float32Array = (noise * (wanted / size)).astype(np.float32)
-    return scaled
-
-
 def with_noise(network: Network, model: ModelKey, layers: Collection[str], spec: QuantizerSpec, draw: int) -> Network:
     """Return the network with noise on some layers' weights, as large as the error that a spec makes there."""
     changed = {}
     for place, name in enumerate(layers):
         weight = compute.matrix(model, name)
         error = compute.fitted(model, name, spec).fake_quantize(weight) - weight
-        noisy = weight + equal_noise(error, np.random.default_rng((draw, place)))
+        noisy = weight + equal_noise(error, spec, np.random.default_rng((draw, place)))
         changed[name] = noisy.reshape(network.layers()[name].shape), network.bias(name)
     return network.with_parameters(changed)
 
