@@ -24,7 +24,7 @@ from explorer.state import PlaygroundState
 from explorer.toolbar import toolbar
 
 MODEL_KEY, TENSOR_KEY = "model", "tensor"
-MODEL_WIDTH, TENSOR_WIDTH, MAX_TENSOR_WIDTH = 152, 90, 230
+MODEL_WIDTH, TENSOR_WIDTH, MAX_TENSOR_WIDTH = 160, 90, 230
 HOMES = ("", "home")  # names of the opening page, which says its words first
 CONVENTION = Choice(
     "convention",
@@ -69,6 +69,12 @@ def choose_tensor(layer: bool = True, **special: str) -> tuple[ModelKey, str]:
     name = controls.show(model_field())
     field = tensor_field(name)
     return models().key(name), controls.show(field, **special) if layer else controls.unshown(field)
+
+
+def shown_name(layer: bool) -> str:
+    """Return what is chosen: the layer's name, where it counts, else the network's."""
+    name = controls.current(model_field())
+    return controls.current(tensor_field(name)) if layer else name
 
 
 def selected() -> tuple[ModelKey, str]:

@@ -192,10 +192,10 @@ def shape(dimensions: tuple[int, ...]) -> str:
 def count(value: int) -> str:
     """Write a whole number with thousands apart, as the language has it.
 
-    >>> count(79440)
-    '79,440'
+    >>> count(79440), count(-8)
+    ('79,440', '−8')
     """
-    return localized(f"{value:,}")
+    return localized(f"{value:,}".replace("-", MINUS))
 
 
 def _in_latex(text: str) -> str:

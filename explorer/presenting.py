@@ -11,7 +11,7 @@ from explorer.fields import Choice
 
 PRESENT = Choice("present", {"0": False, "1": True}, default="0")
 SCALE = 1.45  # makes type of 14 pixels one of 20; `toolbar.css` has it too
-PIXELS = ("size", "height", "linewidth", "standoff")
+PIXELS = ("size", "height", "linewidth", "standoff", "thickness", "ypad")
 
 
 def presenting() -> bool:

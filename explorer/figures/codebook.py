@@ -50,9 +50,9 @@ def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
         [*bars, *(_paths(shown) if shown.counted else []), elements.codewords(view, ends, SNAP, 0.0), use],
         HEIGHT,
         canvas,
-        margin={**theme.MARGIN, "l": 76, "b": 44},
+        margin={**theme.MARGIN, "l": 84, "b": 44},
         xaxis=theme.axis(said["axis"].format(unit=one(shown.unit)), range=list(ends), anchor=CODES),
-        yaxis=theme.axis(bins, domain=[0.6, 1.0], nticks=5, range=[0, 1.05 * top]),
+        yaxis=theme.axis(bins, domain=[0.6, 1.0], nticks=5, range=[0, 1.05 * top], separatethousands=True),
         yaxis2=theme.axis("", domain=[0.31, 0.52], tickvals=[0, 1], ticktext=["r̃", "r"], range=[-0.25, 1.15]),
         yaxis3=theme.axis(said["share"], domain=[0.0, 0.25], nticks=4, range=[0, highest]),
         shapes=shades,
@@ -73,7 +73,7 @@ def describe_codebook(shown: Snapping) -> str:
             high=short(float(view.levels[-1])),
             sample=shown.sample.size,
             used=said["used"].format(n=int((view.counts > 0).sum())) if shown.counted else "",
-            code=shown.code,
+            code=count(shown.code),
         )
     )
 
@@ -115,7 +115,8 @@ def _use(shown: Snapping) -> tuple[Trace, float]:
     codes = np.arange(view.levels.size) + view.first_code
     few = codes.size <= MAX_LABELLED
     bits = (view.levels.size - 1).bit_length()
-    names = [pattern(int(code), bits) if bits <= LONGEST_PATTERN else str(code) for code in codes] if few else None
+    named = count if bits > LONGEST_PATTERN else lambda code: pattern(code, bits)
+    names = [named(int(code)) for code in codes] if few else None
     colors = [theme.ORIGINAL if code == shown.code else theme.QUANTIZED for code in codes]
     trace = {
         "type": "bar",

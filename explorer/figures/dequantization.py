@@ -13,7 +13,7 @@ from explorer.figures import theme
 from explorer.figures.elements import line, note
 from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.figures.words import phrase
-from explorer.notation import short
+from explorer.notation import count, short
 from explorer.results import BlockView
 
 HEIGHT = 300
@@ -52,7 +52,7 @@ def way_figure(way: Way, unit: str, canvas: Canvas) -> go.Figure:
     levels, codes = view.levels[near].astype(float), (np.arange(view.levels.size) + view.first_code)[near]
     return theme.figure(
         [
-            _marks(levels, "code", [str(code) for code in codes], "top center", canvas),
+            _marks(levels, "code", [count(int(code)) for code in codes], "top center", canvas),
             _marks(levels, "r̃", [short(level) for level in levels], "bottom center", canvas),
             _path([way.r, way.r], [2.0, 0.0], theme.NEUTRAL, "dot"),
             *([] if way.r_hat is None else _back(way.r, way.r_hat)),
@@ -72,7 +72,8 @@ def way_figure(way: Way, unit: str, canvas: Canvas) -> go.Figure:
 
 def describe_way(way: Way) -> str:
     """Say in words what the figure shows."""
-    said = phrase("dequantization", "described_code", r=short(way.r, 4), code=way.code, scale=short(way.view.scale))
+    told = {"r": short(way.r, 4), "code": count(way.code), "scale": short(way.view.scale)}
+    said = phrase("dequantization", "described_code", **told)
     if way.r_hat is None:
         return said
     return phrase(

@@ -60,7 +60,7 @@ def octave_figure(shown: RugPlot, canvas: Canvas) -> go.Figure:
         "hovertemplate": f"2^%{{x:.1f}}: %{{y}} {shown.unit}s<extra></extra>",
     }
     rugs = {name: _logs(levels, ends) for name, levels in shown.levels.items()}
-    ticks = list(range(ends[0], ends[1] + 1, 1 + (ends[1] - ends[0]) // 9))
+    ticks = list(range(ends[0], ends[1] + 1, 1 + (ends[1] - ends[0]) // 6))
     axis = theme.axis(
         f"|{shown.unit}|, powers of two",
         range=[ends[0] - 0.2, ends[1] + 0.2],

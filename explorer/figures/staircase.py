@@ -56,7 +56,7 @@ def staircase_figure(shown: Step, canvas: Canvas) -> go.Figure:
         ],
         HEIGHT,
         canvas,
-        margin={**theme.MARGIN, "l": 66, "b": 44, "t": 20},
+        margin={**theme.MARGIN, "l": 66, "b": 44, "t": 20, "r": 40},
         xaxis=theme.axis(f"{shown.unit} r", range=list(ends), anchor=ERROR),
         yaxis=theme.axis("r̃", domain=[0.38, 1.0], nticks=6, range=list(ends)),
         yaxis2=theme.axis("r̃ − r", domain=[0.0, 0.32], nticks=4, range=[-reach, reach]),
@@ -65,8 +65,10 @@ def staircase_figure(shown: Step, canvas: Canvas) -> go.Figure:
             elements.note(
                 "r̃ = r", ends[0] + 0.8 * (ends[1] - ends[0]), ends[1], canvas.ink, xanchor="right", yanchor="top"
             ),
-            elements.note("+S/2", ends[1], half, theme.NEUTRAL, yref=ERROR, xanchor="right", yanchor="bottom"),
-            elements.note("−S/2", ends[1], -half, theme.NEUTRAL, yref=ERROR, xanchor="right", yanchor="top"),
+            *(
+                elements.note(name, 1, y, theme.NEUTRAL, xref="paper", yref=ERROR, xanchor="left", yanchor=anchor)
+                for name, y, anchor in (("+S/2", half, "bottom"), ("−S/2", -half, "top"))
+            ),
         ],
     )
 

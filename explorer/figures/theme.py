@@ -50,7 +50,7 @@ class Canvas:
 def axis(title: str, **options: Any) -> LayoutPart:
     """Return an axis with a line and outside ticks, no grid; figures fix their margins, since finding them is slow."""
     plain = {"showline": True, "linewidth": 1, "zeroline": False, "showgrid": False, "ticks": "outside"}
-    return {**plain, "title": {"text": title, "standoff": 4}, **options}
+    return {**plain, "title": {"text": title, "standoff": 6}, **options}
 
 
 def lettering(canvas: Canvas) -> LayoutPart:

@@ -5,6 +5,7 @@ const CURVE_END = 1.05; // of the greatest magnitude
 const CURVE_START = 0.12; // of it, or this many standard deviations if that is less:
 const CURVE_START_SIGMAS = 1;
 const LOGARITHMIC_FROM = 12; // times the start, where the axis of β becomes logarithmic
+const MARK_ROOM = 40; // pixels from a number under the axis to the next
 const CURVE_MARGIN = { left: 56, right: 52, top: 26, bottom: 42 };
 const CURVE_LABEL_GAP = 14; // pixels
 
@@ -101,9 +102,12 @@ function drawCurveAxes(g, frame, sigma, title) {
   }
   const powers = [];
   for (let k = Math.ceil(Math.log10(frame.least)); k <= Math.log10(frame.greatest); k++) powers.push(10 ** k);
-  const marks = frame.logarithmic ? powers.flatMap((p) => [p, 3 * p]) : ticks(0, frame.greatest, 4);
+  const marks = frame.logarithmic ? powers.flatMap((p) => [p, 3 * p]) : ticks(0, frame.greatest, Math.min(4, (right - left) / MARK_ROOM));
+  let before = -Infinity;
   for (const mark of marks.filter((m) => m <= frame.greatest && m >= (frame.logarithmic ? frame.least : 0))) {
     const x = frame.x(mark);
+    if (x - before < MARK_ROOM) continue;
+    before = x;
     g.line([[x, bottom], [x, bottom + 4]], g.palette.neutral, 1);
     g.text(short(mark), x, bottom + 7, { align: "center", baseline: "top" });
   }

@@ -42,7 +42,16 @@ function chooseLanguage(select, { language, languages, words }, setTriggerValue)
   select.onchange = () => setTriggerValue("language", select.value);
 }
 
-pushOnceAnAct(); // when the page loads this file, which it does once
+/** Show each step of a lesson from its top, where its figure is: what was pressed may stand further down. */
+function stepFromTheTop() {
+  addEventListener("click", ({ target }) => {
+    if (target.closest?.('[class*="_continue"], [class*="_beat"]'))
+      document.querySelector('[data-testid="stMain"]')?.scrollTo(0, 0);
+  });
+}
+
+pushOnceAnAct(); // both when the page loads this file, which it does once
+stepFromTheTop();
 
 export default function ({ parentElement, data, setTriggerValue }) {
   const button = (name) => parentElement.querySelector(`[data-do="${name}"]`);

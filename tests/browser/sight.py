@@ -6,7 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-IN_SIGHT = 0.6  # of the figure's height
+IN_SIGHT = 0.6  # of the height of the figure, or of the screen where that is less
 
 PLACES = """() => {
   const main = document.querySelector('[data-testid=stMain]');
@@ -39,4 +39,4 @@ def is_in_one_screen(found: dict[str, Any]) -> bool:
     first = found["figures"][0]
     seen = min(first["y"] + first["height"], found["height"]) - max(first["y"], 0)
     above = all(box["y"] >= 0 and box["y"] + box["height"] <= first["y"] + 8 for box in found["controls"])
-    return seen >= IN_SIGHT * first["height"] and above and found["words"]["x"] + found["words"]["width"] <= first["x"]
+    return seen >= IN_SIGHT * min(first["height"], found["height"]) and above and found["words"]["x"] + found["words"]["width"] <= first["x"]

@@ -1,4 +1,4 @@
-"""In every step of a lesson on a phone the figure follows the words, and the browser goes back a step at a time."""
+"""Where words and figure of a lesson are on a phone and in large type; the browser goes back a step at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from explorer.lessons import LESSONS
 from explorer.lessons.framework.model import BEATS
 from tests.browser.conftest import NO_FAULTS, asking, faults_on, settle
-from tests.browser.sight import places
+from tests.browser.sight import is_in_one_screen, places
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
@@ -42,6 +42,23 @@ def test_on_a_phone_the_figure_follows_the_words_and_nothing_is_out_of_reach(
             settle(page)
         if beat != BEATS[-1]:
             go_on(page)
+
+
+@pytest.mark.choice(5)
+@pytest.mark.parametrize("slug", LESSONS)
+def test_presented_every_step_is_shown_from_its_top_with_its_figure_in_the_first_screen(
+    app: str, open_page: Opener, slug: str
+) -> None:
+    page = open_page(f"{app}/lesson_{slug}?present=1", "projector")
+    page.get_by_test_id("stRadio").locator("label").nth(1).click()
+    settle(page)
+    for beat in BEATS:
+        assert page.get_by_test_id("stMain").evaluate("main => main.scrollTop") == 0, beat
+        found = places(page)
+        assert is_in_one_screen(found), (beat, found)
+        if beat != BEATS[-1]:
+            go_on(page)
+            settle(page)
 
 
 def test_the_browser_goes_back_a_step_at_a_time_and_from_the_next_lesson(app: str, open_page: Opener) -> None:

@@ -185,7 +185,8 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
         r"\mathrm{AdaRound}: \; \min_V \, \| W X - \tilde W(V) X \|^2 + "
         rf"\lambda \sum_{{i=1}}^{{{size}}} \left(1 - |2 h(V_i) - 1|^\beta\right)",
         r"\mathrm{GPTQ}: \; \min_{\hat W} \, \| W X - \hat W X \|^2 = "
-        r"\mathrm{tr}\left((W - \hat W) \, H \, (W - \hat W)^T\right), \quad H = X X^T",
+        r"\mathrm{tr}\left((W - \hat W) \, H \, (W - \hat W)^T\right)",
+        r"H = X X^T",
         *_errors(shown.lost),
     )
 

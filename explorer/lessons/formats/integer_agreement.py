@@ -137,7 +137,7 @@ def difference_row(agreement: LabelAgreement, difference: Difference) -> dict[st
         words["column_leads"]: " → ".join(short(lead, 2) for lead in difference.leads),
         words["column_place"]: first,
         words["column_values"]: " → ".join(_steps(value) for value in (*difference.values[1:3], difference.values[4])),
-        words["column_codes"]: " → ".join(str(code) for code in difference.codes),
+        words["column_codes"]: " → ".join(count(code) for code in difference.codes),
         words["column_cause"]: ", ".join(f"{words[f'cause_{cause}']} {count(n)}" for cause, n in difference.causes),
     }
     return {name: unbroken(cell) for name, cell in row.items()}

@@ -80,7 +80,7 @@ def _steps(model: ModelKey, layer: str) -> None:
                 args=({STEP.key: target},),
             )
     if step <= TERM_STEPS:
-        st.caption(words[f"step_{step}"].format(z=found.zero_point, bits=weight_bits))
+        st.caption(words[f"step_{step}"].format(z=count(found.zero_point), bits=weight_bits))
     pixel(f"{PREFIX}_pixel", listed, rest, steps, step, words={k: v for k, v in words.items() if k in HEADINGS})
 
 

@@ -134,7 +134,7 @@ def rows(pixel: OutputPixel, real: Real, accumulator: int) -> list[PixelRow]:
             "correction",
             pixel.correction,
             WORD,
-            z=str(pixel.zero_point),
+            z=signed(pixel.zero_point),
             weights=_factor(int(pixel.weights.sum())),
         ),
         _accumulator(pixel, real, accumulator),
@@ -206,11 +206,11 @@ def _requantized(pixel: OutputPixel, real: Real, row: object) -> list[PixelRow]:
     expected = max(real.output, 0.0)
     beside = words["clamp_real"].format(real=short(expected))
     clamp = words["clamp_text"].format(lowest=done.lowest, highest=done.highest)
-    written = words["result_text"].format(scale=scale, code=done.code, z=done.zero_point)
+    written = words["result_text"].format(scale=scale, code=signed(done.code), z=signed(done.zero_point))
     exact = None if pixel.gathered is not None else expected
     return [
         *found,
-        row("zero", done.moved, WORD, divided=signed(done.divided), z=str(done.zero_point)),
+        row("zero", done.moved, WORD, divided=signed(done.divided), z=signed(done.zero_point)),
         PixelRow(
             words["clamp"], clamp, str(done.code), bits(done.code, CODE_BITS), "" if exact is None else beside, "code"
         ),
@@ -248,7 +248,7 @@ def signed(number: int, plus: bool = False) -> str:
     >>> signed(-1234567), signed(3, plus=True)
     ('−1,234,567', '+3')
     """
-    return f"{'+' if plus and number > 0 else ''}{count(number)}".replace("-", MINUS)
+    return f"{'+' if plus and number > 0 else ''}{count(number)}"
 
 
 def _factor(number: int) -> str:

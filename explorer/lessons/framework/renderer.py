@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import streamlit as st
 
 from explorer import charts, compute, controls, frame, tensors
@@ -15,6 +17,7 @@ from explorer.lessons.framework.model import BEATS, Bench, LazyFacts, Lesson
 from explorer.lessons.framework.prose import words
 from explorer.lessons.framework.scene import Scene
 from explorer.page_table import PLAYGROUND, pages_folder
+from explorer.presenting import presenting
 from explorer.refusals import refusals_said
 from quant_engine import QuantError
 
@@ -23,6 +26,7 @@ STYLE = """<style>  /* or ticks and controls need a second row, and lines of a f
 :is([class*=_beat], [class*=_part]) button { padding-inline: 0.375rem; }
 @media (min-width: 1200px) { [data-testid=stMainBlockContainer] { padding-inline: 1.75rem; } }
 .katex .base { margin-block: 0.2rem; }
+[class*=_said] h2 { padding-top: 0; }
 </style>"""
 
 
@@ -33,8 +37,9 @@ def show(lesson: Lesson) -> None:
         said = st.container(width=WORDS_WIDTH, key=f"{lesson.slug}_said")
         shown = st.container(key=f"{lesson.slug}_shown")
     with said:
-        numbered = words()["numbered"].format(number=lesson.number, total=len(LESSONS), minutes=lesson.prose.minutes)
-        st.caption(numbered)
+        if not presenting():
+            at = {"number": lesson.number, "total": len(LESSONS), "minutes": lesson.prose.minutes}
+            st.caption(words()["numbered"].format_map(at))
         st.header(lesson.prose.title)
         beat = _stepper(lesson)
         step, onward = st.container(key=f"{lesson.slug}_said_step"), st.container()
@@ -63,9 +68,9 @@ def show(lesson: Lesson) -> None:
 
 
 def _stepper(lesson: Lesson) -> str:
-    """Draw the five steps, with a tick before those that are done, and return the one on display."""
-    field, ticks = lesson.beat, {beat: ":material/check: " if answers.is_done(lesson, beat) else "" for beat in BEATS}
-    named = {beat: ticks[beat] + spoken(beat) for beat in BEATS}
+    """Draw the five steps, with a tick before those that a reader has done, and return the one on display."""
+    field, done = lesson.beat, [beat for beat in BEATS if answers.is_done(lesson, beat) and not presenting()]
+    named = {beat: ":material/check: " * (beat in done) + spoken(beat) for beat in BEATS}
     beat = controls.linked(field)
     st.html(STYLE)
     st.segmented_control(
@@ -85,7 +90,7 @@ def _laboratory(lesson: Lesson, beat: str) -> Scene:
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key=f"{lesson.slug}_controls")
     checking = beat == BEATS[-1]
     another = checking and not lesson.whole
-    with row:
+    with row, _menus(lesson, LAYER in part.takes):
         before = {"label": words()["tensor_before"]} if another else {}
         model, layer = frame.choose_tensor(LAYER in part.takes, **before)
         source, outlier = _tensor(lesson, VALUES in part.takes, another)
@@ -109,6 +114,11 @@ def _laboratory(lesson: Lesson, beat: str) -> Scene:
         part=part,
     )
     return lesson.laboratory(bench)
+
+
+def _menus(lesson: Lesson, layer: bool) -> AbstractContextManager[object]:
+    """Return the place for the choice of a tensor: in large type it would take a second row, so it is folded."""
+    return st.popover(frame.shown_name(layer), key=f"{lesson.slug}_subject") if presenting() else nullcontext()
 
 
 def _tensor(lesson: Lesson, drawn: bool, another: bool) -> tuple[str, int]:

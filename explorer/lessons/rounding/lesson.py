@@ -20,7 +20,7 @@ from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, choi
 from explorer.lessons.framework.prose import read_prose, words
 from explorer.lessons.framework.scene import STOCHASTIC, Scene, nearest_step
 from explorer.lessons.rounding.equal_noise import equal_noise_section
-from explorer.notation import beside, latex, ratio, short
+from explorer.notation import beside, count, latex, ratio, short
 from explorer.refusals import refusals_said
 from quant_engine import IntFormat, Quantizer, QuantizerSpec, fit
 from quant_engine.quantizer.rounding import ROUNDINGS
@@ -63,7 +63,7 @@ def laboratory(bench: Bench) -> Scene:
         short(scene.mse) if bench.predicted else "?",
         bias=f"{short(found.bias)} S",
         S=short(scene.view.scale),
-        code_of_r=str(scene.code),
+        code_of_r=count(scene.code),
     )
     _break_it()
     if bench.predicted and bench.subject.is_weight:
@@ -84,7 +84,7 @@ def facts(scene: Scene) -> Facts:
         "bits": str(scene.spec.format.bits),
         "mode": scene.spec.rounding,
         "r": short(scene.r, 4),
-        "code": str(scene.code),
+        "code": count(scene.code),
         "r_hat": short(scene.r_hat, 4),
         "error": short(scene.r_hat - scene.r),
         "half": short(scene.view.scale / 2),

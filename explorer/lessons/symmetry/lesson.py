@@ -52,7 +52,7 @@ def laboratory(bench: Bench) -> Scene:
         "Codes used",
         f"{count(result.codes_used)} of {count(result.codes_total)}" if bench.telling else "?",
         S=short(scene.view.scale),
-        zero_point=str(scene.view.zero_point),
+        zero_point=count(scene.view.zero_point),
         MSE=short(scene.mse) if bench.telling else "?",
     )
     return scene

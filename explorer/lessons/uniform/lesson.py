@@ -13,7 +13,7 @@ from explorer.lessons.framework.layout import hero, more
 from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, choices
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Scene, nearest_step
-from explorer.notation import decibels, short
+from explorer.notation import count, decibels, short
 from explorer.results import BlockView
 from quant_engine import IntFormat, QuantizerSpec
 
@@ -39,8 +39,8 @@ def laboratory(bench: Bench) -> Scene:
         "Error of r",
         "?" if bench.asking else f"{short(scene.r_hat - scene.r)} of at most {short(scene.view.scale / 2)}",
         S=short(scene.view.scale),
-        zero_point="?" if bench.asking else str(scene.view.zero_point),  # the code of what is near 0
-        code="?" if bench.asking else str(scene.code),
+        zero_point="?" if bench.asking else count(scene.view.zero_point),  # the code of what is near 0
+        code="?" if bench.asking else count(scene.code),
     )
     if bench.telling:
         measured = {width: scene.under(_of_bits(scene, width)).outcome.report.sqnr_db for width in WIDTHS}
@@ -63,7 +63,7 @@ def facts(scene: Scene) -> Facts:
         "bits": str(scene.spec.format.bits),
         "r": short(scene.r, 4),
         "r_hat": short(scene.r_hat, 4),
-        "code": str(scene.code),
+        "code": count(scene.code),
         **_ends(view),
         "moved": moved(scene),
         "ends": said["mirrored" if scene.spec.symmetric else "whole"],
