@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import streamlit as st
@@ -71,10 +72,15 @@ def choose_tensor(layer: bool = True, **special: str) -> tuple[ModelKey, str]:
     return models().key(name), controls.show(field, **special) if layer else controls.unshown(field)
 
 
-def shown_name(layer: bool) -> str:
-    """Return what is chosen: the layer's name, where it counts, else the network's."""
+def menus(key: str, layer: bool = True) -> AbstractContextManager[object]:
+    """Return the place for the choice of a tensor: in large type, which leaves no room in the row, it is folded.
+
+    It is then under the name of the layer, where it counts, or of the network.
+    """
+    if not presenting():
+        return nullcontext()
     name = controls.current(model_field())
-    return controls.current(tensor_field(name)) if layer else name
+    return st.popover(controls.current(tensor_field(name)) if layer else name, key=key)
 
 
 def selected() -> tuple[ModelKey, str]:

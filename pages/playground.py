@@ -5,6 +5,7 @@ import streamlit as st
 from explorer import compute, panels
 from explorer.language import read_words
 from explorer.panels.settings import block_field, remember_range
+from explorer.presenting import presenting
 from quant_engine import QuantError
 
 
@@ -24,7 +25,8 @@ def playground() -> None:
         return
     with st.container(horizontal=True, vertical_alignment="top", gap="medium"):
         accuracy = st.container(width="content")
-        panels.metrics_panel(result)
+        if not presenting():
+            panels.metrics_panel(result)
     if settings.kind.scalar:
         block = block_field(spec, values.shape)
         view = compute.block_view(model, layer, spec, block)

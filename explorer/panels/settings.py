@@ -25,7 +25,8 @@ METHOD_MEMORY = "play_last_method"  # and the method that found it, for the othe
 def settings_panel() -> tuple[ModelKey, str, PlaygroundState]:
     """Draw the choice of a tensor and the controls that the format heeds, and return what they say."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key="play_settings"):
-        model, layer = frame.choose_tensor()
+        with frame.menus("play_subject"):
+            model, layer = frame.choose_tensor()
         values = compute.matrix(model, layer)
         span = float(values.max() - values.min())
         settings = _shown(controls.now(PlaygroundState), span, more=False)

@@ -39,4 +39,8 @@ def is_in_one_screen(found: dict[str, Any]) -> bool:
     first = found["figures"][0]
     seen = min(first["y"] + first["height"], found["height"]) - max(first["y"], 0)
     above = all(box["y"] >= 0 and box["y"] + box["height"] <= first["y"] + 8 for box in found["controls"])
-    return seen >= IN_SIGHT * min(first["height"], found["height"]) and above and found["words"]["x"] + found["words"]["width"] <= first["x"]
+    return (
+        seen >= IN_SIGHT * min(first["height"], found["height"])
+        and above
+        and found["words"]["x"] + found["words"]["width"] <= first["x"]
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import streamlit as st
 
 from explorer import charts, compute, controls, frame, tensors
@@ -90,7 +88,7 @@ def _laboratory(lesson: Lesson, beat: str) -> Scene:
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key=f"{lesson.slug}_controls")
     checking = beat == BEATS[-1]
     another = checking and not lesson.whole
-    with row, _menus(lesson, LAYER in part.takes):
+    with row, frame.menus(f"{lesson.slug}_subject", LAYER in part.takes):
         before = {"label": words()["tensor_before"]} if another else {}
         model, layer = frame.choose_tensor(LAYER in part.takes, **before)
         source, outlier = _tensor(lesson, VALUES in part.takes, another)
@@ -114,11 +112,6 @@ def _laboratory(lesson: Lesson, beat: str) -> Scene:
         part=part,
     )
     return lesson.laboratory(bench)
-
-
-def _menus(lesson: Lesson, layer: bool) -> AbstractContextManager[object]:
-    """Return the place for the choice of a tensor: in large type it would take a second row, so it is folded."""
-    return st.popover(frame.shown_name(layer), key=f"{lesson.slug}_subject") if presenting() else nullcontext()
 
 
 def _tensor(lesson: Lesson, drawn: bool, another: bool) -> tuple[str, int]:
