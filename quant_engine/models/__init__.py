@@ -6,6 +6,7 @@ from quant_engine.models.builtin_model import BuiltinModel, as_builtin
 from quant_engine.models.folding import BatchNorm
 from quant_engine.models.fx_graph import read_graph
 from quant_engine.models.graph import Graph, Node
+from quant_engine.models.hub import fetch_from_hub, is_hub_name
 from quant_engine.models.layer import Layer, Op, Shape, ties
 from quant_engine.models.norms import NormStatistics
 from quant_engine.models.onnx_file import read_onnx
@@ -40,6 +41,8 @@ __all__ = [
     "as_parameters",
     "call",
     "digest",
+    "fetch_from_hub",
+    "is_hub_name",
     "layer_of",
     "read_graph",
     "read_onnx",

@@ -10,7 +10,16 @@ from quant_engine.batches import cut
 from quant_engine.errors import QuantError
 from quant_engine.execution import as_tensors
 from quant_engine.inputs import Inputs
-from quant_engine.models import ARCHITECTURES, BuiltinModel, Model, TorchModel, read_onnx, read_transformers
+from quant_engine.models import (
+    ARCHITECTURES,
+    BuiltinModel,
+    Model,
+    TorchModel,
+    fetch_from_hub,
+    is_hub_name,
+    read_onnx,
+    read_transformers,
+)
 from quant_engine.network.files import BUILTIN
 from quant_engine.network.images import FASHION_MNIST
 from quant_engine.network.network import Network
@@ -33,7 +42,7 @@ TENSOR_FILES = {  # that hold tensors without a graph, and what reads them
 
 
 def load(name_or_path: str | os.PathLike[str], task: Task | None = None) -> Network:
-    """Return a network by a built-in's or a pack's name, or from an ONNX file or a folder as transformers saves models.
+    """Return a network by a built-in's or a pack's name, or from an ONNX file, a folder of transformers, or the hub.
 
     A task brings data, scores and an example of the inputs; built-in networks and packs have their own. Transformers'
     models are loaded as float32, whatever type is stored.
@@ -97,10 +106,12 @@ def _read(path: Path, example: Inputs | None) -> Model:
     Raises:
         QuantError: as `load`.
     """
+    if not path.exists() and is_hub_name(path.as_posix()):
+        path = fetch_from_hub(path.as_posix())
     if not path.exists():
         raise QuantError(
             f"{str(path)!r} is neither a built-in network ({', '.join(ARCHITECTURES)}), a pack ({', '.join(PACKS)}), "
-            "nor a file or folder that exists"
+            "nor a file or folder that exists, nor a name on the hub (organisation/model)"
         )
     if path.is_dir():
         return read_transformers(path, None if example is None else as_tensors(example))

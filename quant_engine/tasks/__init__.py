@@ -4,6 +4,7 @@ from quant_engine.tasks.agreement import Agreement
 from quant_engine.tasks.base import SPLITS, Batch, Logits, LogitsTask, Result, Task
 from quant_engine.tasks.classification import Classification
 from quant_engine.tasks.comparison import Comparison, cross_entropy, divergence, log_softmax
+from quant_engine.tasks.data_files import read_task
 from quant_engine.tasks.next_token import NextToken
 from quant_engine.tasks.retrieval import Retrieval, mean_pool
 from quant_engine.tasks.samples import take
@@ -32,5 +33,6 @@ __all__ = [
     "from_file",
     "log_softmax",
     "mean_pool",
+    "read_task",
     "take",
 ]

@@ -14,10 +14,9 @@ import scipy.stats
 from streamlit.testing.v1 import AppTest
 
 from explorer import compute
-from explorer.cli import parser
 from explorer.own_files import KEY, OwnFiles
 from explorer.snippets import Origin, engine_code, numpy_code
-from explorer.sources import MODELS, open_tensors
+from explorer.sources import MODELS
 from explorer.tensor_table import gain_db, listed, looked_at
 from quant_engine import IntFormat, LayerPlan, PerChannel, QuantError, QuantizerSpec, fake_quantize
 from quant_engine.studies import tensor_statistics
@@ -218,17 +217,3 @@ def test_the_code_for_a_tensor_of_a_file_runs_and_gives_the_error_on_screen(
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 exec(compile(code, "snippet", "exec"), {})
             assert float(re.search(pattern, printed.getvalue())[1]) == pytest.approx(expected, rel=1e-3)
-
-
-def test_the_command_line_opens_a_file_or_says_why_not(
-    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    written("given.npz", tmp_path)
-    assert parser().parse_args([str(tmp_path / "given.npz")]).model == "given.npz"
-    assert MODELS.network(MODELS.key("given.npz")).digest == open_tensors(tmp_path / "given.npz").digest
-    MODELS.remove("given.npz")
-    assert parser().parse_args(["fashion-cnn"]).model == "fashion-cnn"
-    for bad in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(SystemExit):
-            parser().parse_args([str(bad)])
-        assert "give the path" in capsys.readouterr().err

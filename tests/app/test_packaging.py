@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tomllib
 
-from explorer.cli import parser
 from quant_engine.network.images import SPLITS
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -53,10 +52,6 @@ def test_no_module_of_the_app_is_named_like_another() -> None:
 
 def test_no_folder_named_pages_lies_beside_the_entry() -> None:
     assert not (ROOT / "explorer" / "pages").exists()
-
-
-def test_the_command_line_knows_the_built_in_models() -> None:
-    assert parser().parse_args(["fashion-depthwise", "--port", "8000", "--headless"]).model == "fashion-depthwise"
 
 
 def test_every_file_of_images_lies_in_a_folder_that_the_wheel_takes() -> None:

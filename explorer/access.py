@@ -1,0 +1,59 @@
+"""What the people at a server may name: files and models of its own machine, or only what they bring."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from quant_engine import QuantError
+
+NAMING, ROOT = "QUANT_EXPLORER_NAMING", "QUANT_EXPLORER_ROOT"  # set by the command line
+ANYTHING, BELOW_ROOT = "anything", "below the root"
+
+
+def allow(host: str, no_local_files: bool, root: Path | None) -> None:
+    """Settle what people may name, for this process and those it starts.
+
+    Anything on a server for its own machine alone; on others nothing, unless a root folder is given.
+    """
+    alone = host in ("localhost", "127.0.0.1", "::1")
+    naming = "" if no_local_files else BELOW_ROOT if root else ANYTHING if alone else ""
+    os.environ[NAMING], os.environ[ROOT] = naming, str(root.resolve()) if root else ""
+
+
+def may_name_paths() -> bool:
+    """Say whether people may open files of the server's machine by their paths."""
+    return os.environ.get(NAMING, "") in (ANYTHING, BELOW_ROOT)
+
+
+def may_name_anything() -> bool:
+    """Say whether people may have models fetched, and files of Python run: on their own machine only."""
+    return os.environ.get(NAMING, "") == ANYTHING
+
+
+def root_folder() -> Path | None:
+    """Return the folder that paths must lie in, if there is one."""
+    root = os.environ.get(ROOT, "")
+    return Path(root) if root else None
+
+
+def allowed_path(text: str) -> Path:
+    """Return the path that a person names, below the root if there is one.
+
+    Raises:
+        QuantError: where paths may not be named, for one outside of the root, and one that is not there.
+    """
+    if not may_name_paths():
+        raise QuantError("this server opens no files of its own machine; upload the file")
+    root = root_folder()
+    try:
+        path = Path(text).expanduser() if root is None else (root / text).resolve()
+        if root is not None and not path.is_relative_to(root):
+            raise QuantError(
+                f"{text!r} lies outside of the folder that this server opens; give a path below {root.name}"
+            )
+        if not path.exists():
+            raise QuantError(f"there is no file or folder {text!r}; give its path")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise error if isinstance(error, QuantError) else QuantError(f"{text!r} is no path: {error}") from error
+    return path

@@ -1,0 +1,101 @@
+"""Models as people name them: a built-in or a pack, a file, a folder of transformers, a name on the hub; with data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from explorer.language import read_words
+from explorer.sources import MODELS, Source, open_tensors
+from quant_engine import QuantError
+from quant_engine.models import ARCHITECTURES, OnnxModel, TensorModel, fetch_from_hub, is_hub_name
+from quant_engine.network import Network, load
+from quant_engine.packs import PACKS, folder_of
+from quant_engine.tasks import Task, read_task
+
+CONFIG = "config.json"
+ONNX = ".onnx"
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A model that was opened, and why it is weights only, if it could be expected to run."""
+
+    network: Network
+    reason: str = ""
+
+
+def open_given(given: str, data: Path | None = None) -> Opened:
+    """Return the model that a person names, measured on the data if there are any.
+
+    ONNX files and folders of transformers can be run; where that fails, and where they are quantized already, they are
+    opened as tensors, with the reason.
+
+    Raises:
+        QuantError: for what there is not, what cannot be read, and data for a model that cannot run.
+    """
+    if given in (*ARCHITECTURES, *PACKS):
+        folder = folder_of(PACKS[given]) if given in PACKS else None
+        return Opened(load(given, None if data is None else read_task(data, folder)))
+    path = Path(given).expanduser()
+    if not path.exists() and is_hub_name(given):
+        path = fetch_from_hub(given)
+    if not path.exists():
+        raise QuantError(
+            f"there is no model {given!r}: it is neither one of {', '.join((*ARCHITECTURES, *PACKS))} nor a path that "
+            "exists; give the path of a file or a folder, or a name on the hub, organisation/model"
+        )
+    return _open_path(path, data)
+
+
+def offer_given(given: str, data: Path | None = None) -> tuple[str, str]:
+    """Offer the model that a person names to all sessions; return what it is called, and why it is weights only.
+
+    Raises:
+        QuantError: as `open_given`.
+    """
+    if data is None and given in MODELS.names():
+        return given, ""
+    opened = open_given(given, data)
+    name = opened.network.name
+    MODELS.add(name, Source(lambda: opened.network))
+    return name, opened.reason
+
+
+def _open_path(path: Path, data: Path | None) -> Opened:
+    if not ((path / CONFIG).is_file() if path.is_dir() else path.suffix == ONNX):
+        if data is not None:
+            load(path)  # says what is missing to run it
+        return Opened(open_tensors(path))
+    if _is_quantized(path):
+        if data is not None:
+            raise QuantError(f"{path.name} is quantized already, and is shown as it is stored; open it without data")
+        return Opened(open_tensors(path), str(read_words("open")["quantized"]))
+    try:
+        return Opened(load(path, None if data is None else _task(path, data)))
+    except QuantError as error:
+        if data is not None:
+            raise
+        return Opened(open_tensors(path), str(error))
+
+
+def _task(path: Path, data: Path) -> Task:
+    """Return the task of some data for the model of a path."""
+    return read_task(data, path) if path.is_dir() else read_task(data, size=_picture_size(load(path)))
+
+
+def _picture_size(network: Network) -> tuple[int, int] | None:
+    """Return height and width of the pictures that an ONNX graph takes, where it says them."""
+    inputs = network.model.graph.inputs if isinstance(network.model, OnnxModel) else {}
+    for _, shape in inputs.values():
+        if shape is not None and len(shape) == 4 and None not in shape[2:]:
+            return int(shape[2] or 0), int(shape[3] or 0)
+    return None
+
+
+def _is_quantized(path: Path) -> bool:
+    try:
+        model = open_tensors(path).model
+    except QuantError:
+        return False
+    return isinstance(model, TensorModel) and any(info.kind == "quantized" for info in model.file.tensors.values())
