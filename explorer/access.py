@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import streamlit as st
+
 from quant_engine import QuantError
 
 NAMING, ROOT = "QUANT_EXPLORER_NAMING", "QUANT_EXPLORER_ROOT"  # set by the command line
-ANYTHING, BELOW_ROOT = "anything", "below the root"
+ANYTHING, BELOW_ROOT, UPLOADS, CLASS = "anything", "below the root", "uploads", "class"
+ALONE = ("localhost", "127.0.0.1", "::1")  # addresses at which nobody else reaches a server
 
 
 def allow(host: str, no_local_files: bool, root: Path | None) -> None:
@@ -16,19 +19,23 @@ def allow(host: str, no_local_files: bool, root: Path | None) -> None:
 
     Anything on a server for its own machine alone; on others nothing, unless a root folder is given.
     """
-    alone = host in ("localhost", "127.0.0.1", "::1")
-    naming = "" if no_local_files else BELOW_ROOT if root else ANYTHING if alone else ""
-    os.environ[NAMING], os.environ[ROOT] = naming, str(root.resolve()) if root else ""
+    os.environ[NAMING] = CLASS if no_local_files else BELOW_ROOT if root else _by_address(host)
+    os.environ[ROOT] = str(root.resolve()) if root else ""
+
+
+def may_add_packs() -> bool:
+    """Say whether people may have packs fetched to the server's disk."""
+    return _naming() != CLASS
 
 
 def may_name_paths() -> bool:
     """Say whether people may open files of the server's machine by their paths."""
-    return os.environ.get(NAMING, "") in (ANYTHING, BELOW_ROOT)
+    return _naming() in (ANYTHING, BELOW_ROOT)
 
 
 def may_name_anything() -> bool:
     """Say whether people may have models fetched, and files of Python run: on their own machine only."""
-    return os.environ.get(NAMING, "") == ANYTHING
+    return _naming() == ANYTHING
 
 
 def root_folder() -> Path | None:
@@ -57,3 +64,12 @@ def allowed_path(text: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:
         raise error if isinstance(error, QuantError) else QuantError(f"{text!r} is no path: {error}") from error
     return path
+
+
+def _naming() -> str:
+    """Return what people may name; without our command line, by the address that Streamlit was given."""
+    return os.environ.get(NAMING) or _by_address(str(st.get_option("server.address")))
+
+
+def _by_address(host: str) -> str:
+    return ANYTHING if host in ALONE else UPLOADS

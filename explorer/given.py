@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from explorer import access
 from explorer.language import read_words
 from explorer.sources import MODELS, Source, open_tensors
 from quant_engine import QuantError
@@ -14,7 +15,7 @@ from quant_engine.packs import PACKS, folder_of
 from quant_engine.tasks import Task, read_task
 
 CONFIG = "config.json"
-ONNX = ".onnx"
+ONNX, CODE = ".onnx", ".py"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,20 @@ def open_given(given: str, data: Path | None = None) -> Opened:
             "exists; give the path of a file or a folder, or a name on the hub, organisation/model"
         )
     return _open_path(path, data)
+
+
+def open_named(text: str, data: str = "") -> Opened:
+    """Return the model that a person at the app names, measured on data that they name, as far as the server lets them.
+
+    Raises:
+        QuantError: as `open_given`, and for what people at this server may not name.
+    """
+    measured = access.allowed_path(data) if data else None
+    if measured is not None and measured.suffix == CODE and not access.may_name_anything():
+        raise QuantError(f"this server runs no file of Python; give other data than {data!r}")
+    if text in MODELS.names() or (access.may_name_anything() and is_hub_name(text) and not Path(text).exists()):
+        return open_given(text, measured)
+    return _open_path(access.allowed_path(text), measured)
 
 
 def offer_given(given: str, data: Path | None = None) -> tuple[str, str]:

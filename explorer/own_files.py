@@ -16,6 +16,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from explorer import compute
 from explorer.sources import MODELS, Models, Source, open_tensors
 from quant_engine import QuantError
+from quant_engine.network import Network
 
 KEY = "own_files"  # of the session's state
 MIB = 1 << 20
@@ -26,7 +27,7 @@ GRACE = 150.0  # seconds; Streamlit keeps a session for 120 that has lost its co
 
 
 class OwnFiles:
-    """Files of tensors that a session brings, as models of their names beside those that all sessions have.
+    """Files of tensors that a session brings or names, as models of their names beside those that all sessions have.
 
     They go when the session has left and not come back within `grace` seconds, and in any case with the process.
     """
@@ -36,7 +37,7 @@ class OwnFiles:
         self._max_file, self._grace = max_file, grace
         self._going: threading.Timer | None = None
         self.models = Models(shared)
-        self._places: dict[str, pathlib.Path] = {}
+        self._places: dict[str, pathlib.Path | None] = {}
         self._folder: pathlib.Path | None = None
         self._count = 0
 
@@ -48,7 +49,8 @@ class OwnFiles:
     @property
     def size_bytes(self) -> int:
         """What all files take on the disk."""
-        return sum(file.stat().st_size for place in self._places.values() for file in place.iterdir())
+        places = (place for place in self._places.values() if place is not None)
+        return sum(file.stat().st_size for place in places for file in place.iterdir())
 
     def add(self, name: str, content: IO[bytes]) -> str:
         """Copy a file to the disk, open it, and return what it is called, which is another name if it is taken.
@@ -68,6 +70,13 @@ class OwnFiles:
         self.models.add(called, Source(lambda: network))
         return called
 
+    def lend(self, network: Network) -> str:
+        """Offer a model that this session has opened by its name, and return what it is called."""
+        called = self._free(network.name)
+        self._places[called] = None
+        self.models.add(called, Source(lambda: network))
+        return called
+
     def enter(self) -> None:
         """Come, or come back in time."""
         if self._going is not None:
@@ -77,7 +86,7 @@ class OwnFiles:
     def leave(self) -> None:
         """Go: a browser whose connection was lost for a moment comes back."""
         self.enter()
-        if self._folder is None:
+        if not self._places and self._folder is None:
             return
         self._going = threading.Timer(self._grace, self._close_all)
         self._going.daemon = True
@@ -91,9 +100,10 @@ class OwnFiles:
             self._folder = None
 
     def close(self, name: str) -> None:
-        """Forget a file, and delete it."""
+        """Forget a model, and delete the session's copy of its file."""
         self.models.remove(name)
-        shutil.rmtree(self._places.pop(name))
+        if (place := self._places.pop(name)) is not None:
+            shutil.rmtree(place)
 
     def _place(self) -> pathlib.Path:
         """Return a folder for one file."""

@@ -148,9 +148,14 @@ def offer_pack(pack: Pack) -> None:
     MODELS.add(pack.name, Source(partial(load, pack.name), pack.opening_layer))
 
 
-for _pack in PACKS.values():
-    if is_installed(_pack):
-        offer_pack(_pack)
+def offer_packs() -> None:
+    """Offer the packs that are installed."""
+    for pack in PACKS.values():
+        if pack.name not in MODELS.names() and is_installed(pack):
+            offer_pack(pack)
+
+
+offer_packs()
 
 
 def open_tensors(path: str | os.PathLike[str]) -> Network:
@@ -160,17 +165,6 @@ def open_tensors(path: str | os.PathLike[str]) -> Network:
         QuantError: as `open_file`, and for a file without real numbers.
     """
     return Network(TensorModel(open_file(path)))
-
-
-def offer_file(path: str) -> str:
-    """Offer the tensors of a file to all sessions, and return what it is called.
-
-    Raises:
-        QuantError: as `open_tensors`.
-    """
-    network = open_tensors(path)
-    MODELS.add(network.name, Source(lambda: network))
-    return network.name
 
 
 def opening_model() -> str:

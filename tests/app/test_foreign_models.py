@@ -12,10 +12,11 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from explorer import compute
+from explorer.given import offer_given
 from explorer.lessons import LESSONS
 from explorer.lessons.clipping.calibration import ranges_seen, study_of
 from explorer.page_table import PAGES
-from explorer.sources import MODELS, Source, offer_file
+from explorer.sources import MODELS, Source
 from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec
 from quant_engine.network import from_module, load
 from quant_engine.tasks import Classification
@@ -33,7 +34,7 @@ SCRIPTS = [page.script for pages in PAGES.values() for page in pages]
 def foreign(tmp_path: pathlib.Path) -> Iterator[None]:
     given = foreign_models()
     write_npz(tmp_path / "tensors.npz")
-    assert offer_file(str(tmp_path / "tensors.npz")) == "tensors.npz"
+    assert offer_given(str(tmp_path / "tensors.npz")) == ("tensors.npz", "")
     for name, (module, inputs) in given.items():
         MODELS.add(name, Source(partial(from_module, module, example=inputs)))
     yield
