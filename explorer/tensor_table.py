@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,9 +15,10 @@ from explorer.caches import ResultKey
 from explorer.notation import shape
 from explorer.results import outcome_of
 from explorer.sources import ModelKey
-from quant_engine import MinMax, MinMSE, PerTensor, QuantError, QuantizerSpec, fit
-from quant_engine.models import TensorModel
-from quant_engine.studies import TensorStatistics
+from quant_engine import MinMax, MinMSE, PerChannel, PerTensor, QuantError, QuantizerSpec, fit
+from quant_engine.models import Layer, TensorModel
+from quant_engine.network import Score
+from quant_engine.studies import Damage, TensorStatistics, outlier_channels, rank_correlation
 
 BINS = 24  # of the small histogram in a row
 
@@ -29,6 +30,10 @@ class TensorRow:
     Attributes:
         sqnr_db: signal to quantization noise under the spec.
         gain_db: how much more of it least MSE gives than min–max, with one scale for the tensor.
+        channel_gain_db: how much more one scale a channel gives than one for the tensor.
+        best_clip: the end of the range of least MSE, as a share of the largest magnitude.
+        outliers: number of channels whose largest magnitude is more than 3 times the median channel's.
+        bits_per_value: what is stored for each value under the spec.
         codes_used: share of the codes that occur under the spec.
         histogram: counts of the values from the least to the greatest.
     """
@@ -37,10 +42,15 @@ class TensorRow:
     shape: tuple[int, ...]
     stored: str
     parameters: int
+    op: str = ""
     is_real: bool = True
     statistics: TensorStatistics | None = None
     sqnr_db: float | None = None
     gain_db: float | None = None
+    channel_gain_db: float | None = None
+    best_clip: float | None = None
+    outliers: int | None = None
+    bits_per_value: float | None = None
     codes_used: float | None = None
     histogram: tuple[int, ...] = ()
     refusal: str = ""
@@ -51,9 +61,14 @@ def listed(model: ModelKey) -> list[TensorRow]:
     network = compute.network(model)
     if isinstance(network.model, TensorModel):
         infos = network.model.file.tensors.values()
-        return [TensorRow(info.name, info.shape, info.stored, info.parameters, info.is_real) for info in infos]
+        return [TensorRow(info.name, info.shape, info.stored, info.parameters, "", info.is_real) for info in infos]
     layers = network.layers().values()
-    return [TensorRow(layer.name, layer.shape, "float32", layer.parameters) for layer in layers]
+    return [TensorRow(layer.name, layer.shape, "float32", layer.parameters, operator(layer)) for layer in layers]
+
+
+def operator(layer: Layer) -> str:
+    """Return what a layer does, in a word: its operation, and whether each channel is convolved alone."""
+    return "depthwise" if layer.op == "conv2d" and 1 < layer.groups == layer.shape[0] else layer.op
 
 
 def looked_at(model: ModelKey, spec: QuantizerSpec) -> Iterator[TensorRow]:
@@ -64,46 +79,133 @@ def looked_at(model: ModelKey, spec: QuantizerSpec) -> Iterator[TensorRow]:
 
 
 def _filled(model: ModelKey, row: TensorRow, spec: QuantizerSpec) -> TensorRow:
-    told = (row.name, row.shape, row.stored, row.parameters, row.is_real)
     info = compute.network(model).layers()[row.name]
     try:
         x = compute.network(model).weight(row.name).reshape(info.matrix_shape)  # not kept: it is looked at once
-        found, statistics = outcome_of(x, fit(x, spec)), compute.statistics_of(model, row.name)
-        used = found.codes_used / found.codes_total
-        bars = tuple(np.histogram(x, BINS)[0].tolist())
-        return TensorRow(*told, statistics, found.report.sqnr_db, gain_db(x, spec), used, bars)
+        found, gains = outcome_of(x, fit(x, spec)), gains_of(x, spec)
+        return replace(
+            row,
+            statistics=compute.statistics_of(model, row.name),
+            sqnr_db=found.report.sqnr_db,
+            gain_db=gains.range_db,
+            channel_gain_db=gains.channel_db,
+            best_clip=gains.best_clip,
+            outliers=len(outlier_channels(x)),
+            bits_per_value=found.storage.bits_per_value,
+            codes_used=found.codes_used / found.codes_total,
+            histogram=tuple(np.histogram(x, BINS)[0].tolist()),
+        )
     except QuantError as error:
-        return TensorRow(*told, refusal=str(error))
+        return replace(row, refusal=str(error))
 
 
-def gain_db(x: NDArray[np.float32], spec: QuantizerSpec) -> float:
-    """Return what least MSE gains over min–max in SQNR, with the spec's format and one scale for the tensor."""
+@dataclass(frozen=True)
+class Gains:
+    """What other choices gain in SQNR over min–max with one scale for the tensor: another range, a scale a channel."""
+
+    range_db: float
+    channel_db: float
+    best_clip: float
+
+
+def gains_of(x: NDArray[np.float32], spec: QuantizerSpec) -> Gains:
+    """Return what the range of least MSE and one scale a channel gain, with the spec's format."""
     plain = replace(spec, granularity=PerTensor(), clipping=MinMax())
-    least = replace(plain, clipping=MinMSE())
-    before, after = (fit(x, one).measure(x).sqnr_db for one in (plain, least))
+    tensor, best, channel = (
+        fit(x, one) for one in (plain, replace(plain, clipping=MinMSE()), replace(plain, granularity=PerChannel(0)))
+    )
+    before, better, finer = (one.measure(x).sqnr_db for one in (tensor, best, channel))
+    clip = float(best.scale.max() / tensor.scale.max()) if tensor.scale.max() else 1.0
+    return Gains(_more(better, before), _more(finer, before), min(clip, 1.0))
+
+
+def _more(after: float, before: float) -> float:
     return 0.0 if before == after else after - before  # of tensors without an error both are infinite
 
 
-def as_columns(rows: Sequence[TensorRow], found: Mapping[str, TensorRow], said: Mapping[str, str]) -> dict[str, Any]:
+def as_columns(
+    rows: Sequence[TensorRow],
+    found: Mapping[str, TensorRow],
+    damages: Mapping[str, Damage],
+    said: Mapping[str, str],
+) -> dict[str, Any]:
     """Return the table's columns by their names in `said`; what is not known is None."""
     filled = [found.get(row.name, row) for row in rows]
 
     def number(attribute: str, factor: float = 1.0) -> list[float | None]:
         return [None if row.statistics is None else factor * getattr(row.statistics, attribute) for row in filled]
 
+    def known(attribute: str, factor: float = 1.0) -> list[float | None]:
+        values = [getattr(row, attribute) for row in filled]
+        return [None if value is None else factor * value for value in values]
+
+    def measured(value: Callable[[Damage], float]) -> list[float | None]:
+        return [value(damages[row.name]) if row.name in damages else None for row in filled]
+
+    by_operator = bool(rows) and bool(rows[0].op)  # a file knows no operators
+    kinds = {said["op"]: [row.op for row in rows]} if by_operator else {said["stored"]: [row.stored for row in rows]}
+    found_damage = {
+        said["damage"]: measured(lambda damage: damage.measure.value),
+        said["spread"]: measured(lambda damage: reach(damage.measure)),
+        said["change"]: measured(lambda damage: per_cent(damage) * damage.change.value),
+        said["change_spread"]: measured(lambda damage: per_cent(damage) * reach(damage.change)),
+    }
     return {
         said["name"]: [row.name for row in filled],
+        **kinds,
         said["shape"]: [shape(row.shape) for row in filled],
-        said["stored"]: [row.stored for row in filled],
-        said["parameters"]: [row.parameters for row in filled],
         said["histogram"]: [list(row.histogram) or None for row in filled],
-        said["sqnr"]: [row.sqnr_db for row in filled],
-        said["gain"]: [row.gain_db for row in filled],
-        said["codes_used"]: [None if row.codes_used is None else 100.0 * row.codes_used for row in filled],
+        **(found_damage if damages else {}),
+        said["gain"]: known("gain_db"),
+        said["channel_gain"]: known("channel_gain_db"),
+        said["sqnr"]: known("sqnr_db"),
         said["kurtosis"]: number("kurtosis"),
         said["max_sigmas"]: number("max_sigmas"),
+        said["codes_used"]: known("codes_used", 100.0),
+        said["outliers"]: known("outliers"),
+        said["best_clip"]: known("best_clip", 100.0),
+        said["bits"]: known("bits_per_value"),
+        said["parameters"]: [row.parameters for row in filled],
         said["sigma"]: number("sigma"),
         said["min"]: number("min"),
         said["max"]: number("max"),
         said["zeros"]: number("zeros", 100.0),
+    }
+
+
+def per_cent(damage: Damage) -> float:
+    """Return 100 where a task's score is a share, whose changes are told in points, else 1."""
+    plain = damage.score.value - damage.change.value
+    return 100.0 if not damage.score.unit and 0 <= plain <= 1 else 1.0
+
+
+def reach(score: Score) -> float:
+    """Return how far the 95 % interval of a score reaches from it, at most."""
+    return max(score.value - score.interval[0], score.interval[1] - score.value)
+
+
+PROXIES: dict[str, Callable[[TensorRow, TensorStatistics], float]] = {  # more of it is expected to be worse
+    "kurtosis": lambda row, statistics: statistics.kurtosis,
+    "max_sigmas": lambda row, statistics: statistics.max_sigmas,
+    "sqnr": lambda row, statistics: -(row.sqnr_db or 0.0),
+    "squared_error": lambda row, statistics: squared_error(row, statistics),
+    "gain": lambda row, statistics: row.gain_db or 0.0,
+    "channel_gain": lambda row, statistics: row.channel_gain_db or 0.0,
+}
+
+
+def squared_error(row: TensorRow, statistics: TensorStatistics) -> float:
+    """Return Σ(x̂ − x)² of a tensor, from its SQNR and the sum of its squares."""
+    return row.parameters * statistics.power * 10 ** (-(row.sqnr_db or 0.0) / 10)
+
+
+def agreements(rows: Iterable[TensorRow], damages: Mapping[str, Damage]) -> dict[str, float]:
+    """Return Spearman's correlation of each proxy with the measured damage, over the layers that are measured."""
+    known = {row.name: row for row in rows if row.name in damages}
+    measured = {name: damages[name].measure.value for name in known}
+    return {
+        proxy: rank_correlation(
+            {name: value(row, row.statistics) for name, row in known.items() if row.statistics is not None}, measured
+        )
+        for proxy, value in PROXIES.items()
     }

@@ -1,74 +1,199 @@
-"""The inspector: a model's tensors in one table, from which each goes to the playground."""
+"""The inspector: a model's tensors in one table, the damage that each does alone, and the card of the chosen one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
-from explorer import compute, controls, frame
-from explorer.background import Kind, live
+from explorer import compute, controls, frame, layer_damage
+from explorer.background import Kind, Task, live
 from explorer.caches import ResultKey
 from explorer.language import read_words
-from explorer.notation import count
-from explorer.page_table import PLAYGROUND, pages_folder
+from explorer.lessons.framework import study
+from explorer.lessons.framework.study import Study
+from explorer.notation import count, short
+from explorer.panels.tensor_card import tensor_card
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
-from explorer.tensor_table import TensorRow, as_columns, listed, looked_at
+from explorer.tensor_table import TensorRow, agreements, as_columns, listed, looked_at, per_cent
+from quant_engine import QuantizerSpec
 from quant_engine.models import TensorModel
+from quant_engine.studies import Attribution, Damage
 
 SETTINGS = ("bits", "granularity")  # of the playground, which takes them over
-PICKED = "inspector_picked"  # in the session's state
+PICKED, SEARCH, FILTER = "inspector_picked", "inspector_search", "inspector_filter"  # in the session's state
 TABLE = "inspector_table"
+CARD_WIDTH, SEARCH_WIDTH, FILTER_WIDTH = 356, 104, 150  # pixels
 ROW_HEIGHT, MAX_HEIGHT = 35, 430  # pixels
-NAME_WIDTH, MAX_NAME_WIDTH, BARS_WIDTH = 100, 230, 90
+NAME_WIDTH, MAX_NAME_WIDTH, BARS_WIDTH, DAMAGE_WIDTH, REACH_WIDTH = 100, 200, 90, 130, 80
 NUMBERS = {
-    **dict.fromkeys(("sqnr", "gain", "zeros"), "%.1f"),
-    "codes_used": "%.0f",
-    **dict.fromkeys(("kurtosis", "max_sigmas", "sigma", "min", "max"), "%.3g"),
+    **dict.fromkeys(("sqnr", "gain", "channel_gain", "zeros"), "%.1f"),
+    **dict.fromkeys(("codes_used", "best_clip", "outliers"), "%.0f"),
+    **dict.fromkeys(("kurtosis", "max_sigmas", "sigma", "min", "max", "bits"), "%.3g"),
+    **dict.fromkeys(("spread", "change_spread"), "± %.2g"),
+    "change": "%+.3g",
 }
 MAX_REFUSALS = 3
+KURTOSIS, GAIN = 20.0, 3.0  # beyond which the filters keep a tensor
+
+FILTERS: dict[str, Callable[[TensorRow], bool]] = {
+    "all": lambda row: True,
+    "kurtosis": lambda row: row.statistics is not None and row.statistics.kurtosis > KURTOSIS,
+    "gain": lambda row: (row.gain_db or 0.0) > GAIN,
+    "outliers": lambda row: bool(row.outliers),
+    "matrices": lambda row: len(row.shape) > 1,
+}
 
 
 def inspector_panel() -> None:
-    """Draw the controls, and the table as it fills."""
+    """Draw controls and table at the left, the card of the chosen tensor at the right."""
+    with st.container(horizontal=True, gap="medium", key="inspector_sides"):
+        left, right = (
+            st.container(key="inspector_left"),
+            st.container(width=CARD_WIDTH, border=True, gap="xsmall", key="inspector_card"),
+        )
+    with left:
+        model, layer, settings = _settings()
+        spec = settings.spec(-1.0, 1.0)
+        _tensors(model, layer, settings.description, spec)
+    with right:
+        tensor_card(model, layer, settings, spec)
+
+
+def _settings() -> tuple[ModelKey, str, PlaygroundState]:
+    """Draw the choices of model and spec, the search and the filter."""
     said, fields = read_words("inspector"), PlaygroundState.fields()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key="inspector_settings"):
         model, layer = frame.choose_tensor(layer=False)
         settings = replace(PlaygroundState(), **{name: controls.show(fields[name], help=None) for name in SETTINGS})
-    spec, rows = settings.spec(-1.0, 1.0), listed(model)
+        st.text_input(said["search"], key=SEARCH, width=SEARCH_WIDTH)
+        st.selectbox(
+            said["filter"], [*FILTERS], key=FILTER, width=FILTER_WIDTH, format_func=said["filters"].__getitem__
+        )
+    return model, layer, settings
+
+
+def _tensors(model: ModelKey, layer: str, setting: str, spec: QuantizerSpec) -> None:
+    """Draw the table as it fills, and offer to measure."""
+    said, rows = read_words("inspector"), listed(model)
     real = sum(row.is_real for row in rows)
     task = compute.session().ask(
         "inspector table", ResultKey("tensor table", model, spec), lambda: looked_at(model, spec), Kind.STUDY, real
     )
-    told = {"model": compute.name(model), "setting": settings.description}
+    told = {"model": compute.name(model), "setting": setting}
+    one = _study(model, spec, task)
+    shown = _sorted([row for row in _filled(rows, task) if _wanted(row)], _damages(model, one))
 
     def draw() -> None:
-        found = {row.name: row for row in task.items}
-        _table(told["model"], layer, rows, found, said, said["table"].format(**told))
-        parameters = count(sum(row.parameters for row in rows))
-        summary = [said["summary"].format(n=count(len(rows)), parameters=parameters, **told)]
-        if task.active:
-            summary.append(said["looked_at"].format(found=count(len(found)), total=count(real)))
-        if refusals := [row.refusal for row in found.values() if row.refusal]:
-            summary.append(said["refusals"].format(refusals="; ".join(refusals[:MAX_REFUSALS])))
-        st.caption("  \n".join([*summary, *_lacks(model, said)]))
+        found, damages = {row.name: row for row in task.items}, _damages(model, one)
+        _table(told["model"], layer, shown, found, damages, said["table"].format(**told))
+        st.caption("  \n".join(_summary(model, rows, task, one, said, told)))
         if st.session_state.pop(PICKED, False):
             st.rerun()
 
-    live(draw, lambda: task.active)
-    st.page_link(
-        pages_folder() / PLAYGROUND,
-        label=said["playground"].format(tensor=layer),
-        icon=":material/tune:",
-        query_params={frame.MODEL_KEY: compute.name(model), frame.TENSOR_KEY: layer, **settings.link()},
+    if one is not None:
+        _offer(model, one, said)
+    live(draw, lambda: task.active or (one is not None and study.active(one.key)))
+
+
+def _study(model: ModelKey, spec: QuantizerSpec, task: Task) -> Study | None:
+    """Return the measuring of all layers, those first that have most to gain; None for what has no task."""
+    if compute.network(model).task is None:
+        return None
+    gains = {row.name: row.gain_db or 0.0 for row in task.items}
+    order = sorted(compute.network(model).layers(), key=lambda name: -gains.get(name, math.inf))
+    return layer_damage.damage_study(model, spec, order)
+
+
+def _offer(model: ModelKey, one: Study, said: Mapping[str, Any]) -> None:
+    """Draw the button that begins to measure, or how far that is."""
+    timing = compute.session().ask(
+        "inspector estimate", ResultKey("estimate", model), lambda: layer_damage.seconds_of(model)
     )
+    told: dict[str, object] = {"layers": len(layer_damage.owners(model))}
+    if timing.ended and timing.error is None:
+        label = said["measure_in"].format(seconds=_rounded(timing.result()), **told)
+    else:
+        label = said["measure"].format(samples=compute.samples(model, layer_damage.split_of(model)), **told)
+    study.offer(one, label, said["measuring"], lambda task: None)
+    live(lambda: None, lambda: timing.active)
 
 
-def _lacks(model: ModelKey, said: Mapping[str, str]) -> list[str]:
-    return [said["no_graph"]] if isinstance(compute.network(model).model, TensorModel) else []
+def _rounded(seconds: float) -> str:
+    return f"{max(seconds, 1):.0f}" if seconds < 10 else f"{10 * math.ceil(seconds / 10):.0f}"
+
+
+def _damages(model: ModelKey, one: Study | None) -> dict[str, Damage]:
+    return {} if one is None else layer_damage.damages_of(model, compute.session().find(one.key))
+
+
+def _filled(rows: Sequence[TensorRow], task: Task) -> list[TensorRow]:
+    found = {row.name: row for row in task.items}
+    return [found.get(row.name, row) for row in rows]
+
+
+def _wanted(row: TensorRow) -> bool:
+    """Say whether search and filter keep a row."""
+    text = str(st.session_state.get(SEARCH, "")).strip().lower()
+    return text in row.name.lower() and FILTERS[st.session_state.get(FILTER, "all")](row)
+
+
+def _sorted(rows: Sequence[TensorRow], damages: Mapping[str, Damage]) -> list[TensorRow]:
+    """Return rows by what is measured, and else by what a better range would gain; what is not known comes last."""
+
+    def place(row: TensorRow) -> tuple[float, float]:
+        damage = damages[row.name].measure.value if row.name in damages else -math.inf
+        return -damage, -(row.gain_db if row.gain_db is not None else -math.inf)
+
+    return sorted(rows, key=place)
+
+
+def _summary(
+    model: ModelKey,
+    rows: Sequence[TensorRow],
+    task: Task,
+    one: Study | None,
+    said: Mapping[str, Any],
+    told: Mapping[str, str],
+) -> list[str]:
+    """Return the lines under the table."""
+    found = {row.name: row for row in task.items}
+    real = sum(row.is_real for row in rows)
+    parameters = count(sum(row.parameters for row in rows))
+    lines = [said["summary"].format(n=count(len(rows)), parameters=parameters, **told)]
+    if task.active:
+        lines.append(said["looked_at"].format(found=count(len(found)), total=count(real)))
+    if refusals := [row.refusal for row in found.values() if row.refusal]:
+        lines.append(said["refusals"].format(refusals="; ".join(refusals[:MAX_REFUSALS])))
+    if one is None:
+        lines.append(said["no_graph" if isinstance(compute.network(model).model, TensorModel) else "no_task"])
+        return lines
+    whole = layer_damage.attribution_of(compute.session().find(one.key))
+    return [*lines, *(_measured(whole, found, said) if whole is not None else [])]
+
+
+def _measured(whole: Attribution, found: Mapping[str, TensorRow], said: Mapping[str, Any]) -> list[str]:
+    """Say whether the damage adds up, and how well it could have been guessed."""
+    sums = whole.additivity
+    told = {"together": short(sums.together.value), "name": sums.together.name}
+    lines = []
+    if sums.total is not None:
+        told["sum"] = short(sums.total.value)
+        key = "sum_only" if sums.ratio is None else "sum"
+        if sums.ratio is not None:
+            low, high = sums.ratio.interval
+            told |= {"ratio": short(sums.ratio.value), "low": short(low), "high": short(high)}
+        lines.append(said[key].format(**told))
+    agreed = agreements(found.values(), whole.alone)
+    known = sorted((proxy for proxy in agreed if math.isfinite(agreed[proxy])), key=lambda proxy: -agreed[proxy])
+    if known:
+        listed_ = ", ".join(f"{said['proxies'][proxy]} {short(agreed[proxy], 2)}" for proxy in known)
+        lines.append(said["ranks"].format(listed=listed_))
+    return lines
 
 
 def _table(
@@ -76,31 +201,50 @@ def _table(
     chosen: str,
     rows: Sequence[TensorRow],
     found: Mapping[str, TensorRow],
-    said: Mapping[str, Any],
+    damages: Mapping[str, Damage],
     alt: str,
 ) -> None:
-    """Draw the table of a model; a row that is chosen chooses the tensor."""
-    columns, key = said["columns"], f"{TABLE}_{name}"
-    width = min(max(NAME_WIDTH, 8 * max(len(row.name) for row in rows)), MAX_NAME_WIDTH)
+    """Draw the table of a model; a row that is chosen chooses the tensor. Another order makes another table."""
+    said = read_words("inspector")
+    names = [row.name for row in rows]
+    columns, key = {**said["columns"]}, f"{TABLE}_{name}_{hash(tuple(names))}"
+    if not names:
+        st.caption(said["nothing"])
+        return
+    if damages:
+        first = next(iter(damages.values()))
+        columns["damage"] = columns["damage"].format(name=first.measure.name.removesuffix(" divergence"))
+        unit = said["points"] if per_cent(first) > 1 else first.score.unit
+        columns["change"] = columns["change"].format(name=first.score.name, unit=f", {unit}" if unit else "")
+    width = min(max(NAME_WIDTH, 8 * max(map(len, names))), MAX_NAME_WIDTH)
+    most = max((damage.measure.value for damage in damages.values()), default=1.0)
+    cells = [(names.index(chosen), columns["name"])] if chosen in names else []
     st.dataframe(
-        as_columns(rows, found, columns),
+        as_columns(rows, found, damages, columns),
         key=key,
         hide_index=True,
         height=min(ROW_HEIGHT * (len(rows) + 1) + 3, MAX_HEIGHT),
         column_config={
             columns["name"]: st.column_config.TextColumn(width=width, pinned=True),
             columns["histogram"]: st.column_config.BarChartColumn(width=BARS_WIDTH, y_min=0),
-            **{columns[name]: st.column_config.NumberColumn(format=form) for name, form in NUMBERS.items()},
+            columns["damage"]: st.column_config.ProgressColumn(
+                width=DAMAGE_WIDTH, min_value=0.0, max_value=max(most, 1e-12), format="%.3g"
+            ),
+            **{
+                columns[name]: st.column_config.NumberColumn(format=form, width=REACH_WIDTH if "±" in form else None)
+                for name, form in NUMBERS.items()
+            },
         },
-        on_select=lambda: _pick(key, rows),
-        selection_mode=["single-row", "single-cell"],
+        on_select=lambda: _pick(key, names),
+        selection_mode="single-cell",
+        selection_default={"selection": {"cells": cells}},
+        placeholder="",
         alt=alt,
     )
 
 
-def _pick(key: str, rows: Sequence[TensorRow]) -> None:
+def _pick(key: str, names: Sequence[str]) -> None:
     """Choose the tensor of the row that was chosen (a callback)."""
-    chosen = st.session_state[key]["selection"]
-    places = [*chosen["rows"], *(row for row, _ in chosen["cells"])]
-    if places and rows[places[0]].is_real:
-        controls.assign({frame.TENSOR_KEY: rows[places[0]].name, PICKED: True})
+    places = [row for row, _ in st.session_state[key]["selection"]["cells"]]
+    if places and names[places[0]] in compute.network(frame.selected()[0]).layers():
+        controls.assign({frame.TENSOR_KEY: names[places[0]], PICKED: True})

@@ -217,6 +217,8 @@ class _Study:
         return self._damage(layer, part, None, self._changes(part))
 
     def together(self) -> Damage:
+        if len(self.layers) == 1:
+            return self.alone(*self.layers)
         return self._damage(TOGETHER, self._frozen, None, self._changes(self._frozen))
 
     def noisy(self, layer: str, draw: int) -> Damage:

@@ -24,6 +24,7 @@ class TensorStatistics:
         kurtosis: E[(x − μ)⁴]/σ⁴: 3 for a Gaussian, more with outliers; 0 where all values are the same.
         max_sigmas: the largest magnitude in standard deviations; 0 where all values are the same.
         zeros: share of values that are exactly 0.
+        power: the mean square.
     """
 
     min: float
@@ -32,6 +33,7 @@ class TensorStatistics:
     kurtosis: float
     max_sigmas: float
     zeros: float
+    power: float
 
 
 def tensor_statistics(x: Float32Array) -> TensorStatistics:
@@ -42,7 +44,7 @@ def tensor_statistics(x: Float32Array) -> TensorStatistics:
 
     Example:
         >>> tensor_statistics(np.array([-1, 1, -1, 1], np.float32))
-        TensorStatistics(min=-1.0, max=1.0, sigma=1.0, kurtosis=1.0, max_sigmas=1.0, zeros=0.0)
+        TensorStatistics(min=-1.0, max=1.0, sigma=1.0, kurtosis=1.0, max_sigmas=1.0, zeros=0.0, power=1.0)
     """
     if not x.size:
         raise QuantError(f"x of shape {x.shape} has no values; give a tensor with some")
@@ -62,4 +64,5 @@ def tensor_statistics(x: Float32Array) -> TensorStatistics:
         kurtosis=fourth / flat.size / variance**2 if variance**2 else 0.0,
         max_sigmas=max(-low, high) / sigma if sigma else 0.0,
         zeros=1 - int(np.count_nonzero(flat)) / flat.size,
+        power=second / flat.size + mean**2,
     )

@@ -27,8 +27,28 @@ def test_a_file_is_dropped_and_a_row_of_its_table_opens_in_the_playground(
     settle(page)
     assert faults_on(page) == NO_FAULTS
     photograph(page, "inspector-file-projector")
-    table = page.get_by_test_id("stDataFrame").locator(".dvn-scroller")
-    table.click(position={"x": 120, "y": 3 * 35 + 17})  # the third row under the headings
-    page.get_by_role("link", name="Open bias in the playground").click()
+    page.get_by_role("textbox", name="Search").fill("bias")
+    page.keyboard.press("Enter")
+    settle(page)
+    page.get_by_test_id("stDataFrame").locator(".dvn-scroller").click(position={"x": 60, "y": 35 + 17})  # its row
+    expect(page.get_by_role("heading", name="Why is bias hard?")).to_be_visible()
+    page.get_by_role("link", name="Open in the playground").click()
     page.wait_for_url(re.compile(r"/playground\?.*tensor=bias"))
     expect(page.get_by_text("bias: 7 tensor, 7 weights")).to_be_visible()
+
+
+def test_table_card_and_button_are_in_sight_and_measuring_puts_the_worst_layer_first(
+    app: str, open_page: Opener
+) -> None:
+    page = open_page(f"{app}/inspector?model=fashion-depthwise", "projector")
+    button = page.get_by_role("button", name=re.compile("^Measure damage"))
+    for part in (button, page.get_by_test_id("stDataFrame"), page.get_by_role("heading", name="Why is dw1 hard?")):
+        expect(part).to_be_in_viewport()
+    expect(page.get_by_role("button", name=re.compile("^Measure what helps"))).to_be_in_viewport(ratio=0.1)
+    button.click()
+    expect(page.get_by_text("times the sum")).to_be_visible(timeout=60_000)
+    settle(page)
+    page.get_by_test_id("stDataFrame").locator(".dvn-scroller").click(position={"x": 60, "y": 35 + 17})
+    expect(page.get_by_role("heading", name="Why is stem hard?")).to_be_visible()
+    assert faults_on(page) == NO_FAULTS
+    photograph(page, "inspector-projector")

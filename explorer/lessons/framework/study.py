@@ -66,7 +66,10 @@ def show(study: Study, label: str, draw: Callable[[Task | None], None]) -> None:
 
 
 def offer(study: Study, button: str, label: str, draw: Callable[[Task | None], None]) -> None:
-    """Show a button that begins a study; once it was pressed, draw what there is of it, as it grows."""
+    """Show a button that begins a study; once it was pressed, draw what there is of it, as it grows.
+
+    The label says how far it is: with {done} of {total}, and about how many seconds are {left}.
+    """
     if asked(study.place) == study.key:
         show(study, label, draw)
         return
@@ -83,11 +86,17 @@ def _draw(study: Study, label: str, draw: Callable[[Task | None], None]) -> None
         st.error(str(task.error), icon=":material/error:")
     if task is not None and active(study.key):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.progress(task.share, label.format(done=len(task.items), total=study.total))
+            st.progress(task.share, label.format(done=len(task.items), total=study.total, left=_left(task)))
             _button("study_stop", "stop", stop, study)
     elif task is None or task.state != "done":
         _button("continue", "play_arrow", start, study)
     draw(task)
+
+
+def _left(task: Task) -> str:
+    """Return about how many seconds a study goes on, by what it has taken so far."""
+    done = len(task.items)
+    return f"{task.seconds / done * (task.total - done):.0f}" if done else "…"
 
 
 def _button(word: str, icon: str, action: Callable[[Study], None], study: Study) -> None:

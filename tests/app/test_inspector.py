@@ -1,0 +1,106 @@
+"""The inspector: the layer that does the damage comes first once it is measured, and its card says why, truly."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import numpy as np
+import pytest
+import scipy.stats
+from streamlit.testing.v1 import AppTest
+
+from explorer import compute
+from explorer.panels.tensor_card import known_of, sentence
+from explorer.tensor_table import agreements, looked_at
+from quant_engine import IntFormat, LayerPlan, PerChannel, QuantizationPlan, QuantizerSpec, fit
+from quant_engine.studies import Attribution, attribute, effect
+from quant_engine.studies.sensitivity import Trial
+from tests.app.waiting import await_answers
+from tests.models import CNN_KEY, DEPTHWISE_KEY
+
+ROOT = pathlib.Path(__file__).parents[2]
+SPEC = QuantizerSpec(IntFormat(4))
+
+
+def inspector(model: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
+    at.query_params["model"] = model
+    at.switch_page(str(ROOT / "pages" / "inspector.py")).run()
+    assert not at.exception
+    return await_answers(at)
+
+
+def column(at: AppTest, start: str) -> list[float]:
+    table = at.dataframe[0].value
+    [name] = [name for name in table if name.startswith(start)]
+    return list(table[name])
+
+
+def test_the_table_is_sorted_by_what_is_to_gain_and_then_by_the_measured_damage() -> None:
+    at = inspector("fashion-depthwise")
+    gains = column(at, "dB to gain")
+    assert gains == sorted(gains, reverse=True)
+    at.button(key="inspector damage_begin").click()
+    at = await_answers(at.run())
+    names, damage = column(at, "Tensor"), column(at, "KL alone")
+    assert damage == sorted(damage, reverse=True)
+    network = compute.network(DEPTHWISE_KEY)
+    for name, value in zip(names[:2], damage[:2], strict=True):
+        alone = effect(network, Trial(name, SPEC).plan(network))
+        assert value == pytest.approx(alone.divergence, rel=1e-9)
+    text = " ".join(one.value for one in at.caption)
+    assert "times the sum" in text
+    assert "Rank correlation" in text
+
+
+def test_search_and_filter_leave_what_they_say_and_the_card_stays() -> None:
+    at = inspector("fashion-depthwise")
+    at.text_input(key="inspector_search").set_value("DW").run()
+    assert {name[:2] for name in column(at, "Tensor")} == {"dw"}
+    at.selectbox(key="inspector_filter").set_value("gain").run()
+    assert min(column(at, "dB to gain")) > 3
+    at.text_input(key="inspector_search").set_value("nowhere").run()
+    assert not at.dataframe
+    assert not at.exception
+    assert any("dw1" in one.value for one in at.subheader)
+
+
+def test_what_would_help_is_measured_for_the_chosen_layer() -> None:
+    at = inspector("fashion-depthwise")
+    at.button(key="inspector help_begin").click()
+    at = await_answers(at.run())
+    rows = at.table[0].value
+    assert not rows["damage"][:6].str.contains("…").any()
+    assert any("Gaussian noise of the same size" in one.value for one in at.caption)
+
+
+def test_the_sentence_on_every_tensor_of_both_networks_is_true() -> None:
+    for model in (CNN_KEY, DEPTHWISE_KEY):
+        for layer in compute.network(model).layers():
+            for spec in (SPEC, QuantizerSpec(IntFormat(8), PerChannel(0))):
+                known = known_of(model, layer, spec)
+                said, x = sentence(known, spec), compute.matrix(model, layer)
+                numbers = [float(text) for text in re.findall(r"\d+\.?\d*(?= σ)", said)]
+                largest = np.abs(x).max() / x.std(dtype=np.float64)
+                assert numbers == ([pytest.approx(largest, rel=0.01)] if numbers else [])
+                for count, total in re.findall(r"(\d+) of (\d+) codes", said):
+                    counts = np.sort(np.unique(fit(x, spec).encode(x).codes, return_counts=True)[1])[::-1]
+                    assert counts[: int(count)].sum() >= 0.99 * x.size
+                    assert int(total) == 1 << spec.format.bits
+                for gain in re.findall(r"gains (\d+\.\d) dB", said):
+                    assert float(gain) >= 1
+
+
+def test_agreement_is_spearmans_of_each_proxy_with_the_damage() -> None:
+    rows = {row.name: row for row in looked_at(DEPTHWISE_KEY, SPEC)}
+    plan = QuantizationPlan.of(rows, {"*": LayerPlan(SPEC)})
+    *_, found = attribute(compute.network(DEPTHWISE_KEY), plan, kept=compute.attributions(DEPTHWISE_KEY))
+    assert isinstance(found, Attribution)
+    agreed = agreements(rows.values(), found.alone)
+    damage = [found.alone[name].measure.value for name in rows]
+    weights = [compute.matrix(DEPTHWISE_KEY, name).astype(np.float64) for name in rows]
+    errors = [np.square(fit(x, SPEC).fake_quantize(x.astype(np.float32)) - x).sum() for x in weights]
+    kurtosis = [scipy.stats.kurtosis(x, axis=None, fisher=False) for x in weights]
+    assert agreed["squared_error"] == pytest.approx(scipy.stats.spearmanr(errors, damage).statistic)
+    assert agreed["kurtosis"] == pytest.approx(scipy.stats.spearmanr(kurtosis, damage).statistic)
