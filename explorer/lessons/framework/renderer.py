@@ -97,7 +97,7 @@ def _laboratory(lesson: Lesson, beat: str) -> Scene:
     with st.spinner(words()["reading"]):
         subject = tensors.subject(source, model, layer, outlier)
     if another:
-        st.caption(words()["asked_of"].format(tensor=subject.title))
+        st.caption(lesson.prose.laboratory.get("asked_of", words()["asked_of"]).format(tensor=subject.title))
     answered = checking and answers.asked_in(lesson, subject.key) in answers.right_answers(lesson)
     bench = Bench(
         subject,
