@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.batches import Outputs
@@ -86,14 +87,15 @@ class LogitsTask(Protocol):
 
 
 def pick_output(outputs: Any, wanted: str | None, usual: str) -> Any:
-    """Return the output of a name, or by default the one with the usual name, or the first.
+    """Return the output of a name, or by default the one with the usual name, or the first of real numbers.
 
     Raises:
         QuantError: for a name there is not.
     """
     if not isinstance(outputs, dict):
         return outputs
-    name = wanted or (usual if usual in outputs else next(iter(outputs)))
+    real = (name for name, values in outputs.items() if np.asarray(values).dtype.kind == "f")
+    name = wanted or (usual if usual in outputs else next(real, next(iter(outputs))))
     if name not in outputs:
         raise QuantError(f"the model has no output {name!r}; choose one of {', '.join(outputs)}")
     return outputs[name]
