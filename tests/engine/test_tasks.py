@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import torch
 
@@ -357,6 +358,10 @@ def test_recall_is_the_share_of_nearest_documents_by_cosine():
     asked, answers = hidden[0][:, :6].mean(1), hidden[1].mean(1)
     cosine = 1 - scipy.spatial.distance.cdist(asked, answers, "cosine")
     assert network.evaluate() == share("recall@1", int((cosine.argmax(1) == np.arange(16)).sum()), 16)
+    logits, right = torch.from_numpy(20 * cosine), torch.arange(16)
+    expected = torch.nn.functional.cross_entropy(logits, right).item()
+    assert network.scores()["loss"].value == pytest.approx(expected, rel=1e-6)
+    assert network.scores()["KL divergence"].value == 0
 
 
 def test_texts_are_read_by_ctc_and_compared_by_edits():
@@ -369,6 +374,11 @@ def test_texts_are_read_by_ctc_and_compared_by_edits():
     found = task.scores([Result(task.batches("test")[0], outputs, outputs)])
     assert (found["exact match"].value, found["same text"].value) == (0.5, 1.0)
     assert found["character error rate"].value == pytest.approx(1 / 5)
+    plain, other = (scipy.special.softmax(RNG.normal(0, 2, (2, 7, 4)), axis=2) for _ in range(2))
+    for given in ((plain, other), (np.log(plain), np.log(other) + 3)):  # probabilities, or logits
+        moved = task.scores([Result(task.batches("test")[0], given[1], given[0])])["KL divergence"]
+        assert moved.value == pytest.approx(scipy.special.rel_entr(plain, other).sum(2).mean(), rel=1e-9)
+        assert moved.n == 14
     upper = Transcription(
         {"test": (np.zeros((2, 1), np.float32), ["AAB", "BA"])},
         decode=lambda given: [text.upper() for text in ctc_decode(given, "ab ")],
