@@ -29,7 +29,7 @@ PICKED, SEARCH, FILTER = "inspector_picked", "inspector_search", "inspector_filt
 TABLE = "inspector_table"
 CARD_WIDTH, SEARCH_WIDTH, FILTER_WIDTH = 356, 104, 150  # pixels
 ROW_HEIGHT, MAX_HEIGHT = 35, 430  # pixels
-NAME_WIDTH, MAX_NAME_WIDTH, BARS_WIDTH, DAMAGE_WIDTH, REACH_WIDTH = 100, 200, 90, 130, 80
+NAME_WIDTH, MAX_NAME_WIDTH, BARS_WIDTH, DAMAGE_WIDTH, REACH_WIDTH = 100, 245, 90, 130, 80
 NUMBERS = {
     **dict.fromkeys(("sqnr", "gain", "channel_gain", "zeros"), "%.1f"),
     **dict.fromkeys(("codes_used", "best_clip", "outliers"), "%.0f"),
