@@ -17,7 +17,7 @@ from quant_engine.tasks import NextToken, Task
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 WEIGHTS = "model.safetensors"
 LENGTH = 512  # tokens of a text
-TEXTS = {"calibration": 4, "search": 4, "test": 8}  # no topic of the documentation is in two
+TEXTS = {"calibration": 4, "search": 2, "test": 4}  # no topic of the documentation is in two
 
 
 def convert_smollm2(folder: Path) -> None:

@@ -10,7 +10,7 @@ from quant_engine.network import Network
 from quant_engine.packs import PACKS, folder_of
 from quant_engine.packs.efficientnet import PHOTOGRAPHS, photographs
 from quant_engine.tasks import Classification
-from tests.packs.plans import every_layer
+from tests.packs.plans import check_row, every_layer
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +43,8 @@ def test_scales_matter_as_in_another_implementation(on_all_photographs, bits, gr
     scores = on_all_photographs.scores(every_layer(on_all_photographs, bits, granularity))
     assert sqnr_db is None or scores["SQNR"].value == pytest.approx(sqnr_db, abs=0.6)
     assert agreeing is None or scores["top-1 agreement"].value == agreeing / 20
+
+
+@pytest.mark.parametrize("shared", ["tensor", "channel"])
+def test_a_row_of_the_card_is_found_again(pack_network, shared):
+    check_row(pack_network("efficientnet-lite0"), "efficientnet-lite0", 8, shared)

@@ -8,30 +8,24 @@ import pytest
 import quant_engine as qe
 from quant_engine.methods import Setting, compensated
 from quant_engine.packs.minilm import word_pairs
-from tests.packs.plans import every_layer
+from quant_engine.studies.pack_card import SHARED, pack_card
+from tests.packs.plans import check_row
 
 PAIRS = word_pairs("test")
 RESOLUTION = 0.042  # 1.96 standard errors of a share of .36 among 492
 RECALL = {  # of another draw of 500 nouns
-    "float": 0.356,
-    "W4 layer": 0.106,
-    "W4 channel": 0.334,
-    "W4 group": 0.338,
-    "W3 layer": 0.004,
-    "W3 channel": 0.214,
-    "W3 group": 0.296,
+    (4, "tensor"): 0.106,
+    (4, "channel"): 0.334,
+    (4, "group of 32"): 0.338,
+    (3, "tensor"): 0.004,
+    (3, "channel"): 0.214,
+    (3, "group of 32"): 0.296,
 }
-SHARED = {"layer": qe.PerTensor(), "channel": qe.PerChannel(0), "group": qe.PerGroup(32)}
 
 
 @pytest.fixture(scope="module")
 def encoder(pack_network):
     return pack_network("minilm")
-
-
-def plan_of(network, name):
-    bits, _, shared = name.partition(" ")
-    return every_layer(network, int(bits[1:]), SHARED[shared])
 
 
 def test_its_40_layers_are_read_embeddings_among_them(encoder):
@@ -45,13 +39,18 @@ def test_its_40_layers_are_read_embeddings_among_them(encoder):
     assert np.abs(weight - weight.mean()).max() / weight.std() == pytest.approx(175, rel=0.01)
 
 
-@pytest.mark.choice(3)
-@pytest.mark.parametrize("name", RECALL)
-def test_recall_is_that_of_another_draw_within_its_resolution(encoder, name):
+def test_recall_is_that_of_another_draw_within_its_resolution():
     """Of several ways to draw pairs, one was kept whose float recall is near the other draw's: no independent score."""
-    score = encoder.evaluate(None if name == "float" else plan_of(encoder, name))
-    assert (score.name, score.n) == ("recall@1", len(PAIRS))
-    assert score.value == pytest.approx(RECALL[name], abs=2**0.5 * RESOLUTION)
+    card = pack_card("minilm")
+    assert card.plain["recall@1"].value == pytest.approx(0.356, abs=2**0.5 * RESOLUTION)
+    for (bits, shared), expected in RECALL.items():
+        found = card.rows[qe.QuantizerSpec(qe.IntFormat(bits), SHARED[shared])]["recall@1"]
+        assert (found.n, found.value) == (len(PAIRS), pytest.approx(expected, abs=2**0.5 * RESOLUTION))
+
+
+@pytest.mark.parametrize("shared", ["tensor", "group of 32"])
+def test_a_row_of_the_card_is_found_again(encoder, shared):
+    check_row(encoder, "minilm", 4, shared)
 
 
 def test_gptq_in_groups_of_32_finds_no_fewer_definitions_than_rounding(encoder):

@@ -7,20 +7,13 @@ import pytest
 
 import quant_engine as qe
 from quant_engine.studies import attribute
-from tests.packs.plans import every_layer
-
-LINES = 120
+from quant_engine.studies.pack_card import pack_card
+from tests.packs.plans import check_row
 
 
 @pytest.fixture(scope="module")
 def recogniser(pack_network):
     return pack_network("ocr")
-
-
-def exact_match(network, granularity=None):
-    score = network.evaluate(None if granularity is None else every_layer(network, 8, granularity))
-    assert (score.name, score.n) == ("exact match", LINES)
-    return score.value
 
 
 def test_it_is_read_layer_by_layer(recogniser):
@@ -36,9 +29,10 @@ def test_it_is_read_layer_by_layer(recogniser):
 
 
 def test_one_scale_a_layer_destroys_it_and_one_a_channel_does_not(recogniser):
-    assert exact_match(recogniser) == pytest.approx(0.967, abs=0.05)
-    assert exact_match(recogniser, qe.PerTensor()) < 0.02
-    assert exact_match(recogniser, qe.PerChannel(0)) > 0.85
+    plain = pack_card("ocr").plain["exact match"]
+    assert (plain.n, plain.value) == (120, pytest.approx(0.967, abs=0.05))
+    assert check_row(recogniser, "ocr", 8, "tensor") < 0.02
+    assert check_row(recogniser, "ocr", 8, "channel") > 0.85
 
 
 def test_no_word_is_in_two_splits(recogniser):

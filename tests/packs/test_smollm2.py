@@ -11,8 +11,9 @@ import quant_engine as qe
 from quant_engine.network import Network
 from quant_engine.packs import PACKS, folder_of
 from quant_engine.packs.smollm2 import FILE, texts
+from quant_engine.studies.pack_card import pack_card
 from quant_engine.tasks import NextToken
-from tests.packs.plans import every_layer
+from tests.packs.plans import check_row, every_layer
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +42,10 @@ def test_groups_of_32_keep_it_and_one_scale_a_layer_destroys_it(model_on_a_text)
     grouped = model_on_a_text.evaluate(every_layer(model_on_a_text, 4, qe.PerGroup(32)))
     assert plain.value < grouped.value < 2 * plain.value
     assert model_on_a_text.evaluate(every_layer(model_on_a_text, 4, qe.PerTensor())).value > 1000
+
+
+def test_rows_of_the_card_are_found_again(pack_network):
+    network = pack_network("smollm2")
+    plain = pack_card("smollm2").plain["perplexity"]
+    assert network.evaluate().value == pytest.approx(plain.value, rel=0.01)
+    assert check_row(network, "smollm2", 4, "group of 32") > plain.value
