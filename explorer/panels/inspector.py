@@ -9,9 +9,10 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import compute, controls, frame, layer_damage
+from explorer import charts, compute, controls, frame, layer_damage
 from explorer.background import Kind, Task, live
 from explorer.caches import ResultKey
+from explorer.figures.tensor_map import TensorMap, describe_tensor_map, tensor_map_figure
 from explorer.language import read_words
 from explorer.lessons.framework import study
 from explorer.lessons.framework.study import Study
@@ -37,6 +38,7 @@ NUMBERS = {
     **dict.fromkeys(("spread", "change_spread"), "± %.2g"),
     "change": "%+.3g",
 }
+COLOURS = ("gain", "damage", "channel_gain", "sqnr", "kurtosis", "max_sigmas", "codes_used", "zeros")  # of the map
 MAX_REFUSALS = 3
 KURTOSIS, GAIN = 20.0, 3.0  # beyond which the filters keep a tensor
 
@@ -95,9 +97,17 @@ def _tensors(model: ModelKey, layer: str, setting: str, spec: QuantizerSpec) -> 
         if st.session_state.pop(PICKED, False):
             st.rerun()
 
+    def active() -> bool:
+        return task.active or (one is not None and study.active(one.key))
+
     if one is not None:
         _offer(model, one, said)
-    live(draw, lambda: task.active or (one is not None and study.active(one.key)))
+    live(draw, active)
+    with st.expander(said["map"], key="inspector_map", on_change="rerun") as folded:
+        if folded.open:
+            columns = _columns(_damages(model, one))
+            coloured = st.selectbox(said["colour"], COLOURS, format_func=columns.__getitem__, key="inspector_colour")
+            live(lambda: _map(model, _filled(rows, task), _damages(model, one), coloured), active)
 
 
 def _study(model: ModelKey, spec: QuantizerSpec, task: Task) -> Study | None:
@@ -205,17 +215,11 @@ def _table(
     alt: str,
 ) -> None:
     """Draw the table of a model; a row that is chosen chooses the tensor. Another order makes another table."""
-    said = read_words("inspector")
     names = [row.name for row in rows]
-    columns, key = {**said["columns"]}, f"{TABLE}_{name}_{hash(tuple(names))}"
+    columns, key = _columns(damages), f"{TABLE}_{name}_{hash(tuple(names))}"
     if not names:
-        st.caption(said["nothing"])
+        st.caption(read_words("inspector")["nothing"])
         return
-    if damages:
-        first = next(iter(damages.values()))
-        columns["damage"] = columns["damage"].format(name=first.measure.name.removesuffix(" divergence"))
-        unit = said["points"] if per_cent(first) > 1 else first.score.unit
-        columns["change"] = columns["change"].format(name=first.score.name, unit=f", {unit}" if unit else "")
     width = min(max(NAME_WIDTH, 8 * max(map(len, names))), MAX_NAME_WIDTH)
     most = max((damage.measure.value for damage in damages.values()), default=1.0)
     cells = [(names.index(chosen), columns["name"])] if chosen in names else []
@@ -241,6 +245,27 @@ def _table(
         placeholder="",
         alt=alt,
     )
+
+
+def _columns(damages: Mapping[str, Damage]) -> dict[str, str]:
+    """Return what the columns are called; those of the damage after what is measured."""
+    said = read_words("inspector")
+    columns = {**said["columns"], "damage": said["damage"]}
+    if damages:
+        first = next(iter(damages.values()))
+        columns["damage"] = said["columns"]["damage"].format(name=first.measure.name.removesuffix(" divergence"))
+        unit = said["points"] if per_cent(first) > 1 else first.score.unit
+        columns["change"] = columns["change"].format(name=first.score.name, unit=f", {unit}" if unit else "")
+    return columns
+
+
+def _map(model: ModelKey, rows: Sequence[TensorRow], damages: Mapping[str, Damage], coloured: str) -> None:
+    """Draw the tensors as areas, in colours for one of the columns."""
+    columns = _columns(damages)
+    values = as_columns(rows, {}, damages, columns).get(columns[coloured], [None] * len(rows))
+    shown = TensorMap([row.name for row in rows], [row.parameters for row in rows], values, columns[coloured])
+    figure = tensor_map_figure(shown, charts.canvas("tensor map", model))
+    charts.show(figure, "inspector_map_chart", describe_tensor_map(shown))
 
 
 def _pick(key: str, names: Sequence[str]) -> None:

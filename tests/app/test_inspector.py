@@ -11,6 +11,8 @@ import scipy.stats
 from streamlit.testing.v1 import AppTest
 
 from explorer import compute
+from explorer.figures.tensor_map import TensorMap, describe_tensor_map, tensor_map_figure
+from explorer.figures.theme import Canvas
 from explorer.panels.tensor_card import known_of, sentence
 from explorer.tensor_table import agreements, looked_at
 from quant_engine import IntFormat, LayerPlan, PerChannel, QuantizationPlan, QuantizerSpec, fit
@@ -104,3 +106,15 @@ def test_agreement_is_spearmans_of_each_proxy_with_the_damage() -> None:
     kurtosis = [scipy.stats.kurtosis(x, axis=None, fisher=False) for x in weights]
     assert agreed["squared_error"] == pytest.approx(scipy.stats.spearmanr(errors, damage).statistic)
     assert agreed["kurtosis"] == pytest.approx(scipy.stats.spearmanr(kurtosis, damage).statistic)
+
+
+def test_areas_of_the_map_are_parameters_and_colours_the_column_that_is_chosen() -> None:
+    rows = list(looked_at(CNN_KEY, SPEC))
+    gains = [row.gain_db for row in rows]
+    shown = TensorMap([row.name for row in rows], [row.parameters for row in rows], [*gains[:-1], None], "dB to gain")
+    [areas] = tensor_map_figure(shown, Canvas("")).data
+    assert list(areas.values) == [layer.parameters for layer in compute.network(CNN_KEY).layers().values()]
+    known = np.array(gains[:-1])
+    assert areas.marker.colors[-1] is None
+    assert list(areas.marker.colors[:-1]) == pytest.approx((known - known.min()) / (known.max() - known.min()))
+    assert rows[int(known.argmax())].name in describe_tensor_map(shown)
