@@ -15,8 +15,8 @@ AS_IT_OPENS = "default"
 
 
 def pin_of(settings: PlaygroundState) -> PlaygroundState:
-    """Return what is compared of a setting: not the block and the value that are looked at."""
-    return replace(settings, block=0, value=None)
+    """Return what is compared of a setting: not the block and the value that are looked at, nor what is stored."""
+    return replace(settings, block=0, value=None, as_stored=False)
 
 
 def write(pins: Iterable[PlaygroundState]) -> str:

@@ -142,6 +142,8 @@ class PlaygroundTable(State):
         shown=lambda state: state.clips and (state.granularity is not PerTensor or state.scales is not None)))
     block: int = row(Number(
         "play_block", 0, 10**9, default=0, box=True, width=200, apart=True))
+    as_stored: bool = row(Choice(
+        "play_shows", {"as set": False, "as stored": True}, default="as set", menu=True, width=118, apart=True))
     value: float | None = row(Number(
         "play_r", -LARGEST, LARGEST, default=None, box=True, width=170, apart=True))
 # fmt: on

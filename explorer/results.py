@@ -167,21 +167,46 @@ def _chosen(values: NDArray[np.float32], spec: QuantizerSpec, block: int) -> tup
 def view_of(values: NDArray[np.float32], quantizer: Quantizer, statistics: Distribution, block: int = 0) -> BlockView:
     """Return everything that is drawn of one block, whose `values` and `statistics` are given."""
     spec, place = quantizer.spec, np.unravel_index(block, quantizer.scale.shape)
-    levels, thresholds = quantizer.levels(block), quantizer.thresholds(block)
-    flat = values.reshape(-1)
-    buckets = np.searchsorted(thresholds, flat, side="right")
     lo, hi = ends(quantizer, block)
-    return BlockView(
-        distribution=statistics,
+    return _view(
+        values,
+        statistics,
+        quantizer.levels(block),
+        quantizer.thresholds(block),
         lo=lo,
         hi=hi,
         scale=float(quantizer.scale[place]),
         zero_point=int(quantizer.zero_point[place]),
         chosen=(lo, hi) if spec.symmetric else _chosen(values, spec, block),
         first_code=spec.format.qmin if spec.format.even else 0,
+    )
+
+
+def stored_view(
+    values: NDArray[np.float32], statistics: Distribution, levels: NDArray[np.float32], scale: float, zero_point: int
+) -> BlockView:
+    """Return everything that is drawn of a block whose ascending levels a file gives, thresholds in their middles."""
+    middles = (0.5 * (levels[1:].astype(np.float64) + levels[:-1])).astype(np.float32)
+    lo, hi = float(levels[0]), float(levels[-1])
+    told = {"lo": lo, "hi": hi, "scale": scale, "zero_point": zero_point, "chosen": (lo, hi), "first_code": 0}
+    return _view(values, statistics, levels, middles, **told)
+
+
+def _view(
+    values: NDArray[np.float32],
+    statistics: Distribution,
+    levels: NDArray[np.float32],
+    thresholds: NDArray[np.float32],
+    **told: Any,
+) -> BlockView:
+    flat = values.reshape(-1)
+    buckets = np.searchsorted(thresholds, flat, side="right")
+    return BlockView(
+        distribution=statistics,
         levels=levels,
         thresholds=thresholds,
         counts=np.bincount(buckets, minlength=levels.size),
         error=statistics.error(levels),
         report=measure(flat, levels[buckets], (levels[0], levels[-1])),
+        **told,
     )

@@ -15,8 +15,9 @@ from explorer.caches import ResultKey
 from explorer.notation import shape
 from explorer.results import outcome_of
 from explorer.sources import ModelKey
+from explorer.stored import type_name
 from quant_engine import MinMax, MinMSE, PerChannel, PerTensor, QuantError, QuantizerSpec, fit
-from quant_engine.models import Layer, TensorModel
+from quant_engine.models import Layer, OnnxModel, TensorModel
 from quant_engine.network import Score
 from quant_engine.studies import Damage, TensorStatistics, outlier_channels, rank_correlation
 
@@ -61,9 +62,15 @@ def listed(model: ModelKey) -> list[TensorRow]:
     network = compute.network(model)
     if isinstance(network.model, TensorModel):
         infos = network.model.file.tensors.values()
-        return [TensorRow(info.name, info.shape, info.stored, info.parameters, "", info.is_real) for info in infos]
+        return [TensorRow(info.name, info.shape, type_name(info), info.parameters, "", info.is_real) for info in infos]
+    file = network.model.file if isinstance(network.model, OnnxModel) else None
+    held = {} if file is None else file.tensors
     layers = network.layers().values()
-    return [TensorRow(layer.name, layer.shape, "float32", layer.parameters, operator(layer)) for layer in layers]
+    types = (type_name(held[layer.tensor]) if layer.tensor in held else "float32" for layer in layers)
+    return [
+        TensorRow(layer.name, layer.shape, stored, layer.parameters, operator(layer))
+        for layer, stored in zip(layers, types, strict=True)
+    ]
 
 
 def operator(layer: Layer) -> str:

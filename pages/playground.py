@@ -15,6 +15,9 @@ def playground() -> None:
     said = read_words("frame")
     try:
         model, layer, settings = panels.settings_panel()
+        if settings.as_stored:
+            panels.stored_panel(model, layer)
+            return
         values = compute.matrix(model, layer)
         spec = settings.spec(float(values.min()), float(values.max()))
         plan, others = settings.plans(spec)
@@ -23,12 +26,13 @@ def playground() -> None:
     except QuantError as error:
         st.error(said["refusals"]["setting"].format(error=error), icon=":material/error:")
         return
+    panels.stored_note(model, layer)
     with st.container(horizontal=True, vertical_alignment="top", gap="medium"):
         accuracy = st.container(width="content")
         if not presenting():
             panels.metrics_panel(result)
     if settings.kind.scalar:
-        block = block_field(spec, values.shape)
+        block = block_field(spec.granularity.blocks(values.shape).count)
         view = compute.block_view(model, layer, spec, block)
         remember_range(view.lo, view.hi, settings.clipping)
         panels.instrument_panel(model, layer, settings, spec, block, view)

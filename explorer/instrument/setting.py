@@ -28,14 +28,18 @@ def setting_of(settings: PlaygroundState, spec: QuantizerSpec, view: BlockView) 
     if settings.clips:
         values = form.values().tolist()
         return InstrumentSetting(form.bits, True, False, True, lo, hi, name, values, form.symmetric_max, scale=rounded)
+    return levels_setting(form.bits, name, (lo, hi), view)
+
+
+def levels_setting(bits: int, name: str, ends: tuple[float, float], view: BlockView) -> InstrumentSetting:
+    """Return how the instrument shows levels that no hand moves."""
     levels = _drawn(view)
     return InstrumentSetting(
-        form.bits,
+        bits,
         True,
         False,
         True,
-        lo,
-        hi,
+        *ends,
         name,
         levels.tolist(),
         fixed=True,

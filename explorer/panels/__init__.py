@@ -8,6 +8,7 @@ from explorer.panels.instrument import instrument_panel
 from explorer.panels.metrics import metrics_panel, tensor_panel
 from explorer.panels.open import open_panel
 from explorer.panels.settings import settings_panel
+from explorer.panels.stored import stored_note, stored_panel
 from explorer.panels.vectors import vectors_panel
 from explorer.panels.working import code_panel, formula_panel
 
@@ -22,6 +23,8 @@ __all__ = [
     "metrics_panel",
     "open_panel",
     "settings_panel",
+    "stored_note",
+    "stored_panel",
     "tensor_panel",
     "vectors_panel",
 ]

@@ -15,7 +15,8 @@ from explorer.notices import still_said
 from explorer.panels.metrics import EXPLAINED
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState, found_by, set_by_hand
-from quant_engine import FixedRange, QuantizerSpec
+from explorer.stored import stored_of
+from quant_engine import FixedRange
 
 COARSE_STEPS = 100  # of a number field across the span of the values
 RANGE_MEMORY = "play_last_range"  # where the range last shown is kept for "by hand" to start from
@@ -27,6 +28,8 @@ def settings_panel() -> tuple[ModelKey, str, PlaygroundState]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key="play_settings"):
         with frame.menus("play_subject"):
             model, layer = frame.choose_tensor()
+        if stored_of(model, layer) is not None and controls.show(PlaygroundState.fields()["as_stored"], help=None):
+            return model, layer, _unshown()
         values = compute.matrix(model, layer)
         span = float(values.max() - values.min())
         settings = _shown(controls.now(PlaygroundState), span, more=False)
@@ -38,6 +41,14 @@ def settings_panel() -> tuple[ModelKey, str, PlaygroundState]:
         settings = _shown(settings, span, more=True)
         st.button(_said()["reset"], icon=":material/restart_alt:", on_click=controls.restore, args=(PlaygroundState(),))
     return model, layer, settings
+
+
+def _unshown() -> PlaygroundState:
+    """Keep what is set while none of it is shown, and return it."""
+    for field in PlaygroundState.fields().values():
+        if not field.apart and st.session_state.get(field.key, st.query_params.get(field.key)) is not None:
+            controls.unshown(field)
+    return controls.now(PlaygroundState)
 
 
 def _help(settings: PlaygroundState, span: float) -> None:
@@ -97,9 +108,8 @@ def _special(name: str, settings: PlaygroundState, span: float) -> dict[str, Any
     return {}
 
 
-def block_field(spec: QuantizerSpec, shape: tuple[int, ...]) -> int:
+def block_field(blocks: int) -> int:
     """Draw the choice of the block shown, where there is more than one, and return it."""
-    blocks = spec.granularity.blocks(shape).count
     if blocks == 1:
         return 0
     field = PlaygroundState.fields()["block"]

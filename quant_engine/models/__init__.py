@@ -12,6 +12,7 @@ from quant_engine.models.norms import NormStatistics
 from quant_engine.models.onnx_file import read_onnx
 from quant_engine.models.onnx_graph import OnnxGraph
 from quant_engine.models.onnx_model import OnnxModel
+from quant_engine.models.stored import stored_quantization
 from quant_engine.models.tensor_model import TensorModel
 from quant_engine.models.torch_model import TorchModel
 from quant_engine.models.trace import Span, Stage, Trace, call, shared_copy, trace, watched
@@ -48,6 +49,7 @@ __all__ = [
     "read_onnx",
     "read_transformers",
     "shared_copy",
+    "stored_quantization",
     "ties",
     "trace",
     "watched",

@@ -22,4 +22,4 @@ def read_onnx(path: Path, example: Any = None) -> OnnxModel:
     onnx.load_external_data_for_model(proto, str(path.parent))
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
-    return OnnxModel(OnnxGraph(proto), path.stem, example)
+    return OnnxModel(OnnxGraph(proto), path.stem, example, path=path)

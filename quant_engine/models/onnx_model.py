@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ from quant_engine.models.onnx_graph import LayerNode, OnnxGraph, sizes_of
 from quant_engine.models.onnx_ranges import tensor_ranges
 from quant_engine.models.onnx_runtime import OnnxSession
 from quant_engine.models.trace import Stage, Trace
+from quant_engine.readers import TensorFile, open_file
 
 
 class OnnxModel:
@@ -28,15 +30,23 @@ class OnnxModel:
 
     A layer has the name of the stored tensor of its weight where no other layer has that, else the node's. `example` is
     one batch of inputs, an array for the only or first one or a mapping of named ones: it tells the shapes that layers
-    receive and give, where the graph leaves them open.
+    receive and give, where the graph leaves them open. `path` is the file's: what it, or another beside it, says of how
+    weights are stored as codes is read there.
 
     Raises:
         QuantError: for a graph without a layer, and one that onnxruntime refuses.
     """
 
-    def __init__(self, graph: OnnxGraph, name: str, example: Any = None, parameters: Parameters | None = None) -> None:
+    def __init__(
+        self,
+        graph: OnnxGraph,
+        name: str,
+        example: Any = None,
+        parameters: Parameters | None = None,
+        path: Path | None = None,
+    ) -> None:
         """Keep the graph; `parameters` are those of all layers, if they are not the graph's."""
-        self.graph, self.name, self.title, self._example = graph, name, name, example
+        self.graph, self.name, self.title, self._example, self.path = graph, name, name, example, path
         if not graph.layers:
             kinds = ", ".join(sorted({node.op_type for node in graph.nodes}))
             raise QuantError(
@@ -68,6 +78,11 @@ class OnnxModel:
                 **(_geometry(node, known) if node.op in ("conv1d", "conv2d") else {}),
             )
         return MappingProxyType(found)
+
+    @cached_property
+    def file(self) -> TensorFile | None:
+        """What the file stores, where the graph is from one and has the weights of that."""
+        return None if self.path is None else open_file(self.path)
 
     @cached_property
     def digest(self) -> str:

@@ -172,7 +172,7 @@ def test_a_file_is_opened_on_its_page_and_shown_by_the_inspector_and_in_the_play
     at = await_answers(at.switch_page(str(ROOT / "pages" / "inspector.py")))  # which AppTest leaves for each run
     table = at.dataframe[0].value
     assert sorted(table["Tensor"]) == ["bias", "conv.weight", "half", "k", "q"]
-    assert dict(zip(table["Tensor"], table["Type"], strict=True))["q"] == "Q4_1"
+    assert dict(zip(table["Tensor"], table["Type"], strict=True))["q"] == "Q4_1 · 32"
     assert table["SQNR, dB"].notna().all()
     at = playground(at.session_state[KEY], "mine.gguf", "bias")
     assert any("mine.gguf has no task" in one.value for one in at.caption)
