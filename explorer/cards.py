@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from explorer.language import read_words
 from explorer.lessons.framework.prose import method_words
-from explorer.notation import accuracy, count, fixed, unbroken
+from explorer.notation import accuracy, count, fixed, short, unbroken
 from quant_engine import PerTensor, QuantizerSpec
-from quant_engine.network import Accuracy
+from quant_engine.network import Accuracy, Score
 from quant_engine.studies import LARGE, CompensationResult, MethodResult, ModelCard, broken_order
+from quant_engine.studies.pack_card import SHARED, PackCard
 
 CLIPPING_NAMES = {"MinMax": "min–max", "Percentile": "99.99th percentile", "MinMSE": "least MSE", "MinKL": "least KL"}
 
@@ -33,6 +34,24 @@ def as_table(rows: dict[str, dict[int, Accuracy]]) -> list[dict[str, str]]:
     widths = sorted({bits for by_bits in rows.values() for bits in by_bits}, reverse=True)
     called = read_words("card")["columns"]["bits"]
     return [{called: str(bits), **{name: _cell(by_bits[bits]) for name, by_bits in rows.items()}} for bits in widths]
+
+
+def pack_table(card: PackCard) -> list[dict[str, str]]:
+    """Return one record for floating point and one for each plan of a pack, with the interval in every cell."""
+    said = read_words("card")["columns"]
+
+    def record(bits: str, shared: str, scores: Mapping[str, Score]) -> dict[str, str]:
+        cells = {f"{name}, {score.unit}" if score.unit else name: score for name, score in scores.items()}
+        return {said["bits"]: bits, said["one_scale"]: shared, **{name: _measured(cells[name]) for name in cells}}
+
+    names = {granularity: name for name, granularity in SHARED.items()}
+    quantized = (record(str(spec.format.bits), names[spec.granularity], scores) for spec, scores in card.rows.items())
+    return [record("float32", "–", card.plain), *quantized]
+
+
+def _measured(score: Score) -> str:
+    low, high = score.interval
+    return unbroken(f"{short(score.value)} ({short(low)} – {short(high)})")
 
 
 def activations_table(card: ModelCard) -> list[dict[str, str]]:

@@ -103,19 +103,17 @@ def _models() -> None:
 def list_models() -> None:
     """Show all models: licence, sizes, and which are installed."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from quant_engine.models import ARCHITECTURES
     from quant_engine.packs import PACKS, is_installed
 
-    table = Table("name", "what", "licence", "download", "on the disk", "installed")
+    table = Table(Column("name", no_wrap=True), "what", "licence", "download", "on the disk", "installed")
     for name, architecture in ARCHITECTURES.items():
         table.add_row(name, architecture.title, "MIT", "–", "–", "built in")
     for pack in PACKS.values():
         sizes = (f"{size / 1e6:,.0f} MB" for size in (pack.download_bytes, pack.size_bytes))
-        table.add_row(
-            pack.name, f"{pack.title}: {pack.about}", pack.licence, *sizes, "yes" if is_installed(pack) else "no"
-        )
+        table.add_row(pack.name, pack.title, pack.licence, *sizes, "yes" if is_installed(pack) else "no")
     Console().print(table)
 
 

@@ -42,6 +42,7 @@ from quant_engine.execution import STAGE_INPUTS
 from quant_engine.granularity import Granularity
 from quant_engine.network import Network, Score
 from quant_engine.studies import AttributionKey, ModelCard, TensorStatistics, tensor_statistics
+from quant_engine.studies.pack_card import PackCard
 
 SESSION_KEY = "background"
 MAX_BYTES = 128 << 20
@@ -193,6 +194,11 @@ def model_bytes(model: ModelKey, spec: QuantizerSpec, only: str | None = None) -
         before += plain
         after += plain if only not in (None, layer) else spec.storage(info.matrix_shape).size_bytes
     return before, after
+
+
+def pack_card(model: ModelKey) -> PackCard | None:
+    """Return the measured scores that come with a pack, None for other models."""
+    return MODELS.pack_card(model)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -15,6 +15,7 @@ from quant_engine.network import Network, load
 from quant_engine.packs import PACKS, Pack, is_installed
 from quant_engine.readers import open_file
 from quant_engine.studies import ModelCard, model_card
+from quant_engine.studies.pack_card import PackCard, pack_card
 
 MODEL_VARIABLE = "QUANT_EXPLORER_MODEL"  # set by the command line
 
@@ -28,6 +29,7 @@ class Source:
     open: Callable[[], Network]
     opening_layer: str | None = None
     card: Callable[[], ModelCard] | None = None
+    pack_card: Callable[[], PackCard] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +124,11 @@ class Models:
             raise QuantError(f"{opened.name} comes without a model card; the playground measures it")
         return opened.source.card()
 
+    def pack_card(self, key: ModelKey) -> PackCard | None:
+        """Return the measured scores that come with an opened pack; other models have none of these."""
+        card = self._entry(key).source.pack_card
+        return None if card is None else card()
+
     def opening_layer(self, name: str) -> str:
         """Return the layer that pages show first: embeddings only where there is nothing else."""
         opened = self._entry(self.key(name))
@@ -145,7 +152,7 @@ for _name in ARCHITECTURES:
 
 def offer_pack(pack: Pack) -> None:
     """Offer an installed pack to all sessions; it is opened when it is first looked at."""
-    MODELS.add(pack.name, Source(partial(load, pack.name), pack.opening_layer))
+    MODELS.add(pack.name, Source(partial(load, pack.name), pack.opening_layer, pack_card=partial(pack_card, pack.name)))
 
 
 def offer_packs() -> None:

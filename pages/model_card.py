@@ -13,6 +13,7 @@ from explorer.cards import (
     formats_explained,
     methods_table,
     mixed_table,
+    pack_table,
     titled,
 )
 from explorer.figures.card import (
@@ -30,6 +31,10 @@ from explorer.refusals import refusals_said
 
 model = choose_model()
 st.header(compute.network(model).title)
+if (scores := compute.pack_card(model)) is not None:
+    st.markdown(read_words("card")["pack"].format(name=compute.name(model), made_with=scores.made_with))
+    st.table(pack_table(scores))
+    st.stop()
 card = None
 with refusals_said():
     card = compute.card(model)

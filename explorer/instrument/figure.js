@@ -98,7 +98,7 @@ function drawValues(g, frame, { stats, quantizer, units, words }) {
     g.text(fill(words.tower, { share: share(ordered[0] / stats.size) }), frame.x(at) + (right ? 8 : -8), top, { align: right ? "left" : "right", baseline: "top" });
   }
   const marks = ticks(0, highest, 4);
-  verticalAxis(g, frame, "values", fill(words.bins, { units }), y, marks, whole);
+  verticalAxis(g, frame, "values", fill(words.bins, { units }), y, marks, highest < 1e5 ? whole : short);
 }
 
 /** Yield the levels in sight, and one more to either side; of those within one pixel, one. */

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.cards import compensation_surprises, compensation_table
+from explorer.cards import compensation_surprises, compensation_table, pack_table
 from explorer.lessons.framework.prose import method_words
 from quant_engine import IntFormat, QuantizerSpec
 from quant_engine.methods import METHODS
 from quant_engine.models import ARCHITECTURES
 from quant_engine.network import Accuracy
 from quant_engine.studies import CompensationResult, model_card
+from quant_engine.studies.pack_card import pack_card
 
 
 def result(method: str, *correct: int) -> CompensationResult:
@@ -36,3 +37,13 @@ def test_what_disappoints_is_said_and_nothing_else() -> None:
     assert "holds everywhere" in compensation_surprises(ordered)
     said = compensation_surprises([*ordered, result("adaround", 850, 870)])
     assert said.endswith("Measured against it: W4A8: QAT (LSQ) 80.00 % below AdaRound 86.00 %.")
+
+
+def test_a_pack_has_a_line_for_float_and_one_for_each_plan_that_was_measured() -> None:
+    card = pack_card("ocr")
+    plain, first, *rest = pack_table(card)
+    assert plain["bits"] == "float32"
+    assert plain["exact match"].startswith("0.975")
+    assert (first["bits"], first["one scale for each"]) == ("8", "tensor")
+    assert first["exact match"].replace("\u00a0", " ") == "0 (0 – 0.031)"
+    assert len(rest) + 1 == len(card.rows)
