@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from quant_engine.tasks import Task, read_task
 
 CONFIG = "config.json"
 ONNX, CODE = ".onnx", ".py"
+INDEX, WEIGHTS = ".safetensors.index.json", (".safetensors", ".gguf", ".pt", ".pth", ".bin", ".npz", ".npy")
+DATA = (".npz", ".txt")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,38 @@ def open_named(text: str, data: str = "") -> Opened:
     if text in MODELS.names() or (access.may_name_anything() and is_hub_name(text) and not Path(text).exists()):
         return open_given(text, measured)
     return _open_path(access.allowed_path(text), measured)
+
+
+def open_dropped(paths: Sequence[Path]) -> Opened:
+    """Return the model of files that were dropped together: one file, or one with what belongs to it.
+
+    That is an index or a config.json with its weights, external data, encodings, and for a model that can run the data
+    to measure it on. On a server for others nothing of theirs is run: they get its tensors.
+
+    Raises:
+        QuantError: for files of which it is not plain what is the model, and as `open_given`.
+    """
+    main = _main(paths)
+    runs = main.is_dir() or main.suffix == ONNX
+    if not (runs and access.may_name_anything()):
+        return Opened(open_tensors(main))
+    return _open_path(main, next((path for path in paths if path.suffix in DATA), None))
+
+
+def _main(paths: Sequence[Path]) -> Path:
+    """Return the file that is the model, or the folder of files that are one."""
+    if len(paths) == 1:
+        return paths[0]
+    names = {path.name for path in paths}
+    if CONFIG in names:
+        return paths[0].parent
+    for wanted in (INDEX, ONNX, *WEIGHTS):
+        if len(found := [path for path in paths if path.name.endswith(wanted)]) == 1:
+            return found[0]
+    raise QuantError(
+        f"of {', '.join(sorted(names))} it is not plain which is the model; drop one model at a time, with its index, "
+        "external data, encodings, config.json or data"
+    )
 
 
 def offer_given(given: str, data: Path | None = None) -> tuple[str, str]:

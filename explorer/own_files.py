@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 import weakref
+from collections.abc import Callable, Sequence
 from typing import IO
 
 import streamlit as st
@@ -53,19 +54,34 @@ class OwnFiles:
         return sum(file.stat().st_size for place in places for file in place.iterdir())
 
     def add(self, name: str, content: IO[bytes]) -> str:
-        """Copy a file to the disk, open it, and return what it is called, which is another name if it is taken.
+        """Copy a file of tensors to the disk, open it, and return what it is called: another name if it is taken.
 
         Raises:
-            QuantError: for a file that is too large, or that cannot be read; nothing of it stays.
+            QuantError: as `add_together`.
         """
-        called, place = self._free(name), self._place()
+        return self.add_together([(name, content)], lambda paths: open_tensors(paths[0]))
+
+    def add_together(
+        self, files: Sequence[tuple[str, IO[bytes]]], read: Callable[[Sequence[pathlib.Path]], Network]
+    ) -> str:
+        """Copy the files of one model to a folder, have them read there, and return what the model is called.
+
+        Raises:
+            QuantError: for files of one name or that are too large, and as `read`; nothing of them stays.
+        """
+        names = [self._free(files[0][0])] if len(files) == 1 else [_plain(name) for name, _ in files]
+        if len(set(names)) < len(names):
+            raise QuantError(f"two of the files {', '.join(names)} have one name; rename one of them")
+        place = self._place()
         try:
-            path = place / called
-            self._copy(content, path, called)
-            network = open_tensors(path)
+            room = MAX_TOTAL - self.size_bytes
+            for name, (_, content) in zip(names, files, strict=True):
+                room -= self._copy(content, place / name, room)
+            network = read([place / name for name in names])
         except BaseException:
             shutil.rmtree(place)
             raise
+        called = names[0] if len(files) == 1 else self._free(network.name)
         self._places[called] = place
         self.models.add(called, Source(lambda: network))
         return called
@@ -115,25 +131,31 @@ class OwnFiles:
         place.mkdir()
         return place
 
-    def _copy(self, content: IO[bytes], path: pathlib.Path, called: str) -> None:
-        room = MAX_TOTAL - self.size_bytes
+    def _copy(self, content: IO[bytes], path: pathlib.Path, room: int) -> int:
+        """Write a file, and return its size."""
         with path.open("xb") as file:
             while chunk := content.read(CHUNK):
                 file.write(chunk)
                 if file.tell() > self._max_file:
                     most = self._max_file // MIB
-                    raise QuantError(f"{called} has more than {most} MB; give the app its path: quant-explorer path")
+                    raise QuantError(f"{path.name} has more than {most} MB; give the app its path: quant-explorer path")
                 if file.tell() > room:
                     raise QuantError(f"your files have more than {MAX_TOTAL // MIB} MB together; close one first")
+            return file.tell()
 
     def _free(self, name: str) -> str:
-        """Return a name that leads out of no folder and that no model has."""
-        plain = re.sub(r"[^\w.\- ()]", "_", re.split(r"[/\\]", name)[-1]).strip(" .")[-MAX_NAME:] or "file"
+        """Return a plain name that no model has."""
+        plain = _plain(name)
         called, number = plain, 2
         while called in self.models.names():
             stem, dot, suffix = plain.rpartition(".")
             called, number = f"{stem or suffix} ({number}){dot if stem else ''}{suffix if stem else ''}", number + 1
         return called
+
+
+def _plain(name: str) -> str:
+    """Return a name that leads out of no folder."""
+    return re.sub(r"[^\w.\- ()]", "_", re.split(r"[/\\]", name)[-1]).strip(" .")[-MAX_NAME:] or "file"
 
 
 def own_files() -> OwnFiles:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import streamlit as st
 
 from explorer import access, compute, controls, frame
 from explorer.background import live
-from explorer.given import Opened, open_named
+from explorer.given import Opened, open_dropped, open_named
 from explorer.language import read_words
 from explorer.own_files import MAX_FILE, MAX_TOTAL, MIB, models, own_files
 from explorer.page_table import INSPECTOR, pages_folder
 from explorer.panels.packs import packs_panel
 from explorer.sources import opening_model
 from quant_engine import QuantError
+from quant_engine.network import Network
 
 UPLOADS, REFUSED = "open_uploads", "open_refused"  # in the session's state
 NAMED, ASKED = "open_named", "open_asked"  # what was named last, and the run that opens it
@@ -65,31 +66,40 @@ def _name(said: Mapping[str, str]) -> None:
         return
     controls.assign({ASKED: None})
     opened: Opened = task.result()
-    name = own_files().lend(opened.network)
-    if not opened.reason:
-        _inspect(name)
-    st.warning(said["weights_only"].format(name=name, reason=opened.reason), icon=":material/info:")
+    _arrive(own_files().lend(opened.network), opened, said)
 
 
 def _upload(said: Mapping[str, str]) -> None:
     """Take a file; what holds it in memory is then another control, so that it is released."""
     turn = st.session_state.setdefault(UPLOADS, 0)
-    given = st.file_uploader(said["drop"], key=f"open_file_{turn}", max_upload_size=MAX_FILE // MIB)
-    if given is not None:
+    given = st.file_uploader(
+        said["drop"], accept_multiple_files=True, key=f"open_file_{turn}", max_upload_size=MAX_FILE // MIB
+    )
+    if given:
         controls.assign({REFUSED: "", UPLOADS: turn + 1})
+        opened: list[Opened] = []
+
+        def read(paths: Sequence[Path]) -> Network:
+            opened.append(open_dropped(paths))
+            return opened[-1].network
+
+        named = ", ".join(file.name for file in given)
         try:
-            with st.spinner(said["reading"].format(name=given.name)):
-                name = own_files().add(given.name, given)
+            with st.spinner(said["reading"].format(name=named)):
+                name = own_files().add_together([(file.name, file) for file in given], read)
         except QuantError as error:
-            controls.assign({REFUSED: said["refused"].format(name=given.name, error=error)})
+            controls.assign({REFUSED: said["refused"].format(name=named, error=error)})
             st.rerun()
-        _inspect(name)
+        _arrive(name, opened[-1], said)
     if st.session_state.get(REFUSED):
         st.error(st.session_state[REFUSED], icon=":material/block:")
 
 
-def _inspect(name: str) -> NoReturn:
-    """Go to the inspector, with a file and its first tensor."""
+def _arrive(name: str, opened: Opened, said: Mapping[str, str]) -> None:
+    """Go to the inspector, with a model and its first tensor; first say why it is weights only, if it is."""
+    if opened.reason:
+        st.warning(said["weights_only"].format(name=name, reason=opened.reason), icon=":material/info:")
+        return
     chosen = _chosen(name)
     controls.assign(chosen)
     st.switch_page(pages_folder() / INSPECTOR, query_params=chosen)

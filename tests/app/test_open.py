@@ -9,19 +9,24 @@ import re
 import time
 
 import numpy as np
+import onnx
 import pytest
 import scipy.stats
+from onnx import TensorProto, helper
+from onnx.numpy_helper import from_array
 from streamlit.testing.v1 import AppTest
 
-from explorer import compute
+from explorer import access, compute
+from explorer.given import open_dropped
 from explorer.own_files import KEY, OwnFiles
 from explorer.snippets import Origin, engine_code, numpy_code
 from explorer.sources import MODELS
 from explorer.tensor_table import gains_of, listed, looked_at
 from quant_engine import IntFormat, LayerPlan, PerChannel, QuantError, QuantizerSpec, fake_quantize
+from quant_engine.network import Network
 from quant_engine.studies import tensor_statistics
 from tests.app.waiting import await_answers
-from tests.engine.tensor_files import ARRAYS, write_gguf, write_npz, write_safetensors
+from tests.engine.tensor_files import ARRAYS, write_gguf, write_npz, write_safetensors, write_sharded
 
 ROOT = pathlib.Path(__file__).parents[2]
 ENTRY = str(ROOT / "explorer" / "app.py")
@@ -221,3 +226,44 @@ def test_the_code_for_a_tensor_of_a_file_runs_and_gives_the_error_on_screen(
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 exec(compile(code, "snippet", "exec"), {})
             assert float(re.search(pattern, printed.getvalue())[1]) == pytest.approx(expected, rel=1e-3)
+
+
+def dropped(mine: OwnFiles, *paths: pathlib.Path) -> Network:
+    name = mine.add_together([(path.name, path.open("rb")) for path in paths], lambda own: open_dropped(own).network)
+    return compute.network(mine.models.key(name))
+
+
+def test_files_that_belong_together_are_one_model(tmp_path: pathlib.Path) -> None:
+    write_sharded(tmp_path / "model.safetensors.index.json")
+    mine = OwnFiles(MODELS)
+    assert set(dropped(mine, *sorted(tmp_path.iterdir())).layers()) == {"conv.weight", "half", "bias"}
+    for name in ("one.npz", "two.npz"):
+        write_npz(tmp_path / name)
+    with pytest.raises(QuantError, match="one model at a time"):
+        dropped(mine, tmp_path / "one.npz", tmp_path / "two.npz")
+    assert len(mine.names) == 1
+
+
+@pytest.mark.parametrize("naming", [access.ANYTHING, access.CLASS])
+def test_a_graph_with_data_is_measured_on_ones_own_machine_and_only_looked_at_on_a_server(
+    naming: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(access.NAMING, naming)
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((16, 4), (4, 3)))
+    labels = rng.integers(0, 3, 16)
+    np.savez(tmp_path / "data.npz", x=x, y=labels)
+    values = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", n]) for name, n in (("x", 4), ("out", 3)))
+    made = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["out"])], "g", [next(values)], [next(values)], [from_array(w, "w")]
+    )
+    onnx.save(helper.make_model(made, ir_version=8), tmp_path / "net.onnx")
+    network = dropped(OwnFiles(MODELS), tmp_path / "net.onnx", tmp_path / "data.npz")
+    if naming == access.CLASS:
+        assert network.task is None
+        assert list(network.layers()) == ["w"]
+        return
+    inputs, wanted = network.data("test")
+    rows = [int(np.flatnonzero((x == row).all(axis=1))[0]) for row in inputs]
+    assert list(wanted) == list(labels[rows])
+    assert network.evaluate().value == np.mean((inputs @ w).argmax(axis=1) == wanted)

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NO_FAULTS, faults_on, photograph, settle
-from tests.engine.tensor_files import write_npz
+from tests.engine.tensor_files import WRITERS, write_npz
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
@@ -52,3 +52,27 @@ def test_table_card_and_button_are_in_sight_and_measuring_puts_the_worst_layer_f
     expect(page.get_by_role("heading", name="Why is stem hard?")).to_be_visible()
     assert faults_on(page) == NO_FAULTS
     photograph(page, "inspector-projector")
+
+
+@pytest.mark.full
+def test_files_of_each_format_are_dropped_and_broken_ones_of_each_are_refused(
+    app: str, open_page: Opener, tmp_path: pathlib.Path
+) -> None:
+    page = open_page(f"{app}/open", "projector")
+    for name, write in WRITERS.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        write(folder / name)
+        files = sorted(folder.iterdir())
+        page.locator("input[type=file]").set_input_files(files)
+        page.wait_for_url(re.compile(r"/inspector\?"))
+        settle(page)
+        expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+        assert faults_on(page) == NO_FAULTS, name
+        page.get_by_test_id("stTopNavLink").filter(has_text="Open").click()
+        settle(page)
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 3])
+        page.locator("input[type=file]").set_input_files(files)
+        expect(page.get_by_text("was not opened.")).to_be_visible()
+        assert faults_on(page) == NO_FAULTS, name
