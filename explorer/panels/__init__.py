@@ -9,6 +9,7 @@ from explorer.panels.metrics import metrics_panel, tensor_panel
 from explorer.panels.open import open_panel
 from explorer.panels.settings import settings_panel
 from explorer.panels.stored import stored_note, stored_panel
+from explorer.panels.text import text_panel
 from explorer.panels.vectors import vectors_panel
 from explorer.panels.working import code_panel, formula_panel
 
@@ -26,5 +27,6 @@ __all__ = [
     "stored_note",
     "stored_panel",
     "tensor_panel",
+    "text_panel",
     "vectors_panel",
 ]

@@ -16,6 +16,7 @@ from quant_engine.studies.calibration import CalibrationPoint, calibration_study
 from quant_engine.studies.effect import Effect, divergences, effect
 from quant_engine.studies.fisher import fisher
 from quant_engine.studies.footprint import Footprint, LayerFootprint, footprint
+from quant_engine.studies.generation import Writing, write
 from quant_engine.studies.hardness import Hardness, Remedy, cause, hardness, outlier_channels, remedies
 from quant_engine.studies.mixed import (
     COSTS,
@@ -86,6 +87,7 @@ __all__ = [
     "SearchStep",
     "TensorStatistics",
     "Trial",
+    "Writing",
     "activation_costs",
     "additivity",
     "attribute",
@@ -116,4 +118,5 @@ __all__ = [
     "tensor_statistics",
     "trials",
     "weight_plan",
+    "write",
 ]

@@ -1,0 +1,81 @@
+"""What a language model writes in floating point and under a plan, and the first token at which the two part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_engine.batches import join_batches, split_batch
+from quant_engine.checks import as_instance
+from quant_engine.errors import QuantError
+from quant_engine.execution import Override, finite_outputs
+from quant_engine.inputs import Float64Array
+from quant_engine.network import Network
+from quant_engine.plan import QuantizationPlan
+from quant_engine.tasks import NextToken, log_softmax
+from quant_engine.tasks.base import pick_output
+from quant_engine.tasks.next_token import TOKENS
+
+
+@dataclass(frozen=True, eq=False)
+class Writing:
+    """Two continuations of one prompt, each token the likeliest after those before it.
+
+    Attributes:
+        plain: tokens in floating point, so far.
+        planned: tokens under the plan, so far.
+        parts: place of the first token that differs; None while there is none.
+        odds: probabilities (vocabulary,) of both at that place, after the same tokens; None while there is none.
+    """
+
+    plain: tuple[int, ...]
+    planned: tuple[int, ...]
+    parts: int | None = None
+    odds: tuple[Float64Array, Float64Array] | None = None
+
+
+def write(network: Network, plan: QuantizationPlan, prompt: Sequence[int], tokens: int) -> Iterator[Writing]:
+    """Yield what is written after a prompt, a token of both longer each time, up to so many.
+
+    Raises:
+        QuantError: as `Network.freeze`, for a network that predicts no next token, and a prompt without a token.
+
+    Example:
+        >>> import torch
+        >>> from quant_engine import IntFormat, LayerPlan, QuantizerSpec
+        >>> from quant_engine.network import from_module
+        >>> _ = torch.manual_seed(0)
+        >>> module = torch.nn.Sequential(torch.nn.Embedding(8, 4), torch.nn.Linear(4, 8))
+        >>> network = from_module(module, NextToken(np.arange(8)), example=torch.arange(8)[None])
+        >>> plan = QuantizationPlan({"1": LayerPlan(QuantizerSpec(IntFormat(8)))})
+        >>> *_, last = write(network, plan, [3], 5)
+        >>> len(last.plain), len(last.planned)
+        (5, 5)
+    """
+    as_instance(network, Network, "network", "load() gives one")
+    if not isinstance(network.given_task, NextToken):
+        raise QuantError(f"{network.name} predicts no next token, so it writes nothing; give a causal language model")
+    if not len(prompt):
+        raise QuantError("the prompt has no tokens; give at least one")
+    changed = network.overrides(network.freeze(plan))  # made once, not for each token
+    plain, planned, parts, odds = list(prompt), list(prompt), None, None
+    for place in range(tokens):
+        before, after = _next(network, plain, {}), _next(network, planned, changed)
+        plain.append(int(before.argmax()))
+        planned.append(int(after.argmax()))
+        if parts is None and plain[-1] != planned[-1]:
+            parts, odds = place, (np.exp(log_softmax(before[None])[0]), np.exp(log_softmax(after[None])[0]))
+        yield Writing(tuple(plain[len(prompt) :]), tuple(planned[len(prompt) :]), parts, odds)
+
+
+def _next(network: Network, tokens: Sequence[int], changed: Mapping[str, Override]) -> NDArray[np.float32]:
+    """Return the logits (vocabulary,) of the token that follows; inputs have the form of the task's."""
+    ids, task = np.array([tokens], np.int64), network.given_task
+    named = isinstance(next(iter(task.batches(min(task.splits)))).inputs, Mapping)
+    batches = [*split_batch(network.model.as_inputs({TOKENS: ids} if named else ids))]
+    outputs = join_batches([*finite_outputs(network.executor, network.model.layers, changed, batches)])
+    found: NDArray[np.float32] = pick_output(outputs, None, "logits")[0, -1]
+    return found

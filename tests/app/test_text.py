@@ -1,0 +1,71 @@
+"""The page on language models: scores and texts are the engine's, and what a model writes is never read as Markdown."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from streamlit.testing.v1 import AppTest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from explorer.sources import MODELS, Source
+from quant_engine import IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
+from quant_engine.network import Network, load
+from quant_engine.studies import write
+from quant_engine.tasks import NextToken
+from tests.app.waiting import await_answers
+
+ROOT = pathlib.Path(__file__).parents[2]
+WORDS = ["<unk>", "the", "for", "statement", "is", "used", "to", "![x](y)", "`", "<b>", *map(str, range(22))]
+
+
+@pytest.fixture
+def writer(tmp_path: pathlib.Path) -> Network:
+    """Return a small Llama with words of its own, as transformers saves it."""
+    torch.manual_seed(0)
+    words = Tokenizer(models.WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>").save_pretrained(tmp_path)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.LlamaConfig(vocab_size=len(WORDS), initializer_range=0.5, **sizes)
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
+    network = load(tmp_path, NextToken(np.arange(64).reshape(8, 8) % len(WORDS)))
+    MODELS.add("writer", Source(lambda: network))
+    return network
+
+
+def page(model: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=60)
+    at.query_params["model"] = model
+    at.switch_page(str(ROOT / "pages" / "text.py")).run()
+    assert not at.exception
+    return at
+
+
+def test_scores_and_texts_are_those_of_the_engine(writer: Network) -> None:
+    plan = QuantizationPlan.of(writer.layers(), {"*": LayerPlan(QuantizerSpec(IntFormat(4)))})
+    at = page("writer")
+    for question in ("scoring", "writing"):
+        at.button(key=f"text {question}_begin").click()
+        at = await_answers(at.run())
+    scores, odds = (table.value for table in at.table)
+    [row] = [row for row in scores.to_dict("records") if row["score"] == "same top p"]
+    wanted = writer.scores(plan)["same top p"]
+    assert next(text for text in list(row.values())[1:] if text).startswith(f"{wanted.value:.3g}")
+    prompt = [
+        WORDS.index(word) for word in ["<unk>", "for", "statement", "is", "used", "to"]
+    ]  # "The" is none of its words
+    *_, last = write(writer, plan, prompt, 24)
+    assert [text.value for text in at.text] == [
+        " ".join(WORDS[token] for token in tokens) for tokens in (last.plain, last.planned)
+    ]
+    assert all(cell.startswith("`") and cell.endswith("`") for cell in odds["token"])
+    assert all(cell.count("`") == 2 for cell in odds["token"])
+
+
+def test_a_model_that_predicts_no_token_is_told_what_is_needed() -> None:
+    at = page("fashion-cnn")
+    assert "smollm2" in at.info[0].value
