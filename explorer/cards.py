@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from explorer.language import read_words
 from explorer.lessons.framework.prose import method_words
-from explorer.notation import accuracy, count, fixed, short, unbroken
+from explorer.notation import accuracy, count, fixed, scored, unbroken
 from quant_engine import PerTensor, QuantizerSpec
 from quant_engine.network import Accuracy, Score
 from quant_engine.studies import LARGE, CompensationResult, MethodResult, ModelCard, broken_order
@@ -41,17 +41,11 @@ def pack_table(card: PackCard) -> list[dict[str, str]]:
     said = read_words("card")["columns"]
 
     def record(bits: str, shared: str, scores: Mapping[str, Score]) -> dict[str, str]:
-        cells = {f"{name}, {score.unit}" if score.unit else name: score for name, score in scores.items()}
-        return {said["bits"]: bits, said["one_scale"]: shared, **{name: _measured(cells[name]) for name in cells}}
+        return {said["bits"]: bits, said["one_scale"]: shared, **{name: scored(scores[name]) for name in scores}}
 
     names = {granularity: name for name, granularity in SHARED.items()}
     quantized = (record(str(spec.format.bits), names[spec.granularity], scores) for spec, scores in card.rows.items())
     return [record("float32", "–", card.plain), *quantized]
-
-
-def _measured(score: Score) -> str:
-    low, high = score.interval
-    return unbroken(f"{short(score.value)} ({short(low)} – {short(high)})")
 
 
 def activations_table(card: ModelCard) -> list[dict[str, str]]:

@@ -159,6 +159,20 @@ def with_interval(found: Score) -> str:
     return f"{accuracy(found.value)} ({accuracy(low)} – {accuracy(high)})"
 
 
+def scored(found: Score) -> str:
+    """Write any score with its 95 % interval, on one line; what so few samples do not resolve is said to be so.
+
+    >>> from quant_engine.network import Accuracy
+    >>> scored(Accuracy(1876, 2000)).replace("\u00a0", " ")
+    '0.938 (0.927 – 0.948)'
+    """
+    if math.isnan(found.value):
+        return unbroken(read_words("shared")["unresolved"])
+    unit = f" {found.unit}" if found.unit else ""
+    low, high = found.interval
+    return unbroken(f"{short(found.value)}{unit} ({short(low)} – {short(high)})")
+
+
 def sizes(before: float, after: float) -> str:
     """Write a change of size, the unit once where it is the same.
 

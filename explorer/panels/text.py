@@ -15,7 +15,7 @@ from explorer.caches import ResultKey
 from explorer.language import read_words
 from explorer.lessons.framework import study
 from explorer.lessons.framework.study import Study
-from explorer.notation import count, fixed, short, unbroken
+from explorer.notation import count, fixed, scored
 from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
@@ -99,17 +99,11 @@ def _scores(setting: str, task: Task | None) -> None:
         [
             {
                 said["score"]: row,
-                **{name: _written(scores[row]) if row in scores else "" for name, scores in names.items()},
+                **{name: scored(scores[row]) if row in scores else "" for name, scores in names.items()},
             }
             for row in rows
         ]
     )
-
-
-def _written(score: Score) -> str:
-    low, high = score.interval
-    unit = f" {score.unit}" if score.unit else ""
-    return unbroken(f"{short(score.value)}{unit} ({short(low)} – {short(high)})")
 
 
 def _texts(model: ModelKey, setting: str, task: Task | None) -> None:
