@@ -17,6 +17,7 @@ from explorer.language import read_words
 from explorer.lessons.framework import study
 from explorer.lessons.framework.study import Study
 from explorer.notation import count, short
+from explorer.panels.calibration_coverage import coverage_panel
 from explorer.panels.tensor_card import tensor_card
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
@@ -62,6 +63,7 @@ def inspector_panel() -> None:
         model, layer, settings = _settings()
         spec = settings.spec(-1.0, 1.0)
         _tensors(model, layer, settings.description, spec)
+        coverage_panel(model)
     with right:
         tensor_card(model, layer, settings, spec)
 

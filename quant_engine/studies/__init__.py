@@ -13,6 +13,15 @@ from quant_engine.studies.attribution import (
     equal_noise,
 )
 from quant_engine.studies.calibration import CalibrationPoint, calibration_study
+from quant_engine.studies.calibration_check import (
+    LayerCoverage,
+    SetCoverage,
+    calibration_check,
+    check_steps,
+    checked_kinds,
+    evaluated_split,
+)
+from quant_engine.studies.calibration_sets import CalibrationSets, calibration_sets
 from quant_engine.studies.effect import Effect, divergences, effect
 from quant_engine.studies.fisher import fisher
 from quant_engine.studies.footprint import Footprint, LayerFootprint, footprint
@@ -66,6 +75,7 @@ __all__ = [
     "Attribution",
     "AttributionKey",
     "CalibrationPoint",
+    "CalibrationSets",
     "CompensationResult",
     "Damage",
     "Effect",
@@ -73,6 +83,7 @@ __all__ = [
     "Footprint",
     "Hardness",
     "Key",
+    "LayerCoverage",
     "LayerFootprint",
     "MethodResult",
     "MixedPlan",
@@ -85,6 +96,7 @@ __all__ = [
     "Remedy",
     "Scope",
     "SearchStep",
+    "SetCoverage",
     "TensorStatistics",
     "Trial",
     "Writing",
@@ -94,11 +106,16 @@ __all__ = [
     "best_steps",
     "bits_of_layers",
     "broken_order",
+    "calibration_check",
+    "calibration_sets",
     "calibration_study",
     "cause",
+    "check_steps",
+    "checked_kinds",
     "divergences",
     "effect",
     "equal_noise",
+    "evaluated_split",
     "fisher",
     "footprint",
     "greedy_search",

@@ -11,11 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.lessons.clipping.calibration_sets import (
     ALL,
-    DRAWS,
     FLOAT,
     NOISE,
     ONE,
-    calibration_sets,
     rows_of,
     sets_study,
     verdict,
@@ -23,6 +21,8 @@ from explorer.lessons.clipping.calibration_sets import (
 from explorer.lessons.framework.prose import read_prose
 from explorer.sources import MODELS, Source
 from quant_engine.network import Accuracy, from_module, load
+from quant_engine.studies import calibration_sets
+from quant_engine.studies.calibration_sets import DRAWS
 from quant_engine.tasks import Agreement
 from tests.engine.foreign import foreign_models
 from tests.engine.trained import folded, trained_module

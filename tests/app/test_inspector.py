@@ -118,3 +118,18 @@ def test_areas_of_the_map_are_parameters_and_colours_the_column_that_is_chosen()
     assert areas.marker.colors[-1] is None
     assert list(areas.marker.colors[:-1]) == pytest.approx((known - known.min()) / (known.max() - known.min()))
     assert rows[int(known.argmax())].name in describe_tensor_map(shown)
+
+
+def test_the_calibration_check_is_begun_by_a_button_and_shows_every_layer_of_every_set() -> None:
+    at = inspector("fashion-cnn")
+    at.session_state["inspector_coverage"] = True
+    at.run()
+    at.button(key="inspector coverage_begin").click()
+    at = await_answers(at.run())
+    table = next(one.value for one in at.dataframe if "Layer" in one.value)
+    assert [*table["Layer"]] == [name for name in compute.network(CNN_KEY).layers() for _ in range(3)]
+    lost = table.groupby("Set")["dB lost"]
+    assert lost.max()["In-domain"] < 3 < lost.min()["Gaussian noise"]
+    said = next(one.value for one in at.markdown if "In-domain" in one.value)
+    assert "**In-domain** (512 samples): fine in all 5 layers." in said
+    assert "**Gaussian noise** (512 samples): too wide in 5 of 5 layers, most in conv1" in said

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from explorer import charts, compute
 from explorer.background import Task
@@ -24,51 +20,18 @@ from explorer.lessons.framework.study import Study
 from explorer.notation import accuracy, count
 from explorer.sources import ModelKey
 from quant_engine import LayerPlan, MinMax, QuantError, QuantizationPlan
-from quant_engine.inputs import Inputs
 from quant_engine.network import Network, Score
-from quant_engine.tasks import Classification, take
+from quant_engine.studies import CalibrationSets, calibration_sets
+from quant_engine.studies.calibration_sets import IN_DOMAIN as ALL
+from quant_engine.studies.calibration_sets import NOISE
+from quant_engine.studies.calibration_sets import ONE_CLASS as ONE
+from quant_engine.tasks import Classification
 
 SLUG = "clipping"
 NAME = f"{SLUG}_sets"
-DRAWS = 4  # sets of each kind
-FLOAT, ALL, ONE, NOISE = "float32", "all", "one", "noise"
+FLOAT = "float32"
 
 Found = Mapping[str, Sequence[Score]]  # by the kind of calibration data
-
-
-@dataclass(frozen=True, eq=False)
-class CalibrationSets:
-    """Sets of equally many samples, by kind: of all classes, of one class each, and of noise for real-valued inputs."""
-
-    size: int
-    sets: Mapping[str, Sequence[Inputs]]
-
-
-def calibration_sets(inputs: Inputs, labels: NDArray[np.int64]) -> CalibrationSets:
-    """Draw the sets from labelled samples: at random, the first of each of the most frequent classes, and noise.
-
-    A set has as many samples as the least frequent of those classes. Noise has the mean and deviation of the inputs.
-    """
-    classes, counts = np.unique(labels, return_counts=True)
-    frequent = np.argsort(-counts, kind="stable")[:DRAWS]
-    size = int(counts[frequent].min())
-    sets: dict[str, list[Inputs]] = {
-        ALL: [take(inputs, _drawn(len(labels), size, draw)) for draw in range(DRAWS)],
-        ONE: [take(inputs, np.flatnonzero(labels == classes[place])[:size]) for place in sorted(frequent)],
-    }
-    if isinstance(inputs, np.ndarray) and inputs.dtype.kind == "f":
-        sets[NOISE] = [_noise(inputs, size, draw) for draw in range(DRAWS)]
-    return CalibrationSets(size, sets)
-
-
-def _drawn(total: int, size: int, seed: int) -> NDArray[np.int64]:
-    return np.sort(np.random.default_rng(seed).choice(total, size, replace=False))
-
-
-def _noise(inputs: NDArray[Any], size: int, seed: int) -> NDArray[Any]:
-    moments = float(inputs.mean(dtype=np.float64)), float(inputs.std(dtype=np.float64))
-    drawn = np.random.default_rng(seed).normal(*moments, (size, *inputs.shape[1:]))
-    return drawn.astype(inputs.dtype)
 
 
 def sets_study(model: ModelKey, bits: int) -> Study:
