@@ -61,10 +61,10 @@ def tensor_map_figure(shown: TensorMap, canvas: Canvas) -> go.Figure:
                 "tickfont": theme.lettering(canvas),
             },
             "showscale": True,
+            "pad": dict.fromkeys("tlrb", 0),
         },
         "tiling": {"pad": 2},
         "pathbar": {"visible": False},
-        "root": {"color": "rgba(0, 0, 0, 0)"},
     }
     return theme.figure([areas], HEIGHT, canvas, uniformtext={"minsize": theme.FONT_SIZE, "mode": "hide"})
 
