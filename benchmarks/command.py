@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import codebooks, codes, indexes, inference, memory, passes, scoring, searches
+from benchmarks import attribution, codebooks, codes, indexes, inference, memory, passes, scoring, searches
 from benchmarks.comparison import Comparison, Row, compare
 from benchmarks.data import QUICK, Sizes
 from benchmarks.report import as_json, as_markdown, as_text
@@ -41,6 +41,8 @@ CASES: dict[str, Case] = {
     "product train, 8 values a part": codes.product_train,
     "scored again, one layer changed, plain network": scoring.plain,
     "scored again, one layer changed, depthwise network": scoring.depthwise,
+    "attribution, depthwise network": attribution.depthwise,
+    "attribution, text recogniser": attribution.text_recogniser,
     "integer-only inference, plain network": inference.plain,
     "integer-only inference, depthwise network": inference.depthwise,
 }

@@ -20,6 +20,8 @@ class Sizes:
     memory_values: int = 100_000_000
     codebook_values: int = 1_000_000
     images: int = 2_000
+    layers: int = 6  # of a network whose layers are measured one by one
+    packs: bool = True  # where they are installed
     compile_peers: bool = True
 
 
@@ -32,6 +34,8 @@ QUICK = Sizes(
     memory_values=4_000_000,
     codebook_values=20_000,
     images=200,
+    layers=2,
+    packs=False,
     compile_peers=False,
 )
 

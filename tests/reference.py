@@ -475,6 +475,15 @@ def requantized(total, multiplier, shift, once):
     return divide_by_power(high_multiply(left, multiplier), max(-shift, 0))
 
 
+# --- scores --------------------------------------------------------------------------------------------------------
+
+
+def log_softmax(logits):
+    """Return z − log Σ e^z of each row, of the row less its largest."""
+    z = logits - logits.max(axis=1, keepdims=True)
+    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+
 # --- training -------------------------------------------------------------------------------------------------------
 
 

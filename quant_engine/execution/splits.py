@@ -16,7 +16,7 @@ from quant_engine.inputs import Inputs
 from quant_engine.models import Model
 from quant_engine.tasks import SPLITS, Batch, Result, Task
 
-PLAIN_BYTES = 32 << 20  # of a split's outputs in floating point: more of them are not kept, but computed again
+PLAIN_BYTES = 64 << 20  # of a split's outputs in floating point: more of them are not kept, but computed again
 
 
 class SplitRunner:

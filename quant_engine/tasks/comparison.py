@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,12 @@ from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float64Array
+from quant_engine.kernels import softmax
+from quant_engine.kernels.parallel import over_ranges
 from quant_engine.tasks.score import Score, mean, share_of, sqnr
 
 LOSS, DIVERGENCE = "loss", "KL divergence"  # the names of their scores
 SUM_TOLERANCE = 1e-3  # of probabilities
-CHUNK_VALUES = 1 << 22  # held in float64 at once
 
 
 class Comparison:
@@ -39,13 +39,18 @@ class Comparison:
         """
         if plain.shape != outputs.shape:
             raise QuantError(f"outputs have shape {outputs.shape}, in floating point {plain.shape}; they must be alike")
-        for rows in chunks(outputs):
-            z, changed = plain[rows].astype(np.float64), outputs[rows].astype(np.float64)
-            p, q = log_softmax(z), log_softmax(changed)
-            self._divergences.append((np.exp(p) * (p - q)).sum(axis=1))
-            self._signal.append(np.square(z).sum(axis=1))
-            self._noise.append(np.square(z - changed).sum(axis=1))
-            self._same.append(z.argmax(axis=1) == changed.argmax(axis=1))
+        before, after = as_rows(plain, outputs)
+        divergences, signal, noise = (np.empty(len(before), np.float64) for _ in range(3))
+        same = np.empty(len(before), np.bool_)
+        over_ranges(
+            len(before),
+            lambda start, stop: softmax.divergences(before, after, start, stop, divergences, signal, noise, same),
+            before.size,
+        )
+        self._divergences.append(divergences)
+        self._signal.append(signal)
+        self._noise.append(noise)
+        self._same.append(same)
 
     @property
     def empty(self) -> bool:
@@ -82,10 +87,10 @@ def divergence(plain: NDArray[np.floating], outputs: NDArray[np.floating]) -> fl
 
 def cross_entropy(logits: NDArray[np.floating], targets: NDArray[Any]) -> Float64Array:
     """Return −log q[target] of each row, from logits (rows, classes)."""
-    found = np.empty(len(targets), np.float64)
-    for rows in chunks(logits):
-        log_q = log_softmax(logits[rows])
-        found[rows] = -log_q[np.arange(len(log_q)), targets[rows]]
+    (rows,) = as_rows(logits)
+    found = np.empty(len(rows), np.float64)
+    over_ranges(len(rows), lambda start, stop: softmax.log_sums(rows, start, stop, found), rows.size)
+    found -= rows[np.arange(len(rows)), targets]
     return found
 
 
@@ -120,8 +125,7 @@ def vectors(outputs: Any) -> Any:
     return outputs.reshape(-1, outputs.shape[-1])
 
 
-def chunks(values: NDArray[np.floating]) -> Iterator[slice]:
-    """Yield the rows of (vectors, classes), some at a time."""
-    step = max(1, CHUNK_VALUES // max(values.shape[1], 1))
-    for start in range(0, len(values), step):
-        yield slice(start, start + step)
+def as_rows(*logits: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+    """Return logits (rows, classes) as the kernels take them: all in float32, or all in float64 otherwise."""
+    dtype = np.float32 if all(one.dtype == np.float32 for one in logits) else np.float64
+    return [np.ascontiguousarray(one, dtype) for one in logits]

@@ -32,6 +32,7 @@ from quant_engine.kernels import (
     rounding,
     search,
     segments,
+    softmax,
     table,
     vectors,
 )
@@ -535,6 +536,38 @@ def test_entropy_divergences_agrees():
         for start, stop in ((0, 1), (1, expected.size)):
             entropy.divergences(counts.astype(np.float64), zero, levels, 1e-4, first, start, stop, found)
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-13)
+
+
+def logits(classes, reach, dtype):
+    """Return logits of two models; in two rows all classes are alike."""
+    plain = (reach * rng.standard_normal((9, classes))).astype(dtype)
+    changed = (plain + 0.3 * reach * rng.standard_normal(plain.shape)).astype(dtype)
+    plain[:2], changed[1] = 1, 1
+    return plain, changed
+
+
+LOGITS = [logits(*of, dtype) for of in ((1, 1), (3, 1e-3), (37, 8), (500, 300)) for dtype in (np.float32, np.float64)]
+
+
+@pytest.mark.parametrize(("plain", "changed"), LOGITS)
+def test_softmax_divergences_agrees(plain, changed):
+    found, same = np.full((3, 9), np.nan), np.zeros(9, bool)
+    for start, stop in ((0, 4), (4, 9)):
+        softmax.divergences(plain, changed, start, stop, *found, same)
+    z, w = plain.astype(np.float64), changed.astype(np.float64)
+    p, q = reference.log_softmax(z), reference.log_softmax(w)
+    np.testing.assert_allclose(found[0], (np.exp(p) * (p - q)).sum(axis=1), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(found[1:], [(z**2).sum(axis=1), ((z - w) ** 2).sum(axis=1)], rtol=1e-12)
+    np.testing.assert_array_equal(same, z.argmax(axis=1) == w.argmax(axis=1))
+
+
+@pytest.mark.parametrize(("plain", "changed"), LOGITS)
+def test_softmax_log_sums_agrees(plain, changed):
+    for rows in (plain, changed):
+        found = np.full(9, np.nan)
+        for start, stop in ((0, 4), (4, 9)):
+            softmax.log_sums(rows, start, stop, found)
+        np.testing.assert_allclose(found, rows[:, 0] - reference.log_softmax(rows.astype(np.float64))[:, 0], rtol=1e-14)
 
 
 def test_moments_spreads_agrees():
