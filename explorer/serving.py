@@ -72,7 +72,8 @@ def serve(module: nn.Module | Network, data: Any = None, port: int = 0) -> Serve
 
 def _task(data: Any) -> Task | None:
     if data is None or callable(getattr(data, "scores", None)):
-        return data  # type: ignore[no-any-return]
+        task: Task | None = data
+        return task
     if isinstance(data, str | os.PathLike):
         return read_task(Path(data))
     return Classification(*data) if isinstance(data, tuple) else Agreement(data)

@@ -21,6 +21,7 @@ from quant_engine.network import Network
 UPLOADS, REFUSED = "open_uploads", "open_refused"  # in the session's state
 NAMED, ASKED = "open_named", "open_asked"  # what was named last, and the run that opens it
 WIDTH = 520  # pixels
+MAX_PATH = 260  # characters
 
 
 def open_panel() -> None:
@@ -44,8 +45,8 @@ def _name(said: Mapping[str, str]) -> None:
     """Take a path, or a name on the hub, with data; opening it is a run in the background."""
     field = said["name"] if access.may_name_anything() else said["path"]
     with st.form("open_by_name", border=False):
-        given = st.text_input(field, key="open_given", placeholder=said["name_example"])
-        data = st.text_input(said["data"], key="open_data", placeholder=said["data_example"])
+        given = st.text_input(field, key="open_given", max_chars=MAX_PATH, placeholder=said["name_example"])
+        data = st.text_input(said["data"], key="open_data", max_chars=MAX_PATH, placeholder=said["data_example"])
         pressed = st.form_submit_button(said["open"], icon=":material/folder_open:")
     key = st.session_state.get(ASKED)
     if pressed and given.strip():

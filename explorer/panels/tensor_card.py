@@ -79,19 +79,22 @@ def sentence(known: Known, spec: QuantizerSpec) -> str:
     """Say why a tensor is hard, from its numbers."""
     found, others, statistics = known
     words, reason = read_words("inspector")["cause"], cause(*known[:2])
+    one = spec.granularity.blocks((2, 2)).count == 1
     told: dict[str, Any] = {
         "max": short(statistics.max_sigmas),
         "codes": found.codes_of_most,
         "total": found.codes_total,
-        "scales": words["one_scale" if spec.granularity.blocks((2, 2)).count == 1 else "scales"],
+        "scales": words["one_scale" if one else "scales"],
+        "maximum": words["one_maximum" if one else "maxima"],
         "steps": fixed(found.steps, 3),
         "spread": short(found.channel_spread),
-        "outliers": len(found.outlier_channels),
         "clip": share(found.best_clip),
     }
     gains = {name: others[name].sqnr_db - found.sqnr_db for name in others}
     gained = {"channel": "channel", "bit": "bit", "range": "clip"}
-    told |= {name: decibels(gains.get(remedy, 0.0)) for name, remedy in gained.items()}
+    told |= {name: decibels(gains[remedy]) for name, remedy in gained.items() if remedy in gains}
+    if reason == "steps" and "bit" not in gains:
+        reason = "finest"
     return str(words[reason].format(**told))
 
 

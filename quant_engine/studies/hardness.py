@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.clipping import MinMSE
+from quant_engine.clipping import MinMax, MinMSE
 from quant_engine.distribution import Distribution
 from quant_engine.formats import FP16, IntFormat
 from quant_engine.formats.integer import MAX_BITS
@@ -20,6 +20,7 @@ from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
 OUTLYING = 3.0  # times the median of the channels' largest magnitudes
 MOST = 0.99  # of the values
 GAIN_DB = 1.0  # that a better range must give to be called the remedy
+SHORTER = 0.95  # of min–max's range
 GROUP = 32
 
 
@@ -35,7 +36,7 @@ class Hardness:
         codes_of_most: the fewest codes that hold 99 % of the values.
         outlier_channels: rows whose largest magnitude is more than 3 times the median row's.
         channel_spread: the largest magnitude of all, in medians of the rows' largest ones.
-        best_clip: the end of the range of least error with one scale, as a share of the largest magnitude.
+        best_clip: the end of the range of least error, as a share of min–max's: the median of the blocks.
         lloyd_db: SQNR of the best codebook of as many levels (Lloyd–Max), for the whole tensor.
         bound_db: Σx² over D(R) = σ²·2^(−2R), the least error that a Gaussian of the same σ can have at R bits a value,
             however it is coded (Cover and Thomas 2006, theorem 10.3.2). It is the hardest of all sources of its σ.
@@ -78,7 +79,7 @@ def hardness(x: Float32Array, spec: QuantizerSpec) -> Hardness:
     largest = np.abs(x).max(axis=1)
     typical, top = float(np.median(largest)), float(largest.max(initial=0.0))
     total = spec.format.qmax - spec.format.qmin + 1
-    end = max(map(abs, shown.best_range(spec.format, spec.symmetric))) if top else 0.0
+    whole, best = (fit(x, replace(spec, clipping=one)).scale for one in (MinMax(), MinMSE()))
     return Hardness(
         sqnr_db=fitted.measure(x).sqnr_db,
         steps=_steps(x, fitted),
@@ -87,7 +88,7 @@ def hardness(x: Float32Array, spec: QuantizerSpec) -> Hardness:
         codes_of_most=int(np.searchsorted(np.cumsum(held), MOST * x.size)) + 1,
         outlier_channels=outlier_channels(x),
         channel_spread=top / typical if typical else math.inf,
-        best_clip=min(end / top, 1.0) if top else 1.0,
+        best_clip=float(np.median((best / whole)[whole > 0])) if (whole > 0).any() else 1.0,
         lloyd_db=_decibels(shown.power, shown.error(shown.lloyd_max(total))),
         bound_db=_decibels(shown.power, shown.sigma**2 * 2.0 ** (-2 * spec.format.bits)),
     )
@@ -125,14 +126,15 @@ def remedies(x: Float32Array, spec: QuantizerSpec) -> dict[str, Remedy]:
 def cause(found: Hardness, others: dict[str, Remedy]) -> str:
     """Return what makes a tensor hard: "exact" (nothing), "outliers", "channels", or "steps", which are too coarse.
 
-    Outliers and channels are blamed where a better range or a scale a channel gains a decibel or more, whichever more.
+    Outliers and channels are blamed where a shorter range or a scale a channel gains a decibel or more, whichever more.
+    A range that is as long, and gains because a few values then lie on its levels, blames no outliers.
     """
     if math.isinf(found.sqnr_db):
         return "exact"
     gains = [
         (others[name].sqnr_db - found.sqnr_db, reason)
         for name, reason in (("clip", "outliers"), ("channel", "channels"))
-        if name in others
+        if name in others and (name != "clip" or found.best_clip < SHORTER)
     ]
     gain, reason = max(gains, default=(0.0, ""))
     return reason if gain >= GAIN_DB else "steps"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pathlib
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.stats
+from numpy.typing import NDArray
 from streamlit.testing.v1 import AppTest
 
 from explorer import compute
@@ -15,7 +17,18 @@ from explorer.figures.tensor_map import TensorMap, describe_tensor_map, tensor_m
 from explorer.figures.theme import Canvas
 from explorer.panels.tensor_card import known_of, sentence
 from explorer.tensor_table import agreements, looked_at
-from quant_engine import IntFormat, LayerPlan, PerChannel, QuantizationPlan, QuantizerSpec, fit
+from quant_engine import (
+    IntFormat,
+    LayerPlan,
+    MinMSE,
+    PerChannel,
+    PerGroup,
+    PerTensor,
+    QuantizationPlan,
+    QuantizerSpec,
+    fake_quantize,
+    fit,
+)
 from quant_engine.studies import Attribution, attribute, effect
 from quant_engine.studies.sensitivity import Trial
 from tests.app.waiting import await_answers
@@ -23,6 +36,8 @@ from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
 SPEC = QuantizerSpec(IntFormat(4))
+SHARED = (PerTensor(), PerChannel(0), PerGroup(64, remainder="short"))
+SPECS = [QuantizerSpec(IntFormat(bits), shared) for bits in (2, 4, 8, 16) for shared in SHARED]
 
 
 def inspector(model: str) -> AppTest:
@@ -80,7 +95,7 @@ def test_what_would_help_is_measured_for_the_chosen_layer() -> None:
 def test_the_sentence_on_every_tensor_of_both_networks_is_true() -> None:
     for model in (CNN_KEY, DEPTHWISE_KEY):
         for layer in compute.network(model).layers():
-            for spec in (SPEC, QuantizerSpec(IntFormat(8), PerChannel(0))):
+            for spec in SPECS:
                 known = known_of(model, layer, spec)
                 said, x = sentence(known, spec), compute.matrix(model, layer)
                 numbers = [float(text) for text in re.findall(r"\d+\.?\d*(?= σ)", said)]
@@ -90,8 +105,27 @@ def test_the_sentence_on_every_tensor_of_both_networks_is_true() -> None:
                     counts = np.sort(np.unique(fit(x, spec).encode(x).codes, return_counts=True)[1])[::-1]
                     assert counts[: int(count)].sum() >= 0.99 * x.size
                     assert int(total) == 1 << spec.format.bits
-                for gain in re.findall(r"gains (\d+\.\d) dB", said):
-                    assert float(gain) >= 1
+                best, finer = replace(spec, clipping=MinMSE()), replace(spec, granularity=PerChannel(0))
+                for text in re.findall(r"best range .* gains (\d+\.\d) dB", said):
+                    assert float(text) == pytest.approx(sqnr_db(x, best) - sqnr_db(x, spec), abs=0.06)
+                for text in re.findall(r"scale a channel gains (\d+\.\d) dB", said):
+                    assert float(text) == pytest.approx(sqnr_db(x, finer) - sqnr_db(x, spec), abs=0.06)
+                for text in re.findall(r"(-?\d+\.\d) dB with one more bit", said):
+                    more = replace(spec, format=IntFormat(spec.format.bits + 1))
+                    assert float(text) == pytest.approx(sqnr_db(x, more) - sqnr_db(x, spec), abs=0.06)
+                for text in re.findall(r"ends at ([\d.]+) %", said):
+                    ends = fit(x, best).scale / fit(x, spec).scale
+                    assert float(text) == pytest.approx(100 * float(np.median(ends)), rel=0.01)
+                    assert float(text) < 95
+                assert ("no more bits" in said) <= (spec.format.bits == 16)
+                if "No outlier and no channel" in said:
+                    assert sqnr_db(x, finer) - sqnr_db(x, spec) < 1
+
+
+def sqnr_db(x: NDArray[np.float32], spec: QuantizerSpec) -> float:
+    exact = x.astype(np.float64)
+    error = np.square(fake_quantize(x, spec) - exact).sum()
+    return float(10 * np.log10(np.square(exact).sum() / error)) if error else float("inf")
 
 
 def test_agreement_is_spearmans_of_each_proxy_with_the_damage() -> None:
