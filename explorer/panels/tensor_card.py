@@ -138,8 +138,8 @@ def _remedies(found: Hardness, others: Mapping[str, Remedy], layer: str, helping
     ]
     st.table(rows, border="horizontal")
     noise, own = answers.get(layer_damage.NOISE), answers.get(layer_damage.NOW)
-    if isinstance(noise, EqualNoise) and isinstance(own, Damage):
-        more = own.measure.value / noise.mean if noise.mean else float("nan")
+    if isinstance(noise, EqualNoise) and isinstance(own, Damage) and noise.mean > 0:
+        more = own.measure.value / noise.mean
         told = {"mean": short(noise.mean), "spread": short(noise.spread, 2), "ratio": short(more)}
         apart = abs(own.measure.value - noise.mean) > 2 * noise.spread
         key = "noise_same" if not apart else "noise_worse" if more > 1 else "noise_better"
