@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import streamlit as st
-
 from quant_engine import QuantError
 
 NAMING, ROOT = "QUANT_EXPLORER_NAMING", "QUANT_EXPLORER_ROOT"  # set by the command line
@@ -68,6 +66,8 @@ def allowed_path(text: str) -> Path:
 
 def _naming() -> str:
     """Return what people may name; without our command line, by the address that Streamlit was given."""
+    import streamlit as st  # here, since the command line imports this, and warms up while Streamlit is imported
+
     return os.environ.get(NAMING) or _by_address(str(st.get_option("server.address")))
 
 
