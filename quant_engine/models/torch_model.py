@@ -41,7 +41,8 @@ class TorchModel:
         names = [name for name, part in module.named_modules() if name and isinstance(part, tuple(ops))]
         if not names:
             raise QuantError(
-                f"{self.name} has no layer to quantize; a model needs one of {', '.join(op.__name__ for op in ops)}"
+                f"{self.name} has no layer to quantize inside; a model has some of "
+                f"{', '.join(op.__name__ for op in ops)} inside, if need be in torch.nn.Sequential"
             )
         self._example = example
         self.trace = trace(module, names, example)

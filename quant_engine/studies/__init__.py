@@ -51,6 +51,7 @@ from quant_engine.studies.model_card import (
     model_card,
     plan_of_method,
 )
+from quant_engine.studies.paired import Flip, PairedComparison, compare_paired, mcnemar
 from quant_engine.studies.ranking import Ranking, rank_correlation, ranking
 from quant_engine.studies.sensitivity import (
     Key,
@@ -64,6 +65,7 @@ from quant_engine.studies.sensitivity import (
     trials,
 )
 from quant_engine.studies.tensor_statistics import TensorStatistics, tensor_statistics
+from quant_engine.studies.weight_comparison import WeightDifference, WeightSet, compare_weights, weights_of
 
 __all__ = [
     "COSTS",
@@ -80,6 +82,7 @@ __all__ = [
     "Damage",
     "Effect",
     "EqualNoise",
+    "Flip",
     "Footprint",
     "Hardness",
     "Key",
@@ -89,6 +92,7 @@ __all__ = [
     "MixedPlan",
     "MixedResult",
     "ModelCard",
+    "PairedComparison",
     "Part",
     "Prediction",
     "Progress",
@@ -99,6 +103,8 @@ __all__ = [
     "SetCoverage",
     "TensorStatistics",
     "Trial",
+    "WeightDifference",
+    "WeightSet",
     "Writing",
     "activation_costs",
     "additivity",
@@ -112,6 +118,8 @@ __all__ = [
     "cause",
     "check_steps",
     "checked_kinds",
+    "compare_paired",
+    "compare_weights",
     "divergences",
     "effect",
     "equal_noise",
@@ -122,6 +130,7 @@ __all__ = [
     "hardness",
     "layer_costs",
     "layer_sizes",
+    "mcnemar",
     "mixed_candidates",
     "mixed_plan",
     "model_card",
@@ -135,5 +144,6 @@ __all__ = [
     "tensor_statistics",
     "trials",
     "weight_plan",
+    "weights_of",
     "write",
 ]
