@@ -70,13 +70,8 @@ def test_without_classes_right_is_what_the_first_score_counts() -> None:
 
 
 def test_networks_of_other_data_are_refused() -> None:
-    labels = np.arange(8) % 2
-    one, other = (
-        from_module(
-            torch.nn.Sequential(torch.nn.Linear(3, 2)),
-            Classification(np.full((8, 3), value, np.float32), np.arange(8) % 2),
-        )
-        for value in (0, 1)
-    )
+    module, labels = torch.nn.Sequential(torch.nn.Linear(3, 2)), np.arange(8) % 2
+    inputs = (np.full((8, 3), value, np.float32) for value in (0, 1))
+    one, other = (from_module(module, Classification(given, labels)) for given in inputs)
     with pytest.raises(qe.QuantError, match="open both with the same data"):
         compare_paired(one, None, None, other=other)
