@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from explorer import compute, controls
+from explorer.comparison_fields import QUANTIZED, compare_with_field
 from explorer.compiling import await_first_picture
 from explorer.fields import Choice, Field, faults, named
 from explorer.formulas import CONVENTIONS, Convention
@@ -106,6 +107,8 @@ def _fields() -> Iterator[Field[Any]]:
         PRESENT,
         PINS,
         HOME,
+        compare_with_field(),
+        QUANTIZED,
         term_field(),
     )
     yield from PlaygroundState.fields().values()

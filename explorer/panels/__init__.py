@@ -6,6 +6,7 @@ from explorer.panels.home import home_panel
 from explorer.panels.inspector import inspector_panel
 from explorer.panels.instrument import instrument_panel
 from explorer.panels.metrics import metrics_panel, tensor_panel
+from explorer.panels.model_comparison import model_comparison_panel
 from explorer.panels.open import open_panel
 from explorer.panels.settings import settings_panel
 from explorer.panels.stored import stored_note, stored_panel
@@ -22,6 +23,7 @@ __all__ = [
     "inspector_panel",
     "instrument_panel",
     "metrics_panel",
+    "model_comparison_panel",
     "open_panel",
     "settings_panel",
     "stored_note",

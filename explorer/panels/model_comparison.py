@@ -1,0 +1,228 @@
+"""Two models, files or settings: how far their weights are apart, and which samples only one of them gets right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from explorer import charts, compute, controls, frame, notation
+from explorer.background import Kind, Task, live
+from explorer.caches import ResultKey
+from explorer.comparison_fields import QUANTIZED, compare_with_field
+from explorer.figures.weight_differences import describe_weight_differences, weight_differences_figure
+from explorer.language import read_words
+from explorer.lessons.framework import study
+from explorer.lessons.framework.study import Study
+from explorer.own_files import models
+from explorer.panels.flips import flips_table
+from explorer.refusals import refusals_said
+from explorer.sources import ModelKey
+from explorer.state import PlaygroundState
+from quant_engine import LayerPlan, QuantError, QuantizationPlan, QuantizerSpec
+from quant_engine.studies import PairedComparison, WeightDifference, compare_paired, compare_weights, weights_of
+
+SETTINGS = ("bits", "granularity")  # of the playground, which takes them over
+SPLIT = "test"
+TABLE_HEIGHT = 320  # pixels
+SHARES = (0.36, 0.64)  # of the page: numbers and figure
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: a model as it is, or with all layers under a spec."""
+
+    model: ModelKey
+    spec: QuantizerSpec | None
+    title: str
+
+    def plan(self) -> QuantizationPlan | None:
+        """Return the plan of all layers, None for the model as it is."""
+        if self.spec is None:
+            return None
+        return QuantizationPlan(dict.fromkeys(compute.network(self.model).layers(), LayerPlan(self.spec)))
+
+
+def model_comparison_panel() -> None:
+    """Draw the choice of two; at the left what they score, at the right how far their weights are apart."""
+    said = read_words("comparison")
+    first, second = _chosen()
+    task = _comparing(first, second)
+    left, right = st.columns(SHARES, gap="medium")
+    with left:
+        live(lambda: st.markdown(_summary(list(task.items), first, second, task, said)), lambda: task.active)
+        with refusals_said():
+            _scores(first, second, said)
+    with right:
+        live(lambda: _figure(first, second, task), lambda: task.active)
+    _details(first, second, said)
+    with st.expander(said["table"], key="compare_table"):
+        live(lambda: _table(list(task.items), said), lambda: task.active)
+
+
+def _chosen() -> tuple[Side, Side]:
+    """Draw the controls and return both sides."""
+    fields = PlaygroundState.fields()
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key="compare_settings"):
+        model = frame.choose_model()
+        other = controls.show(compare_with_field())
+        quantized = controls.show(QUANTIZED)
+        shown = SETTINGS if quantized else ()
+        settings = replace(PlaygroundState(), **{name: controls.show(fields[name], help=None) for name in shown})
+    name = other or compute.name(model)
+    spec = settings.spec(-1.0, 1.0) if quantized else None
+    title = f"{name}, {settings.description}" if quantized else name
+    return Side(model, None, compute.name(model)), Side(models().key(name), spec, title)
+
+
+def _comparing(first: Side, second: Side) -> Task:
+    """Return the reading of all weights of both, one by one."""
+
+    def steps() -> Generator[WeightDifference, None, None]:
+        network, plan = compute.network(second.model), second.plan()
+        frozen = None if plan is None else network.freeze(plan)
+        yield from compare_weights(weights_of(compute.network(first.model)), weights_of(network, frozen))
+
+    key = ResultKey("weight differences", first.model, second.model, second.spec)
+    total = len(compute.network(first.model).layers())
+    return compute.session().ask("compare weights", key, steps, Kind.STUDY, total)
+
+
+def _figure(first: Side, second: Side, task: Task) -> None:
+    """Draw how far the weights are apart that have been read."""
+    if task.error is not None:
+        if not isinstance(task.error, QuantError):
+            raise task.error
+        st.info(str(task.error), icon=":material/block:")
+    shown = [one for one in task.items if not math.isnan(one.sqnr_db)]
+    if shown:
+        figure = weight_differences_figure(shown, charts.canvas("weight differences", task.key))
+        charts.show(figure, "weight_differences", describe_weight_differences(shown, first.title, second.title))
+
+
+def _summary(rows: Sequence[WeightDifference], first: Side, second: Side, task: Task, said: Mapping[str, Any]) -> str:
+    """Say in a line how many weights differ, and what both take."""
+    matched = [one for one in rows if one.name is not None and one.other is not None]
+    told = {
+        "first": first.title,
+        "second": second.title,
+        "matched": notation.count(len(matched)),
+        "changed": notation.count(sum(one.changed > 0 for one in matched)),
+        "sizes": notation.sizes(*(_bytes(matched, at) for at in (0, 1))),
+    }
+    parts = [said["summary"].format(**told)]
+    alone = [sum(getattr(one, side) is None for one in rows) for side in ("other", "name")]
+    for count, name in zip(alone, (first.title, second.title), strict=True):
+        if count:
+            parts.append(said["alone"].format(n=notation.count(count), name=name))
+    if task.active:
+        parts.append(said["reading"].format(done=len(rows), total=task.total))
+    return " ".join(parts)
+
+
+def _bytes(rows: Sequence[WeightDifference], side: int) -> float:
+    return sum(one.bits[side] * math.prod(one.shape) / 8 for one in rows)
+
+
+def _table(rows: Sequence[WeightDifference], said: Mapping[str, Any]) -> None:
+    """Draw the weights, those first that are furthest apart."""
+    columns = said["columns"]
+    ordered = sorted(rows, key=lambda one: one.sqnr_db if not math.isnan(one.sqnr_db) else math.inf)
+    st.dataframe(
+        {
+            columns["name"]: [one.name or "–" for one in ordered],
+            columns["other"]: [one.other or "–" for one in ordered],
+            columns["shape"]: [notation.shape(one.shape) for one in ordered],
+            columns["first_bits"]: [one.bits[0] for one in ordered],
+            columns["second_bits"]: [one.bits[1] for one in ordered],
+            columns["sqnr"]: [one.sqnr_db if math.isfinite(one.sqnr_db) else None for one in ordered],
+            columns["max_abs"]: [one.max_abs for one in ordered],
+            columns["changed"]: [100 * one.changed for one in ordered],
+            columns["note"]: [one.refusal for one in ordered],
+        },
+        hide_index=True,
+        height=TABLE_HEIGHT,
+        column_config={
+            columns[name]: st.column_config.NumberColumn(format="%.3g")
+            for name in ("first_bits", "second_bits", "sqnr", "max_abs", "changed")
+        },
+        placeholder="–",
+        alt=said["table"],
+    )
+
+
+def _scores(first: Side, second: Side, said: Mapping[str, Any]) -> None:
+    """Offer to measure both, and draw what they score and which samples flip."""
+    networks = compute.network(first.model), compute.network(second.model)
+    for side, network in zip((first, second), networks, strict=True):
+        if network.task is None:
+            st.caption(said["no_task"].format(name=compute.name(side.model)))
+            return
+    if networks[0].given_task.key != networks[1].given_task.key:
+        st.caption(said["other_task"])
+        return
+    one = _study(first, second)
+    label = said["measure"].format(samples=compute.samples(first.model, _split(first)))
+    study.offer(one, label, said["measuring"], lambda task: _measured(task, said))
+
+
+def _study(first: Side, second: Side) -> Study:
+    """Return the measuring of both on the same samples."""
+
+    def steps() -> Generator[PairedComparison, None, None]:
+        networks = (compute.network(side.model) for side in (first, second))
+        yield compare_paired(next(networks), first.plan(), second.plan(), _split(first), next(networks))
+
+    return Study(ResultKey("compare scores", first.model, second.model, second.spec), steps, 1)
+
+
+def _split(side: Side) -> str:
+    """Return the split that both are measured on."""
+    splits = compute.network(side.model).given_task.splits
+    return SPLIT if SPLIT in splits else min(splits)
+
+
+def _measured(task: Task | None, said: Mapping[str, Any]) -> None:
+    """Draw the change of the first score, and whether chance could do it."""
+    found: PairedComparison | None = None if task is None else task.last
+    if found is None:
+        return
+    name, score = next(iter(found.after.items()))
+    before, change = found.before[name], found.changes[name]
+    with st.container(key="hero", width="content"):
+        st.metric(
+            said["hero"].format(name=name),
+            f"{notation.short(before.value)} → {notation.short(score.value)}",
+            notation.scored(change),
+            delta_color="off",
+            delta_arrow="off",
+        )
+    if found.p_value is not None:
+        told = {"fixed": notation.count(len(found.fixed)), "broken": notation.count(len(found.broken))}
+        chance = said["chance" if found.p_value >= 0.05 else "no_chance"]
+        st.markdown(said["flips"].format(p=notation.short(found.p_value, 2), chance=chance, **told))
+
+
+def _details(first: Side, second: Side, said: Mapping[str, Any]) -> None:
+    """Draw all scores and the samples that flip, once both are measured."""
+    task = compute.session().find(_study(first, second).key)
+    found: PairedComparison | None = None if task is None else task.last
+    if found is None:
+        return
+    with st.expander(said["which"], key="compare_flips"):
+        flips_table(first.model, _split(first), found)
+    with st.expander(said["all_scores"], key="compare_scores_all"):
+        st.table(
+            [
+                {
+                    said["score"]: name,
+                    said["first"]: notation.scored(found.before[name]) if name in found.before else "",
+                    said["second"]: notation.scored(after),
+                    said["change"]: notation.scored(found.changes[name]),
+                }
+                for name, after in found.after.items()
+            ]
+        )
