@@ -36,6 +36,7 @@ class TensorRow:
         outliers: number of channels whose largest magnitude is more than 3 times the median channel's.
         bits_per_value: what is stored for each value under the spec.
         codes_used: share of the codes that occur under the spec.
+        output_sqnr_db: SQNR of the layer's outputs on real inputs, of a model that runs.
         histogram: counts of the values from the least to the greatest.
     """
 
@@ -53,6 +54,7 @@ class TensorRow:
     outliers: int | None = None
     bits_per_value: float | None = None
     codes_used: float | None = None
+    output_sqnr_db: float | None = None
     histogram: tuple[int, ...] = ()
     refusal: str = ""
 
@@ -130,25 +132,20 @@ def _more(after: float, before: float) -> float:
     return 0.0 if before == after else after - before  # of tensors without an error both are infinite
 
 
-def as_columns(
-    rows: Sequence[TensorRow],
-    found: Mapping[str, TensorRow],
-    damages: Mapping[str, Damage],
-    said: Mapping[str, str],
-) -> dict[str, Any]:
+def as_columns(rows: Sequence[TensorRow], damages: Mapping[str, Damage], said: Mapping[str, str]) -> dict[str, Any]:
     """Return the table's columns by their names in `said`; what is not known is None."""
-    filled = [found.get(row.name, row) for row in rows]
 
     def number(attribute: str, factor: float = 1.0) -> list[float | None]:
-        return [None if row.statistics is None else factor * getattr(row.statistics, attribute) for row in filled]
+        return [None if row.statistics is None else factor * getattr(row.statistics, attribute) for row in rows]
 
     def known(attribute: str, factor: float = 1.0) -> list[float | None]:
-        values = [getattr(row, attribute) for row in filled]
+        values = [getattr(row, attribute) for row in rows]
         return [None if value is None else factor * value for value in values]
 
     def measured(value: Callable[[Damage], float]) -> list[float | None]:
-        return [value(damages[row.name]) if row.name in damages else None for row in filled]
+        return [value(damages[row.name]) if row.name in damages else None for row in rows]
 
+    outputs = known("output_sqnr_db")
     by_operator = bool(rows) and bool(rows[0].op)  # a file knows no operators
     kinds = {said["op"]: [row.op for row in rows]} if by_operator else {said["stored"]: [row.stored for row in rows]}
     found_damage = {
@@ -158,21 +155,22 @@ def as_columns(
         said["change_spread"]: measured(lambda damage: per_cent(damage) * reach(damage.change)),
     }
     return {
-        said["name"]: [row.name for row in filled],
+        said["name"]: [row.name for row in rows],
         **kinds,
-        said["shape"]: [shape(row.shape) for row in filled],
-        said["histogram"]: [list(row.histogram) or None for row in filled],
+        said["shape"]: [shape(row.shape) for row in rows],
+        said["histogram"]: [list(row.histogram) or None for row in rows],
         **(found_damage if damages else {}),
         said["gain"]: known("gain_db"),
         said["channel_gain"]: known("channel_gain_db"),
         said["sqnr"]: known("sqnr_db"),
+        **({said["output_sqnr"]: outputs} if any(value is not None for value in outputs) else {}),
         said["kurtosis"]: number("kurtosis"),
         said["max_sigmas"]: number("max_sigmas"),
         said["codes_used"]: known("codes_used", 100.0),
         said["outliers"]: known("outliers"),
         said["best_clip"]: known("best_clip", 100.0),
         said["bits"]: known("bits_per_value"),
-        said["parameters"]: [row.parameters for row in filled],
+        said["parameters"]: [row.parameters for row in rows],
         said["sigma"]: number("sigma"),
         said["min"]: number("min"),
         said["max"]: number("max"),
@@ -191,10 +189,11 @@ def reach(score: Score) -> float:
     return max(score.value - score.interval[0], score.interval[1] - score.value)
 
 
-PROXIES: dict[str, Callable[[TensorRow, TensorStatistics], float]] = {  # more of it is expected to be worse
+PROXIES: dict[str, Callable[[TensorRow, TensorStatistics], float | None]] = {  # more is expected to be worse
     "kurtosis": lambda row, statistics: statistics.kurtosis,
     "max_sigmas": lambda row, statistics: statistics.max_sigmas,
     "sqnr": lambda row, statistics: -(row.sqnr_db or 0.0),
+    "output_sqnr": lambda row, statistics: None if row.output_sqnr_db is None else -row.output_sqnr_db,
     "squared_error": lambda row, statistics: squared_error(row, statistics),
     "gain": lambda row, statistics: row.gain_db or 0.0,
     "channel_gain": lambda row, statistics: row.channel_gain_db or 0.0,
@@ -207,12 +206,11 @@ def squared_error(row: TensorRow, statistics: TensorStatistics) -> float:
 
 
 def agreements(rows: Iterable[TensorRow], damages: Mapping[str, Damage]) -> dict[str, float]:
-    """Return Spearman's correlation of each proxy with the measured damage, over the layers that are measured."""
-    known = {row.name: row for row in rows if row.name in damages}
-    measured = {name: damages[name].measure.value for name in known}
-    return {
-        proxy: rank_correlation(
-            {name: value(row, row.statistics) for name, row in known.items() if row.statistics is not None}, measured
-        )
-        for proxy, value in PROXIES.items()
-    }
+    """Return Spearman's correlation of each proxy with the measured damage, over the layers of which both are known."""
+    found = {}
+    known = [row for row in rows if row.name in damages]
+    for proxy, value in PROXIES.items():
+        guessed = {row.name: value(row, row.statistics) for row in known if row.statistics is not None}
+        given = {name: one for name, one in guessed.items() if one is not None}
+        found[proxy] = rank_correlation(given, {name: damages[name].measure.value for name in given})
+    return found

@@ -10,10 +10,12 @@ from typing import Any
 import streamlit as st
 
 from explorer import charts, compute, controls, frame, layer_damage
-from explorer.background import Kind, Task, live
+from explorer.background import live
 from explorer.caches import ResultKey
 from explorer.figures.tensor_map import TensorMap, describe_tensor_map, tensor_map_figure
+from explorer.inspection import Inspection, inspection
 from explorer.language import read_words
+from explorer.layer_outputs import outputs_refused
 from explorer.lessons.framework import study
 from explorer.lessons.framework.study import Study
 from explorer.notation import count, short
@@ -21,7 +23,7 @@ from explorer.panels.calibration_coverage import coverage_panel
 from explorer.panels.tensor_card import tensor_card
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
-from explorer.tensor_table import TensorRow, agreements, as_columns, listed, looked_at, per_cent
+from explorer.tensor_table import TensorRow, agreements, as_columns, per_cent
 from quant_engine import QuantizerSpec
 from quant_engine.models import TensorModel
 from quant_engine.studies import Attribution, Damage
@@ -33,13 +35,23 @@ CARD_WIDTH, SEARCH_WIDTH, FILTER_WIDTH = 356, 104, 150  # pixels
 ROW_HEIGHT, MAX_HEIGHT = 35, 430  # pixels
 NAME_WIDTH, MAX_NAME_WIDTH, BARS_WIDTH, DAMAGE_WIDTH, REACH_WIDTH = 100, 245, 90, 130, 80
 NUMBERS = {
-    **dict.fromkeys(("sqnr", "gain", "channel_gain", "zeros"), "%.1f"),
+    **dict.fromkeys(("sqnr", "output_sqnr", "gain", "channel_gain", "zeros"), "%.1f"),
     **dict.fromkeys(("codes_used", "best_clip", "outliers"), "%.0f"),
     **dict.fromkeys(("kurtosis", "max_sigmas", "sigma", "min", "max", "bits"), "%.3g"),
     **dict.fromkeys(("spread", "change_spread"), "± %.2g"),
     "change": "%+.3g",
 }
-COLOURS = ("gain", "damage", "channel_gain", "sqnr", "kurtosis", "max_sigmas", "codes_used", "zeros")  # of the map
+COLOURS = (
+    "gain",
+    "damage",
+    "channel_gain",
+    "sqnr",
+    "output_sqnr",
+    "kurtosis",
+    "max_sigmas",
+    "codes_used",
+    "zeros",
+)  # of the map
 MAX_REFUSALS = 3
 KURTOSIS, GAIN = 20.0, 3.0  # beyond which the filters keep a tensor
 
@@ -83,42 +95,25 @@ def _settings() -> tuple[ModelKey, str, PlaygroundState]:
 
 def _tensors(model: ModelKey, layer: str, setting: str, spec: QuantizerSpec) -> None:
     """Draw the table as it fills, and offer to measure."""
-    said, rows = read_words("inspector"), listed(model)
-    real = sum(row.is_real for row in rows)
-    task = compute.session().ask(
-        "inspector table", ResultKey("tensor table", model, spec), lambda: looked_at(model, spec), Kind.STUDY, real
-    )
-    told = {"model": compute.name(model), "setting": setting}
-    one = _study(model, spec, task)
-    shown = _sorted([row for row in _filled(rows, task) if _wanted(row)], _damages(model, one))
+    said, told = read_words("inspector"), {"model": compute.name(model), "setting": setting}
+    one = inspection(model, spec)
+    shown = [row.name for row in _sorted([row for row in one.filled if _wanted(row)], one.damages)]
 
     def draw() -> None:
-        found, damages = {row.name: row for row in task.items}, _damages(model, one)
-        _table(told["model"], layer, shown, found, damages, said["table"].format(**told))
-        st.caption("  \n".join(_summary(model, rows, task, one, said, told)))
+        filled = {row.name: row for row in one.filled}
+        _table(told["model"], layer, [filled[name] for name in shown], one.damages, said["table"].format(**told))
+        st.caption("  \n".join(_summary(one, said, told)))
         if st.session_state.pop(PICKED, False):
             st.rerun()
 
-    def active() -> bool:
-        return task.active or (one is not None and study.active(one.key))
-
-    if one is not None:
-        _offer(model, one, said)
-    live(draw, active)
+    if one.damage is not None:
+        _offer(model, one.damage, said)
+    live(draw, lambda: one.active)
     with st.expander(said["map"], key="inspector_map", on_change="rerun") as folded:
         if folded.open:
-            columns = _columns(_damages(model, one))
+            columns = _columns(one.damages)
             coloured = st.selectbox(said["colour"], COLOURS, format_func=columns.__getitem__, key="inspector_colour")
-            live(lambda: _map(model, _filled(rows, task), _damages(model, one), coloured), active)
-
-
-def _study(model: ModelKey, spec: QuantizerSpec, task: Task) -> Study | None:
-    """Return the measuring of all layers, those first that have most to gain; None for what has no task."""
-    if compute.network(model).task is None:
-        return None
-    gains = {row.name: row.gain_db or 0.0 for row in task.items}
-    order = sorted(compute.network(model).layers(), key=lambda name: -gains.get(name, math.inf))
-    return layer_damage.damage_study(model, spec, order)
+            live(lambda: _map(one, coloured), lambda: one.active)
 
 
 def _offer(model: ModelKey, one: Study, said: Mapping[str, Any]) -> None:
@@ -139,15 +134,6 @@ def _rounded(seconds: float) -> str:
     return f"{max(seconds, 1):.0f}" if seconds < 10 else f"{10 * math.ceil(seconds / 10):.0f}"
 
 
-def _damages(model: ModelKey, one: Study | None) -> dict[str, Damage]:
-    return {} if one is None else layer_damage.damages_of(model, compute.session().find(one.key))
-
-
-def _filled(rows: Sequence[TensorRow], task: Task) -> list[TensorRow]:
-    found = {row.name: row for row in task.items}
-    return [found.get(row.name, row) for row in rows]
-
-
 def _wanted(row: TensorRow) -> bool:
     """Say whether search and filter keep a row."""
     text = str(st.session_state.get(SEARCH, "")).strip().lower()
@@ -164,27 +150,24 @@ def _sorted(rows: Sequence[TensorRow], damages: Mapping[str, Damage]) -> list[Te
     return sorted(rows, key=place)
 
 
-def _summary(
-    model: ModelKey,
-    rows: Sequence[TensorRow],
-    task: Task,
-    one: Study | None,
-    said: Mapping[str, Any],
-    told: Mapping[str, str],
-) -> list[str]:
+def _summary(one: Inspection, said: Mapping[str, Any], told: Mapping[str, str]) -> list[str]:
     """Return the lines under the table."""
-    found = {row.name: row for row in task.items}
-    real = sum(row.is_real for row in rows)
-    parameters = count(sum(row.parameters for row in rows))
-    lines = [said["summary"].format(n=count(len(rows)), parameters=parameters, **told)]
-    if task.active:
+    found, parameters = one.found, count(sum(row.parameters for row in one.rows))
+    lines = [said["summary"].format(n=count(len(one.rows)), parameters=parameters, **told)]
+    if one.table.active:
+        real = sum(row.is_real for row in one.rows)
         lines.append(said["looked_at"].format(found=count(len(found)), total=count(real)))
+    elif one.outputs is not None and one.outputs.active:
+        known = sum(row.output_sqnr_db is not None for row in found.values())
+        lines.append(said["running"].format(found=count(known), total=count(len(one.rows))))
     if refusals := [row.refusal for row in found.values() if row.refusal]:
         lines.append(said["refusals"].format(refusals="; ".join(refusals[:MAX_REFUSALS])))
-    if one is None:
-        lines.append(said["no_graph" if isinstance(compute.network(model).model, TensorModel) else "no_task"])
-        return lines
-    whole = layer_damage.attribution_of(compute.session().find(one.key))
+    if refused := outputs_refused(one.outputs):
+        lines.append(said["no_outputs"].format(reason=refused))
+    if one.damage is None:
+        only = isinstance(compute.network(one.model).model, TensorModel)
+        lines.append(said["no_graph" if only else "no_task"])
+    whole = one.attribution
     return [*lines, *(_measured(whole, found, said) if whole is not None else [])]
 
 
@@ -212,7 +195,6 @@ def _table(
     name: str,
     chosen: str,
     rows: Sequence[TensorRow],
-    found: Mapping[str, TensorRow],
     damages: Mapping[str, Damage],
     alt: str,
 ) -> None:
@@ -226,7 +208,7 @@ def _table(
     most = max((damage.measure.value for damage in damages.values()), default=1.0)
     cells = [(names.index(chosen), columns["name"])] if chosen in names else []
     st.dataframe(
-        as_columns(rows, found, damages, columns),
+        as_columns(rows, damages, columns),
         key=key,
         hide_index=True,
         height=min(ROW_HEIGHT * (len(rows) + 1) + 3, MAX_HEIGHT),
@@ -261,12 +243,12 @@ def _columns(damages: Mapping[str, Damage]) -> dict[str, str]:
     return columns
 
 
-def _map(model: ModelKey, rows: Sequence[TensorRow], damages: Mapping[str, Damage], coloured: str) -> None:
+def _map(one: Inspection, coloured: str) -> None:
     """Draw the tensors as areas, in colours for one of the columns."""
-    columns = _columns(damages)
-    values = as_columns(rows, {}, damages, columns).get(columns[coloured], [None] * len(rows))
+    rows, columns = one.filled, _columns(one.damages)
+    values = as_columns(rows, one.damages, columns).get(columns[coloured], [None] * len(rows))
     shown = TensorMap([row.name for row in rows], [row.parameters for row in rows], values, columns[coloured])
-    figure = tensor_map_figure(shown, charts.canvas("tensor map", model))
+    figure = tensor_map_figure(shown, charts.canvas("tensor map", one.model))
     charts.show(figure, "inspector_map_chart", describe_tensor_map(shown))
 
 

@@ -4,7 +4,7 @@ from quant_engine.execution.calibration import Calibration, Capture
 from quant_engine.execution.executor import Executor, Override, Tap, captured_inputs
 from quant_engine.execution.finite import finite_outputs
 from quant_engine.execution.layer_change import LayerChange, each_sample, layer_changes, planned_weight
-from quant_engine.execution.layer_inputs import LayerInputs, draw_rows
+from quant_engine.execution.layer_inputs import LayerInputs, draw_places, draw_rows
 from quant_engine.execution.onnx_executor import OnnxExecutor
 from quant_engine.execution.prefix import STAGE_INPUTS, PrefixRunner, StageInputs
 from quant_engine.execution.splits import SplitRunner
@@ -29,6 +29,7 @@ __all__ = [
     "as_outputs",
     "as_tensors",
     "captured_inputs",
+    "draw_places",
     "draw_rows",
     "each_sample",
     "executor_of",

@@ -12,7 +12,7 @@ from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.models import Layer
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +92,39 @@ def draw_rows(pair: tuple[LayerInputs, LayerInputs], count: int, seed: int) -> t
     return torch.cat(found[0], 1), torch.cat(found[1], 1)
 
 
+def draw_places(layer: Layer, x: Tensor, count: int, generator: Generator) -> Tensor:
+    """Return Xᵀ of a batch, (groups, rows, in), at no more than `count` places of each sample, drawn at random.
+
+    A convolution draws the same places in all samples of the batch, and only the windows there are taken out of them.
+    """
+    import torch
+
+    if layer.op == "linear":
+        rows = x.reshape(1, -1, x.shape[-1])
+        return rows[:, torch.randperm(rows.shape[1], generator=generator)[: count * len(x)]]
+    wide, (height, width), (down, right), (spread_y, spread_x) = _windows(layer, x)
+    ys = torch.arange(0, wide.shape[2] - spread_y * (height - 1), down)
+    xs = torch.arange(0, wide.shape[3] - spread_x * (width - 1), right)
+    drawn = torch.randperm(len(ys) * len(xs), generator=generator)[:count]
+    row = ys[drawn // len(xs)][:, None] + spread_y * torch.arange(height)
+    column = xs[drawn % len(xs)][:, None] + spread_x * torch.arange(width)
+    windows = wide[:, :, row[:, :, None], column[:, None, :]]
+    grouped = windows.reshape(len(x), layer.groups, -1, len(drawn), height * width)
+    return grouped.permute(1, 0, 3, 2, 4).reshape(layer.groups, len(x) * len(drawn), -1)
+
+
+def _windows(layer: Layer, x: Tensor) -> tuple[Tensor, tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Return what a convolution receives with its padding, kernel, stride and dilation, all of two axes."""
+    from torch.nn import functional
+
+    wide = functional.pad(x, [end for axis in reversed(layer.padding) for end in axis])
+    sizes = layer.shape[2:], layer.stride, layer.dilation
+    if layer.op == "conv1d":
+        wide, sizes = wide[:, :, None], ((1, *sizes[0]), (1, *sizes[1]), (1, *sizes[2]))
+    kernel, stride, dilation = ((first, second) for first, second in sizes)
+    return wide, kernel, stride, dilation
+
+
 def _rows(layer: Layer, x: Tensor) -> Tensor:
     import torch
     from torch.nn import functional
@@ -99,10 +132,7 @@ def _rows(layer: Layer, x: Tensor) -> Tensor:
     with torch.no_grad():
         if layer.op == "linear":
             return x.reshape(1, -1, x.shape[-1])
-        wide = functional.pad(x, [end for axis in reversed(layer.padding) for end in axis])
-        kernel, stride, dilation = layer.shape[2:], layer.stride, layer.dilation
-        if layer.op == "conv1d":
-            wide, kernel, stride, dilation = wide[:, :, None], (1, *kernel), (1, *stride), (1, *dilation)
+        wide, kernel, stride, dilation = _windows(layer, x)
         unfolded = functional.unfold(wide, kernel, dilation, 0, stride)
         samples, _, places = unfolded.shape
         grouped = unfolded.reshape(samples, layer.groups, -1, places)

@@ -51,6 +51,7 @@ from quant_engine.studies.model_card import (
     model_card,
     plan_of_method,
 )
+from quant_engine.studies.output_sqnr import LayerMoment, input_moments, layer_output_sqnr_db, output_sqnr_db
 from quant_engine.studies.paired import Flip, PairedComparison, compare_paired, mcnemar
 from quant_engine.studies.ranking import Ranking, rank_correlation, ranking
 from quant_engine.studies.sensitivity import (
@@ -88,6 +89,7 @@ __all__ = [
     "Key",
     "LayerCoverage",
     "LayerFootprint",
+    "LayerMoment",
     "MethodResult",
     "MixedPlan",
     "MixedResult",
@@ -128,13 +130,16 @@ __all__ = [
     "footprint",
     "greedy_search",
     "hardness",
+    "input_moments",
     "layer_costs",
+    "layer_output_sqnr_db",
     "layer_sizes",
     "mcnemar",
     "mixed_candidates",
     "mixed_plan",
     "model_card",
     "outlier_channels",
+    "output_sqnr_db",
     "plan_of_method",
     "predict_sensitivity",
     "rank_correlation",

@@ -29,7 +29,7 @@ from quant_engine import (
     fake_quantize,
     fit,
 )
-from quant_engine.studies import Attribution, attribute, effect
+from quant_engine.studies import Attribution, attribute, effect, input_moments, layer_output_sqnr_db
 from quant_engine.studies.sensitivity import Trial
 from tests.app.waiting import await_answers
 from tests.models import CNN_KEY, DEPTHWISE_KEY
@@ -69,6 +69,18 @@ def test_the_table_is_sorted_by_what_is_to_gain_and_then_by_the_measured_damage(
     text = " ".join(one.value for one in at.caption)
     assert "times the sum" in text
     assert "Rank correlation" in text
+
+
+def test_output_sqnr_is_found_for_every_layer_of_a_model_with_data() -> None:
+    at = inspector("fashion-cnn")
+    names, shown = column(at, "Tensor"), column(at, "Output SQNR")
+    network = compute.network(CNN_KEY)
+    expected = {
+        one.layer: layer_output_sqnr_db(network, one.layer, SPEC, one.moment)
+        for one in input_moments(network, network.layers())
+        if one is not None
+    }
+    assert dict(zip(names, shown, strict=True)) == pytest.approx(expected)
 
 
 def test_search_and_filter_leave_what_they_say_and_the_card_stays() -> None:
@@ -130,6 +142,9 @@ def sqnr_db(x: NDArray[np.float32], spec: QuantizerSpec) -> float:
 
 def test_agreement_is_spearmans_of_each_proxy_with_the_damage() -> None:
     rows = {row.name: row for row in looked_at(DEPTHWISE_KEY, SPEC)}
+    outputs = {name: float(number) for number, name in enumerate(rows)}
+    del outputs["dw1"]  # of a layer that the model does not run there is none
+    rows = {name: replace(row, output_sqnr_db=outputs.get(name)) for name, row in rows.items()}
     plan = QuantizationPlan.of(rows, {"*": LayerPlan(SPEC)})
     *_, found = attribute(compute.network(DEPTHWISE_KEY), plan, kept=compute.attributions(DEPTHWISE_KEY))
     assert isinstance(found, Attribution)
@@ -139,6 +154,8 @@ def test_agreement_is_spearmans_of_each_proxy_with_the_damage() -> None:
     errors = [np.square(fit(x, SPEC).fake_quantize(x.astype(np.float32)) - x).sum() for x in weights]
     kurtosis = [scipy.stats.kurtosis(x, axis=None, fisher=False) for x in weights]
     assert agreed["squared_error"] == pytest.approx(scipy.stats.spearmanr(errors, damage).statistic)
+    some = [found.alone[name].measure.value for name in outputs]
+    assert agreed["output_sqnr"] == pytest.approx(scipy.stats.spearmanr([*outputs.values()], some).statistic * -1)
     assert agreed["kurtosis"] == pytest.approx(scipy.stats.spearmanr(kurtosis, damage).statistic)
 
 
