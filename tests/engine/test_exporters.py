@@ -1,4 +1,4 @@
-"""What every exporter must hold: `check_exporter` runs over every line of the table, on a built-in and another model."""
+"""What every exporter must hold: `check_exporter` runs over every line of the table, on two unlike networks."""
 
 from __future__ import annotations
 
