@@ -28,24 +28,37 @@ MARK = "quantization_plan"  # by which arrays are known as a plan's
 def write_layers(path: str | pathlib.Path, layers: Mapping[str, LayerPlan]) -> None:
     """Write layers as `QuantizationPlan.save` says."""
     target, beside = pathlib.Path(path), _beside(path)
-    if target.suffix == ".safetensors":
-        raise QuantError(f"{target} is a name for arrays; save the plan as {target.with_suffix('.json')}")
-    arrays, entries = _stored_layers(layers)
+    files = plan_files(path, layers)
     validate_place(target, _is_plan)
     validate_place(beside, has_metadata(MARK))
-    content: dict[str, Any] = {"schema": SCHEMA, "layers": entries}
-    if not arrays:
-        _write_json(target, content)
+    if beside not in files:
+        write_file(target, files[target], _is_plan)
         beside.unlink(missing_ok=True)
         return
-    packed = pack(arrays, {MARK: str(SCHEMA)})
-    staged = stage(beside, packed)
+    staged = stage(beside, files[beside])
     try:
-        _write_json(target, {**content, DIGEST: _digest(packed)})
+        write_file(target, files[target], _is_plan)
     except QuantError:
         staged.unlink(missing_ok=True)
         raise
     place(staged, beside)  # until then, `load` finds the arrays where they are staged
+
+
+def plan_files(path: str | pathlib.Path, layers: Mapping[str, LayerPlan]) -> dict[pathlib.Path, bytes]:
+    """Return what a plan is written as: the JSON at `path` and, where something is fitted, its arrays beside it.
+
+    Raises:
+        QuantError: if the path is that of arrays.
+    """
+    target = pathlib.Path(path)
+    if target.suffix == ".safetensors":
+        raise QuantError(f"{target} is a name for arrays; save the plan as {target.with_suffix('.json')}")
+    arrays, entries = _stored_layers(layers)
+    content: dict[str, Any] = {"schema": SCHEMA, "layers": entries}
+    if not arrays:
+        return {target: _json(content)}
+    packed = pack(arrays, {MARK: str(SCHEMA)})
+    return {target: _json({**content, DIGEST: _digest(packed)}), _beside(path): packed}
 
 
 def read_layers(path: str | pathlib.Path) -> dict[str, LayerPlan]:
@@ -69,8 +82,8 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _write_json(target: pathlib.Path, content: dict[str, Any]) -> None:
-    write_file(target, json.dumps(content, indent=2).encode(), _is_plan)
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=2).encode()
 
 
 def _is_plan(path: pathlib.Path) -> bool:

@@ -15,6 +15,7 @@ import quant_engine
 ROOT = pathlib.Path(__file__).parents[2]
 TORCH_LIVES_IN = {
     "packs",
+    "export",
     "methods",
     "network",
     "studies",

@@ -1,0 +1,27 @@
+"""Plans written for other tools: what a target cannot express, the files, and a check by the target's own reader."""
+
+from quant_engine.export.base import (
+    Comparison,
+    Contents,
+    Coverage,
+    Export,
+    Exporter,
+    Finding,
+    Part,
+    Verification,
+    nearest,
+)
+from quant_engine.export.table import EXPORTERS
+
+__all__ = [
+    "EXPORTERS",
+    "Comparison",
+    "Contents",
+    "Coverage",
+    "Export",
+    "Exporter",
+    "Finding",
+    "Part",
+    "Verification",
+    "nearest",
+]
