@@ -87,13 +87,13 @@ def ratio(value: float, unit: float) -> str:
 def improvement(now: float, best: float) -> str:
     """Say how much smaller the least error is.
 
-    >>> improvement(4.3, 1.0), improvement(1.004, 1.0)
-    ('4.3 times smaller', 'the same')
+    >>> improvement(4.3, 1.0), improvement(1.004, 1.0), improvement(1620.0, 1.0)
+    ('4.3 times smaller', 'the same', '1620 times smaller')
     """
     said = read_words("panels")["instrument"]
     if best <= 0.0 or now / best < 1.005:
         return str(said["same"])
-    return str(said["smaller"].format(ratio=localized(f"{now / best:.3g}")))
+    return str(said["smaller"].format(ratio=short(now / best)))
 
 
 def beside(value: float, min_value: float, digits: int = 3) -> str:
