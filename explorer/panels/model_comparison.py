@@ -23,11 +23,19 @@ from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from quant_engine import LayerPlan, QuantError, QuantizationPlan, QuantizerSpec
-from quant_engine.studies import PairedComparison, WeightDifference, compare_paired, compare_weights, weights_of
+from quant_engine.studies import (
+    PairedComparison,
+    WeightDifference,
+    compare_paired,
+    compare_weights,
+    footprint,
+    weights_of,
+)
 
 SETTINGS = ("bits", "granularity")  # of the playground, which takes them over
 SPLIT = "test"
 TABLE_HEIGHT = 320  # pixels
+PICO_IN_MICRO = 1e6
 SHARES = (0.36, 0.64)  # of the page: numbers and figure
 
 
@@ -106,14 +114,20 @@ def _figure(first: Side, second: Side, task: Task) -> None:
 def _summary(rows: Sequence[WeightDifference], first: Side, second: Side, task: Task, said: Mapping[str, Any]) -> str:
     """Say in a line how many weights differ, and what both take."""
     matched = [one for one in rows if one.name is not None and one.other is not None]
+    values = sum(math.prod(one.shape) for one in matched) or 1
     told = {
         "first": first.title,
         "second": second.title,
         "matched": notation.count(len(matched)),
         "changed": notation.count(sum(one.changed > 0 for one in matched)),
-        "sizes": notation.sizes(*(_bytes(matched, at) for at in (0, 1))),
+        "sizes": notation.sizes(*(_bits(matched, at) / 8 for at in (0, 1))),
+        "bits": said["to"].format(*(notation.short(_bits(matched, at) / values) for at in (0, 1))),
     }
     parts = [said["summary"].format(**told)]
+    if not task.active and all(compute.network(side.model).task is not None for side in (first, second)):
+        energies = [notation.short(_joules(side)) for side in (first, second)]
+        unit = compute.sample_unit(first.model)
+        parts.append(said["energy"].format(change=said["to"].format(*energies), unit=unit))
     alone = [sum(getattr(one, side) is None for one in rows) for side in ("other", "name")]
     for count, name in zip(alone, (first.title, second.title), strict=True):
         if count:
@@ -123,8 +137,15 @@ def _summary(rows: Sequence[WeightDifference], first: Side, second: Side, task: 
     return " ".join(parts)
 
 
-def _bytes(rows: Sequence[WeightDifference], side: int) -> float:
-    return sum(one.bits[side] * math.prod(one.shape) / 8 for one in rows)
+def _bits(rows: Sequence[WeightDifference], side: int) -> float:
+    return sum(one.bits[side] * math.prod(one.shape) for one in rows)
+
+
+def _joules(side: Side) -> float:
+    """Return the estimated microjoules of one sample: arithmetic, and reading each weight once."""
+    key = ResultKey("energy", side.model, side.spec)
+    found = compute.kept(key, lambda: footprint(compute.network(side.model), side.plan()))
+    return (found.compute + found.move).picojoules / PICO_IN_MICRO
 
 
 def _table(rows: Sequence[WeightDifference], said: Mapping[str, Any]) -> None:
