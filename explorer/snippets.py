@@ -58,11 +58,11 @@ def engine_code(origin: Origin, plan: LayerPlan, others: LayerPlan | None) -> st
         imports = f"from quant_engine import {names}\n{origin.importing}"
         return f"{imports}\n\nweight = {origin.weight}\n{_fitting(origin, plan)}"
     names = ", ".join(sorted({"LayerPlan", "QuantizationPlan", *set().union(*map(_names, parts)), "fit"}))
-    rest = "" if plan.activation is None else f", {_expression(plan.activation)}"
+    rest = "" if plan.activation is None else f", {expression(plan.activation)}"
     rest += ", dynamic=True" if plan.dynamic else ""
     other_layers, every = "", "{name: so for name in network.layers()}"
     if others is not None:
-        other_layers = f"others = LayerPlan({_expression(others.weight)}{rest})  # a range by hand is of one layer\n"
+        other_layers = f"others = LayerPlan({expression(others.weight)}{rest})  # a range by hand is of one layer\n"
         every = f'{{name: others for name in network.layers()}} | {{"{origin.layer}": so}}'
     return f"""\
 from quant_engine import {names}
@@ -84,11 +84,25 @@ def _fitting(origin: Origin, plan: LayerPlan) -> str:
     return f"""\
 x = {origin.matrix}  # one row an output channel
 
-spec = {_expression(plan.weight)}
+spec = {expression(plan.weight)}
 quantizer = fit(x, spec)
 report = quantizer.measure(x)
 print(f"SQNR {{report.sqnr_db:.2f}} dB, MSE {{report.mse:.4g}}, of which clipping {{report.clipping_mse:.4g}}")
 print(f"{{quantizer.storage(x.shape).bits_per_value:.4f}} bits per value")
+"""
+
+
+def plan_code(source: str, digest: str, file: str, split: str) -> str:
+    """Return the lines that score a plan of a file on a model, and say if it is another model."""
+    return f"""\
+from quant_engine import QuantizationPlan
+from quant_engine.network import load
+
+network = load({source!r})
+assert network.digest == {digest!r}
+plan = QuantizationPlan.load({file!r})
+for score in network.scores(plan, {split!r}).values():
+    print(score)
 """
 
 
@@ -150,7 +164,7 @@ def _names(choice: Any) -> set[str]:
     return found
 
 
-def _expression(choice: Any) -> str:
+def expression(choice: Any) -> str:
     """Return Python that builds a frozen choice, by its name if it has one, without what is at its default."""
     if choice in NAMED:
         return NAMED[choice]
@@ -161,6 +175,6 @@ def _expression(choice: Any) -> str:
         if field.default is not MISSING and value == field.default:
             positional = False
             continue
-        text = _expression(value) if is_dataclass(value) else repr(value)
+        text = expression(value) if is_dataclass(value) else repr(value)
         parts.append(text if positional else f"{field.name}={text}")
     return f"{type(choice).__name__}({', '.join(parts)})"

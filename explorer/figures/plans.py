@@ -56,7 +56,9 @@ def front_figure(kinds: Kinds, budget: int, canvas: Canvas) -> go.Figure:
         HEIGHT,
         canvas,
         margin={"l": 62, "r": 8, "t": 26, "b": 84},
-        xaxis=theme.axis("weights, KiB", type="log", range=[math.log10(low), math.log10(high)], **_ticks(low, high)),
+        xaxis=theme.axis(
+            "weights, KiB", type="log", range=[math.log10(low), math.log10(high)], **size_ticks(low, high)
+        ),
         yaxis=theme.axis(phrase("plans", "calibration_accuracy_axis"), range=_sight(kinds)),
         shapes=[elements.line(budget / KIB, "y", theme.NEUTRAL, "dash", 1)],
         annotations=[label],
@@ -71,6 +73,10 @@ def undominated(points: Sequence[PlanPoint]) -> list[PlanPoint]:
         if not found or point.accuracy > found[-1].accuracy:
             found.append(point)
     return found
+
+
+def _logs(*sizes: float) -> list[float]:
+    return [math.log10(size) for size in sizes]
 
 
 def _best(points: Sequence[PlanPoint]) -> Trace:
@@ -163,7 +169,8 @@ def _trace(kind: str, points: Sequence[PlanPoint], x: Sequence[float], y: Sequen
     }
 
 
-def _ticks(low: float, high: float) -> LayoutPart:
+def size_ticks(low: float, high: float) -> LayoutPart:
+    """Return ticks of a logarithmic axis of sizes, at powers of two and half way between."""
     places = [tick for tick in (2.0**power for power in range(0, 24)) if low <= tick <= high]
     places = sorted({*places, *(1.5 * tick for tick in places if 1.5 * tick <= high)})
     return {"tickvals": places, "ticktext": [short(place) for place in places]}
