@@ -24,6 +24,7 @@ from explorer.presenting import PRESENT, presenting
 from explorer.sources import MODELS, ModelKey, is_model_given, opening_model
 from explorer.state import PlaygroundState
 from explorer.toolbar import toolbar
+from explorer.tuning.codec import PLAN
 
 MODEL_KEY, TENSOR_KEY = "model", "tensor"
 MODEL_WIDTH, TENSOR_WIDTH, MAX_TENSOR_WIDTH = 160, 90, 230
@@ -109,6 +110,7 @@ def _fields() -> Iterator[Field[Any]]:
         HOME,
         compare_with_field(),
         QUANTIZED,
+        PLAN,
         term_field(),
     )
     yield from PlaygroundState.fields().values()

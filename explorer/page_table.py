@@ -9,7 +9,7 @@ from explorer.language import read_words
 
 HERE = pathlib.Path(__file__).resolve().parent
 HOME = "home.py"
-PLAYGROUND, INSPECTOR, OPEN = "playground.py", "inspector.py", "open.py"
+PLAYGROUND, INSPECTOR, TUNER, OPEN = "playground.py", "inspector.py", "tuner.py", "open.py"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ PAGES: dict[str, tuple[PageEntry, ...]] = {  # the pages of a group are a menu, 
         PageEntry(HOME, default=True),
         PageEntry(PLAYGROUND),
         PageEntry(INSPECTOR),
+        PageEntry(TUNER),
         PageEntry("compare.py"),
         PageEntry(OPEN),
         PageEntry("text.py"),

@@ -11,6 +11,7 @@ from explorer.panels.open import open_panel
 from explorer.panels.settings import settings_panel
 from explorer.panels.stored import stored_note, stored_panel
 from explorer.panels.text import text_panel
+from explorer.panels.tuner import tuner_panel
 from explorer.panels.vectors import vectors_panel
 from explorer.panels.working import code_panel, formula_panel
 
@@ -30,5 +31,6 @@ __all__ = [
     "stored_panel",
     "tensor_panel",
     "text_panel",
+    "tuner_panel",
     "vectors_panel",
 ]

@@ -46,8 +46,9 @@ def instrument_panel(
     key: str = KEY,
     on_move: Callable[[Move], None] = _moved,
     compact: bool = False,
+    plain: bool = False,
 ) -> None:
-    """Draw the instrument for one block; `compact` leaves the histogram and its handles."""
+    """Draw the instrument for one block: a `plain` one in one column, a `compact` one its values and handles alone."""
     setting, name, said = setting_of(settings, spec, view), settings.format_name, read_words("panels")["instrument"]
     if settings.clips:
         min_error = compute.min_error(model, layer, block, spec)
@@ -68,6 +69,6 @@ def instrument_panel(
         note=note,
         ink=charts.ink(),
         bits=BITS.ends if settings.kind.integer else (setting.bits, setting.bits),
-        plain=compact,
+        plain=plain or compact,
         compact=compact,
     )

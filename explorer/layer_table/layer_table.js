@@ -1,0 +1,134 @@
+// The table of layers. Cells are native menus; what a hand sets there goes to the server, for all layers that are chosen.
+
+const LOCK = '<svg viewBox="0 0 14 16" aria-hidden="true"><path d="M3 7V5a4 4 0 0 1 8 0v2h1v8H2V7zm2 0h4V5a2 2 0 0 0-4 0z"/></svg>';
+
+const tag = (kind, type = "", text = "") => Object.assign(document.createElement(kind), { className: type, textContent: text });
+
+class LayerTable {
+  constructor(root) {
+    this.root = root.querySelector(".layers");
+    this.head = root.querySelector("thead tr");
+    this.body = root.querySelector("tbody");
+  }
+
+  /** Take what the server says; rows are made anew only where layers or menus are others. */
+  receive(data, send) {
+    this.send = send;
+    this.data = data;
+    this.chosen = [...data.chosen];
+    for (const [name, colour] of Object.entries(data.palette)) this.root.style.setProperty(`--${name}`, colour);
+    const form = JSON.stringify([data.columns, data.numbers, data.rows.map((row) => row.name)]);
+    if (form !== this.form) this.make(form);
+    [data.alike, ...data.rows].forEach((row, place) => this.fill(this.rows[place], row));
+    this.mark();
+  }
+
+  make(form) {
+    this.form = form;
+    const { columns, numbers, words, alike, rows } = this.data;
+    const titles = [["name", words.layer], ...columns.map((column) => ["", column.title]), ...numbers.map((title) => ["number", title])];
+    this.head.replaceChildren(...titles.map(([type, title]) => tag("th", type, title)));
+    this.rows = [alike, ...rows].map((row, place) => this.made(row, place === 0));
+    this.body.replaceChildren(...this.rows.map((row) => row.root));
+  }
+
+  made({ name }, alike) {
+    const row = { root: tag("tr", alike ? "alike" : ""), menus: {}, numbers: this.data.numbers.map(() => tag("td", "number")) };
+    const cell = tag("td", "name");
+    const inner = tag("span");
+    if (alike) inner.append(name);
+    else inner.append(...this.handles(row, name));
+    cell.append(inner);
+    row.root.append(cell);
+    for (const column of this.data.columns) {
+      const menu = tag("select");
+      menu.setAttribute("aria-label", `${column.title}, ${name}`);
+      for (const [word, shown] of Object.entries(column.options)) menu.append(new Option(shown, word));
+      menu.onchange = () => this.set(alike ? null : name, column.name, menu.value);
+      const held = tag("td");
+      held.append(menu);
+      row.menus[column.name] = menu;
+      row.root.append(held);
+    }
+    row.root.append(...row.numbers);
+    return row;
+  }
+
+  /** Return what stands by a layer's name: a tick, the name, which shows the layer, and a lock. */
+  handles(row, name) {
+    const tick = Object.assign(tag("input"), { type: "checkbox" });
+    tick.setAttribute("aria-label", `${this.data.words.choose} ${name}`);
+    tick.onclick = (event) => this.choose(name, event.shiftKey ? "range" : "toggle");
+    const button = tag("button", "choose");
+    button.append(tag("bdi", "", name));
+    button.title = name;
+    button.onclick = (event) => this.choose(name, event.shiftKey ? "range" : event.ctrlKey || event.metaKey ? "toggle" : "one");
+    const lock = tag("button", "lock");
+    lock.innerHTML = LOCK;
+    lock.onclick = () => this.send("commit", { kind: "lock", layers: this.meant(name), word: lock.getAttribute("aria-pressed") === "true" ? "" : "lock" });
+    Object.assign(row, { tick, button, lock, name });
+    return [tick, button, lock];
+  }
+
+  fill(row, { cells, own, numbers, locked }) {
+    for (const [column, menu] of Object.entries(row.menus)) {
+      const word = cells[column];
+      menu.querySelector("[data-other]")?.remove();
+      if (![...menu.options].some((option) => option.value === word)) {
+        const other = new Option(word, word);
+        other.dataset.other = "yes";
+        menu.prepend(other);
+      }
+      menu.value = word;
+      menu.classList.toggle("own", own.includes(column));
+      menu.disabled = locked;
+    }
+    row.numbers.forEach((cell, place) => { cell.textContent = numbers[place] ?? ""; });
+    if (!row.lock) return;
+    row.lock.setAttribute("aria-pressed", String(locked));
+    row.lock.setAttribute("aria-label", `${this.data.words[locked ? "unlock" : "lock"]} ${row.name}`);
+    row.lock.title = this.data.words[locked ? "unlock" : "lock"];
+  }
+
+  mark() {
+    for (const row of this.rows.slice(1)) {
+      row.tick.checked = this.chosen.includes(row.name);
+      row.root.classList.toggle("chosen", row.tick.checked);
+      row.root.classList.toggle("shown", this.chosen[0] === row.name);
+      row.button.setAttribute("aria-pressed", String(this.chosen[0] === row.name));
+    }
+  }
+
+  /** Choose a layer: alone, with others, or with all from the one that is shown. The first one is shown. */
+  choose(name, how) {
+    const names = this.data.rows.map((row) => row.name);
+    if (how === "one") this.chosen = [name];
+    else if (how === "toggle") {
+      const others = this.chosen.filter((one) => one !== name);
+      this.chosen = others.length < this.chosen.length ? (others.length ? others : [name]) : [name, ...others];
+    } else {
+      const ends = [names.indexOf(this.chosen[0] ?? name), names.indexOf(name)].sort((a, b) => a - b);
+      this.chosen = [name, ...names.slice(ends[0], ends[1] + 1).filter((one) => one !== name)];
+    }
+    this.mark();
+    this.send("commit", { kind: "choose", layers: this.chosen });
+  }
+
+  /** Return the layers that a hand on one of them means: all that are chosen, if it is one of these. */
+  meant(name) {
+    return this.chosen.includes(name) ? [...this.chosen] : [name];
+  }
+
+  set(name, column, word) {
+    this.send("commit", { kind: "set", layers: name === null ? [] : this.meant(name), column, word });
+  }
+}
+
+const mounted = new WeakMap();
+
+export default function (component) {
+  const { parentElement, data, setTriggerValue } = component;
+  if (!mounted.has(parentElement)) mounted.set(parentElement, new LayerTable(parentElement));
+  mounted.get(parentElement).receive(data, setTriggerValue);
+  return () => mounted.delete(parentElement);
+}

@@ -1,0 +1,133 @@
+"""The tuner's numbers: the held-out score in floating point, with all layers alike, and of the plan; and its size."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from explorer import compute, notation
+from explorer.background import Task, live
+from explorer.language import read_words
+from explorer.presenting import presenting
+from explorer.sources import ModelKey
+from explorer.tuner_results import Size, engine_plan, scoring, size, split_of
+from explorer.tuning.tuned_plan import TunedPlan
+from quant_engine import QuantError, QuantizationPlan
+from quant_engine.models import TensorModel
+from quant_engine.network import Score
+
+LAST = "tuner_last"  # in the session's state: the scores that were shown, which stay until there are others
+WIDTH = 138  # pixels
+PENDING = "…"
+
+
+@dataclass(frozen=True)
+class _Number:
+    name: str
+    task: Task
+
+
+def numbers_panel(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan) -> None:
+    """Draw the scores as they come, and the size."""
+    said, stored = read_words("tuner"), size(model, engine)
+    if compute.network(model).task is None:
+        reason = "no_graph" if isinstance(compute.network(model).model, TensorModel) else "no_task"
+        with st.container(horizontal=True, gap="small", key="tuner_numbers"):
+            _size(stored)
+        st.caption(said[reason].format(model=compute.name(model)))
+        return
+    split, alike = split_of(model), engine_plan(model, replace(TunedPlan(), base=plan.base))
+    numbers = [
+        _Number("plain", scoring("tuner float", model, None, split)),
+        _Number("alike", scoring("tuner alike", model, alike, split)),
+        _Number("yours", scoring("tuner yours", model, engine, split)),
+    ]
+    samples, since = compute.samples(model, split), time.monotonic()
+
+    def active() -> bool:
+        return any(number.task.active for number in numbers)
+
+    def draw() -> None:
+        pending = active()
+        key = "tuner_awaiting" if pending else f"tuner_numbers_{_digest(engine)}"
+        with st.container(horizontal=True, gap="small", key=key):
+            for number in numbers:
+                _score(model, number, split, plan, lambda: time.monotonic() - since)
+            _size(stored)
+        st.caption(said["measured_on"].format(samples=samples, score=_named(numbers, said["score"])))
+
+    live(draw, active)
+
+
+def _digest(engine: QuantizationPlan) -> str:
+    return hashlib.sha256(engine.key.encode()).hexdigest()[:12]
+
+
+def _named(numbers: list[_Number], otherwise: str) -> str:
+    """Return what the score is called, once one is known."""
+    known = [number.task.result() for number in numbers if number.task.state == "done"]
+    return str(known[0].name).capitalize() if known else otherwise
+
+
+def _score(model: ModelKey, number: _Number, split: str, plan: TunedPlan, waited: Callable[[], float]) -> None:
+    """Draw one score; the one before stays, marked, until it is known."""
+    said, held = read_words("tuner"), st.session_state.setdefault(LAST, {})
+    label = said[number.name]
+    place = model, split, number.name
+    if number.task.error is not None:
+        if not isinstance(number.task.error, QuantError):
+            raise number.task.error
+        _draw(number.name, label, "–", said["not_scored"], str(number.task.error))
+        return
+    if number.task.ended:
+        held[place] = number.task.result()
+    before: Score | None = held.get(place)
+    value = PENDING if before is None else shown_score(before)
+    if number.task.ended and before is not None:
+        told = {"n": notation.count(before.n), "setting": plan.base.description}
+        _draw(number.name, label, value, shown_interval(before), said[f"{number.name}_help"].format(**told))
+        return
+    note = said["measuring"].format(seconds=notation.fixed(waited(), 1))
+    _draw(number.name, label, value if before is None else f"{value} {PENDING}", note)
+
+
+def shown_score(score: Score) -> str:
+    """Write a score: shares in per cent."""
+    if is_share(score):
+        return notation.accuracy(score.value)
+    return f"{notation.short(score.value)}{f' {score.unit}' if score.unit else ''}"
+
+
+def shown_interval(score: Score) -> str:
+    """Write the 95 % interval of a score."""
+    low, high = (notation.accuracy(end) if is_share(score) else notation.short(end) for end in score.interval)
+    return f"{low} – {high}"
+
+
+def is_share(score: Score) -> bool:
+    """Say whether a score is told in per cent."""
+    return not score.unit and score.better == "higher" and 0 <= score.value <= 1
+
+
+def _size(stored: Size) -> None:
+    said = read_words("tuner")
+    bits = said["bits_a_weight"].format(bits=notation.short(stored.bits_a_weight))
+    _draw("size", said["size"], notation.sizes(stored.plain_bytes, stored.size_bytes), bits, said["size_help"])
+
+
+def _draw(name: str, label: str, value: str, note: str, explanation: str | None = None) -> None:
+    with st.container(key="hero", width="content") if name == "yours" else contextlib.nullcontext():
+        st.metric(
+            label,
+            value,
+            note,
+            delta_color="off",
+            delta_arrow="off",
+            width="content" if presenting() else WIDTH,
+            help=explanation,
+        )

@@ -1,0 +1,197 @@
+"""The tuner's table: a menu for each cell of each layer, a box for patterns, and what has been measured of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from explorer import charts, compute, tuner_session
+from explorer.background import Task, live
+from explorer.caches import ResultKey
+from explorer.fields import spoken
+from explorer.language import read_words
+from explorer.layer_damage import damages_of, owners
+from explorer.layer_table import Column, LayerRow, TableEdit, layer_table
+from explorer.lessons.framework import study
+from explorer.lessons.framework.study import Study
+from explorer.notation import fixed, short
+from explorer.sources import ModelKey
+from explorer.state import PlaygroundState
+from explorer.tuner_results import fitted_plan, sqnr
+from explorer.tuning.cells import COLUMNS, FLOAT32, word_of
+from explorer.tuning.fused import made_alike, unlike
+from explorer.tuning.pattern import by_pattern
+from explorer.tuning.tuned_plan import TunedPlan
+from quant_engine import QuantError, QuantizationPlan
+from quant_engine.studies import Attributed, Attribution, Damage, attribute
+
+TABLE, PATTERN = "tuner_table", "tuner_pattern"
+TOUCHED = "tuner_touched"  # in the session's state: a hand on the table, which the rest of the page has to answer
+BY_HAND = "by hand"
+SEEN = "tuner_sqnr"  # in the session: SQNR that was shown, which stays until there is another
+
+
+def table_panel(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan) -> None:
+    """Draw the table as its numbers are found, and what of it runtimes will not like."""
+    task, one = sqnr("tuner sqnr", model, engine), damage_study(model, engine)
+    live(partial(_draw, model, plan, task, one), lambda: task.active or (one is not None and study.active(one.key)))
+    said, layers = read_words("tuner"), compute.network(model).layers()
+    if apart := unlike(plan, layers):
+        listed = "; ".join(", ".join(names) for names in apart[:3])
+        st.warning(said["fused"].format(n=len(apart), listed=listed), icon=":material/warning:")
+        alike = made_alike(plan, layers)
+        st.button(said["make_alike"], key="tuner_alike", on_click=tuner_session.change, args=(model, alike))
+
+
+def pattern_box(model: ModelKey, plan: TunedPlan) -> None:
+    """Draw the box for a pattern, which chooses layers, and sets what stands after its arrow."""
+    said = read_words("tuner")["pattern"]
+    chosen = tuner_session.chosen(model)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key="tuner_several"):
+        st.text_input(
+            said["label"],
+            key=PATTERN,
+            placeholder=said["placeholder"],
+            help=said["help"],
+            on_change=partial(_match, model),
+            label_visibility="collapsed",
+        )
+        if own := [layer for layer in chosen if plan.is_own(layer) and layer not in plan.locks]:
+            label = said["reset_one"] if len(own) == 1 else said["reset"].format(n=len(own))
+            args = (model, plan.as_others(own))
+            st.button(label, key="tuner_reset", on_click=tuner_session.change, args=args)
+    if refused := tuner_session.refused():
+        st.warning(read_words("tuner")["refused"].format(error=refused), icon=":material/block:")
+
+
+def _match(model: ModelKey) -> None:
+    """Take a pattern that was typed (a callback); one that is refused stays in its box."""
+    text = str(st.session_state[PATTERN]).strip()
+    if not text:
+        return
+    try:
+        plan, found = by_pattern(tuner_session.history(model).now, owners(model), text)
+    except QuantError as error:
+        tuner_session.refuse(error)
+        return
+    tuner_session.change(model, plan)
+    tuner_session.choose(found)
+
+
+def damage_panel(model: ModelKey, engine: QuantizationPlan) -> None:
+    """Offer to measure what each layer does alone; once begun, what an edit changes is measured by itself."""
+    said, one = read_words("tuner"), damage_study(model, engine)
+    if one is None:
+        return
+    before = study.asked(one.place)
+    if before is not None and before.about[0] == model and before != one.key and not study.stopped(one.place):
+        study.start(one)
+    study.offer(one, said["measure"].format(n=one.total - 2), said["measuring_damage"], lambda task: None)
+
+
+def damage_study(model: ModelKey, engine: QuantizationPlan) -> Study | None:
+    """Return the measuring of each layer alone under a plan; None where nothing can be measured."""
+    network = compute.network(model)
+    if network.task is None or not engine.layers:
+        return None
+
+    def steps() -> Generator[Attributed | Attribution, None, None]:
+        return attribute(network, fitted_plan(model, engine), kept=compute.attributions(model))
+
+    total = len({network.layers()[name].tied_to or name for name in engine.layers}) + 2
+    return Study(ResultKey("tuner damage", model, engine), steps, total)
+
+
+def _draw(model: ModelKey, plan: TunedPlan, task: Task, one: Study | None) -> None:
+    said = read_words("tuner")
+    known, held = dict(task.items), st.session_state.setdefault(SEEN, {})
+    damages = {} if one is None else damages_of(model, compute.session().find(one.key))
+    for layer in owners(model):
+        held[model, layer] = known.get(layer, held.get((model, layer)) if task.active else None)
+    measured = next((damage.measure.name.removesuffix(" divergence") for damage in damages.values()), "")
+    numbers = [said["columns"]["sqnr"], *([measured] if damages else [])]
+    columns = [
+        Column(name, said["columns"][name], {word: _shown(column, word) for word in COLUMNS[name]})
+        for name, column in ((name, said["shown"].get(name, {})) for name in COLUMNS)
+    ]
+    layer_table(
+        TABLE,
+        columns,
+        numbers,
+        LayerRow(said["all_layers"], _words_of(plan.base)),
+        [_row(plan, layer, (_decibels(held[model, layer]), _measured(damages.get(layer)))) for layer in owners(model)],
+        tuner_session.chosen(model),
+        partial(_edited, model),
+        words=said["table"],
+        ink=charts.ink(),
+    )
+    if st.session_state.pop(TOUCHED, False):
+        st.rerun()
+
+
+def _shown(words: Mapping[str, str], word: str) -> str:
+    """Return how a menu shows a word."""
+    return words.get(word, spoken(word))
+
+
+def _decibels(value: float | None) -> str:
+    """Write an SQNR; of what cannot be quantized it is not a number."""
+    return "" if value is None else "–" if math.isnan(value) else "∞" if math.isinf(value) else fixed(value, 1)
+
+
+def _measured(damage: Damage | None) -> str:
+    """Write a damage in three decimals: what is smaller hardly tells."""
+    if damage is None:
+        return ""
+    value = damage.measure.value
+    return f"<{fixed(0.001, 3)}" if 0 < value < 0.0005 else short(value, 2) if value >= 1 else fixed(value, 3)
+
+
+def _row(plan: TunedPlan, layer: str, numbers: tuple[str, ...]) -> LayerRow:
+    own = [name for name in COLUMNS if set().union(*COLUMNS[name].values()) & set(plan.edits.get(layer, {}))]
+    cells = _words_of(plan.settings(layer))
+    if layer in plan.ranges:
+        cells["range"] = spoken(BY_HAND)
+        own.append("range")
+    if layer in plan.plain:
+        cells["format"] = FLOAT32
+        own = ["format"]
+    if layer in plan.given:
+        cells["format"] = read_words("tuner")["given"]
+        own = ["format"]
+    return LayerRow(layer, cells, tuple(own), numbers, layer in plan.locks)
+
+
+def _words_of(settings: PlaygroundState) -> dict[str, str]:
+    """Return the word of each column, or the setting's own where the column has none for it."""
+    plain: dict[str, Any] = {
+        "format": settings.format_name,
+        "shared": settings.word("granularity"),
+        "range": settings.word("clipping"),
+        "inputs": str(settings.activation_bits),
+    }
+    return {name: word_of(name, settings) or plain[name] for name in COLUMNS}
+
+
+def _edited(model: ModelKey, edit: TableEdit) -> None:
+    """Take what a hand did to the table (a callback)."""
+    plan = tuner_session.history(model).now
+    st.session_state[TOUCHED] = True
+    if edit.kind == "choose":
+        tuner_session.choose(edit.layers)
+    elif edit.kind == "lock":
+        tuner_session.change(model, plan.locked(edit.layers, bool(edit.word)))
+    elif edit.word in COLUMNS.get(edit.column, {}):
+        tuner_session.change(model, set_cell(plan, owners(model), edit))
+
+
+def set_cell(plan: TunedPlan, layers: list[str], edit: TableEdit) -> TunedPlan:
+    """Return a plan with a cell of some layers, or of all alike, at a word."""
+    if edit.column == "format" and edit.word == FLOAT32:
+        return plan.in_float(edit.layers or [layer for layer in layers if not plan.is_own(layer)])
+    cells = COLUMNS[edit.column][edit.word]
+    return plan.with_cells(edit.layers, cells) if edit.layers else plan.with_base(cells)

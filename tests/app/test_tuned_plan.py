@@ -1,0 +1,187 @@
+"""The tuner's plan: every edit, its text, its history, and the engine's plan that follows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from explorer.instrument import Move
+from explorer.layer_table import TableEdit
+from explorer.panels.tuner_layer import moved_plan
+from explorer.panels.tuner_table import set_cell
+from explorer.state import PlaygroundState
+from explorer.tuning.cells import COLUMNS, FLOAT32, settings_of, word_of
+from explorer.tuning.codec import read_plan, write_plan
+from explorer.tuning.fused import fused_groups, made_alike, unlike
+from explorer.tuning.history import MAX_STATES, History
+from explorer.tuning.pattern import by_pattern
+from explorer.tuning.tuned_plan import TunedPlan, tuned_of
+from quant_engine import (
+    EditedRanges,
+    IntFormat,
+    LayerPlan,
+    MinMSE,
+    PerChannel,
+    PerGroup,
+    QuantError,
+    QuantizationPlan,
+    QuantizerSpec,
+    fit,
+)
+from quant_engine.models import Layer
+from quant_engine.network import load
+
+LAYERS = load("fashion-cnn").layers()
+NAMES = [*LAYERS]
+
+
+def is_possible(plan: TunedPlan) -> bool:
+    """Say whether formats and clippings go together."""
+    try:
+        plan.to_plan(LAYERS)
+    except QuantError:
+        return False
+    return True
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> TunedPlan:
+    """Return a plan after some edits of any kind."""
+    plan = TunedPlan()
+    for _ in range(draw(st.integers(0, 6))):
+        layers = draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=3))
+        column = draw(st.sampled_from([*COLUMNS]))
+        word = draw(st.sampled_from([*COLUMNS[column]]))
+        edited = set_cell(plan, NAMES, TableEdit("set", tuple(layers), column, word))
+        plan = edited if is_possible(edited) else plan
+        if layers and draw(st.booleans()):
+            hi = draw(st.floats(0.01, 1))
+            plan = plan.with_range(layers[0], draw(st.integers(0, 3)), -hi, hi)
+        if draw(st.booleans()):
+            plan = plan.locked(layers, draw(st.booleans()))
+    return plan
+
+
+@given(edits())
+def test_a_plan_comes_back_from_its_text_and_from_the_plan_of_the_engine(plan: TunedPlan) -> None:
+    back = read_plan(write_plan(plan))
+    assert back == plan
+    assert write_plan(back) == write_plan(plan)
+    engine = plan.to_plan(LAYERS)
+    assert tuned_of(engine, LAYERS).to_plan(LAYERS).key == engine.key
+
+
+@given(edits(), st.sampled_from(NAMES), st.data())
+def test_an_edit_changes_what_it_says_of_free_layers_and_nothing_else(
+    plan: TunedPlan, layer: str, data: st.DataObject
+) -> None:
+    column = data.draw(st.sampled_from([*COLUMNS]))
+    word = data.draw(st.sampled_from([*COLUMNS[column]]))
+    after = set_cell(plan, NAMES, TableEdit("set", (layer,), column, word))
+    assume(is_possible(after))
+    assert all(after.layer_plan(name).key == plan.layer_plan(name).key for name in NAMES if name != layer)
+    if layer in plan.locks:
+        assert after.layer_plan(layer).key == plan.layer_plan(layer).key
+    elif (column, word) == ("format", FLOAT32):
+        assert layer not in after.to_plan(LAYERS).layers
+    else:
+        assert word_of(column, after.settings(layer)) == word
+        others = set(COLUMNS) - {column}
+        assert all(word_of(one, after.settings(layer)) == word_of(one, plan.settings(layer)) for one in others)
+
+
+def test_a_range_by_hand_is_one_layers_and_one_blocks_alone() -> None:
+    plan = TunedPlan().with_base({"granularity": PerChannel}).with_range("conv2", 3, -0.5, 0.5)
+    spec = plan.layer_plan("conv2").weight
+    assert isinstance(spec, QuantizerSpec)
+    weight = load("fashion-cnn").weight("conv2").reshape(LAYERS["conv2"].matrix_shape)
+    found, usual = fit(weight, spec), fit(weight, QuantizerSpec(IntFormat(8), PerChannel(0)))
+    assert found.scale[3, 0] == pytest.approx(0.5 / 127)
+    assert (found.scale[:3] == usual.scale[:3]).all()
+    assert plan.layer_plan("conv3").key == LayerPlan(usual.spec).key
+    assert not plan.with_cells(["conv2"], {"granularity": PerGroup}).ranges
+    assert plan.with_cells(["conv2"], {"bits": 4}).ranges == plan.ranges
+
+
+def test_the_hand_on_the_instrument_sets_a_range_and_takes_it_back_on_a_method() -> None:
+    plan = moved_plan(TunedPlan(), "fc1", 0, Move(8, (-0.2, 0.25), None))
+    assert plan.ranges["fc1"] == ((0, -0.25, 0.25),)  # symmetric: β counts
+    spec = plan.layer_plan("fc1").weight
+    assert isinstance(spec, QuantizerSpec)
+    assert isinstance(spec.clipping, EditedRanges)
+    assert moved_plan(plan, "fc1", 0, Move(8, None, "min–max")) == TunedPlan()
+    assert moved_plan(plan, "fc1", 0, Move(5, None, None)).settings("fc1").bits == 5
+    assert moved_plan(plan, "fc1", 0, Move(8, None, "least MSE")).settings("fc1").clipping is MinMSE
+    locked = plan.locked(["fc1"], True)
+    assert moved_plan(locked, "fc1", 0, Move(3, (-1.0, 1.0), None)) == locked
+
+
+def test_a_pattern_sets_what_its_words_say_and_refuses_what_no_layer_or_menu_has() -> None:
+    plan, found = by_pattern(TunedPlan(), NAMES, "conv? -> 6 bits, channel, least MSE")
+    assert found == ["conv1", "conv2", "conv3"]
+    spec = plan.layer_plan("conv2").weight
+    assert spec == QuantizerSpec(IntFormat(6), PerChannel(0), clipping=MinMSE())
+    assert plan.layer_plan("fc1").key == TunedPlan().layer_plan("fc1").key
+    assert by_pattern(plan, NAMES, "*→float")[0].to_plan(LAYERS).layers == {}
+    for wrong in ("nowhere*", "conv* → 99 bits", "fc1 → wishful"):
+        with pytest.raises(QuantError):
+            by_pattern(plan, NAMES, wrong)
+
+
+def test_what_no_setting_says_is_kept_until_an_edit_takes_its_place() -> None:
+    network = load("fashion-cnn")
+    fitted = network.freeze(QuantizationPlan({"fc2": LayerPlan(QuantizerSpec(IntFormat(3)))}))
+    plan = tuned_of(fitted, LAYERS)
+    assert plan.plain == {*NAMES} - {"fc2"}
+    assert plan.to_plan(LAYERS)["fc2"] is fitted["fc2"]
+    assert settings_of(fitted["fc2"]) is None
+    edited = plan.with_cells(["fc2"], {"bits": 5})
+    assert edited.layer_plan("fc2").weight == QuantizerSpec(IntFormat(5))
+
+
+def test_layers_that_a_model_does_not_have_are_left_out() -> None:
+    plan = TunedPlan().with_cells(["other", "fc1"], {"bits": 3}).in_float(["gone"]).locked(["gone", "fc1"], True)
+    fitting = plan.fitting(NAMES)
+    assert fitting == TunedPlan().with_cells(["fc1"], {"bits": 3}).locked(["fc1"], True)
+
+
+def test_every_step_is_undone_and_done_again() -> None:
+    states = list(range(MAX_STATES + 20))
+    history = History(states[0])
+    for state in states[1:]:
+        history = history.then(state).then(state)
+    for state in states[-2:-50:-1]:
+        history = history.undo()
+        assert history.now == state
+    assert history.redo().undo() == history
+    for _ in states:
+        history = history.undo()
+    assert history.now == states[-1] - MAX_STATES
+    for _ in states:
+        history = history.redo()
+    assert history.now == states[-1]
+
+
+def test_fused_layers_are_found_and_made_alike() -> None:
+    names = [f"model.layers.{n}.self_attn.{part}_proj" for n in range(2) for part in "qkvo"]
+    info = dataclasses.replace(LAYERS["fc1"])
+    layers: dict[str, Layer] = {name: dataclasses.replace(info, name=name) for name in names}
+    assert fused_groups(layers) == [tuple(names[:3]), tuple(names[4:7])]
+    plan = TunedPlan(PlaygroundState(bits=4)).with_cells([names[1]], {"bits": 8})
+    assert unlike(plan, layers) == [tuple(names[:3])]
+    alike = made_alike(plan, layers)
+    assert [alike.settings(name).bits for name in names] == [8, 8, 8, 4, 4, 4, 4, 4]
+    assert not unlike(alike, layers)
+    assert not unlike(made_alike(plan.in_float([names[0]]), layers), layers)
+
+
+BAD_EDIT, BAD_FIELD = '{"schema":1,"edits":{"a":{"bits":99}}}', '{"schema":1,"base":{"nothing":1}}'
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"schema":2}', BAD_EDIT, BAD_FIELD])
+def test_text_that_is_no_plan_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  any of json's, too
+        read_plan(text)

@@ -1,0 +1,105 @@
+"""The page *Tuner*: its numbers are the engine's, on data held out, and every edit can be undone."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer import compute
+from explorer.notation import accuracy, sizes
+from explorer.tuner_results import Size, split_of
+from explorer.tuning.codec import write_plan
+from explorer.tuning.tuned_plan import TunedPlan
+from quant_engine import IntFormat, LayerPlan, PerChannel, QuantizationPlan, QuantizerSpec
+from quant_engine.studies import footprint
+from tests.app.waiting import await_answers
+from tests.models import CNN_KEY, DEPTHWISE_KEY
+
+ROOT = pathlib.Path(__file__).parents[2]
+NAMES = [*compute.network(DEPTHWISE_KEY).layers()]
+
+
+def tuner(model: str, **link: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
+    for key, value in {"model": model, **link}.items():
+        at.query_params[key] = value
+    at.switch_page(str(ROOT / "pages" / "tuner.py")).run()
+    assert not at.exception
+    return await_answers(at)
+
+
+def numbers(at: AppTest) -> dict[str, Any]:
+    return {metric.label.split(":")[0]: metric.value for metric in at.metric}
+
+
+def test_the_numbers_are_those_of_the_engine_on_the_search_split() -> None:
+    plan = TunedPlan().with_cells(["dw1", "stem"], {"bits": 4, "granularity": PerChannel}).in_float(["fc"])
+    at = tuner("fashion-depthwise", tuner_plan=write_plan(plan))
+    network = compute.network(DEPTHWISE_KEY)
+    eight = LayerPlan(QuantizerSpec(IntFormat(8)))
+    four = LayerPlan(QuantizerSpec(IntFormat(4), PerChannel(0)))
+    planned = {**dict.fromkeys(NAMES, eight), "dw1": four, "stem": four}
+    del planned["fc"]
+    engine = QuantizationPlan(planned)
+    assert split_of(DEPTHWISE_KEY) == "search"
+    shown = numbers(at)
+    assert shown["float32"] == accuracy(network.evaluate(split="search").value)
+    assert shown["A"] == accuracy(network.evaluate(QuantizationPlan(dict.fromkeys(NAMES, eight)), "search").value)
+    assert shown["B"] == accuracy(network.evaluate(engine, "search").value)
+    assert shown["Size of the weights"] == sizes(footprint(network).size_bytes, footprint(network, engine).size_bytes)
+
+
+def test_a_pattern_edits_layers_and_undo_and_redo_go_back_and_on() -> None:
+    at = tuner("fashion-depthwise")
+    assert numbers(at)["B"] == numbers(at)["A"]
+    at.text_input(key="tuner_pattern").set_value("dw* → 3 bits").run()
+    at = await_answers(at)
+    edited = numbers(at)["B"]
+    assert edited != numbers(at)["A"]
+    assert '"bits":3' in "".join(at.query_params["tuner_plan"])
+    at.button(key="tuner_undo").click()
+    at = await_answers(at.run())
+    assert numbers(at)["B"] == numbers(at)["A"]
+    assert "tuner_plan" not in at.query_params
+    at.button(key="tuner_redo").click()
+    at = await_answers(at.run())
+    assert numbers(at)["B"] == edited
+    at.text_input(key="tuner_pattern").set_value("dw* → KL, NF4").run()
+    assert any("KL" in warning.value for warning in at.warning)
+    at.text_input(key="tuner_pattern").set_value("nowhere → 3 bits").run()
+    assert any("nowhere" in warning.value for warning in at.warning)
+    assert numbers(at)["B"] == edited
+
+
+def test_the_damage_of_each_layer_is_measured_on_request_and_again_after_an_edit() -> None:
+    at = tuner("fashion-cnn")
+    at.button(key="tuner damage_begin").click()
+    at = await_answers(at.run())
+    at.text_input(key="tuner_pattern").set_value("conv1 → 4 bits").run()
+    at = await_answers(at)
+    task = at.session_state[compute.SESSION_KEY].places["tuner damage"]
+    alone = task.result().alone
+    layers = compute.network(CNN_KEY).layers()
+    assert set(alone) == set(layers)
+    assert max(alone, key=lambda layer: alone[layer].measure.value) == "conv1"
+
+
+def test_a_layer_in_float_says_so_and_can_be_quantized_again() -> None:
+    at = tuner("fashion-cnn", tensor="fc1", tuner_plan=write_plan(TunedPlan().in_float(["fc1"])))
+    assert any("fc1" in info.value for info in at.info)
+    at.button(key="tuner_like_others").click().run()
+    assert not at.exception
+    assert not at.info
+
+
+def test_a_link_of_nonsense_opens_all_layers_alike_and_says_so() -> None:
+    at = tuner("fashion-cnn", tuner_plan='{"schema":1,"base":{"bits":99}}')
+    assert any("all layers start alike" in warning.value for warning in at.warning)
+    assert numbers(at)["B"] == numbers(at)["A"]
+
+
+def test_bits_a_weight_are_all_bits_over_all_weights() -> None:
+    assert Size(1000, 4000).bits_a_weight == pytest.approx(8.0)
