@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import compute, controls
+from explorer import compute, controls, text_fields
 from explorer.comparison_fields import QUANTIZED, compare_with_field
 from explorer.compiling import await_first_picture
 from explorer.fields import Choice, Field, faults, named
@@ -112,6 +112,7 @@ def _fields() -> Iterator[Field[Any]]:
         QUANTIZED,
         PLAN,
         term_field(),
+        *text_fields.FIELDS,
     )
     yield from PlaygroundState.fields().values()
     for lesson in LESSONS.values():

@@ -1,10 +1,11 @@
-"""A language model in floating point and under a plan: scores, what it writes, and the token at which both part."""
+"""A language model in floating point and under a plan: its scores and texts, its keys and values, its channels."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -16,32 +17,83 @@ from explorer.language import read_words
 from explorer.lessons.framework import study
 from explorer.lessons.framework.study import Study
 from explorer.notation import count, fixed, scored
+from explorer.panels.key_values import blocks_of, key_values_panel
+from explorer.panels.residual import residual_panel
 from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
+from explorer.text_fields import BLOCK, CACHE, CACHE_BITS, PROMPT, SOURCE, TEXT, VIEW
 from explorer.tokens import text_of, tokens_of
-from quant_engine import LayerPlan, QuantizationPlan, QuantizerSpec
+from quant_engine import LayerPlan, QuantError, QuantizationPlan, QuantizerSpec
 from quant_engine.network import Network
-from quant_engine.studies import Writing, write
+from quant_engine.studies import Writing, task_text, write
 from quant_engine.tasks import NextToken, Score
 
 SETTINGS = ("bits", "granularity")  # of the playground, which takes them over
-PROMPT = "text_prompt"
-TOKENS, MAX_PROMPT, LIKELIEST = 24, 200, 3
+PROMPT_KEY = "text_prompt"
+TOKENS, MAX_PROMPT, MAX_TOKENS, LIKELIEST = 24, 200, 256, 3
 SPLIT = "test"
 
 
 def text_panel() -> None:
-    """Draw controls and scores at the left, both texts at the right."""
-    said, fields = read_words("text"), PlaygroundState.fields()
+    """Draw the controls, and below them what was chosen to be seen."""
+    said = read_words("text")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key="text_settings"):
         model = frame.choose_model()
-        settings = replace(PlaygroundState(), **{name: controls.show(fields[name], help=None) for name in SETTINGS})
-        prompt = st.text_input(said["prompt"], said["prompt_usual"], key=PROMPT, max_chars=1000)
-    if not isinstance(compute.network(model).task, NextToken):
-        st.info(said["needs"].format(model=compute.name(model)), icon=":material/info:")
-        return
-    spec = settings.spec(-1.0, 1.0)
+        if not isinstance(compute.network(model).task, NextToken):
+            st.info(said["needs"].format(model=compute.name(model)), icon=":material/info:")
+            return
+        view = controls.show(VIEW, help=None)
+        if view == TEXT:
+            settings = _settings()
+            prompt: str | None = _prompt(said)
+        else:
+            source = controls.show(SOURCE, help=None)
+            number, bits = _block(model) if view == CACHE else (0, 0)
+            prompt = _prompt(said) if source == PROMPT else None
+    with refusals_said():
+        if view == TEXT:
+            _both(model, settings, prompt or "")
+            return
+        tokens = task_text(compute.network(model), SPLIT, MAX_TOKENS) if prompt is None else _tokens(model, prompt)
+        if view == CACHE:
+            key_values_panel(model, tokens, number, bits)
+        else:
+            residual_panel(model, tokens)
+
+
+def _settings() -> PlaygroundState:
+    """Draw the settings of a plan."""
+    fields = PlaygroundState.fields()
+    return replace(PlaygroundState(), **{name: controls.show(fields[name], help=None) for name in SETTINGS})
+
+
+def _block(model: ModelKey) -> tuple[int, int]:
+    """Draw the choices of a block and of bits; without blocks there is nothing to choose."""
+    try:
+        last = len(blocks_of(model)) - 1
+    except QuantError:
+        return 0, CACHE_BITS.default  # said where the figure would stand
+    controls.hold(BLOCK, last)
+    return min(controls.show(BLOCK), last), controls.show(CACHE_BITS, help=None)
+
+
+def _prompt(said: Mapping[str, Any]) -> str:
+    return str(st.text_input(said["prompt"], said["prompt_usual"], key=PROMPT_KEY, max_chars=1000))
+
+
+def _tokens(model: ModelKey, prompt: str) -> tuple[int, ...]:
+    """Return the tokens of a prompt, of a long one the first."""
+    tokens = tokens_of(model, prompt)
+    if len(tokens) > MAX_PROMPT:
+        said = read_words("text")["prompt_long"]
+        st.warning(said.format(n=count(len(tokens)), most=MAX_PROMPT))
+    return tuple(tokens[:MAX_PROMPT])
+
+
+def _both(model: ModelKey, settings: PlaygroundState, prompt: str) -> None:
+    """Draw scores at the left, both texts at the right."""
+    said, spec = read_words("text"), settings.spec(-1.0, 1.0)
     scores, texts = st.columns([0.4, 0.6], gap="medium")
     with scores:
         st.header(said["title"], anchor=False)
@@ -49,14 +101,9 @@ def text_panel() -> None:
         label = said["measure"].format(samples=compute.samples(model, SPLIT))
         study.offer(_scoring(model, spec), label, said["measuring"], partial(_scores, settings.description))
     with texts, refusals_said():
-        tokens = tokens_of(model, prompt)
-        if len(tokens) > MAX_PROMPT:
-            st.warning(said["prompt_long"].format(n=count(len(tokens)), most=MAX_PROMPT))
-            tokens = tokens[:MAX_PROMPT]
+        tokens = _tokens(model, prompt)
         label = said["write"].format(n=TOKENS)
-        study.offer(
-            _writing(model, spec, tuple(tokens)), label, said["writing"], partial(_texts, model, settings.description)
-        )
+        study.offer(_writing(model, spec, tokens), label, said["writing"], partial(_texts, model, settings.description))
 
 
 def _plan(model: ModelKey, spec: QuantizerSpec) -> QuantizationPlan:

@@ -1,7 +1,8 @@
 """What runs a model: with some of its layers changed, from a stage on or up to one, with what parts receive in sight.
 
-An *override* gives a layer another weight, another bias or a function of its input; a *tap* is told what a part of the
-model receives. Both hold for one call. Calls do not see each other: threads may run different plans at once.
+An *override* gives a layer another weight, another bias or a function of its input or output; a *tap* is told what a
+part of the model receives. Both hold for one call. Calls do not see each other: threads may run different plans at
+once.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ NOTHING: Mapping[str, Any] = {}
 
 @dataclass(frozen=True, eq=False)
 class Override:
-    """What a layer has for one call instead of its own: a weight, a bias, and its input through a function."""
+    """What a layer has for one call instead of its own: a weight, a bias, its input and output through a function."""
 
     weight: Tensor | None = None
     bias: Tensor | None = None
     input: Callable[[Tensor], Tensor] | None = None
+    output: Callable[[Tensor], Tensor] | None = None  # of torch modules only
 
 
 class Executor(ABC):

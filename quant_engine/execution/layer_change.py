@@ -1,4 +1,4 @@
-"""How a layer's input is quantized while the network runs."""
+"""How what a layer receives and gives is quantized while the network runs."""
 
 from __future__ import annotations
 
@@ -21,21 +21,27 @@ from quant_engine.quantizer import QuantizedTensor, Quantizer, QuantizerSpec, fi
 
 @dataclass(frozen=True)
 class LayerChange:
-    """A layer's other weight and bias and its input's quantization, where there are any; `key` tells such apart."""
+    """A layer's other weight and bias, and how its input and output are quantized, where there are any.
+
+    `key` tells changes apart.
+    """
 
     key: str = ""
     weight: Float32Array | None = None
     bias: Float32Array | None = None
     quantize: Callable[[Float32Array], Float32Array] | None = None
+    quantize_output: Callable[[Float32Array], Float32Array] | None = None
 
     def override(self, layer: str) -> Override:
         """Return the same for an executor."""
         import torch
 
+        output = self.quantize_output
         return Override(
             None if self.weight is None else torch.from_numpy(self.weight),
             None if self.bias is None else torch.from_numpy(self.bias.copy()),
             None if self.quantize is None else lambda x: torch.from_numpy(self.of_input(layer, x.detach().numpy())),
+            None if output is None else lambda y: torch.from_numpy(output(y.detach().numpy())),
         )
 
     def of_input(self, layer: str, x: Float32Array) -> Float32Array:

@@ -99,6 +99,8 @@ class OnnxExecutor(Executor):
 
     def _changed(self, layer: LayerNode, name: str, live: Arrays, override: Override) -> Arrays:
         """Return what a layer receives, its weight and its bias, if it has one."""
+        if override.output is not None:  # a piece goes on from there to the next layer
+            raise QuantError(f"what {name!r} gives stays inside of an ONNX graph; give the model as a torch module")
         x, dtype = live[layer.source], layer.weight.dtype
         weight, bias = self._model.parameters[name]
         weight = weight if override.weight is None else override.weight.detach().numpy()

@@ -117,7 +117,7 @@ def patched(module: nn.Module, layers: Mapping[str, Layer], overrides: Mapping[s
             )
             if weight is not None:
                 weight = weights.setdefault(shared[name], weight)
-            lasting[name] = Override(weight, bias, override.input)
+            lasting[name] = Override(weight, bias, override.input, override.output)
         _override(module, lasting, undo)
         yield module
 
@@ -160,6 +160,12 @@ def _override(module: nn.Module, overrides: Mapping[str, Override], undo: contex
                 return by(given[0]), *given[1:]
 
             undo.callback(layer.register_forward_pre_hook(change).remove)
+        if override.output is not None:
+
+            def give(part: nn.Module, given: tuple[Any, ...], result: Any, by: Any = override.output) -> Any:
+                return by(result)
+
+            undo.callback(layer.register_forward_hook(give).remove)
 
 
 def _skip(module: nn.Module, stages: tuple[Stage, ...], result: Tensor, undo: contextlib.ExitStack) -> None:

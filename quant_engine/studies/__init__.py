@@ -27,6 +27,17 @@ from quant_engine.studies.fisher import fisher
 from quant_engine.studies.footprint import Footprint, LayerFootprint, footprint
 from quant_engine.studies.generation import Writing, write
 from quant_engine.studies.hardness import Hardness, Remedy, cause, hardness, outlier_channels, remedies
+from quant_engine.studies.key_values import (
+    SHARES,
+    AttentionBlock,
+    CacheError,
+    attention_blocks,
+    cache_changes,
+    cache_errors,
+    cache_scores,
+    keys_and_values,
+    quantize_cache,
+)
 from quant_engine.studies.mixed import (
     COSTS,
     MEASURES,
@@ -54,6 +65,7 @@ from quant_engine.studies.model_card import (
 from quant_engine.studies.output_sqnr import LayerMoment, input_moments, layer_output_sqnr_db, output_sqnr_db
 from quant_engine.studies.paired import Flip, PairedComparison, compare_paired, mcnemar
 from quant_engine.studies.ranking import Ranking, rank_correlation, ranking
+from quant_engine.studies.residual import ResidualStream, residual_stream
 from quant_engine.studies.sensitivity import (
     Key,
     Part,
@@ -66,17 +78,21 @@ from quant_engine.studies.sensitivity import (
     trials,
 )
 from quant_engine.studies.tensor_statistics import TensorStatistics, tensor_statistics
+from quant_engine.studies.texts import task_text, text_inputs
 from quant_engine.studies.weight_comparison import WeightDifference, WeightSet, compare_weights, weights_of
 
 __all__ = [
     "COSTS",
     "LARGE",
     "MEASURES",
+    "SHARES",
     "ActivationCost",
     "Additivity",
+    "AttentionBlock",
     "Attributed",
     "Attribution",
     "AttributionKey",
+    "CacheError",
     "CalibrationPoint",
     "CalibrationSets",
     "CompensationResult",
@@ -100,6 +116,7 @@ __all__ = [
     "Progress",
     "Ranking",
     "Remedy",
+    "ResidualStream",
     "Scope",
     "SearchStep",
     "SetCoverage",
@@ -110,10 +127,14 @@ __all__ = [
     "Writing",
     "activation_costs",
     "additivity",
+    "attention_blocks",
     "attribute",
     "best_steps",
     "bits_of_layers",
     "broken_order",
+    "cache_changes",
+    "cache_errors",
+    "cache_scores",
     "calibration_check",
     "calibration_sets",
     "calibration_study",
@@ -131,6 +152,7 @@ __all__ = [
     "greedy_search",
     "hardness",
     "input_moments",
+    "keys_and_values",
     "layer_costs",
     "layer_output_sqnr_db",
     "layer_sizes",
@@ -142,11 +164,15 @@ __all__ = [
     "output_sqnr_db",
     "plan_of_method",
     "predict_sensitivity",
+    "quantize_cache",
     "rank_correlation",
     "ranking",
     "remedies",
+    "residual_stream",
     "sensitivities",
+    "task_text",
     "tensor_statistics",
+    "text_inputs",
     "trials",
     "weight_plan",
     "weights_of",

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from quant_engine.batches import join_batches, split_batch
 from quant_engine.checks import as_instance
-from quant_engine.errors import QuantError
 from quant_engine.execution import Override, finite_outputs
 from quant_engine.inputs import Float64Array
 from quant_engine.network import Network
 from quant_engine.plan import QuantizationPlan
-from quant_engine.tasks import NextToken, log_softmax
+from quant_engine.studies.texts import text_inputs
+from quant_engine.tasks import log_softmax
 from quant_engine.tasks.base import pick_output
-from quant_engine.tasks.next_token import TOKENS
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +46,7 @@ def write(network: Network, plan: QuantizationPlan, prompt: Sequence[int], token
         >>> import torch
         >>> from quant_engine import IntFormat, LayerPlan, QuantizerSpec
         >>> from quant_engine.network import from_module
+        >>> from quant_engine.tasks import NextToken
         >>> _ = torch.manual_seed(0)
         >>> module = torch.nn.Sequential(torch.nn.Embedding(8, 4), torch.nn.Linear(4, 8))
         >>> network = from_module(module, NextToken(np.arange(8)), example=torch.arange(8)[None])
@@ -56,10 +56,7 @@ def write(network: Network, plan: QuantizationPlan, prompt: Sequence[int], token
         (5, 5)
     """
     as_instance(network, Network, "network", "load() gives one")
-    if not isinstance(network.given_task, NextToken):
-        raise QuantError(f"{network.name} predicts no next token, so it writes nothing; give a causal language model")
-    if not len(prompt):
-        raise QuantError("the prompt has no tokens; give at least one")
+    text_inputs(network, prompt)  # or refuse it
     changed = network.overrides(network.freeze(plan))  # made once, not for each token
     plain, planned, parts, odds = list(prompt), list(prompt), None, None
     for place in range(tokens):
@@ -73,9 +70,7 @@ def write(network: Network, plan: QuantizationPlan, prompt: Sequence[int], token
 
 def _next(network: Network, tokens: Sequence[int], changed: Mapping[str, Override]) -> NDArray[np.float32]:
     """Return the logits (vocabulary,) of the token that follows; inputs have the form of the task's."""
-    ids, task = np.array([tokens], np.int64), network.given_task
-    named = isinstance(next(iter(task.batches(min(task.splits)))).inputs, Mapping)
-    batches = [*split_batch(network.model.as_inputs({TOKENS: ids} if named else ids))]
+    batches = [*split_batch(text_inputs(network, tokens))]
     outputs = join_batches([*finite_outputs(network.executor, network.model.layers, changed, batches)])
     found: NDArray[np.float32] = pick_output(outputs, None, "logits")[0, -1]
     return found

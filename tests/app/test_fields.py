@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from explorer import pins
+from explorer import pins, text_fields
 from explorer.fields import RENAMED, Choice, Field, Number, State, Text, faults, link_of, named, read_link, row
 from explorer.frame import CONVENTION, model_field, tensor_field
 from explorer.lessons import LESSONS
@@ -22,6 +22,7 @@ from explorer.state import PlaygroundState
 TABLES: dict[str, tuple[Field[Any], ...]] = {
     "playground": (*PlaygroundState.fields().values(), pins.PINS),
     "frame": (model_field(), tensor_field("fashion-depthwise"), CONVENTION, PRESENT, pins.HOME),
+    "text": text_fields.FIELDS,
     **{slug: lesson.all_fields for slug, lesson in LESSONS.items()},
 }
 

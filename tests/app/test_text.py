@@ -11,10 +11,19 @@ import transformers
 from streamlit.testing.v1 import AppTest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from explorer.notation import decibels, short
 from explorer.sources import MODELS, Source
 from quant_engine import IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
 from quant_engine.network import Network, load
-from quant_engine.studies import write
+from quant_engine.studies import (
+    attention_blocks,
+    cache_errors,
+    cache_scores,
+    residual_stream,
+    task_text,
+    text_inputs,
+    write,
+)
 from quant_engine.tasks import NextToken
 from tests.app.waiting import await_answers
 
@@ -37,9 +46,10 @@ def writer(tmp_path: pathlib.Path) -> Network:
     return network
 
 
-def page(model: str) -> AppTest:
+def page(model: str, **link: str) -> AppTest:
     at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=60)
-    at.query_params["model"] = model
+    for key, value in {"model": model, **link}.items():
+        at.query_params[key] = value
     at.switch_page(str(ROOT / "pages" / "text.py")).run()
     assert not at.exception
     return at
@@ -68,4 +78,35 @@ def test_scores_and_texts_are_those_of_the_engine(writer: Network) -> None:
 
 def test_a_model_that_predicts_no_token_is_told_what_is_needed() -> None:
     at = page("fashion-cnn")
-    assert "smollm2" in at.info[0].value
+    assert any("smollm2" in info.value for info in at.info)
+
+
+def test_keys_and_values_of_the_chosen_block_are_those_of_the_engine(writer: Network) -> None:
+    at = await_answers(page("writer", text_view="keys and values", text_block="1", text_cache_bits="4"))
+    inputs = text_inputs(writer, task_text(writer, "test", 256))
+    found = cache_errors(writer, inputs, attention_blocks(writer)[1], 4)
+    columns = {
+        name: [decibels(getattr(error, name)) for error in found.values()]
+        for name in ("key_db", "value_db", "output_db")
+    }
+    rows = at.table[0].value
+    assert [list(rows[column]) for column in rows.columns[1:4]] == list(columns.values())
+    assert len(rows.columns) == 5
+    at.button(key="text cache scores_begin").click()
+    rows = await_answers(at.run()).table[0].value
+    wanted = [short(scores["mean KLD"].value) for _, scores in cache_scores(writer, 4)]
+    assert list(rows[rows.columns[5]]) == wanted
+
+
+def test_a_block_beyond_the_last_is_taken_down_to_it(writer: Network) -> None:
+    at = await_answers(page("writer", text_view="keys and values", text_block="77"))
+    assert at.number_input(key="text_block").value == 1
+
+
+def test_channels_are_followed_in_the_test_data_or_in_the_prompt(writer: Network) -> None:
+    for link, tokens in (({}, task_text(writer, "test", 256)), ({"text_source": "prompt"}, (0, 2, 3, 4, 5, 6))):
+        at = await_answers(page("writer", text_view="channels", **link))
+        stream = residual_stream(writer, text_inputs(writer, tokens))
+        [channel] = stream.leading(1)
+        assert any(f"hannel {channel}" in text.value for text in at.markdown)
+        assert len(at.text_input) == len(link)
