@@ -9,7 +9,7 @@ from explorer.language import read_words
 
 HERE = pathlib.Path(__file__).resolve().parent
 HOME = "home.py"
-PLAYGROUND, INSPECTOR, TUNER, OPEN = "playground.py", "inspector.py", "tuner.py", "open.py"
+PLAYGROUND, INSPECTOR, TUNER, OPEN, TEXT = "playground.py", "inspector.py", "tuner.py", "open.py", "text.py"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ PAGES: dict[str, tuple[PageEntry, ...]] = {  # the pages of a group are a menu, 
         PageEntry(TUNER),
         PageEntry("compare.py"),
         PageEntry(OPEN),
-        PageEntry("text.py"),
+        PageEntry(TEXT),
         PageEntry("model_card.py"),
         PageEntry("status.py", hidden=True),
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import streamlit as st
@@ -18,6 +18,7 @@ from explorer.language import read_words
 from explorer.lessons.framework import study
 from explorer.lessons.framework.study import Study
 from explorer.own_files import models
+from explorer.page_table import TEXT, pages_folder
 from explorer.panels.flips import flips_table
 from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
@@ -31,11 +32,12 @@ from quant_engine.studies import (
     footprint,
     weights_of,
 )
+from quant_engine.tasks import NextToken
 
 SETTINGS = ("bits", "granularity")  # of the playground, which takes them over
 SPLIT = "test"
 TABLE_HEIGHT = 320  # pixels
-PICO_IN_MICRO = 1e6
+PICO_IN_MILLI = 1e9
 SHARES = (0.36, 0.64)  # of the page: numbers and figure
 
 
@@ -46,6 +48,7 @@ class Side:
     model: ModelKey
     spec: QuantizerSpec | None
     title: str
+    link: Mapping[str, str] = field(default_factory=dict)  # to the same setting on other pages
 
     def plan(self) -> QuantizationPlan | None:
         """Return the plan of all layers, None for the model as it is."""
@@ -83,7 +86,8 @@ def _chosen() -> tuple[Side, Side]:
     name = other or compute.name(model)
     spec = settings.spec(-1.0, 1.0) if quantized else None
     title = f"{name}, {settings.description}" if quantized else name
-    return Side(model, None, compute.name(model)), Side(models().key(name), spec, title)
+    link = {frame.MODEL_KEY: name, **settings.link()}
+    return Side(model, None, compute.name(model)), Side(models().key(name), spec, title, link)
 
 
 def _comparing(first: Side, second: Side) -> Task:
@@ -142,10 +146,10 @@ def _bits(rows: Sequence[WeightDifference], side: int) -> float:
 
 
 def _joules(side: Side) -> float:
-    """Return the estimated microjoules of one sample: arithmetic, and reading each weight once."""
+    """Return the estimated millijoules of one sample: arithmetic, and reading each weight once."""
     key = ResultKey("energy", side.model, side.spec)
     found = compute.kept(key, lambda: footprint(compute.network(side.model), side.plan()))
-    return (found.compute + found.move).picojoules / PICO_IN_MICRO
+    return (found.compute + found.move).picojoules / PICO_IN_MILLI
 
 
 def _table(rows: Sequence[WeightDifference], said: Mapping[str, Any]) -> None:
@@ -185,6 +189,8 @@ def _scores(first: Side, second: Side, said: Mapping[str, Any]) -> None:
     if networks[0].given_task.key != networks[1].given_task.key:
         st.caption(said["other_task"])
         return
+    if isinstance(networks[0].task, NextToken) and first.model == second.model:
+        st.page_link(pages_folder() / TEXT, label=said["text"], icon=":material/notes:", query_params=second.link)
     one = _study(first, second)
     label = said["measure"].format(samples=compute.samples(first.model, _split(first)))
     study.offer(one, label, said["measuring"], lambda task: _measured(task, said))
