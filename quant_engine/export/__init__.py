@@ -11,6 +11,7 @@ from quant_engine.export.base import (
     Verification,
     nearest,
 )
+from quant_engine.export.compressed_tensors import to_compressed_tensors
 from quant_engine.export.table import EXPORTERS
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "Part",
     "Verification",
     "nearest",
+    "to_compressed_tensors",
 ]
