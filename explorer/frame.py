@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from explorer import compute, controls, text_fields
-from explorer.comparison_fields import QUANTIZED, compare_with_field
+from explorer.comparison_fields import FIRST_AS, SECOND_AS, compare_with_field
 from explorer.compiling import await_first_picture
 from explorer.fields import Choice, Field, faults, named
 from explorer.formulas import CONVENTIONS, Convention
@@ -109,7 +109,8 @@ def _fields() -> Iterator[Field[Any]]:
         PINS,
         HOME,
         compare_with_field(),
-        QUANTIZED,
+        FIRST_AS,
+        SECOND_AS,
         PLAN,
         term_field(),
         *text_fields.FIELDS,

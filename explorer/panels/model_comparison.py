@@ -9,10 +9,10 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import charts, compute, controls, frame, notation
+from explorer import charts, compute, controls, frame, notation, tuner_session
 from explorer.background import Kind, Task, live
 from explorer.caches import ResultKey
-from explorer.comparison_fields import QUANTIZED, compare_with_field
+from explorer.comparison_fields import AS_IS, FIRST_AS, QUANTIZED, SECOND_AS, TUNED, compare_with_field
 from explorer.figures.weight_differences import describe_weight_differences, weight_differences_figure
 from explorer.language import read_words
 from explorer.lessons.framework import study
@@ -23,10 +23,12 @@ from explorer.panels.flips import flips_table
 from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
-from quant_engine import LayerPlan, QuantError, QuantizationPlan, QuantizerSpec
+from explorer.tuner_results import engine_plan, fitted_plan
+from quant_engine import LayerPlan, QuantError, QuantizationPlan
 from quant_engine.studies import (
     PairedComparison,
     WeightDifference,
+    WeightSet,
     compare_paired,
     compare_weights,
     footprint,
@@ -43,18 +45,16 @@ SHARES = (0.36, 0.64)  # of the page: numbers and figure
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: a model as it is, or with all layers under a spec."""
+    """One of the two: a model as it is, or under a plan."""
 
     model: ModelKey
-    spec: QuantizerSpec | None
+    plan: QuantizationPlan | None
     title: str
     link: Mapping[str, str] = field(default_factory=dict)  # to the same setting on other pages
 
-    def plan(self) -> QuantizationPlan | None:
-        """Return the plan of all layers, None for the model as it is."""
-        if self.spec is None:
-            return None
-        return QuantizationPlan(dict.fromkeys(compute.network(self.model).layers(), LayerPlan(self.spec)))
+    def fitted(self) -> QuantizationPlan | None:
+        """Return the plan with its weights fitted."""
+        return None if self.plan is None else fitted_plan(self.model, self.plan)
 
 
 def model_comparison_panel() -> None:
@@ -79,28 +79,40 @@ def _chosen() -> tuple[Side, Side]:
     fields = PlaygroundState.fields()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key="compare_settings"):
         model = frame.choose_model()
+        first = controls.show(FIRST_AS)
         other = controls.show(compare_with_field())
-        quantized = controls.show(QUANTIZED)
-        shown = SETTINGS if quantized else ()
+        second = controls.show(SECOND_AS)
+        shown = SETTINGS if QUANTIZED in (first, second) else ()
         settings = replace(PlaygroundState(), **{name: controls.show(fields[name], help=None) for name in shown})
-    name = other or compute.name(model)
-    spec = settings.spec(-1.0, 1.0) if quantized else None
-    title = f"{name}, {settings.description}" if quantized else name
-    link = {frame.MODEL_KEY: name, **settings.link()}
-    return Side(model, None, compute.name(model)), Side(models().key(name), spec, title, link)
+    return _side(model, first, settings), _side(models().key(other) if other else model, second, settings)
+
+
+def _side(model: ModelKey, mode: str, settings: PlaygroundState) -> Side:
+    """Return a model as it is, with all layers by the setting, or under the plan that the tuner has for it."""
+    name = compute.name(model)
+    if mode == AS_IS:
+        return Side(model, None, name)
+    if mode == TUNED:
+        title = read_words("comparison")["tuned"].format(name=name)
+        return Side(model, engine_plan(model, tuner_session.history(model).now), title)
+    plan = QuantizationPlan(dict.fromkeys(compute.network(model).layers(), LayerPlan(settings.spec(-1.0, 1.0))))
+    return Side(model, plan, f"{name}, {settings.description}", {frame.MODEL_KEY: name, **settings.link()})
 
 
 def _comparing(first: Side, second: Side) -> Task:
     """Return the reading of all weights of both, one by one."""
 
     def steps() -> Generator[WeightDifference, None, None]:
-        network, plan = compute.network(second.model), second.plan()
-        frozen = None if plan is None else network.freeze(plan)
-        yield from compare_weights(weights_of(compute.network(first.model)), weights_of(network, frozen))
+        yield from compare_weights(*(_weights(side) for side in (first, second)))
 
-    key = ResultKey("weight differences", first.model, second.model, second.spec)
+    key = ResultKey("weight differences", first.model, first.plan, second.model, second.plan)
     total = len(compute.network(first.model).layers())
     return compute.session().ask("compare weights", key, steps, Kind.STUDY, total)
+
+
+def _weights(side: Side) -> WeightSet:
+    network = compute.network(side.model)
+    return weights_of(network, None if side.plan is None else network.freeze(side.plan))
 
 
 def _figure(first: Side, second: Side, task: Task) -> None:
@@ -147,8 +159,8 @@ def _bits(rows: Sequence[WeightDifference], side: int) -> float:
 
 def _joules(side: Side) -> float:
     """Return the estimated millijoules of one sample: arithmetic, and reading each weight once."""
-    key = ResultKey("energy", side.model, side.spec)
-    found = compute.kept(key, lambda: footprint(compute.network(side.model), side.plan()))
+    key = ResultKey("energy", side.model, side.plan)
+    found = compute.kept(key, lambda: footprint(compute.network(side.model), side.plan))
     return (found.compute + found.move).picojoules / PICO_IN_MILLI
 
 
@@ -189,7 +201,7 @@ def _scores(first: Side, second: Side, said: Mapping[str, Any]) -> None:
     if networks[0].given_task.key != networks[1].given_task.key:
         st.caption(said["other_task"])
         return
-    if isinstance(networks[0].task, NextToken) and first.model == second.model:
+    if isinstance(networks[0].task, NextToken) and second.link:
         st.page_link(pages_folder() / TEXT, label=said["text"], icon=":material/notes:", query_params=second.link)
     one = _study(first, second)
     label = said["measure"].format(samples=compute.samples(first.model, _split(first)))
@@ -201,9 +213,9 @@ def _study(first: Side, second: Side) -> Study:
 
     def steps() -> Generator[PairedComparison, None, None]:
         networks = (compute.network(side.model) for side in (first, second))
-        yield compare_paired(next(networks), first.plan(), second.plan(), _split(first), next(networks))
+        yield compare_paired(next(networks), first.fitted(), second.fitted(), _split(first), next(networks))
 
-    return Study(ResultKey("compare scores", first.model, second.model, second.spec), steps, 1)
+    return Study(ResultKey("compare scores", first.model, first.plan, second.model, second.plan), steps, 1)
 
 
 def _split(side: Side) -> str:

@@ -84,3 +84,16 @@ def test_models_of_different_data_have_their_weights_compared_and_no_score(files
     at = opened(model="fashion-cnn", compare_with=files[1])
     assert any("other.npz has no data" in one.value for one in at.caption)
     assert "in both: 0;" in at.markdown[0].value
+
+
+def test_the_tuners_plan_is_compared_with_all_layers_alike() -> None:
+    at = opened(model="fashion-depthwise")
+    at.query_params["tuner_plan"] = '{"base":{"bits":4},"edits":{"dw1":{"bits":8}},"schema":1}'
+    at.switch_page(str(ROOT / "pages" / "tuner.py")).run()
+    await_answers(at)
+    at.query_params["compare_first"] = "quantized"
+    at.query_params["compare_as"] = "tuned"
+    at.switch_page(str(ROOT / "pages" / "compare.py")).run()
+    at = await_answers(at)
+    assert not at.exception
+    assert "in both: 10; different: 1;" in at.markdown[0].value
