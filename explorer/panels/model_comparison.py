@@ -20,6 +20,7 @@ from explorer.lessons.framework.study import Study
 from explorer.own_files import models
 from explorer.page_table import TEXT, pages_folder
 from explorer.panels.flips import flips_table
+from explorer.panels.tuner_numbers import shown_score
 from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
@@ -40,6 +41,7 @@ SETTINGS = ("bits", "granularity")  # of the playground, which takes them over
 SPLIT = "test"
 TABLE_HEIGHT = 320  # pixels
 PICO_IN_MILLI = 1e9
+MIN_P = 1e-300  # of a p-value that is written: floats end there
 SHARES = (0.36, 0.64)  # of the page: numbers and figure
 
 
@@ -234,7 +236,7 @@ def _measured(task: Task | None, said: Mapping[str, Any]) -> None:
     with st.container(key="hero", width="content"):
         st.metric(
             said["hero"].format(name=name),
-            f"{notation.short(before.value)} → {notation.short(score.value)}",
+            said["to"].format(shown_score(before), shown_score(score)),
             notation.scored(change),
             delta_color="off",
             delta_arrow="off",
@@ -242,7 +244,8 @@ def _measured(task: Task | None, said: Mapping[str, Any]) -> None:
     if found.p_value is not None:
         told = {"fixed": notation.count(len(found.fixed)), "broken": notation.count(len(found.broken))}
         chance = said["chance" if found.p_value >= 0.05 else "no_chance"]
-        st.markdown(said["flips"].format(p=notation.short(found.p_value, 2), chance=chance, **told))
+        p = f"= {notation.short(found.p_value, 2)}" if found.p_value > MIN_P else said["tiny"]
+        st.markdown(said["flips"].format(p=p, chance=chance, **told))
 
 
 def _details(first: Side, second: Side, said: Mapping[str, Any]) -> None:
