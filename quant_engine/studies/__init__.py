@@ -5,12 +5,9 @@ from quant_engine.studies.attribution import (
     Additivity,
     Attributed,
     Attribution,
-    AttributionKey,
-    Damage,
     EqualNoise,
     additivity,
     attribute,
-    equal_noise,
 )
 from quant_engine.studies.calibration import CalibrationPoint, calibration_study
 from quant_engine.studies.calibration_check import (
@@ -22,6 +19,8 @@ from quant_engine.studies.calibration_check import (
     evaluated_split,
 )
 from quant_engine.studies.calibration_sets import CalibrationSets, calibration_sets
+from quant_engine.studies.culprits import Culprits, CulpritStep, Fall, Mend, culprits, is_lost
+from quant_engine.studies.damage import AttributionKey, Damage, PlanParts, equal_noise
 from quant_engine.studies.effect import Effect, divergences, effect
 from quant_engine.studies.fisher import fisher
 from quant_engine.studies.footprint import Footprint, LayerFootprint, footprint
@@ -96,9 +95,12 @@ __all__ = [
     "CalibrationPoint",
     "CalibrationSets",
     "CompensationResult",
+    "CulpritStep",
+    "Culprits",
     "Damage",
     "Effect",
     "EqualNoise",
+    "Fall",
     "Flip",
     "Footprint",
     "Hardness",
@@ -106,12 +108,14 @@ __all__ = [
     "LayerCoverage",
     "LayerFootprint",
     "LayerMoment",
+    "Mend",
     "MethodResult",
     "MixedPlan",
     "MixedResult",
     "ModelCard",
     "PairedComparison",
     "Part",
+    "PlanParts",
     "Prediction",
     "Progress",
     "Ranking",
@@ -143,6 +147,7 @@ __all__ = [
     "checked_kinds",
     "compare_paired",
     "compare_weights",
+    "culprits",
     "divergences",
     "effect",
     "equal_noise",
@@ -152,6 +157,7 @@ __all__ = [
     "greedy_search",
     "hardness",
     "input_moments",
+    "is_lost",
     "keys_and_values",
     "layer_costs",
     "layer_output_sqnr_db",

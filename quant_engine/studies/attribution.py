@@ -7,54 +7,22 @@ is another question: there, mending one layer may even make it worse.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from quant_engine.checks import as_instance, as_list
+from quant_engine.checks import as_list
 from quant_engine.errors import QuantError
-from quant_engine.execution import LayerChange, layer_changes
-from quant_engine.inputs import Float32Array, Float64Array
-from quant_engine.models import layer_of
+from quant_engine.inputs import Float64Array
 from quant_engine.network import Network
 from quant_engine.plan import QuantizationPlan
-from quant_engine.quantizer import QuantizerSpec
+from quant_engine.studies.damage import TOGETHER, Damage, Kept, PlanParts, Scores
 from quant_engine.tasks import Score
-from quant_engine.tasks.comparison import DIVERGENCE, LOSS
-from quant_engine.tasks.next_token import LOG_RATIO, MEAN_DIVERGENCE
-from quant_engine.tasks.score import difference, mean, ratio
+from quant_engine.tasks.score import mean, ratio
 
 DRAWS = 5
-TOGETHER = ""  # no layer's name
-
-Scores = Mapping[str, Score]
-AttributionKey = tuple[str, str, str, int | None]  # split, layer, its plan, draw of noise
-Kept = MutableMapping[AttributionKey, Scores]
-
-
-@dataclass(frozen=True)
-class Damage:
-    """What a plan does to what a task measures, beside floating point on the same samples.
-
-    Attributes:
-        score: the task's first score under the plan.
-        change: how much that has changed, sample by sample.
-        loss: the rise of the cross entropy in nats; None where the task knows no classes.
-        divergence: KL(float ‖ plan) in nats; None where the task knows no probabilities.
-    """
-
-    score: Score
-    change: Score
-    loss: Score | None
-    divergence: Score | None
-
-    @property
-    def measure(self) -> Score:
-        """What layers are compared by, more is worse: KL divergence, else the loss, else what the score has lost."""
-        found = self.divergence or self.loss
-        return found if found is not None else _lost(self.change)
 
 
 @dataclass(frozen=True)
@@ -137,7 +105,7 @@ def attribute(
         QuantError: as `Network.freeze`, for a network without a task, and names in `noise` that the plan does not have.
 
     Example:
-        >>> from quant_engine import IntFormat, LayerPlan
+        >>> from quant_engine import IntFormat, LayerPlan, QuantizerSpec
         >>> from quant_engine.network import load
         >>> network = load("fashion-cnn")
         >>> plan = QuantizationPlan.of(network.layers(), {"*": LayerPlan(QuantizerSpec(IntFormat(3)))})
@@ -145,7 +113,7 @@ def attribute(
         >>> max(found.alone, key=lambda layer: found.alone[layer].measure.value), len(steps)
         ('conv1', 6)
     """
-    study = _Study(network, plan, split, {} if kept is None else kept)
+    study = PlanParts(network, plan, split, kept)
     noisy = as_list(noise, str, "noise", "give names of layers")
     if unknown := [name for name in noisy if name not in study.layers]:
         raise QuantError(f"noise names {', '.join(unknown)}; the plan's weights are those of {', '.join(study.layers)}")
@@ -153,9 +121,9 @@ def attribute(
     alone: dict[str, Damage] = {}
     drawn: dict[str, EqualNoise] = {}
     for layer in study.layers:
-        alone[layer] = study.alone(layer)
+        alone[layer] = study.damage([layer])
         yield Attributed(layer, None, alone[layer], len(alone), total)
-    together = study.together()
+    together = study.damage(study.layers)
     yield Attributed(TOGETHER, None, together, len(alone) + 1, total)
     for layer in noisy:
         draws: list[float] = []
@@ -177,98 +145,3 @@ def additivity(alone: Mapping[str, Score], together: Score) -> Additivity:
     total = mean("sum", summed, together.unit)
     found = ratio("additivity", together.samples, summed) if total.interval[0] > 0 else None
     return Additivity(total, together, found)
-
-
-def equal_noise(error: Float32Array, spec: QuantizerSpec, rng: np.random.Generator) -> Float32Array:
-    """Return independent Gaussian noise with the norm of an error in each block that shares a scale under a spec.
-
-    Example:
-        >>> from quant_engine import IntFormat, PerChannel
-        >>> error = np.array([[3, 4], [0, 0]], np.float32)
-        >>> noise = equal_noise(error, QuantizerSpec(IntFormat(4), PerChannel(0)), np.random.default_rng(0))
-        >>> np.linalg.norm(noise, axis=1).round(5).tolist()
-        [5.0, 0.0]
-    """
-    grid = spec.granularity.blocks(error.shape)
-    noise = rng.standard_normal(error.size)
-    wanted, drawn = (
-        np.add.reduceat(np.square(part, dtype=np.float64), grid.offsets[:-1]) for part in (grid.flatten(error), noise)
-    )
-    noise *= np.repeat(np.sqrt(wanted / drawn), np.diff(grid.offsets))
-    return grid.restore(noise.astype(np.float32))
-
-
-class _Study:
-    """Measures parts of one frozen plan, each once."""
-
-    def __init__(self, network: Network, plan: QuantizationPlan, split: str | None, kept: Kept) -> None:
-        self._network, self._task = as_instance(network, Network, "network", "load() gives one"), network.given_task
-        as_instance(plan, QuantizationPlan, "plan", "give QuantizationPlan({layer: LayerPlan(…)})")
-        self._split = split or ("calibration" if "calibration" in self._task.splits else min(self._task.splits))
-        self._kept = kept
-        self._frozen = network.freeze(plan)
-        self.layers: dict[str, list[str]] = {}
-        for name in plan.layers:
-            self.layers.setdefault(network.layers()[name].tied_to or name, []).append(name)
-        self.plain = self._scores("", "", None, None)
-
-    def alone(self, layer: str) -> Damage:
-        part = self._part(layer)
-        return self._damage(layer, part, None, self._changes(part))
-
-    def together(self) -> Damage:
-        if len(self.layers) == 1:
-            return self.alone(*self.layers)
-        return self._damage(TOGETHER, self._frozen, None, self._changes(self._frozen))
-
-    def noisy(self, layer: str, draw: int) -> Damage:
-        part = self._part(layer)
-        changes = {name: self._with_noise(name, change, draw) for name, change in self._changes(part).items()}
-        return self._damage(layer, part, draw, changes)
-
-    def _part(self, layer: str) -> QuantizationPlan:
-        return QuantizationPlan({name: self._frozen[name] for name in self.layers[layer]})
-
-    def _changes(self, part: QuantizationPlan) -> dict[str, LayerChange]:
-        return layer_changes(self._network.model, part)
-
-    def _with_noise(self, name: str, change: LayerChange, draw: int) -> LayerChange:
-        """Return a change with noise in the place of the weight's error; a weight that layers share has one noise."""
-        planned = self._frozen[name].weight
-        if change.weight is None or planned is None:
-            return change
-        spec = planned if isinstance(planned, QuantizerSpec) else planned.spec
-        info = layer_of(self._network.model, name)
-        weight = self._network.weight(name).reshape(info.matrix_shape)
-        rng = np.random.default_rng([draw, *(info.tied_to or name).encode()])
-        noisy = weight + equal_noise(change.weight.reshape(info.matrix_shape) - weight, spec, rng)
-        return replace(change, key=f"{change.key}|noise {draw}", weight=noisy.reshape(info.shape))
-
-    def _damage(
-        self, layer: str, part: QuantizationPlan, draw: int | None, changes: Mapping[str, LayerChange]
-    ) -> Damage:
-        found = self._scores(layer, part.key, draw, changes)
-        name, score = next(iter(found.items()))
-        loss = difference(found[LOSS], self.plain[LOSS]) if LOSS in found else found.get(LOG_RATIO)
-        return Damage(
-            score,
-            difference(score, self.plain[name]),
-            loss,
-            found.get(DIVERGENCE) or found.get(MEAN_DIVERGENCE),
-        )
-
-    def _scores(self, layer: str, key: str, draw: int | None, changes: Mapping[str, LayerChange] | None) -> Scores:
-        place = self._split, layer, key, draw
-        if place not in self._kept:
-            results = self._network.changed_results(changes, self._split)
-            self._kept[place] = self._task.scores(results)
-        return self._kept[place]
-
-
-def _lost(change: Score) -> Score:
-    """Return a change of a score with the sign that makes more worse."""
-    if change.better == "lower":
-        return change
-    low, high = change.interval
-    samples = None if change.samples is None else -change.samples
-    return Score(change.name, -change.value, change.n, (-high, -low), change.unit, "lower", samples)
