@@ -74,6 +74,11 @@ def scoring(place: str, model: ModelKey, plan: QuantizationPlan | None, split: s
     return compute.session().ask(place, key, lambda: score(model, plan, split))
 
 
+def score_task(model: ModelKey, plan: QuantizationPlan | None, split: str) -> Task | None:
+    """Return the task of a plan's score, if it was ever asked for."""
+    return compute.session().find(ResultKey("tuner score", model, plan, split))
+
+
 def size(model: ModelKey, plan: QuantizationPlan) -> Size:
     """Return what a plan stores."""
     network = compute.network(model)

@@ -32,12 +32,12 @@ class LayerTable {
     this.body.replaceChildren(...this.rows.map((row) => row.root));
   }
 
-  made({ name }, alike) {
+  made({ name, shown }, alike) {
     const row = { root: tag("tr", alike ? "alike" : ""), menus: {}, numbers: this.data.numbers.map(() => tag("td", "number")) };
     const cell = tag("td", "name");
     const inner = tag("span");
-    if (alike) inner.append(name);
-    else inner.append(...this.handles(row, name));
+    if (alike) inner.append(shown);
+    else inner.append(...this.handles(row, name, shown));
     cell.append(inner);
     row.root.append(cell);
     for (const column of this.data.columns) {
@@ -55,12 +55,13 @@ class LayerTable {
   }
 
   /** Return what stands by a layer's name: a tick, the name, which shows the layer, and a lock. */
-  handles(row, name) {
+  handles(row, name, shown) {
     const tick = Object.assign(tag("input"), { type: "checkbox" });
     tick.setAttribute("aria-label", `${this.data.words.choose} ${name}`);
     tick.onclick = (event) => this.choose(name, event.shiftKey ? "range" : "toggle");
     const button = tag("button", "choose");
-    button.append(tag("bdi", "", name));
+    button.append(shown);
+    button.setAttribute("aria-label", name);
     button.title = name;
     button.onclick = (event) => this.choose(name, event.shiftKey ? "range" : event.ctrlKey || event.metaKey ? "toggle" : "one");
     const lock = tag("button", "lock");

@@ -25,12 +25,13 @@ class Column:
 
 @dataclass(frozen=True)
 class LayerRow:
-    """A layer: the word in each column's menu, which of them are its own, and numbers that are shown as they are.
+    """A layer, `shown` under a shorter name: the word in each column's menu, which are its own, and its numbers.
 
     A cell that is at none of the menu's words has other text.
     """
 
     name: str
+    shown: str
     cells: Mapping[str, str]
     own: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()

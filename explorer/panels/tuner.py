@@ -9,11 +9,12 @@ from explorer.language import read_words
 from explorer.panels.tuner_layer import layer_panel
 from explorer.panels.tuner_numbers import numbers_panel
 from explorer.panels.tuner_table import damage_panel, pattern_box, table_panel
+from explorer.panels.tuner_tools import tools_panel
 from explorer.presenting import scaled
 from explorer.sources import ModelKey
 from explorer.tuner_results import engine_plan
 
-LEFT = 468  # pixels
+LEFT = 500  # pixels
 
 
 def tuner_panel() -> None:
@@ -33,6 +34,7 @@ def tuner_panel() -> None:
         table_panel(model, plan, engine)
         pattern_box(model, plan)
         damage_panel(model, engine)
+        tools_panel(model, plan)
         if not tuner_session.write_link(plan):
             st.caption(said["no_link"])
 

@@ -14,7 +14,7 @@ from explorer.panels.settings import block_field
 from explorer.playground_table import METHODS
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
-from explorer.tuning.cells import edited_spec
+from explorer.tuning.cells import spec_of
 from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine import QuantError
 
@@ -33,7 +33,7 @@ def layer_panel(model: ModelKey, plan: TunedPlan) -> None:
         return
     settings = plan.settings(layer)
     try:
-        spec = edited_spec(settings.spec(-1.0, 1.0), plan.ranges.get(layer, ()))
+        spec = spec_of(settings, plan.ranges.get(layer, ()))
         with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key="tuner_layer"):
             setting = said["by_hand"] if layer in plan.ranges else "{setting}"
             setting = setting.format(setting=settings.description, n=len(plan.ranges.get(layer, ())))

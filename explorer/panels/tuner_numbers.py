@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -16,13 +16,14 @@ from explorer.language import read_words
 from explorer.presenting import presenting
 from explorer.sources import ModelKey
 from explorer.tuner_results import Size, engine_plan, scoring, size, split_of
+from explorer.tuner_tried import remember
 from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine import QuantError, QuantizationPlan
 from quant_engine.models import TensorModel
 from quant_engine.network import Score
 
 LAST = "tuner_last"  # in the session's state: the scores that were shown, which stay until there are others
-WIDTH = 138  # pixels
+WIDTH = 132  # pixels
 PENDING = "…"
 
 
@@ -41,7 +42,7 @@ def numbers_panel(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan) ->
             _size(stored)
         st.caption(said[reason].format(model=compute.name(model)))
         return
-    split, alike = split_of(model), engine_plan(model, replace(TunedPlan(), base=plan.base))
+    split, alike = split_of(model), engine_plan(model, alike_of(plan))
     numbers = [
         _Number("plain", scoring("tuner float", model, None, split)),
         _Number("alike", scoring("tuner alike", model, alike, split)),
@@ -62,6 +63,11 @@ def numbers_panel(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan) ->
         st.caption(said["measured_on"].format(samples=samples, score=_named(numbers, said["score"])))
 
     live(draw, active)
+
+
+def alike_of(plan: TunedPlan) -> TunedPlan:
+    """Return the plan of all layers alike."""
+    return TunedPlan(plan.base)
 
 
 def _digest(engine: QuantizationPlan) -> str:
@@ -86,6 +92,8 @@ def _score(model: ModelKey, number: _Number, split: str, plan: TunedPlan, waited
         return
     if number.task.ended:
         held[place] = number.task.result()
+        if number.name != "plain":
+            remember(model, alike_of(plan) if number.name == "alike" else plan, held[place])
     before: Score | None = held.get(place)
     value = PENDING if before is None else shown_score(before)
     if number.task.ended and before is not None:

@@ -24,6 +24,7 @@ from explorer.state import PlaygroundState
 from explorer.tuner_results import fitted_plan, sqnr
 from explorer.tuning.cells import COLUMNS, FLOAT32, word_of
 from explorer.tuning.fused import made_alike, unlike
+from explorer.tuning.names import short_names
 from explorer.tuning.pattern import by_pattern
 from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine import QuantError, QuantizationPlan
@@ -118,12 +119,16 @@ def _draw(model: ModelKey, plan: TunedPlan, task: Task, one: Study | None) -> No
         Column(name, said["columns"][name], {word: _shown(column, word) for word in COLUMNS[name]})
         for name, column in ((name, said["shown"].get(name, {})) for name in COLUMNS)
     ]
+    rows = [
+        _row(plan, layer, shown, (_decibels(held[model, layer]), _measured(damages.get(layer))))
+        for layer, shown in short_names(owners(model)).items()
+    ]
     layer_table(
         TABLE,
         columns,
         numbers,
-        LayerRow(said["all_layers"], _words_of(plan.base)),
-        [_row(plan, layer, (_decibels(held[model, layer]), _measured(damages.get(layer)))) for layer in owners(model)],
+        LayerRow(said["all_layers"], said["all_layers"], _words_of(plan.base)),
+        rows,
         tuner_session.chosen(model),
         partial(_edited, model),
         words=said["table"],
@@ -151,10 +156,10 @@ def _measured(damage: Damage | None) -> str:
     return f"<{fixed(0.001, 3)}" if 0 < value < 0.0005 else short(value, 2) if value >= 1 else fixed(value, 3)
 
 
-def _row(plan: TunedPlan, layer: str, numbers: tuple[str, ...]) -> LayerRow:
+def _row(plan: TunedPlan, layer: str, shown: str, numbers: tuple[str, ...]) -> LayerRow:
     own = [name for name in COLUMNS if set().union(*COLUMNS[name].values()) & set(plan.edits.get(layer, {}))]
     cells = _words_of(plan.settings(layer))
-    if layer in plan.ranges:
+    if layer in plan.ranges and plan.settings(layer).clips:
         cells["range"] = spoken(BY_HAND)
         own.append("range")
     if layer in plan.plain:
@@ -163,7 +168,7 @@ def _row(plan: TunedPlan, layer: str, numbers: tuple[str, ...]) -> LayerRow:
     if layer in plan.given:
         cells["format"] = read_words("tuner")["given"]
         own = ["format"]
-    return LayerRow(layer, cells, tuple(own), numbers, layer in plan.locks)
+    return LayerRow(layer, shown, cells, tuple(own), numbers, layer in plan.locks)
 
 
 def _words_of(settings: PlaygroundState) -> dict[str, str]:

@@ -11,7 +11,6 @@ from explorer.playground_table import METHODS
 from explorer.state import PlaygroundState
 from quant_engine import (
     EditedRanges,
-    FixedRange,
     IntFormat,
     LayerPlan,
     PerBlock,
@@ -94,14 +93,17 @@ def layer_plan_of(settings: PlaygroundState, edits: tuple[BlockRange, ...]) -> L
     Raises:
         QuantError: for a setting that there is not, and ranges without width.
     """
-    return settings.layer_plan(edited_spec(settings.spec(-1.0, 1.0), edits))
+    return settings.layer_plan(spec_of(settings, edits))
 
 
-def edited_spec(spec: QuantizerSpec, edits: tuple[BlockRange, ...]) -> QuantizerSpec:
-    """Return a spec with the ranges of some blocks set by hand."""
-    if not edits or isinstance(spec.clipping, FixedRange):
-        return spec
-    return replace(spec, clipping=EditedRanges(spec.clipping, edits))
+def spec_of(settings: PlaygroundState, edits: tuple[BlockRange, ...]) -> QuantizerSpec:
+    """Return the spec of a setting with the ranges of some blocks set by hand, where its format has ranges.
+
+    Raises:
+        QuantError: as `layer_plan_of`.
+    """
+    spec = settings.spec(-1.0, 1.0)
+    return replace(spec, clipping=EditedRanges(spec.clipping, edits)) if edits and settings.clips else spec
 
 
 def _format(spec: QuantizerSpec) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def tuner(model: str, **link: str) -> AppTest:
 
 
 def numbers(at: AppTest) -> dict[str, Any]:
-    return {metric.label.split(":")[0]: metric.value for metric in at.metric}
+    return {metric.label: metric.value for metric in at.metric}
 
 
 def test_the_numbers_are_those_of_the_engine_on_the_search_split() -> None:
@@ -45,33 +45,33 @@ def test_the_numbers_are_those_of_the_engine_on_the_search_split() -> None:
     del planned["fc"]
     engine = QuantizationPlan(planned)
     assert split_of(DEPTHWISE_KEY) == "search"
-    shown = numbers(at)
+    shown, every = numbers(at), QuantizationPlan(dict.fromkeys(NAMES, eight))
     assert shown["float32"] == accuracy(network.evaluate(split="search").value)
-    assert shown["A"] == accuracy(network.evaluate(QuantizationPlan(dict.fromkeys(NAMES, eight)), "search").value)
-    assert shown["B"] == accuracy(network.evaluate(engine, "search").value)
+    assert shown["All alike"] == accuracy(network.evaluate(every, "search").value)
+    assert shown["Your plan"] == accuracy(network.evaluate(engine, "search").value)
     assert shown["Size of the weights"] == sizes(footprint(network).size_bytes, footprint(network, engine).size_bytes)
 
 
 def test_a_pattern_edits_layers_and_undo_and_redo_go_back_and_on() -> None:
     at = tuner("fashion-depthwise")
-    assert numbers(at)["B"] == numbers(at)["A"]
+    assert numbers(at)["Your plan"] == numbers(at)["All alike"]
     at.text_input(key="tuner_pattern").set_value("dw* → 3 bits").run()
     at = await_answers(at)
-    edited = numbers(at)["B"]
-    assert edited != numbers(at)["A"]
+    edited = numbers(at)["Your plan"]
+    assert edited != numbers(at)["All alike"]
     assert '"bits":3' in "".join(at.query_params["tuner_plan"])
     at.button(key="tuner_undo").click()
     at = await_answers(at.run())
-    assert numbers(at)["B"] == numbers(at)["A"]
+    assert numbers(at)["Your plan"] == numbers(at)["All alike"]
     assert "tuner_plan" not in at.query_params
     at.button(key="tuner_redo").click()
     at = await_answers(at.run())
-    assert numbers(at)["B"] == edited
+    assert numbers(at)["Your plan"] == edited
     at.text_input(key="tuner_pattern").set_value("dw* → KL, NF4").run()
     assert any("KL" in warning.value for warning in at.warning)
     at.text_input(key="tuner_pattern").set_value("nowhere → 3 bits").run()
     assert any("nowhere" in warning.value for warning in at.warning)
-    assert numbers(at)["B"] == edited
+    assert numbers(at)["Your plan"] == edited
 
 
 def test_the_damage_of_each_layer_is_measured_on_request_and_again_after_an_edit() -> None:
@@ -87,6 +87,27 @@ def test_the_damage_of_each_layer_is_measured_on_request_and_again_after_an_edit
     assert max(alone, key=lambda layer: alone[layer].measure.value) == "conv1"
 
 
+def test_a_pinned_plan_stands_beside_the_one_at_hand_sample_by_sample_and_comes_back() -> None:
+    at = tuner("fashion-depthwise")
+    at.button(key="tuner_pin").click().run()
+    at.text_input(key="tuner_pattern").set_value("dw* → 3 bits").run()
+    at = await_answers(await_answers(at))
+    network = compute.network(DEPTHWISE_KEY)
+    eight = QuantizationPlan(dict.fromkeys(NAMES, LayerPlan(QuantizerSpec(IntFormat(8)))))
+    three = LayerPlan(QuantizerSpec(IntFormat(3)))
+    plan = QuantizationPlan({**eight.layers, **{name: three for name in NAMES if name.startswith("dw")}})
+    labels = network.data("search")[1]
+    right, now = (network.predict(one, "search") == labels for one in (eight, plan))
+    told = " ".join(caption.value for caption in at.caption)
+    assert f"{(~right & now).sum()} fixed, {(right & ~now).sum()} broken" in told
+    tried = at.session_state["tuner_tried"][DEPTHWISE_KEY]
+    assert set(tried) == {eight.key, plan.key}
+    assert tried[plan.key].score.value == pytest.approx(now.mean())
+    at.button(key="tuner_load_A").click()
+    at = await_answers(at.run())
+    assert numbers(at)["Your plan"] == numbers(at)["All alike"]
+
+
 def test_a_layer_in_float_says_so_and_can_be_quantized_again() -> None:
     at = tuner("fashion-cnn", tensor="fc1", tuner_plan=write_plan(TunedPlan().in_float(["fc1"])))
     assert any("fc1" in info.value for info in at.info)
@@ -98,7 +119,7 @@ def test_a_layer_in_float_says_so_and_can_be_quantized_again() -> None:
 def test_a_link_of_nonsense_opens_all_layers_alike_and_says_so() -> None:
     at = tuner("fashion-cnn", tuner_plan='{"schema":1,"base":{"bits":99}}')
     assert any("all layers start alike" in warning.value for warning in at.warning)
-    assert numbers(at)["B"] == numbers(at)["A"]
+    assert numbers(at)["Your plan"] == numbers(at)["All alike"]
 
 
 def test_bits_a_weight_are_all_bits_over_all_weights() -> None:

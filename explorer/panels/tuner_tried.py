@@ -1,0 +1,119 @@
+"""Every plan tried in the session on one figure, and pinned plans beside the one at hand, sample by sample."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from explorer import charts, compute, tuner_session, tuner_tried
+from explorer.background import Task, live
+from explorer.figures.plan_scores import ScoredPlan, describe_plan_scores, plan_scores_figure
+from explorer.language import read_words
+from explorer.notation import short
+from explorer.panels.tuner_numbers import is_share, shown_interval, shown_score
+from explorer.sources import ModelKey
+from explorer.tuner_results import engine_plan, score_task, split_of
+from explorer.tuning.tuned_plan import TunedPlan
+from quant_engine import QuantError
+from quant_engine.network import Score
+from quant_engine.studies import PairedComparison
+
+
+def tried_panel(model: ModelKey, plan: TunedPlan) -> None:
+    """Draw what was tried, as the scores come, and the pins."""
+    now = engine_plan(model, plan).key
+    awaited = [score_task(model, engine_plan(model, plan), split_of(model))]
+    live(partial(_figure, model, now), lambda: any(task is not None and task.active for task in awaited))
+    _pins(model, plan)
+
+
+def _figure(model: ModelKey, now: str) -> None:
+    said, found = read_words("tuner")["tried"], tuner_tried.tried(model)
+    if not found:
+        st.caption(said["none"])
+        return
+    letters = {engine_plan(model, plan).key: letter for letter, plan in tuner_tried.pins(model).items()}
+    plans = [
+        _point(key, one.title, one.bits_a_weight, one.score, letters.get(key, ""), key == now)
+        for key, one in found.items()
+    ]
+    any_score = next(iter(found.values())).score
+    plain = score_task(model, None, split_of(model))
+    level = _value(plain.result()) if plain is not None and plain.state == "done" else None
+    title = axis_title(any_score)
+    figure = plan_scores_figure(plans, level, title, any_score.better, charts.canvas("tuner tried", model))
+    alt = describe_plan_scores(plans, title)
+    charts.pick(figure, "tuner_tried_figure", alt, partial(tuner_tried.load, model))
+    st.caption(said["note"].format(n=len(plans)))
+
+
+def axis_title(score: Score) -> str:
+    """Return what an axis of a score is called."""
+    unit = "%" if is_share(score) else score.unit
+    return f"{score.name}{f', {unit}' if unit else ''}"
+
+
+def _value(score: Score) -> float:
+    return score.value * (100 if is_share(score) else 1)
+
+
+def scaled_interval(score: Score) -> tuple[float, float]:
+    """Return the interval of a score as figures have it: shares in per cent."""
+    factor = 100 if is_share(score) else 1
+    return score.interval[0] * factor, score.interval[1] * factor
+
+
+def _point(key: str, title: str, bits: float, score: Score, letter: str, now: bool) -> ScoredPlan:
+    kind = "now" if now else "pinned" if letter else "plan"
+    return ScoredPlan(key, title, bits, _value(score), scaled_interval(score), kind, letter)
+
+
+def _pins(model: ModelKey, plan: TunedPlan) -> None:
+    """Draw the pinned plans, each beside the one at hand."""
+    said, held = read_words("tuner")["tried"], tuner_tried.pins(model)
+    if plan not in held.values() and len(held) < len(tuner_tried.LETTERS):
+        args = (model, plan)
+        st.button(said["pin"], key="tuner_pin", icon=":material/keep:", on_click=tuner_tried.pin, args=args)
+    for letter, pinned in held.items():
+        scored = compute.network(model).task is not None
+        task = None if pinned == plan or not scored else tuner_tried.paired(f"tuner {letter}", model, pinned, plan)
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"tuner_pinned_{letter}"):
+            load, drop = (tuner_session.change, (model, pinned)), (tuner_tried.unpin, (model, letter))
+            st.button(letter, key=f"tuner_load_{letter}", help=said["load"], on_click=load[0], args=load[1])
+            live(partial(_beside, model, letter, pinned, task), lambda task=task: task is not None and task.active)
+            st.button(
+                "",
+                key=f"tuner_unpin_{letter}",
+                icon=":material/close:",
+                help=said["unpin"],
+                on_click=drop[0],
+                args=drop[1],
+            )
+
+
+def _beside(model: ModelKey, letter: str, pinned: TunedPlan, task: Task | None) -> None:
+    """Say what a pinned plan scores, and what changes from it to the plan at hand."""
+    said = read_words("tuner")["tried"]
+    known = tuner_tried.tried(model).get(engine_plan(model, pinned).key)
+    score = "" if known is None else f"{shown_score(known.score)} ({shown_interval(known.score)})"
+    line = said["pinned"].format(title=tuner_tried.title_of(pinned), score=score)
+    if task is None:
+        st.caption(line)
+        return
+    if not task.ended:
+        st.caption(f"{line} {said['comparing']}")
+        return
+    try:
+        found: PairedComparison = task.result()
+    except QuantError as error:
+        st.caption(f"{line} {error}")
+        return
+    change = next(iter(found.changes.values()))
+    told: dict[str, object] = {"letter": letter, "fixed": len(found.fixed), "broken": len(found.broken)}
+    if found.p_value is not None:
+        line += " " + said["paired"].format(p=short(found.p_value, 2), **told)
+    else:
+        told |= dict(zip(("change", "low", "high"), map(short, (change.value, *change.interval)), strict=True))
+        line += " " + said["changed"].format(**told)
+    st.caption(line)
