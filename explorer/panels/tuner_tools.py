@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer import compute
 from explorer.language import read_words
+from explorer.panels.tuner_export import export_panel
 from explorer.panels.tuner_tried import tried_panel
 from explorer.sources import ModelKey
 from explorer.tuning.tuned_plan import TunedPlan
@@ -15,6 +16,7 @@ from explorer.tuning.tuned_plan import TunedPlan
 KEY = "tuner_tool"
 TOOLS: dict[str, Callable[[ModelKey, TunedPlan], None]] = {
     "tried": tried_panel,
+    "export": export_panel,
 }
 WITHOUT_TASK = ("export",)  # what needs no score
 

@@ -81,7 +81,7 @@ def _pins(model: ModelKey, plan: TunedPlan) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"tuner_pinned_{letter}"):
             load, drop = (tuner_session.change, (model, pinned)), (tuner_tried.unpin, (model, letter))
             st.button(letter, key=f"tuner_load_{letter}", help=said["load"], on_click=load[0], args=load[1])
-            live(partial(_beside, model, letter, pinned, task), lambda task=task: task is not None and task.active)
+            live(partial(_beside, model, letter, pinned, task), partial(_is_active, task))
             st.button(
                 "",
                 key=f"tuner_unpin_{letter}",
@@ -90,6 +90,10 @@ def _pins(model: ModelKey, plan: TunedPlan) -> None:
                 on_click=drop[0],
                 args=drop[1],
             )
+
+
+def _is_active(task: Task | None) -> bool:
+    return task is not None and task.active
 
 
 def _beside(model: ModelKey, letter: str, pinned: TunedPlan, task: Task | None) -> None:

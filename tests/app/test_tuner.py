@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import pathlib
+import zipfile
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from explorer.tuner_results import Size, split_of
 from explorer.tuning.codec import write_plan
 from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine import IntFormat, LayerPlan, PerChannel, QuantizationPlan, QuantizerSpec
+from quant_engine.export import EXPORTERS
 from quant_engine.studies import footprint
 from tests.app.waiting import await_answers
 from tests.models import CNN_KEY, DEPTHWISE_KEY
@@ -124,3 +127,40 @@ def test_a_link_of_nonsense_opens_all_layers_alike_and_says_so() -> None:
 
 def test_bits_a_weight_are_all_bits_over_all_weights() -> None:
     assert Size(1000, 4000).bits_a_weight == pytest.approx(8.0)
+
+
+def export_tool(at: AppTest, target: str) -> AppTest:
+    at.session_state["tuner_tool"] = "export"
+    at.run()
+    at.selectbox(key="tuner_target").set_value(target)
+    return await_answers(at.run())
+
+
+def test_the_plan_is_written_as_a_file_that_is_the_plan_and_verified(tmp_path: pathlib.Path) -> None:
+    plan = TunedPlan().with_cells(["conv2"], {"bits": 5}).with_range("conv3", 0, -0.2, 0.2)
+    at = export_tool(tuner("fashion-cnn", tuner_plan=write_plan(plan)), "plan")
+    at.button(key="tuner export_begin").click()
+    at = await_answers(at.run())
+    at.button(key="tuner verify_begin").click()
+    at = await_answers(at.run())
+    assert at.table[0].value["same codes"].tolist() == ["yes"]
+    written = at.session_state[compute.SESSION_KEY].places["tuner export"].result()
+    with zipfile.ZipFile(io.BytesIO(written.content)) as archive:
+        archive.extractall(tmp_path)
+    [path] = tmp_path.glob("*.json")
+    network = compute.network(CNN_KEY)
+    loaded = QuantizationPlan.load(path)
+    assert network.evaluate(loaded) == network.evaluate(plan.to_plan(network.layers()))
+
+
+@pytest.mark.parametrize("target", EXPORTERS)
+def test_every_target_says_what_it_cannot_express_or_writes_a_file(target: str) -> None:
+    at = export_tool(tuner("fashion-cnn", tuner_plan=write_plan(TunedPlan().with_cells(["fc1"], {"bits": 5}))), target)
+    begin = [button for button in at.button if button.key == "tuner export_begin"]
+    if not begin:
+        assert any(box.key == "tuner_as_float" for box in at.checkbox)
+        at.checkbox(key="tuner_as_float").check()
+        at = await_answers(at.run())
+    at.button(key="tuner export_begin").click()
+    at = await_answers(at.run())
+    assert at.session_state[compute.SESSION_KEY].places["tuner export"].result().content

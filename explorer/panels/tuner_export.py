@@ -1,0 +1,110 @@
+"""A plan as a file: first what the target cannot express of it, then the file, and a check by the target's reader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import streamlit as st
+
+from explorer import compute, tuner_session
+from explorer.background import Task
+from explorer.language import read_words
+from explorer.lessons.framework import study
+from explorer.notation import share, short, size
+from explorer.panels.tuner_numbers import shown_score
+from explorer.sources import ModelKey
+from explorer.tuner_files import Written, export_study, verify_study
+from explorer.tuner_results import engine_plan
+from explorer.tuning.tuned_plan import TunedPlan, tuned_of
+from quant_engine import QuantError
+from quant_engine.export import EXPORTERS, Comparison, Finding, Verification, nearest
+
+TARGET, AS_FLOAT = "tuner_target", "tuner_as_float"
+MAX_FINDINGS = 6  # that are shown at once
+ICONS = {"refused": ":material/block:", "changed": ":material/change_circle:", "warning": ":material/warning:"}
+
+
+def export_panel(model: ModelKey, plan: TunedPlan) -> None:
+    """Draw the choice of a target, what it cannot express, and the file."""
+    said, engine = read_words("tuner")["export"], engine_plan(model, plan)
+    target = st.selectbox(said["target"], [*EXPORTERS], key=TARGET, format_func=lambda key: EXPORTERS[key].title)
+    try:
+        found = EXPORTERS[target].check(compute.network(model), engine)
+    except QuantError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    _findings(found)
+    refused = [finding for finding in found if finding.severity == "refused"]
+    as_float = False
+    if refused:
+        if any(finding.nearest for finding in refused):
+            changed = tuned_of(nearest(engine, found), compute.network(model).layers(), plan.base)
+            args = (model, changed.locked(plan.locks, True))
+            st.button(said["nearest"], key="tuner_nearest", on_click=tuner_session.change, args=args)
+        as_float = st.checkbox(said["as_float"], key=AS_FLOAT)
+        if not as_float:
+            return
+    one = export_study(model, engine, target, as_float)
+    study.offer(one, said["write"].format(title=EXPORTERS[target].title), said["writing"], _download)
+    check = verify_study(model, engine, target, as_float)
+    study.offer(check, said["verify"], said["verifying"], partial(_verified, model))
+
+
+def _findings(found: Sequence[Finding]) -> None:
+    said = read_words("tuner")["export"]
+    if not found:
+        st.caption(said["all_expressed"])
+    for finding in found[:MAX_FINDINGS]:
+        st.caption(f"{ICONS[finding.severity]} {finding}")
+    if len(found) > MAX_FINDINGS:
+        with st.expander(said["more"].format(n=len(found) - MAX_FINDINGS), key="tuner_findings"):
+            for finding in found[MAX_FINDINGS:]:
+                st.caption(f"{ICONS[finding.severity]} {finding}")
+
+
+def _download(task: Task | None) -> None:
+    """Offer the file, once it is written."""
+    written: Written | None = None if task is None else task.last
+    if written is None:
+        return
+    said = read_words("tuner")["export"]
+    label = said["download"].format(name=written.name, size=size(len(written.content)))
+    st.download_button(
+        label,
+        written.content,
+        written.name,
+        "application/octet-stream",
+        key="tuner_download",
+        icon=":material/download:",
+        type="primary",
+        on_click="ignore",
+    )
+    told = {"written": len(written.coverage.written), "left": len(written.coverage.left_out)}
+    st.caption(said["coverage"].format(**told))
+
+
+def _verified(model: ModelKey, task: Task | None) -> None:
+    """Draw what the target's reader makes of the file."""
+    found: Verification | None = None if task is None else task.last
+    if found is None:
+        return
+    said = read_words("tuner")["export"]
+    st.caption(said["reader"].format(reader=found.reader))
+    st.table([_row(comparison) for comparison in found.comparisons])
+    for finding in found.findings:
+        st.caption(f"{ICONS[finding.severity]} {finding}")
+
+
+def _row(one: Comparison) -> dict[str, str]:
+    """Return what was compared in one way, and only that."""
+    said = read_words("tuner")["export"]
+    cells = {
+        said["read_by"]: one.name,
+        said["exact"]: None if one.exact is None else said["yes" if one.exact else "no"],
+        said["same"]: None if one.same is None else share(one.same),
+        said["difference"]: None if one.max_difference is None else short(one.max_difference),
+        said["score"]: None if one.score is None else shown_score(one.score),
+        said["own_score"]: None if one.own_score is None else shown_score(one.own_score),
+    }
+    return {name: cell for name, cell in cells.items() if cell is not None}
