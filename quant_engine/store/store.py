@@ -1,0 +1,289 @@
+"""One SQLite file that keeps projects with every plan that was saved, and results by what they depend on.
+
+Each call opens a connection of its own, so that threads, windows and processes share nothing but the file; writes are
+transactions in a write-ahead log, and what was not committed when a process was killed is as if it had not begun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quant_engine.checks import as_instance
+from quant_engine.errors import QuantError
+from quant_engine.store.schema import migrate
+
+WAIT = 20.0  # seconds for another process's write
+HEAD = b"SQLite format 3\0"
+MAX_NAME, MAX_DOCUMENT = 200, 64 << 20  # characters
+
+
+@dataclass(frozen=True)
+class SavedPlan:
+    """A plan as it was saved.
+
+    Attributes:
+        document: its text, as whoever saved it writes plans.
+        label: what it was called, such as "A"; empty for what was saved by itself.
+        saved: when, in UTC, as ISO 8601.
+    """
+
+    document: str
+    label: str
+    saved: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """What belongs together: plans of one model under a name.
+
+    Attributes:
+        name: no other project of the store has it.
+        model: what the model is called.
+        digest: the model's, by which it is known again.
+        created: when, in UTC, as ISO 8601.
+        changed: when the last plan was saved.
+    """
+
+    name: str
+    model: str
+    digest: str
+    created: str
+    changed: str
+
+
+class Store:
+    """A file of projects and results; it is made where there is none.
+
+    Raises:
+        QuantError: for a file that is no store, or is damaged or of a later version; it is left as it is.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     store = Store(Path(folder) / "projects.sqlite")
+        ...     store.save("first try", "fashion-cnn", "0a1b", "plan one")
+        ...     store.save("first try", "fashion-cnn", "0a1b", "plan two", label="A")
+        ...     [(project.name, [plan.document for plan in store.plans(project.name)]) for project in store.projects()]
+        [('first try', ['plan one', 'plan two'])]
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open or make the file."""
+        self.path = Path(path)
+        self._validate_file()
+        with self._connected():
+            pass
+
+    def save(self, name: str, model: str, digest: str, document: str, label: str = "") -> None:
+        """Save a plan as the last of a project, which is made where there is none; the same plan again is not saved.
+
+        Raises:
+            QuantError: for a name that is empty or too long, one that is a project of another model, and a full disk.
+        """
+        called = _as_name(name)
+        text = as_instance(document, str, "document", "give the plan as text")
+        if len(text) > MAX_DOCUMENT:
+            raise QuantError(f"the plan has {len(text):,} characters; at most {MAX_DOCUMENT:,} are kept")
+        now = _now()
+        with self._writing() as connection:
+            row = connection.execute("SELECT id, digest, model FROM project WHERE name = ?", (called,)).fetchone()
+            if row is None:
+                made = connection.execute(
+                    "INSERT INTO project (name, model, digest, created, changed) VALUES (?, ?, ?, ?, ?)",
+                    (called, model, digest, now, now),
+                )
+                number = made.lastrowid
+            else:
+                number, known, other = row
+                if known != digest:
+                    raise QuantError(f"{called!r} is a project of another model, {other}; give another name")
+            last = connection.execute(
+                "SELECT document, label FROM plan WHERE project = ? ORDER BY id DESC LIMIT 1", (number,)
+            ).fetchone()
+            if last != (text, label):
+                connection.execute(
+                    "INSERT INTO plan (project, document, label, saved) VALUES (?, ?, ?, ?)", (number, text, label, now)
+                )
+                connection.execute("UPDATE project SET changed = ? WHERE id = ?", (now, number))
+
+    def projects(self, search: str = "", digest: str = "") -> list[Project]:
+        """Return the projects whose name or model has a text in it, and of one model alone, the last changed first."""
+        with self._connected() as connection:
+            rows = connection.execute("SELECT name, model, digest, created, changed FROM project").fetchall()
+        wanted = search.casefold()
+        found = [
+            Project(*row)
+            for row in rows
+            if (wanted in row[0].casefold() or wanted in row[1].casefold()) and digest in ("", row[2])
+        ]
+        return sorted(found, key=lambda project: project.changed, reverse=True)
+
+    def plans(self, name: str) -> list[SavedPlan]:
+        """Return every plan of a project, in the order in which they were saved.
+
+        Raises:
+            QuantError: if there is no such project.
+        """
+        with self._connected() as connection:
+            number = _number(connection, name)
+            rows = connection.execute(
+                "SELECT document, label, saved FROM plan WHERE project = ? ORDER BY id", (number,)
+            ).fetchall()
+        return [SavedPlan(*row) for row in rows]
+
+    def rename(self, name: str, other: str) -> None:
+        """Give a project another name.
+
+        Raises:
+            QuantError: if there is no such project, and if another one has the name.
+        """
+        with self._writing() as connection:
+            number = _number(connection, name)
+            try:
+                connection.execute("UPDATE project SET name = ? WHERE id = ?", (_as_name(other), number))
+            except sqlite3.IntegrityError as error:
+                raise QuantError(f"there is a project {other!r} already; give another name") from error
+
+    def delete(self, name: str) -> None:
+        """Delete a project with its plans; results stay.
+
+        Raises:
+            QuantError: if there is no such project.
+        """
+        with self._writing() as connection:
+            connection.execute("DELETE FROM project WHERE id = ?", (_number(connection, name),))
+
+    def export(self, name: str, path: str | Path) -> None:
+        """Write a project as a store of its own, which `import_from` reads.
+
+        Raises:
+            QuantError: if there is no such project, and for a path that is taken.
+        """
+        plans = self.plans(name)
+        (project,) = (one for one in self.projects() if one.name == name)
+        if Path(path).exists():
+            raise QuantError(f"{path} exists; give another name, or delete it first")
+        other = Store(path)
+        for plan in plans:
+            other.save(name, project.model, project.digest, plan.document, plan.label)
+        with other._connected() as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")  # or it would not be one file
+
+    def import_from(self, path: str | Path) -> list[str]:
+        """Add the projects of another store, under free names, and return these.
+
+        Raises:
+            QuantError: for a file that is no store.
+        """
+        source = Path(path)
+        if not source.is_file():
+            raise QuantError(f"there is no file {path}; give the path of an exported project")
+        other, names = Store(source), []
+        for project in reversed(other.projects()):
+            called = self._free(project.name)
+            for plan in other.plans(project.name):
+                self.save(called, project.model, project.digest, plan.document, plan.label)
+            names.append(called)
+        return names
+
+    def result(self, key: str) -> Any | None:
+        """Return what was kept under a key (`result_key`), None if nothing was."""
+        with self._connected() as connection:
+            row = connection.execute("SELECT value FROM result WHERE key = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def keep(self, key: str, value: Any) -> None:
+        """Keep what JSON can hold under a key, in place of what was there.
+
+        Raises:
+            QuantError: for what JSON cannot hold.
+        """
+        try:
+            text = json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise QuantError(f"{value!r} cannot be kept: {error}; give numbers, text, lists and dicts") from error
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO result (key, value, found) VALUES (?, ?, ?)", (key, text, _now())
+            )
+
+    def _free(self, name: str) -> str:
+        taken, called, number = {project.name for project in self.projects()}, name, 2
+        while called in taken:
+            called, number = f"{name} ({number})", number + 1
+        return called
+
+    def _validate_file(self) -> None:
+        try:
+            if self.path.is_dir():
+                raise QuantError(f"{self.path} is a folder; give the path of a file in it")
+            if self.path.exists() and self.path.stat().st_size:
+                with self.path.open("rb") as file:
+                    if file.read(len(HEAD)) != HEAD:
+                        raise QuantError(f"{self.path} is no database; give another path")
+        except OSError as error:
+            raise QuantError(f"{self.path} is not accessible: {error}; give another path") from error
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection in a transaction that is committed at the end, or as if it had not begun."""
+        with self._connected() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection to the file, at this version."""
+        try:
+            with contextlib.closing(sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)) as connection:
+                connection.execute("PRAGMA foreign_keys = ON")
+                migrate(connection, str(self.path))
+                connection.execute("PRAGMA journal_mode = WAL")
+                yield connection
+        except sqlite3.OperationalError as error:
+            raise QuantError(
+                f"{self.path} cannot be used now: {error}; give a path where files can be written, with room"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise QuantError(f"{self.path} is damaged: {error}; move it away, or put a copy back") from error
+
+
+def result_key(*parts: str) -> str:
+    """Return the key of a result: SHA-256 of all that it depends on, such as the digest of a model and keys of a plan.
+
+    Example:
+        >>> result_key("score", "ab", "c") == result_key("score", "a", "bc")
+        False
+    """
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _number(connection: sqlite3.Connection, name: str) -> int:
+    row = connection.execute("SELECT id FROM project WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise QuantError(f"there is no project {name!r}; projects() lists them")
+    return int(row[0])
+
+
+def _as_name(name: str) -> str:
+    called = as_instance(name, str, "name", "give text").strip()
+    if not called or len(called) > MAX_NAME:
+        raise QuantError(f"name={name[:80]!r} has {len(called)} characters; give 1 to {MAX_NAME}")
+    return called
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat()
