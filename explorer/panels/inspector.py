@@ -20,6 +20,7 @@ from explorer.lessons.framework import study
 from explorer.lessons.framework.study import Study
 from explorer.notation import count, short
 from explorer.panels.calibration_coverage import coverage_panel
+from explorer.panels.layer_input import follow_input
 from explorer.panels.tensor_card import tensor_card
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
@@ -66,6 +67,7 @@ FILTERS: dict[str, Callable[[TensorRow], bool]] = {
 
 def inspector_panel() -> None:
     """Draw controls and table at the left, the card of the chosen tensor at the right."""
+    follow_input()
     with st.container(horizontal=True, gap="medium", key="inspector_sides"):
         left, right = (
             st.container(key="inspector_left"),

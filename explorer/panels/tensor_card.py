@@ -17,6 +17,7 @@ from explorer.lessons.framework import study
 from explorer.lessons.framework.study import Study
 from explorer.notation import decibels, fixed, share, short, unbroken
 from explorer.page_table import PLAYGROUND, pages_folder
+from explorer.panels.layer_input import layer_input_panel
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from explorer.tensor_table import reach
@@ -51,6 +52,7 @@ def tensor_card(model: ModelKey, layer: str, settings: PlaygroundState, spec: Qu
         told = {"used": found.codes_used, "total": found.codes_total, "steps": fixed(found.steps, 3)}
         st.caption(said["numbers"].format(channels=_channels(found, said), **told))
         st.caption(said["bound"].format(bits=spec.format.bits))
+    layer_input_panel(model, layer)
 
 
 def _help(model: ModelKey, layer: str, spec: QuantizerSpec, known: Known) -> None:

@@ -37,6 +37,7 @@ from quant_engine.studies.key_values import (
     keys_and_values,
     quantize_cache,
 )
+from quant_engine.studies.layer_input import LayerInput, layer_input
 from quant_engine.studies.mixed import (
     COSTS,
     MEASURES,
@@ -107,6 +108,7 @@ __all__ = [
     "Key",
     "LayerCoverage",
     "LayerFootprint",
+    "LayerInput",
     "LayerMoment",
     "Mend",
     "MethodResult",
@@ -160,6 +162,7 @@ __all__ = [
     "is_lost",
     "keys_and_values",
     "layer_costs",
+    "layer_input",
     "layer_output_sqnr_db",
     "layer_sizes",
     "mcnemar",

@@ -60,7 +60,7 @@ def input_moments(
     known = network.layers()
     for group in _groups({name: known[name] for name in layers}, max_bytes):
         sums = _Sums(group)
-        for batch in _samples(network):
+        for batch in first_samples(network):
             sums.run(network, batch)
             yield None
             if sums.full:
@@ -68,6 +68,19 @@ def input_moments(
         for name, total in sums.totals.items():
             if sums.places[name]:
                 yield LayerMoment(name, total)
+
+
+def first_samples(network: Network) -> Iterator[Inputs]:
+    """Yield the first calibration samples, or those of the first split there is: 64 at most, a few at a time."""
+    task = network.given_task
+    split = "calibration" if "calibration" in task.splits else min(task.splits)
+    left = SAMPLES
+    for batch in task.batches(split):
+        taken = cut(network.model.as_inputs(batch.inputs), 0, left)
+        yield from split_batch(taken, BATCH)
+        left -= sample_count(taken)
+        if not left:
+            return
 
 
 def output_sqnr_db(weight: Float32Array, other: Float32Array, moment: Float64Array) -> float:
@@ -176,16 +189,3 @@ def _groups(layers: Mapping[str, Layer], max_bytes: int) -> Iterator[dict[str, L
         size += needed
     if group:
         yield group
-
-
-def _samples(network: Network) -> Iterator[Inputs]:
-    """Yield the first samples, a few at a time."""
-    task = network.given_task
-    split = "calibration" if "calibration" in task.splits else min(task.splits)
-    left = SAMPLES
-    for batch in task.batches(split):
-        taken = cut(network.model.as_inputs(batch.inputs), 0, left)
-        yield from split_batch(taken, BATCH)
-        left -= sample_count(taken)
-        if not left:
-            return

@@ -29,7 +29,7 @@ from quant_engine import (
     fake_quantize,
     fit,
 )
-from quant_engine.studies import Attribution, attribute, effect, input_moments, layer_output_sqnr_db
+from quant_engine.studies import Attribution, attribute, effect, input_moments, layer_input, layer_output_sqnr_db
 from quant_engine.studies.sensitivity import Trial
 from tests.app.waiting import await_answers
 from tests.models import CNN_KEY, DEPTHWISE_KEY
@@ -184,3 +184,19 @@ def test_the_calibration_check_is_begun_by_a_button_and_shows_every_layer_of_eve
     said = next(one.value for one in at.markdown if "In-domain" in one.value)
     assert "**In-domain** (512 samples): fine in all 5 layers." in said
     assert "**Gaussian noise** (512 samples): too wide in 5 of 5 layers, most in conv1" in said
+
+
+def test_what_a_layer_receives_is_shown_and_opens_in_the_playground_as_a_tensor() -> None:
+    at = inspector("fashion-cnn")
+    at.session_state["inspector_input"] = True
+    at = await_answers(at.run())
+    layer = compute.MODELS.opening_layer("fashion-cnn")
+    found = layer_input(compute.network(CNN_KEY), layer)
+    said = next(one.value for one in at.caption if "Least MSE at 8 bits" in one.value)
+    assert f"Outlier channels: {len(found.outlier_channels) or 'none'}" in said
+    at.button(key="inspector_input_open").click().run()
+    [name] = at.session_state["own_files"].names
+    assert name == f"fashion-cnn {layer} input.npz"
+    models = at.session_state["own_files"].models
+    network = models.network(models.key(name))
+    np.testing.assert_array_equal(network.weight(f"{layer} input"), found.values)

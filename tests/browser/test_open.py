@@ -37,7 +37,7 @@ def test_a_file_is_dropped_and_a_row_of_its_table_opens_in_the_playground(
     expect(page.get_by_text("bias: 7 tensor, 7 weights")).to_be_visible()
 
 
-def test_table_card_and_button_are_in_sight_and_measuring_puts_the_worst_layer_first(
+def test_measuring_puts_the_worst_layer_first_and_what_it_receives_opens_in_the_playground(
     app: str, open_page: Opener
 ) -> None:
     page = open_page(f"{app}/inspector?model=fashion-depthwise", "projector")
@@ -52,6 +52,13 @@ def test_table_card_and_button_are_in_sight_and_measuring_puts_the_worst_layer_f
     expect(page.get_by_role("heading", name="Why is stem hard?")).to_be_visible()
     assert faults_on(page) == NO_FAULTS
     photograph(page, "inspector-projector")
+    page.get_by_text("What it receives").click()
+    page.get_by_role("button", name="Open this input in the playground").click()
+    page.wait_for_url(re.compile(r"/playground\?"))
+    expect(page.get_by_text(re.compile("^stem input: "))).to_be_visible()
+    settle(page)
+    assert faults_on(page) == NO_FAULTS
+    photograph(page, "playground-input-projector")
 
 
 @pytest.mark.full
