@@ -38,6 +38,14 @@ from quant_engine.studies.key_values import (
     quantize_cache,
 )
 from quant_engine.studies.layer_input import LayerInput, layer_input
+from quant_engine.studies.measured_front import (
+    FRONT_COSTS,
+    CostStep,
+    FrontPoint,
+    MeasuredFront,
+    measured_front,
+    search_split,
+)
 from quant_engine.studies.mixed import (
     COSTS,
     MEASURES,
@@ -83,6 +91,7 @@ from quant_engine.studies.weight_comparison import WeightDifference, WeightSet, 
 
 __all__ = [
     "COSTS",
+    "FRONT_COSTS",
     "LARGE",
     "MEASURES",
     "SHARES",
@@ -96,6 +105,7 @@ __all__ = [
     "CalibrationPoint",
     "CalibrationSets",
     "CompensationResult",
+    "CostStep",
     "CulpritStep",
     "Culprits",
     "Damage",
@@ -104,12 +114,14 @@ __all__ = [
     "Fall",
     "Flip",
     "Footprint",
+    "FrontPoint",
     "Hardness",
     "Key",
     "LayerCoverage",
     "LayerFootprint",
     "LayerInput",
     "LayerMoment",
+    "MeasuredFront",
     "Mend",
     "MethodResult",
     "MixedPlan",
@@ -166,6 +178,7 @@ __all__ = [
     "layer_output_sqnr_db",
     "layer_sizes",
     "mcnemar",
+    "measured_front",
     "mixed_candidates",
     "mixed_plan",
     "model_card",
@@ -178,6 +191,7 @@ __all__ = [
     "ranking",
     "remedies",
     "residual_stream",
+    "search_split",
     "sensitivities",
     "task_text",
     "tensor_statistics",
