@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -218,8 +218,12 @@ def planned_specs(plan: QuantizationPlan) -> Iterator[tuple[Part, QuantizerSpec,
             yield Part(name, role), planned if isinstance(planned, QuantizerSpec) else planned.spec, layer
 
 
-def nearest(plan: QuantizationPlan, findings: Iterable[Finding]) -> QuantizationPlan:
+def nearest(
+    plan: QuantizationPlan, findings: Iterable[Finding], severities: Sequence[Severity] = ("refused",)
+) -> QuantizationPlan:
     """Return a plan in which the specs that a target cannot express are the nearest ones that findings name.
+
+    Remedies that warnings offer are taken with `severities=("refused", "warning")`.
 
     Example:
         >>> from quant_engine import IntFormat
@@ -230,12 +234,13 @@ def nearest(plan: QuantizationPlan, findings: Iterable[Finding]) -> Quantization
     """
     layers = dict(plan.layers)
     for finding in findings:
-        if finding.nearest is None or finding.layer not in layers or finding.role not in ROLES:
+        layer, role, spec = finding.layer, finding.role, finding.nearest
+        if finding.severity not in severities or layer is None or role is None or spec is None:
             continue
-        changed: dict[str, Any] = {finding.role: finding.nearest}
-        if finding.role == "activation":
+        changed: dict[str, Any] = {role: spec}
+        if role == "activation":
             changed["dynamic"] = False
-        layers[finding.layer] = replace(layers[finding.layer], **changed)
+        layers[layer] = replace(layers[layer], **changed)
     return QuantizationPlan(layers)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Iterator
 
-from quant_engine.export.base import Comparison, Contents, Finding, Verification, planned_specs
+from quant_engine.export.base import Comparison, Contents, Exporter, Finding, Verification, planned_specs
 from quant_engine.inputs import Inputs
 from quant_engine.network import Network
 from quant_engine.plan import QuantizationPlan
@@ -26,3 +26,6 @@ def compare_plan(network: Network, plan: QuantizationPlan, path: pathlib.Path, d
     """Return whether the plan that is loaded has the same arrays, by their digests."""
     same = QuantizationPlan.load(path).key == plan.key
     return Verification("QuantizationPlan.load", (Comparison("loaded", exact=same),))
+
+
+PLAN = Exporter("plan", "plan (JSON)", ".json", find_plan, make_plan, compare_plan)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from quant_engine.export.base import Exporter
 from quant_engine.export.compressed_tensors import COMPRESSED_TENSORS
-from quant_engine.export.plan_json import compare_plan, find_plan, make_plan
+from quant_engine.export.onnx_exporter import ONNX
+from quant_engine.export.plan_json import PLAN
 
-_TABLE = (
-    Exporter("plan", "plan (JSON)", ".json", find_plan, make_plan, compare_plan),
-    COMPRESSED_TENSORS,
-)
+_TABLE = (ONNX, COMPRESSED_TENSORS, PLAN)
 EXPORTERS: dict[str, Exporter] = {exporter.key: exporter for exporter in _TABLE}

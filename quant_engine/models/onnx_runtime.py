@@ -18,8 +18,8 @@ ERRORS_ONLY = 3
 class OnnxSession:
     """A graph ready to run; safe to call from several threads."""
 
-    def __init__(self, proto: Any, name: str) -> None:
-        """Compile a `ModelProto`; messages call it `name`.
+    def __init__(self, proto: Any, name: str, optimize: bool = True) -> None:
+        """Compile a `ModelProto`; messages call it `name`. Without `optimize` each node runs by itself.
 
         Raises:
             QuantError: if onnxruntime refuses it.
@@ -30,6 +30,8 @@ class OnnxSession:
         options.enable_cpu_mem_arena = False  # it would keep what each layer needs at most, for every layer
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # they would starve each other
         options.intra_op_num_threads = min(MAX_THREADS, os.cpu_count() or 1)
+        if not optimize:
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session = runtime.InferenceSession(
                 proto.SerializeToString(), options, providers=["CPUExecutionProvider"]

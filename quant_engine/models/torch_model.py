@@ -44,7 +44,7 @@ class TorchModel:
                 f"{self.name} has no layer to quantize inside; a model has some of "
                 f"{', '.join(op.__name__ for op in ops)} inside, if need be in torch.nn.Sequential"
             )
-        self._example = example
+        self.example = example
         self.trace = trace(module, names, example)
 
     @cached_property
@@ -86,19 +86,19 @@ class TorchModel:
         """
         from torch import Tensor
 
-        if not isinstance(self._example, Tensor):
+        if not isinstance(self.example, Tensor):
             raise QuantError(
                 f"what {self.name} computes is read with an example; give from_module one, a tensor of inputs"
             )
-        return read_graph(shared_copy(self.module), self._example)
+        return read_graph(shared_copy(self.module), self.example)
 
     @cached_property
     def statistics(self) -> NormStatistics | None:
         """What its BatchNorms remember, where the example is one tensor of real numbers."""
         from torch import Tensor
 
-        known = isinstance(self._example, Tensor) and self._example.is_floating_point()
-        return statistics_of(self.module, tuple(self._example.shape[1:])) if known else None
+        known = isinstance(self.example, Tensor) and self.example.is_floating_point()
+        return statistics_of(self.module, tuple(self.example.shape[1:])) if known else None
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -123,7 +123,7 @@ class TorchModel:
                 copy.get_submodule(user).weight = new
             if bias is not None:
                 copy.get_submodule(name).bias = parameter(bias)
-        return TorchModel(copy, self._example, self.name)
+        return TorchModel(copy, self.example, self.name)
 
     def as_inputs(self, inputs: Any) -> Inputs:
         """Return a batch of inputs: an array for the first or only one, or arrays by the names of `forward`.

@@ -13,7 +13,7 @@ from tests.engine.foreign import foreign_models
 
 WEIGHT = QuantizerSpec(IntFormat(8), PerChannel())
 ACTIVATION = QuantizerSpec(IntFormat(8, signed=False), symmetric=False)
-NETWORKS = ("fashion-cnn", "residual", "decoder")
+NETWORKS = ("fashion-cnn", "residual", "encoder")
 every_exporter = pytest.mark.parametrize("key", EXPORTERS)
 
 

@@ -1,0 +1,117 @@
+"""onnxruntime on an exported graph, with and without graph optimization, beside the plan in this engine."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from quant_engine.batches import Outputs, split_batch
+from quant_engine.errors import QuantError
+from quant_engine.execution.layer_change import planned_weight
+from quant_engine.export.base import Comparison, Finding, Verification
+from quant_engine.export.onnx_types import may_saturate
+from quant_engine.extras import imported
+from quant_engine.inputs import Inputs
+from quant_engine.models.onnx_graph import OnnxGraph
+from quant_engine.models.onnx_runtime import OnnxSession
+from quant_engine.network import Network
+from quant_engine.plan import LayerPlan, QuantizationPlan
+from quant_engine.quantizer import QuantizerSpec
+from quant_engine.readers import read_graph_file
+from quant_engine.tasks import Batch, Result
+
+MODES = {"graph optimization on": True, "graph optimization off": False}
+
+
+def compare_qdq(network: Network, plan: QuantizationPlan, path: pathlib.Path, data: Inputs | None) -> Verification:
+    """Return what onnxruntime computes with a graph, beside what the plan gives here."""
+    proto = read_graph_file(path)
+    runtime = imported("onnxruntime", "onnx")
+    comparisons = [_compare_weights(network, plan, proto)]
+    results = _own_results(network, plan, data)
+    if results:
+        comparisons += [_compare_run(network, proto, results, name, path.name, data is None) for name in MODES]
+    return Verification(f"onnxruntime {runtime.__version__}", tuple(comparisons), _saturation(plan, comparisons))
+
+
+def _own_results(network: Network, plan: QuantizationPlan, data: Inputs | None) -> list[Result]:
+    """Return what the plan gives here of data, or of the task's test split."""
+    if data is not None:
+        batches = split_batch(network.model.as_inputs(data))
+        return [Result(Batch(batch), network.run(batch, plan), None) for batch in batches]
+    if network.task is None or "test" not in network.task.splits:
+        return []
+    return [*network.results(plan, "test", network.task.compares)]
+
+
+def _compare_weights(network: Network, plan: QuantizationPlan, proto: Any) -> Comparison:
+    """Return whether the weights that onnxruntime dequantizes are the plan's, bit for bit."""
+    found = {node.key.removesuffix("_quantized").removesuffix("/weight"): node for node in OnnxGraph(proto).layers}
+    furthest, exact = 0.0, True
+    for name, layer in network.layers().items():
+        node, wanted = found[layer.tied_to or name], planned_weight(network.model, name, plan[name])
+        wanted = network.weight(name) if wanted is None else wanted
+        wanted = wanted.astype(node.weight.dtype).reshape(node.weight.shape)
+        furthest = max(furthest, float(np.abs(node.weight.astype(np.float64) - wanted).max(initial=0)))
+        exact = exact and np.array_equal(node.weight, wanted)
+    return Comparison("weights", furthest, exact=exact)
+
+
+def _compare_run(
+    network: Network, proto: Any, results: list[Result], name: str, title: str, scored: bool
+) -> Comparison:
+    session = OnnxSession(proto, title, optimize=MODES[name])
+    theirs = [_run(session, result, proto) for result in results]
+    furthest, same, total = 0.0, 0, 0
+    for result, outputs in zip(results, theirs, strict=True):
+        one, other = _first(result.outputs), _first(outputs)
+        furthest = max(furthest, float(np.abs(one.astype(np.float64) - other).max(initial=0)))
+        labels = one.argmax(-1) == other.argmax(-1)
+        same, total = same + int(labels.sum()), total + labels.size
+    score = own_score = None
+    if scored and network.task is not None:
+        ran = [result._replace(outputs=outputs) for result, outputs in zip(results, theirs, strict=True)]
+        score, own_score = (_first(network.task.scores(given)) for given in (ran, results))
+    return Comparison(name, furthest, same / total if total else None, None, score, own_score)
+
+
+def _run(session: OnnxSession, result: Result, proto: Any) -> Outputs:
+    """Return a batch's outputs, one or several, with the names that the network gives them."""
+    given = result.batch.inputs
+    feed = dict(given) if isinstance(given, Mapping) else {session.inputs[0]: given}
+    if set(feed) != set(session.inputs):
+        raise QuantError(f"the graph takes {', '.join(session.inputs)}, the network {', '.join(feed)}; export it again")
+    names = [output.name for output in proto.graph.output]
+    found = session.run(names, feed)
+    own = result.outputs
+    if not isinstance(own, dict):
+        return found[names[0]]
+    return dict(zip(own, found.values(), strict=False))
+
+
+def _first(found: Any) -> Any:
+    return next(iter(found.values())) if isinstance(found, dict) else found
+
+
+def _saturation(plan: QuantizationPlan, comparisons: Iterable[Comparison]) -> tuple[Finding, ...]:
+    """Return a warning where fused kernels change labels that unfused ones keep."""
+    same = {comparison.name: comparison.same for comparison in comparisons}
+    on, off = (same.get(name) for name in MODES)
+    if on is None or off is None or on >= off or not any(map(_saturates, plan.layers.values())):
+        return ()
+    text = (
+        f"with graph optimization {1 - on:.2%} of the labels differ from the plan's, without {1 - off:.2%}: this "
+        "processor's fused kernels saturate; give unsigned inputs weights of 7 bits"
+    )
+    return (Finding("warning", text),)
+
+
+def _saturates(layer: LayerPlan) -> bool:
+    weight, activation = (
+        planned if isinstance(planned, QuantizerSpec) else getattr(planned, "spec", None)
+        for planned in (layer.weight, layer.activation)
+    )
+    return weight is not None and activation is not None and may_saturate(weight, activation)
