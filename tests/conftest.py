@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # beside a second test proc
 PACKS_CACHE = os.environ.get("QUANT_EXPLORER_CACHE", "")  # the person's own, with packs that only tests/packs may see
 _NO_PACKS = tempfile.TemporaryDirectory(prefix="no-packs-")
 os.environ["QUANT_EXPLORER_CACHE"] = _NO_PACKS.name
+os.environ["QUANT_EXPLORER_PROJECTS"] = os.path.join(_NO_PACKS.name, "projects.sqlite")  # the person's own stay alone
 
 settings.register_profile("desk", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("desk"), derandomize=True)

@@ -8,6 +8,7 @@ from explorer import frame, tuner_session
 from explorer.language import read_words
 from explorer.panels.tuner_layer import layer_panel
 from explorer.panels.tuner_numbers import numbers_panel
+from explorer.panels.tuner_projects import save_as_you_go
 from explorer.panels.tuner_table import damage_panel, pattern_box, table_panel
 from explorer.panels.tuner_tools import tools_panel
 from explorer.presenting import scaled
@@ -27,6 +28,7 @@ def tuner_panel() -> None:
         model = _head()
     plan = tuner_session.present(model)
     engine = engine_plan(model, plan)
+    save_as_you_go(model, plan)
     with right:
         numbers_panel(model, plan, engine)
         layer_panel(model, plan)

@@ -9,6 +9,7 @@ import streamlit as st
 from explorer import compute
 from explorer.language import read_words
 from explorer.panels.tuner_export import export_panel
+from explorer.panels.tuner_projects import projects_panel
 from explorer.panels.tuner_tried import tried_panel
 from explorer.sources import ModelKey
 from explorer.tuning.tuned_plan import TunedPlan
@@ -17,8 +18,9 @@ KEY = "tuner_tool"
 TOOLS: dict[str, Callable[[ModelKey, TunedPlan], None]] = {
     "tried": tried_panel,
     "export": export_panel,
+    "projects": projects_panel,
 }
-WITHOUT_TASK = ("export",)  # what needs no score
+WITHOUT_TASK = ("export", "projects")  # what needs no score
 
 
 def tools_panel(model: ModelKey, plan: TunedPlan) -> None:

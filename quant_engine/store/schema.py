@@ -52,6 +52,9 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
             raise QuantError(f"{path} is a database of another program; give another path")
     elif application != APPLICATION:
         raise QuantError(f"{path} is a database of another program; give another path")
+    (foreign,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE type IN ('view', 'trigger')").fetchone()
+    if foreign:
+        raise QuantError(f"{path} has views or triggers, which no store has; give a file that this program has written")
     if version > len(MIGRATIONS):
         raise QuantError(
             f"{path} was written by a later version (schema {version}, this one reads up to {len(MIGRATIONS)}); "

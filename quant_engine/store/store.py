@@ -10,7 +10,9 @@ import contextlib
 import datetime
 import hashlib
 import json
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,13 +188,16 @@ class Store:
         source = Path(path)
         if not source.is_file():
             raise QuantError(f"there is no file {path}; give the path of an exported project")
-        other, names = Store(source), []
-        for project in reversed(other.projects()):
-            called = self._free(project.name)
-            for plan in other.plans(project.name):
-                self.save(called, project.model, project.digest, plan.document, plan.label)
-            names.append(called)
-        return names
+        with tempfile.TemporaryDirectory() as folder:
+            copy = shutil.copy(source, folder)  # opening would migrate the file that is given
+            return [self._take(Store(copy), project) for project in reversed(Store(copy).projects())]
+
+    def _take(self, other: Store, project: Project) -> str:
+        """Add a project of another store, and return what it is called here."""
+        called = self._free(project.name)
+        for plan in other.plans(project.name):
+            self.save(called, project.model, project.digest, plan.document, plan.label)
+        return called
 
     def result(self, key: str) -> Any | None:
         """Return what was kept under a key (`result_key`), None if nothing was."""

@@ -86,7 +86,9 @@ def test_a_project_is_named_searched_renamed_exported_and_imported(tmp_path: pat
     assert sorted(path.name for path in tmp_path.iterdir() if "out" in path.name) == ["out.sqlite"]
     with pytest.raises(QuantError, match="exists"):
         store.export("second", tmp_path / "out.sqlite")
+    before = (tmp_path / "out.sqlite").read_bytes()
     assert store.import_from(tmp_path / "out.sqlite") == ["second (2)"]
+    assert (tmp_path / "out.sqlite").read_bytes() == before
     assert store.plans("second (2)")[0].document == "b"
     store.rename("Erste", "first")
     with pytest.raises(QuantError, match="another name"):
@@ -135,7 +137,7 @@ def test_a_file_of_an_older_version_is_migrated_and_keeps_what_it_has(tmp_path: 
     assert store.result("key") == 1
 
 
-@pytest.mark.parametrize("kind", ["text", "foreign", "later", "cut", "folder", "nowhere"])
+@pytest.mark.parametrize("kind", ["text", "foreign", "later", "trigger", "cut", "folder", "nowhere"])
 def test_what_is_no_store_is_refused_and_left_alone(kind: str, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "file.sqlite"
     if kind == "text":
@@ -144,6 +146,11 @@ def test_what_is_no_store_is_refused_and_left_alone(kind: str, tmp_path: pathlib
         path.mkdir()
     elif kind == "nowhere":
         path = tmp_path / "nowhere" / "file.sqlite"
+    elif kind == "trigger":
+        Store(path).save("a", "m", "d", "x")
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+            connection.execute("CREATE TRIGGER trap AFTER INSERT ON plan BEGIN DELETE FROM project; END")
     elif kind == "cut":
         Store(path).save("a", "m", "d", "x" * 100_000)
         path.write_bytes(path.read_bytes()[:5000] + b"\0" * 3000)
