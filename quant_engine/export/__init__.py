@@ -12,6 +12,7 @@ from quant_engine.export.base import (
     nearest,
 )
 from quant_engine.export.compressed_tensors import to_compressed_tensors
+from quant_engine.export.gguf_file import to_gguf
 from quant_engine.export.onnx_exporter import to_onnx_qdq
 from quant_engine.export.table import EXPORTERS
 
@@ -27,5 +28,6 @@ __all__ = [
     "Verification",
     "nearest",
     "to_compressed_tensors",
+    "to_gguf",
     "to_onnx_qdq",
 ]

@@ -6,6 +6,10 @@ import pytest
 
 import quant_engine as qe
 from quant_engine.export import EXPORTERS
+from quant_engine.network import Network
+from quant_engine.packs import PACKS, folder_of
+from quant_engine.packs.smollm2 import texts
+from quant_engine.tasks import NextToken
 
 
 @pytest.mark.full
@@ -18,3 +22,19 @@ def test_transformers_gives_minilm_of_compressed_tensors_our_outputs_and_score(p
     decompressed, ran = exporter.verify(network, planned, tmp_path / "model").comparisons
     assert decompressed.exact
     assert (ran.max_difference, ran.same, ran.score) == (0.0, 1.0, network.evaluate(planned))
+
+
+@pytest.mark.full
+def test_smollm2_is_written_as_a_whole_gguf_that_transformers_scores_as_we_do(pack_network, tmp_path):
+    network, exporter = pack_network("smollm2"), EXPORTERS["gguf"]
+    tokens = texts(folder_of(PACKS["smollm2"]), "test")[:1, :128]
+    network = Network(network.model, NextToken({"test": tokens}))
+    tuned = qe.QuantizerSpec(qe.IntFormat(4), qe.PerGroup(32), clipping=qe.MinMSE(), scale_format=qe.FP16)
+    mx = qe.QuantizerSpec(qe.E2M1, qe.PerGroup(32), scale_format=qe.E8M0)
+    rules = {"*_proj": qe.LayerPlan(tuned), "*.down_proj": qe.LayerPlan(mx)}
+    plan = network.freeze(qe.QuantizationPlan.of(network.layers(), rules))
+    assert not exporter.check(network, plan)
+    exporter.write(network, plan, tmp_path / "model.gguf")
+    dequantized, ran = exporter.verify(network, plan, tmp_path / "model.gguf").comparisons
+    assert dequantized.exact
+    assert ran.score.value == pytest.approx(ran.own_score.value, rel=1e-6)
