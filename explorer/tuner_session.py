@@ -14,6 +14,7 @@ from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine import QuantError
 
 HISTORIES, CHOSEN = "tuner_histories", "tuner_chosen"  # in the session's state, by model
+TOUCHED = "tuner_touched"  # whether a hand has done something that the whole page has not shown yet
 REFUSED = "tuner_refused"  # why the last edit was
 READ = "tuner_link_read"  # the last plan that was taken from the address or written there
 
@@ -35,7 +36,7 @@ def history(model: ModelKey) -> History[TunedPlan]:
 
 def change(model: ModelKey, plan: TunedPlan) -> None:
     """Take a next plan (also as a callback); one that there is not is refused, and the plan at hand stays."""
-    st.session_state[REFUSED] = ""
+    st.session_state[REFUSED], st.session_state[TOUCHED] = "", True
     before = history(model)
     try:
         plan.to_plan(compute.network(model).layers())
@@ -90,4 +91,15 @@ def chosen(model: ModelKey) -> list[str]:
 
 def choose(layers: Sequence[str]) -> None:
     """Choose layers and show the first (a callback)."""
-    controls.assign({CHOSEN: [*layers], frame.TENSOR_KEY: layers[0]})
+    controls.assign({TOUCHED: True, CHOSEN: [*layers], frame.TENSOR_KEY: layers[0]})
+
+
+def shown() -> None:
+    """Note that the whole page shows what a hand has done so far."""
+    st.session_state[TOUCHED] = False
+
+
+def follow() -> None:
+    """Have the whole page run if a hand did something in the part of it that has just run alone."""
+    if st.session_state.get(TOUCHED):
+        st.rerun()

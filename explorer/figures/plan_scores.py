@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from explorer.figures import theme
+from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
 from explorer.figures.words import phrase
 from explorer.notation import short
@@ -106,7 +106,7 @@ def score_curve_figure(
             "y": [scores[place] for place in at],
             "text": [falls[layers[place]] for place in at],
             "mode": "markers+text",
-            "textposition": "middle left",
+            "textposition": "bottom left",
             "marker": {"color": theme.QUANTIZED, "size": 13, "symbol": "diamond"},
             "hoverinfo": "skip",
         },
@@ -155,3 +155,36 @@ def _points(kind: str, plans: Sequence[ScoredPlan]) -> Trace:
         "unselected": {"marker": {"opacity": 1}},
         "hovertemplate": "%{hovertext}<br>%{x:.3g}, %{y:.4g}<extra></extra>",
     }
+
+
+def prediction_figure(pairs: Sequence[tuple[float, float]], name: str, canvas: Canvas) -> go.Figure:
+    """Draw what plans were measured to cost against what the sum of their layers predicted, with the line of equals."""
+    shown = [pair for pair in pairs if min(pair) > 0]
+    ends = [min(map(min, shown)), max(map(max, shown))] if shown else [1.0, 1.0]
+    traces: list[Trace] = [
+        {
+            "type": "scatter",
+            "x": ends,
+            "y": ends,
+            "mode": "lines",
+            "line": {"color": theme.NEUTRAL, "width": 1, "dash": theme.IDENTITY_DASH},
+            "hoverinfo": "skip",
+        },
+        {
+            "type": "scatter",
+            "x": [predicted for predicted, _ in shown],
+            "y": [measured for _, measured in shown],
+            "mode": "markers",
+            "marker": {"color": theme.ERROR, "size": 10},
+            "hovertemplate": "%{x:.3g}, %{y:.3g}<extra></extra>",
+        },
+    ]
+    every = [value for pair in shown for value in pair]
+    return theme.figure(
+        traces,
+        HEIGHT,
+        canvas,
+        margin={"l": 66, "r": 10, "t": 10, "b": 46},
+        xaxis=elements.error_axis(phrase("plan_scores", "predicted", name=name), every),
+        yaxis=elements.error_axis(phrase("plan_scores", "measured", name=name), every),
+    )

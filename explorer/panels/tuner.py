@@ -9,7 +9,7 @@ from explorer.language import read_words
 from explorer.panels.tuner_layer import layer_panel
 from explorer.panels.tuner_numbers import numbers_panel
 from explorer.panels.tuner_projects import save_as_you_go
-from explorer.panels.tuner_table import damage_panel, pattern_box, table_panel
+from explorer.panels.tuner_table import pattern_box, table_panel
 from explorer.panels.tuner_tools import tools_panel
 from explorer.presenting import scaled
 from explorer.sources import ModelKey
@@ -21,6 +21,7 @@ LEFT = 500  # pixels
 def tuner_panel() -> None:
     """Draw the page."""
     said = read_words("tuner")
+    tuner_session.shown()
     with st.container(horizontal=True, gap="medium", key="tuner_sides"):
         left = st.container(width=scaled(LEFT), gap="xsmall", key="tuner_left")
         right = st.container(gap="xsmall", key="tuner_right")
@@ -35,7 +36,6 @@ def tuner_panel() -> None:
     with left:
         table_panel(model, plan, engine)
         pattern_box(model, plan)
-        damage_panel(model, engine)
         tools_panel(model, plan)
         if not tuner_session.write_link(plan):
             st.caption(said["no_link"])

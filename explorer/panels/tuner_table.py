@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -14,32 +14,32 @@ from explorer.background import Task, live
 from explorer.caches import ResultKey
 from explorer.fields import spoken
 from explorer.language import read_words
-from explorer.layer_damage import damages_of, owners
+from explorer.layer_damage import owners
 from explorer.layer_table import Column, LayerRow, TableEdit, layer_table
 from explorer.lessons.framework import study
-from explorer.lessons.framework.study import Study
 from explorer.notation import fixed, short
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
-from explorer.tuner_results import fitted_plan, sqnr
+from explorer.tuner_culprits import CULPRITS, DAMAGE, alone
+from explorer.tuner_results import sqnr
 from explorer.tuning.cells import COLUMNS, FLOAT32, word_of
 from explorer.tuning.fused import made_alike, unlike
 from explorer.tuning.names import short_names
 from explorer.tuning.pattern import by_pattern
 from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine import QuantError, QuantizationPlan
-from quant_engine.studies import Attributed, Attribution, Damage, attribute
+from quant_engine.studies import Damage
 
 TABLE, PATTERN = "tuner_table", "tuner_pattern"
-TOUCHED = "tuner_touched"  # in the session's state: a hand on the table, which the rest of the page has to answer
 BY_HAND = "by hand"
 SEEN = "tuner_sqnr"  # in the session: SQNR that was shown, which stays until there is another
 
 
 def table_panel(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan) -> None:
     """Draw the table as its numbers are found, and what of it runtimes will not like."""
-    task, one = sqnr("tuner sqnr", model, engine), damage_study(model, engine)
-    live(partial(_draw, model, plan, task, one), lambda: task.active or (one is not None and study.active(one.key)))
+    task = sqnr("tuner sqnr", model, engine)
+    measuring = [ResultKey(place, model, engine) for place in (DAMAGE, CULPRITS)]
+    live(partial(_draw, model, plan, engine, task), lambda: task.active or any(map(study.active, measuring)))
     said, layers = read_words("tuner"), compute.network(model).layers()
     if apart := unlike(plan, layers):
         listed = "; ".join(", ".join(names) for names in apart[:3])
@@ -83,34 +83,10 @@ def _match(model: ModelKey) -> None:
     tuner_session.choose(found)
 
 
-def damage_panel(model: ModelKey, engine: QuantizationPlan) -> None:
-    """Offer to measure what each layer does alone; once begun, what an edit changes is measured by itself."""
-    said, one = read_words("tuner"), damage_study(model, engine)
-    if one is None:
-        return
-    before = study.asked(one.place)
-    if before is not None and before.about[0] == model and before != one.key and not study.stopped(one.place):
-        study.start(one)
-    study.offer(one, said["measure"].format(n=one.total - 2), said["measuring_damage"], lambda task: None)
-
-
-def damage_study(model: ModelKey, engine: QuantizationPlan) -> Study | None:
-    """Return the measuring of each layer alone under a plan; None where nothing can be measured."""
-    network = compute.network(model)
-    if network.task is None or not engine.layers:
-        return None
-
-    def steps() -> Generator[Attributed | Attribution, None, None]:
-        return attribute(network, fitted_plan(model, engine), kept=compute.attributions(model))
-
-    total = len({network.layers()[name].tied_to or name for name in engine.layers}) + 2
-    return Study(ResultKey("tuner damage", model, engine), steps, total)
-
-
-def _draw(model: ModelKey, plan: TunedPlan, task: Task, one: Study | None) -> None:
+def _draw(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan, task: Task) -> None:
     said = read_words("tuner")
     known, held = dict(task.items), st.session_state.setdefault(SEEN, {})
-    damages = {} if one is None else damages_of(model, compute.session().find(one.key))
+    damages = alone(model, engine)
     for layer in owners(model):
         held[model, layer] = known.get(layer, held.get((model, layer)) if task.active else None)
     measured = next((damage.measure.name.removesuffix(" divergence") for damage in damages.values()), "")
@@ -134,8 +110,7 @@ def _draw(model: ModelKey, plan: TunedPlan, task: Task, one: Study | None) -> No
         words=said["table"],
         ink=charts.ink(),
     )
-    if st.session_state.pop(TOUCHED, False):
-        st.rerun()
+    tuner_session.follow()
 
 
 def _shown(words: Mapping[str, str], word: str) -> str:
@@ -185,7 +160,6 @@ def _words_of(settings: PlaygroundState) -> dict[str, str]:
 def _edited(model: ModelKey, edit: TableEdit) -> None:
     """Take what a hand did to the table (a callback)."""
     plan = tuner_session.history(model).now
-    st.session_state[TOUCHED] = True
     if edit.kind == "choose":
         tuner_session.choose(edit.layers)
     elif edit.kind == "lock":

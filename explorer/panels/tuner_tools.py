@@ -8,6 +8,8 @@ import streamlit as st
 
 from explorer import compute
 from explorer.language import read_words
+from explorer.panels.tuner_budget import budget_panel
+from explorer.panels.tuner_culprits import culprits_panel
 from explorer.panels.tuner_export import export_panel
 from explorer.panels.tuner_projects import projects_panel
 from explorer.panels.tuner_tried import tried_panel
@@ -16,6 +18,8 @@ from explorer.tuning.tuned_plan import TunedPlan
 
 KEY = "tuner_tool"
 TOOLS: dict[str, Callable[[ModelKey, TunedPlan], None]] = {
+    "culprits": culprits_panel,
+    "budget": budget_panel,
     "tried": tried_panel,
     "export": export_panel,
     "projects": projects_panel,

@@ -40,12 +40,13 @@ def _figure(model: ModelKey, now: str) -> None:
     ]
     any_score = next(iter(found.values())).score
     plain = score_task(model, None, split_of(model))
-    level = _value(plain.result()) if plain is not None and plain.state == "done" else None
+    level = scaled_value(plain.result()) if plain is not None and plain.state == "done" else None
     title = axis_title(any_score)
     figure = plan_scores_figure(plans, level, title, any_score.better, charts.canvas("tuner tried", model))
     alt = describe_plan_scores(plans, title)
     charts.pick(figure, "tuner_tried_figure", alt, partial(tuner_tried.load, model))
     st.caption(said["note"].format(n=len(plans)))
+    tuner_session.follow()
 
 
 def axis_title(score: Score) -> str:
@@ -54,8 +55,9 @@ def axis_title(score: Score) -> str:
     return f"{score.name}{f', {unit}' if unit else ''}"
 
 
-def _value(score: Score) -> float:
-    return score.value * (100 if is_share(score) else 1)
+def scaled_value(score: Score, value: float | None = None) -> float:
+    """Return a score, or another value of its kind, as figures have it: shares in per cent."""
+    return (score.value if value is None else value) * (100 if is_share(score) else 1)
 
 
 def scaled_interval(score: Score) -> tuple[float, float]:
@@ -66,7 +68,7 @@ def scaled_interval(score: Score) -> tuple[float, float]:
 
 def _point(key: str, title: str, bits: float, score: Score, letter: str, now: bool) -> ScoredPlan:
     kind = "now" if now else "pinned" if letter else "plan"
-    return ScoredPlan(key, title, bits, _value(score), scaled_interval(score), kind, letter)
+    return ScoredPlan(key, title, bits, scaled_value(score), scaled_interval(score), kind, letter)
 
 
 def _pins(model: ModelKey, plan: TunedPlan) -> None:

@@ -83,15 +83,33 @@ def test_the_damage_of_each_layer_is_measured_on_request_and_again_after_an_edit
     at = await_answers(at.run())
     at.text_input(key="tuner_pattern").set_value("conv1 → 4 bits").run()
     at = await_answers(at)
-    task = at.session_state[compute.SESSION_KEY].places["tuner damage"]
-    alone = task.result().alone
-    layers = compute.network(CNN_KEY).layers()
-    assert set(alone) == set(layers)
+    alone = at.session_state[compute.SESSION_KEY].places["tuner damage"].result().alone
+    assert set(alone) == set(compute.network(CNN_KEY).layers())
     assert max(alone, key=lambda layer: alone[layer].measure.value) == "conv1"
+
+
+def test_the_culprit_is_found_and_a_click_gives_it_eight_bits_with_the_score_that_was_measured() -> None:
+    plan = TunedPlan().with_cells(["fc2", "conv2"], {"bits": 2})
+    at = tuner("fashion-cnn", tuner_plan=write_plan(plan))
+    at.button(key="tuner culprits_begin").click()
+    at = await_answers(at.run())
+    found = at.session_state[compute.SESSION_KEY].places["tuner culprits"].result()
+    said = " ".join(line.value for line in at.markdown)
+    assert f"**{found.falls[0].layer}**" in said
+    at.button(key="tuner_mend_eight").click()
+    at = await_answers(at.run())
+    network = compute.network(CNN_KEY)
+    eight = QuantizationPlan.of(network.layers(), {"*": LayerPlan(QuantizerSpec(IntFormat(8)))})
+    spared = {name: eight[name] for name in found.mend.layers}
+    mended = QuantizationPlan({**plan.to_plan(network.layers()).layers, **spared})
+    assert numbers(at)["Your plan"] == accuracy(network.evaluate(mended, "search").value)
+    assert network.evaluate(mended, "search").value == pytest.approx(found.mend.in_eight_bits.score.value)
 
 
 def test_a_pinned_plan_stands_beside_the_one_at_hand_sample_by_sample_and_comes_back() -> None:
     at = tuner("fashion-depthwise")
+    at.session_state["tuner_tool"] = "tried"
+    at.run()
     at.button(key="tuner_pin").click().run()
     at.text_input(key="tuner_pattern").set_value("dw* → 3 bits").run()
     at = await_answers(await_answers(at))
@@ -164,3 +182,20 @@ def test_every_target_says_what_it_cannot_express_or_writes_a_file(target: str) 
     at.button(key="tuner export_begin").click()
     at = await_answers(at.run())
     assert at.session_state[compute.SESSION_KEY].places["tuner export"].result().content
+
+
+def test_a_plan_within_the_budget_is_taken_with_the_score_that_was_measured_and_tested_by_a_button() -> None:
+    at = tuner("fashion-cnn")
+    at.session_state["tuner_tool"] = "budget"
+    at.run()
+    at.button(key="tuner budget_begin").click()
+    at = await_answers(at.run())
+    front = at.session_state[compute.SESSION_KEY].places["tuner budget"].result()
+    best = front.best_within(at.slider(key="tuner_bits").value)
+    at.button(key="tuner_take").click()
+    at = await_answers(at.run())
+    assert numbers(at)["Your plan"] == accuracy(best.measured.score.value)
+    at.button(key="tuner test_begin").click()
+    at = await_answers(at.run())
+    tested = compute.network(CNN_KEY).evaluate(best.plan, "test")
+    assert any(f"**{accuracy(tested.value)}**" in line.value for line in at.markdown)

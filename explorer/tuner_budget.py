@@ -1,0 +1,78 @@
+"""Plans along a budget of bits a weight, found and measured in the background; and the one look at the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from explorer import compute
+from explorer.background import Task
+from explorer.caches import ResultKey
+from explorer.layer_damage import owners
+from explorer.lessons.framework.study import Study
+from explorer.number_formats import KINDS
+from explorer.sources import ModelKey
+from explorer.state import PlaygroundState
+from explorer.tuner_results import score, split_of
+from explorer.tuning.cells import WIDTHS
+from explorer.tuning.tuned_plan import TunedPlan
+from quant_engine import QuantizationPlan, QuantizerSpec
+from quant_engine.network import Score
+from quant_engine.studies import measured_front
+from quant_engine.studies.measured_front import BUDGETS, CostStep, FrontPoint, MeasuredFront
+
+TEST_SPLIT = "test"
+FRONT, TEST = "tuner budget", "tuner test"  # places on the page
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The scores on the test split, in floating point and of the plan."""
+
+    plain: Score
+    planned: Score
+
+
+def candidates(plan: TunedPlan) -> list[QuantizerSpec]:
+    """Return what a layer may be: integers of each width, with scales and range as all layers have them."""
+    settings = vars(plan.base)
+    return [PlaygroundState(**{**settings, "kind": KINDS["integer"], "bits": bits}).spec(-1.0, 1.0) for bits in WIDTHS]
+
+
+def front_study(model: ModelKey, plan: TunedPlan) -> Study:
+    """Return the search along budgets; locked layers keep what they have."""
+    specs, locked = candidates(plan), _locked(model, plan)
+
+    def steps() -> Generator[CostStep | FrontPoint | MeasuredFront, None, None]:
+        network, kept = compute.network(model), compute.attributions(model)
+        return measured_front(network, specs, locked=locked, split=_split(model), kept=kept)
+
+    free = len(owners(model)) - len(plan.locks)
+    key = ResultKey(FRONT, model, *(spec.key for spec in specs), locked)
+    return Study(key, steps, free * len(specs) + BUDGETS + len(specs) + 1)
+
+
+def points_of(task: Task | None) -> list[FrontPoint]:
+    """Return the plans that are measured so far."""
+    return [item for item in (() if task is None else task.items) if isinstance(item, FrontPoint)]
+
+
+def tested_study(model: ModelKey, engine: QuantizationPlan) -> Study:
+    """Return the scoring on test data, which a search never sees."""
+
+    def steps() -> Generator[Tested, None, None]:
+        yield Tested(score(model, None, TEST_SPLIT), score(model, engine, TEST_SPLIT))
+
+    return Study(ResultKey(TEST, model, engine), steps, 1)
+
+
+def _split(model: ModelKey) -> str | None:
+    """Return the split that plans are scored on, unless that is the test split: then the engine chooses."""
+    split = split_of(model)
+    return None if split == TEST_SPLIT else split
+
+
+def _locked(model: ModelKey, plan: TunedPlan) -> QuantizationPlan:
+    layers = compute.network(model).layers()
+    held = {name: plan.layer_plan(info.tied_to or name) for name, info in layers.items()}
+    return QuantizationPlan({name: one for name, one in held.items() if (layers[name].tied_to or name) in plan.locks})
