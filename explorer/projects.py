@@ -10,7 +10,7 @@ from explorer.sources import ModelKey
 from explorer.tuning.codec import write_plan
 from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine import QuantError
-from quant_engine.store import Project, Store
+from quant_engine.store import Project, Saved, Store
 
 VARIABLE = "QUANT_EXPLORER_PROJECTS"  # a path that takes the place of the usual one
 USUAL = "~/.local/share/quant-explorer/projects.sqlite"
@@ -52,13 +52,13 @@ def free_name(kept: Store, model: ModelKey) -> str:
     return name
 
 
-def save(kept: Store, model: ModelKey, name: str, plan: TunedPlan, label: str = "") -> None:
-    """Save a plan in a project.
+def save(kept: Store, model: ModelKey, name: str, plan: TunedPlan, since: int | None = None) -> Saved:
+    """Save a plan in a project; `since` is the last number in it that is known.
 
     Raises:
         QuantError: as `Store.save`.
     """
-    kept.save(name, compute.name(model), digest_of(model), write_plan(plan), label)
+    return kept.save(name, compute.name(model), digest_of(model), write_plan(plan), since=since)
 
 
 def of_model(kept: Store, model: ModelKey, search: str = "") -> list[Project]:

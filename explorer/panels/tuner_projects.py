@@ -20,7 +20,8 @@ from quant_engine import QuantError
 from quant_engine.store import Project, SavedPlan, Store
 
 NAMES, SEARCH, UPLOAD = "tuner_project_names", "tuner_project_search", "tuner_project_file"
-SAVED = "tuner_project_saved"  # the plan that was saved last
+SAVED, SEEN = "tuner_project_saved", "tuner_project_seen"  # the plan that was saved last; last numbers of projects
+OTHERS = "tuner_project_others"  # what was last said of plans that another window has saved
 MAX_NAME, MAX_MB = 200, 64
 MAX_LISTED = 50  # plans of a project in its menu
 
@@ -47,7 +48,14 @@ def save_as_you_go(model: ModelKey, plan: TunedPlan) -> None:
     st.session_state[SAVED] = model, plan
     try:
         if (kept := projects.store()) is not None:
-            projects.save(kept, model, _name(kept, model), plan)
+            seen: dict[str, int] = st.session_state.setdefault(SEEN, {})
+            name = _name(kept, model)
+            saved = projects.save(kept, model, name, plan, seen.get(name))
+            seen[name] = saved.number
+            if saved.others:
+                said = read_words("tuner")["projects"]["others_saved"]
+                st.session_state[OTHERS] = said.format(n=count(saved.others), name=name)
+                st.toast(st.session_state[OTHERS], icon=":material/group:", duration="long")
     except QuantError as error:
         tuner_session.refuse(error)
 
@@ -77,6 +85,8 @@ def _project(kept: Store, model: ModelKey, name: str, said: Mapping[str, Any]) -
     if not saved:
         st.caption(said["nothing_saved"])
         return
+    if others := st.session_state.get(OTHERS):
+        st.info(others, icon=":material/group:")
     st.caption(said["saved"].format(time=_time(saved[-1].saved), n=count(len(saved))))
     listed = [*reversed(saved)][:MAX_LISTED]
     place = st.selectbox(

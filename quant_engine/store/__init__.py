@@ -1,6 +1,6 @@
 """Projects, their plans and what was measured, in one SQLite file."""
 
 from quant_engine.store.scores import read_score, write_score
-from quant_engine.store.store import Project, SavedPlan, Store, result_key
+from quant_engine.store.store import Project, Saved, SavedPlan, Store, result_key
 
-__all__ = ["Project", "SavedPlan", "Store", "read_score", "result_key", "write_score"]
+__all__ = ["Project", "Saved", "SavedPlan", "Store", "read_score", "result_key", "write_score"]

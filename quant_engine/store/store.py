@@ -43,6 +43,19 @@ class SavedPlan:
 
 
 @dataclass(frozen=True)
+class Saved:
+    """That a plan was saved.
+
+    Attributes:
+        number: of the project's last plan; later ones are greater.
+        others: how many plans came into the project since the number that was given, which somebody else has saved.
+    """
+
+    number: int
+    others: int
+
+
+@dataclass(frozen=True)
 class Project:
     """What belongs together: plans of one model under a name.
 
@@ -71,8 +84,8 @@ class Store:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     store = Store(Path(folder) / "projects.sqlite")
-        ...     store.save("first try", "fashion-cnn", "0a1b", "plan one")
-        ...     store.save("first try", "fashion-cnn", "0a1b", "plan two", label="A")
+        ...     _ = store.save("first try", "fashion-cnn", "0a1b", "plan one")
+        ...     _ = store.save("first try", "fashion-cnn", "0a1b", "plan two", label="A")
         ...     [(project.name, [plan.document for plan in store.plans(project.name)]) for project in store.projects()]
         [('first try', ['plan one', 'plan two'])]
     """
@@ -84,8 +97,13 @@ class Store:
         with self._connected():
             pass
 
-    def save(self, name: str, model: str, digest: str, document: str, label: str = "") -> None:
+    def save(
+        self, name: str, model: str, digest: str, document: str, label: str = "", since: int | None = None
+    ) -> Saved:
         """Save a plan as the last of a project, which is made where there is none; the same plan again is not saved.
+
+        Every plan stays, whoever saves: with `since`, the number of the last plan that is known, what others have saved
+        meanwhile is counted.
 
         Raises:
             QuantError: for a name that is empty or too long, one that is a project of another model, and a full disk.
@@ -107,14 +125,19 @@ class Store:
                 number, known, other = row
                 if known != digest:
                     raise QuantError(f"{called!r} is a project of another model, {other}; give another name")
-            last = connection.execute(
-                "SELECT document, label FROM plan WHERE project = ? ORDER BY id DESC LIMIT 1", (number,)
+            (others,) = connection.execute(
+                "SELECT count(*) FROM plan WHERE project = ? AND id > ?", (number, since)
             ).fetchone()
-            if last != (text, label):
-                connection.execute(
-                    "INSERT INTO plan (project, document, label, saved) VALUES (?, ?, ?, ?)", (number, text, label, now)
-                )
-                connection.execute("UPDATE project SET changed = ? WHERE id = ?", (now, number))
+            last = connection.execute(
+                "SELECT id, document, label FROM plan WHERE project = ? ORDER BY id DESC LIMIT 1", (number,)
+            ).fetchone()
+            if last is not None and last[1:] == (text, label):
+                return Saved(last[0], others)
+            made = connection.execute(
+                "INSERT INTO plan (project, document, label, saved) VALUES (?, ?, ?, ?)", (number, text, label, now)
+            )
+            connection.execute("UPDATE project SET changed = ? WHERE id = ?", (now, number))
+            return Saved(int(made.lastrowid or 0), others)
 
     def projects(self, search: str = "", digest: str = "") -> list[Project]:
         """Return the projects whose name or model has a text in it, and of one model alone, the last changed first."""

@@ -149,8 +149,12 @@ def _difference(first: WeightSet, second: WeightSet, name: str, other: str) -> W
         x, y = first.load(name), second.load(other)
     except QuantError as error:
         return replace(known, refusal=str(error))
-    y = y if shape == twin else y.T
-    return _measured(known, x.reshape(-1), y.reshape(-1))
+    found = _measured(known, x.reshape(-1), (y if shape == twin else y.T).reshape(-1))
+    if (
+        found.sqnr_db < 0 and len(shape) == 2 and shape == shape[::-1]
+    ):  # it may be the transposed one: the nearer counts
+        return max(found, _measured(known, x.reshape(-1), y.T.reshape(-1)), key=lambda one: one.sqnr_db)
+    return found
 
 
 def _measured(known: WeightDifference, x: Float32Array, y: Float32Array) -> WeightDifference:

@@ -52,6 +52,14 @@ def test_each_edit_is_saved_and_another_session_goes_on_from_it(kept: Store) -> 
     assert kept.plans("fashion-cnn")[-1].document == SECOND
 
 
+def test_a_window_is_told_that_another_has_saved_meanwhile(kept: Store) -> None:
+    at = tuner(FIRST)
+    tuner(SECOND)
+    tuner('{"base":{"bits":6},"schema":1}', at)
+    assert any("Another window" in one.value for one in shown(at).info)
+    assert [plan.document for plan in kept.plans("fashion-cnn")] == [FIRST, SECOND, '{"base":{"bits":6},"schema":1}']
+
+
 def test_a_project_is_renamed_and_a_new_one_begun(kept: Store) -> None:
     at = shown(tuner(FIRST))
     name = next(box for box in at.text_input if box.key.startswith("tuner_project_name_"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import pathlib
+import random
 import signal
 import sqlite3
 import subprocess
@@ -36,12 +37,15 @@ def begin(path: pathlib.Path, name: str, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def test_what_was_committed_is_there_after_a_kill(tmp_path: pathlib.Path) -> None:
+@pytest.mark.choice(10)
+@pytest.mark.parametrize("seed", range(50))
+def test_what_was_committed_is_there_after_a_kill_at_a_random_moment(seed: int, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "store.sqlite"
     process = begin(path, "killed", 1_000_000)
     assert process.stdout is not None
-    for _ in range(20):
+    for _ in range(5):
         said = int(process.stdout.readline())
+    time.sleep(random.Random(seed).random() / 20)
     process.send_signal(signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
     rest = process.stdout.read().split()
     process.wait()
@@ -98,6 +102,18 @@ def test_a_project_is_named_searched_renamed_exported_and_imported(tmp_path: pat
     for call in (store.plans, store.delete):
         with pytest.raises(QuantError, match="no project 'second'"):
             call("second")
+
+
+def test_what_another_window_has_saved_meanwhile_is_told(tmp_path: pathlib.Path) -> None:
+    one, other = Store(tmp_path / "store.sqlite"), Store(tmp_path / "store.sqlite")
+    first = one.save("p", "m", "d", "a")
+    assert one.save("p", "m", "d", "a", since=first.number).others == 0
+    other.save("p", "m", "d", "b")
+    other.save("q", "m", "d", "c")
+    second = one.save("p", "m", "d", "d", since=first.number)
+    assert second.others == 1
+    assert one.save("p", "m", "d", "e", since=second.number).others == 0
+    assert [plan.document for plan in one.plans("p")] == ["a", "b", "d", "e"]
 
 
 def test_a_name_belongs_to_one_model(tmp_path: pathlib.Path) -> None:

@@ -56,6 +56,15 @@ def test_weights_of_other_names_are_paired_by_a_shape_of_their_own(tmp_path: pat
     ]
 
 
+def test_a_square_matrix_may_be_stored_transposed(tmp_path: pathlib.Path) -> None:
+    square = WEIGHT[:, :8]
+    np.savez(tmp_path / "one.npz", a=square)
+    np.savez(tmp_path / "other.npz", a=square.T + np.float32(1e-3))
+    files = [weights_of(Network(TensorModel(open_file(tmp_path / name)))) for name in ("one.npz", "other.npz")]
+    (found,) = compare_weights(*files)
+    assert found.max_abs == pytest.approx(1e-3, rel=1e-3)
+
+
 def test_another_shape_under_one_name_is_said(tmp_path: pathlib.Path) -> None:
     np.savez(tmp_path / "one.npz", a=WEIGHT)
     np.savez(tmp_path / "other.npz", a=WEIGHT[:4])
