@@ -21,6 +21,7 @@ from explorer.lessons.framework.study import Study
 from explorer.notation import count, short
 from explorer.panels.calibration_coverage import coverage_panel
 from explorer.panels.layer_input import follow_input
+from explorer.panels.stored_ranges import stored_ranges_panel
 from explorer.panels.tensor_card import tensor_card
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
@@ -78,6 +79,7 @@ def inspector_panel() -> None:
         spec = settings.spec(-1.0, 1.0)
         _tensors(model, layer, settings.description, spec)
         coverage_panel(model)
+        stored_ranges_panel(model)
     with right:
         tensor_card(model, layer, settings, spec)
 

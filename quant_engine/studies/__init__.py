@@ -85,6 +85,7 @@ from quant_engine.studies.sensitivity import (
     sensitivities,
     trials,
 )
+from quant_engine.studies.stored_ranges import RangeUse, StoredRange, range_use, stored_ranges
 from quant_engine.studies.tensor_statistics import TensorStatistics, tensor_statistics
 from quant_engine.studies.texts import task_text, text_inputs
 from quant_engine.studies.weight_comparison import WeightDifference, WeightSet, compare_weights, weights_of
@@ -132,12 +133,14 @@ __all__ = [
     "PlanParts",
     "Prediction",
     "Progress",
+    "RangeUse",
     "Ranking",
     "Remedy",
     "ResidualStream",
     "Scope",
     "SearchStep",
     "SetCoverage",
+    "StoredRange",
     "TensorStatistics",
     "Trial",
     "WeightDifference",
@@ -187,12 +190,14 @@ __all__ = [
     "plan_of_method",
     "predict_sensitivity",
     "quantize_cache",
+    "range_use",
     "rank_correlation",
     "ranking",
     "remedies",
     "residual_stream",
     "search_split",
     "sensitivities",
+    "stored_ranges",
     "task_text",
     "tensor_statistics",
     "text_inputs",
