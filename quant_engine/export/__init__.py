@@ -9,11 +9,12 @@ from quant_engine.export.base import (
     Finding,
     Part,
     Verification,
-    nearest,
 )
 from quant_engine.export.compressed_tensors import to_compressed_tensors
+from quant_engine.export.encodings import to_aimet
 from quant_engine.export.gguf_file import to_gguf
 from quant_engine.export.onnx_exporter import to_onnx_qdq
+from quant_engine.export.remedies import nearest
 from quant_engine.export.table import EXPORTERS
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Part",
     "Verification",
     "nearest",
+    "to_aimet",
     "to_compressed_tensors",
     "to_gguf",
     "to_onnx_qdq",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from quant_engine.checks import as_instance, validate_boolean
@@ -216,32 +216,6 @@ def planned_specs(plan: QuantizationPlan) -> Iterator[tuple[Part, QuantizerSpec,
     for name, layer in plan.layers.items():
         for role, planned in roles(layer):
             yield Part(name, role), planned if isinstance(planned, QuantizerSpec) else planned.spec, layer
-
-
-def nearest(
-    plan: QuantizationPlan, findings: Iterable[Finding], severities: Sequence[Severity] = ("refused",)
-) -> QuantizationPlan:
-    """Return a plan in which the specs that a target cannot express are the nearest ones that findings name.
-
-    Remedies that warnings offer are taken with `severities=("refused", "warning")`.
-
-    Example:
-        >>> from quant_engine import IntFormat
-        >>> spec = QuantizerSpec(IntFormat(4))
-        >>> found = Finding("refused", "three bits", "fc", "weight", spec)
-        >>> nearest(QuantizationPlan({"fc": LayerPlan(QuantizerSpec(IntFormat(3)))}), [found])["fc"].weight == spec
-        True
-    """
-    layers = dict(plan.layers)
-    for finding in findings:
-        layer, role, spec = finding.layer, finding.role, finding.nearest
-        if finding.severity not in severities or layer is None or role is None or spec is None:
-            continue
-        changed: dict[str, Any] = {role: spec}
-        if role == "activation":
-            changed["dynamic"] = False
-        layers[layer] = replace(layers[layer], **changed)
-    return QuantizationPlan(layers)
 
 
 def validate_expressible(exporter: Exporter, findings: Iterable[Finding]) -> None:

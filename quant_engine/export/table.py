@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from quant_engine.export.base import Exporter
 from quant_engine.export.compressed_tensors import COMPRESSED_TENSORS
+from quant_engine.export.encodings import AIMET
 from quant_engine.export.gguf_file import GGUF
 from quant_engine.export.onnx_exporter import ONNX
 from quant_engine.export.plan_json import PLAN
 
-_TABLE = (ONNX, COMPRESSED_TENSORS, GGUF, PLAN)
+_TABLE = (ONNX, *AIMET.values(), COMPRESSED_TENSORS, GGUF, PLAN)
 EXPORTERS: dict[str, Exporter] = {exporter.key: exporter for exporter in _TABLE}
