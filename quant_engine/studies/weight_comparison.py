@@ -17,6 +17,7 @@ from quant_engine.plan import QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer
 
 BLOCK = 1 << 20  # values that are float64 at a time
+ENDINGS = ("_quantized", "/weight", ".weight")  # of onnxruntime for codes, of exporters and torch for weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +97,8 @@ def weights_of(network: Network, plan: QuantizationPlan | None = None) -> Weight
 def compare_weights(first: WeightSet, second: WeightSet) -> Iterator[WeightDifference]:
     """Yield what each weight has become, in the first's order; then those that are in the second alone.
 
-    Weights of one name belong together. Those without a namesake are paired by their shape, transposed or not, where
-    it tells them from all others that are left. Values are read weight by weight and not kept.
+    Weights of one name belong together, ".weight" and onnxruntime's "_quantized" aside. Those without a namesake are
+    paired by their shape, transposed or not, where it tells them from all others that are left. Values are read weight by weight and not kept.
 
     Example:
         >>> from quant_engine import IntFormat, LayerPlan, QuantizerSpec
@@ -124,20 +125,38 @@ def compare_weights(first: WeightSet, second: WeightSet) -> Iterator[WeightDiffe
 def _paired(first: Mapping[str, tuple[int, ...]], second: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
     """Return which weight of the second each of the first is."""
     pairs = {name: name for name in first if name in second}
-    left = _by_shape({name: shape for name, shape in first.items() if name not in pairs})
-    right = _by_shape({name: shape for name, shape in second.items() if name not in pairs})
-    for shape, names in left.items():
-        if len(names) == 1 and len(found := right.get(shape, [])) == 1:
-            pairs[names[0]] = found[0]
+    for grouped in (_by_stem, _by_shape):
+        taken = set(pairs.values())
+        left = grouped({name: shape for name, shape in first.items() if name not in pairs})
+        right = grouped({name: shape for name, shape in second.items() if name not in taken})
+        for key, names in left.items():
+            if len(names) == 1 and len(found := right.get(key, [])) == 1:
+                pairs[names[0]] = found[0]
     return pairs
 
 
-def _by_shape(shapes: Mapping[str, tuple[int, ...]]) -> dict[tuple[int, ...], list[str]]:
-    """Return names by shape, matrices of either orientation together."""
-    found: dict[tuple[int, ...], list[str]] = {}
+def _by_stem(shapes: Mapping[str, tuple[int, ...]]) -> dict[object, list[str]]:
+    """Return names by what is left of them without the endings that tools give weights, and by shape."""
+    found: dict[object, list[str]] = {}
     for name, shape in shapes.items():
-        found.setdefault(min(shape, shape[::-1]) if len(shape) == 2 else shape, []).append(name)
+        stem = name
+        for ending in ENDINGS:
+            stem = stem.removesuffix(ending)
+        found.setdefault((stem, _either_way(shape)), []).append(name)
     return found
+
+
+def _by_shape(shapes: Mapping[str, tuple[int, ...]]) -> dict[object, list[str]]:
+    """Return names by shape."""
+    found: dict[object, list[str]] = {}
+    for name, shape in shapes.items():
+        found.setdefault(_either_way(shape), []).append(name)
+    return found
+
+
+def _either_way(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape, of matrices the same one for both orientations."""
+    return min(shape, shape[::-1]) if len(shape) == 2 else shape
 
 
 def _difference(first: WeightSet, second: WeightSet, name: str, other: str) -> WeightDifference:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import quant_engine as qe
+from quant_engine.export import EXPORTERS
 from quant_engine.models import TensorModel
 from quant_engine.network import Network, load
 from quant_engine.readers import open_file
@@ -63,6 +64,16 @@ def test_a_square_matrix_may_be_stored_transposed(tmp_path: pathlib.Path) -> Non
     files = [weights_of(Network(TensorModel(open_file(tmp_path / name)))) for name in ("one.npz", "other.npz")]
     (found,) = compare_weights(*files)
     assert found.max_abs == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_an_exported_onnx_holds_the_plans_weights_under_names_of_its_own(tmp_path: pathlib.Path) -> None:
+    network = load("fashion-cnn")
+    plan = qe.QuantizationPlan.of(network.layers(), {"*": qe.LayerPlan(qe.QuantizerSpec(qe.IntFormat(8)))})
+    EXPORTERS["onnx"].write(network, plan, tmp_path / "out.onnx")
+    file = Network(TensorModel(open_file(tmp_path / "out.onnx")))
+    found = [one for one in compare_weights(weights_of(network, network.freeze(plan)), weights_of(file)) if one.name]
+    assert len(found) == 5
+    assert all(one.changed == 0 and one.bits[1] < 9 for one in found)
 
 
 def test_another_shape_under_one_name_is_said(tmp_path: pathlib.Path) -> None:
