@@ -8,17 +8,27 @@ from pathlib import Path
 from quant_engine import QuantError
 
 NAMING, ROOT = "QUANT_EXPLORER_NAMING", "QUANT_EXPLORER_ROOT"  # set by the command line
+UPLOAD = "QUANT_EXPLORER_UPLOAD_GB"
+GB = 10**9
+UPLOAD_GB, CLASS_UPLOAD_GB = 32.0, 2.0  # of one session's streamed files together, unless said otherwise
 ANYTHING, BELOW_ROOT, UPLOADS, CLASS = "anything", "below the root", "uploads", "class"
 ALONE = ("localhost", "127.0.0.1", "::1")  # addresses at which nobody else reaches a server
 
 
-def allow(host: str, no_local_files: bool, root: Path | None) -> None:
+def allow(host: str, no_local_files: bool, root: Path | None, upload_gb: float | None = None) -> None:
     """Settle what people may name, for this process and those it starts.
 
     Anything on a server for its own machine alone; on others nothing, unless a root folder is given.
     """
     os.environ[NAMING] = CLASS if no_local_files else BELOW_ROOT if root else _by_address(host)
     os.environ[ROOT] = str(root.resolve()) if root else ""
+    os.environ[UPLOAD] = "" if upload_gb is None else str(upload_gb)
+
+
+def upload_bytes() -> int:
+    """Return how much one session may stream to the disk, all its files together."""
+    usual = UPLOAD_GB if may_name_anything() else CLASS_UPLOAD_GB
+    return int(float(os.environ.get(UPLOAD) or usual) * GB)
 
 
 def may_add_packs() -> bool:

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from explorer import access
 from quant_engine import QuantError
 
-APP = Path(__file__).resolve().parent / "app.py"
+APP = Path(__file__).resolve().parent / "served_app.py"
 USUAL = "open"  # the command that needs no name
 MIB = 1 << 20
 EXAMPLES = """[bold]Examples[/bold]
@@ -80,9 +80,16 @@ def open_app(
         Path | None,
         typer.Option(help="The one folder that people may open paths of.", exists=True, file_okay=False),
     ] = None,
+    max_upload: Annotated[
+        float | None,
+        typer.Option(
+            help="How many GB one person may upload; by default 32, and 2 on a server for others.",
+            min=0.001,
+        ),
+    ] = None,
 ) -> None:
     """Start the app in a browser window, on a model if one is named."""
-    access.allow(host, no_local_files, root)
+    access.allow(host, no_local_files, root, max_upload)
     if data is not None and model is None:
         raise typer.BadParameter("--data says what a model is measured on; name the model, too")
     if model is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import re
 import shutil
 import tempfile
 import threading
@@ -14,8 +13,9 @@ from typing import IO
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from explorer import compute
+from explorer import access, compute
 from explorer.sources import MODELS, Models, Source, open_tensors
+from explorer.uploads import Inbox, plain_name
 from quant_engine import QuantError
 from quant_engine.network import Network
 
@@ -23,7 +23,6 @@ KEY = "own_files"  # of the session's state
 MIB = 1 << 20
 MAX_FILE, MAX_TOTAL = 256 * MIB, 1024 * MIB
 CHUNK = 4 * MIB
-MAX_NAME = 80  # characters
 GRACE = 150.0  # seconds; Streamlit keeps a session for 120 that has lost its connection
 
 
@@ -41,6 +40,8 @@ class OwnFiles:
         self._places: dict[str, pathlib.Path | None] = {}
         self._folder: pathlib.Path | None = None
         self._count = 0
+        self._inbox: Inbox | None = None
+        _living.add(self)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,8 +50,8 @@ class OwnFiles:
 
     @property
     def size_bytes(self) -> int:
-        """What all files take on the disk."""
-        places = (place for place in self._places.values() if place is not None)
+        """What all files take on the disk that came through memory."""
+        places = (place for place in self._places.values() if place is not None and place.parent == self._folder)
         return sum(file.stat().st_size for place in places for file in place.iterdir())
 
     def add(self, name: str, content: IO[bytes]) -> str:
@@ -69,7 +70,7 @@ class OwnFiles:
         Raises:
             QuantError: for files of one name or that are too large, and as `read`; nothing of them stays.
         """
-        names = [self._free(files[0][0])] if len(files) == 1 else [_plain(name) for name, _ in files]
+        names = [self._free(files[0][0])] if len(files) == 1 else [plain_name(name) for name, _ in files]
         if len(set(names)) < len(names):
             raise QuantError(f"two of the files {', '.join(names)} have one name; rename one of them")
         place = self._place()
@@ -83,6 +84,32 @@ class OwnFiles:
             raise
         called = names[0] if len(files) == 1 else self._free(network.name)
         self._places[called] = place
+        self.models.add(called, Source(lambda: network))
+        return called
+
+    @property
+    def inbox(self) -> Inbox:
+        """Where this session's large files are streamed to."""
+        if self._inbox is None:
+            folder = self._root() / "inbox"
+            folder.mkdir()
+            self._inbox = Inbox(folder, access.upload_bytes())
+        return self._inbox
+
+    def take(self, batch: str, read: Callable[[Sequence[pathlib.Path]], Network]) -> str:
+        """Have the files of a batch read that were streamed to the inbox, and return what the model is called.
+
+        Raises:
+            QuantError: as `read`; nothing of them stays.
+        """
+        paths = self.inbox.files(batch)
+        try:
+            network = read(paths)
+        except BaseException:
+            shutil.rmtree(paths[0].parent)
+            raise
+        called = self._free(paths[0].name if len(paths) == 1 else network.name)
+        self._places[called] = paths[0].parent
         self.models.add(called, Source(lambda: network))
         return called
 
@@ -104,13 +131,17 @@ class OwnFiles:
         self.enter()
         if not self._places and self._folder is None:
             return
-        self._going = threading.Timer(self._grace, self._close_all)
+        self._going = threading.Timer(self._grace, self.close_all)
         self._going.daemon = True
         self._going.start()
 
-    def _close_all(self) -> None:
+    def close_all(self) -> None:
+        """Forget all models, and delete the folder."""
         for name in self.names:
             self.close(name)
+        if self._inbox is not None:
+            self._inbox.close()
+            self._inbox = None
         if self._folder is not None:
             shutil.rmtree(self._folder)
             self._folder = None
@@ -123,13 +154,17 @@ class OwnFiles:
 
     def _place(self) -> pathlib.Path:
         """Return a folder for one file."""
+        self._count += 1
+        place = self._root() / str(self._count)
+        place.mkdir()
+        return place
+
+    def _root(self) -> pathlib.Path:
+        """Return the session's folder."""
         if self._folder is None:
             self._folder = pathlib.Path(tempfile.mkdtemp(prefix="quant-explorer-"))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        self._count += 1
-        place = self._folder / str(self._count)
-        place.mkdir()
-        return place
+        return self._folder
 
     def _copy(self, content: IO[bytes], path: pathlib.Path, room: int) -> int:
         """Write a file, and return its size."""
@@ -145,7 +180,7 @@ class OwnFiles:
 
     def _free(self, name: str) -> str:
         """Return a plain name that no model has."""
-        plain = _plain(name)
+        plain = plain_name(name)
         called, number = plain, 2
         while called in self.models.names():
             stem, dot, suffix = plain.rpartition(".")
@@ -153,9 +188,13 @@ class OwnFiles:
         return called
 
 
-def _plain(name: str) -> str:
-    """Return a name that leads out of no folder."""
-    return re.sub(r"[^\w.\- ()]", "_", re.split(r"[/\\]", name)[-1]).strip(" .")[-MAX_NAME:] or "file"
+_living: weakref.WeakSet[OwnFiles] = weakref.WeakSet()
+
+
+def close_all() -> None:
+    """Delete the files of all sessions."""
+    for files in [*_living]:
+        files.close_all()
 
 
 def own_files() -> OwnFiles:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer import access
 from explorer.sources import MODEL_VARIABLE, MODELS, Source
+from explorer.uploads import offer_streaming, routes
 from quant_engine import QuantError
 from quant_engine.network import Network, from_module
 from quant_engine.tasks import Agreement, Classification, Task, read_task
@@ -53,13 +54,14 @@ def serve(module: nn.Module | Network, data: Any = None, port: int = 0) -> Serve
     MODELS.add(network.name, Source(lambda: network))
     os.environ[MODEL_VARIABLE] = network.name
     access.allow(HOST, no_local_files=False, root=None)
+    offer_streaming()
     listening = socket.socket()
     try:
         listening.bind((HOST, port))
     except OSError as error:
         listening.close()
         raise QuantError(f"port {port} cannot be listened on: {error}; give port=0 for a free one") from error
-    server = uvicorn.Server(uvicorn.Config(App(APP), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(App(APP, routes=routes()), log_level="warning"))
     thread = threading.Thread(target=server.run, args=([listening],), name="quant-explorer-server", daemon=True)
     thread.start()
     until = time.monotonic() + PATIENCE

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -11,10 +12,13 @@ from explorer import access, compute, controls, frame
 from explorer.background import live
 from explorer.given import Opened, open_dropped, open_named
 from explorer.language import read_words
+from explorer.notation import short
 from explorer.own_files import MAX_FILE, MAX_TOTAL, MIB, models, own_files
 from explorer.page_table import INSPECTOR, pages_folder
 from explorer.panels.packs import packs_panel
+from explorer.receiver import receiver
 from explorer.sources import opening_model
+from explorer.uploads import streamed
 from quant_engine import QuantError
 from quant_engine.network import Network
 
@@ -31,8 +35,13 @@ def open_panel() -> None:
         with st.container(width=WIDTH, key="open_said"):
             st.header(said["title"], anchor=False)
             st.markdown(said["text"])
-            _upload(said)
-            st.caption(f"{said['limits'].format(file=MAX_FILE // MIB, total=MAX_TOTAL // MIB)} {said['privacy']}")
+            if streamed():
+                _stream(said)
+                limits = said["limits_streamed"].format(total=short(access.upload_bytes() / access.GB))
+            else:
+                _upload(said)
+                limits = said["limits"].format(file=MAX_FILE // MIB, total=MAX_TOTAL // MIB)
+            st.caption(f"{limits} {said['privacy']}")
             if access.may_name_paths():
                 _name(said)
             for name in own_files().names:
@@ -70,28 +79,48 @@ def _name(said: Mapping[str, str]) -> None:
     _arrive(own_files().lend(opened.network), opened, said)
 
 
-def _upload(said: Mapping[str, str]) -> None:
+def _stream(said: Mapping[str, Any]) -> None:
+    """Take files of any size, which the browser streams to the disk."""
+    batch = receiver(own_files().inbox, {"drop": said["drop"], **said["receiver"]})
+    if batch is not None and (paths := own_files().inbox.files(batch)):
+        named = ", ".join(path.name for path in paths)
+        _read(named, said, lambda read: own_files().take(batch, read))
+    _refused()
+
+
+def _upload(said: Mapping[str, Any]) -> None:
     """Take a file; what holds it in memory is then another control, so that it is released."""
     turn = st.session_state.setdefault(UPLOADS, 0)
     given = st.file_uploader(
         said["drop"], accept_multiple_files=True, key=f"open_file_{turn}", max_upload_size=MAX_FILE // MIB
     )
     if given:
-        controls.assign({REFUSED: "", UPLOADS: turn + 1})
-        opened: list[Opened] = []
+        controls.assign({UPLOADS: turn + 1})
+        named, files = ", ".join(file.name for file in given), [(file.name, file) for file in given]
+        _read(named, said, lambda read: own_files().add_together(files, read))
+    _refused()
 
-        def read(paths: Sequence[Path]) -> Network:
-            opened.append(open_dropped(paths))
-            return opened[-1].network
 
-        named = ", ".join(file.name for file in given)
-        try:
-            with st.spinner(said["reading"].format(name=named)):
-                name = own_files().add_together([(file.name, file) for file in given], read)
-        except QuantError as error:
-            controls.assign({REFUSED: said["refused"].format(name=named, error=error)})
-            st.rerun()
-        _arrive(name, opened[-1], said)
+def _read(named: str, said: Mapping[str, Any], add: Callable[[Callable[[Sequence[Path]], Network]], str]) -> None:
+    """Open what has come, by a function that is told how files are read, and go to the inspector."""
+    opened: list[Opened] = []
+
+    def read(paths: Sequence[Path]) -> Network:
+        opened.append(open_dropped(paths))
+        return opened[-1].network
+
+    controls.assign({REFUSED: ""})
+    try:
+        with st.spinner(said["reading"].format(name=named)):
+            name = add(read)
+    except QuantError as error:
+        controls.assign({REFUSED: said["refused"].format(name=named, error=error)})
+        st.rerun()
+    _arrive(name, opened[-1], said)
+
+
+def _refused() -> None:
+    """Say why the last file was not opened."""
     if st.session_state.get(REFUSED):
         st.error(st.session_state[REFUSED], icon=":material/block:")
 

@@ -126,6 +126,7 @@ IN_PYTHON = {  # sentences that reach the screen, by folder; they move to the pr
     "figures": 2,
     "lessons": 1,
 }
+KINDS = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef  # what has docstrings
 NOT_READ = {"cli.py", "snippets.py", "presets.py"}  # a terminal's help, code, and names of schemes
 
 
@@ -133,7 +134,7 @@ def sentences(tree: ast.AST) -> Iterator[str]:
     """Yield texts of four words and more that are no docstring, no refusal, no code and no markup."""
     left_out: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and isinstance(node.body[0], ast.Expr):
+        if isinstance(node, KINDS) and isinstance(node.body[0], ast.Expr):
             left_out.add(id(node.body[0].value))
         if isinstance(node, ast.Raise | ast.Assert):
             left_out.update(map(id, ast.walk(node)))
