@@ -14,7 +14,6 @@ from explorer.sources import ModelKey
 from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine import LayerPlan, QuantError, QuantizationPlan, QuantizerSpec
 from quant_engine.network import Score
-from quant_engine.studies import footprint
 
 SPLITS = ("search", "test")  # held out, the first there is
 
@@ -80,10 +79,15 @@ def score_task(model: ModelKey, plan: QuantizationPlan | None, split: str) -> Ta
 
 
 def size(model: ModelKey, plan: QuantizationPlan) -> Size:
-    """Return what a plan stores."""
-    network = compute.network(model)
-    key = ResultKey("tuner size", model, plan)
-    return compute.kept(key, lambda: Size(footprint(network, plan).size_bytes, footprint(network).size_bytes))
+    """Return what a plan stores; what layers share is counted once. No input's shape has to be known for that."""
+    layers = compute.network(model).layers()
+    stored = plain = 0
+    for name in owners(model):
+        planned, whole = plan[name].weight, 4 * layers[name].parameters
+        plain += whole
+        spec = planned if planned is None or isinstance(planned, QuantizerSpec) else planned.spec
+        stored += whole if spec is None else spec.storage(layers[name].matrix_shape).size_bytes
+    return Size(stored, plain)
 
 
 def sqnr(place: str, model: ModelKey, plan: QuantizationPlan) -> Task:

@@ -66,7 +66,7 @@ def plan_scores_figure(
         traces,
         HEIGHT,
         canvas,
-        margin={"l": 62, "r": 10, "t": 10, "b": 46},
+        margin={"l": 62, "r": 14, "t": 28, "b": 46},
         xaxis=theme.axis(phrase("plan_scores", "bits")),
         yaxis=theme.axis(title),
         shapes=[] if plain is None else [across],

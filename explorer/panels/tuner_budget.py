@@ -11,7 +11,7 @@ from explorer.background import Task
 from explorer.figures.plan_scores import ScoredPlan, describe_plan_scores, plan_scores_figure, prediction_figure
 from explorer.language import read_words
 from explorer.lessons.framework import study
-from explorer.notation import short
+from explorer.notation import short, unbroken
 from explorer.panels.tuner_numbers import shown_interval, shown_score
 from explorer.panels.tuner_tried import axis_title, scaled_interval, scaled_value
 from explorer.sources import ModelKey
@@ -62,7 +62,7 @@ def _choose(model: ModelKey, plan: TunedPlan, found: MeasuredFront, points: list
     low, high = (float(f"{found.points[place].bits_per_weight:.2f}") for place in (0, -1))
     bits = st.slider(said["bits"], low, max(high, low + 0.1), min(max(5.0, low), high), 0.05, key=BUDGET)
     best = found.best_within(bits + 0.005)
-    told = {"bits": short(best.bits_per_weight), "score": shown_score(best.measured.score)}
+    told = {"bits": short(best.bits_per_weight), "score": unbroken(shown_score(best.measured.score))}
     st.markdown(said["best"].format(budget=short(bits), **told))
     args = (model, [best], 0)
     st.button(said["take"], key="tuner_take", type="primary", on_click=_load, args=args)

@@ -19,9 +19,10 @@ from explorer.tuner_results import engine_plan
 from explorer.tuning.tuned_plan import TunedPlan, tuned_of
 from quant_engine import QuantError
 from quant_engine.export import EXPORTERS, Comparison, Finding, Verification, nearest
+from quant_engine.export.base import Severity
 
 TARGET, AS_FLOAT = "tuner_target", "tuner_as_float"
-MAX_FINDINGS = 6  # that are shown at once
+MAX_FINDINGS, MAX_NAMED = 6, 3  # that are shown at once, and layers of each
 ICONS = {"refused": ":material/block:", "changed": ":material/change_circle:", "warning": ":material/warning:"}
 
 
@@ -52,15 +53,30 @@ def export_panel(model: ModelKey, plan: TunedPlan) -> None:
 
 
 def _findings(found: Sequence[Finding]) -> None:
+    """Draw what is found, once for all layers of which the same is."""
     said = read_words("tuner")["export"]
     if not found:
         st.caption(said["all_expressed"])
-    for finding in found[:MAX_FINDINGS]:
-        st.caption(f"{ICONS[finding.severity]} {finding}")
-    if len(found) > MAX_FINDINGS:
-        with st.expander(said["more"].format(n=len(found) - MAX_FINDINGS), key="tuner_findings"):
-            for finding in found[MAX_FINDINGS:]:
-                st.caption(f"{ICONS[finding.severity]} {finding}")
+    alike: dict[tuple[Severity, str | None, str], list[str]] = {}
+    for finding in found:
+        alike.setdefault((finding.severity, finding.role, finding.text), []).extend(filter(None, [finding.layer]))
+    lines = [_line(*kind, layers) for kind, layers in alike.items()]
+    for line in lines[:MAX_FINDINGS]:
+        st.caption(line)
+    if len(lines) > MAX_FINDINGS:
+        with st.expander(said["more"].format(n=len(lines) - MAX_FINDINGS), key="tuner_findings"):
+            for line in lines[MAX_FINDINGS:]:
+                st.caption(line)
+
+
+def _line(severity: Severity, role: str | None, text: str, layers: Sequence[str]) -> str:
+    said = read_words("tuner")["export"]
+    if not layers:
+        return f"{ICONS[severity]} {text}"
+    named = ", ".join(layers[:MAX_NAMED])
+    if len(layers) > MAX_NAMED:
+        named = said["and_more"].format(listed=named, n=len(layers) - MAX_NAMED)
+    return f"{ICONS[severity]} {said[role or 'layers'].format(layers=named)}: {text}"
 
 
 def _download(task: Task | None) -> None:

@@ -136,6 +136,6 @@ def _draw(name: str, label: str, value: str, note: str, explanation: str | None 
             note,
             delta_color="off",
             delta_arrow="off",
-            width="content" if presenting() else WIDTH,
+            width="content" if presenting() or name == "size" else WIDTH,
             help=explanation,
         )
