@@ -98,7 +98,8 @@ def compare_weights(first: WeightSet, second: WeightSet) -> Iterator[WeightDiffe
     """Yield what each weight has become, in the first's order; then those that are in the second alone.
 
     Weights of one name belong together, ".weight" and onnxruntime's "_quantized" aside. Those without a namesake are
-    paired by their shape, transposed or not, where it tells them from all others that are left. Values are read weight by weight and not kept.
+    paired by their shape, transposed or not, where it tells them from all others that are left. Values are read weight
+    by weight and not kept.
 
     Example:
         >>> from quant_engine import IntFormat, LayerPlan, QuantizerSpec
@@ -136,13 +137,13 @@ def _paired(first: Mapping[str, tuple[int, ...]], second: Mapping[str, tuple[int
 
 
 def _by_stem(shapes: Mapping[str, tuple[int, ...]]) -> dict[object, list[str]]:
-    """Return names by what is left of them without the endings that tools give weights, and by shape."""
+    """Return names by what is left of them without the endings that tools give weights, and by number of values."""
     found: dict[object, list[str]] = {}
     for name, shape in shapes.items():
         stem = name
         for ending in ENDINGS:
             stem = stem.removesuffix(ending)
-        found.setdefault((stem, _either_way(shape)), []).append(name)
+        found.setdefault((stem, math.prod(shape)), []).append(name)
     return found
 
 
@@ -162,13 +163,14 @@ def _either_way(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _difference(first: WeightSet, second: WeightSet, name: str, other: str) -> WeightDifference:
     shape, twin = first.shapes[name], second.shapes[other]
     known = WeightDifference(name, other, shape, (first.bits(name), second.bits(other)))
-    if shape != twin and (len(shape) != 2 or shape != twin[::-1]):
+    alike = shape[:1] == twin[:1] and math.prod(shape) == math.prod(twin)  # or a view of it as (out, everything else)
+    if not alike and (len(shape) != 2 or shape != twin[::-1]):
         return replace(known, refusal=f"it has shape {shape} in {first.name} and {twin} in {second.name}")
     try:
         x, y = first.load(name), second.load(other)
     except QuantError as error:
         return replace(known, refusal=str(error))
-    found = _measured(known, x.reshape(-1), (y if shape == twin else y.T).reshape(-1))
+    found = _measured(known, x.reshape(-1), (y if alike else y.T).reshape(-1))
     if (
         found.sqnr_db < 0 and len(shape) == 2 and shape == shape[::-1]
     ):  # it may be the transposed one: the nearer counts
