@@ -48,7 +48,7 @@ def _compare(network: Network, plan: QuantizationPlan, loaded: Any, inputs: Inpu
     with torch.no_grad():  # the first run decompresses
         loaded(**example) if isinstance(example, dict) else loaded(example)
     other = Network(TorchModel(loaded, example, network.name), network.task)
-    theirs, ours = (_arrays(one) for one in (other.run(inputs), network.run(inputs, plan)))
+    theirs, ours = (outputs_by_name(one) for one in (other.run(inputs), network.run(inputs, plan)))
     worst = max(float(np.abs(theirs[name] - ours[name]).max()) for name in ours)
     same = float(np.mean([theirs[name].argmax(-1) == ours[name].argmax(-1) for name in list(ours)[:1]]))
     scores = (other.evaluate(split=SPLIT), network.evaluate(plan, SPLIT)) if scored else (None, None)
@@ -61,5 +61,6 @@ def _some_inputs(network: Network) -> Inputs | None:
     return cut(next(iter(network.task.batches(SPLIT))).inputs, 0, 4)
 
 
-def _arrays(outputs: Outputs) -> dict[str, Any]:
+def outputs_by_name(outputs: Outputs) -> dict[str, Any]:
+    """Return outputs as arrays by name; a single one has none."""
     return dict(outputs) if isinstance(outputs, dict) else {"": outputs}
