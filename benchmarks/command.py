@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import attribution, codebooks, codes, indexes, inference, memory, passes, scoring, searches
+from benchmarks import attribution, codebooks, codes, indexes, inference, inspector, memory, passes, scoring, searches
 from benchmarks.comparison import Comparison, Row, compare
 from benchmarks.data import QUICK, Sizes
 from benchmarks.report import as_json, as_markdown, as_text
@@ -62,6 +62,9 @@ def main(arguments: Sequence[str] | None = None, cases: Mapping[str, Case] = CAS
         if chosen.only in name:
             print(f"{name} …", file=sys.stderr, flush=True)
             rows.extend(compare(name, setup(sizes), sizes.repeats, sizes.budget))
+    if cases is CASES and chosen.only in inspector.OPERATION:
+        print(f"{inspector.OPERATION} …", file=sys.stderr, flush=True)
+        rows.extend(inspector.rows(sizes))
     if chosen.memory:
         rows.extend(memory.rows(sizes))
     full = (sizes.rows, sizes.columns, sizes.clips) == (Sizes.rows, Sizes.columns, Sizes.clips)

@@ -18,6 +18,7 @@ class Sizes:
     repeats: int = 15
     budget: float = 20.0  # seconds a case, beyond its first rounds
     memory_values: int = 100_000_000
+    file_tensors: int = 32  # of rows × columns, in the file whose statistics are taken
     codebook_values: int = 1_000_000
     images: int = 2_000
     layers: int = 6  # of a network whose layers are measured one by one
@@ -32,6 +33,7 @@ QUICK = Sizes(
     repeats=7,
     budget=0.0,
     memory_values=4_000_000,
+    file_tensors=3,
     codebook_values=20_000,
     images=200,
     layers=2,

@@ -29,7 +29,7 @@ def rows(sizes: Sizes) -> list[Row]:
     return found
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """Return the most memory held so far; `getrusage` would count that of the parent before the fork."""
     with open("/proc/self/status", encoding="utf-8") as lines:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
@@ -42,12 +42,12 @@ def _measure(count: int, exact: bool) -> float:
 
     rng = np.random.default_rng(0)
     qe.Distribution(rng.standard_normal(1000, dtype=np.float32), exact)  # compiled, or loaded
-    before = _peak_bytes()
+    before = peak_bytes()
     x = np.empty(count, np.float32)
     for start in range(0, count, CHUNK):
         rng.standard_normal(dtype=np.float32, out=x[start : start + CHUNK])
     qe.Distribution(x, exact)
-    return (_peak_bytes() - before) / x.nbytes
+    return (peak_bytes() - before) / x.nbytes
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from explorer import compute, layer_damage
 from explorer.background import Kind, Task
 from explorer.caches import ResultKey
-from explorer.layer_outputs import outputs_task, with_outputs
+from explorer.layer_outputs import fisher_task, outputs_task, with_outputs
 from explorer.lessons.framework import study
 from explorer.lessons.framework.study import Study
 from explorer.sources import ModelKey
@@ -28,6 +28,7 @@ class Inspection:
         table: finds their numbers.
         outputs: finds the SQNR of layers' outputs; None for a model without inputs.
         damage: measures each layer alone, once a person begins it; None for a model without a task.
+        fisher: finds the loss that each layer's error lets expect, once all is measured that it is compared with.
     """
 
     model: ModelKey
@@ -35,11 +36,12 @@ class Inspection:
     table: Task
     outputs: Task | None
     damage: Study | None
+    fisher: Task | None
 
     @property
     def found(self) -> dict[str, TensorRow]:
         """The rows that are looked at so far, with all that is known of them."""
-        return with_outputs({row.name: row for row in self.table.items}, self.outputs)
+        return with_outputs({row.name: row for row in self.table.items}, self.outputs, self.fisher)
 
     @property
     def filled(self) -> list[TensorRow]:
@@ -55,12 +57,12 @@ class Inspection:
     @property
     def attribution(self) -> Attribution | None:
         """The whole attribution, once all is measured."""
-        return layer_damage.attribution_of(self._measuring)
+        return None if self.damage is None else attribution_by(self.damage)
 
     @property
     def active(self) -> bool:
         """Whether there is more to come."""
-        looking = self.table.active or (self.outputs is not None and self.outputs.active)
+        looking = any(task is not None and task.active for task in (self.table, self.outputs, self.fisher))
         return looking or (self.damage is not None and study.active(self.damage.key))
 
     @property
@@ -74,7 +76,15 @@ def inspection(model: ModelKey, spec: QuantizerSpec) -> Inspection:
     real = sum(row.is_real for row in rows)
     key = ResultKey("tensor table", model, spec)
     table = compute.session().ask(TABLE, key, lambda: looked_at(model, spec), Kind.STUDY, real)
-    return Inspection(model, rows, table, outputs_task(model, spec), _damage(model, spec, table))
+    damage = _damage(model, spec, table)
+    measured = damage is not None and attribution_by(damage) is not None
+    fisher = fisher_task(model, spec) if measured else None
+    return Inspection(model, rows, table, outputs_task(model, spec), damage, fisher)
+
+
+def attribution_by(damage: Study) -> Attribution | None:
+    """Return the whole attribution that a study has found, if it has ended."""
+    return layer_damage.attribution_of(compute.session().find(damage.key))
 
 
 def _damage(model: ModelKey, spec: QuantizerSpec, table: Task) -> Study | None:

@@ -1,4 +1,4 @@
-"""What quantizing a layer's weight does to the layer's own outputs on real inputs: found in the background."""
+"""What real inputs tell of each layer's quantization: the SQNR of its own outputs, and the loss that is expected."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from explorer.caches import ResultKey
 from explorer.sources import ModelKey
 from explorer.tensor_table import TensorRow
 from quant_engine import QuantError, QuantizerSpec
-from quant_engine.studies import input_moments, layer_output_sqnr_db
+from quant_engine.studies import input_moments, layer_output_sqnr_db, predict_sensitivity
 
-PLACE = "inspector outputs"
+PLACE, FISHER = "inspector outputs", "inspector fisher"  # places on the page
+MAX_PARAMETERS = 20_000_000  # of a model whose Fisher information is found: it takes 16 bytes for each, and a while
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,41 @@ def _outputs(model: ModelKey, spec: QuantizerSpec) -> Iterator[LayerOutput | Non
             yield LayerOutput(layer, None, str(error))
 
 
-def with_outputs(rows: Mapping[str, TensorRow], task: Task | None) -> dict[str, TensorRow]:
-    """Return rows with what is known so far of the layers' outputs."""
-    known = {one.layer: one for one in (task.items if task is not None else ()) if one is not None}
+def fisher_task(model: ModelKey, spec: QuantizerSpec) -> Task:
+    """Return what finds the loss that each layer's error lets expect, by Fisher information."""
+    layers = len(compute.network(model).layers())
+    key = ResultKey("fisher", model, spec)
+    return compute.session().ask(FISHER, key, lambda: _expected_losses(model, spec), Kind.STUDY, layers)
+
+
+def _expected_losses(model: ModelKey, spec: QuantizerSpec) -> Iterator[tuple[str, float]]:
+    network = compute.network(model)
+    if (count := sum(info.parameters for info in network.layers().values())) > MAX_PARAMETERS:
+        raise QuantError(f"{network.name} has {count:,} weights; Fisher information is for {MAX_PARAMETERS:,} at most")
+    for layer in network.layers():
+        yield layer, predict_sensitivity(network, layer, spec).loss_increase
+
+
+def with_outputs(rows: Mapping[str, TensorRow], outputs: Task | None, fisher: Task | None) -> dict[str, TensorRow]:
+    """Return rows with what is known so far of the layers' outputs, and of the loss that is expected."""
+    known = {one.layer: one.sqnr_db for one in (outputs.items if outputs is not None else ()) if one is not None}
+    expected = dict(fisher.items if fisher is not None else ())
     return {
-        name: replace(row, output_sqnr_db=known[name].sqnr_db) if name in known else row for name, row in rows.items()
+        name: replace(row, output_sqnr_db=known.get(name), expected_loss=expected.get(name))
+        for name, row in rows.items()
     }
 
 
 def outputs_refused(task: Task | None) -> str:
     """Return why there are no output SQNRs, of all layers or of some, or nothing."""
-    if task is None:
+    some = (one.refusal for one in (task.items if task is not None else ()) if one is not None and one.refusal)
+    return refused(task) or next(some, "")
+
+
+def refused(task: Task | None) -> str:
+    """Return why a task has found nothing, or nothing."""
+    if task is None or task.error is None:
         return ""
-    if task.error is not None:
-        if not isinstance(task.error, QuantError):
-            raise task.error
-        return str(task.error)
-    return next((one.refusal for one in task.items if one is not None and one.refusal), "")
+    if not isinstance(task.error, QuantError):
+        raise task.error
+    return str(task.error)

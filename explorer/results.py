@@ -21,6 +21,7 @@ from quant_engine import (
     block_ranges,
     measure,
 )
+from quant_engine.studies import occurring_codes
 
 ENCODE_ROUNDS = 3
 MANY_VALUES, GROWTH = 1 << 20, 16  # values of which encoding is timed, and how a tensor grows to that
@@ -142,7 +143,9 @@ def _codes_used(codes: NDArray[Any], quantizer: Quantizer) -> tuple[int, int]:
     if learned is not None and learned.ndim == VECTOR_BOOKS:
         books = codes.reshape(-1, codes.shape[-1]).T
         return sum(int(np.unique(book).size) for book in books), len(books) * learned.shape[2]
-    return int(np.unique(codes).size), form.qmax - form.qmin + 1 if form.even else 1 << form.bits
+    if form.even:
+        return occurring_codes(codes, form.qmin, form.qmax), form.qmax - form.qmin + 1
+    return int(np.unique(codes).size), 1 << form.bits
 
 
 def ends(quantizer: Quantizer, block: int = 0) -> tuple[float, float]:

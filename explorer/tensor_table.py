@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,13 +15,20 @@ from numpy.typing import NDArray
 from explorer import compute
 from explorer.caches import ResultKey
 from explorer.notation import shape
-from explorer.results import outcome_of
+from explorer.results import Outcome, outcome_of
 from explorer.sources import ModelKey
 from explorer.stored import type_name
 from quant_engine import MinMax, MinMSE, PerChannel, PerTensor, QuantError, QuantizerSpec, fit
 from quant_engine.models import Layer, OnnxModel, TensorModel
 from quant_engine.network import Score
-from quant_engine.studies import Damage, TensorStatistics, outlier_channels, rank_correlation
+from quant_engine.studies import (
+    Damage,
+    TensorStatistics,
+    even_histogram,
+    outlier_channels,
+    rank_correlation,
+    tensor_statistics,
+)
 
 BINS = 24  # of the small histogram in a row
 
@@ -37,6 +46,7 @@ class TensorRow:
         bits_per_value: what is stored for each value under the spec.
         codes_used: share of the codes that occur under the spec.
         output_sqnr_db: SQNR of the layer's outputs on real inputs, of a model that runs.
+        expected_loss: by how much the weight's error raises the loss by Fisher information, ½ Σ F·(ŵ − w)².
         histogram: counts of the values from the least to the greatest.
     """
 
@@ -55,6 +65,7 @@ class TensorRow:
     bits_per_value: float | None = None
     codes_used: float | None = None
     output_sqnr_db: float | None = None
+    expected_loss: float | None = None
     histogram: tuple[int, ...] = ()
     refusal: str = ""
 
@@ -82,8 +93,15 @@ def operator(layer: Layer) -> str:
 
 def looked_at(model: ModelKey, spec: QuantizerSpec) -> Iterator[TensorRow]:
     """Yield the rows of tensors of real numbers with their statistics, and their SQNR under a spec."""
-    for row in listed(model):
-        if row.is_real:
+    rows = [row for row in listed(model) if row.is_real]
+    subject = compute.network(model).model
+    ahead = subject.file.prefetch if isinstance(subject, TensorModel) else lambda name: None
+    with ThreadPoolExecutor(1, "quant-explorer-reading") as reading:  # one tensor ahead of what is looked at
+        begun = [reading.submit(ahead, row.name) for row in rows[:1]]
+        for row, following in itertools.zip_longest(rows, rows[1:]):
+            wait([begun.pop()])  # what cannot be read is refused where it is looked at
+            if following is not None:
+                begun.append(reading.submit(ahead, following.name))
             yield compute.kept(ResultKey("tensor row", model, row.name, spec), partial(_filled, model, row, spec))
 
 
@@ -91,10 +109,12 @@ def _filled(model: ModelKey, row: TensorRow, spec: QuantizerSpec) -> TensorRow:
     info = compute.network(model).layers()[row.name]
     try:
         x = compute.network(model).weight(row.name).reshape(info.matrix_shape)  # not kept: it is looked at once
-        found, gains = outcome_of(x, fit(x, spec)), gains_of(x, spec)
+        statistics = compute.kept(ResultKey("statistics_of", model, row.name), lambda: tensor_statistics(x))
+        found = outcome_of(x, fit(x, spec))
+        gains = gains_of(x, found)
         return replace(
             row,
-            statistics=compute.statistics_of(model, row.name),
+            statistics=statistics,
             sqnr_db=found.report.sqnr_db,
             gain_db=gains.range_db,
             channel_gain_db=gains.channel_db,
@@ -102,7 +122,7 @@ def _filled(model: ModelKey, row: TensorRow, spec: QuantizerSpec) -> TensorRow:
             outliers=len(outlier_channels(x)),
             bits_per_value=found.storage.bits_per_value,
             codes_used=found.codes_used / found.codes_total,
-            histogram=tuple(np.histogram(x, BINS)[0].tolist()),
+            histogram=tuple(even_histogram(x, BINS, statistics.min, statistics.max).tolist()),
         )
     except QuantError as error:
         return replace(row, refusal=str(error))
@@ -117,15 +137,21 @@ class Gains:
     best_clip: float
 
 
-def gains_of(x: NDArray[np.float32], spec: QuantizerSpec) -> Gains:
-    """Return what the range of least MSE and one scale a channel gain, with the spec's format."""
-    plain = replace(spec, granularity=PerTensor(), clipping=MinMax())
-    tensor, best, channel = (
-        fit(x, one) for one in (plain, replace(plain, clipping=MinMSE()), replace(plain, granularity=PerChannel(0)))
-    )
-    before, better, finer = (one.measure(x).sqnr_db for one in (tensor, best, channel))
-    clip = float(best.scale.max() / tensor.scale.max()) if tensor.scale.max() else 1.0
-    return Gains(_more(better, before), _more(finer, before), min(clip, 1.0))
+def gains_of(x: NDArray[np.float32], found: Outcome) -> Gains:
+    """Return what the range of least MSE and one scale a channel gain, with the format of an outcome."""
+    plain = replace(found.spec, granularity=PerTensor(), clipping=MinMax())
+
+    def quantized(spec: QuantizerSpec) -> tuple[float, float]:
+        """Return the largest scale and the SQNR, known of the outcome's own spec."""
+        if spec == found.spec:
+            return found.largest_scale, found.report.sqnr_db
+        quantizer = fit(x, spec)
+        return float(quantizer.scale.max()), quantizer.measure(x).sqnr_db
+
+    scale, before = quantized(plain)
+    shorter, better = quantized(replace(plain, clipping=MinMSE()))
+    _, finer = quantized(replace(plain, granularity=PerChannel(0)))
+    return Gains(_more(better, before), _more(finer, before), min(shorter / scale, 1.0) if scale else 1.0)
 
 
 def _more(after: float, before: float) -> float:
@@ -194,6 +220,7 @@ PROXIES: dict[str, Callable[[TensorRow, TensorStatistics], float | None]] = {  #
     "max_sigmas": lambda row, statistics: statistics.max_sigmas,
     "sqnr": lambda row, statistics: -(row.sqnr_db or 0.0),
     "output_sqnr": lambda row, statistics: None if row.output_sqnr_db is None else -row.output_sqnr_db,
+    "fisher": lambda row, statistics: row.expected_loss,
     "squared_error": lambda row, statistics: squared_error(row, statistics),
     "gain": lambda row, statistics: row.gain_db or 0.0,
     "channel_gain": lambda row, statistics: row.channel_gain_db or 0.0,

@@ -15,7 +15,7 @@ from explorer.caches import ResultKey
 from explorer.figures.tensor_map import TensorMap, describe_tensor_map, tensor_map_figure
 from explorer.inspection import Inspection, inspection
 from explorer.language import read_words
-from explorer.layer_outputs import outputs_refused
+from explorer.layer_outputs import outputs_refused, refused
 from explorer.lessons.framework import study
 from explorer.lessons.framework.study import Study
 from explorer.notation import count, short
@@ -166,13 +166,16 @@ def _summary(one: Inspection, said: Mapping[str, Any], told: Mapping[str, str]) 
         lines.append(said["running"].format(found=count(known), total=count(len(one.rows))))
     if refusals := [row.refusal for row in found.values() if row.refusal]:
         lines.append(said["refusals"].format(refusals="; ".join(refusals[:MAX_REFUSALS])))
-    if refused := outputs_refused(one.outputs):
-        lines.append(said["no_outputs"].format(reason=refused))
+    if reason := outputs_refused(one.outputs):
+        lines.append(said["no_outputs"].format(reason=reason))
     if one.damage is None:
         only = isinstance(compute.network(one.model).model, TensorModel)
         lines.append(said["no_graph" if only else "no_task"])
     whole = one.attribution
-    return [*lines, *(_measured(whole, found, said) if whole is not None else [])]
+    lines += _measured(whole, found, said) if whole is not None else []
+    if reason := refused(one.fisher):
+        lines.append(said["no_fisher"].format(reason=reason))
+    return lines
 
 
 def _measured(whole: Attribution, found: Mapping[str, TensorRow], said: Mapping[str, Any]) -> list[str]:

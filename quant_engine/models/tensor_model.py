@@ -10,6 +10,8 @@ import numpy as np
 
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array, as_float32, raise_non_finite
+from quant_engine.kernels.describe import largest_magnitude
+from quant_engine.kernels.parallel import over_ranges
 from quant_engine.models.base import Parameters
 from quant_engine.models.layer import Layer
 from quant_engine.readers import TensorFile
@@ -86,7 +88,7 @@ class _Weights(Mapping[str, tuple[Float32Array, None]]):
         if name not in self._layers:
             raise KeyError(name)
         values = as_float32(self._file.load(name), name)
-        if not np.isfinite(values).all():
+        if not _is_finite(values):
             raise_non_finite(values, name)
         return values, None
 
@@ -95,3 +97,10 @@ class _Weights(Mapping[str, tuple[Float32Array, None]]):
 
     def __len__(self) -> int:
         return len(self._layers)
+
+
+def _is_finite(values: Float32Array) -> bool:
+    """Say whether all values are finite, in one pass without a copy: a large file is read once."""
+    flat = np.ascontiguousarray(values).reshape(-1)
+    largest = over_ranges(flat.size, lambda start, stop: largest_magnitude(flat, start, stop))
+    return bool(np.isfinite(largest).all())

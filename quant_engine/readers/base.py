@@ -25,6 +25,7 @@ MAX_TENSORS = 1_000_000
 MAX_NAME = 1_000  # characters
 MAX_AXES = 64  # numpy's own limit
 _AGAIN = "write it again with the library that made it"
+PREFETCHED = 1 << 22  # bytes at a time
 FREE_BYTES, MAX_RATIO = 64 << 20, 100  # what may unpack to any ratio, and the ratio from there on
 
 
@@ -132,6 +133,26 @@ class TensorFile:
         values = values.view()
         values.flags.writeable = False
         return values
+
+    def prefetch(self, name: str) -> None:
+        """Read a tensor that will be asked for, and keep nothing: mapped values are then in the system's memory.
+
+        Page by page, as a mapping reads them from a cold disk, takes several times as long. What is not stored as it is
+        given is left alone.
+        """
+        if self.info(name).kind != "float" or self.info(name).dtype != "float32":
+            return
+        values = self.load(name)
+        held: Any = values
+        while isinstance(held, np.ndarray) and isinstance(held.base, np.ndarray):
+            held = held.base
+        if not isinstance(held, np.memmap) or held.filename is None:
+            return
+        chunk = memoryview(bytearray(max(1, min(values.nbytes, PREFETCHED))))
+        with open(held.filename, "rb", buffering=0) as file:
+            file.seek(held.offset)
+            for _ in range(0, values.nbytes, chunk.nbytes):
+                file.readinto(chunk)
 
     def quantization(self, name: str) -> StoredQuantization | None:
         """Return how a tensor is stored as codes, or the range that stands beside its real values; None without either.

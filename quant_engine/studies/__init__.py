@@ -86,7 +86,7 @@ from quant_engine.studies.sensitivity import (
     trials,
 )
 from quant_engine.studies.stored_ranges import RangeUse, StoredRange, range_use, stored_ranges
-from quant_engine.studies.tensor_statistics import TensorStatistics, tensor_statistics
+from quant_engine.studies.tensor_statistics import TensorStatistics, even_histogram, occurring_codes, tensor_statistics
 from quant_engine.studies.texts import task_text, text_inputs
 from quant_engine.studies.weight_comparison import WeightDifference, WeightSet, compare_weights, weights_of
 
@@ -169,6 +169,7 @@ __all__ = [
     "effect",
     "equal_noise",
     "evaluated_split",
+    "even_histogram",
     "fisher",
     "footprint",
     "greedy_search",
@@ -185,6 +186,7 @@ __all__ = [
     "mixed_candidates",
     "mixed_plan",
     "model_card",
+    "occurring_codes",
     "outlier_channels",
     "output_sqnr_db",
     "plan_of_method",

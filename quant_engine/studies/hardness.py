@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quant_engine.clipping import MinMax, MinMSE
 from quant_engine.distribution import Distribution
@@ -16,6 +15,7 @@ from quant_engine.formats.integer import MAX_BITS
 from quant_engine.granularity import PerChannel, PerGroup
 from quant_engine.inputs import Float32Array
 from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
+from quant_engine.studies.tensor_statistics import extremes
 
 OUTLYING = 3.0  # times the median of the channels' largest magnitudes
 MOST = 0.99  # of the values
@@ -101,7 +101,8 @@ def outlier_channels(x: Float32Array) -> tuple[int, ...]:
         >>> outlier_channels(np.array([[1, -1], [9, 0], [1, 1], [0, -4]], np.float32))
         (1,)
     """
-    largest: NDArray[np.float32] = np.abs(x).max(axis=1)
+    low, high = extremes(x)
+    largest = np.maximum(-low, high)
     order = np.argsort(-largest, kind="stable")
     return tuple(order[largest[order] > OUTLYING * np.median(largest)].tolist())
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
-
-BLOCK = 1 << 20  # values that are float64 at a time
+from quant_engine.kernels.affine import block_extremes
+from quant_engine.kernels.describe import central_moments, count_even, mark_codes, sum_and_zeros
+from quant_engine.kernels.parallel import over_ranges
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,12 @@ def tensor_statistics(x: Float32Array) -> TensorStatistics:
     """
     if not x.size:
         raise QuantError(f"x of shape {x.shape} has no values; give a tensor with some")
-    flat = x.reshape(-1)
-    low, high, mean = float(flat.min()), float(flat.max()), float(flat.mean(dtype=np.float64))
-    second = fourth = 0.0
-    for start in range(0, flat.size, BLOCK):
-        squares = np.square(flat[start : start + BLOCK].astype(np.float64) - mean)
-        second += float(squares.sum())
-        fourth += float(np.dot(squares, squares))
+    flat = np.ascontiguousarray(x).reshape(-1)
+    [low], [high] = (ends.tolist() for ends in extremes(flat[None]))
+    sums = over_ranges(flat.size, lambda start, stop: sum_and_zeros(flat, start, stop))
+    mean, zeros = sum(total for total, _ in sums) / flat.size, sum(count for _, count in sums)
+    moments = over_ranges(flat.size, lambda start, stop: central_moments(flat, mean, start, stop))
+    second, fourth = sum(one for one, _ in moments), sum(one for _, one in moments)
     variance = second / flat.size if low < high else 0.0
     sigma = math.sqrt(variance)
     return TensorStatistics(
@@ -63,6 +65,62 @@ def tensor_statistics(x: Float32Array) -> TensorStatistics:
         sigma=sigma,
         kurtosis=fourth / flat.size / variance**2 if variance**2 else 0.0,
         max_sigmas=max(-low, high) / sigma if sigma else 0.0,
-        zeros=1 - int(np.count_nonzero(flat)) / flat.size,
+        zeros=zeros / flat.size,
         power=second / flat.size + mean**2,
     )
+
+
+def extremes(x: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """Return the least and the greatest value of each row.
+
+    Example:
+        >>> [ends.tolist() for ends in extremes(np.array([[1, -2, 0], [5, 4, 3]], np.float32))]
+        [[-2.0, 3.0], [1.0, 5.0]]
+    """
+    rows, columns = x.shape
+    flat, offsets = np.ascontiguousarray(x).reshape(-1), columns * np.arange(rows + 1)
+    parts = rows if rows > 1 else flat.size
+
+    def found(start: int, stop: int) -> tuple[Float32Array, Float32Array]:
+        low, high = np.full(rows, np.inf, np.float32), np.full(rows, -np.inf, np.float32)
+        first, last = (start * columns, stop * columns) if rows > 1 else (start, stop)
+        block_extremes(flat, offsets, first, last, low, high)
+        return low, high
+
+    ends = over_ranges(parts, found, flat.size)
+    return np.minimum.reduce([low for low, _ in ends]), np.maximum.reduce([high for _, high in ends])
+
+
+def even_histogram(x: Float32Array, bins: int, low: float, high: float) -> NDArray[np.int64]:
+    """Return how many values lie in each of even bins from the least to the greatest value.
+
+    Example:
+        >>> even_histogram(np.array([0, 1, 2, 10], np.float32), 5, 0.0, 10.0).tolist()
+        [2, 1, 0, 0, 1]
+    """
+    flat, per_unit = np.ascontiguousarray(x).reshape(-1), bins / (high - low) if high > low else 0.0
+
+    def counted(start: int, stop: int) -> NDArray[np.int64]:
+        counts = np.zeros(bins, np.int64)
+        count_even(flat, low, per_unit, start, stop, counts)
+        return counts
+
+    found: NDArray[np.int64] = np.sum(over_ranges(flat.size, counted), axis=0)
+    return found
+
+
+def occurring_codes(codes: NDArray[Any], lowest: int, highest: int) -> int:
+    """Return how many different codes occur, of those from the lowest to the highest.
+
+    Example:
+        >>> occurring_codes(np.array([[-8, 3], [3, 7]], np.int8), -8, 7)
+        3
+    """
+    flat = np.ascontiguousarray(codes).reshape(-1)
+
+    def marked(start: int, stop: int) -> NDArray[np.bool_]:
+        seen = np.zeros(highest - lowest + 1, np.bool_)
+        mark_codes(flat, lowest, start, stop, seen)
+        return seen
+
+    return int(np.logical_or.reduce(over_ranges(flat.size, marked)).sum())

@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from explorer import compute
 from explorer.figures.tensor_map import TensorMap, describe_tensor_map, tensor_map_figure
 from explorer.figures.theme import Canvas
+from explorer.notation import short
 from explorer.panels.tensor_card import known_of, sentence
 from explorer.tensor_table import agreements, looked_at
 from quant_engine import (
@@ -29,7 +30,15 @@ from quant_engine import (
     fake_quantize,
     fit,
 )
-from quant_engine.studies import Attribution, attribute, effect, input_moments, layer_input, layer_output_sqnr_db
+from quant_engine.studies import (
+    Attribution,
+    attribute,
+    effect,
+    input_moments,
+    layer_input,
+    layer_output_sqnr_db,
+    predict_sensitivity,
+)
 from quant_engine.studies.sensitivity import Trial
 from tests.app.waiting import await_answers
 from tests.models import CNN_KEY, DEPTHWISE_KEY
@@ -59,7 +68,7 @@ def test_the_table_is_sorted_by_what_is_to_gain_and_then_by_the_measured_damage(
     gains = column(at, "dB to gain")
     assert gains == sorted(gains, reverse=True)
     at.button(key="inspector damage_begin").click()
-    at = await_answers(at.run())
+    at = await_answers(await_answers(at.run()).run())  # what the damage is compared with is found behind it
     names, damage = column(at, "Tensor"), column(at, "KL alone")
     assert damage == sorted(damage, reverse=True)
     network = compute.network(DEPTHWISE_KEY)
@@ -69,6 +78,9 @@ def test_the_table_is_sorted_by_what_is_to_gain_and_then_by_the_measured_damage(
     text = " ".join(one.value for one in at.caption)
     assert "times the sum" in text
     assert "Rank correlation" in text
+    expected = [predict_sensitivity(network, name, SPEC).loss_increase for name in names]
+    agreed = scipy.stats.spearmanr(expected, damage).statistic
+    assert f"Fisher (½ Σ F·error²) {short(agreed, 2)}" in text
 
 
 def test_output_sqnr_is_found_for_every_layer_of_a_model_with_data() -> None:

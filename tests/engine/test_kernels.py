@@ -19,6 +19,7 @@ from quant_engine.kernels import (
     choice,
     codebooks,
     compile,
+    describe,
     direct,
     entropy,
     floating,
@@ -382,6 +383,37 @@ def test_observe_count_aligned_agrees():
     counts = np.ones(64, np.int64)
     observe.count_aligned(X, 8.0, -32, counts)
     np.testing.assert_array_equal(counts - 1, reference.aligned_counts(X, 1 / 8, -32, 64))
+
+
+@pytest.mark.parametrize("beyond", [0.0, np.inf, np.nan])
+def test_describe_largest_magnitude_agrees(beyond):
+    x = np.concatenate([X, np.float32([beyond, -0.5])])
+    np.testing.assert_equal(describe.largest_magnitude(x, 3, x.size), np.abs(x[3:]).max())
+
+
+def test_describe_sum_and_zeros_agrees():
+    x = np.where(X > 1, 0, X).astype(np.float32)
+    total, zeros = describe.sum_and_zeros(x, 10, 900)
+    assert (total, zeros) == (pytest.approx(math.fsum(x[10:900].tolist())), int((x[10:900] == 0).sum()))
+
+
+def test_describe_central_moments_agrees():
+    off = X[5:990].astype(np.float64) - 0.3
+    expected = math.fsum(off**2), math.fsum(off**4)
+    assert describe.central_moments(X, 0.3, 5, 990) == pytest.approx(expected, rel=1e-12)
+
+
+def test_describe_count_even_agrees():
+    counts = np.zeros(16, np.int64)
+    low, high = float(X.min()), float(X.max())
+    describe.count_even(X, low, 16 / (high - low), 0, X.size, counts)
+    np.testing.assert_array_equal(counts, np.histogram(X.astype(np.float64), 16, (low, high))[0])
+
+
+def test_describe_mark_codes_agrees():
+    seen = np.zeros(20, np.bool_)
+    describe.mark_codes(CODES, -10, 3, 50, seen)
+    assert {*(np.flatnonzero(seen) - 10)} == {*CODES[3:50]}
 
 
 def test_compile_ordered_agrees():

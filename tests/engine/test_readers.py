@@ -48,6 +48,15 @@ def test_the_name_of_a_file_decides_nothing(name: str, tmp_path: pathlib.Path) -
     assert open_file(tmp_path / "weights.bin").names()
 
 
+@pytest.mark.parametrize("name", WRITERS)
+def test_reading_ahead_changes_nothing_of_what_is_read(name: str, tmp_path: pathlib.Path) -> None:
+    written = WRITERS[name](tmp_path / name)
+    file = open_file(tmp_path / name)
+    for tensor in file.tensors:
+        file.prefetch(tensor)
+        np.testing.assert_array_equal(file.load(tensor), written[tensor])
+
+
 def test_types_are_told_in_the_words_of_the_file(tmp_path: pathlib.Path) -> None:
     for name, tensor, stored in (
         ("one.safetensors", "brain", "BF16"),
