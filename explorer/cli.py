@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from explorer import access
+from explorer.commands import files, looking, tuning
 from quant_engine import QuantError
 
 APP = Path(__file__).resolve().parent / "served_app.py"
@@ -39,6 +40,12 @@ class OpensByDefault(TyperGroup):
 program = typer.Typer(cls=OpensByDefault, rich_markup_mode="rich", epilog=EXAMPLES, add_completion=False)
 models = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 program.add_typer(models, name="models")
+program.command(epilog=looking.INSPECT_EXAMPLES)(looking.inspect)
+program.command(epilog=looking.ATTRIBUTE_EXAMPLES)(looking.attribute)
+program.command(epilog=tuning.EXAMPLES)(tuning.tune)
+program.command(epilog=files.COMPARE_EXAMPLES)(files.compare)
+program.command(epilog=files.APPLY_EXAMPLES)(files.apply)
+program.command(epilog=files.REPORT_EXAMPLE)(files.report)
 
 
 @program.callback()

@@ -29,8 +29,8 @@ class Opened:
     reason: str = ""
 
 
-def open_given(given: str, data: Path | None = None) -> Opened:
-    """Return the model that a person names, measured on the data if there are any.
+def open_given(given: str, data: Path | None = None, seed: int = 0) -> Opened:
+    """Return the model that a person names, measured on the data if there are any, which a seed splits.
 
     ONNX files and folders of transformers can be run; where that fails, and where they are quantized already, they are
     opened as tensors, with the reason.
@@ -40,7 +40,7 @@ def open_given(given: str, data: Path | None = None) -> Opened:
     """
     if given in (*ARCHITECTURES, *PACKS):
         folder = folder_of(PACKS[given]) if given in PACKS else None
-        return Opened(load(given, None if data is None else read_task(data, folder)))
+        return Opened(load(given, None if data is None else read_task(data, folder, seed=seed)))
     path = Path(given).expanduser()
     if not path.exists() and is_hub_name(given):
         path = fetch_from_hub(given)
@@ -49,7 +49,7 @@ def open_given(given: str, data: Path | None = None) -> Opened:
             f"there is no model {given!r}: it is neither one of {', '.join((*ARCHITECTURES, *PACKS))} nor a path that "
             "exists; give the path of a file or a folder, or a name on the hub, organisation/model"
         )
-    return _open_path(path, data)
+    return _open_path(path, data, seed)
 
 
 def open_named(text: str, data: str = "") -> Opened:
@@ -112,7 +112,7 @@ def offer_given(given: str, data: Path | None = None) -> tuple[str, str]:
     return name, opened.reason
 
 
-def _open_path(path: Path, data: Path | None) -> Opened:
+def _open_path(path: Path, data: Path | None, seed: int = 0) -> Opened:
     if not ((path / CONFIG).is_file() if path.is_dir() else path.suffix == ONNX):
         if data is not None:
             load(path)  # says what is missing to run it
@@ -122,16 +122,20 @@ def _open_path(path: Path, data: Path | None) -> Opened:
             raise QuantError(f"{path.name} is quantized already, and is shown as it is stored; open it without data")
         return Opened(open_tensors(path), str(read_words("open")["quantized"]))
     try:
-        return Opened(load(path, None if data is None else _task(path, data)))
+        return Opened(load(path, None if data is None else _task(path, data, seed)))
     except QuantError as error:
         if data is not None:
             raise
         return Opened(open_tensors(path), str(error))
 
 
-def _task(path: Path, data: Path) -> Task:
+def _task(path: Path, data: Path, seed: int) -> Task:
     """Return the task of some data for the model of a path."""
-    return read_task(data, path) if path.is_dir() else read_task(data, size=_picture_size(load(path)))
+    return (
+        read_task(data, path, seed=seed)
+        if path.is_dir()
+        else read_task(data, size=_picture_size(load(path)), seed=seed)
+    )
 
 
 def _picture_size(network: Network) -> tuple[int, int] | None:

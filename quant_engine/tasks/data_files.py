@@ -37,14 +37,14 @@ class Preparation:
     deviation: tuple[float, ...] = (0.229, 0.224, 0.225)
 
 
-def read_task(path: Path, folder: Path | None = None, size: tuple[int, int] | None = None) -> Task:
+def read_task(path: Path, folder: Path | None = None, size: tuple[int, int] | None = None, seed: int = 0) -> Task:
     """Return the task of data on the disk.
 
     An .npz file with `x` and `y` is a classification; without `y`, agreement with floating point on all its arrays, by
     name unless `x` is the only one. A folder of pictures has a folder for each class, in the order of the outputs (by
     name, or by number where all names are numbers); without such it is agreement. A text needs the `folder` of the
     model, with its tokenizer: a causal model predicts it, others agree on it. A .py file is run (`from_file`). `size`
-    is that of the model's pictures where it is known; `folder` may say how they are prepared.
+    is that of the model's pictures where it is known; `folder` may say how they are prepared. `seed` draws the splits.
 
     Raises:
         QuantError: for other data, and as the tasks.
@@ -52,17 +52,17 @@ def read_task(path: Path, folder: Path | None = None, size: tuple[int, int] | No
     if not path.exists():
         raise QuantError(f"there is no file or folder {str(path)!r}; give {FORM}")
     if path.is_dir():
-        return _of_pictures(path, _preparation(folder, size))
+        return _of_pictures(path, _preparation(folder, size), seed)
     if path.suffix == ".npz":
-        return _of_arrays(path)
+        return _of_arrays(path, seed)
     if path.suffix == ".txt":
-        return _of_text(path, folder)
+        return _of_text(path, folder, seed)
     if path.suffix == ".py":
-        return from_file(path)
+        return from_file(path, seed)
     raise QuantError(f"{path.name} holds no data that is understood; give {FORM}")
 
 
-def _of_arrays(path: Path) -> Task:
+def _of_arrays(path: Path, seed: int) -> Task:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
@@ -73,13 +73,13 @@ def _of_arrays(path: Path) -> Task:
     labels = arrays.pop(LABELS, None)
     inputs: Any = arrays[INPUTS] if set(arrays) == {INPUTS} else arrays
     if labels is None:
-        return Agreement(inputs)
+        return Agreement(inputs, seed=seed)
     if not arrays:
         raise QuantError(f"{path.name} has labels y without inputs; add them as x")
-    return Classification(inputs, labels)
+    return Classification(inputs, labels, seed=seed)
 
 
-def _of_text(path: Path, folder: Path | None) -> Task:
+def _of_text(path: Path, folder: Path | None, seed: int) -> Task:
     config = _json_of(folder, "config.json")
     if folder is None or not config:
         raise QuantError(f"{path.name} is a text, which needs a tokenizer: give a folder of transformers as the model")
@@ -93,11 +93,11 @@ def _of_text(path: Path, folder: Path | None) -> Task:
         raise QuantError(f"{path.name} has {len(tokens)} tokens; give a text of two or more")
     windows = np.array(tokens[: len(tokens) // length * length], np.int64).reshape(-1, length)
     if str(next(iter(config.get("architectures") or [""]))).endswith(CAUSAL):
-        return NextToken(windows)
-    return Agreement({TOKENS: windows, MASK: np.ones_like(windows)}, unit="text")
+        return NextToken(windows, seed=seed)
+    return Agreement({TOKENS: windows, MASK: np.ones_like(windows)}, unit="text", seed=seed)
 
 
-def _of_pictures(path: Path, preparation: Preparation) -> Task:
+def _of_pictures(path: Path, preparation: Preparation, seed: int) -> Task:
     classes = [place for place in path.iterdir() if place.is_dir() and _pictures_in(place)]
     if not classes:
         found = _pictures_in(path)
@@ -105,7 +105,7 @@ def _of_pictures(path: Path, preparation: Preparation) -> Task:
             raise QuantError(
                 f"{path} has no picture ({', '.join(sorted(PICTURES))}), nor a folder of such for each class"
             )
-        return Agreement(_inputs(found, preparation), unit="image")
+        return Agreement(_inputs(found, preparation), unit="image", seed=seed)
     numbered = all(place.name.isdecimal() for place in classes)
     ordered = sorted(classes, key=lambda place: (int(place.name) if numbered else 0, place.name))
     labels, files = [], []
@@ -113,7 +113,7 @@ def _of_pictures(path: Path, preparation: Preparation) -> Task:
         found = _pictures_in(place)
         labels += [int(place.name) if numbered else number] * len(found)
         files += found
-    return Classification(_inputs(files, preparation), np.array(labels), unit="image")
+    return Classification(_inputs(files, preparation), np.array(labels), unit="image", seed=seed)
 
 
 def _inputs(files: list[Path], preparation: Preparation) -> Float32Array:

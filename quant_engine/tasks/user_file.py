@@ -25,7 +25,7 @@ from quant_engine.tasks.score import Better, Score, mean
 FORM = "def batches(): yields inputs, or tuples that begin with them; def score(outputs, batch): returns a number"
 
 
-def from_file(path: str | Path) -> UserTask:
+def from_file(path: str | Path, seed: int = 0) -> UserTask:
     """Return the task of a file that defines `batches()` and `score(outputs, batch)`.
 
     The file is run: load your own ones only, on your own machine. `batches()` yields batches of inputs, an array or
@@ -53,8 +53,8 @@ def from_file(path: str | Path) -> UserTask:
         if not callable(getattr(module, name, None)):
             raise QuantError(f"{file} has no function {name}; it needs {FORM}")
     better = as_choice(getattr(module, "better", "higher"), ("higher", "lower"), f"better in {file}")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    return UserTask(file, module, str(getattr(module, "unit", "sample")), cast(Better, better), digest)
+    digest = hashlib.sha256(file.read_bytes() + f"|{seed}".encode() * bool(seed)).hexdigest()
+    return UserTask(file, module, str(getattr(module, "unit", "sample")), cast(Better, better), digest, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,7 @@ class UserTask:
     unit: str
     better: Better
     key: str
+    seed: int = 0
     compares: bool = False
 
     @property
@@ -129,4 +130,4 @@ class UserTask:
         parts = [Batch(as_model_inputs(one[0] if isinstance(one, tuple) else one), one) for one in given]
         if not parts:
             raise QuantError(f"batches in {self.file} yielded nothing; it must yield at least one batch")
-        return {split: [parts[row] for row in rows] for split, rows in split_rows(len(parts), seed=0).items()}
+        return {split: [parts[row] for row in rows] for split, rows in split_rows(len(parts), self.seed).items()}
