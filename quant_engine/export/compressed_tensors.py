@@ -26,7 +26,7 @@ from quant_engine.export.base import (
     Verification,
     planned_specs,
 )
-from quant_engine.export.matrices import quantized_matrix
+from quant_engine.export.matrices import float_weight, quantized_matrix
 from quant_engine.export.running import run_by_transformers
 from quant_engine.export.sources import config_of, fused_with, state_of, tokenizer_files
 from quant_engine.extras import imported
@@ -152,7 +152,7 @@ def make_compressed(network: Network, plan: QuantizationPlan, path: pathlib.Path
             tensors |= {f"{name}.{end}": _tensor(held) for end, held in _stored(network, name, layer).items()}
             written |= {Part(name, role) for role in ("weight", "activation") if _is_written(layer, role)}
         elif layer.weight is not None:
-            weight = planned_weight(network.model, name, layer)
+            weight = float_weight(network, name, layer)
             tensors[f"{name}.weight"] = torch.from_numpy(np.array(weight))
             written |= {Part(name, "weight")} if _planned_scheme(info, layer) else set()
         if layer.bias is not None and info.has_bias:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.execution.layer_change import planned_weight
 from quant_engine.export import gguf_blocks as blocks
 from quant_engine.export.base import (
     Comparison,
@@ -28,7 +27,7 @@ from quant_engine.export.base import (
     planned_specs,
 )
 from quant_engine.export.gguf_source import EXTRA, GgufSource, source_of
-from quant_engine.export.matrices import quantized_matrix
+from quant_engine.export.matrices import float_weight, quantized_matrix
 from quant_engine.export.running import run_by_transformers
 from quant_engine.export.sources import state_of
 from quant_engine.extras import imported
@@ -147,7 +146,7 @@ def _tensor(network: Network, name: str, plan: LayerPlan, rows: Any) -> tuple[ND
     """Return the rows of a planned weight as a file has them, with its type; what is not expressed is float32."""
     gguf, info = imported("gguf", EXTRA), network.layers()[name]
     if not _expressed(info, plan):
-        values = planned_weight(network.model, name, plan)
+        values = float_weight(network, name, plan)
         assert values is not None
         return values[rows], gguf.GGMLQuantizationType.F32
     assert plan.weight is not None
@@ -193,7 +192,7 @@ def compare_gguf(network: Network, plan: QuantizationPlan, path: pathlib.Path, d
     for name, layer in plan.layers.items():
         own = layers[name].tied_to or name
         key = f"{own}.weight" if source is None else source.name_of(own)
-        x_hat = planned_weight(network.model, name, layer)
+        x_hat = float_weight(network, name, layer)
         if x_hat is None or key is None:
             continue
         rows = slice(None) if source is None else source.rows_of(key, network.weight(name))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pathlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -108,4 +108,10 @@ def source_of(network: Network) -> GgufSource | None:
     """Return the one GGUF file in the folder that a model of transformers was loaded from, None without."""
     folder = folder_of(network)
     found = [] if folder is None else sorted(folder.glob("*.gguf"))
-    return GgufSource(found[0]) if len(found) == 1 else None
+    return _opened(found[0], found[0].stat().st_mtime_ns) if len(found) == 1 else None
+
+
+@lru_cache(maxsize=2)  # reading a vocabulary takes seconds
+def _opened(path: pathlib.Path, changed: int) -> GgufSource:
+    """Return a file as it was when it last changed."""
+    return GgufSource(path)

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_engine.errors import QuantError
-from quant_engine.execution.layer_change import planned_weight
 from quant_engine.export.base import Comparison, Contents, Exporter, Finding, Part, Verification, planned_specs
-from quant_engine.export.matrices import quantized_matrix
+from quant_engine.export.matrices import float_weight, quantized_matrix
 from quant_engine.export.running import outputs_by_name
 from quant_engine.files import pack
 from quant_engine.formats import IntFormat
@@ -108,7 +107,7 @@ def make_torch(network: Network, plan: QuantizationPlan, path: pathlib.Path) -> 
     for name, layer in plan.layers.items():
         if layer.weight is not None:
             arrays |= {f"{name}.{end}": array for end, array in _weight_arrays(network, name, layer).items()}
-            written.add(Part(name, "weight"))
+            written |= {Part(name, "weight")} if layer.input_scale is None else set()
         if layer.bias is not None:
             arrays[f"{name}.bias"] = layer.bias
         if _is_static(network, name, layer) and isinstance(layer.activation, Quantizer):
@@ -127,8 +126,8 @@ def make_torch(network: Network, plan: QuantizationPlan, path: pathlib.Path) -> 
 def _weight_arrays(network: Network, name: str, plan: LayerPlan) -> dict[str, NDArray[Any]]:
     """Return codes, scales and zero points that meet, of integers; of all other formats the values."""
     assert plan.weight is not None and not isinstance(plan.weight, QuantizerSpec)  # noqa: PT018
-    if not isinstance(plan.weight.spec.format, IntFormat):
-        values = planned_weight(network.model, name, plan)
+    if plan.input_scale is not None or not isinstance(plan.weight.spec.format, IntFormat):
+        values = float_weight(network, name, plan)
         assert values is not None
         return {"weight": values}
     quantized = quantized_matrix(network, name, plan)
@@ -167,7 +166,7 @@ def compare_torch(network: Network, plan: QuantizationPlan, path: pathlib.Path, 
     exact = all(
         weight is None or np.array_equal(changed.get_submodule(name).weight.detach().numpy(), weight)
         for name, layer in plan.layers.items()
-        for weight in (planned_weight(network.model, name, layer),)
+        for weight in (float_weight(network, name, layer),)
     )
     if data is None:
         return Verification(f"PyTorch {torch.__version__}", (Comparison("weights", exact=exact),))

@@ -9,6 +9,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from torch import nn
 
 from quant_engine import (
@@ -27,6 +28,7 @@ from quant_engine import (
     QuantError,
     QuantizationPlan,
     QuantizerSpec,
+    fit,
 )
 from quant_engine.export import EXPORTERS
 from quant_engine.export.gguf_types import nearest_type
@@ -140,6 +142,25 @@ def test_the_pytorch_code_gives_a_module_our_weights_and_outputs(weight, tmp_pat
         theirs = changed(torch.from_numpy(x)).numpy()
     ours = network.run(x, plan)
     assert np.mean(np.abs(theirs - ours) < 1e-5 * np.abs(ours).max()) > 0.98  # all but inputs at ties
+
+
+@pytest.mark.parametrize(("key", "ending"), [("torch", ".py"), ("gguf", ".gguf"), ("compressed-tensors", "")])
+def test_as_floats_a_weight_is_divided_by_the_scales_of_its_inputs(key, ending, tmp_path):
+    torch.manual_seed(0)
+    network = from_module(nn.Sequential(nn.Linear(64, 32)), example=torch.zeros(1, 64))
+    scale = np.random.default_rng(0).uniform(0.5, 2, 64).astype(np.float32)
+    quantizer = fit(network.weight("0") * scale, FOUR)
+    plan = QuantizationPlan({"0": LayerPlan(quantizer.encode(network.weight("0") * scale), input_scale=scale)})
+    export = EXPORTERS[key].write(network, plan, tmp_path / f"model{ending}", as_float=True)
+    assert not export.coverage.written
+    x_hat = plan["0"].weight.dequantize() / scale
+    if key == "torch":
+        held = load_file(tmp_path / "model.safetensors")["0.weight"]
+    elif key == "gguf":
+        held = next(t.data for t in gguf.GGUFReader(tmp_path / "model.gguf").tensors if t.name == "0.weight")
+    else:
+        held = load_file(tmp_path / "model" / "model.safetensors")["0.weight"]
+    np.testing.assert_array_equal(held, x_hat)
 
 
 def test_code_that_is_not_the_plans_is_not_run(tmp_path):
