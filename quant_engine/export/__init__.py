@@ -13,6 +13,7 @@ from quant_engine.export.base import (
 from quant_engine.export.compressed_tensors import to_compressed_tensors
 from quant_engine.export.encodings import to_aimet
 from quant_engine.export.gguf_file import to_gguf
+from quant_engine.export.importing import Imported, import_plan
 from quant_engine.export.onnx_exporter import to_onnx_qdq
 from quant_engine.export.remedies import nearest
 from quant_engine.export.table import EXPORTERS
@@ -25,8 +26,10 @@ __all__ = [
     "Export",
     "Exporter",
     "Finding",
+    "Imported",
     "Part",
     "Verification",
+    "import_plan",
     "nearest",
     "to_aimet",
     "to_compressed_tensors",

@@ -188,7 +188,7 @@ class Exporter:
             validate_expressible(self, findings)
         frozen = network.freeze(plan)
         contents = self.make(network, frozen, _as_path(path))
-        written = _place_all(contents.files, overwrite)
+        written = place_all(contents.files, overwrite)
         size = sum(len(content) for content in contents.files.values())
         found = (*findings, *contents.findings)
         return Export(written, size, found, coverage_of(network, frozen, contents.written))
@@ -246,7 +246,7 @@ def coverage_of(network: Network, plan: QuantizationPlan, written: frozenset[Par
     )
 
 
-def _place_all(files: Mapping[pathlib.Path, bytes], overwrite: bool) -> tuple[pathlib.Path, ...]:
+def place_all(files: Mapping[pathlib.Path, bytes], overwrite: bool) -> tuple[pathlib.Path, ...]:
     """Write all files beside their places, then move them there."""
     for path in files:
         if path.exists() and not overwrite:

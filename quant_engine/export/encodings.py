@@ -102,25 +102,49 @@ def _is_written(layout: Layout, layer: Layer, version: str) -> bool:
     return len(layer.shape) == 2 and (version == V2 or (layout.axis == 1 and layout.block > 0))
 
 
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """What is said of weights and of what layers receive, by the names of tensors, and what of the plan that is."""
+
+    parameters: dict[str, Range]
+    activations: dict[str, Range]
+    written: frozenset[Part]
+    findings: tuple[Finding, ...]
+
+
 def make_encodings(network: Network, plan: QuantizationPlan, path: pathlib.Path, version: str) -> Contents:
     """Return the encodings of a frozen plan and, of a network that is no ONNX file, the graph with their names."""
-    source, nodes = float_graph(network.model), layer_nodes(network)
-    written, findings = set[Part](), []
-    parameters: dict[str, Range] = {}
-    activations: dict[str, Range] = {}
+    ranges = ranges_of(network, plan, version)
+    files = {path: json.dumps(_document(ranges, version), indent=2).encode(), **named_graph(network, path)}
+    return Contents(files, ranges.written, ranges.findings)
+
+
+def named_graph(network: Network, path: pathlib.Path) -> dict[pathlib.Path, bytes]:
+    """Return the graph with the names of tensors, which belongs beside a path, of a network that is no ONNX file."""
+    if isinstance(network.model, OnnxModel):
+        return {}
+    return {path.with_suffix(".onnx"): float_graph(network.model).graph.proto.SerializeToString()}
+
+
+def ranges_of(network: Network, plan: QuantizationPlan, version: str) -> Ranges:
+    """Return the ranges of a frozen plan, without those that are refused."""
+    graph, nodes = float_graph(network.model).graph, layer_nodes(network)
+    written, findings = set[Part](), list[Finding]()
+    parameters, activations = dict[str, Range](), dict[str, Range]()
     refused = {(f.layer, f.role) for f in find_encodings(network, plan, version) if f.severity == "refused"}
     for part, _, layer in planned_specs(plan):
         node, fitted = nodes[part.layer], getattr(layer, part.role)
         if part in refused:
             continue
-        if part.role == "activation":
-            found: Range | None = Range(node.source, fitted, Layout(None))
-            table = activations
+        weight = part.role == "weight"
+        table = parameters if weight else activations
+        if weight:
+            found = _weight_range(network, graph, node, part.layer, fitted)
         else:
-            found, table = _weight_range(network, source.graph, node, part.layer, fitted), parameters
+            found = Range(node.source, fitted, Layout(None))
         other = table.get(found.name) if found else None
         if found is None or (version == V1 and found.turned and found.layout.block):
-            text = "its weight is not stored as it is multiplied, so that no entry names it"
+            text = "its weight is not stored as it is multiplied, and no entry names it"
             findings.append(Finding("changed", text, *part))
         elif other and not _same_range(other, found):
             text = f"another layer has another range for the same tensor {found.name!r}, which is kept"
@@ -128,11 +152,7 @@ def make_encodings(network: Network, plan: QuantizationPlan, path: pathlib.Path,
         else:
             table[found.name] = found
             written.add(part)
-    said = _document(parameters, activations, version)
-    files = {path: json.dumps(said, indent=2).encode()}
-    if not isinstance(network.model, OnnxModel):
-        files[path.with_suffix(".onnx")] = source.graph.proto.SerializeToString()
-    return Contents(files, frozenset(written), tuple(findings))
+    return Ranges(parameters, activations, frozenset(written), tuple(findings))
 
 
 def _weight_range(network: Network, graph: OnnxGraph, node: LayerNode, name: str, fitted: Any) -> Range | None:
@@ -151,15 +171,18 @@ def _same_range(one: Range, other: Range) -> bool:
     return same and one.fitted.spec.format == other.fitted.spec.format
 
 
-def _document(parameters: dict[str, Range], activations: dict[str, Range], version: str) -> Entry:
+def _document(ranges: Ranges, version: str) -> Entry:
     head: Entry = {"version": version, "producer": PRODUCER}
+    activations, parameters = entries_of(ranges, version)
     if version == V2:
-        return {**head, BOTH: [_entry2(found) for found in (*activations.values(), *parameters.values())]}
-    return {
-        **head,
-        ACTIVATIONS: [_entry1(found) for found in activations.values()],
-        PARAMS: [_entry1(found) for found in parameters.values()],
-    }
+        return {**head, BOTH: [*activations, *parameters]}
+    return {**head, ACTIVATIONS: activations, PARAMS: parameters}
+
+
+def entries_of(ranges: Ranges, version: str) -> tuple[list[Entry], list[Entry]]:
+    """Return the entries of activations and of weights."""
+    entry = _entry2 if version == V2 else _entry1
+    return [*map(entry, ranges.activations.values())], [*map(entry, ranges.parameters.values())]
 
 
 def _entry1(found: Range) -> Entry:

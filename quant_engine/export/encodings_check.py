@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,11 @@ def compare_encodings(
     said = read_encodings(path)
     if said is None:
         raise QuantError(f"{path} has no encodings; write it again")
+    return Verification("readers.encodings", furthest_of(network, plan, said))
+
+
+def furthest_of(network: Network, plan: QuantizationPlan, said: Mapping[str, Encoding]) -> tuple[Comparison, ...]:
+    """Return the largest differences of weights and of the ends of activations where they are named."""
     weights, inputs = [0.0], [0.0]
     for name, node in layer_nodes(network).items():
         layer = plan[name]
@@ -39,7 +45,7 @@ def compare_encodings(
             ends = [float(end.item()) for end in said[node.source].alone().ends()]
             inputs.append(_furthest(np.array(ends, np.float32), layer.activation.levels()[[0, -1]]))
     named = (("weights", max(weights)), ("ranges of activations", max(inputs)))
-    return Verification("readers.encodings", tuple(Comparison(name, far, exact=far == 0) for name, far in named))
+    return tuple(Comparison(name, far, exact=far == 0) for name, far in named)
 
 
 def layer_nodes(network: Network) -> dict[str, LayerNode]:
