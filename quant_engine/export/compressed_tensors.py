@@ -71,7 +71,7 @@ def _of_weight(info: Layer, spec: QuantizerSpec, plan: LayerPlan) -> Iterator[Fi
     elif scheme.form == cw.PACKED and not scheme.weights["symmetric"]:
         yield finding("warning", "the package unpacks its zero points, but transformers 5 does not load them")
     if info.op == "embedding" and scheme is not None:
-        yield finding("warning", "transformers reads quantized embeddings; vLLM quantizes linear layers only")
+        yield finding("warning", "the package unpacks embeddings, but transformers 5 loads no model with packed ones")
     if plan.bias is not None and not info.has_bias:
         yield finding("changed", "the plan gives it a bias, the model has none: the bias is left out")
 

@@ -34,7 +34,7 @@ def run_by_transformers(
         return (), ()
     try:
         loaded = type(given).from_pretrained(path, dtype=torch.float32, local_files_only=True, **loading).eval()
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, AttributeError) as error:
         return (), (Finding("warning", f"transformers does not load it: {error}"),)
     return (_compare(network, plan, loaded, inputs, scored=network.task is not None and data is None),), ()
 

@@ -90,11 +90,11 @@ def test_each_format_is_that_of_its_layout(spec, form):
 
 
 @functools.cache
-def llama():
+def llama(tied=False):
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=96, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=32,
+        num_key_value_heads=2, max_position_embeddings=32, tie_word_embeddings=tied,
     )  # fmt: skip
     module = transformers.LlamaForCausalLM(config).eval()
     ids = torch.randint(0, 96, (3, 9))
@@ -126,6 +126,27 @@ def test_packed_zero_points_are_read_by_the_package_and_not_by_transformers(tmp_
     assert [(one.name, one.exact) for one in found.comparisons] == [("decompressed", True)]
     assert "transformers" in told.text
     assert [finding.severity for finding in found.findings] == ["warning"]
+
+
+def test_packed_embeddings_are_read_by_the_package_and_not_by_transformers(tmp_path):
+    network, ids = llama(tied=True)
+    plan = QuantizationPlan(dict.fromkeys(network.layers(), LayerPlan(QuantizerSpec(IntFormat(4), PerGroup(32)))))
+    told = {finding.layer: finding.text for finding in EXPORTER.check(network, plan)}
+    assert "transformers" in told["model.embed_tokens"]
+    assert "stored once more" in told["lm_head"]
+    EXPORTER.write(network, plan, tmp_path / "model")
+    found = EXPORTER.verify(network, plan, tmp_path / "model", data=ids)
+    assert [(one.name, one.exact) for one in found.comparisons] == [("decompressed", True)]
+    assert len(found.findings) == 1
+
+
+def test_a_model_whose_tied_embedding_stays_in_floats_is_run_by_transformers(tmp_path):
+    network, ids = llama(tied=True)
+    plan = QuantizationPlan.of(network.layers(), {"*_proj": LayerPlan(QuantizerSpec(IntFormat(4), PerGroup(32)))})
+    assert not EXPORTER.check(network, plan)
+    EXPORTER.write(network, plan, tmp_path / "model")
+    _, ran = EXPORTER.verify(network, plan, tmp_path / "model", data=ids).comparisons
+    assert ran.max_difference < 1e-5 * np.abs(network.run(ids) - network.run(ids, plan)).max()
 
 
 def test_config_json_says_what_the_layout_wants(tmp_path):
