@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 
 from quant_engine.export.base import Comparison, Contents, Exporter, Finding, Part, Verification, planned_specs
+from quant_engine.export.gguf_blocks import FLOATS
 from quant_engine.export.gguf_source import EXTRA, source_of
 from quant_engine.export.sources import config_of
 from quant_engine.extras import imported
@@ -62,7 +63,8 @@ def find_types(network: Network, plan: QuantizationPlan) -> Iterator[Finding]:
         if layer.input_scale is not None:
             yield Finding("refused", "its input is divided by a scale for each channel", info.name, "weight")
         kind = nearest_type(spec, info.matrix_shape)
-        yield Finding("changed", f"llama-quantize makes it {kind}, with scales of its own", info.name, "weight")
+        scales = "" if kind in FLOATS.values() else ", with scales of its own"
+        yield Finding("changed", f"llama-quantize makes it {kind}{scales}", info.name, "weight")
     if not names:
         text = "llama.cpp's names of its tensors are not known: the lines have the names of this network"
         yield Finding("warning", text)
@@ -122,8 +124,9 @@ def compare_types(network: Network, plan: QuantizationPlan, path: pathlib.Path, 
     rules = [line.rsplit("=", 1) for line in path.read_text("utf-8").split()]
     wanted = _types(network, plan)
     read = {tensor: next((kind for pattern, kind in rules if re.search(pattern, tensor)), None) for tensor in wanted}
-    exact = read == {tensor: kind.lower() for tensor, kind in wanted.items()}
-    return Verification("regex=type, first match", (Comparison("read", exact=exact),))
+    same = read == {tensor: kind.lower() for tensor, kind in wanted.items()}
+    comparison = Comparison("types", exact=None if same else False)  # there are no codes
+    return Verification("regex=type, first match", (comparison,))
 
 
 GGUF_TYPES = Exporter(

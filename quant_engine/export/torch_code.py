@@ -34,6 +34,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+BLOCKS = {blocks!r}  # layer: rows and columns that share a scale
 INPUTS = {inputs!r}  # layer: least code, greatest code, axis of the channels or None
 
 
@@ -43,7 +44,8 @@ def apply(module, arrays=Path(__file__).with_suffix({ending!r})):
     with torch.no_grad():
         for name, part in module.named_modules():
             if f"{{name}}.codes" in held:
-                codes, scale, zero_point = (held[f"{{name}}.{{end}}"] for end in ("codes", "scale", "zero_point"))
+                codes = held[f"{{name}}.codes"]
+                scale, zero_point = (spread(held[f"{{name}}.{{end}}"], name, codes) for end in ("scale", "zero_point"))
                 x_hat = (codes.float() - zero_point.float()) * scale
                 part.weight = torch.nn.Parameter(x_hat.reshape(part.weight.shape), requires_grad=False)
             elif f"{{name}}.weight" in held:
@@ -54,6 +56,14 @@ def apply(module, arrays=Path(__file__).with_suffix({ending!r})):
             if name in INPUTS:
                 part.register_forward_pre_hook(quantizer(held, name, *INPUTS[name]))
     return module
+
+
+def spread(part, name, codes):
+    """Return one number a block so that it meets the block's codes."""
+    for axis, (size, step) in enumerate(zip(codes.shape, BLOCKS[name])):
+        if 1 < step < size:
+            part = part.repeat_interleave(step, axis).narrow(axis, 0, size)
+    return part
 
 
 def quantizer(held, name, low, high, axis):
@@ -103,9 +113,12 @@ def make_torch(network: Network, plan: QuantizationPlan, path: pathlib.Path) -> 
     """Return the code, and the arrays beside it."""
     arrays: dict[str, NDArray[Any]] = {}
     inputs: dict[str, tuple[int, int, int | None]] = {}
+    blocks: dict[str, tuple[int, ...]] = {}
     written = set()
     for name, layer in plan.layers.items():
         if layer.weight is not None:
+            spec = layer.weight if isinstance(layer.weight, QuantizerSpec) else layer.weight.spec
+            blocks[name] = spec.granularity.blocks(network.layers()[name].matrix_shape).block
             arrays |= {f"{name}.{end}": array for end, array in _weight_arrays(network, name, layer).items()}
             written |= {Part(name, "weight")} if layer.input_scale is None else set()
         if layer.bias is not None:
@@ -118,31 +131,23 @@ def make_torch(network: Network, plan: QuantizationPlan, path: pathlib.Path) -> 
             inputs[name] = form.qmin, form.qmax, axis
             written.add(Part(name, "activation"))
     beside = path.with_suffix(ARRAYS_ENDING)
-    code = CODE.format(inputs=inputs, ending=ARRAYS_ENDING)
+    code = CODE.format(inputs=inputs, blocks=blocks, ending=ARRAYS_ENDING)
     content = {name: np.array(array, order="C") for name, array in arrays.items()}
     return Contents({path: code.encode(), beside: pack(content, {"format": "pt"})}, frozenset(written))
 
 
 def _weight_arrays(network: Network, name: str, plan: LayerPlan) -> dict[str, NDArray[Any]]:
-    """Return codes, scales and zero points that meet, of integers; of all other formats the values."""
+    """Return codes, scales and zero points of integers; of all other formats the values."""
     assert plan.weight is not None and not isinstance(plan.weight, QuantizerSpec)  # noqa: PT018
     if plan.input_scale is not None or not isinstance(plan.weight.spec.format, IntFormat):
         values = float_weight(network, name, plan)
         assert values is not None
         return {"weight": values}
     quantized = quantized_matrix(network, name, plan)
-    grid = quantized.spec.granularity.blocks(quantized.shape)
-
-    def spread(part: NDArray[Any]) -> NDArray[Any]:
-        for axis, (size, block) in enumerate(zip(grid.shape, grid.block, strict=True)):
-            if 1 < block < size:
-                part = np.repeat(part, block, axis)[(slice(None),) * axis + (slice(size),)]
-        return part
-
     return {
         "codes": quantized.codes.astype(np.int16 if quantized.spec.format.bits > 7 else np.int8),
-        "scale": spread(quantized.scale),
-        "zero_point": spread(quantized.zero_point),
+        "scale": quantized.scale,
+        "zero_point": quantized.zero_point,
     }
 
 

@@ -179,7 +179,7 @@ def test_names_of_layers_cannot_end_the_text_they_stand_in(tmp_path):
     for key, ending in (("torch", ".py"), ("modelopt", ".py"), ("ai-edge", ".json")):
         EXPORTERS[key].write(network, plan, tmp_path / f"{key}{ending}")
         (found,) = EXPORTERS[key].verify(network, plan, tmp_path / f"{key}{ending}").comparisons
-        assert found.exact
+        assert found.exact is (True if key == "torch" else None)
         if ending == ".py":
             ast.parse((tmp_path / f"{key}{ending}").read_text())
 
