@@ -9,6 +9,7 @@ from explorer.language import read_words
 
 HERE = pathlib.Path(__file__).resolve().parent
 HOME = "home.py"
+COMPARE = "compare.py"
 PLAYGROUND, INSPECTOR, TUNER, OPEN, TEXT = "playground.py", "inspector.py", "tuner.py", "open.py", "text.py"
 
 
@@ -40,7 +41,7 @@ PAGES: dict[str, tuple[PageEntry, ...]] = {  # the pages of a group are a menu, 
         PageEntry(PLAYGROUND),
         PageEntry(INSPECTOR),
         PageEntry(TUNER),
-        PageEntry("compare.py"),
+        PageEntry(COMPARE),
         PageEntry(OPEN),
         PageEntry(TEXT),
         PageEntry("model_card.py"),

@@ -20,16 +20,56 @@ class LayerTable {
     const form = JSON.stringify([data.columns, data.numbers, data.rows.map((row) => row.name)]);
     if (form !== this.form) this.make(form);
     [data.alike, ...data.rows].forEach((row, place) => this.fill(this.rows[place], row));
+    this.order();
     this.mark();
+    if (this.sight !== this.chosen[0]) this.bring();
+  }
+
+  /** Bring the layer that is shown into sight, by scrolling the table alone. */
+  bring() {
+    this.sight = this.chosen[0];
+    const row = this.rows.slice(1).find((one) => one.name === this.sight)?.root;
+    if (!row) return;
+    const above = this.head.offsetHeight;
+    const [top, bottom] = [row.offsetTop - above, row.offsetTop + row.offsetHeight];
+    if (top < this.root.scrollTop) this.root.scrollTop = top;
+    else if (bottom > this.root.scrollTop + this.root.clientHeight) this.root.scrollTop = bottom - this.root.clientHeight;
   }
 
   make(form) {
     this.form = form;
     const { columns, numbers, words, alike, rows } = this.data;
-    const titles = [["name", words.layer], ...columns.map((column) => ["", column.title]), ...numbers.map((title) => ["number", title])];
-    this.head.replaceChildren(...titles.map(([type, title]) => tag("th", type, title)));
+    const titles = [["name", words.layer], ...columns.map((column) => ["", column.title])].map(([type, title]) => tag("th", type, title));
+    this.head.replaceChildren(...titles, ...numbers.map((number, place) => this.sorter(number.title, place)));
     this.rows = [alike, ...rows].map((row, place) => this.made(row, place === 0));
     this.body.replaceChildren(...this.rows.map((row) => row.root));
+  }
+
+  /** Return the heading of a column of numbers: pressed, the worst layers come first; pressed again, the model's order. */
+  sorter(title, place) {
+    const [cell, button] = [tag("th", "number"), tag("button", "sort", title)];
+    button.title = this.data.words.sort;
+    button.onclick = () => {
+      this.sorted = this.sorted === place ? null : place;
+      this.order();
+      this.root.scrollTop = 0;
+    };
+    cell.append(button);
+    return cell;
+  }
+
+  order() {
+    const { rows, numbers } = this.data;
+    const by = numbers[this.sorted];
+    const key = ({ ranks }) => ranks[this.sorted] ?? -Infinity;
+    const worse = by?.worst === "low" ? (row) => -key(row) : key;
+    const places = rows.map((_, place) => place);
+    if (by) places.sort((one, other) => worse(rows[other]) - worse(rows[one]) || one - other);
+    const wanted = [this.rows[0], ...places.map((place) => this.rows[place + 1])].map((row) => row.root);
+    if (wanted.some((root, place) => this.body.children[place] !== root)) this.body.replaceChildren(...wanted);
+    [...this.head.querySelectorAll("th.number")].forEach((cell, place) => {
+      cell.setAttribute("aria-sort", place !== this.sorted ? "none" : by.worst === "low" ? "ascending" : "descending");
+    });
   }
 
   made({ name, shown }, alike) {

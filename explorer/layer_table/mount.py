@@ -24,10 +24,18 @@ class Column:
 
 
 @dataclass(frozen=True)
+class NumberColumn:
+    """A column without a menu: its title, and which end of it is the worst, by which layers can be sorted."""
+
+    title: str
+    worst: Literal["low", "high"]
+
+
+@dataclass(frozen=True)
 class LayerRow:
     """A layer, `shown` under a shorter name: the word in each column's menu, which are its own, and its numbers.
 
-    A cell that is at none of the menu's words has other text.
+    A cell that is at none of the menu's words has other text. `ranks` are the numbers by which rows are sorted, finite.
     """
 
     name: str
@@ -35,6 +43,7 @@ class LayerRow:
     cells: Mapping[str, str]
     own: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
+    ranks: tuple[float | None, ...] = ()
     locked: bool = False
 
 
@@ -62,7 +71,7 @@ _component = st.components.v2.component(
 def layer_table(
     key: str,
     columns: Sequence[Column],
-    numbers: Sequence[str],
+    numbers: Sequence[NumberColumn],
     alike: LayerRow,
     rows: Sequence[LayerRow],
     chosen: Sequence[str],
@@ -71,7 +80,7 @@ def layer_table(
     words: Mapping[str, str],
     ink: str,
 ) -> None:
-    """Draw a row for all layers alike, and one for each layer; `numbers` are the titles of columns without a menu.
+    """Draw a row for all layers alike, and one for each layer; `numbers` are the columns without a menu.
 
     The first of the `chosen` layers is the one shown; a cell of a chosen layer is set for all of them. `on_edit` is
     called as a callback, before the page runs.
@@ -86,7 +95,7 @@ def layer_table(
         key=key,
         data={
             "columns": [asdict(column) for column in columns],
-            "numbers": list(numbers),
+            "numbers": [asdict(number) for number in numbers],
             "alike": asdict(alike),
             "rows": [asdict(row) for row in rows],
             "chosen": list(chosen),

@@ -15,7 +15,7 @@ from explorer.caches import ResultKey
 from explorer.fields import spoken
 from explorer.language import read_words
 from explorer.layer_damage import owners
-from explorer.layer_table import Column, LayerRow, TableEdit, layer_table
+from explorer.layer_table import Column, LayerRow, NumberColumn, TableEdit, layer_table
 from explorer.lessons.framework import study
 from explorer.notation import fixed, short
 from explorer.sources import ModelKey
@@ -90,13 +90,13 @@ def _draw(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan, task: Task
     for layer in owners(model):
         held[model, layer] = known.get(layer, held.get((model, layer)) if task.active else None)
     measured = next((damage.measure.name.removesuffix(" divergence") for damage in damages.values()), "")
-    numbers = [said["columns"]["sqnr"], *([measured] if damages else [])]
+    numbers = [NumberColumn(said["columns"]["sqnr"], "low"), *([NumberColumn(measured, "high")] if damages else [])]
     columns = [
         Column(name, said["columns"][name], {word: _shown(column, word) for word in COLUMNS[name]})
         for name, column in ((name, said["shown"].get(name, {})) for name in COLUMNS)
     ]
     rows = [
-        _row(plan, layer, shown, (_decibels(held[model, layer]), _measured(damages.get(layer))))
+        _row(plan, layer, shown, held[model, layer], damages.get(layer))
         for layer, shown in short_names(owners(model)).items()
     ]
     layer_table(
@@ -131,7 +131,12 @@ def _measured(damage: Damage | None) -> str:
     return f"<{fixed(0.001, 3)}" if 0 < value < 0.0005 else short(value, 2) if value >= 1 else fixed(value, 3)
 
 
-def _row(plan: TunedPlan, layer: str, shown: str, numbers: tuple[str, ...]) -> LayerRow:
+def _rank(value: float | None) -> float | None:
+    """Return a number as one to sort by: infinity is beyond all others, what is not known has none."""
+    return None if value is None or math.isnan(value) else min(value, 1e300)
+
+
+def _row(plan: TunedPlan, layer: str, shown: str, decibels: float | None, damage: Damage | None) -> LayerRow:
     own = [name for name in COLUMNS if set().union(*COLUMNS[name].values()) & set(plan.edits.get(layer, {}))]
     cells = _words_of(plan.settings(layer))
     if layer in plan.ranges and plan.settings(layer).clips:
@@ -143,7 +148,9 @@ def _row(plan: TunedPlan, layer: str, shown: str, numbers: tuple[str, ...]) -> L
     if layer in plan.given:
         cells["format"] = read_words("tuner")["given"]
         own = ["format"]
-    return LayerRow(layer, shown, cells, tuple(own), numbers, layer in plan.locks)
+    numbers = _decibels(decibels), _measured(damage)
+    ranks = _rank(decibels), _rank(None if damage is None else damage.measure.value)
+    return LayerRow(layer, shown, cells, tuple(own), numbers, ranks, layer in plan.locks)
 
 
 def _words_of(settings: PlaygroundState) -> dict[str, str]:

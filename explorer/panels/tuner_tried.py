@@ -6,11 +6,13 @@ from functools import partial
 
 import streamlit as st
 
-from explorer import charts, compute, tuner_session, tuner_tried
+from explorer import charts, compute, frame, tuner_session, tuner_tried
 from explorer.background import Task, live
+from explorer.comparison_fields import FIRST_AS, QUANTIZED, SECOND_AS, TUNED
 from explorer.figures.plan_scores import ScoredPlan, describe_plan_scores, plan_scores_figure
 from explorer.language import read_words
 from explorer.notation import short
+from explorer.page_table import COMPARE, pages_folder
 from explorer.panels.tuner_numbers import is_share, shown_interval, shown_score
 from explorer.sources import ModelKey
 from explorer.tuner_results import engine_plan, score_task, split_of
@@ -26,6 +28,17 @@ def tried_panel(model: ModelKey, plan: TunedPlan) -> None:
     awaited = [score_task(model, engine_plan(model, plan), split_of(model))]
     live(partial(_figure, model, now), lambda: any(task is not None and task.active for task in awaited))
     _pins(model, plan)
+    st.page_link(
+        pages_folder() / COMPARE,
+        label=read_words("tuner")["tried"]["compare"],
+        icon=":material/compare:",
+        query_params={
+            frame.MODEL_KEY: compute.name(model),
+            FIRST_AS.key: QUANTIZED,
+            SECOND_AS.key: TUNED,
+            **plan.base.link(),
+        },
+    )
 
 
 def _figure(model: ModelKey, now: str) -> None:
