@@ -26,8 +26,8 @@ def show(field: Field[Value], **special: Any) -> Value:
     """
     assert not isinstance(field, Text)
     given = {"label": field.label, "key": field.key, "help": field.help, "bind": "query-params", **special}
-    if field.width:
-        given["width"] = scaled(field.width)
+    if width := special.get("width", field.width):
+        given["width"] = scaled(width)
     return field.meaning(_choice(field, given) if isinstance(field, Choice) else _number(field, given))
 
 

@@ -143,7 +143,7 @@ class PlaygroundTable(State):
     block: int = row(Number(
         "play_block", 0, 10**9, default=0, box=True, width=200, apart=True))
     as_stored: bool = row(Choice(
-        "play_shows", {"as set": False, "as stored": True}, default="as set", menu=True, width=118, apart=True))
+        "play_shows", {"as set": False, "as stored": True}, default="as set", menu=True, width=106, apart=True))
     value: float | None = row(Number(
         "play_r", -LARGEST, LARGEST, default=None, box=True, width=170, apart=True))
 # fmt: on

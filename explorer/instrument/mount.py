@@ -65,13 +65,14 @@ def instrument(
     veiled: bool = False,
     plain: bool = False,
     compact: bool = False,
+    hint: str = "",
 ) -> None:
     """Draw the instrument; `on_move` is called (as a callback, before the page runs) when a hand lets go.
 
     `unit` names what the values are ("weight"); `alt` and `curve_alt` describe the figures; `note` stands under the
     curve; `bits` are the fewest and most of the stepper. While `veiled`, error and curve are not shown: a question may
     ask for them. A `plain` one shows the histogram alone, with the numbers under it; a
-    `compact` one leaves out the numbers, too.
+    `compact` one leaves out the numbers, too. `hint` stands over the histogram; without it, what a hand can do there.
     """
     answered, words = f"{key}_answered", read_words("panels")["instrument"]
 
@@ -94,7 +95,7 @@ def instrument(
             alt=alt,
             curve_alt=curve_alt,
             note=note,
-            hint=words["no_range" if setting.fixed else "press" if marks else "drag"],
+            hint=hint or words["no_range" if setting.fixed else "press" if marks else "drag"],
             widths=CURVE_BITS,
             bits=bits,
             veiled=veiled,

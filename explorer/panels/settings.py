@@ -12,12 +12,14 @@ from explorer import compute, controls, frame
 from explorer.fields import Number, Text
 from explorer.language import read_words
 from explorer.notices import still_said
+from explorer.own_files import models
 from explorer.panels.metrics import EXPLAINED
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState, found_by, set_by_hand
 from explorer.stored import stored_of
 from quant_engine import FixedRange
 
+STORED_WIDTH = 118  # pixels of the tensor's menu
 COARSE_STEPS = 100  # of a number field across the span of the values
 RANGE_MEMORY = "play_last_range"  # where the range last shown is kept for "by hand" to start from
 METHOD_MEMORY = "play_last_method"  # and the method that found it, for the other layers to keep
@@ -27,7 +29,7 @@ def settings_panel() -> tuple[ModelKey, str, PlaygroundState]:
     """Draw the choice of a tensor and the controls that the format heeds, and return what they say."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key="play_settings"):
         with frame.menus("play_subject"):
-            model, layer = frame.choose_tensor()
+            model, layer = frame.choose_tensor(**_narrow())
         if stored_of(model, layer) is not None and controls.show(PlaygroundState.fields()["as_stored"], help=None):
             return model, layer, _unshown()
         values = compute.matrix(model, layer)
@@ -41,6 +43,13 @@ def settings_panel() -> tuple[ModelKey, str, PlaygroundState]:
         settings = _shown(settings, span, more=True)
         st.button(_said()["reset"], icon=":material/restart_alt:", on_click=controls.restore, args=(PlaygroundState(),))
     return model, layer, settings
+
+
+def _narrow() -> dict[str, Any]:
+    """Return the width of the tensor's menu where one more control stands in the row, full at 1280 pixels."""
+    model = models().key(controls.current(frame.model_field()))
+    layer = controls.current(frame.tensor_field(compute.name(model)))
+    return {} if stored_of(model, layer) is None else {"width": STORED_WIDTH}
 
 
 def _unshown() -> PlaygroundState:

@@ -53,6 +53,7 @@ def stored_panel(model: ModelKey, layer: str) -> None:
         ink=charts.ink(),
         bits=(stored.bits, stored.bits),
         plain=not beside,
+        hint=said["hint"],
     )
 
 
