@@ -18,19 +18,19 @@ from quant_engine.errors import QuantError
 from quant_engine.export.base import Part, place_all
 from quant_engine.export.encodings import V1, V2, entries_of, find_encodings, ranges_of
 from quant_engine.export.encodings_check import axis_of, layer_nodes, of_weight
+from quant_engine.export.import_graph import fitted_of, granularity_of, plan_of_graph
 from quant_engine.export.ort_overrides import read_overrides
-from quant_engine.formats import IntFormat
-from quant_engine.granularity import Granularity, PerChannel, PerGroup, PerTensor
+from quant_engine.granularity import PerTensor
 from quant_engine.models import Layer
 from quant_engine.models.onnx_graph import LayerNode
 from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.plan.layer_plan import stored
-from quant_engine.quantizer import Quantizer, QuantizerSpec
-from quant_engine.readers import ReaderError, StoredQuantization
+from quant_engine.quantizer import Quantizer
+from quant_engine.readers import ReaderError
 from quant_engine.readers.encodings import ACTIVATIONS, BOTH, PARAMS, Encoding, read_encodings
 
-ENCODINGS, OVERRIDES, PLAN_FILE = "encodings", "overrides", "plan"
+ENCODINGS, OVERRIDES, PLAN_FILE, GRAPH = "encodings", "overrides", "plan", "graph"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Imported:
     Attributes:
         plan: fitted quantizers with the file's scales.
         unmatched: names in the file that are no weight and no input of a layer, or that no plan can say.
-        kind: "encodings", "overrides" or "plan".
+        kind: "encodings", "overrides", "graph" or "plan".
         names: the name in the file of each part.
     """
 
@@ -92,15 +92,17 @@ class Imported:
 
 
 def import_plan(network: Network, path: str | pathlib.Path) -> Imported:
-    """Return the plan that a file of encodings, TensorQuantOverrides or a saved plan has for a network.
+    """Return the plan that encodings, TensorQuantOverrides, a QDQ graph or a saved plan has for a network.
 
-    Scales and zero points are the file's, to the bit. Names are those of the network's ONNX graph, or of its tensors.
+    Scales, zero points and a graph's codes are the file's, to the bit. Names are those of the network's ONNX graph, or
+    of its tensors.
 
     Raises:
         QuantError: for a file of another kind, and scales that do not fit a weight.
 
     Example:
         >>> import tempfile
+        >>> from quant_engine import IntFormat, PerChannel, QuantizerSpec
         >>> from quant_engine.export import to_aimet
         >>> from quant_engine.network import load
         >>> network = load("fashion-cnn")
@@ -113,6 +115,9 @@ def import_plan(network: Network, path: str | pathlib.Path) -> Imported:
         (IntFormat(bits=8, signed=True, narrow=False), ())
     """
     source = pathlib.Path(path)
+    if source.suffix == ".onnx":
+        plan, unmatched = plan_of_graph(network, source)
+        return Imported(plan, unmatched, GRAPH, {}, b"")
     try:
         content = source.read_bytes()
         said = json.loads(content)
@@ -159,43 +164,19 @@ def _quantizer(encoding: Encoding, layer: Layer, node: LayerNode, role: str) -> 
         grid = (1,) * (1 + len(layer.input_shape))
         if encoding.scale.size != 1 or layer.op == "embedding":
             return None
-        return _fitted(
+        return fitted_of(
             encoding.codes, bits, PerTensor(), encoding.scale.reshape(grid), encoding.zero_point.reshape(grid)
         )
     try:
         found = of_weight(encoding, layer.shape, axis_of(node))
     except ReaderError as error:
         raise QuantError(f"the weight of layer {layer.name!r}: {error}") from error
-    granularity = _granularity(found, layer)
+    granularity = granularity_of(found, layer)
     if granularity is None or found.scale is None:
         return None
     grid = granularity.blocks(layer.matrix_shape).grid
     zero = np.zeros(grid, np.int32) if found.zero_point is None else found.zero_point.reshape(grid)
-    return _fitted(encoding.codes, bits, granularity, found.scale.reshape(grid), zero)
-
-
-def _granularity(found: StoredQuantization, layer: Layer) -> Granularity | None:
-    """Return which blocks of the view (out, everything else) share a scale, or None where these are none."""
-    block, shape = found.block, found.shape
-    if block == shape:
-        return PerTensor()
-    if block[1:] == shape[1:] and block[0] == 1:
-        return PerChannel()
-    if len(shape) != 2:
-        return None
-    if block[0] == shape[0] and block[1] == 1:
-        return PerChannel(1)
-    return PerGroup(block[1], remainder="short") if block[0] == 1 else None
-
-
-def _fitted(codes: str, bits: int, granularity: Granularity, scale: Any, zero_point: Any) -> Quantizer:
-    """Return a quantizer: unsigned codes with the zero point in their middle are signed ones without."""
-    middle = 1 << bits - 1
-    if codes.startswith("u") and (zero_point == middle).all():
-        return Quantizer(QuantizerSpec(IntFormat(bits), granularity), scale, np.zeros_like(zero_point))
-    signed = not codes.startswith("u")
-    symmetric = signed and not zero_point.any()
-    return Quantizer(QuantizerSpec(IntFormat(bits, signed), granularity, symmetric), scale, zero_point)
+    return fitted_of(encoding.codes, bits, granularity, found.scale.reshape(grid), zero)
 
 
 def _parts(network: Network) -> list[Part]:

@@ -45,11 +45,13 @@ class NodeWriter:
         number = self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(wanted))
         return self.node("Cast", [name], f"{name}/{np.dtype(wanted).name}", to=number)
 
-    def dequantized(self, name: str, weight: QuantizedTensor, layout: Layout, turned: bool, int2: bool) -> str:
-        """Append what makes the values of a matrix (out, everything else), or its transpose if `turned`, of codes."""
+    def dequantized(
+        self, name: str, weight: QuantizedTensor, layout: Layout, wanted: tuple[int, ...], turned: bool, int2: bool
+    ) -> str:
+        """Append what makes values of codes: of the shape that is wanted, or of a matrix transposed if `turned`."""
         kind = code_type(weight.spec.format, int2)
         assert kind is not None
-        shape, axis, codes = weight.codes.shape, layout.axis, weight.codes
+        shape, axis, codes = weight.codes.shape, layout.axis, weight.codes.reshape(wanted)
         scale = spread(_whole_scale(weight), layout, shape)
         zero_point = spread(weight.zero_point, layout, shape)
         if turned:

@@ -125,11 +125,13 @@ class _LayerWriter:
     def _dequantized(self, name: str, codes: QuantizedTensor, layer: Layer, turned: bool) -> str:
         """Append what gives a weight's values, of the layer's shape."""
         layout = weight_layout(codes.spec, layer.matrix_shape)
-        found = self.write.dequantized(name, codes, layout, turned, self._int2)
-        if layer.shape == layer.matrix_shape:
+        straight = layout.axis in (None, 0) and not layout.block  # scales lie so in a convolution's weight, too
+        shape = layer.shape if straight else layer.matrix_shape
+        found = self.write.dequantized(name, codes, layout, shape, turned, self._int2)
+        if shape == layer.shape:
             return found
-        shape = self.write.store(f"{name}/shape", np.array(layer.shape, np.int64))
-        return self.write.node("Reshape", [found, shape], f"{name}/whole")
+        whole = self.write.store(f"{name}/shape", np.array(layer.shape, np.int64))
+        return self.write.node("Reshape", [found, whole], f"{name}/whole")
 
     def _input(self, source: str, layer: Layer, plan: LayerPlan, dtype: Any) -> str:
         """Return what a layer receives, divided and quantized as its plan says, in float32."""

@@ -97,14 +97,14 @@ def _first(found: Any) -> Any:
 
 
 def _saturation(plan: QuantizationPlan, comparisons: Iterable[Comparison]) -> tuple[Finding, ...]:
-    """Return a warning where fused kernels change labels that unfused ones keep."""
+    """Return a warning where labels differ more with fused kernels, which may be saturation."""
     same = {comparison.name: comparison.same for comparison in comparisons}
     on, off = (same.get(name) for name in MODES)
     if on is None or off is None or on >= off or not any(map(_saturates, plan.layers.values())):
         return ()
     text = (
-        f"with graph optimization {1 - on:.2%} of the labels differ from the plan's, without {1 - off:.2%}: this "
-        "processor's fused kernels saturate; give unsigned inputs weights of 7 bits"
+        f"with graph optimization {1 - on:.2%} of the labels differ from the plan's, without {1 - off:.2%}: fused "
+        "kernels round otherwise and, on x86 without VNNI, saturate, which weights of 7 bits prevent"
     )
     return (Finding("warning", text),)
 

@@ -115,3 +115,16 @@ def test_other_files_and_scales_that_do_not_fit_are_refused(tmp_path):
         import_plan(network, path)
     with pytest.raises(QuantError, match="overwrite=True"):
         to_aimet(network, plan, path, as_float=True)
+
+
+def test_a_quantized_graph_gives_back_codes_and_scales(tmp_path):
+    network, plan, path = exported_plan(tmp_path, "onnx")
+    found = import_plan(network, path)
+    assert found.unmatched == ()
+    for name, layer in plan.layers.items():
+        codes = layer.weight.encode(network.weight(name).reshape(network.layers()[name].matrix_shape))
+        np.testing.assert_array_equal(found.plan[name].weight.dequantize(), codes.dequantize())
+        if layer.activation is not None:
+            np.testing.assert_array_equal(found.plan[name].activation.scale, layer.activation.scale)
+    EXPORTERS["onnx"].write(network, found.plan, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()

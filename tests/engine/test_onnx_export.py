@@ -83,27 +83,22 @@ def read_affine(graph, name):
 
 
 @pytest.mark.parametrize("case", WEIGHTS)
-def test_the_integers_in_the_file_stand_for_the_planned_weights(case, tmp_path):
-    network, _ = opened("fashion-cnn")
+@pytest.mark.choice(2)
+def test_the_integers_in_the_file_stand_for_the_planned_weights_and_run(case, tmp_path):
+    network, inputs = opened("fashion-cnn")
     plan = network.freeze(plan_of(network, WEIGHTS[case]))
     to_onnx_qdq(network, plan, tmp_path / "a.onnx")
     graph = onnx.load(tmp_path / "a.onnx").graph
     for name, layer in network.layers().items():
         wanted = plan[name].weight.fake_quantize(network.weight(name).reshape(layer.matrix_shape))
         np.testing.assert_array_equal(read_affine(graph, name).reshape(wanted.shape), wanted)
-
-
-@pytest.mark.parametrize("case", WEIGHTS)
-def test_onnxruntime_computes_with_quantized_weights_what_the_engine_does(case, tmp_path):
-    network, inputs = opened("fashion-cnn")
-    plan = network.freeze(plan_of(network, WEIGHTS[case]))
-    to_onnx_qdq(network, plan, tmp_path / "a.onnx")
     for optimize in (False, True):
         found = run_alone(tmp_path / "a.onnx", inputs, optimize)
         np.testing.assert_allclose(found, network.run(inputs, plan), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("case", ACTIVATIONS)
+@pytest.mark.choice(2)
 def test_a_single_layer_quantizes_its_input_to_the_bit(case, tmp_path):
     torch.manual_seed(0)
     module, x = nn.Sequential(nn.Conv2d(4, 4, 1, bias=False, groups=4)), torch.randn(8, 4, 5, 5)
@@ -124,7 +119,7 @@ def test_a_single_layer_quantizes_its_input_to_the_bit(case, tmp_path):
         pytest.param("uint4 in blocks of 32", None, id="blocked"),
     ],
 )
-@pytest.mark.choice(2)
+@pytest.mark.choice(3)
 def test_onnxruntime_has_the_accuracy_of_the_app_to_the_image(name, weight, activation, tmp_path):
     network = load(name)
     spec = {**WEIGHTS, "int8 per channel": QuantizerSpec(IntFormat(8), PerChannel())}[weight]
