@@ -127,7 +127,7 @@ class Instrument {
     const say = {
       mse: short(result.mse),
       split: fill(words.split, { rounding: (100 * (1 - clipping)).toFixed(0), clipping: (100 * clipping).toFixed(0) }),
-      sqnr: Number.isFinite(result.sqnr) ? `${fixed(result.sqnr, 1)} dB` : "∞ dB",
+      sqnr: result.mse > 0 && Number.isFinite(result.sqnr) ? `${fixed(result.sqnr, 1)} dB` : "∞ dB",
       clipped: fill(words.clipped, { share: share(result.clippedShare) }),
       used: fill(words.of, { n: whole(result.used), total: whole(result.total ?? quantizer.count) }),
       step: setting.fixed && setting.levels ? "" : `S = ${short(quantizer.scale)}`,
