@@ -122,9 +122,10 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
     names, *numbers = columns
     table = Table(
         Column(names, overflow="fold"),
-        *(Column(name, justify="right") for name in numbers),
+        *(Column(name, justify="right", no_wrap=True) for name in numbers),
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for row in rows:
         table.add_row(*row)

@@ -68,7 +68,7 @@ def inspect(model: Model, bits: Bits = 4, sharing: Sharing = "layer", as_json: A
         if as_json:
             write_json({"model": name, "spec": json.loads(spec.key), "tensors": [asdict(row) for row in rows]})
             return
-        heads = ("tensor", "kind", "shape", "SQNR dB", "range +", "channel +", "kurtosis", "max/σ")
+        heads = ("tensor", "kind", "shape", "SQNR", "range", "channel", "kurtosis", "max/σ")
         show(said("inspect_title", model=name, bits=bits, sharing=sharing), heads, map(_tensor_row, rows))
         typer.echo(said("inspect_note"))
 

@@ -71,7 +71,8 @@ def tune(
         validate_free(output, overwrite)
         network = opened(model, data, seed)
         split = studies.search_split(network.given_task)
-        specs = [spec_of(one, word, True) for word in _words(sharing) for one in _numbers(bits)]
+        alike = {spec_of(one, word, True): f"{one} bits, {word}" for word in _words(sharing) for one in _numbers(bits)}
+        specs = list(alike)
         budgets = [budget * share for share in (0.8, 0.9, 1.0)]
         if dry_run:
             _say_dry(network, split, specs, budget)
@@ -88,7 +89,7 @@ def tune(
         if as_json:
             write_json(_record(network, front, best, output, tested))
         else:
-            _show(network, front, best, output, tested)
+            _show(network, front, best, alike, output, tested)
         lost = best.measured.lost.value if tested is None else _lost(*tested)
         leave(lost, max_drop)
 
@@ -142,12 +143,12 @@ def _record(network: Any, front: Any, best: Any, output: Path, tested: Any) -> d
     }
 
 
-def _show(network: Any, front: Any, best: Any, output: Path, tested: Any) -> None:
+def _show(network: Any, front: Any, best: Any, alike: dict[Any, str], output: Path, tested: Any) -> None:
     measure = best.measured.measure
     heads = ("plan", "bits", "bytes", "predicted", measure.name, best.measured.score.name, "")
     rows = [
         (
-            "mixed" if one.uniform is None else f"int{one.uniform.format.bits}",
+            said("mixed") if one.uniform is None else alike[one.uniform],
             f"{one.bits_per_weight:.3f}",
             f"{one.size_bytes:,}",
             number(one.predicted, 3),

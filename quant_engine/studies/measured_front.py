@@ -75,7 +75,10 @@ class MeasuredFront:
     split: str
 
     def best_within(self, bits_per_weight: float) -> FrontPoint:
-        """Return the plan of the best measured score that takes no more bits a weight; of equal ones the smallest.
+        """Return the plan of the best measured score that takes no more bits a weight.
+
+        Of equal scores the one whose outputs are the nearest to floating point's (`Damage.measure`), then the smallest.
+
 
         Raises:
             QuantError: where no plan is as small, with the smallest there is.
@@ -85,12 +88,16 @@ class MeasuredFront:
         if not fitting:
             least = self.points[0].bits_per_weight
             raise QuantError(f"no plan fits {budget:g} bits a weight: the smallest takes {least:.4g}; raise the budget")
-        return min(fitting, key=lambda point: (point.measured.lost.value, point.size_bytes))
+        return min(fitting, key=_by_measured)
 
     def smallest_within(self, max_drop: float) -> FrontPoint | None:
         """Return the smallest plan whose measured score is at most so much worse than floating point's, if any."""
         allowed = as_number(max_drop, "max_drop", 0)
         return next((point for point in self.points if point.measured.lost.value <= allowed), None)
+
+
+def _by_measured(point: FrontPoint) -> tuple[float, float, int]:
+    return point.measured.lost.value, point.measured.measure.value, point.size_bytes
 
 
 def search_split(task: Task) -> str:

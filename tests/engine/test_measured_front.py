@@ -10,8 +10,8 @@ import torch
 
 import quant_engine as qe
 from quant_engine.network import Network, from_module, load
-from quant_engine.studies import CostStep, FrontPoint, MeasuredFront, attribute, footprint, measured_front
-from quant_engine.tasks import Classification, NextToken
+from quant_engine.studies import CostStep, Damage, FrontPoint, MeasuredFront, attribute, footprint, measured_front
+from quant_engine.tasks import Classification, NextToken, Score
 from tests.engine.foreign import Decoder
 
 SPECS = [qe.QuantizerSpec(qe.IntFormat(bits), qe.PerChannel()) for bits in (2, 4, 8)]
@@ -68,6 +68,17 @@ def test_the_pick_is_the_best_measured_score_under_the_budget_or_the_smallest_th
     assert small_drop.size_bytes == min(p.size_bytes for p in points if p.measured.score.value >= plain - 0.02 - 1e-9)
     with pytest.raises(qe.QuantError, match=r"the smallest takes 2\.\d+; raise the budget"):
         front.best_within(1.5)
+
+
+def test_of_equal_scores_the_nearest_to_floating_point_is_picked_not_the_smallest() -> None:
+    """Where a few bits leave nothing of the score, the smallest plan would be as good as any."""
+
+    def point(bits: float, divergence: float) -> FrontPoint:
+        score, change, moved = (Score("s", value, 9, (value, value)) for value in (0.0, -0.9, divergence))
+        return FrontPoint(qe.QuantizationPlan(), int(bits), bits, 0.0, Damage(score, change, None, moved), None, 1, 1)
+
+    front = MeasuredFront((point(2, 40.0), point(3, 5.0), point(4, 9.0)), "search")
+    assert front.best_within(4).bits_per_weight == 3
 
 
 def test_locked_layers_keep_their_plan_and_layers_that_share_a_weight_get_one() -> None:
