@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+import tempfile
 from collections.abc import Sequence
 from functools import partial
 
@@ -18,10 +20,11 @@ from explorer.tuner_files import Written, export_study, verify_study
 from explorer.tuner_results import engine_plan
 from explorer.tuning.tuned_plan import TunedPlan, tuned_of
 from quant_engine import QuantError
-from quant_engine.export import EXPORTERS, Comparison, Finding, Verification, nearest
+from quant_engine.export import EXPORTERS, Comparison, Finding, Verification, import_plan, nearest
 from quant_engine.export.base import Severity
 
 TARGET, AS_FLOAT = "tuner_target", "tuner_as_float"
+UPLOAD, UNMATCHED, MAX_MB = "tuner_file", "tuner_unmatched", 64
 MAX_FINDINGS, MAX_NAMED = 6, 3  # that are shown at once, and layers of each
 ICONS = {"refused": ":material/block:", "changed": ":material/change_circle:", "warning": ":material/warning:"}
 
@@ -29,6 +32,7 @@ ICONS = {"refused": ":material/block:", "changed": ":material/change_circle:", "
 def export_panel(model: ModelKey, plan: TunedPlan) -> None:
     """Draw the choice of a target, what it cannot express, and the file."""
     said, engine = read_words("tuner")["export"], engine_plan(model, plan)
+    import_box(model)
     target = st.selectbox(said["target"], [*EXPORTERS], key=TARGET, format_func=lambda key: EXPORTERS[key].title)
     try:
         found = EXPORTERS[target].check(compute.network(model), engine)
@@ -124,3 +128,36 @@ def _row(one: Comparison) -> dict[str, str]:
         said["own_score"]: None if one.own_score is None else shown_score(one.own_score),
     }
     return {name: cell for name, cell in cells.items() if cell is not None}
+
+
+def import_box(model: ModelKey) -> None:
+    """Draw the way in for a file that carries parameters: encodings, overrides, a saved plan."""
+    said = read_words("tuner")["export"]
+    with st.expander(said["import"], key="tuner_import"):
+        st.file_uploader(
+            said["import_file"],
+            ["json", "encodings"],
+            key=UPLOAD,
+            max_upload_size=MAX_MB,
+            on_change=_import,
+            args=(model,),
+        )
+        if unmatched := st.session_state.get(UNMATCHED):
+            st.caption(said["unmatched"].format(n=len(unmatched), listed=", ".join(unmatched[:MAX_FINDINGS])))
+
+
+def _import(model: ModelKey) -> None:
+    """Take the plan of a file for the next one (a callback); layers that it does not name stay in floating point."""
+    st.session_state[UNMATCHED] = ()
+    if (given := st.session_state[UPLOAD]) is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "given.json"
+        path.write_bytes(given.getvalue())
+        try:
+            found = import_plan(compute.network(model), path)
+        except QuantError as error:
+            tuner_session.refuse(error)
+            return
+    st.session_state[UNMATCHED] = found.unmatched
+    tuner_session.change(model, tuned_of(found.plan, compute.network(model).layers()))

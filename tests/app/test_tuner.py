@@ -16,7 +16,7 @@ from explorer.tuner_results import Size, split_of
 from explorer.tuning.codec import write_plan
 from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine import IntFormat, LayerPlan, PerChannel, QuantizationPlan, QuantizerSpec
-from quant_engine.export import EXPORTERS
+from quant_engine.export import EXPORTERS, to_aimet
 from quant_engine.studies import footprint
 from tests.app.waiting import await_answers
 from tests.models import CNN_KEY, DEPTHWISE_KEY
@@ -199,3 +199,19 @@ def test_a_plan_within_the_budget_is_taken_with_the_score_that_was_measured_and_
     at = await_answers(at.run())
     tested = compute.network(CNN_KEY).evaluate(best.plan, "test")
     assert any(f"**{accuracy(tested.value)}**" in line.value for line in at.markdown)
+
+
+def test_a_file_of_encodings_is_a_start_that_scores_as_the_plan_it_was_written_from(tmp_path: pathlib.Path) -> None:
+    network = compute.network(CNN_KEY)
+    plan = QuantizationPlan.of(network.layers(), {"*": LayerPlan(QuantizerSpec(IntFormat(4), PerChannel(0)))})
+    to_aimet(network, plan, tmp_path / "cnn.encodings")
+    at = export_tool(tuner("fashion-cnn"), "plan")
+    at.file_uploader(key="tuner_file").set_value(
+        ("cnn.encodings", (tmp_path / "cnn.encodings").read_bytes(), "application/json")
+    )
+    at = await_answers(at.run())
+    assert numbers(at)["Your plan"] == accuracy(network.evaluate(plan, "search").value)
+    at.file_uploader(key="tuner_file").set_value(("no.json", b"[1, 2", "application/json"))
+    at = await_answers(at.run())
+    assert any("no JSON" in warning.value for warning in at.warning)
+    assert numbers(at)["Your plan"] == accuracy(network.evaluate(plan, "search").value)
