@@ -22,6 +22,7 @@ async def _shown(_: App) -> AsyncIterator[None]:
 
     `streamlit run` opens windows for scripts alone, and a signal ends this process before Python's own clearing up.
     """
+    offer_streaming()
     if not config.get_option("server.headless"):
         address = server_util.get_display_address(config.get_option("server.address") or "localhost")
         asyncio.get_running_loop().call_soon(cli_util.open_browser, server_util.get_url(address))
@@ -31,5 +32,4 @@ async def _shown(_: App) -> AsyncIterator[None]:
     close_all()
 
 
-offer_streaming()
 app = App(HERE / "app.py", routes=routes(), lifespan=_shown)

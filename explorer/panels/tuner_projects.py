@@ -92,7 +92,7 @@ def _project(kept: Store, model: ModelKey, name: str, said: Mapping[str, Any]) -
     place = st.selectbox(
         said["plans"],
         range(len(listed)),
-        format_func=lambda at: _titled(listed[at]),
+        format_func=lambda at: _titled(len(saved) - at, listed[at]),
         key=f"tuner_project_plan_{len(saved)}",
     )
     with st.container(horizontal=True, gap="xsmall"):
@@ -189,8 +189,9 @@ def _exported(kept: Store, name: str) -> bytes:
         return path.read_bytes()
 
 
-def _titled(plan: SavedPlan) -> str:
-    return f"{_time(plan.saved)}{f' · {plan.label}' if plan.label else ''}"
+def _titled(number: int, plan: SavedPlan) -> str:
+    """Name a plan by its number and time: a menu takes options of one title for one and the same."""
+    return f"{number} · {_time(plan.saved)}{f' · {plan.label}' if plan.label else ''}"
 
 
 def _time(text: str) -> str:

@@ -150,7 +150,7 @@ def test_a_layer_that_changes_again_costs_what_lies_behind_it_though_all_before_
     module = torch.nn.Sequential(*(torch.nn.Linear(*shape) for shape in ((1, 8192), (8192, 1), (1, 8192), (8192, 1))))
     inputs = torch.rand(1200, 1)
     executor = TorchExecutor(module, trace(module, list("0123"), inputs))
-    runner = PrefixRunner(executor, np.split(inputs.numpy(), 12))  # "1" and "3" receive 38 MiB
+    runner = PrefixRunner(executor, np.split(inputs.numpy(), 12), StageInputs(256 << 20))  # "1" and "3" receive 38 MiB
     ran: list[str] = []
     changed = {name: Override(input=lambda x, name=name: ran.append(name) or x) for name in "0123"}
     for number, (keys, first) in enumerate(
