@@ -6,18 +6,18 @@ import io
 import pathlib
 import tempfile
 import zipfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 from explorer import compute
 from explorer.caches import ResultKey
 from explorer.lessons.framework.study import Study
 from explorer.sources import ModelKey
-from explorer.tuner_results import fitted_plan
+from explorer.tuner_results import fitted_plan, split_of
 from quant_engine import QuantizationPlan
 from quant_engine.export import EXPORTERS, Coverage, Finding, Verification
 
-EXPORT, VERIFY = "tuner export", "tuner verify"  # places on the page
+EXPORT, VERIFY, REPORT = "tuner export", "tuner verify", "tuner report"  # places on the page
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,30 @@ def verify_study(model: ModelKey, plan: QuantizationPlan, target: str, as_float:
     return Study(ResultKey(VERIFY, model, plan, target, as_float), steps, 1)
 
 
+def report_study(model: ModelKey, plans: Mapping[str, QuantizationPlan]) -> Study:
+    """Return the measuring of plans beside floating point, on data held out to search on, and their report as HTML."""
+
+    def steps() -> Generator[Written | None, None, None]:
+        from explorer.report_page import html_of
+        from explorer.reports import measure
+
+        network = compute.network(model)
+        split = split_of(model) if network.task is not None else "test"
+        reports = []
+        for report in measure(network, plans, compute.name(model), split):
+            reports.append(report)
+            yield None
+        yield Written(f"{_plain(model)}-report.html", html_of(reports[-1]).encode(), (), Coverage((), (), ()))
+
+    return Study(ResultKey(REPORT, model, *plans.values()), steps, len(plans) + 2)
+
+
 def _name_of(model: ModelKey, target: str) -> str:
-    plain = "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in compute.name(model))
-    return f"{plain}-{target}{EXPORTERS[target].ending}"
+    return f"{_plain(model)}-{target}{EXPORTERS[target].ending}"
+
+
+def _plain(model: ModelKey) -> str:
+    return "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in compute.name(model))
 
 
 def _one_file(folder: pathlib.Path, paths: tuple[pathlib.Path, ...], name: str) -> tuple[str, bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -16,10 +17,10 @@ from explorer.lessons.framework import study
 from explorer.notation import share, short, size
 from explorer.panels.tuner_numbers import shown_score
 from explorer.sources import ModelKey
-from explorer.tuner_files import Written, export_study, verify_study
+from explorer.tuner_files import Written, export_study, report_study, verify_study
 from explorer.tuner_results import engine_plan
 from explorer.tuning.tuned_plan import TunedPlan, tuned_of
-from quant_engine import QuantError
+from quant_engine import QuantError, QuantizationPlan
 from quant_engine.export import EXPORTERS, Comparison, Finding, Verification, import_plan, nearest
 from quant_engine.export.base import Severity
 
@@ -30,9 +31,16 @@ ICONS = {"refused": ":material/block:", "changed": ":material/change_circle:", "
 
 
 def export_panel(model: ModelKey, plan: TunedPlan) -> None:
-    """Draw the choice of a target, what it cannot express, and the file."""
-    said, engine = read_words("tuner")["export"], engine_plan(model, plan)
+    """Draw the ways in and out: a file to start from, a target's file, and a report."""
+    engine = engine_plan(model, plan)
     import_box(model)
+    _target(model, plan, engine)
+    _report(model, plan, engine)
+
+
+def _target(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan) -> None:
+    """Draw the choice of a target, what it cannot express, and the file."""
+    said = read_words("tuner")["export"]
     target = st.selectbox(said["target"], [*EXPORTERS], key=TARGET, format_func=lambda key: EXPORTERS[key].title)
     try:
         found = EXPORTERS[target].check(compute.network(model), engine)
@@ -54,6 +62,15 @@ def export_panel(model: ModelKey, plan: TunedPlan) -> None:
     study.offer(one, said["write"].format(title=EXPORTERS[target].title), said["writing"], _download)
     check = verify_study(model, engine, target, as_float)
     study.offer(check, said["verify"], said["verifying"], partial(_verified, model))
+
+
+def _report(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan) -> None:
+    """Offer the report of the plan beside all layers alike."""
+    said = read_words("tuner")
+    alike = engine_plan(model, replace(TunedPlan(), base=plan.base))
+    plans = {said["alike"]: alike, said["yours"]: engine} if alike.key != engine.key else {said["yours"]: engine}
+    label = said["export"]["report"]
+    study.offer(report_study(model, plans), label, said["export"]["reporting"], partial(_download, key="tuner_report"))
 
 
 def _findings(found: Sequence[Finding]) -> None:
@@ -83,7 +100,7 @@ def _line(severity: Severity, role: str | None, text: str, layers: Sequence[str]
     return f"{ICONS[severity]} {said[role or 'layers'].format(layers=named)}: {text}"
 
 
-def _download(task: Task | None) -> None:
+def _download(task: Task | None, key: str = "tuner_download") -> None:
     """Offer the file, once it is written."""
     written: Written | None = None if task is None else task.last
     if written is None:
@@ -95,13 +112,14 @@ def _download(task: Task | None) -> None:
         written.content,
         written.name,
         "application/octet-stream",
-        key="tuner_download",
+        key=key,
         icon=":material/download:",
         type="primary",
         on_click="ignore",
     )
     told = {"written": len(written.coverage.written), "left": len(written.coverage.left_out)}
-    st.caption(said["coverage"].format(**told))
+    if any(told.values()):
+        st.caption(said["coverage"].format(**told))
 
 
 def _verified(model: ModelKey, task: Task | None) -> None:

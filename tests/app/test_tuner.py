@@ -215,3 +215,19 @@ def test_a_file_of_encodings_is_a_start_that_scores_as_the_plan_it_was_written_f
     at = await_answers(at.run())
     assert any("no JSON" in warning.value for warning in at.warning)
     assert numbers(at)["Your plan"] == accuracy(network.evaluate(plan, "search").value)
+
+
+def test_a_report_of_the_plan_beside_all_layers_alike_is_one_file_with_both_scores() -> None:
+    plan = TunedPlan().with_cells(["fc1"], {"bits": 3})
+    at = export_tool(tuner("fashion-cnn", tuner_plan=write_plan(plan)), "plan")
+    at.button(key="tuner report_begin").click()
+    at = await_answers(at.run())
+    assert not at.exception
+    written = at.session_state[compute.SESSION_KEY].places["tuner report"].result()
+    text = written.content.decode()
+    assert written.name == "fashion-cnn-report.html"
+    network = compute.network(CNN_KEY)
+    score = network.evaluate(plan.to_plan(network.layers()), "search")
+    assert f"{score.value:.3f}" in text
+    assert "All alike" in text
+    assert "Your plan" in text
