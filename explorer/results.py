@@ -23,6 +23,7 @@ from quant_engine import (
 )
 from quant_engine.studies import occurring_codes
 
+RUN, LARGE = 1 << 20, 1 << 22  # values: at a time, and from which on kernels find codes
 ENCODE_ROUNDS = 3
 MANY_VALUES, GROWTH = 1 << 20, 16  # values of which encoding is timed, and how a tensor grows to that
 LONG_CALL = 0.05  # seconds: a thousand times what it costs to call at all
@@ -176,6 +177,7 @@ def view_of(values: NDArray[np.float32], quantizer: Quantizer, statistics: Distr
         statistics,
         quantizer.levels(block),
         quantizer.thresholds(block),
+        _coded(values, quantizer),
         lo=lo,
         hi=hi,
         scale=float(quantizer.scale[place]),
@@ -192,7 +194,7 @@ def stored_view(
     middles = (0.5 * (levels[1:].astype(np.float64) + levels[:-1])).astype(np.float32)
     lo, hi = float(levels[0]), float(levels[-1])
     told = {"lo": lo, "hi": hi, "scale": scale, "zero_point": zero_point, "chosen": (lo, hi), "first_code": 0}
-    return _view(values, statistics, levels, middles, **told)
+    return _view(values, statistics, levels, middles, None, **told)
 
 
 def _view(
@@ -200,16 +202,43 @@ def _view(
     statistics: Distribution,
     levels: NDArray[np.float32],
     thresholds: NDArray[np.float32],
+    known: tuple[NDArray[np.int64], ErrorReport] | None,
     **told: Any,
 ) -> BlockView:
     flat = values.reshape(-1)
-    buckets = np.searchsorted(thresholds, flat, side="right")
+    counts, report = _counted(flat, levels, thresholds) if known is None else known
     return BlockView(
         distribution=statistics,
         levels=levels,
         thresholds=thresholds,
-        counts=np.bincount(buckets, minlength=levels.size),
+        counts=counts,
         error=statistics.error(levels),
-        report=measure(flat, levels[buckets], (levels[0], levels[-1])),
+        report=report,
         **told,
     )
+
+
+def _counted(
+    values: NDArray[np.float32], levels: NDArray[np.float32], thresholds: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], ErrorReport]:
+    """Return how many values (n,) lie in each bucket, and the error, a run of values at a time."""
+    counts, x_hat = np.zeros(levels.size, np.int64), np.empty_like(values)
+    for start in range(0, values.size, RUN):
+        buckets = np.searchsorted(thresholds, values[start : start + RUN], side="right")
+        counts += np.bincount(buckets, minlength=levels.size)
+        x_hat[start : start + RUN] = levels[buckets]
+    return counts, measure(values, x_hat, (levels[0], levels[-1]))
+
+
+def _coded(values: NDArray[np.float32], quantizer: Quantizer) -> tuple[NDArray[np.int64], ErrorReport] | None:
+    """Return the same of a large tensor with one scale and steps that are even, from its codes; else None.
+
+    Kernels find codes and error in a tenth of the time that a search among thresholds takes.
+    """
+    if values.size < LARGE or quantizer.scale.size != 1 or not quantizer.spec.format.even:
+        return None
+    codes, first = quantizer.encode(values).codes.reshape(-1), quantizer.spec.format.qmin
+    counts = np.zeros(quantizer.levels().size, np.int64)
+    for start in range(0, codes.size, RUN):
+        counts += np.bincount(codes[start : start + RUN].astype(np.int64) - first, minlength=counts.size)
+    return counts, quantizer.measure(values)

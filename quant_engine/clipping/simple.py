@@ -13,8 +13,10 @@ from quant_engine.clipping.base import Blocks, Objective, covered
 from quant_engine.distribution import WeightedValues
 from quant_engine.errors import QuantError
 from quant_engine.formats import Format
-from quant_engine.inputs import Float64Array, as_ranges
+from quant_engine.inputs import Float32Array, Float64Array, as_ranges
 from quant_engine.records import Record
+
+LARGE, SAMPLE = 1 << 22, 1 << 16  # values: from which on a sample tells where a percentile lies, and how many it has
 
 
 @final
@@ -84,6 +86,8 @@ class Percentile(Record):
         """Return the percentiles of every block."""
         lengths = np.diff(blocks.offsets)
         found = np.empty((blocks.count, 2))
+        if blocks.count == 1 and blocks.values.size > LARGE:
+            return np.array([_ends(blocks.values, self.p, symmetric)])
         for length in np.unique(lengths):
             rows = np.flatnonzero(lengths == length)
             values = blocks.values[blocks.offsets[rows][:, None] + np.arange(length)]
@@ -187,3 +191,33 @@ class FixedRange(Record):
         """Return how far the farther end is from the fixed one: nothing is minimised, but this is least there."""
         fixed = np.array(self.range_of(values, format, symmetric))
         return Objective("distance from the fixed range", "", np.abs(as_ranges(ranges) - fixed).max(axis=1))
+
+
+def _ends(values: Float32Array, p: float, symmetric: bool) -> tuple[float, float]:
+    """Return the percentiles of many values (n,)."""
+    if symmetric:
+        reach = _percentile(np.abs(values), p)
+        return -reach, reach
+    return _percentile(values, 100.0 - p), _percentile(values, p)
+
+
+def _percentile(values: Float32Array, p: float) -> float:
+    """Return a percentile of many values (n,) as numpy does, some ten times as fast.
+
+    A sample tells two values between which the percentile must lie; only those between them are put in order. Where
+    the sample was wrong, which counting shows, all are.
+    """
+    sample = np.sort(values[:: values.size // SAMPLE])
+    place = p / 100 * (sample.size - 1)
+    reach = 8 * np.sqrt(max(p / 100 * (1 - p / 100), 1 / sample.size) * sample.size) + 2
+    first, last = int(max(place - reach, -1)), int(min(place + reach, sample.size))
+    low = sample[first] if first >= 0 else -np.inf
+    high = sample[last] if last < sample.size else np.inf
+    rank = p / 100 * (values.size - 1)
+    below = int(np.count_nonzero(values < low))
+    between = values[(values >= low) & (values <= high)]
+    at = int(rank) - below
+    if not 0 <= at < between.size - 1:
+        return float(np.percentile(values, p))
+    pair = np.partition(between, [at, at + 1])[at : at + 2].astype(np.float64)
+    return float(pair[0] + (pair[1] - pair[0]) * (rank - int(rank)))

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from explorer import compute
+from explorer import compute, results
 from explorer.instrument.words import describe_curve, describe_values
 from explorer.payloads import MAX_RUNS, MAX_VALUES, InstrumentSetting, Mark, pack, statistics
 from explorer.results import BlockView
 from explorer.state import PlaygroundState
-from quant_engine import Distribution, IntFormat, MinMSE, PerChannel, QuantizerSpec, fit
+from quant_engine import Distribution, FixedRange, IntFormat, MinMSE, PerChannel, QuantizerSpec, fit, measure
 from tests.models import CNN_KEY
 
 MODEL, LAYER = CNN_KEY, "conv3"
@@ -102,3 +102,20 @@ def test_the_descriptions_name_the_numbers() -> None:
     assert "18,432 weights" in text
     assert "16 codewords" in text
     assert "With 4 bits it is now 8.18·10⁻⁴" in describe_curve("4 bits", view, 1e-4)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_a_large_tensor_is_counted_by_its_codes_as_a_small_one_by_thresholds(symmetric: bool) -> None:
+    x = np.random.default_rng(1).standard_t(3, (1, results.LARGE)).astype(np.float32)
+    quantizer = fit(
+        x, QuantizerSpec(IntFormat(4, signed=symmetric), symmetric=symmetric, clipping=FixedRange(-3.0, 3.0))
+    )
+    view = results.view_of(x, quantizer, Distribution(x))
+    assert (
+        view.counts.tolist()
+        == np.bincount(np.searchsorted(view.thresholds, x[0], side="right"), minlength=view.levels.size).tolist()
+    )
+    own = measure(x, quantizer.fake_quantize(x), (view.levels[0], view.levels[-1]))
+    assert (view.report.clipped, view.report.max_abs) == (own.clipped, own.max_abs)
+    assert view.report.mse == pytest.approx(own.mse, rel=1e-9)
+    assert view.report.clipping_mse == pytest.approx(own.clipping_mse, rel=1e-9)

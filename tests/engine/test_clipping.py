@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import quant_engine as qe
+from quant_engine.clipping.base import Blocks
 from tests import reference
 from tests.engine.strategies import arrays, granularities, integer_formats, specs
 
@@ -206,3 +207,22 @@ def test_the_least_error_of_values_that_codes_hold_is_none(x, granularity, symme
 
 def test_the_clipping_table_is_keyed_by_class_name():
     assert {name: kind.__name__ for name, kind in qe.CLIPPINGS.items()} == {name: name for name in qe.CLIPPINGS}
+
+
+@pytest.mark.parametrize("kind", ["heavy tails", "ties", "sorted", "rare"])
+@pytest.mark.parametrize("p", [50.5, 99.9, 99.99999, 100.0])
+def test_a_percentile_of_millions_of_values_is_numpys(kind: str, p: float) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_t(3, (1 << 22) + 5).astype(np.float32)
+    if kind == "ties":
+        x = x.round(1) * (rng.random(x.size) < 0.3).astype(np.float32)
+    elif kind == "sorted":
+        x = np.sort(x)
+    elif kind == "rare":  # all that counts lies between the places of the sample
+        x = np.zeros_like(x)
+        x[1::64] = 1
+    blocks = Blocks(x, qe.PerTensor().blocks(x.shape))
+    for symmetric in (True, False):
+        (found,) = qe.Percentile(p).ranges(blocks, qe.IntFormat(8), symmetric)
+        ends = np.percentile(np.abs(x), p) if symmetric else np.percentile(x, [100 - p, p])
+        np.testing.assert_allclose(found, (-ends, ends) if symmetric else ends, rtol=1e-6, atol=1e-7)
