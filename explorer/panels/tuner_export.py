@@ -26,6 +26,7 @@ from quant_engine.export.base import Severity
 
 TARGET, AS_FLOAT = "tuner_target", "tuner_as_float"
 UPLOAD, UNMATCHED, MAX_MB = "tuner_file", "tuner_unmatched", 64
+GRAPH = ".onnx"  # how the name of a graph ends; all else that is taken is JSON
 MAX_FINDINGS, MAX_NAMED = 6, 3  # that are shown at once, and layers of each
 ICONS = {"refused": ":material/block:", "changed": ":material/change_circle:", "warning": ":material/warning:"}
 
@@ -149,12 +150,12 @@ def _row(one: Comparison) -> dict[str, str]:
 
 
 def import_box(model: ModelKey) -> None:
-    """Draw the way in for a file that carries parameters: encodings, overrides, a saved plan."""
+    """Draw the way in for a file that carries parameters: encodings, overrides, a quantized graph, a saved plan."""
     said = read_words("tuner")["export"]
     with st.expander(said["import"], key="tuner_import"):
         st.file_uploader(
             said["import_file"],
-            ["json", "encodings"],
+            ["json", "encodings", "onnx"],
             key=UPLOAD,
             max_upload_size=MAX_MB,
             on_change=_import,
@@ -170,7 +171,7 @@ def _import(model: ModelKey) -> None:
     if (given := st.session_state[UPLOAD]) is None:
         return
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "given.json"
+        path = pathlib.Path(folder) / f"given{GRAPH if given.name.lower().endswith(GRAPH) else '.json'}"
         path.write_bytes(given.getvalue())
         try:
             found = import_plan(compute.network(model), path)

@@ -45,10 +45,10 @@ def read_plan(text: str) -> TunedPlan:
     """
     if not text:
         return TunedPlan()
-    record = json.loads(text)
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise ValueError(text)
     try:
+        record = json.loads(text)
+        if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+            raise ValueError(text)
         return TunedPlan(
             PlaygroundState(**_read_cells(record.get("base", {}))),
             MappingProxyType({str(layer): _read_cells(cells) for layer, cells in record.get("edits", {}).items()}),
@@ -56,7 +56,7 @@ def read_plan(text: str) -> TunedPlan:
             frozenset(map(str, record.get("plain", ()))),
             locks=frozenset(map(str, record.get("locks", ()))),
         )
-    except (TypeError, AttributeError, KeyError) as error:
+    except (TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:  # its author chooses
         raise ValueError(text) from error
 
 

@@ -121,7 +121,7 @@ def import_plan(network: Network, path: str | pathlib.Path) -> Imported:
     try:
         content = source.read_bytes()
         said = json.loads(content)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise QuantError(f"{path} is no JSON that can be read: {error}; give encodings, overrides or a plan") from error
     if isinstance(said, dict) and {"schema", "layers"} <= set(said):
         return _saved(network, source, content)

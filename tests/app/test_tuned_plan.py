@@ -181,7 +181,11 @@ def test_fused_layers_are_found_and_made_alike() -> None:
 BAD_EDIT, BAD_FIELD = '{"schema":1,"edits":{"a":{"bits":99}}}', '{"schema":1,"base":{"nothing":1}}'
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"schema":2}', BAD_EDIT, BAD_FIELD])
+BAD_BLOCK, DEEP = '{"schema":1,"ranges":{"a":[[1e999,0,1]]}}', "[" * 100_000
+NO_OBJECT = '{"schema":1,"edits":[1],"plain":3}'
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"schema":2}', BAD_EDIT, BAD_FIELD, BAD_BLOCK, DEEP, NO_OBJECT])
 def test_text_that_is_no_plan_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  any of json's, too
         read_plan(text)
