@@ -15,6 +15,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 from explorer.language import read_words
 
 Value = TypeVar("Value")
+MAX_SHOWN = 80  # characters of a link's text that are repeated to whoever has opened it
 RENAMED = {  # words of older links, which stay readable
     "Act": "Try",
     "Reveal": "See",
@@ -234,9 +235,10 @@ def faults(fields: Iterable[Field[Any]], link: Mapping[str, str]) -> list[str]:
     said = []
     for key, text in link.items():
         if key not in known:
-            said.append(_said("unknown", key=key))
+            said.append(_said("unknown", key=key[:MAX_SHOWN]))
         elif not (field := known[key]).accepts(text):
-            told = {"label": field.label, "text": text, "expected": field.expected, "instead": _said(field.instead)}
+            shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+            told = {"label": field.label, "text": shown, "expected": field.expected, "instead": _said(field.instead)}
             said.append(_said("refused", **told))
     return said
 

@@ -20,7 +20,7 @@ from explorer.lessons.framework.study import Study
 from explorer.own_files import models
 from explorer.page_table import TEXT, pages_folder
 from explorer.panels.flips import flips_table
-from explorer.panels.tuner_numbers import shown_score
+from explorer.panels.tuner_numbers import is_share, shown_score
 from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
@@ -35,7 +35,7 @@ from quant_engine.studies import (
     footprint,
     weights_of,
 )
-from quant_engine.tasks import NextToken
+from quant_engine.tasks import NextToken, Score
 
 SETTINGS = ("bits", "granularity")  # of the playground, which takes them over
 SPLIT = "test"
@@ -237,7 +237,7 @@ def _measured(task: Task | None, said: Mapping[str, Any]) -> None:
         st.metric(
             said["hero"].format(name=name),
             said["to"].format(shown_score(before), shown_score(score)),
-            notation.scored(change),
+            _changed(change, is_share(score)),
             delta_color="off",
             delta_arrow="off",
         )
@@ -246,6 +246,15 @@ def _measured(task: Task | None, said: Mapping[str, Any]) -> None:
         chance = said["chance" if found.p_value >= 0.05 else "no_chance"]
         p = f"= {notation.short(found.p_value, 2)}" if found.p_value > MIN_P else said["tiny"]
         st.markdown(said["flips"].format(p=p, chance=chance, **told))
+
+
+def _changed(change: Score, in_points: bool) -> str:
+    """Write a change with its paired interval, of shares in points of a per cent as the scores are."""
+    if not in_points:
+        return notation.scored(change)
+    ends = change.value, *change.interval
+    value, low, high = (notation.fixed(100 * end, 1).replace("-", notation.MINUS) for end in ends)
+    return notation.unbroken(read_words("comparison")["points"].format(value=value, low=low, high=high))
 
 
 def _details(first: Side, second: Side, said: Mapping[str, Any]) -> None:

@@ -52,6 +52,9 @@ def test_both_are_measured_on_the_same_samples_and_the_flips_are_listed() -> Non
     found = compare_paired(network, None, plan)
     said = " ".join(one.value for one in at.markdown)
     assert f"{len(found.fixed)} fixed, {len(found.broken):,} broken" in said
+    hero = next(one for one in at.metric if "accuracy" in one.label)
+    points = f"{100 * found.changes['accuracy'].value:.1f}".replace("-", "−")
+    assert hero.delta.replace("\u00a0", " ").startswith(f"{points} points (")
     flips = next(table.value for table in at.dataframe if "Sample" in table.value)
     first = max((*found.fixed, *found.broken), key=lambda flip: abs(flip.moved))
     row = flips.iloc[0]
