@@ -1,0 +1,100 @@
+"""How a class goes through its questions: as peer instruction is done, predict, see the spread, discuss, vote again.
+
+    lobby → open → closed → spread → again → revealed → the next question's open → … → ended
+
+Both votes are kept. From `closed` and `spread` the truth may be revealed at once; a closed vote may be opened again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from explorer.teaching.questions import Question
+from quant_engine import QuantError
+from quant_engine.checks import as_choice, as_instance, as_integer, as_list
+
+LOBBY, OPEN, CLOSED, SPREAD, AGAIN, REVEALED, ENDED = "lobby", "open", "closed", "spread", "again", "revealed", "ended"
+ROUNDS = {OPEN: 1, AGAIN: 2}  # of a question's votes
+MOVES: dict[str, dict[str, str]] = {  # by phase: what the teacher may do, and the phase that follows
+    LOBBY: {"begin": OPEN},
+    OPEN: {"close": CLOSED},
+    CLOSED: {"open": OPEN, "spread": SPREAD, "reveal": REVEALED},
+    SPREAD: {"again": AGAIN, "reveal": REVEALED},
+    AGAIN: {"reveal": REVEALED},
+    REVEALED: {"next": OPEN},
+    ENDED: {},
+}
+
+
+@dataclass(frozen=True)
+class Classroom:
+    """Where a class is.
+
+    Attributes:
+        questions: in order.
+        position: of the question at hand.
+        phase: one of `MOVES`.
+
+    Raises:
+        QuantError: for no questions, and a position or phase that there is not.
+
+    Example:
+        >>> question = Question("choice", "Which format?", truth=1, reveal="FP4.", options=("INT4", "FP4"))
+        >>> room = Classroom((question,))
+        >>> for action in ("begin", "close", "spread", "again", "reveal", "next"):
+        ...     room = room.after(action)
+        >>> room.phase
+        'ended'
+    """
+
+    questions: tuple[Question, ...]
+    position: int = 0
+    phase: str = LOBBY
+
+    def __post_init__(self) -> None:
+        """Check that there is such a place."""
+        questions = as_list(self.questions, Question, "questions", "give Question objects")
+        object.__setattr__(self, "questions", tuple(questions))
+        if not questions:
+            raise QuantError("a class needs questions; give at least one")
+        as_integer(self.position, "position", 0, len(questions) - 1)
+        as_choice(self.phase, MOVES, "phase")
+
+    @property
+    def question(self) -> Question:
+        """The question at hand."""
+        return self.questions[self.position]
+
+    @property
+    def round(self) -> int:
+        """Which vote is open: 1, 2 after the discussion, 0 if none is."""
+        return ROUNDS.get(self.phase, 0)
+
+    @property
+    def is_spread_shown(self) -> bool:
+        """Whether the class sees how it answered."""
+        return self.phase in (SPREAD, REVEALED)
+
+    @property
+    def is_revealed(self) -> bool:
+        """Whether the class is told the truth."""
+        return self.phase == REVEALED
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """What the teacher may do now."""
+        return tuple(MOVES[self.phase])
+
+    def after(self, action: str) -> Classroom:
+        """Return where the class is after an action; after the last question it has ended.
+
+        Raises:
+            QuantError: for an action that the phase does not have.
+        """
+        as_instance(action, str, "action", "give one of Classroom.actions")
+        if action not in MOVES[self.phase]:
+            allowed = ", ".join(self.actions) or "nothing"
+            raise QuantError(f"{action!r} cannot be done while a question is {self.phase}; what can: {allowed}")
+        if action == "next" and self.position + 1 == len(self.questions):
+            return replace(self, phase=ENDED)
+        return replace(self, phase=MOVES[self.phase][action], position=self.position + (action == "next"))

@@ -1,0 +1,306 @@
+"""Questions that a class answers: their text, the real tensor they are about, and the truth that the engine computed.
+
+A phone is told `asked(question)`, from which the answer cannot be read, and `told(question)` once it is revealed.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quant_engine import QuantError
+from quant_engine.checks import as_choice, as_instance, as_integer, as_list, as_number
+from quant_engine.records import Record, parse_json, to_record
+
+MAX_BINS, MAX_TEXT, MAX_OPTION, MAX_UNIT = 160, 600, 120, 40
+MAX_OPTIONS, MAX_QUESTIONS, MAX_BITS = 8, 60, 16
+MAX_JSON = 4 << 20  # characters of a set of questions
+UNREADABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # controls, marks that turn the direction of text, and the like
+
+
+@dataclass(frozen=True)
+class Histogram(Record):
+    """A tensor's values in bins: enough to compute what clipping at any edge costs.
+
+    Attributes:
+        edges: ascending, one more than there are bins; the last is max |x|, the first its negative, or 0.
+        counts: values in each bin.
+        sums: Σx of each bin.
+        squares: Σx² of each bin.
+
+    Raises:
+        QuantError: for other lengths, edges that do not ascend or do not fit, and numbers that are not finite.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[float, ...]
+    sums: tuple[float, ...]
+    squares: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Check the lengths and every number."""
+        for name in ("edges", "counts", "sums", "squares"):
+            given = as_list(getattr(self, name), object, name, "give numbers")
+            if len(given) > MAX_BINS + 1:
+                raise QuantError(f"{name} has {len(given):,} numbers; a histogram has at most {MAX_BINS} bins")
+            low = 0.0 if name in ("counts", "squares") else None
+            object.__setattr__(self, name, tuple(as_number(one, name, low=low) for one in given))
+        bins = len(self.edges) - 1
+        if bins < 2 or any(len(part) != bins for part in (self.counts, self.sums, self.squares)):
+            raise QuantError(f"{bins} bins do not fit {len(self.counts)} counts; give a count, Σx and Σx² for each")
+        if np.any(np.diff(self.edges) <= 0) or self.edges[-1] <= 0 or self.edges[0] not in (0.0, -self.edges[-1]):
+            raise QuantError(
+                f"edges from {self.edges[0]:g} to {self.edges[-1]:g} do not ascend from 0, or −max, to max"
+            )
+        if sum(self.counts) <= 0:
+            raise QuantError("a histogram of no values says nothing; count at least one")
+
+    @classmethod
+    def of(cls, values: ArrayLike, bins: int = MAX_BINS) -> Self:
+        """Return the histogram of real values, from −max |x| to max |x|, or from 0 where none is negative.
+
+        Raises:
+            QuantError: for values of which none is other than 0, or that are not finite.
+
+        Example:
+            >>> Histogram.of([-1.0, 0.5, 0.75], bins=2).squares
+            (1.0, 0.8125)
+        """
+        flat = np.asarray(values, np.float64).reshape(-1)
+        most = float(np.abs(flat).max(initial=0.0))
+        edges = np.linspace(-most if flat.min(initial=0.0) < 0 else 0.0, as_number(most, "max |x|", above=0), bins + 1)
+        parts = [np.histogram(flat, edges, weights=flat**power)[0] for power in range(3)]
+        return cls(tuple(edges.tolist()), *(tuple(part.tolist()) for part in parts))
+
+    @property
+    def betas(self) -> tuple[float, ...]:
+        """The edges at which a range may end."""
+        return tuple(edge for edge in self.edges if edge > 0)
+
+    def clipped(self, beta: float) -> float:
+        """Return the share of values outside of ±β, of whole bins beyond the nearest edge.
+
+        >>> Histogram.of([-1.0, 0.25, 0.5, 1.0], bins=4).clipped(0.5)
+        0.5
+        """
+        outside = self._outside(self._nearest(beta))
+        return float(np.asarray(self.counts)[outside].sum() / sum(self.counts))
+
+    def mse(self, beta: float, steps: int) -> float:
+        """Return the mean squared error of a range of ±β: the clipped error, exact, and S²/12 for each value inside.
+
+        S = β / steps; the rounding error S²/12 is that of steps which are fine against the distribution.
+        """
+        beta = self._nearest(beta)
+        outside = self._outside(beta)
+        n, x, square = (np.asarray(part)[outside] for part in (self.counts, self.sums, self.squares))
+        clipped = float((square - 2 * beta * np.abs(x) + beta**2 * n).sum())
+        inside = sum(self.counts) - float(n.sum())
+        return (clipped + inside * (beta / steps) ** 2 / 12) / sum(self.counts)
+
+    def _nearest(self, beta: float) -> float:
+        return min(self.betas, key=lambda edge: abs(edge - beta))
+
+    def _outside(self, beta: float) -> NDArray[np.bool_]:
+        edges, slack = np.asarray(self.edges), 1e-9 * self.edges[-1]
+        found: NDArray[np.bool_] = (edges[:-1] >= beta - slack) | (edges[1:] <= slack - beta)
+        return found
+
+
+@dataclass(frozen=True)
+class Question(Record):
+    """What a class is asked.
+
+    Attributes:
+        kind: `choice` of one option, a `number`, a `range` (β on a histogram), or a `puzzle` (a β that meets goals).
+        text: the question, in the teacher's language.
+        truth: what the engine computed: an option's place, a number, the β of least error, or a β that meets the goals.
+        reveal: what is said when the truth is shown.
+        options: what is chosen from.
+        ties: places of options that are right as well, since they cannot be told from the best one.
+        unit: of numbers.
+        low, high: between which a number is asked for.
+        histogram: of the real tensor that β is chosen on.
+        bits, format: how the tensor is quantized, and how that is called.
+        steps: scales from 0 to β, such as 7 for signed symmetric integers of 4 bits.
+        tolerance: how far from the truth is right.
+        max_clipped: the greatest share of values that a puzzle lets be clipped.
+        max_error: the greatest MSE that it allows, in that of the widest range.
+
+    Raises:
+        QuantError: for an unknown kind, texts that are empty, too long or unreadable, numbers that are not finite, and
+            what the kind lacks.
+
+    Example:
+        >>> question = Question("choice", "Which format?", truth=1, reveal="FP4.", options=("INT4", "FP4"))
+        >>> Question.from_json(question.to_json()) == question
+        True
+    """
+
+    kind: str
+    text: str
+    truth: float
+    reveal: str
+    options: tuple[str, ...] = ()
+    ties: tuple[int, ...] = ()
+    unit: str = ""
+    low: float = 0.0
+    high: float = 1.0
+    histogram: Histogram | None = None
+    bits: int = 0
+    format: str = ""
+    steps: int = 0
+    tolerance: float = 0.0
+    max_clipped: float = 0.0
+    max_error: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check every part, and what the kind needs."""
+        as_choice(self.kind, KINDS, "kind")
+        for name, most in (("text", MAX_TEXT), ("reveal", MAX_TEXT), ("unit", MAX_UNIT), ("format", MAX_UNIT)):
+            validate_text(getattr(self, name), name, most, may_lack=name in ("unit", "format"))
+        for name in ("truth", "low", "high"):
+            object.__setattr__(self, name, as_number(getattr(self, name), name))
+        for name in ("tolerance", "max_clipped", "max_error"):
+            object.__setattr__(self, name, as_number(getattr(self, name), name, low=0))
+        if self.histogram is not None:
+            as_instance(self.histogram, Histogram, "histogram", "give Histogram.of(values)")
+        as_integer(self.bits, "bits", 0, MAX_BITS)
+        as_integer(self.steps, "steps", 0, 2**MAX_BITS)
+        options = tuple(as_list(self.options, str, "options", "give texts"))
+        for option in options[: MAX_OPTIONS + 1]:
+            validate_text(option, "option", MAX_OPTION)
+        ties = as_list(self.ties, int, "ties", "give places of options")
+        object.__setattr__(self, "options", options)
+        object.__setattr__(
+            self, "ties", tuple(as_integer(tie, "ties", 0, len(options) - 1) for tie in ties[:MAX_OPTIONS])
+        )
+        KINDS[self.kind].validate(self)
+
+    def answer(self, value: Any) -> float:
+        """Return a given answer if it is one.
+
+        Raises:
+            QuantError: for what is no number, no place of an option, or outside of what is asked for.
+        """
+        if self.kind == "choice":
+            return float(as_integer(value, "answer", 0, len(self.options) - 1))
+        if self.histogram is None:
+            return as_number(value, "answer", self.low, self.high)
+        return as_number(value, "answer", high=self.histogram.edges[-1] * (1 + 1e-9), above=0)
+
+    def is_right(self, value: float) -> bool:
+        """Say whether an answer is right: the truth, a tie with it, near enough to it, or a β that meets the goals."""
+        return KINDS[self.kind].is_right(self, value)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a kind of question needs, and when an answer to it is right."""
+
+    validate: Callable[[Question], None]
+    is_right: Callable[[Question, float], bool]
+
+
+def asked(question: Question) -> dict[str, Any]:
+    """Return what a phone may know before the answer: all but the truth, what ties with it, and what is said of it."""
+    return {name: part for name, part in to_record(question).items() if name not in (*SECRET, "type")}
+
+
+def told(question: Question) -> dict[str, Any]:
+    """Return what a phone is told when the answer is revealed."""
+    return {name: getattr(question, name) for name in SECRET}
+
+
+SECRET = ("truth", "ties", "tolerance", "reveal")
+
+
+def write_questions(questions: Sequence[Question]) -> str:
+    """Return questions as JSON text."""
+    return f"[{','.join(question.to_json() for question in questions)}]"
+
+
+def read_questions(text: str) -> tuple[Question, ...]:
+    """Return the questions that `write_questions` wrote.
+
+    Raises:
+        QuantError: for other text, none or too many questions, and as `Question`.
+    """
+    if len(as_instance(text, str, "questions", "give JSON text")) > MAX_JSON:
+        raise QuantError(f"the questions have {len(text):,} characters; at most {MAX_JSON:,} are read")
+    found = parse_json(text)
+    if not isinstance(found, list) or not 1 <= len(found) <= MAX_QUESTIONS:
+        raise QuantError(f"{text[:80]!r} is no list of 1 to {MAX_QUESTIONS} questions; write it with write_questions()")
+    return tuple(Question.from_json(json.dumps(one)) for one in found)
+
+
+def validate_text(text: Any, name: str, most: int, may_lack: bool = False) -> None:
+    """Check that a text can be read by people: not empty, not too long, and without controls or marks of direction.
+
+    Raises:
+        QuantError: for anything else.
+    """
+    given = as_instance(text, str, name, "give text")
+    if len(given) > most or not (given.strip() or may_lack):
+        raise QuantError(f"{name}={given[:40]!r} has {len(given):,} characters; give 1 to {most}")
+    if readable(given) != given:
+        raise QuantError(f"{name}={given[:40]!r} has control characters; leave them out")
+
+
+def readable(text: str) -> str:
+    r"""Return a text without control characters, and without marks that change its direction or cannot be seen.
+
+    >>> readable("Ada\u202e\x00 Lovelace")
+    'Ada Lovelace'
+    """
+    return "".join(one for one in text if unicodedata.category(one) not in UNREADABLE)
+
+
+def _validate_choice(question: Question) -> None:
+    if not 2 <= len(question.options) <= MAX_OPTIONS or len(set(question.options)) < len(question.options):
+        raise QuantError(f"{len(question.options)} options; give 2 to {MAX_OPTIONS} that differ")
+    as_integer(int(question.truth) if question.truth.is_integer() else None, "truth", 0, len(question.options) - 1)
+
+
+def _validate_number(question: Question) -> None:
+    if not question.low <= question.truth <= question.high or question.low == question.high:
+        raise QuantError(f"truth={question.truth:g} is not within {question.low:g} to {question.high:g}; widen them")
+
+
+def _validate_range(question: Question) -> None:
+    as_instance(question.histogram, Histogram, "histogram", "give Histogram.of(values)")
+    as_integer(question.bits, "bits", 1, MAX_BITS)
+    as_integer(question.steps, "steps", 1, 2**MAX_BITS)
+    question.answer(question.truth)
+
+
+def _validate_puzzle(question: Question) -> None:
+    _validate_range(question)
+    if not meets_goals(question, question.truth):
+        raise QuantError(f"β={question.truth:g} does not meet the puzzle's goals; give a β that does")
+
+
+def meets_goals(question: Question, beta: float) -> bool:
+    """Say whether a β clips little enough, and makes the error small enough against that of the widest range."""
+    histogram = as_instance(question.histogram, Histogram, "histogram", "give Histogram.of(values)")
+    widest = histogram.mse(histogram.edges[-1], question.steps)
+    error = histogram.mse(beta, question.steps)
+    return histogram.clipped(beta) <= question.max_clipped and error <= question.max_error * widest
+
+
+def _is_near(question: Question, value: float) -> bool:
+    return abs(value - question.truth) <= question.tolerance * (1 + 1e-9)
+
+
+KINDS = {
+    "choice": _Kind(_validate_choice, lambda question, value: value in (question.truth, *question.ties)),
+    "number": _Kind(_validate_number, _is_near),
+    "range": _Kind(_validate_range, _is_near),
+    "puzzle": _Kind(_validate_puzzle, meets_goals),
+}

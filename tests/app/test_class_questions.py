@@ -1,0 +1,164 @@
+"""Questions of a class, and how it goes through them: nothing false is asked, and the truth stays here until told."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer.teaching.classroom import Classroom
+from explorer.teaching.questions import Histogram, Question, asked, read_questions, told, write_questions
+from quant_engine import QuantError
+
+VALUES = np.random.default_rng(0).standard_normal(4000)
+CHOICE = Question("choice", "Which?", truth=1, reveal="The second.", options=("one", "two", "three"), ties=(2,))
+NUMBER = Question("number", "How many?", truth=139, reveal="139.", low=0, high=256, tolerance=8)
+RANGE = Question(
+    "range", "Where?", truth=2.5, reveal="Here.", histogram=Histogram.of(VALUES), bits=4, steps=7, tolerance=0.2
+)
+PUZZLE = Question(
+    "puzzle",
+    "Clip little.",
+    truth=2.6,
+    reveal="So.",
+    histogram=Histogram.of(VALUES),
+    bits=4,
+    steps=7,
+    max_clipped=0.02,
+    max_error=0.8,
+)
+ALL = (CHOICE, NUMBER, RANGE, PUZZLE)
+
+
+def test_questions_come_back_from_text_as_they_were() -> None:
+    assert read_questions(write_questions(ALL)) == ALL
+
+
+@pytest.mark.parametrize("question", ALL, ids=lambda question: question.kind)
+def test_what_a_phone_is_asked_does_not_hold_the_truth(question: Question) -> None:
+    assert not asked(question).keys() & told(question).keys()
+    assert question.reveal not in json.dumps(asked(question))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"kind": "essay"},
+        {"text": ""},
+        {"text": "x" * 601},
+        {"text": "turned \u202e about"},
+        {"truth": float("nan")},
+        {"truth": 3},
+        {"truth": 0.5},
+        {"options": ["one"]},
+        {"options": ["one", "one"]},
+        {"options": ["x"] * 9},
+        {"options": "two"},
+        {"ties": [3]},
+        {"tolerance": -1},
+        {"bits": 17},
+        {"histogram": "none"},
+        {"of_the_future": 1},
+        {"schema": 2},
+    ],
+)
+def test_a_record_that_was_tampered_with_is_refused(changed: dict[str, object]) -> None:
+    with pytest.raises(QuantError):
+        read_questions(json.dumps([{**json.loads(CHOICE.to_json()), **changed}]))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"edges": [0.0, 1.0]},
+        {"edges": [-1.0, 0.5, 0.25]},
+        {"edges": [-2.0, 0.0, 1.0]},
+        {"counts": [1.0, -1.0]},
+        {"counts": [0.0, 0.0]},
+        {"sums": [float("inf"), 0.0]},
+        {"squares": [1.0] * 500},
+    ],
+)
+def test_a_histogram_that_cannot_be_is_refused(changed: dict[str, list[float]]) -> None:
+    sound = {"edges": [-1.0, 0.0, 1.0], "counts": [1.0, 1.0], "sums": [-0.5, 0.5], "squares": [0.25, 0.25]}
+    Histogram(**{name: tuple(part) for name, part in sound.items()})
+    with pytest.raises(QuantError):
+        Histogram(**{**sound, **changed})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", "[1]", "[" * 5000, '["a"]', json.dumps([{}] * 61)])
+def test_what_is_no_list_of_questions_is_refused(text: str) -> None:
+    with pytest.raises(QuantError):
+        read_questions(text)
+
+
+@given(place=st.integers(0, 79), signed=st.booleans())
+def test_the_clipped_error_of_a_histogram_is_that_of_its_values(place: int, signed: bool) -> None:
+    values = VALUES if signed else np.maximum(VALUES, 0)
+    histogram = Histogram.of(values)
+    beta = histogram.betas[place]
+    many_steps = 1 << 16  # the rounding error is nothing
+    assert histogram.mse(beta, many_steps) == pytest.approx(
+        np.mean((values - np.clip(values, -beta, beta)) ** 2), abs=1e-9
+    )
+    assert histogram.clipped(beta) == pytest.approx(np.mean(np.abs(values) > beta), abs=1e-12)
+
+
+def test_answers_are_right_by_truth_tie_distance_or_goal() -> None:
+    assert [CHOICE.is_right(CHOICE.answer(place)) for place in range(3)] == [False, True, True]
+    assert [NUMBER.is_right(NUMBER.answer(n)) for n in (130, 131, 147, 148)] == [False, True, True, False]
+    assert [PUZZLE.is_right(beta) for beta in (PUZZLE.truth, max(np.abs(VALUES)), 0.5)] == [True, False, False]
+
+
+@pytest.mark.parametrize("answer", [None, "1", True, -1, 3, 0.5, float("nan"), 10**400, [1]])
+def test_what_is_no_option_is_no_answer(answer: object) -> None:
+    with pytest.raises(QuantError):
+        CHOICE.answer(answer)
+
+
+@pytest.mark.parametrize("answer", [0.0, -1.0, 100.0, float("inf"), "2"])
+def test_a_range_ends_within_the_tensor(answer: object) -> None:
+    with pytest.raises(QuantError):
+        RANGE.answer(answer)
+
+
+def test_a_puzzle_that_its_own_answer_does_not_solve_is_refused() -> None:
+    with pytest.raises(QuantError):
+        Question("puzzle", "?", 0.5, "!", histogram=PUZZLE.histogram, bits=4, steps=7, max_clipped=0.01, max_error=0.5)
+
+
+def test_a_class_votes_twice_and_sees_the_truth_last() -> None:
+    room = Classroom((CHOICE, NUMBER))
+    seen = []
+    for action in ("begin", "close", "spread", "again", "reveal", "next", "close", "open", "close", "reveal", "next"):
+        room = room.after(action)
+        seen.append((room.position, room.round, room.is_spread_shown, room.is_revealed))
+    assert seen == [
+        (0, 1, False, False),
+        (0, 0, False, False),
+        (0, 0, True, False),
+        (0, 2, False, False),
+        (0, 0, True, True),
+        (1, 1, False, False),
+        (1, 0, False, False),
+        (1, 1, False, False),
+        (1, 0, False, False),
+        (1, 0, True, True),
+        (1, 0, False, False),
+    ]
+    assert not room.actions
+
+
+@pytest.mark.parametrize("action", ["reveal", "next", "begin", "again", ""])
+def test_what_an_open_question_does_not_allow_is_refused(action: str) -> None:
+    with pytest.raises(QuantError):
+        Classroom((CHOICE,), phase="open").after(action)
+
+
+@pytest.mark.parametrize(("position", "phase"), [(1, "open"), (-1, "open"), (0, "later")])
+def test_a_class_is_at_one_of_its_questions(position: int, phase: str) -> None:
+    with pytest.raises(QuantError):
+        Classroom((CHOICE,), position, phase)
