@@ -86,7 +86,7 @@ class Histogram(Record):
     def clipped(self, beta: float) -> float:
         """Return the share of values outside of ±β, of whole bins beyond the nearest edge.
 
-        >>> Histogram.of([-1.0, 0.25, 0.5, 1.0], bins=4).clipped(0.5)
+        >>> Histogram.of([-1.0, 0.25, 0.4, 1.0], bins=4).clipped(0.5)
         0.5
         """
         outside = self._outside(self._nearest(beta))
