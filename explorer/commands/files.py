@@ -101,7 +101,7 @@ def apply(
     """Write a model under a plan in the format of a tool."""
     with refusals():
         from quant_engine.checks import as_choice
-        from quant_engine.export import EXPORTERS
+        from quant_engine.export import EXPORTERS, bit_counts
         from quant_engine.export import nearest as nearest_to
 
         exporter = EXPORTERS[as_choice(to, EXPORTERS, "--to")]
@@ -115,14 +115,17 @@ def apply(
             return
         written = exporter.write(network, chosen, path, overwrite, as_float)
         checked = exporter.verify(network, chosen, path) if verify else None
+        counts = bit_counts(network, chosen, written.paths)
         if as_json:
-            write_json(_export_record(written, checked))
+            write_json(_export_record(written, checked, counts))
             return
         _say_findings(exporter.title, written.findings, False)
         for file in written.paths:
             typer.echo(
                 said("written", path=file, size=f"{written.size_bytes:,}", share=f"{written.coverage.share:.1%}")
             )
+        for count in counts:
+            typer.echo(said(f"bits_{count.key}", bits=f"{count.bits_per_weight:.3f}"))
         if checked is not None:
             for one in checked.comparisons:
                 typer.echo(said("verified", reader=checked.reader, name=one.name, facts=", ".join(_facts(one))))
@@ -243,10 +246,11 @@ def _finding_record(one: Any) -> dict[str, Any]:
     return {"severity": one.severity, "layer": one.layer, "role": one.role, "text": one.text}
 
 
-def _export_record(written: Any, checked: Any) -> dict[str, Any]:
+def _export_record(written: Any, checked: Any, counts: Iterable[Any]) -> dict[str, Any]:
     return {
         "paths": [str(path) for path in written.paths],
         "size_bytes": written.size_bytes,
+        "bits_per_weight": {one.key: one.bits_per_weight for one in counts},
         "coverage": written.coverage.share,
         "findings": [_finding_record(one) for one in written.findings],
         "verified": None

@@ -10,6 +10,7 @@ from quant_engine.export.base import (
     Part,
     Verification,
 )
+from quant_engine.export.bit_counts import BitCount, bit_counts
 from quant_engine.export.compressed_tensors import to_compressed_tensors
 from quant_engine.export.encodings import to_aimet
 from quant_engine.export.gguf_file import to_gguf
@@ -20,6 +21,7 @@ from quant_engine.export.table import EXPORTERS
 
 __all__ = [
     "EXPORTERS",
+    "BitCount",
     "Comparison",
     "Contents",
     "Coverage",
@@ -29,6 +31,7 @@ __all__ = [
     "Imported",
     "Part",
     "Verification",
+    "bit_counts",
     "import_plan",
     "nearest",
     "to_aimet",

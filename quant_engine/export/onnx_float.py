@@ -85,7 +85,7 @@ def _exported(model: Model) -> Any:
             "and plan for that"
         ) from error
     assert program is not None  # it is where nothing is written to a file
-    return _with_known_casts(program.model_proto)
+    return _without_traces(_with_known_casts(program.model_proto))
 
 
 def _with_known_casts(proto: Any) -> Any:
@@ -98,6 +98,14 @@ def _with_known_casts(proto: Any) -> Any:
         if node.op_type == "CastLike" and types.get(node.input[1]):
             known = onnx.helper.make_node("Cast", node.input[:1], node.output, node.name, to=types[node.input[1]])
             node.CopyFrom(known)
+    return proto
+
+
+def _without_traces(proto: Any) -> Any:
+    """Return a graph without where each node came from: stack traces name folders of the machine."""
+    holders = (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.initializer)
+    for holder in (*holders, *proto.graph.input, *proto.graph.output):
+        holder.ClearField("metadata_props")
     return proto
 
 

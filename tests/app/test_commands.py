@@ -129,6 +129,9 @@ def test_a_plan_is_applied_and_reported(data: pathlib.Path, plan: pathlib.Path, 
     record = told("apply", plan, "fashion-cnn", "--to", "plan", "-o", target, "--verify", "--data", data)
     assert record["paths"][0] == str(target)
     assert all(one["exact"] for one in record["verified"])
+    assert record["bits_per_weight"]["codes"] == 3
+    shown = run("apply", plan, "fashion-cnn", "--to", "plan", "-o", target, "--overwrite").stdout
+    assert f"{record['bits_per_weight']['plan']:.3f} bits a weight" in shown
     assert "choose one of onnx" in " ".join(run("apply", plan, "fashion-cnn", "--to", "nothing").output.split())
     page = tmp_path / "report.html"
     assert run("report", plan, "fashion-cnn", "--data", data, "-o", page).exit_code == 0
