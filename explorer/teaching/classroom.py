@@ -91,7 +91,7 @@ class Classroom:
         Raises:
             QuantError: for an action that the phase does not have.
         """
-        as_instance(action, str, "action", "give one of Classroom.actions")
+        as_instance(action, str, "action", "give a name")
         if action not in MOVES[self.phase]:
             allowed = ", ".join(self.actions) or "nothing"
             raise QuantError(f"{action!r} cannot be done while a question is {self.phase}; what can: {allowed}")

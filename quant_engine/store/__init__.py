@@ -1,7 +1,20 @@
 """Projects, their plans and what was measured, in one SQLite file."""
 
+from quant_engine.store.database import Database
 from quant_engine.store.kept import KeptScores
+from quant_engine.store.schema import Schema
 from quant_engine.store.scores import read_score, write_score
 from quant_engine.store.store import Project, Saved, SavedPlan, Store, result_key
 
-__all__ = ["KeptScores", "Project", "Saved", "SavedPlan", "Store", "read_score", "result_key", "write_score"]
+__all__ = [
+    "Database",
+    "KeptScores",
+    "Project",
+    "Saved",
+    "SavedPlan",
+    "Schema",
+    "Store",
+    "read_score",
+    "result_key",
+    "write_score",
+]

@@ -1,29 +1,25 @@
 """One SQLite file that keeps projects with every plan that was saved, and results by what they depend on.
 
-Each call opens a connection of its own, so that threads, windows and processes share nothing but the file; writes are
-transactions in a write-ahead log, and what was not committed when a process was killed is as if it had not begun.
+Threads, windows and processes share nothing but the file (`database`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from quant_engine.checks import as_instance
 from quant_engine.errors import QuantError
-from quant_engine.store.schema import migrate
+from quant_engine.store.database import Database
+from quant_engine.store.schema import STORE
 
-WAIT = 20.0  # seconds for another process's write
-HEAD = b"SQLite format 3\0"
 MAX_NAME, MAX_DOCUMENT = 200, 64 << 20  # characters
 
 
@@ -93,9 +89,7 @@ class Store:
     def __init__(self, path: str | Path) -> None:
         """Open or make the file."""
         self.path = Path(path)
-        self._validate_file()
-        with self._connected():
-            pass
+        self._database = Database(self.path, STORE)
 
     def save(
         self, name: str, model: str, digest: str, document: str, label: str = "", since: int | None = None
@@ -113,7 +107,7 @@ class Store:
         if len(text) > MAX_DOCUMENT:
             raise QuantError(f"the plan has {len(text):,} characters; at most {MAX_DOCUMENT:,} are kept")
         now = _now()
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             row = connection.execute("SELECT id, digest, model FROM project WHERE name = ?", (called,)).fetchone()
             if row is None:
                 made = connection.execute(
@@ -141,7 +135,7 @@ class Store:
 
     def projects(self, search: str = "", digest: str = "") -> list[Project]:
         """Return the projects whose name or model has a text in it, and of one model alone, the last changed first."""
-        with self._connected() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute("SELECT name, model, digest, created, changed FROM project").fetchall()
         wanted = search.casefold()
         found = [
@@ -157,7 +151,7 @@ class Store:
         Raises:
             QuantError: if there is no such project.
         """
-        with self._connected() as connection:
+        with self._database.reading() as connection:
             number = _number(connection, name)
             rows = connection.execute(
                 "SELECT document, label, saved FROM plan WHERE project = ? ORDER BY id", (number,)
@@ -170,7 +164,7 @@ class Store:
         Raises:
             QuantError: if there is no such project, and if another one has the name.
         """
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             number = _number(connection, name)
             try:
                 connection.execute("UPDATE project SET name = ? WHERE id = ?", (_as_name(other), number))
@@ -183,7 +177,7 @@ class Store:
         Raises:
             QuantError: if there is no such project.
         """
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             connection.execute("DELETE FROM project WHERE id = ?", (_number(connection, name),))
 
     def export(self, name: str, path: str | Path) -> None:
@@ -199,7 +193,7 @@ class Store:
         other = Store(path)
         for plan in plans:
             other.save(name, project.model, project.digest, plan.document, plan.label)
-        with other._connected() as connection:
+        with other._database.reading() as connection:
             connection.execute("PRAGMA journal_mode = DELETE")  # or it would not be one file
 
     def import_from(self, path: str | Path) -> list[str]:
@@ -224,7 +218,7 @@ class Store:
 
     def result(self, key: str) -> Any | None:
         """Return what was kept under a key (`result_key`), None if nothing was."""
-        with self._connected() as connection:
+        with self._database.reading() as connection:
             row = connection.execute("SELECT value FROM result WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
 
@@ -238,7 +232,7 @@ class Store:
             text = json.dumps(value)
         except (TypeError, ValueError) as error:
             raise QuantError(f"{value!r} cannot be kept: {error}; give numbers, text, lists and dicts") from error
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO result (key, value, found) VALUES (?, ?, ?)", (key, text, _now())
             )
@@ -248,45 +242,6 @@ class Store:
         while called in taken:
             called, number = f"{name} ({number})", number + 1
         return called
-
-    def _validate_file(self) -> None:
-        try:
-            if self.path.is_dir():
-                raise QuantError(f"{self.path} is a folder; give the path of a file in it")
-            if self.path.exists() and self.path.stat().st_size:
-                with self.path.open("rb") as file:
-                    if file.read(len(HEAD)) != HEAD:
-                        raise QuantError(f"{self.path} is no database; give another path")
-        except OSError as error:
-            raise QuantError(f"{self.path} is not accessible: {error}; give another path") from error
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection in a transaction that is committed at the end, or as if it had not begun."""
-        with self._connected() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection to the file, at this version."""
-        try:
-            with contextlib.closing(sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)) as connection:
-                connection.execute("PRAGMA foreign_keys = ON")
-                migrate(connection, str(self.path))
-                connection.execute("PRAGMA journal_mode = WAL")
-                yield connection
-        except sqlite3.OperationalError as error:
-            raise QuantError(
-                f"{self.path} cannot be used now: {error}; give a path where files can be written, with room"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise QuantError(f"{self.path} is damaged: {error}; move it away, or put a copy back") from error
 
 
 def result_key(*parts: str) -> str:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.teaching.classroom import Classroom
-from explorer.teaching.questions import Histogram, Question, asked, read_questions, told, write_questions
+from explorer.teaching.histogram import Histogram
+from explorer.teaching.questions import Question, asked, read_questions, told, write_questions
 from quant_engine import QuantError
 
 VALUES = np.random.default_rng(0).standard_normal(4000)
