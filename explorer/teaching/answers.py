@@ -105,9 +105,7 @@ class Answers:
     def courses(self, key: str) -> list[Course]:
         """Return the classes of a teacher, the last opened first."""
         with self._database.reading() as connection:
-            rows = connection.execute(
-                f"SELECT {COURSE} FROM class WHERE key_hash = ? ORDER BY id DESC", (_hash(key),)
-            ).fetchall()
+            rows = connection.execute(f"{COURSE} WHERE key_hash = ? ORDER BY id DESC", (_hash(key),)).fetchall()
         return [_course(row) for row in rows]
 
     def course(self, code: str) -> Course | None:
@@ -235,7 +233,7 @@ class Answers:
         return row.fetchone() is not None
 
 
-COURSE = "code, title, created, questions, position, phase, revision"
+COURSE = "SELECT code, title, created, questions, position, phase, revision FROM class"
 _questions = functools.lru_cache(maxsize=32)(read_questions)
 
 
@@ -245,7 +243,7 @@ def _course(row: tuple[str, str, str, str, int, str, int]) -> Course:
 
 
 def _found(connection: sqlite3.Connection, code: str) -> Course | None:
-    row = connection.execute(f"SELECT {COURSE} FROM class WHERE code = ?", (code,)).fetchone()
+    row = connection.execute(f"{COURSE} WHERE code = ?", (code,)).fetchone()
     return None if row is None else _course(row)
 
 
