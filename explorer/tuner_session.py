@@ -16,6 +16,7 @@ from quant_engine import QuantError
 HISTORIES, CHOSEN = "tuner_histories", "tuner_chosen"  # in the session's state, by model
 TOUCHED = "tuner_touched"  # whether a hand has done something that the whole page has not shown yet
 REFUSED = "tuner_refused"  # why the last edit was
+TOOL, LOOKS = "tuner_tool", "range"  # the tool that is shown, and the one that shows a layer
 READ = "tuner_link_read"  # the last plan that was taken from the address or written there
 
 
@@ -90,8 +91,9 @@ def chosen(model: ModelKey) -> list[str]:
 
 
 def choose(layers: Sequence[str]) -> None:
-    """Choose layers and show the first (a callback)."""
-    controls.assign({TOUCHED: True, CHOSEN: [*layers], frame.TENSOR_KEY: layers[0]})
+    """Choose layers and show the first; one alone is looked at (a callback)."""
+    tool = {TOOL: LOOKS} if len(layers) == 1 else {}
+    controls.assign({TOUCHED: True, CHOSEN: [*layers], frame.TENSOR_KEY: layers[0], **tool})
 
 
 def shown() -> None:

@@ -12,7 +12,7 @@ from explorer.figures.theme import Canvas, Trace
 from explorer.figures.words import phrase
 from explorer.notation import short
 
-HEIGHT = 270
+HEIGHT = 240
 LOOKS = {  # colour, marker, size
     "plan": (theme.NEUTRAL, "circle", 10),
     "predicted": (theme.ERROR, "circle-open", 10),
@@ -66,7 +66,7 @@ def plan_scores_figure(
         traces,
         HEIGHT,
         canvas,
-        margin={"l": 62, "r": 14, "t": 28, "b": 46},
+        margin={"l": 70, "r": 14, "t": 28, "b": 46},
         xaxis=theme.axis(phrase("plan_scores", "bits")),
         yaxis=theme.axis(title),
         shapes=[] if plain is None else [across],
@@ -106,6 +106,7 @@ def score_curve_figure(
             "y": [scores[place] for place in at],
             "text": [falls[layers[place]] for place in at],
             "mode": "markers+text",
+            "cliponaxis": False,
             "textposition": "bottom left",
             "marker": {"color": theme.QUANTIZED, "size": 13, "symbol": "diamond"},
             "hoverinfo": "skip",
@@ -117,7 +118,7 @@ def score_curve_figure(
         traces,
         HEIGHT,
         canvas,
-        margin={"l": 62, "r": 10, "t": 10, "b": 46},
+        margin={"l": 70, "r": 10, "t": 10, "b": 46},
         xaxis=theme.axis(phrase("plan_scores", "layers")),
         yaxis=theme.axis(title),
         shapes=[] if plain is None else [across],
@@ -149,6 +150,7 @@ def _points(kind: str, plans: Sequence[ScoredPlan]) -> Trace:
         "text": [plan.letter for plan in plans],
         "hovertext": [plan.title for plan in plans],
         "mode": "markers+text" if kind == "pinned" else "markers",
+        "cliponaxis": False,
         "textposition": "top center",
         "marker": {"color": color, "symbol": symbol, "size": size},
         "selected": {"marker": {"opacity": 1}},

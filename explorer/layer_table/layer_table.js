@@ -84,7 +84,7 @@ class LayerTable {
       const menu = tag("select");
       menu.setAttribute("aria-label", `${column.title}, ${name}`);
       for (const [word, shown] of Object.entries(column.options)) menu.append(new Option(shown, word));
-      menu.onchange = () => this.set(alike ? null : name, column.name, menu.value);
+      menu.onchange = () => this.changed(menu, column, alike ? null : name);
       const held = tag("td");
       held.append(menu);
       row.menus[column.name] = menu;
@@ -114,13 +114,14 @@ class LayerTable {
   fill(row, { cells, own, numbers, locked }) {
     for (const [column, menu] of Object.entries(row.menus)) {
       const word = cells[column];
+      menu.hidden = word === "";
       menu.querySelector("[data-other]")?.remove();
       if (![...menu.options].some((option) => option.value === word)) {
         const other = new Option(word, word);
         other.dataset.other = "yes";
         menu.prepend(other);
       }
-      menu.value = word;
+      menu.value = menu.dataset.word = word;
       menu.classList.toggle("own", own.includes(column));
       menu.disabled = locked;
     }
@@ -158,6 +159,29 @@ class LayerTable {
   /** Return the layers that a hand on one of them means: all that are chosen, if it is one of these. */
   meant(name) {
     return this.chosen.includes(name) ? [...this.chosen] : [name];
+  }
+
+  /** Send the word that a menu is set to; one that lacks a number has it written in the menu's place first. */
+  changed(menu, { name: column, number }, layer) {
+    const word = menu.value;
+    if (!word.includes(number)) return this.set(layer, column, word);
+    const box = Object.assign(tag("input", "asked"), { type: "number", min: 1, step: 1, placeholder: this.data.words.number });
+    box.setAttribute("aria-label", menu.selectedOptions[0].text);
+    const done = () => {
+      if (!box.isConnected) return;
+      if (box.value >= 1) this.set(layer, column, word.replace(number, box.value));
+      menu.hidden = false;
+      menu.value = menu.dataset.word;
+      box.remove();
+    };
+    box.onblur = done;
+    box.onkeydown = ({ key }) => {
+      if (key === "Escape") box.value = "";
+      if (key === "Escape" || key === "Enter") box.blur();
+    };
+    menu.hidden = true;
+    menu.after(box);
+    box.focus();
   }
 
   set(name, column, word) {

@@ -16,11 +16,15 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name in edits, its title, and the options of its menus (their words, and how they are shown)."""
+    """A column: its name in edits, its title, and the options of its menus (their words, and how they are shown).
+
+    A word with `number` in it, a sign, asks for one, and is sent with what a hand writes there.
+    """
 
     name: str
     title: str
     options: Mapping[str, str]
+    number: str = "#"
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class NumberColumn:
 class LayerRow:
     """A layer, `shown` under a shorter name: the word in each column's menu, which are its own, and its numbers.
 
-    A cell that is at none of the menu's words has other text. `ranks` are the numbers by which rows are sorted, finite.
+    A cell that is at none of the menu's words has other text; an empty one has no menu. `ranks` are the numbers by
+    which rows are sorted, finite.
     """
 
     name: str

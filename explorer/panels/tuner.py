@@ -1,4 +1,4 @@
-"""The tuner: a plan for every layer at the left; scores, size and the chosen layer's real values at the right."""
+"""The tuner: a plan for every layer at the left; scores, size and the chosen tool at the right."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import streamlit as st
 
 from explorer import frame, tuner_session
 from explorer.language import read_words
-from explorer.panels.tuner_layer import layer_panel
 from explorer.panels.tuner_numbers import numbers_panel
 from explorer.panels.tuner_projects import save_as_you_go
 from explorer.panels.tuner_table import pattern_box, table_panel
@@ -32,11 +31,10 @@ def tuner_panel() -> None:
     save_as_you_go(model, plan)
     with right:
         numbers_panel(model, plan, engine)
-        layer_panel(model, plan)
+        tools_panel(model, plan)
     with left:
         table_panel(model, plan, engine)
         pattern_box(model, plan)
-        tools_panel(model, plan)
         if not tuner_session.write_link(plan):
             st.caption(said["no_link"])
 

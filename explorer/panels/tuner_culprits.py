@@ -16,7 +16,7 @@ from explorer.lessons.framework import study
 from explorer.panels.tuner_numbers import shown_score
 from explorer.panels.tuner_tried import axis_title, scaled_value
 from explorer.sources import ModelKey
-from explorer.tuner_culprits import culprit_study, damage_study, in_eight_bits
+from explorer.tuner_culprits import alone, culprit_study, damage_study, in_eight_bits
 from explorer.tuner_results import engine_plan
 from explorer.tuning.names import short_names
 from explorer.tuning.tuned_plan import TunedPlan
@@ -39,6 +39,8 @@ def culprits_panel(model: ModelKey, plan: TunedPlan) -> None:
     before = study.asked(one.place)
     if before is not None and before.about[0] == model and before != one.key and not study.stopped(one.place):
         study.start(one)  # what an edit has changed is measured by itself
+    if before is None and len(alone(model, engine)) == one.total - 2:
+        return  # the culprits' search has measured it
     study.offer(one, said["measure"].format(n=one.total - 2), said["measuring"], lambda task: None)
 
 
@@ -103,15 +105,15 @@ def _mend(model: ModelKey, plan: TunedPlan, found: Culprits) -> None:
     said, mend = read_words("tuner")["culprits"], found.mend
     assert mend is not None
     told = {"layers": _listed(mend.layers), "score": shown_score(mend.in_float.score)}
-    st.markdown(said["mended" if mend.mended else "not_mended"].format(**told))
+    lines = [said["mended" if mend.mended else "not_mended"].format(**told)]
     choices = [("float", plan.in_float(mend.layers))]
     if mend.in_eight_bits is not None:
         eight = shown_score(mend.in_eight_bits.score)
-        st.markdown(said["eight_mended" if mend.mended_in_eight_bits else "eight_not_mended"].format(score=eight))
+        lines.append(said["eight_mended" if mend.mended_in_eight_bits else "eight_not_mended"].format(score=eight))
         choices.insert(0, ("eight", in_eight_bits(plan, mend.layers)))
+    st.markdown(" ".join(lines))
     with st.container(horizontal=True, gap="xsmall", key="tuner_mend"):
         for name, mended in choices:
-            label = said[f"apply_{name}"].format(n=len(mend.layers))
             args = (model, mended)
-            st.button(label, key=f"tuner_mend_{name}", on_click=tuner_session.change, args=args)
+            st.button(said[f"apply_{name}"], key=f"tuner_mend_{name}", on_click=tuner_session.change, args=args)
     tuner_session.follow()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -22,7 +21,7 @@ from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from explorer.tuner_culprits import CULPRITS, DAMAGE, alone
 from explorer.tuner_results import sqnr
-from explorer.tuning.cells import COLUMNS, FLOAT32, word_of
+from explorer.tuning.cells import ASKED, COLUMNS, FLOAT32, NUMBER, cells_of, counts, word_of
 from explorer.tuning.fused import made_alike, unlike
 from explorer.tuning.names import short_names
 from explorer.tuning.pattern import by_pattern
@@ -92,8 +91,8 @@ def _draw(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan, task: Task
     measured = next((damage.measure.name.removesuffix(" divergence") for damage in damages.values()), "")
     numbers = [NumberColumn(said["columns"]["sqnr"], "low"), *([NumberColumn(measured, "high")] if damages else [])]
     columns = [
-        Column(name, said["columns"][name], {word: _shown(column, word) for word in COLUMNS[name]})
-        for name, column in ((name, said["shown"].get(name, {})) for name in COLUMNS)
+        Column(name, said["columns"][name], {word: _shown(name, word) for word in _offered(name)}, NUMBER)
+        for name in COLUMNS
     ]
     rows = [
         _row(plan, layer, shown, held[model, layer], damages.get(layer))
@@ -113,9 +112,19 @@ def _draw(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan, task: Task
     tuner_session.follow()
 
 
-def _shown(words: Mapping[str, str], word: str) -> str:
-    """Return how a menu shows a word."""
-    return words.get(word, spoken(word))
+def _offered(column: str) -> list[str]:
+    """Return the words of a column's menus; some ask for a number."""
+    return [*COLUMNS[column], *(ASKED if column == "shared" else ())]
+
+
+def _shown(column: str, word: str) -> str:
+    """Return how a menu shows a word, with numbers of one's own."""
+    words = read_words("tuner")["shown"].get(column, {})
+    for asked in ASKED if column == "shared" and word not in words else ():
+        start, end = asked.split(NUMBER)
+        if word.startswith(start) and word.endswith(end) and (number := word[len(start) : len(word) - len(end)]):
+            return str(words["own"][asked].format(n=number))
+    return str(words.get(word, spoken(word)))
 
 
 def _decibels(value: float | None) -> str:
@@ -143,7 +152,7 @@ def _row(plan: TunedPlan, layer: str, shown: str, decibels: float | None, damage
         cells["range"] = spoken(BY_HAND)
         own.append("range")
     if layer in plan.plain:
-        cells["format"] = FLOAT32
+        cells = {**dict.fromkeys(COLUMNS, ""), "format": FLOAT32}
         own = ["format"]
     if layer in plan.given:
         cells["format"] = read_words("tuner")["given"]
@@ -154,14 +163,16 @@ def _row(plan: TunedPlan, layer: str, shown: str, decibels: float | None, damage
 
 
 def _words_of(settings: PlaygroundState) -> dict[str, str]:
-    """Return the word of each column, or the setting's own where the column has none for it."""
+    """Return the word of each column, or the setting's own where the column has none for it; "" for what counts not."""
     plain: dict[str, Any] = {
         "format": settings.format_name,
         "shared": settings.word("granularity"),
         "range": settings.word("clipping"),
         "inputs": str(settings.activation_bits),
     }
-    return {name: word_of(name, settings) or plain[name] for name in COLUMNS}
+    found = {name: word_of(name, settings) for name in COLUMNS}
+    own = {name: word if word in COLUMNS[name] else _shown(name, word) for name, word in found.items() if word}
+    return {name: (own.get(name) or plain[name]) if counts(name, settings) else "" for name in COLUMNS}
 
 
 def _edited(model: ModelKey, edit: TableEdit) -> None:
@@ -171,7 +182,7 @@ def _edited(model: ModelKey, edit: TableEdit) -> None:
         tuner_session.choose(edit.layers)
     elif edit.kind == "lock":
         tuner_session.change(model, plan.locked(edit.layers, bool(edit.word)))
-    elif edit.word in COLUMNS.get(edit.column, {}):
+    elif cells_of(edit.column, edit.word) is not None:
         tuner_session.change(model, set_cell(plan, owners(model), edit))
 
 
@@ -179,5 +190,5 @@ def set_cell(plan: TunedPlan, layers: list[str], edit: TableEdit) -> TunedPlan:
     """Return a plan with a cell of some layers, or of all alike, at a word."""
     if edit.column == "format" and edit.word == FLOAT32:
         return plan.in_float(edit.layers or [layer for layer in layers if not plan.is_own(layer)])
-    cells = COLUMNS[edit.column][edit.word]
+    cells = cells_of(edit.column, edit.word) or {}
     return plan.with_cells(edit.layers, cells) if edit.layers else plan.with_base(cells)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from explorer.language import read_words
-from explorer.tuning.cells import COLUMNS, FLOAT32
+from explorer.tuning.cells import ASKED, COLUMNS, FLOAT32, cells_of
 from explorer.tuning.tuned_plan import TunedPlan, matching
 from quant_engine import QuantError
 
@@ -45,8 +45,8 @@ def _changed(plan: TunedPlan, layers: list[str], word: str) -> TunedPlan:
     named = f"int{number}" if number.isdecimal() else {"float": FLOAT32, "fp32": FLOAT32}.get(word.lower(), word)
     if named == FLOAT32:
         return plan.in_float(layers)
-    for cells in COLUMNS.values():
-        if cells.get(named):
-            return plan.with_cells(layers, cells[named])
-    known = ", ".join(dict.fromkeys(name for cells in COLUMNS.values() for name in cells))
+    for column in COLUMNS:
+        if cells := cells_of(column, named):
+            return plan.with_cells(layers, cells)
+    known = ", ".join(dict.fromkeys(name for cells in COLUMNS.values() for name in cells) | dict.fromkeys(ASKED))
     raise QuantError(read_words("tuner")["pattern"]["unknown"].format(word=word, known=known))

@@ -34,6 +34,11 @@ def tuner(model: str, **link: str) -> AppTest:
     return await_answers(at)
 
 
+def with_tool(at: AppTest, name: str) -> AppTest:
+    at.session_state["tuner_tool"] = name
+    return at.run()
+
+
 def numbers(at: AppTest) -> dict[str, Any]:
     return {metric.label: metric.value for metric in at.metric}
 
@@ -78,7 +83,7 @@ def test_a_pattern_edits_layers_and_undo_and_redo_go_back_and_on() -> None:
 
 
 def test_the_damage_of_each_layer_is_measured_on_request_and_again_after_an_edit() -> None:
-    at = tuner("fashion-cnn")
+    at = with_tool(tuner("fashion-cnn"), "culprits")
     at.button(key="tuner damage_begin").click()
     at = await_answers(at.run())
     at.text_input(key="tuner_pattern").set_value("conv1 → 4 bits").run()
@@ -90,7 +95,7 @@ def test_the_damage_of_each_layer_is_measured_on_request_and_again_after_an_edit
 
 def test_the_culprit_is_found_and_a_click_gives_it_eight_bits_with_the_score_that_was_measured() -> None:
     plan = TunedPlan().with_cells(["fc2", "conv2"], {"bits": 2})
-    at = tuner("fashion-cnn", tuner_plan=write_plan(plan))
+    at = with_tool(tuner("fashion-cnn", tuner_plan=write_plan(plan)), "culprits")
     at.button(key="tuner culprits_begin").click()
     at = await_answers(at.run())
     found = at.session_state[compute.SESSION_KEY].places["tuner culprits"].result()
@@ -107,9 +112,7 @@ def test_the_culprit_is_found_and_a_click_gives_it_eight_bits_with_the_score_tha
 
 
 def test_a_pinned_plan_stands_beside_the_one_at_hand_sample_by_sample_and_comes_back() -> None:
-    at = tuner("fashion-depthwise")
-    at.session_state["tuner_tool"] = "tried"
-    at.run()
+    at = with_tool(tuner("fashion-depthwise"), "tried")
     at.button(key="tuner_pin").click().run()
     at.text_input(key="tuner_pattern").set_value("dw* → 3 bits").run()
     at = await_answers(await_answers(at))
@@ -148,8 +151,7 @@ def test_bits_a_weight_are_all_bits_over_all_weights() -> None:
 
 
 def export_tool(at: AppTest, target: str) -> AppTest:
-    at.session_state["tuner_tool"] = "export"
-    at.run()
+    at = with_tool(at, "export")
     at.selectbox(key="tuner_target").set_value(target)
     return await_answers(at.run())
 
@@ -185,9 +187,7 @@ def test_every_target_says_what_it_cannot_express_or_writes_a_file(target: str) 
 
 
 def test_a_plan_within_the_budget_is_taken_with_the_score_that_was_measured_and_tested_by_a_button() -> None:
-    at = tuner("fashion-cnn")
-    at.session_state["tuner_tool"] = "budget"
-    at.run()
+    at = with_tool(tuner("fashion-cnn"), "budget")
     at.button(key="tuner budget_begin").click()
     at = await_answers(at.run())
     front = at.session_state[compute.SESSION_KEY].places["tuner budget"].result()

@@ -63,8 +63,12 @@ def test_a_cell_is_set_for_all_layers_that_are_chosen_and_a_locked_one_stays(app
     expect(row(page, "conv1").get_by_label("Format")).to_have_value("int4")
     assert row(page, "conv2").get_by_label("Format").input_value() == "int8"
     assert "fc1" in page.url
+    row(page, "fc1").get_by_label("Scale for").select_option("groups of #")
+    page.keyboard.type("48")
+    page.keyboard.press("Enter")
+    expect(row(page, "conv1").get_by_label("Scale for").locator("option:checked")).to_have_text("48 inputs")
     page.locator("th.number button").first.click()  # the least SQNR comes first
-    values = [float(text) for text in page.locator("tbody tr:not(.alike) td.number:nth-of-type(6)").all_inner_texts()]
+    values = [float(text) for text in page.locator("tbody tr:not(.alike) td.number:nth-of-type(7)").all_inner_texts()]
     assert values == sorted(values)
     assert len(values) == 5
     assert faults_on(page) == NO_FAULTS
