@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from explorer import access, compute
+from explorer.data_folder import made, projects_path
 from explorer.sources import ModelKey
 from explorer.tuning.codec import write_plan
 from explorer.tuning.tuned_plan import TunedPlan
-from quant_engine import QuantError
 from quant_engine.store import Project, Saved, Store
-
-VARIABLE = "QUANT_EXPLORER_PROJECTS"  # a path that takes the place of the usual one
-USUAL = "~/.local/share/quant-explorer/projects.sqlite"
-
-
-def projects_path() -> Path:
-    """Return where projects are kept: `QUANT_EXPLORER_PROJECTS`, or else ~/.local/share/quant-explorer."""
-    return Path(os.environ.get(VARIABLE) or USUAL).expanduser()
 
 
 def store() -> Store | None:
@@ -29,12 +18,7 @@ def store() -> Store | None:
     """
     if not access.may_name_anything():
         return None
-    path = projects_path()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise QuantError(f"{path.parent} cannot be made: {error}; set {VARIABLE} to another path") from error
-    return Store(path)
+    return Store(made(projects_path()))
 
 
 def usual_name(kept: Store, model: ModelKey) -> str:

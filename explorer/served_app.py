@@ -11,7 +11,8 @@ from streamlit import cli_util, config
 from streamlit.starlette import App
 from streamlit.web.server import server_util
 
-from explorer.uploads import offer_streaming, routes
+from explorer.routes import routes
+from explorer.uploads import offer_streaming
 
 HERE = Path(__file__).resolve().parent
 

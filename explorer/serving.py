@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explorer import access
+from explorer.routes import routes
 from explorer.sources import MODEL_VARIABLE, MODELS, Source
-from explorer.uploads import offer_streaming, routes
+from explorer.uploads import offer_streaming
 from quant_engine import QuantError
 from quant_engine.network import Network, from_module
 from quant_engine.tasks import Agreement, Classification, Task, read_task

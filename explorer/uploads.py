@@ -102,6 +102,12 @@ def streamed() -> bool:
     return STREAMED in os.environ
 
 
+def is_from_here(request: Request) -> bool:
+    """Say whether a page of this server sends the request, as far as the browser tells."""
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
 async def _receive(request: Request) -> Response:
     """Write a file into the folder of the session whose token the address has."""
     from starlette.requests import ClientDisconnect
@@ -117,7 +123,7 @@ async def _receive(request: Request) -> Response:
 async def _take(request: Request) -> None:
     """Write a file, or refuse it."""
     inbox = _inboxes.get(request.path_params["token"])
-    if inbox is None or not _from_here(request):
+    if inbox is None or not is_from_here(request):
         raise _refusal(HTTPStatus.FORBIDDEN)
     batch, length = request.query_params.get("batch", ""), request.headers.get("content-length", "")
     if not (batch.isascii() and batch.isdecimal() and len(batch) < 20):
@@ -151,12 +157,6 @@ async def _write(request: Request, inbox: Inbox, path: Path, length: int) -> Non
         file.write(held)
         if file.tell() != length:
             raise _refusal(HTTPStatus.BAD_REQUEST)
-
-
-def _from_here(request: Request) -> bool:
-    """Say whether a page of this server sends the request, as far as the browser tells."""
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
 
 
 def _refusal(status: HTTPStatus) -> Exception:

@@ -29,6 +29,10 @@ MAX_STUDENTS, MAX_CLASSES, MAX_NICKNAME, MAX_TITLE = 1000, 100, 24, 120
 TAKEN, CLOSED, UNKNOWN, UNFIT = "taken", "closed", "unknown", "unfit"  # what became of an answer
 
 
+class FullClassError(QuantError):
+    """A class has as many students as it may have."""
+
+
 @dataclass(frozen=True)
 class Course:
     """A class as the file has it.
@@ -105,7 +109,7 @@ class Answers:
     def courses(self, key: str) -> list[Course]:
         """Return the classes of a teacher, the last opened first."""
         with self._database.reading() as connection:
-            rows = connection.execute(f"{COURSE} WHERE key_hash = ? ORDER BY id DESC", (_hash(key),)).fetchall()
+            rows = connection.execute(OF_KEY, (_hash(key),)).fetchall()
         return [_course(row) for row in rows]
 
     def course(self, code: str) -> Course | None:
@@ -143,7 +147,7 @@ class Answers:
             number = _number(connection, code)
             (students,) = connection.execute("SELECT count(*) FROM student WHERE class = ?", (number,)).fetchone()
             if students >= MAX_STUDENTS and not self._is_in(connection, number, token):
-                raise QuantError(f"class {code} has {students} students; open another class")
+                raise FullClassError(f"class {code} has {students} students; open another class")
             connection.execute(
                 "INSERT INTO student (class, token_hash, nickname, joined) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (class, token_hash) DO NOTHING",
@@ -233,7 +237,10 @@ class Answers:
         return row.fetchone() is not None
 
 
-COURSE = "SELECT code, title, created, questions, position, phase, revision FROM class"
+OF_CODE = "SELECT code, title, created, questions, position, phase, revision FROM class WHERE code = ?"
+OF_KEY = (
+    "SELECT code, title, created, questions, position, phase, revision FROM class WHERE key_hash = ? ORDER BY id DESC"
+)
 _questions = functools.lru_cache(maxsize=32)(read_questions)
 
 
@@ -243,7 +250,7 @@ def _course(row: tuple[str, str, str, str, int, str, int]) -> Course:
 
 
 def _found(connection: sqlite3.Connection, code: str) -> Course | None:
-    row = connection.execute(f"{COURSE} WHERE code = ?", (code,)).fetchone()
+    row = connection.execute(OF_CODE, (code,)).fetchone()
     return None if row is None else _course(row)
 
 

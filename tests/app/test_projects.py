@@ -7,7 +7,7 @@ import pathlib
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import access, projects
+from explorer import access, data_folder
 from quant_engine.store import Store
 from tests.app.waiting import await_answers
 
@@ -18,7 +18,7 @@ SECOND = '{"base":{"bits":5},"schema":1}'
 
 @pytest.fixture(autouse=True)
 def kept(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setenv(projects.VARIABLE, str(tmp_path / "projects.sqlite"))
+    monkeypatch.setenv(data_folder.VARIABLE, str(tmp_path / "projects.sqlite"))
     monkeypatch.setenv(access.NAMING, access.ANYTHING)
     return Store(tmp_path / "projects.sqlite")
 
@@ -93,7 +93,7 @@ def test_a_server_for_others_keeps_nothing(monkeypatch: pytest.MonkeyPatch, kept
 def test_a_file_that_is_no_store_is_said_and_left(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("mine")
-    monkeypatch.setenv(projects.VARIABLE, str(notes))
+    monkeypatch.setenv(data_folder.VARIABLE, str(notes))
     at = shown(tuner(FIRST))
     assert any("no database" in one.value for one in at.warning)
     assert notes.read_text() == "mine"
