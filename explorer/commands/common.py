@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,10 +15,11 @@ import typer
 from quant_engine import QuantError
 
 if TYPE_CHECKING:
-    from quant_engine import QuantizationPlan
+    from quant_engine.export import Imported
     from quant_engine.network import Network, Score
     from quant_engine.store import KeptScores
 
+MAX_NAMED = 6  # tensors of a file that are no layer's
 STOPPED, FELL = 130, 3  # exit status: by Ctrl-C, and where the score fell by more than it may
 KEPT = "measured.sqlite"  # in the cache folder: what was measured, for the same command to go on
 
@@ -72,11 +74,18 @@ def opened(model: str, data: Path | None = None, seed: int = 0) -> Network:
     return found.network
 
 
-def read_plan(path: Path) -> QuantizationPlan:
-    """Return the plan of a file."""
+def read_plan(path: Path, network: Network) -> Imported:
+    """Return the plan of a file for a network, and the file; say what of another tool's file is in no layer."""
     from quant_engine import QuantizationPlan
+    from quant_engine.export import import_plan
 
-    return QuantizationPlan.load(path)
+    found = import_plan(network, path)
+    if found.unmatched and found.target == "plan":
+        return replace(found, plan=QuantizationPlan.load(path))  # a plan of another model is refused by its layers
+    if found.unmatched:
+        listed = ", ".join(found.unmatched[:MAX_NAMED])
+        typer.echo(said("unmatched", path=path, n=len(found.unmatched), listed=listed), err=True)
+    return found
 
 
 def kept_of(network: Network) -> KeptScores:

@@ -30,6 +30,7 @@ from explorer.commands.common import (
 )
 from quant_engine import QuantError
 
+PLANS = (".json", ".encodings")  # endings; what else is named is a model
 SHOWN = 12  # weights of a comparison
 COMPARE_EXAMPLES = """[bold]Examples[/bold]
 
@@ -41,10 +42,16 @@ quant-explorer compare one.gguf other.gguf
 APPLY_EXAMPLES = """[bold]Examples[/bold]
 
 quant-explorer apply plan.json fashion-cnn --to onnx -o model.onnx --verify\n
-quant-explorer apply plan.json fashion-cnn --to compressed-tensors --dry-run
+quant-explorer apply plan.json fashion-cnn --to compressed-tensors --dry-run\n
+quant-explorer apply other-tool.encodings model.onnx --to onnx
 """
 REPORT_EXAMPLE = "[bold]Example[/bold]: quant-explorer report plan.json fashion-cnn -o report.html"
-PlanPath = Annotated[Path, typer.Argument(help="A plan as 'tune' or the app writes it.")]
+PlanPath = Annotated[
+    Path,
+    typer.Argument(
+        help="A plan as 'tune' or the app writes it, encodings, TensorQuantOverrides, or a QDQ graph of it."
+    ),
+]
 Named = Annotated[str, typer.Argument(help="The model that the plan is of.")]
 
 
@@ -101,19 +108,21 @@ def apply(
     """Write a model under a plan in the format of a tool."""
     with refusals():
         from quant_engine.checks import as_choice
-        from quant_engine.export import EXPORTERS, bit_counts
+        from quant_engine.export import EXPORTERS, bit_counts, export_plan
         from quant_engine.export import nearest as nearest_to
 
         exporter = EXPORTERS[as_choice(to, EXPORTERS, "--to")]
         path = output or Path(f"{plan.stem}-{exporter.key}{exporter.ending}")
-        network, chosen = opened(model, data), read_plan(plan)
+        network = opened(model, data)
+        original = read_plan(plan, network)
+        chosen = original.plan
         findings = exporter.check(network, chosen)
         if nearest:
             chosen = nearest_to(chosen, findings)
         if dry_run:
             _say_findings(exporter.title, findings, as_json)
             return
-        written = exporter.write(network, chosen, path, overwrite, as_float)
+        written = export_plan(network, chosen, path, to, original, overwrite, as_float)
         checked = exporter.verify(network, chosen, path) if verify else None
         counts = bit_counts(network, chosen, written.paths)
         if as_json:
@@ -148,7 +157,8 @@ def report(
         from quant_engine.files import write_file
 
         validate_free(output, overwrite)
-        network, chosen = opened(model, data, seed), read_plan(plan)
+        network = opened(model, data, seed)
+        chosen = read_plan(plan, network).plan
         if dry_run:
             typer.echo(said("report_dry", split=split, path=output))
             return
@@ -158,13 +168,14 @@ def report(
 
 
 def _is_plan(given: str) -> bool:
-    return given.endswith(".json")
+    return given.endswith(PLANS)
 
 
 def _side(given: str, base: str, data: Path | None, seed: int) -> tuple[Any, Any]:
     """Return the network that one side is of, and its plan, if it is one."""
     if _is_plan(given):
-        return opened(base, data, seed), read_plan(Path(given))
+        network = opened(base, data, seed)
+        return network, read_plan(Path(given), network).plan
     return opened(given, data, seed), None
 
 

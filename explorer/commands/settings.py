@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from explorer.commands.common import read_plan
+
 if TYPE_CHECKING:
     from quant_engine import QuantizationPlan, QuantizerSpec
     from quant_engine.granularity import Granularity
@@ -35,5 +37,5 @@ def plan_for(network: Network, file: Path | None, bits: int, sharing: str) -> Qu
     from quant_engine import LayerPlan, QuantizationPlan
 
     if file is not None:
-        return QuantizationPlan.load(file)
+        return read_plan(file, network).plan
     return QuantizationPlan(dict.fromkeys(network.layers(), LayerPlan(spec_of(bits, sharing))))

@@ -14,7 +14,7 @@ from quant_engine.export.bit_counts import BitCount, bit_counts
 from quant_engine.export.compressed_tensors import to_compressed_tensors
 from quant_engine.export.encodings import to_aimet
 from quant_engine.export.gguf_file import to_gguf
-from quant_engine.export.importing import Imported, import_plan
+from quant_engine.export.importing import Imported, export_plan, import_plan
 from quant_engine.export.onnx_exporter import to_onnx_qdq
 from quant_engine.export.remedies import nearest
 from quant_engine.export.table import EXPORTERS
@@ -32,6 +32,7 @@ __all__ = [
     "Part",
     "Verification",
     "bit_counts",
+    "export_plan",
     "import_plan",
     "nearest",
     "to_aimet",

@@ -28,10 +28,7 @@ def plan_of_graph(network: Network, path: pathlib.Path) -> tuple[QuantizationPla
     plans: dict[str, dict[str, Any]] = {}
     unmatched = []
     for name, layer in model.layers.items():
-        plain = layer.tensor
-        for ending in ENDINGS:
-            plain = plain.removesuffix(ending)
-        found, own = stored_quantization(model, name), known.get(plain)
+        found, own = stored_quantization(model, name), known.get(plain_name(layer.tensor))
         if found is None:
             continue
         weight = None if own is None else _weight(found, layers[own])
@@ -47,6 +44,17 @@ def plan_of_graph(network: Network, path: pathlib.Path) -> tuple[QuantizationPla
             plans.setdefault(name, {})["activation"] = planned
     unmatched += [name for name in activations if name not in used]
     return QuantizationPlan({name: LayerPlan(**plans[name]) for name in layers if name in plans}), tuple(unmatched)
+
+
+def plain_name(tensor: str) -> str:
+    """Return the name of the weight that a tensor holds the codes of.
+
+    >>> plain_name("fc1/weight_quantized"), plain_name("conv1.weight")
+    ('fc1', 'conv1.weight')
+    """
+    for ending in ENDINGS:
+        tensor = tensor.removesuffix(ending)
+    return tensor
 
 
 def _weight(found: StoredQuantization, layer: Layer) -> QuantizedTensor | None:

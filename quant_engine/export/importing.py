@@ -1,7 +1,7 @@
 """Plans from what other tools wrote: encodings, TensorQuantOverrides, QDQ graphs and saved plans.
 
-What is not edited is written again as it was: `Imported.write` keeps the entries of parts that are unchanged, and the
-file byte for byte where all are.
+`Imported` keeps the file itself. What is not edited is written again as it was: `export_plan` keeps the entries of
+parts that are unchanged, and the file byte for byte where all are.
 """
 
 from __future__ import annotations
@@ -14,23 +14,29 @@ from typing import Any
 
 import numpy as np
 
+from quant_engine.checks import as_choice
 from quant_engine.errors import QuantError
-from quant_engine.export.base import Part, place_all
-from quant_engine.export.encodings import V1, V2, entries_of, find_encodings, ranges_of
+from quant_engine.export.base import Export, Part, coverage_of, place_all, planned_specs
+from quant_engine.export.encodings import AIMET, V1, V2, entries_of, ranges_of
 from quant_engine.export.encodings_check import axis_of, layer_nodes, of_weight
 from quant_engine.export.import_graph import fitted_of, granularity_of, plan_of_graph
-from quant_engine.export.ort_overrides import read_overrides
+from quant_engine.export.onnx_exporter import ONNX
+from quant_engine.export.ort_overrides import ORT_OVERRIDES, override_entries, read_overrides
+from quant_engine.export.plan_json import PLAN
+from quant_engine.export.table import EXPORTERS
+from quant_engine.extras import imported
 from quant_engine.granularity import PerTensor
 from quant_engine.models import Layer
 from quant_engine.models.onnx_graph import LayerNode
 from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
-from quant_engine.plan.layer_plan import stored
+from quant_engine.plan.files import ARRAYS_SUFFIX
+from quant_engine.plan.layer_plan import ROLES, stored
 from quant_engine.quantizer import Quantizer
 from quant_engine.readers import ReaderError
 from quant_engine.readers.encodings import ACTIVATIONS, BOTH, PARAMS, Encoding, read_encodings
 
-ENCODINGS, OVERRIDES, PLAN_FILE, GRAPH = "encodings", "overrides", "plan", "graph"
+ENCODINGS = frozenset(exporter.key for exporter in AIMET.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,55 +46,100 @@ class Imported:
     Attributes:
         plan: fitted quantizers with the file's scales.
         unmatched: names in the file that are no weight and no input of a layer, or that no plan can say.
-        kind: "encodings", "overrides", "graph" or "plan".
-        names: the name in the file of each part.
+        target: the key of the exporter whose kind of file it is.
+        names: the name in the file of each part, where entries have one.
+        files: its content, and that of a plan's arrays, by what follows the path in their names.
     """
 
     plan: QuantizationPlan
     unmatched: tuple[str, ...]
-    kind: str
+    target: str
     names: Mapping[Part, str]
-    content: bytes
+    files: Mapping[str, bytes]
+
+    def changed(self, network: Network, plan: QuantizationPlan) -> tuple[Part, ...]:
+        """Return the weights and inputs for which a plan has another quantizer than the file, to the bit."""
+        return _changed(network, network.freeze(self.plan), network.freeze(plan))
 
     def write(
-        self, network: Network, plan: QuantizationPlan, path: str | pathlib.Path, overwrite: bool = False
-    ) -> tuple[Part, ...]:
-        """Write encodings again for an edited plan, and return the parts whose entries are new.
+        self,
+        network: Network,
+        plan: QuantizationPlan,
+        path: str | pathlib.Path,
+        overwrite: bool = False,
+        as_float: bool = False,
+    ) -> Export:
+        """Write the file again for an edited plan: as it was where nothing is edited, else with new entries.
+
+        Graphs, and plans, are written anew when they are edited, and plans that were not fitted.
 
         Raises:
-            QuantError: for other kinds of files, and where a file is in the way.
+            QuantError: as `Exporter.write`, and for entries that the kind of file cannot express.
         """
-        if self.kind != ENCODINGS:
-            raise QuantError(f"{self.kind} are not written again entry by entry; give EXPORTERS the plan")
-        frozen = network.freeze(plan)
-        changed = tuple(part for part in _parts(network) if not _same(self.plan[part.layer], frozen[part.layer], part))
-        content = self.content if not changed else self._edited(network, frozen, changed)
-        place_all({pathlib.Path(path): content}, overwrite)
-        return changed
+        before, frozen, target = network.freeze(self.plan), network.freeze(plan), pathlib.Path(path)
+        same = self.plan.frozen and all(before[name].key == frozen[name].key for name in network.layers())
+        if not self.files or (not same and self.target in (PLAN.key, ONNX.key)):
+            return EXPORTERS[self.target].write(network, plan, target, overwrite, as_float)
+        changed = _changed(network, before, frozen)
+        files = {pathlib.Path(f"{target}{ending}"): content for ending, content in self.files.items()}
+        if changed:
+            files[target] = self._edited(network, frozen, changed)
+        paths = place_all(files, overwrite)
+        written = frozenset(part for part, _, _ in planned_specs(frozen))
+        return Export(paths, sum(map(len, files.values())), (), coverage_of(network, frozen, written))
 
     def _edited(self, network: Network, plan: QuantizationPlan, changed: tuple[Part, ...]) -> bytes:
         """Return the document with the entries of changed parts in their places, new ones at the end."""
-        said = json.loads(self.content)
-        version = V2 if isinstance(said.get(BOTH), list) else V1
-        if not any(isinstance(said.get(key), list) for key in (BOTH, PARAMS)):
+        exporter, content = EXPORTERS[self.target], self.files[""]
+        said = json.loads(content)
+        if self.target in ENCODINGS and not any(isinstance(said.get(key), list) for key in (BOTH, PARAMS)):
             raise QuantError("encodings of version 0.6.1 are not edited; export the plan with to_aimet")
-        refused = [
-            str(found)
-            for found in find_encodings(network, plan, version)
-            if found.severity == "refused" and (found.layer, found.role) in changed
-        ]
-        if refused:
-            raise QuantError(f"encodings {version} cannot express what was edited: {'; '.join(refused)}; edit it again")
-        roles = dict(zip(("activation", "weight"), entries_of(ranges_of(network, plan, version), version), strict=True))
-        nodes = layer_nodes(network)
+        refused = [found for found in exporter.find(network, plan) if found.severity == "refused"]
+        if named := "; ".join(str(found) for found in refused if (found.layer, found.role) in changed):
+            raise QuantError(f"{exporter.title} cannot express what was edited: {named}; edit it again")
+        nodes, roles = layer_nodes(network), self._entries(network, plan)
         for part in changed:
-            node = nodes[part.layer]
-            name = self.names.get(part, node.key if part.role == "weight" else node.source)
-            ours = node.key if part.role == "weight" else node.source
-            new = next((entry for entry in roles[part.role] if entry["name"] == ours), None)
-            key = BOTH if version == V2 else PARAMS if part.role == "weight" else ACTIVATIONS
-            said[key] = _with_entry(said.get(key, []), name, new)
-        return json.dumps(said, indent=_indent(self.content)).encode()
+            ours = nodes[part.layer].key if part.role == "weight" else nodes[part.layer].source
+            name, new = self.names.get(part, ours), roles[part.role].get(ours)
+            if self.target == ORT_OVERRIDES.key:
+                said[name] = new
+            else:
+                key = BOTH if self.target == AIMET[V2].key else PARAMS if part.role == "weight" else ACTIVATIONS
+                said[key] = _with_entry(said.get(key, []), name, new)
+        if self.target == ORT_OVERRIDES.key:
+            said = {name: entry for name, entry in said.items() if entry is not None}
+        return json.dumps(said, indent=_indent(content)).encode()
+
+    def _entries(self, network: Network, plan: QuantizationPlan) -> dict[str, dict[str, Any]]:
+        """Return the entries of a plan by role and name."""
+        if self.target == ORT_OVERRIDES.key:
+            return dict.fromkeys(("activation", "weight"), override_entries(network, plan)[0])
+        version = V2 if self.target == AIMET[V2].key else V1
+        both = entries_of(ranges_of(network, plan, version), version)
+        named = ({entry["name"]: entry for entry in entries} for entries in both)
+        return dict(zip(("activation", "weight"), named, strict=True))
+
+
+def export_plan(
+    network: Network,
+    plan: QuantizationPlan,
+    path: str | pathlib.Path,
+    target: str,
+    original: Imported | None = None,
+    overwrite: bool = False,
+    as_float: bool = False,
+) -> Export:
+    """Write a plan for a target, one of `EXPORTERS`: by the file that it came from, where that is of the target's kind.
+
+    What has not been edited since is then in it byte for byte. Other options as `Exporter.write`.
+
+    Raises:
+        QuantError: as `Exporter.write` and `Imported.write`.
+    """
+    exporter = EXPORTERS[as_choice(target, EXPORTERS, "target")]
+    if original is not None and original.target == target:
+        return original.write(network, plan, path, overwrite, as_float)
+    return exporter.write(network, plan, path, overwrite, as_float)
 
 
 def import_plan(network: Network, path: str | pathlib.Path) -> Imported:
@@ -117,7 +168,7 @@ def import_plan(network: Network, path: str | pathlib.Path) -> Imported:
     source = pathlib.Path(path)
     if source.suffix == ".onnx":
         plan, unmatched = plan_of_graph(network, source)
-        return Imported(plan, unmatched, GRAPH, {}, b"")
+        return Imported(plan, unmatched, ONNX.key, {}, _graph_files(source))
     try:
         content = source.read_bytes()
         said = json.loads(content)
@@ -126,20 +177,28 @@ def import_plan(network: Network, path: str | pathlib.Path) -> Imported:
     if isinstance(said, dict) and {"schema", "layers"} <= set(said):
         return _saved(network, source, content)
     found = read_encodings(source)
-    kind = OVERRIDES if found is None else ENCODINGS
-    return _matched(network, read_overrides(source) if found is None else found, kind, content)
+    if found is None:
+        return _matched(network, read_overrides(source), ORT_OVERRIDES.key, content)
+    version = V2 if isinstance(said.get(BOTH), list) else V1
+    return _matched(network, found, AIMET[version].key, content)
+
+
+def _graph_files(path: pathlib.Path) -> dict[str, bytes]:
+    """Return a graph's file; nothing where its tensors are in others, whose names it has in it."""
+    proto = imported("onnx", "onnx").load(path, load_external_data=False)
+    return {} if any(tensor.external_data for tensor in proto.graph.initializer) else {"": path.read_bytes()}
 
 
 def _saved(network: Network, path: pathlib.Path, content: bytes) -> Imported:
     """Return a saved plan, without the layers that the network does not have."""
-    plan, known = QuantizationPlan.load(path), network.layers()
+    plan, known, beside = QuantizationPlan.load(path), network.layers(), pathlib.Path(f"{path}{ARRAYS_SUFFIX}")
     kept = {name: layer for name, layer in plan.layers.items() if name in known}
-    return Imported(
-        QuantizationPlan(kept), tuple(name for name in plan.layers if name not in known), PLAN_FILE, {}, content
-    )
+    unmatched = tuple(name for name in plan.layers if name not in known)
+    files = {"": content} | ({ARRAYS_SUFFIX: beside.read_bytes()} if beside.exists() else {})
+    return Imported(QuantizationPlan(kept), unmatched, PLAN.key, {}, files)
 
 
-def _matched(network: Network, said: Mapping[str, Encoding], kind: str, content: bytes) -> Imported:
+def _matched(network: Network, said: Mapping[str, Encoding], target: str, content: bytes) -> Imported:
     names: dict[Part, str] = {}
     layers: dict[str, LayerPlan] = {}
     for name, node in layer_nodes(network).items():
@@ -152,7 +211,8 @@ def _matched(network: Network, said: Mapping[str, Encoding], kind: str, content:
         if given:
             layers[name] = LayerPlan(given.get("weight"), given.get("activation"))
     used = set(names.values())
-    return Imported(QuantizationPlan(layers), tuple(name for name in said if name not in used), kind, names, content)
+    unmatched = tuple(name for name in said if name not in used)
+    return Imported(QuantizationPlan(layers), unmatched, target, names, {"": content})
 
 
 def _quantizer(encoding: Encoding, layer: Layer, node: LayerNode, role: str) -> Quantizer | None:
@@ -179,8 +239,10 @@ def _quantizer(encoding: Encoding, layer: Layer, node: LayerNode, role: str) -> 
     return fitted_of(encoding.codes, bits, granularity, found.scale.reshape(grid), zero)
 
 
-def _parts(network: Network) -> list[Part]:
-    return [Part(name, role) for name in network.layers() for role in ("weight", "activation")]
+def _changed(network: Network, before: QuantizationPlan, after: QuantizationPlan) -> tuple[Part, ...]:
+    """Return the parts for which two frozen plans have different quantizers."""
+    parts = (Part(name, role) for name in network.layers() for role in ROLES)
+    return tuple(part for part in parts if not _same(before[part.layer], after[part.layer], part))
 
 
 def _same(one: LayerPlan, other: LayerPlan, part: Part) -> bool:

@@ -12,6 +12,7 @@ from quant_engine.batches import Outputs, split_batch
 from quant_engine.errors import QuantError
 from quant_engine.execution.layer_change import planned_weight
 from quant_engine.export.base import Comparison, Finding, Verification
+from quant_engine.export.import_graph import plain_name
 from quant_engine.export.onnx_types import may_saturate
 from quant_engine.extras import imported
 from quant_engine.inputs import Inputs
@@ -49,10 +50,13 @@ def _own_results(network: Network, plan: QuantizationPlan, data: Inputs | None) 
 
 def _compare_weights(network: Network, plan: QuantizationPlan, proto: Any) -> Comparison:
     """Return whether the weights that onnxruntime dequantizes are the plan's, bit for bit."""
-    found = {node.key.removesuffix("_quantized").removesuffix("/weight"): node for node in OnnxGraph(proto).layers}
+    found = {plain_name(node.key): node for node in OnnxGraph(proto).layers}
     furthest, exact = 0.0, True
     for name, layer in network.layers().items():
-        node, wanted = found[layer.tied_to or name], planned_weight(network.model, name, plan[name])
+        own = layer.tied_to or name
+        node, wanted = found.get(own, found.get(layer.tensor)), planned_weight(network.model, name, plan[name])
+        if node is None:
+            raise QuantError(f"the graph has no weight of {own!r}; give one that was exported of {network.name}")
         wanted = network.weight(name) if wanted is None else wanted
         wanted = wanted.astype(node.weight.dtype).reshape(node.weight.shape)
         furthest = max(furthest, float(np.abs(node.weight.astype(np.float64) - wanted).max(initial=0)))

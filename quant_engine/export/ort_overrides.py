@@ -12,7 +12,7 @@ import numpy as np
 
 from quant_engine.errors import QuantError
 from quant_engine.export.base import Contents, Exporter, Finding, Verification, planned_specs
-from quant_engine.export.encodings import V1, Range, find_encodings, named_graph, ranges_of
+from quant_engine.export.encodings import V1, Range, Ranges, find_encodings, named_graph, ranges_of
 from quant_engine.export.encodings_check import furthest_of
 from quant_engine.export.onnx_types import WIDTHS, weight_layout
 from quant_engine.formats import IntFormat
@@ -41,6 +41,13 @@ def find_overrides(network: Network, plan: QuantizationPlan) -> Iterator[Finding
 
 def make_overrides(network: Network, plan: QuantizationPlan, path: pathlib.Path) -> Contents:
     """Return the overrides of a frozen plan and, of a network that is no ONNX file, the graph with their names."""
+    said, ranges = override_entries(network, plan)
+    files = {path: json.dumps(said, indent=2).encode(), **named_graph(network, path)}
+    return Contents(files, ranges.written, ranges.findings)
+
+
+def override_entries(network: Network, plan: QuantizationPlan) -> tuple[Overrides, Ranges]:
+    """Return the overrides of a frozen plan by the names of tensors, without what is refused, and their ranges."""
     refused = {(found.layer, found.role) for found in find_overrides(network, plan) if found.severity == "refused"}
     kept = {
         name: replace(
@@ -51,9 +58,8 @@ def make_overrides(network: Network, plan: QuantizationPlan, path: pathlib.Path)
         for name, layer in plan.layers.items()
     }
     ranges = ranges_of(network, QuantizationPlan(kept), V1)
-    said = {found.name: _entry(found) for found in (*ranges.activations.values(), *ranges.parameters.values())}
-    files = {path: json.dumps(said, indent=2).encode(), **named_graph(network, path)}
-    return Contents(files, ranges.written, ranges.findings)
+    both = (*ranges.activations.values(), *ranges.parameters.values())
+    return {found.name: _entry(found) for found in both}, ranges
 
 
 def _entry(found: Range) -> list[dict[str, Any]]:

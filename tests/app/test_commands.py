@@ -15,6 +15,7 @@ import quant_engine as qe
 from explorer.cli import program
 from explorer.commands.common import FELL, STOPPED, followed
 from explorer.given import open_given
+from quant_engine.export import EXPORTERS
 from quant_engine.network import Network, load
 from quant_engine.studies import attribute, compare_paired, culprits, measured_front
 
@@ -139,6 +140,24 @@ def test_a_plan_is_applied_and_reported(data: pathlib.Path, plan: pathlib.Path, 
     assert run("report", plan, "fashion-cnn", "-o", page).exit_code == 2
 
 
+@pytest.mark.parametrize("target", ["aimet2", "ort", "onnx"])
+@pytest.mark.choice(3)
+def test_a_file_of_another_tool_is_applied_and_goes_back_byte_for_byte(target: str, tmp_path: pathlib.Path) -> None:
+    network = load("fashion-cnn")
+    plan = qe.QuantizationPlan({"fc2": qe.LayerPlan(qe.QuantizerSpec(qe.IntFormat(8), qe.PerChannel()))})
+    given = tmp_path / f"given{EXPORTERS[target].ending}"
+    EXPORTERS[target].write(network, plan, given)
+    if target == "aimet2":
+        given.write_text(json.dumps({**json.loads(given.read_text()), "by": "another tool"}))
+    again = tmp_path / f"again{given.suffix}"
+    assert run("apply", given, "fashion-cnn", "--to", target, "-o", again).exit_code == 0
+    assert again.read_bytes() == given.read_bytes()
+    saved = run("apply", given, "fashion-cnn", "--to", "plan", "-o", tmp_path / "plan.json")
+    assert saved.exit_code == 0, saved.output
+    scale = qe.QuantizationPlan.load(tmp_path / "plan.json")["fc2"].weight.scale
+    np.testing.assert_array_equal(scale, network.freeze(plan)["fc2"].weight.scale)
+
+
 def test_the_seed_draws_the_splits(data: pathlib.Path) -> None:
     tasks = [open_given("fashion-cnn", data, seed).network.given_task for seed in (0, 0, 7)]
     assert tasks[0].key == tasks[1].key != tasks[2].key
@@ -151,7 +170,7 @@ def test_mistakes_say_what_to_give(data: pathlib.Path, tmp_path: pathlib.Path) -
         (("tune", "fashion-cnn", "--budget", 4, "-o", out, "--bits", "a"), "3,4,8"),
         (("tune", "nowhere", "--budget", 4, "-o", out), "organisation/model"),
         (("attribute", "fashion-cnn", "--sharing", "row"), "channel"),
-        (("attribute", "fashion-cnn", "--plan", tmp_path / "no.json"), "not readable"),
+        (("attribute", "fashion-cnn", "--plan", tmp_path / "no.json"), "JSON"),
     ):
         result = run(*arguments)
         assert result.exit_code == 2, arguments

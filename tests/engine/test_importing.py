@@ -4,10 +4,11 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 from quant_engine import IntFormat, LayerPlan, PerChannel, PerGroup, QuantError, QuantizationPlan, QuantizerSpec
-from quant_engine.export import EXPORTERS, Part, import_plan, to_aimet
+from quant_engine.export import EXPORTERS, Part, export_plan, import_plan, to_aimet
 from tests.engine.test_exporters import ACTIVATION, opened
 
 WEIGHT = QuantizerSpec(IntFormat(8), PerChannel())
@@ -42,15 +43,53 @@ def test_a_file_gives_back_the_plan_it_was_made_of(key, tmp_path):
             np.testing.assert_array_equal(after.zero_point, before.zero_point)
 
 
-@pytest.mark.parametrize("key", ["aimet", "aimet2"])
+@pytest.mark.parametrize("key", ["aimet", "aimet2", "ort"])
 @pytest.mark.parametrize("indent", [None, 1, 4])
 def test_what_is_not_edited_is_written_byte_for_byte(key, indent, tmp_path):
     network, _, path = exported_plan(tmp_path, key)
-    said = {"of_another_tool": [1.0, 2], **json.loads(path.read_text())}
+    said = {
+        "of_another_tool": [1.0, 2] if key != "ort" else [{"rmin": -1.0, "rmax": 1}],
+        **json.loads(path.read_text()),
+    }
     path.write_text(json.dumps(said, indent=indent) + "\n")
     found = import_plan(network, path)
-    assert found.write(network, found.plan, tmp_path / "again.encodings") == ()
-    assert (tmp_path / "again.encodings").read_bytes() == path.read_bytes()
+    assert found.changed(network, found.plan) == ()
+    export = export_plan(network, found.plan, tmp_path / "again.json", key, found)
+    assert [one.read_bytes() for one in export.paths] == [path.read_bytes()]
+
+
+@pytest.mark.parametrize("key", ["plan", "onnx"])
+def test_plans_and_graphs_are_written_byte_for_byte_and_anew_when_they_are_edited(key, tmp_path):
+    network, plan, path = exported_plan(tmp_path, key)
+    if key == "onnx":
+        proto = onnx.load(path)
+        proto.doc_string = "of another tool"
+        onnx.save(proto, path)
+    else:
+        path.write_text(json.dumps(json.loads(path.read_text())))
+    found = import_plan(network, path)
+    export = export_plan(network, found.plan, tmp_path / f"again{path.suffix}", key, found)
+    olds = [path, *path.parent.glob(f"{path.name}.*")]
+    assert [new.read_bytes() for new in export.paths] == [old.read_bytes() for old in olds]
+    assert all(one.exact is not False for one in EXPORTERS[key].verify(network, plan, export.paths[0]).comparisons)
+    edited = QuantizationPlan({**found.plan.layers, "fc2": LayerPlan(QuantizerSpec(IntFormat(4), PerChannel()))})
+    export_plan(network, edited, tmp_path / f"edited{path.suffix}", key, found)
+    again = import_plan(network, tmp_path / f"edited{path.suffix}").plan
+    assert again["fc2"].weight.spec.format == IntFormat(4)
+    np.testing.assert_array_equal(again["conv1"].weight.scale, plan["conv1"].weight.scale)
+
+
+def test_an_override_is_edited_in_its_place(tmp_path):
+    network, _, path = exported_plan(tmp_path, "ort")
+    found = import_plan(network, path)
+    layers = {**found.plan.layers, "conv1": LayerPlan(WEIGHT, found.plan["conv1"].activation), "fc2": LayerPlan()}
+    layers["conv1"] = replace(layers["conv1"], weight=replace(found.plan["conv1"].weight.spec, format=IntFormat(4)))
+    export_plan(network, QuantizationPlan(layers), tmp_path / "b.json", "ort", found)
+    before, after = json.loads(path.read_text()), json.loads((tmp_path / "b.json").read_text())
+    assert {*before} - {*after} == {found.names[Part("fc2", role)] for role in ("weight", "activation")}
+    assert [name for name in after if after[name] != before[name]] == ["conv1.weight"]
+    assert [*after] == [name for name in before if name in after]
+    assert {one["quant_type"] for one in after["conv1.weight"]} == {"QInt4"}
 
 
 def test_ranges_of_0_6_1_are_read_and_written_again(tmp_path):
@@ -83,7 +122,8 @@ def test_only_the_entries_of_edited_parts_change(key, tmp_path):
     assert found.unmatched == ("elsewhere",)
     wider = replace(found.plan["conv1"].weight, scale=found.plan["conv1"].weight.scale * 2)
     layers = {**found.plan.layers, "conv1": replace(found.plan["conv1"], weight=wider)}
-    assert found.write(network, QuantizationPlan(layers), tmp_path / "b.encodings") == (Part("conv1", "weight"),)
+    assert found.changed(network, QuantizationPlan(layers)) == (Part("conv1", "weight"),)
+    found.write(network, QuantizationPlan(layers), tmp_path / "b.encodings")
     again = json.loads((tmp_path / "b.encodings").read_text())
     lists = [key for key in ("param_encodings", "activation_encodings", "encodings") if key in said]
     different = [
@@ -97,8 +137,8 @@ def test_only_the_entries_of_edited_parts_change(key, tmp_path):
     with pytest.raises(QuantError, match="cannot express what was edited"):
         found.write(network, dynamic, tmp_path / "d.encodings")
     del layers["fc2"]
-    gone = found.write(network, QuantizationPlan(layers), tmp_path / "c.encodings")
-    assert Part("fc2", "weight") in gone
+    found.write(network, QuantizationPlan(layers), tmp_path / "c.encodings")
+    assert Part("fc2", "weight") in found.changed(network, QuantizationPlan(layers))
     assert import_plan(network, tmp_path / "c.encodings").plan["fc2"].weight is None
 
 
