@@ -16,6 +16,8 @@ from explorer.charts import follow_theme
 from explorer.frame import opens_playground, shared_frame
 from explorer.language import ask_language, read_words
 from explorer.page_table import PAGES, PLAYGROUND, PageEntry, pages_folder
+from explorer.teaching import adding, playing
+from explorer.teaching.slide import actions, lacks_model
 
 HERE = pathlib.Path(__file__).resolve().parent
 ASSETS = HERE / "assets"
@@ -42,8 +44,11 @@ navigation = st.navigation(
 )
 if navigation.url_path == "" and opens_playground(st.query_params):
     st.switch_page(pages_folder() / PLAYGROUND, query_params=st.query_params.to_dict())
+playing.follow()
 with st.container(key="frame"):
-    shared_frame(navigation.url_path)
+    shared_frame(navigation.url_path, playing.bar(), actions())
 with st.container(key="page"):  # notices before it come and go
-    navigation.run()
+    if not lacks_model():
+        navigation.run()
+adding.add_panel()
 follow_theme()

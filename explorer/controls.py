@@ -13,6 +13,7 @@ from explorer.fields import Choice, Field, Number, State, Text, spoken
 from explorer.language import read_words
 from explorer.notices import still_said
 from explorer.presenting import scaled
+from explorer.teaching.fields import HIDE, LOCK
 
 Value = TypeVar("Value")
 Table = TypeVar("Table", bound=State)
@@ -25,10 +26,23 @@ def show(field: Field[Value], **special: Any) -> Value:
     something before one is gone, it would be made anew beside the old one, and no longer be bound to the address.
     """
     assert not isinstance(field, Text)
+    if is_hidden(field):
+        return unshown(field)
     given = {"label": field.label, "key": field.key, "help": field.help, "bind": "query-params", **special}
+    given["disabled"] = special.get("disabled", False) or is_locked(field)
     if width := special.get("width", field.width):
         given["width"] = scaled(width)
     return field.meaning(_choice(field, given) if isinstance(field, Choice) else _number(field, given))
+
+
+def is_hidden(field: Field[Any]) -> bool:
+    """Say whether a teacher's link leaves a control out."""
+    return field.key in current(HIDE)
+
+
+def is_locked(field: Field[Any]) -> bool:
+    """Say whether a teacher's link lets a control be seen, and not be used: what it leaves out can be neither."""
+    return field.key in current(LOCK) or is_hidden(field)
 
 
 def _choice(field: Choice[Any], given: dict[str, Any]) -> str:
@@ -96,13 +110,18 @@ def unshown(field: Field[Value]) -> Value:
     return field.meaning(held)
 
 
+def written_key(field: Field[Any]) -> str:
+    """Return where it is kept what `linked` has written to the address."""
+    return f"{field.key}_written"
+
+
 def linked(field: Choice[Any]) -> str:
     """Return the word of a choice that is drawn elsewhere, under its key, and keep the address in step with it.
 
     For a control whose labels change, which Streamlit cannot bind to the address. What the address says counts where it
     has changed since it was set here: a link was followed, or the browser went back.
     """
-    before, text = st.session_state.get(written := f"{field.key}_written"), st.query_params.get(field.key)
+    before, text = st.session_state.get(written := written_key(field)), st.query_params.get(field.key)
     held = st.session_state.get(field.key)
     if held is None or text != before:
         held = text if text is not None and field.accepts(text) else field.default
@@ -133,6 +152,8 @@ def change(table: type[State], **values: Any) -> None:
     """
     for name, value in values.items():
         field = table.fields()[name]
+        if is_locked(field):
+            continue
         held = st.session_state[field.key] = field.held(value)
         if held != field.default:
             with contextlib.suppress(StreamlitAPIException):  # of a control that is drawn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -23,6 +23,7 @@ from explorer.pins import HOME, PINS
 from explorer.presenting import PRESENT, presenting
 from explorer.sources import MODELS, ModelKey, is_model_given, opening_model
 from explorer.state import PlaygroundState
+from explorer.teaching.fields import FIELDS as TEACHING_FIELDS
 from explorer.toolbar import toolbar
 from explorer.tuning.codec import PLAN
 
@@ -36,8 +37,11 @@ CONVENTION = Choice(
 )
 
 
-def shared_frame(page: str) -> None:
-    """Draw the toolbar, and say what in a link could not be used."""
+def shared_frame(page: str, lecture: Mapping[str, Any] | None, actions: Mapping[str, Callable[[Any], None]]) -> None:
+    """Draw the toolbar, and say what in a link could not be used.
+
+    `lecture` is what the bar says of the slide that is played; `actions` are the toolbar's beyond those of every page.
+    """
     compute.open_page(page)
     before, st.session_state[PAGE_MEMORY] = st.session_state.get(PAGE_MEMORY), page
     if before != page:
@@ -45,8 +49,9 @@ def shared_frame(page: str) -> None:
     _open_on_story(page)
     if before not in (None, page) and page == "playground":
         _open_by_link()
-    said = still_said("link", faults(_fields(), st.query_params))  # before what is not valid leaves the address
-    toolbar(controls.unshown(PRESENT), controls.unshown(language_field()), _present, _speak)
+    said = still_said("link", faults(link_fields(), st.query_params))  # before what is not valid leaves the address
+    own = {"present": lambda _: _present(), "language": _speak}
+    toolbar(controls.unshown(PRESENT), controls.unshown(language_field()), lecture, {**own, **actions})
     if page not in HOMES:
         await_first_picture()
     if said:
@@ -79,9 +84,9 @@ def menus(key: str, layer: bool = True) -> AbstractContextManager[object]:
 
     It is then under the name of the layer, where it counts, or of the network.
     """
-    if not presenting():
-        return nullcontext()
     name = controls.current(model_field())
+    if not presenting() or all(map(controls.is_hidden, (model_field(), tensor_field(name)))):
+        return nullcontext()
     return st.popover(controls.current(tensor_field(name)) if layer else name, key=key)
 
 
@@ -96,10 +101,10 @@ def convention() -> Convention:
     return controls.show(CONVENTION)
 
 
-def _fields() -> Iterator[Field[Any]]:
-    """Yield every field that a link may set."""
+def link_fields(of_model: str | None = None) -> Iterator[Field[Any]]:
+    """Yield every field that a link may set; the tensors are those of a model, or of the one that the link names."""
     model = model_field()
-    asked = st.query_params.get(MODEL_KEY, st.session_state.get(MODEL_KEY, model.default))
+    asked = of_model or st.query_params.get(MODEL_KEY, st.session_state.get(MODEL_KEY, model.default))
     yield from (
         model,
         tensor_field(asked if asked in model.options else model.default),
@@ -114,10 +119,16 @@ def _fields() -> Iterator[Field[Any]]:
         PLAN,
         term_field(),
         *text_fields.FIELDS,
+        *TEACHING_FIELDS,
     )
     yield from PlaygroundState.fields().values()
     for lesson in LESSONS.values():
         yield from lesson.all_fields
+
+
+def link_keys() -> set[str]:
+    """Return the keys that links may have."""
+    return {field.key for field in link_fields()}
 
 
 def _present() -> None:

@@ -6,6 +6,7 @@ from explorer import compute, panels
 from explorer.language import read_words
 from explorer.panels.settings import block_field, remember_range
 from explorer.presenting import presenting
+from explorer.teaching.restrictions import answers_wait
 from quant_engine import QuantError
 
 
@@ -27,6 +28,9 @@ def playground() -> None:
         st.error(said["refusals"]["setting"].format(error=error), icon=":material/error:")
         return
     panels.stored_note(model, layer)
+    if answers_wait():
+        panels.waiting_panel(model, layer, settings, spec)
+        return
     with st.container(horizontal=True, vertical_alignment="top", gap="medium"):
         accuracy = st.container(width="content")
         if not presenting():

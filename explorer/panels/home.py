@@ -21,6 +21,7 @@ from explorer.panels.instrument import changes, instrument_panel
 from explorer.pins import HOME
 from explorer.sources import MODELS, ModelKey, opening_model
 from explorer.state import PlaygroundState
+from explorer.teaching.restrictions import is_playing
 from quant_engine import QuantError, QuantizerSpec
 
 OPENS = PlaygroundState()
@@ -73,7 +74,8 @@ def home_panel() -> None:
         instrument_panel(model, layer, settings, spec, 0, view, "home_instrument", _moved, compact=True)
     with numbers:
         _accuracies(model, layer, settings, spec)
-    progress.keep()
+    if not is_playing():
+        progress.keep()
 
 
 def _settings() -> PlaygroundState:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import streamlit as st
+
 from explorer import charts, compute, controls
 from explorer.instrument import Move, instrument
 from explorer.instrument.setting import setting_of
@@ -47,8 +49,12 @@ def instrument_panel(
     on_move: Callable[[Move], None] = _moved,
     compact: bool = False,
     plain: bool = False,
+    veiled: bool = False,
 ) -> None:
-    """Draw the instrument for one block: a `plain` one in one column, a `compact` one its values and handles alone."""
+    """Draw the instrument for one block: a `plain` one in one column, a `compact` one its values and handles alone.
+
+    A `veiled` one says nothing of errors.
+    """
     setting, name, said = setting_of(settings, spec, view), settings.format_name, read_words("panels")["instrument"]
     if settings.clips:
         min_error = compute.min_error(model, layer, block, spec)
@@ -71,4 +77,13 @@ def instrument_panel(
         bits=BITS.ends if settings.kind.integer else (setting.bits, setting.bits),
         plain=plain or compact,
         compact=compact,
+        veiled=veiled,
     )
+
+
+def waiting_panel(model: ModelKey, layer: str, settings: PlaygroundState, spec: QuantizerSpec) -> None:
+    """Draw the values, and nothing that would answer what a teacher asks of them."""
+    st.caption(read_words("teach")["playing"]["answers_hidden"])
+    if settings.kind.scalar:
+        view = compute.block_view(model, layer, spec, 0)
+        instrument_panel(model, layer, settings, spec, 0, view, veiled=True)

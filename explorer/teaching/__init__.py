@@ -1,1 +1,1 @@
-"""Teaching a class: questions, how a class goes through them, what students answer, and what their phones ask for."""
+"""Teaching: lectures that are played slide by slide; a class, its questions, and what students' phones ask for."""

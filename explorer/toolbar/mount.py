@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import streamlit as st
 
@@ -14,7 +16,7 @@ _component = st.components.v2.component(
     "quant_explorer_toolbar",
     html=(HERE / "toolbar.html").read_text(encoding="utf-8"),
     css=(HERE / "toolbar.css").read_text(encoding="utf-8"),
-    js=(HERE / "toolbar.js").read_text(encoding="utf-8"),
+    js="\n".join((HERE / name).read_text(encoding="utf-8") for name in ("lecture.js", "toolbar.js")),
     isolate_styles=False,
 )
 
@@ -23,17 +25,28 @@ KEY = "toolbar"
 
 
 def toolbar(
-    presenting: bool, language: str, on_present: Callable[[], None], on_language: Callable[[str], None]
+    presenting: bool,
+    language: str,
+    lecture: Mapping[str, Any] | None,
+    actions: Mapping[str, Callable[[Any], None]],
 ) -> None:
-    """Draw the buttons; a hand that presents or chooses a language has one of the other two called (as a callback)."""
+    """Draw the buttons, and a lecture's bar while one is played.
+
+    A hand has one of the actions called (as a callback) with what it chose: a language, a slide, the page's address.
+    """
+    called: dict[str, Any] = {f"on_{name}_change": functools.partial(_act, name, act) for name, act in actions.items()}
     _component(
         key=KEY,
         data={
             "presenting": presenting,
             "language": language,
             "languages": dict(languages()),
+            "lecture": lecture,
             "words": read_words("frame")["toolbar"],
         },
-        on_present_change=on_present,
-        on_language_change=lambda: on_language(st.session_state[KEY].language),
+        **called,
     )
+
+
+def _act(name: str, action: Callable[[Any], None]) -> None:
+    action(getattr(st.session_state[KEY], name))

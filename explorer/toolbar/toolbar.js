@@ -58,7 +58,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
   const copied = parentElement.querySelector(".copied");
   const present = () => setTriggerValue("present", true);
   const onKey = (event) => {
-    if (!data.presenting || event.defaultPrevented) return;
+    if (!data.presenting || data.lecture || event.defaultPrevented) return;
     if (event.key === "Escape") present();
     if (event.key === "ArrowRight") step(1);
     if (event.key === "ArrowLeft") step(-1);
@@ -72,7 +72,11 @@ export default function ({ parentElement, data, setTriggerValue }) {
   button("present").title = words.present_help;
   button("copy").title = words.copy_help;
   button("copy").textContent = words.copy;
-  chooseLanguage(parentElement.querySelector("select"), data, setTriggerValue);
+  chooseLanguage(parentElement.querySelector(".toolbar select"), data, setTriggerValue);
+  button("add").textContent = words.add;
+  button("add").title = words.add_help;
+  button("add").onclick = () => setTriggerValue("add", location.pathname + location.search);
+  const endLecture = showLecture(parentElement.querySelector(".lecture"), data.lecture, words, setTriggerValue);
   button("present").onclick = present;
   button("copy").onclick = async () => {
     await copy(location.href);
@@ -84,5 +88,8 @@ export default function ({ parentElement, data, setTriggerValue }) {
     }, 2000);
   };
   document.addEventListener("keydown", onKey);
-  return () => document.removeEventListener("keydown", onKey);
+  return () => {
+    document.removeEventListener("keydown", onKey);
+    endLecture();
+  };
 }

@@ -18,11 +18,13 @@ from explorer.lessons.centroids import learning
 from explorer.lessons.mixed import plans
 from explorer.presenting import PRESENT
 from explorer.state import PlaygroundState
+from explorer.teaching import fields as teaching_fields
 
 TABLES: dict[str, tuple[Field[Any], ...]] = {
     "playground": (*PlaygroundState.fields().values(), pins.PINS),
     "frame": (model_field(), tensor_field("fashion-depthwise"), CONVENTION, PRESENT, pins.HOME),
     "text": text_fields.FIELDS,
+    "teaching": teaching_fields.FIELDS,
     **{slug: lesson.all_fields for slug, lesson in LESSONS.items()},
 }
 
@@ -56,6 +58,9 @@ CODED: dict[str, st.SearchStrategy[Any]] = {
     "centroids_hand": st.lists(short_numbers, max_size=learning.MAX_CENTROIDS).map(sorted).map(tuple),
     "mixed_plan": st.lists(st.sampled_from(plans.WIDTHS), max_size=12).map(tuple),
     "formats_number": st.floats().map(repr),
+    "hide": st.lists(st.sampled_from(("play_bits", "tensor"))).map(tuple),
+    "lock": st.lists(st.sampled_from(("play_bits", "tensor"))).map(tuple),
+    "lecture": st.from_regex(r"[A-Za-z0-9_-]{0,60}", fullmatch=True),
 }
 
 

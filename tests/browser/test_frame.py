@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from explorer.language import read_words
 from explorer.page_table import PAGES
 from tests.browser.conftest import NO_FAULTS, asking, faults_on, settle
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
-VISIBLE = [page.title for pages in PAGES.values() for page in pages if not page.hidden]
+VISIBLE = {group: [page.title for page in pages if not page.hidden] for group, pages in PAGES.items()}
 FIRST_LINE = """() => {
   const header = document.querySelector('[data-testid=stHeader]').getBoundingClientRect().bottom;
   const within = document.querySelector('[data-testid=stMainBlockContainer]').querySelectorAll('p, h1, h2, label');
@@ -36,14 +38,15 @@ def test_nothing_is_wasted_above_the_first_line(app: str, open_page: Opener, pat
 
 def test_every_page_is_reached_from_the_top_and_from_a_phones_menu(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/model_card", "projector")
-    page.get_by_test_id("stHeader").get_by_text("Learn").click()
-    for title in VISIBLE:
-        expect(page.get_by_text(title, exact=True).first).to_be_visible()
+    for group in ("teach", "learn"):
+        page.get_by_test_id("stHeader").get_by_text(read_words("frame")["groups"][group]).click()
+        for title in (*VISIBLE[""], *VISIBLE[group]):
+            expect(page.get_by_text(title, exact=True).first).to_be_visible()
     page.get_by_text("5 Clipping and calibration", exact=True).click()
     page.wait_for_url("**/lesson_clipping*")
     phone = open_page(f"{app}/model_card", "phone")
     phone.get_by_test_id("stExpandSidebarButton").click()
-    for title in VISIBLE:
+    for title in itertools.chain(*VISIBLE.values()):
         expect(phone.get_by_role("link", name=title, exact=True)).to_be_visible()
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import streamlit as st
 
+from explorer import controls
 from explorer.caches import ResultKey
 from explorer.lessons.framework.model import BEATS, Choices, Lesson
 from explorer.lessons.framework.prose import words
 from explorer.notation import short
+from explorer.teaching.fields import ANSWERS, ASKED, SHOWN
 
 
 def prediction_key(lesson: Lesson) -> str:
@@ -30,7 +32,9 @@ def prediction(lesson: Lesson) -> str | None:
 
 def is_told(lesson: Lesson) -> bool:
     """Say whether what is predicted may be shown."""
-    return prediction(lesson) is not None or bool(st.session_state.get(anyway_key(lesson)))
+    asked = controls.current(ANSWERS)
+    predicted = prediction(lesson) is not None or bool(st.session_state.get(anyway_key(lesson)))
+    return asked == SHOWN or (asked == ASKED and predicted)
 
 
 def asked_in(lesson: Lesson, subject: ResultKey) -> str:
@@ -154,3 +158,15 @@ def take_up(lesson: Lesson, done: Mapping[str, Any]) -> None:
         if isinstance(kept := done.get(name), list):
             key = f"{lesson.slug}_{name}"
             state[key] = set(state.get(key, ())).union(one for one in kept if one in known)
+
+
+def forget(lesson: Lesson) -> None:
+    """Forget what has been predicted, answered and done in a lesson in this session."""
+    state, slug = st.session_state, lesson.slug
+    for name in ("answers", "right", "solved", "unsolved", "done", "predicted", "part_shown"):
+        state.pop(f"{slug}_{name}", None)
+    for key in [str(key) for key in state]:
+        if key == prediction_key(lesson) or key.startswith(f"{slug}_answer_"):
+            state[key] = None
+        elif key in (anyway_key(lesson), f"{slug}_handout"):
+            state[key] = False

@@ -65,14 +65,16 @@ class Chapter:
             st.query_params.pop(field.key, None)
         name = controls.linked(field)
         state[shown] = beat, st.query_params.get(field.key), name
-        st.segmented_control(
-            field.label,
-            list(field.options),
-            key=field.key,
-            required=True,
-            format_func=spoken,
-            label_visibility="collapsed",
-        )
+        if not controls.is_hidden(field):
+            st.segmented_control(
+                field.label,
+                list(field.options),
+                key=field.key,
+                required=True,
+                format_func=spoken,
+                label_visibility="collapsed",
+                disabled=controls.is_locked(field),
+            )
         part = field.meaning(name)
         return replace(part, takes=part.takes + self.formula) if beat == "Formula" else part
 

@@ -17,6 +17,7 @@ from explorer.lessons.framework.scene import Scene
 from explorer.page_table import PLAYGROUND, pages_folder
 from explorer.presenting import presenting
 from explorer.refusals import refusals_said
+from explorer.teaching.restrictions import is_playing
 from quant_engine import QuantError
 
 WORDS_WIDTH = 360  # pixels
@@ -62,7 +63,8 @@ def show(lesson: Lesson) -> None:
                 help=words()["handout_help"],
                 persist_state="session",
             )
-    progress.keep()
+    if not is_playing():
+        progress.keep()
 
 
 def _stepper(lesson: Lesson) -> str:
@@ -71,6 +73,8 @@ def _stepper(lesson: Lesson) -> str:
     named = {beat: ":material/check: " * (beat in done) + spoken(beat) for beat in BEATS}
     beat = controls.linked(field)
     st.html(STYLE)
+    if controls.is_hidden(field):
+        return beat
     st.segmented_control(
         field.label,
         BEATS,
@@ -78,6 +82,7 @@ def _stepper(lesson: Lesson) -> str:
         required=True,
         format_func=named.__getitem__,
         label_visibility="collapsed",
+        disabled=controls.is_locked(field),
     )
     return beat
 
@@ -148,6 +153,8 @@ def _has_handout(lesson: Lesson, beat: str) -> bool:
 def _onward(lesson: Lesson, beat: str) -> None:
     """Offer the next step, and at the end the next lesson: one button, which keeps the focus."""
     key, place = f"{lesson.slug}_continue", BEATS.index(beat) + 1
+    if controls.is_locked(lesson.beat):
+        return
     if place < len(BEATS):
         st.button(
             f"{words()['continue']}: {spoken(BEATS[place])}",

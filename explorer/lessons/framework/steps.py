@@ -14,6 +14,7 @@ from explorer.lessons.framework.model import BEATS, Awaited, Choices, Facts, Les
 from explorer.lessons.framework.prose import words
 from explorer.lessons.framework.scene import Scene
 from explorer.notation import short
+from explorer.teaching.restrictions import answers_wait
 
 
 def predict(lesson: Lesson, scene: Scene, facts: Facts) -> None:
@@ -50,7 +51,10 @@ def see(lesson: Lesson, scene: Scene, facts: Facts) -> None:
     """Compare what was predicted with what is so."""
     chosen = answers.prediction(lesson)
     if not answers.is_told(lesson):
-        st.info(words()["predict_first"], icon=":material/lock:")
+        waits = answers_wait()
+        st.info(words()["hidden_now" if waits else "predict_first"], icon=":material/lock:")
+        if waits:
+            return
         st.toggle(words()["show_anyway"], key=answers.anyway_key(lesson), persist_state="session")
         return
     asked = lesson.predicted(scene)

@@ -1,0 +1,181 @@
+"""Playing a lecture: a slide is its page with its state, and nothing that was changed on one is found on another."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import streamlit as st
+from streamlit.errors import StreamlitAPIException
+
+from explorer import controls, frame
+from explorer.language import KEY as LANGUAGE_KEY
+from explorer.lessons import LESSONS
+from explorer.lessons.framework import answers, progress
+from explorer.own_files import models
+from explorer.page_table import pages_folder
+from explorer.presenting import PRESENT
+from explorer.teaching import shelf
+from explorer.teaching.fields import ANSWERS, APART, FIELDS, HIDDEN, HIDE, LECTURE, LOCK, SHOWN, SLIDE
+from explorer.teaching.lecture import Lecture, Slide
+from explorer.teaching.restrictions import answers_wait
+from quant_engine import QuantError
+
+GO, END = "lecture_go", "lecture_end"  # what the next run is to do
+ENTERED, TIMES = "lecture_entered", "lecture_times"  # name and number of the slide at hand; how many were entered
+BEFORE = "lecture_progress"  # what had been done in lessons before the lecture
+REFUSED = "lecture_refused"
+SPARED = (LANGUAGE_KEY,)
+
+
+def follow() -> None:
+    """Show the slide that the address or a key asks for; it switches to the slide's page where that is another."""
+    state = st.session_state
+    if state.pop(END, False):
+        _leave()
+        return
+    name, number = _asked()
+    if name:
+        try:
+            lecture = shelf.find(name)
+            to = min(max(state.pop(GO, number), 1), len(lecture.slides))
+            if lecture.slides and state.get(ENTERED) != (name, to):
+                _enter(name, lecture, to)
+        except QuantError as error:
+            _leave()
+            state[REFUSED] = str(error)
+    for field in FIELDS:
+        controls.unshown(field)
+
+
+def at_hand() -> tuple[str, Lecture, Slide] | None:
+    """Return the name of the lecture that is played, the lecture, and its slide."""
+    entered = st.session_state.get(ENTERED)
+    if entered is None:
+        return None
+    name, number = entered
+    lecture = shelf.find(name)
+    return name, lecture, lecture.slides[number - 1]
+
+
+def bar() -> dict[str, Any] | None:
+    """Return what the bar says of the slide at hand."""
+    if (now := at_hand()) is None:
+        return None
+    name, lecture, slide = now
+    return {
+        "key": f"{name} {st.session_state[TIMES]}",
+        "title": lecture.title,
+        "slides": [each.title for each in lecture.slides],
+        "at": st.session_state[ENTERED][1],
+        "seconds": slide.seconds,
+        "note": slide.note,
+        "hides": slide.answers_hidden,
+        "hidden": answers_wait(),
+    }
+
+
+def play(name: str, number: int) -> None:
+    """Begin a lecture at a slide (a callback)."""
+    st.session_state[LECTURE.key] = name
+    go(number)
+
+
+def go(number: int) -> None:
+    """Show another slide, or the one at hand as it was (a callback)."""
+    st.session_state[GO] = int(number)
+    st.session_state.pop(ENTERED, None)
+
+
+def end() -> None:
+    """End the lecture on the page at hand (a callback)."""
+    st.session_state[END] = True
+
+
+def reveal() -> None:
+    """Show the answers, or hide them again (a callback)."""
+    controls.assign({ANSWERS.key: SHOWN if answers_wait() else HIDDEN})
+
+
+def refused() -> str:
+    """Return why a lecture is not played, once."""
+    return str(st.session_state.pop(REFUSED, ""))
+
+
+def lacking() -> str:
+    """Return the name of the model that the slide at hand is about, where this server has it not."""
+    now = at_hand()
+    model = now[2].link.get(frame.MODEL_KEY, "") if now else ""
+    return model if model not in models().names() else ""
+
+
+def _restrictions(name: str, number: int, slide: Slide) -> dict[str, str]:
+    """Return what the address says of a slide beside the state of its page."""
+    link = {
+        LECTURE.key: name,
+        SLIDE.key: str(number),
+        PRESENT.key: PRESENT.held(True),
+        HIDE.key: APART.join(slide.hidden),
+        LOCK.key: APART.join(slide.locked),
+        ANSWERS.key: HIDDEN if slide.answers_hidden else SHOWN,
+    }
+    return {key: text for key, text in link.items() if text}
+
+
+def _asked() -> tuple[str, int]:
+    """Return the lecture and slide of the address, or else those at hand: a page opened from a slide names none."""
+    state, link = st.session_state, st.query_params
+    name = link.get(LECTURE.key) or state.get(LECTURE.key, "")
+    number = link.get(SLIDE.key) or str(state.get(SLIDE.key, 0))
+    return name if LECTURE.accepts(name) else "", int(number) if SLIDE.accepts(number) else 0
+
+
+def _enter(name: str, lecture: Lecture, number: int) -> None:
+    """Set all that a slide sets, put all else back, and open its page.
+
+    Controls follow the session's state. Those that the page before has drawn take the address along, and Streamlit lets
+    nothing else change it; those of a page that was not shown yet do not.
+    """
+    state, slide = st.session_state, lecture.slides[number - 1]
+    if BEFORE not in state:
+        state[BEFORE] = json.dumps(progress.progress())
+    _forget()
+    state[ENTERED], state[TIMES] = (name, number), state.get(TIMES, 0) + 1
+    link = {**slide.link, **_restrictions(name, number, slide)}
+    for field in frame.link_fields(link.get(frame.MODEL_KEY)):
+        state.pop(controls.written_key(field), None)
+        text = link.get(field.key)
+        if text is not None and field.accepts(text):
+            state[field.key] = field.parse(text)
+        elif field.key in state and field.key not in SPARED:
+            state[field.key] = field.default
+    free = {key: text for key, text in link.items() if _sets_address(key, text)}
+    st.switch_page(pages_folder() / f"{slide.page}.py", query_params=free)
+
+
+def _sets_address(key: str, text: str) -> bool:
+    """Set a parameter of the address, and say whether that was possible."""
+    with contextlib.suppress(StreamlitAPIException):  # of a control that is drawn
+        st.query_params[key] = text
+        return True
+    return False
+
+
+def _leave() -> None:
+    """Be as before the lecture, on the page at hand."""
+    state = st.session_state
+    if state.pop(ENTERED, None) is not None:
+        _forget()
+        progress.restore(state.pop(BEFORE, "{}"))
+    state.pop(GO, None)
+    for field in (*FIELDS, PRESENT):
+        state[field.key] = field.default
+        controls.unshown(field)
+
+
+def _forget() -> None:
+    """Forget what has been predicted, answered and done in lessons: each slide begins anew."""
+    for lesson in LESSONS.values():
+        answers.forget(lesson)
+        st.session_state[f"{lesson.slug}_visited"] = True  # no story in the place of the slide's tensor

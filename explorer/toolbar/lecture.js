@@ -1,0 +1,107 @@
+// A lecture's bar: slides by keys, by a presenter's remote or from a menu; time that runs down; the speaker's note.
+
+const TEXT_OR_SLIDER = "input, textarea, select, [contenteditable=true], [role=slider], [role=spinbutton], [role=combobox]";
+const playing = { key: "", since: 0, at: 0, noted: false }; // outlives each drawing of the bar
+
+/** Say whether keys belong to what has the focus: text, sliders and instruments; arrow keys also to rows of options. */
+function keysAreTheirs(key) {
+  const focus = document.activeElement;
+  if (!focus || focus.closest(".lecture")) return false;
+  if (focus.shadowRoot?.activeElement || focus.closest(TEXT_OR_SLIDER)) return true;
+  return key.startsWith("Arrow") && Boolean(focus.closest("[role=radiogroup], [role=listbox], [role=menu], [role=tablist]"));
+}
+
+/** Write seconds as minutes and seconds, with a minus once they are over. */
+function clock(seconds) {
+  const whole = Math.abs(Math.ceil(seconds));
+  return `${seconds < 0 && whole ? "−" : ""}${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+/** Draw the bar for the slide at hand; return what ends it. */
+function showLecture(bar, lecture, words, setTriggerValue) {
+  document.documentElement.classList.toggle("playing", Boolean(lecture));
+  bar.hidden = !lecture;
+  if (!lecture) {
+    playing.key = "";
+    return () => {};
+  }
+  if (playing.key !== lecture.key) Object.assign(playing, { key: lecture.key, since: Date.now() });
+  playing.at = lecture.at;
+  const part = (name) => bar.querySelector(`[data-do="${name}"]`);
+  const total = lecture.slides.length;
+  const go = (to) => {
+    if (to < 1 || to > total || (to === playing.at && to !== lecture.at)) return;
+    playing.at = to;
+    setTriggerValue("go", to);
+  };
+  bar.setAttribute("aria-label", words.lecture);
+  bar.querySelector(".title").textContent = lecture.title;
+  const menu = part("go");
+  menu.replaceChildren(...lecture.slides.map((title, place) => new Option(`${place + 1}. ${title}`, place + 1)));
+  menu.value = lecture.at;
+  menu.title = words.overview;
+  menu.setAttribute("aria-label", words.overview);
+  menu.onchange = () => {
+    const to = Number(menu.value);
+    menu.blur();
+    go(to);
+  };
+  bar.querySelector(".place").textContent = words.place.replace("{n}", lecture.at).replace("{total}", total);
+  for (const [name, by] of [["back", -1], ["on", 1]]) {
+    part(name).title = words[name];
+    part(name).setAttribute("aria-label", words[name]);
+    part(name).disabled = lecture.at + by < 1 || lecture.at + by > total;
+    part(name).onclick = () => go(playing.at + by);
+  }
+  part("reveal").hidden = !lecture.hides;
+  part("reveal").textContent = lecture.hidden ? words.reveal : words.hide;
+  part("reveal").title = words.reveal_help;
+  part("reveal").onclick = () => setTriggerValue("reveal", true);
+  part("end").textContent = words.end;
+  part("end").onclick = () => setTriggerValue("end", true);
+  const note = bar.querySelector(".note");
+  const showNote = () => {
+    note.hidden = !playing.noted || !lecture.note;
+    part("note").setAttribute("aria-pressed", String(playing.noted));
+  };
+  note.textContent = lecture.note;
+  part("note").textContent = words.note;
+  part("note").title = words.note_help;
+  part("note").hidden = !lecture.note;
+  part("note").onclick = () => {
+    playing.noted = !playing.noted;
+    showNote();
+  };
+  showNote();
+  const timer = bar.querySelector(".timer");
+  const tick = () => {
+    const left = lecture.seconds - (Date.now() - playing.since) / 1000;
+    const now = lecture.seconds ? clock(left) : "";
+    if (timer.textContent !== now) timer.textContent = now;
+    timer.classList.toggle("over", left < 0);
+  };
+  tick();
+  const ticking = setInterval(tick, 250);
+  const onKey = (event) => {
+    if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key === "Escape") {
+      document.activeElement?.blur();
+      return;
+    }
+    if (keysAreTheirs(event.key)) return;
+    const by = { ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1 }[event.key];
+    if (by) {
+      event.preventDefault();
+      go(playing.at + by);
+    } else if (event.key === "n") {
+      part("note").click();
+    } else if (event.key === "a" && lecture.hides) {
+      setTriggerValue("reveal", true);
+    }
+  };
+  document.addEventListener("keydown", onKey, true);
+  return () => {
+    clearInterval(ticking);
+    document.removeEventListener("keydown", onKey, true);
+  };
+}

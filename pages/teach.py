@@ -1,0 +1,5 @@
+"""Lectures: made of pages, played slide by slide."""
+
+from explorer import panels
+
+panels.teach_panel()

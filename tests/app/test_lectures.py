@@ -1,0 +1,202 @@
+"""Lectures: files that nothing hostile passes, and slides that are their pages' states, with no leak between them."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from explorer.teaching.lecture import MAX_BYTES, MAX_SLIDES, Known, Lecture, Slide, slide_of
+from quant_engine import QuantError
+
+ROOT = pathlib.Path(__file__).parents[2]
+ENTRY = str(ROOT / "explorer" / "app.py")
+KNOWN = Known(("home", "playground", "lesson_symmetry"), {"play_bits", "play_clipping", "tensor"})
+SLIDES = st.builds(
+    Slide,
+    title=st.text("abc Ωβ<>&\"'", max_size=20).map(lambda text: " ".join(text.split())),
+    page=st.sampled_from(KNOWN.pages),
+    link=st.dictionaries(st.sampled_from(sorted(KNOWN.keys)), st.text(max_size=9)),
+    hidden=st.lists(st.sampled_from(sorted(KNOWN.keys)), unique=True).map(tuple),
+    locked=st.lists(st.sampled_from(sorted(KNOWN.keys)), unique=True).map(tuple),
+    answers_hidden=st.booleans(),
+    seconds=st.integers(0, 4 * 3600),
+    note=st.sampled_from(("", "Say it.\nThen wait.")),
+)
+MOVIE: list[dict[str, Any]] = [
+    {"title": "ReLU", "page": "lesson_symmetry", "link": {"symmetry_bits": "3", "symmetry_beat": "See"}},
+    {
+        "title": "fc1",
+        "page": "playground",
+        "link": {"tensor": "fc1", "play_bits": "3"},
+        "answers_hidden": True,
+        "hidden": ["play_clipping"],
+        "locked": ["play_bits"],
+    },
+    {"title": "OCR", "page": "playground", "link": {"model": "ocr"}},
+]
+
+
+@settings(max_examples=20)
+@given(st.lists(SLIDES, max_size=4), st.text("abc Ω", max_size=9).map(str.strip))
+def test_a_lecture_comes_back_from_its_file(slides: list[Slide], title: str) -> None:
+    lecture = Lecture(" ".join(title.split()), tuple(slides))
+    assert Lecture.read(lecture.write(), KNOWN) == lecture
+    assert Lecture.read(lecture.write().encode(), KNOWN).digest == lecture.digest
+
+
+def changed(**parts: Any) -> str:
+    return json.dumps({"schema": 1, "title": "", "slides": [{"title": "a", "page": "home", **parts}]})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ('{"schema": 1, "schema": 1}', "twice"),
+        ('{"schema": 2}', "schema"),
+        ("[]", "lecture"),
+        (" " * (MAX_BYTES + 1), "bytes"),
+        (json.dumps({"schema": 1, "slides": [{"page": "home"}] * (MAX_SLIDES + 1)}), "slides"),
+        (changed(page="https://elsewhere.example"), "page"),
+        (changed(page="../status"), "page"),
+        (changed(link={"lang": "de"}), "lang"),
+        (changed(link={"play_bits": 3}), "play_bits"),
+        (changed(link={"play_bits": "x" * 20_001}), "play_bits"),
+        (changed(hidden="play_bits"), "hidden"),
+        (changed(locked=["__proto__"]), "__proto__"),
+        (changed(seconds=1e9), "seconds"),
+        (changed(seconds=True), "seconds"),
+        (changed(answers_hidden="yes"), "answers_hidden"),
+        (changed(note="x" * 4001), "note"),
+        (changed(script="alert(1)"), "script"),
+        (changed(question="<b>"), "question"),
+    ],
+)
+def test_what_is_no_lecture_is_refused_by_name(text: str, told: str) -> None:
+    with pytest.raises(QuantError, match=told):
+        Lecture.read(text, KNOWN)
+
+
+def test_a_slide_is_made_of_an_address_with_what_our_pages_know() -> None:
+    slide = slide_of("/base/playground?play_bits=3&lang=de&utm=x", "A\u202e b", KNOWN)
+    assert (slide.title, slide.page, slide.link) == ("A b", "playground", {"play_bits": "3"})
+    assert slide_of("/", "", KNOWN).page == "home"
+    with pytest.raises(QuantError, match="page"):
+        slide_of("//evil.example/etc/passwd?play_bits=3", "", KNOWN)
+
+
+def test_slides_move_and_are_taken_out() -> None:
+    lecture = Lecture("", tuple(Slide(title, "home") for title in "abc"))
+    assert "".join(slide.title for slide in lecture.moved(0, 1).slides) == "bac"
+    assert "".join(slide.title for slide in lecture.moved(2, 5).slides) == "abc"
+    assert "".join(slide.title for slide in lecture.without(1).slides) == "ac"
+    assert "".join(slide.title for slide in lecture.changed(1, Slide("x", "home")).slides) == "axc"
+
+
+# --- on the screen ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def movie(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A lecture that this server keeps, by its name; what a server for others would not."""
+    monkeypatch.setenv("QUANT_EXPLORER_NAMING", "anything")
+    monkeypatch.setenv("QUANT_EXPLORER_PROJECTS", str(tmp_path / "projects.sqlite"))
+    folder = tmp_path / "lectures"
+    folder.mkdir()
+    (folder / "movie.json").write_text(json.dumps({"schema": 1, "title": "Movie", "slides": MOVIE}))
+    return "movie"
+
+
+Player = Callable[[int], AppTest]
+
+
+@pytest.fixture
+def play(movie: str) -> Player:
+    at = AppTest.from_file(ENTRY, default_timeout=120)
+
+    def play(number: int) -> AppTest:
+        at.session_state["lecture"], at.session_state["lecture_go"] = movie, number
+        if "lecture_entered" in at.session_state:
+            del at.session_state["lecture_entered"]
+        at.run()
+        assert not at.exception
+        return at
+
+    return play
+
+
+def keys_drawn(at: AppTest) -> set[str]:
+    return {each.key for kind in (at.slider, at.selectbox, at.number_input) for each in kind}
+
+
+def test_a_slide_is_its_page_with_its_state_and_nothing_leaks_to_the_next(play: Player) -> None:
+    at = play(1)
+    assert at.slider(key="symmetry_bits").value == 3
+    at.slider(key="symmetry_bits").set_value(8).run()
+    at.session_state["symmetry_prediction"] = "four"
+    assert not at.exception
+    assert play(2).selectbox(key="tensor").value == "fc1"
+    again = play(1)
+    assert again.slider(key="symmetry_bits").value == 3
+    assert again.session_state["symmetry_prediction"] is None
+
+
+def test_controls_are_hidden_and_locked_and_answers_wait_until_they_are_revealed(play: Player) -> None:
+    at = play(2)
+    assert "play_clipping" not in keys_drawn(at)
+    assert at.slider(key="play_bits").disabled
+    assert not at.metric
+    at.session_state["answers"] = "shown"
+    at.run()
+    assert at.metric
+
+
+def test_a_slide_about_a_pack_that_is_not_there_says_how_to_add_it(play: Player) -> None:
+    at = play(3)
+    assert any("quant-explorer models add ocr" in text.value for text in at.markdown)
+    assert not at.selectbox
+
+
+def test_what_was_done_before_a_lecture_is_there_after_it(play: Player) -> None:
+    at = play(1)
+    at.session_state["lecture_progress"] = json.dumps({"bits": {"done": ["Predict"]}})
+    at.session_state["lecture_end"] = True
+    at.run()
+    assert at.session_state["bits_done"] == {"Predict"}
+    assert (at.session_state["lecture"], at.session_state["present"]) == ("", "0")
+
+
+def test_a_lecture_that_is_not_here_is_said_to_be_missing() -> None:
+    at = AppTest.from_file(ENTRY, default_timeout=120)
+    at.query_params["lecture"] = "0123456789ab"
+    at.run()
+    assert not at.exception
+    assert any("0123456789ab" in warning.value for warning in at.warning)
+
+
+def test_the_lecture_is_reordered_duplicated_and_every_change_undone(movie: str) -> None:
+    at = AppTest.from_file(ENTRY, default_timeout=120).switch_page(str(ROOT / "pages" / "teach.py")).run()
+
+    def titles() -> list[str]:
+        return [each.value for each in at.text if each.key is None and each.value[:1].isdigit()]
+
+    assert titles() == []
+    at.button(key="teach_take_ten_minutes").click().run()
+    before = titles()
+    at.button(key="teach_down_0").click().run()
+    assert [title[3:] for title in titles()[:2]] == [before[1][3:], before[0][3:]]
+    at.button(key="teach_duplicate_0").click().run()
+    assert len(titles()) == len(before) + 1
+    at.button(key="teach_delete_0").click().run()
+    for _ in range(3):
+        at.button(key="teach_undo_button").click().run()
+    assert titles() == before
+    assert not at.exception
