@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from explorer.memory import available_bytes
 from quant_engine import QuantError
 
 NAMING, ROOT = "QUANT_EXPLORER_NAMING", "QUANT_EXPLORER_ROOT"  # set by the command line
 UPLOAD = "QUANT_EXPLORER_UPLOAD_GB"
 GB = 10**9
 UPLOAD_GB, CLASS_UPLOAD_GB = 32.0, 2.0  # of one session's streamed files together, unless said otherwise
+TENSOR_GB = 2  # that one tensor of a model may take on a server for others
 ANYTHING, BELOW_ROOT, UPLOADS, CLASS = "anything", "below the root", "uploads", "class"
+PASSED_ON = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "Via")  # headers that proxies add
 ALONE = ("localhost", "127.0.0.1", "::1")  # addresses at which nobody else reaches a server
 
 
@@ -29,6 +32,23 @@ def upload_bytes() -> int:
     """Return how much one session may stream to the disk, all its files together."""
     usual = UPLOAD_GB if may_name_anything() else CLASS_UPLOAD_GB
     return int(float(os.environ.get(UPLOAD) or usual) * GB)
+
+
+def require_memory(largest: int) -> None:
+    """Refuse a model on a server for others whose largest tensor has too many values for all who are there.
+
+    Raises:
+        QuantError: for one that takes, as float32, more than `TENSOR_GB` or a quarter of the memory that is free.
+    """
+    most, takes = TENSOR_GB * GB, 4 * largest
+    free = available_bytes()
+    if free is not None:
+        most = min(most, free // 4)
+    if takes > most and not may_name_anything():
+        raise QuantError(
+            f"a tensor of {largest:,} values takes {takes / GB:.1f} GB of memory, and here is {most / GB:.1f} GB "
+            "for one; open it with quant-explorer on a machine of your own"
+        )
 
 
 def may_add_packs() -> bool:
@@ -75,10 +95,15 @@ def allowed_path(text: str) -> Path:
 
 
 def _naming() -> str:
-    """Return what people may name; without our command line, by the address that Streamlit was given."""
+    """Return what people may name; without our command line, by the address that Streamlit was given.
+
+    A request that a proxy passes on is somebody else's, also at an address that this machine alone reaches.
+    """
     import streamlit as st  # here, since the command line imports this, and warms up while Streamlit is imported
 
-    return os.environ.get(NAMING) or _by_address(str(st.get_option("server.address")))
+    naming = os.environ.get(NAMING) or _by_address(str(st.get_option("server.address")))
+    passed_on = naming == ANYTHING and any(name in st.context.headers for name in PASSED_ON)
+    return UPLOADS if passed_on else naming
 
 
 def _by_address(host: str) -> str:

@@ -15,6 +15,7 @@ from streamlit.navigation.page import StreamlitPage
 from explorer.charts import follow_theme
 from explorer.frame import opens_playground, shared_frame
 from explorer.language import ask_language, read_words
+from explorer.login import require_login
 from explorer.page_table import PAGES, PLAYGROUND, PageEntry, pages_folder
 from explorer.teaching import adding, playing
 from explorer.teaching.slide import actions, lacks_model
@@ -24,6 +25,7 @@ ASSETS = HERE / "assets"
 
 ask_language()
 st.set_page_config(page_title="Quant Explorer", page_icon=ASSETS / "icon.png", layout="wide")
+require_login()
 st.logo(ASSETS / "logo.svg", size="large")
 
 

@@ -17,6 +17,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from explorer import notation
 from explorer.background import Scheduler, Session, Task
 from explorer.caches import ResultKey, cached
+from explorer.language import read_words
 from explorer.memory import memory_bytes
 from explorer.payloads import Mark, Statistics, statistics
 from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
@@ -210,7 +211,12 @@ def card(model: ModelKey) -> ModelCard:
 @st.cache_resource(show_spinner=False)
 def scheduler() -> Scheduler:
     """Return what does the work of all sessions in the background."""
-    return Scheduler()
+    return Scheduler(refused=_too_many)
+
+
+def _too_many(most: int, mine: bool) -> QuantError:
+    """Return why one more run is refused: one session, or all together, have the most there may be."""
+    return QuantError(read_words("frame")["refusals"]["runs" if mine else "runs_of_all"].format(most=most))
 
 
 @st.cache_resource(show_spinner=False)

@@ -78,7 +78,9 @@ def open_dropped(paths: Sequence[Path]) -> Opened:
     main = _main(paths)
     runs = main.is_dir() or main.suffix == ONNX
     if not (runs and access.may_name_anything()):
-        return Opened(open_tensors(main))
+        network = open_tensors(main)
+        access.require_memory(max(info.parameters for info in network.layers().values()))
+        return Opened(network)
     return _open_path(main, next((path for path in paths if path.suffix in DATA), None))
 
 

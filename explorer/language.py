@@ -16,6 +16,8 @@ import streamlit as st
 from babel import Locale
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from explorer.sentences import Sentence
+
 FOLDER = pathlib.Path(__file__).resolve().parent / "prose"
 ENGLISH = "en"
 KEY = "lang"  # in links
@@ -57,9 +59,28 @@ def read_words(name: str, code: str | None = None) -> Mapping[str, Any]:
     return _words(name, code or language())
 
 
+def plain_words(name: str) -> Mapping[str, Any]:
+    """Return the words of a file for what knows no markdown: the terminal, figures, HTML of our own."""
+    return _plain_words(name, language())
+
+
+@functools.cache
+def _plain_words(name: str, code: str) -> Mapping[str, Any]:
+    return MappingProxyType(translated(read_file(ENGLISH, name), read_file(code, name)))
+
+
 @functools.cache
 def _words(name: str, code: str) -> Mapping[str, Any]:
-    return MappingProxyType(translated(read_file(ENGLISH, name), read_file(code, name)))
+    return MappingProxyType(_sentences(_plain_words(name, code)))
+
+
+def _sentences(words: Any) -> Any:
+    """Return words as sentences, which show what is filled into them as plain text."""
+    if isinstance(words, Mapping):
+        return {key: _sentences(text) for key, text in words.items()}
+    if isinstance(words, list):
+        return [_sentences(text) for text in words]
+    return Sentence(words) if isinstance(words, str) else words
 
 
 def one(unit: str) -> str:

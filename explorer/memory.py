@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import pathlib
 
+MACHINE = pathlib.Path("/proc/meminfo")
+GROUP_MAX, GROUP_NOW = (pathlib.Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
 STATUS = pathlib.Path("/proc/self/status")
 ENOUGH = 800 << 20  # bytes: torch, numba, full caches, and room for a pass
 
@@ -15,6 +17,17 @@ def memory_bytes() -> int | None:
         return None
     resident = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS:"))
     return int(resident.split()[1]) * 1024
+
+
+def available_bytes() -> int | None:
+    """Return the memory that can still be had, where the system tells (Linux); a container's limit counts."""
+    if not MACHINE.exists():
+        return None
+    free = next(line for line in MACHINE.read_text().splitlines() if line.startswith("MemAvailable:"))
+    found = int(free.split()[1]) * 1024
+    if GROUP_MAX.exists() and (most := GROUP_MAX.read_text().strip()).isdecimal():
+        found = min(found, int(most) - int(GROUP_NOW.read_text()))
+    return max(found, 0)
 
 
 def give_back() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 from explorer.language import localized, read_words
+from explorer.sentences import BROKEN
 from quant_engine.network import Score
 
 MINUS = "−"
+WIDE = 0xFEE0  # from a sign to its full-width form
 KIB, MIB = 1024, 1024**2
 
 
@@ -37,6 +39,17 @@ def unbroken(text: str) -> str:
     True
     """
     return text.replace(" ", "\u00a0")
+
+
+def latex_text(name: str) -> str:
+    r"""Write a name within a formula, with wide forms of the signs that are commands, or end it.
+
+    >>> latex_text("conv_1"), latex_text(r"}$\href{x}")
+    ('\\text{conv\\_1}', '\\text{｝＄＼href｛x｝}')
+    """
+    wide = {ord(sign): chr(ord(sign) + WIDE) for sign in "\\{}$#%&^~"}
+    plain = BROKEN.sub(" ", name).translate(wide).replace("_", r"\_")
+    return rf"\text{{{plain}}}"
 
 
 def latex(value: float, digits: int = 4) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from explorer.figures import report as figures
 from explorer.figures.theme import Canvas
-from explorer.language import language, read_words
+from explorer.language import language, plain_words
 from explorer.notation import count, decibels, scored, shape, short, size
 from explorer.reports import PLAN_FILE, LayerEntry, PlanEntry, Report
 from explorer.snippets import plan_code
@@ -31,7 +31,7 @@ def html_of(report: Report) -> str:
     """Return the whole file."""
     from plotly.offline import get_plotlyjs
 
-    words = read_words("report")
+    words = plain_words("report")
     title = _text(words["title"].format(model=report.model))
     body = "\n".join(part for part in (*_head(report, title), *_figures(report), *_tables(report), *_again(report)))
     return string.Template(TEMPLATE.read_text("utf-8")).substitute(
@@ -40,7 +40,7 @@ def html_of(report: Report) -> str:
 
 
 def _head(report: Report, title: str) -> Iterator[str]:
-    words = read_words("report")
+    words = plain_words("report")
     named = {"n": count(len(report.plans) - 1), "model": report.model}
     scored_lead = words["lead"].format(split=report.split, samples=count(report.samples), **named)
     yield f"<h1>{title}</h1>"
@@ -64,7 +64,7 @@ def _score_name(report: Report) -> str:
 
 
 def _figures(report: Report) -> Iterator[str]:
-    words, canvas, name = read_words("report"), Canvas(report.digest), _score_name(report)
+    words, canvas, name = plain_words("report"), Canvas(report.digest), _score_name(report)
     if name:
         points = [
             figures.Scored(_text(plan.title), plan.size_bytes, plan.scores[name])
@@ -101,7 +101,7 @@ def _by_name(plan: PlanEntry) -> dict[str, LayerEntry]:
 
 
 def _tables(report: Report) -> Iterator[str]:
-    words = read_words("report")
+    words = plain_words("report")
     columns = words["columns"]
     heads = [columns[name] for name in ("layer", "shape", "weight", "activation")]
     for plan in report.plans:
@@ -123,7 +123,7 @@ def _tables(report: Report) -> Iterator[str]:
 
 
 def _again(report: Report) -> Iterator[str]:
-    words = read_words("report")
+    words = plain_words("report")
     columns, about, heads = words["columns"], words["about"], words["heads"]
     yield f"<h2>{_text(heads['again'])}</h2><p>{_text(about['again'])}</p>"
     code = plan_code(report.source, report.digest, PLAN_FILE, report.split)
@@ -174,7 +174,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _figure(key: str, figure: Any, alt: str) -> str:
     """Return a place for a figure, its data, which no text can end, and its description, whose names are escaped."""
     data = figure.to_json(engine="json").replace("<", "\\u003c")
-    summary = _text(read_words("report")["in_words"])
+    summary = _text(plain_words("report")["in_words"])
     return (
         f"<div class='figure' id='{key}' role='img' aria-label='{alt}'></div>"
         f"<script type='application/json'>{data}</script><details><summary>{summary}</summary><p>{alt}</p></details>"

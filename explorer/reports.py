@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.language import read_words
+from explorer.language import plain_words
 from explorer.snippets import expression
 from quant_engine import QuantizationPlan, QuantizerSpec
 from quant_engine import measure as measured_error
@@ -75,7 +75,7 @@ def measure(
     """
     weights = {name: _percentiles(network.weight(name)) for name in network.layers()}
     report = Report(network.title, source or network.name, network.digest, split, 0, weights)
-    float_name = read_words("report")["float"]
+    float_name = plain_words("report")["float"]
     for title, plan in {float_name: QuantizationPlan(), **plans}.items():
         entry = _entry(network, title, plan, split)
         samples = max((score.n for score in entry.scores.values()), default=0)
@@ -126,7 +126,7 @@ def _spec(planned: Any) -> QuantizerSpec | None:
 
 def _said(planned: Any) -> str:
     spec = _spec(planned)
-    return read_words("report")["columns"]["changed"] if spec is None else expression(spec)
+    return plain_words("report")["columns"]["changed"] if spec is None else expression(spec)
 
 
 def _document(plan: QuantizationPlan) -> str:

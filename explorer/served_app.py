@@ -11,6 +11,7 @@ from streamlit import cli_util, config
 from streamlit.starlette import App
 from streamlit.web.server import server_util
 
+from explorer.headers import middleware
 from explorer.routes import routes
 from explorer.uploads import offer_streaming
 
@@ -33,4 +34,4 @@ async def _shown(_: App) -> AsyncIterator[None]:
     close_all()
 
 
-app = App(HERE / "app.py", routes=routes(), lifespan=_shown)
+app = App(HERE / "app.py", routes=routes(), middleware=middleware(), lifespan=_shown)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explorer import access
+from explorer.headers import middleware
 from explorer.routes import routes
 from explorer.sources import MODEL_VARIABLE, MODELS, Source
 from explorer.uploads import offer_streaming
@@ -62,7 +63,7 @@ def serve(module: nn.Module | Network, data: Any = None, port: int = 0) -> Serve
     except OSError as error:
         listening.close()
         raise QuantError(f"port {port} cannot be listened on: {error}; give port=0 for a free one") from error
-    server = uvicorn.Server(uvicorn.Config(App(APP, routes=routes()), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(App(APP, routes=routes(), middleware=middleware()), log_level="warning"))
     thread = threading.Thread(target=server.run, args=([listening],), name="quant-explorer-server", daemon=True)
     thread.start()
     until = time.monotonic() + PATIENCE

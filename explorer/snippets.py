@@ -37,13 +37,22 @@ class Origin:
     def weight(self) -> str:
         """The expression of the weight, of its own shape."""
         if self.is_file:
-            return f'open_file("{self.model}").load("{self.layer}").astype("float32")'
-        return f'load("{self.model}").weight("{self.layer}")'
+            return f'open_file({quoted(self.model)}).load({quoted(self.layer)}).astype("float32")'
+        return f"load({quoted(self.model)}).weight({quoted(self.layer)})"
 
     @property
     def matrix(self) -> str:
         """The expression of the weight in rows."""
         return f"weight.reshape({1 if self.is_row else 'len(weight)'}, -1)"
+
+
+def quoted(text: str) -> str:
+    r"""Return the expression of a text: a name from a file ends no string.
+
+    >>> print(quoted("fc"), quoted('"); import os #'))
+    "fc" '"); import os #'
+    """
+    return repr(text) if '"' in text else '"' + repr("'" + text)[2:-1] + '"'
 
 
 def engine_code(origin: Origin, plan: LayerPlan, others: LayerPlan | None) -> str:
@@ -63,17 +72,17 @@ def engine_code(origin: Origin, plan: LayerPlan, others: LayerPlan | None) -> st
     other_layers, every = "", "{name: so for name in network.layers()}"
     if others is not None:
         other_layers = f"others = LayerPlan({expression(others.weight)}{rest})  # a range by hand is of one layer\n"
-        every = f'{{name: others for name in network.layers()}} | {{"{origin.layer}": so}}'
+        every = f"{{name: others for name in network.layers()}} | {{{quoted(origin.layer)}: so}}"
     return f"""\
 from quant_engine import {names}
 {origin.importing}
 
-network = load("{origin.model}")
-weight = network.weight("{origin.layer}")
+network = load({quoted(origin.model)})
+weight = network.weight({quoted(origin.layer)})
 {_fitting(origin, plan)}
 so = LayerPlan(spec{rest})
 {other_layers}everywhere = QuantizationPlan({every})
-for plan in (None, QuantizationPlan({{"{origin.layer}": so}}), everywhere):
+for plan in (None, QuantizationPlan({{{quoted(origin.layer)}: so}}), everywhere):
     accuracy = network.evaluate(plan)
     print(f"{{accuracy.correct}} of {{accuracy.total}} right")
 """

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from explorer import charts, compute
+from explorer import charts, compute, tables
 from explorer.cards import (
     activations_table,
     as_table,
@@ -28,12 +28,13 @@ from explorer.frame import choose_model
 from explorer.language import read_words
 from explorer.notation import accuracy, count
 from explorer.refusals import refusals_said
+from explorer.sentences import verbatim
 
 model = choose_model()
-st.header(compute.network(model).title)
+st.header(verbatim(compute.network(model).title))
 if (scores := compute.pack_card(model)) is not None:
     st.markdown(read_words("card")["pack"].format(name=compute.name(model), made_with=scores.made_with))
-    st.table(pack_table(scores))
+    tables.table(pack_table(scores))
     st.stop()
 card = None
 with refusals_said():
@@ -54,7 +55,7 @@ st.markdown(
     )
 )
 charts.show(card_figure(rows, plain, charts.canvas(model)), "card_figure", describe_card(rows, plain))
-st.table(as_table(rows))
+tables.table(as_table(rows))
 st.subheader(said["formats_title"])
 st.markdown(formats_explained())
 charts.show(
@@ -62,7 +63,7 @@ charts.show(
     "methods_figure",
     describe_methods(card.about_four_bits, said["formats_alt"]),
 )
-st.table(methods_table(card.about_four_bits))
+tables.table(methods_table(card.about_four_bits))
 if card.granularity:
     st.subheader(said["granularity_title"])
     st.markdown(said["granularity"])
@@ -71,13 +72,13 @@ if card.granularity:
         "granularity_figure",
         describe_methods(card.granularity, said["granularity_alt"]),
     )
-    st.table(methods_table(card.granularity, "one_scale"))
+    tables.table(methods_table(card.granularity, "one_scale"))
 st.subheader(said["activations_title"])
 st.markdown(said["activations"])
-st.table(activations_table(card))
+tables.table(activations_table(card))
 st.subheader(said["mixed_title"])
 st.markdown(said["mixed"])
-st.table(mixed_table(card))
+tables.table(mixed_table(card))
 st.subheader(said["compensation_title"])
 st.markdown(compensation_explained(plain))
 charts.show(
@@ -85,6 +86,6 @@ charts.show(
     "compensation_figure",
     describe_compensation(titled(card.compensation)),
 )
-st.table(compensation_table(card.compensation))
+tables.table(compensation_table(card.compensation))
 st.markdown(compensation_surprises(card.compensation))
 st.caption(said["measured"].format(data=card.data, licence=card.licence))

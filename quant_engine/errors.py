@@ -1,8 +1,15 @@
 """The one error type of the engine, and its one warning."""
 
+MOST = 4000  # characters of a message: what it repeats may come from a hostile file
+
 
 class QuantError(ValueError):
-    """A refusal: the message states the value, the shape and the remedy."""
+    """A refusal: the message states the value, the shape and the remedy; of a very long one, its two ends."""
+
+    def __str__(self) -> str:
+        """Return the message."""
+        said = super().__str__()
+        return said if len(said) <= MOST else f"{said[: MOST * 3 // 4]} … {said[-MOST // 4 :]}"
 
 
 class QuantWarning(UserWarning):

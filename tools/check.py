@@ -3,8 +3,9 @@
     python3 tools/check.py            everything: lint, types, import rules, doctests, tests, browser tests
     python3 tools/check.py --here     in the environment at hand, without installing anything
 
-Makes the virtual environment .venv-check and, on Debian, installs Chromium and its fonts with apt-get where no browser
-is found. Ends with exit status 0 only if all passed and nothing was skipped that this system can run.
+Makes the virtual environment .venv-check, with the versions of constraints.txt, and on Debian installs Chromium and its
+fonts with apt-get where no browser is found. Ends with exit status 0 only if all passed and nothing was skipped that
+this system can run.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def install() -> None:
     """Make the environment, with the project and its test extra, and find or install a browser."""
     if not (SCRIPTS / "pip").exists() and not (SCRIPTS / "pip.exe").exists():
         run(sys.executable, "-m", "venv", ENVIRONMENT)
-    run(SCRIPTS / "python", "-m", "pip", "install", "--quiet", "-e", ".[test]")
+    run(SCRIPTS / "python", "-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[test]")
     if os.environ.get("CHROMIUM") or any(map(shutil.which, BROWSERS)):
         return
     if not shutil.which("apt-get"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +18,18 @@ PATIENCE = 300  # seconds that a loaded machine may take for one run
 class Session:
     """One visitor, on one page."""
 
-    def __init__(self, url: str, page: str, query: str = "") -> None:
-        """Say where; the connection is there in a `with`."""
+    def __init__(self, url: str, page: str, query: str = "", headers: Mapping[str, str] | None = None) -> None:
+        """Say where, with headers beside a browser's; the connection is there in a `with`."""
         host = urllib.parse.urlsplit(url).netloc
-        self._connection = connect(f"ws://{host}/_stcore/stream", max_size=None, subprotocols=["streamlit"])
+        self._connection = connect(
+            f"ws://{host}/_stcore/stream", max_size=None, subprotocols=["streamlit"], additional_headers=headers
+        )
         self._page, self._query = page, query
         self._states: dict[str, WidgetState] = {}
         self._shown: dict[str, tuple[str, Any]] = {}
         self.exceptions: list[str] = []
         self.texts: list[str] = []
+        self.labels: set[str] = set()
         self.references = 0
         self.found = True
 
@@ -81,6 +84,7 @@ class Session:
             self.exceptions.append(element.exception.message)
         if kind == "text":
             self.texts.append(element.text.body)
+        self.labels |= {getattr(getattr(element, kind), "label", "")}
         if kind in KINDS:
             proto = getattr(element, kind)
             self._shown[proto.id] = kind, proto

@@ -21,6 +21,8 @@ from explorer.background.task import Kind, Task
 MAX_KEPT = 512  # shared tasks, ended or stopped ones among them
 LONG_AT_ONCE = 2
 SLICE = 0.4  # seconds: as long as an answer waits for a study
+MOST_RUNS, MOST_RUNS_IN_TOTAL = 32, 256  # of one session, and of all, that wait or are at work
+MOST_OWN = 256  # runs that a session has to look at, ended ones among them
 PAUSE = 0.02  # seconds before a task begins, in which the browser paints and a person may ask for something else
 NICENESS = 10
 
@@ -31,8 +33,18 @@ class Scheduler:
     A worker's next task is that of the session whose last turn is longest ago.
     """
 
-    def __init__(self, long_at_once: int = LONG_AT_ONCE, slice_seconds: float = SLICE, pause: float = PAUSE) -> None:
-        """Start without a thread; the pools make them for the first tasks."""
+    def __init__(
+        self,
+        long_at_once: int = LONG_AT_ONCE,
+        slice_seconds: float = SLICE,
+        pause: float = PAUSE,
+        refused: Callable[[int, bool], Exception] = lambda most, mine: RuntimeError(f"{most} runs"),
+    ) -> None:
+        """Start without a thread; the pools make them for the first tasks.
+
+        `refused` says what a run beyond the most of a session, or of all sessions, fails with.
+        """
+        self.refused = refused
         self._pools = {long: _pool(workers) for long, workers in ((False, 1), (True, long_at_once))}
         self._slice, self._pause = slice_seconds, pause
         self.lock = threading.Lock()  # guards all that follows, and the sessions
@@ -54,6 +66,13 @@ class Scheduler:
         """Forget the shared tasks that were asked for least recently (the lock is held)."""
         while len(self.shared) > MAX_KEPT and not next(iter(self.shared.values())).wanted:
             self.shared.popitem(last=False)
+
+    def crowded(self, session: Session) -> Exception | None:
+        """Return what one more run of a session fails with, if it is one too many (the lock is held)."""
+        runs = {one: sum(task.active for task in one.own.values()) for one in self.sessions}
+        if runs.get(session, 0) >= MOST_RUNS:
+            return self.refused(MOST_RUNS, True)
+        return self.refused(MOST_RUNS_IN_TOTAL, False) if sum(runs.values()) >= MOST_RUNS_IN_TOTAL else None
 
     def latest_turn(self) -> int:
         """Return a turn before that of whoever had the last one (the lock is held)."""
@@ -142,7 +161,7 @@ class Session:
             known = self.own if kind.own else self._scheduler.shared
             task = known.get(key)
             if task is None or (task.state == "failed" and (kind.own or self.places.get(place) is not task)):
-                task = known[key] = Task(key, work, kind, total)
+                task = known[key] = self._new(key, work, kind, total)
             if self.places.get(place) is not task:
                 task.wanted += 1
                 self._leave([place] if place in self.places else [])
@@ -153,6 +172,17 @@ class Session:
                 self._scheduler.shared.move_to_end(key)
                 self._scheduler.trim()
             return task
+
+    def _new(self, key: Hashable, work: Callable[[], Any], kind: Kind, total: int) -> Task:
+        """Return a new task; a run too many has failed (the lock is held)."""
+        task = Task(key, work, kind, total)
+        if kind.own:
+            if (error := self._scheduler.crowded(self)) is not None:
+                task.fail(error)
+            ended = [known for known, one in self.own.items() if one.ended and one not in self.places.values()]
+            for known in ended[: max(0, len(self.own) - MOST_OWN)]:
+                del self.own[known]
+        return task
 
     def start(self, key: Hashable, work: Callable[[], Any], kind: Kind = Kind.RUN) -> Task:
         """Start a run, or resume it."""

@@ -121,6 +121,11 @@ class Task:
             raise self.error
         return self.last
 
+    def fail(self, error: Exception) -> None:
+        """End without a result."""
+        self.error = error
+        self._ended.set()
+
     def advance(self, seconds: float) -> None:
         """Find items until the time is over, at least one; stop where the task ends or nobody wants it any more."""
         until = time.monotonic() + seconds
@@ -128,9 +133,8 @@ class Task:
         try:
             while self._step() and self.wanted and time.monotonic() < until:
                 pass
-        except Exception as error:  # whatever it is, those who look at the task are told
-            self.error = error
-            self._ended.set()
+        except BaseException as error:  # whatever it is, those who look at the task are told, and the worker goes on
+            self.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
         self._clock = self.seconds, None
 
     def _step(self) -> bool:

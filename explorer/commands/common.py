@@ -59,9 +59,9 @@ def refusals() -> Iterator[None]:
 
 def said(key: str, **values: Any) -> str:
     """Return words of the commands."""
-    from explorer.language import read_words
+    from explorer.language import plain_words
 
-    return str(read_words("commands")[key]).format(**values)
+    return str(plain_words("commands")[key]).format(**values)
 
 
 def opened(model: str, data: Path | None = None, seed: int = 0) -> Network:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
-from explorer.language import one, read_words, several
+from explorer.language import one, plain_words, several
 from explorer.notation import count, short
 from explorer.results import BlockView
 
@@ -36,7 +36,7 @@ class Snapping:
 
 def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
     """Draw the three rows over one axis of real values."""
-    view, ends, said = shown.view, elements.sight(shown.view), read_words("figures")["codebook"]
+    view, ends, said = shown.view, elements.sight(shown.view), plain_words("figures")["codebook"]
     bins = said["bins"].format(units=several(shown.unit))
     bars, top, notes = elements.outline(view.distribution, (view.levels[0], view.levels[-1]), HISTOGRAM, shown.unit)
     chosen = shown.code - view.first_code
@@ -62,7 +62,7 @@ def codebook_figure(shown: Snapping, canvas: Canvas) -> go.Figure:
 
 def describe_codebook(shown: Snapping) -> str:
     """Say in words what the figure shows."""
-    view, said = shown.view, read_words("figures")["codebook"]
+    view, said = shown.view, plain_words("figures")["codebook"]
     return str(
         said["described"].format(
             n=count(view.distribution.size),
@@ -96,7 +96,7 @@ def _paths(shown: Snapping) -> list[Trace]:
         },
         {
             "type": "scatter",
-            "name": read_words("figures")["codebook"]["values"],
+            "name": plain_words("figures")["codebook"]["values"],
             "x": shown.sample,
             "y": np.ones(shown.sample.size),
             "yaxis": SNAP,
@@ -130,7 +130,7 @@ def _use(shown: Snapping) -> tuple[Trace, float]:
         "textposition": "outside" if few else "none",
         "textangle": 0,
         "cliponaxis": False,
-        "hovertemplate": f"{read_words('figures')['codebook']['code']} %{{customdata}}: %{{y:.3g}} %<extra></extra>",
+        "hovertemplate": f"{plain_words('figures')['codebook']['code']} %{{customdata}}: %{{y:.3g}} %<extra></extra>",
     }
     return trace, (1.45 if few else 1.08) * (float(shares.max()) or 100.0)
 

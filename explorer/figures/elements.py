@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from explorer.figures import theme
 from explorer.figures.theme import LayoutPart, Trace
-from explorer.language import read_words, several
+from explorer.language import plain_words, several
 from explorer.notation import count, short
 from explorer.results import BlockView
 from quant_engine import Distribution
@@ -58,7 +58,7 @@ def outline(
         return traces, highest, []
     tallest = int(counts.argmax())
     value = short(float(edges[tallest + int(edges[tallest] < 0)]))
-    text = read_words("figures")["elements"]["tower"].format(n=count(int(highest)), value=value)
+    text = plain_words("figures")["elements"]["tower"].format(n=count(int(highest)), value=value)
     top, place = HEADROOM * max(second, 1.0), float(edges[tallest : tallest + 2].mean())
     shifted = {"xanchor": "left", "xshift": 8, "yanchor": "top", "yref": axis}
     return traces, top, [note(text, place, top, theme.ORIGINAL, **shifted)]
@@ -75,7 +75,7 @@ def _steps(edges: Array, counts: NDArray[np.int64], name: str, axis: str, unit: 
         "mode": "lines",
         "fill": "tozeroy",
         "line": {"width": 1 if name == "clipped" else 0.5, "color": theme.ORIGINAL},
-        "hovertemplate": f"%{{x:.4g}}: %{{y}} {several(unit)}<extra>{read_words('figures')['elements'][name]}</extra>",
+        "hovertemplate": f"%{{x:.4g}}: %{{y}} {several(unit)}<extra>{plain_words('figures')['elements'][name]}</extra>",
         **({"fillpattern": hatched} if name == "clipped" else {"fillcolor": theme.ORIGINAL}),
     }
 

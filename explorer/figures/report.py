@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from explorer.figures import theme
 from explorer.figures.plans import size_ticks
 from explorer.figures.theme import Canvas, Trace
-from explorer.language import read_words
+from explorer.language import plain_words
 from explorer.notation import KIB, scored, short, size
 from quant_engine.network import Score
 
@@ -46,7 +46,7 @@ class Spread:
 
 def plans_figure(plans: Sequence[Scored], canvas: Canvas) -> go.Figure:
     """Draw each plan's score with its interval against its bytes."""
-    words = read_words("report")["figures"]
+    words = plain_words("report")["figures"]
     name, unit = plans[0].score.name, plans[0].score.unit
     sizes = [plan.size_bytes / KIB for plan in plans]
     return theme.figure(
@@ -64,12 +64,12 @@ def plans_figure(plans: Sequence[Scored], canvas: Canvas) -> go.Figure:
 def describe_plans(plans: Sequence[Scored]) -> str:
     """Say in words what the figure shows."""
     said = "; ".join(f"{plan.title}: {size(plan.size_bytes)}, {scored(plan.score)}" for plan in plans)
-    return str(read_words("report")["figures"]["described_plans"].format(said=said))
+    return str(plain_words("report")["figures"]["described_plans"].format(said=said))
 
 
 def errors_figure(layers: Sequence[str], plans: Mapping[str, Sequence[float | None]], canvas: Canvas) -> go.Figure:
     """Draw a bar for every layer that a plan quantizes, a row of bars for each plan."""
-    words = read_words("report")["figures"]
+    words = plain_words("report")["figures"]
     return theme.figure(
         [_bars(title, layers, found, number) for number, (title, found) in enumerate(plans.items())],
         BARS_HEIGHT + (foot := _foot(layers)),
@@ -89,12 +89,12 @@ def describe_errors(layers: Sequence[str], plans: Mapping[str, Sequence[float | 
         f"{title}: " + ", ".join(f"{layer} {short(v)}" for layer, v in zip(layers, found, strict=True) if v is not None)
         for title, found in plans.items()
     )
-    return str(read_words("report")["figures"]["described_errors"].format(said="; ".join(said)))
+    return str(plain_words("report")["figures"]["described_errors"].format(said="; ".join(said)))
 
 
 def ranges_figure(layers: Sequence[Spread], canvas: Canvas) -> go.Figure:
     """Draw a row for every layer: its weights as lines, and the ends of each plan as markers."""
-    words, names = read_words("report")["figures"], [spread.layer for spread in layers]
+    words, names = plain_words("report")["figures"], [spread.layer for spread in layers]
     traces = [
         _lines(words["ends"], [(spread.layer, spread.weights[0], spread.weights[3]) for spread in layers], 1.5),
         _lines(words["spread"], [(spread.layer, spread.weights[1], spread.weights[2]) for spread in layers], 7),
@@ -117,7 +117,7 @@ def describe_ranges(layers: Sequence[Spread]) -> str:
     """Say in words what the figure shows."""
     widest = max(layers, key=lambda spread: spread.weights[3] - spread.weights[0])
     ends = {"low": short(widest.weights[0]), "high": short(widest.weights[3])}
-    said = read_words("report")["figures"]["described_ranges"]
+    said = plain_words("report")["figures"]["described_ranges"]
     return str(said.format(n=len(layers), widest=widest.layer, **ends))
 
 

@@ -8,6 +8,7 @@ A figure is built from plain dicts in one go: adding traces one by one costs ten
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ ERROR_FILL = "rgba(163, 88, 155, 0.25)"
 HATCH = "/"
 IDENTITY_DASH = "dot"
 
+FOREIGN = re.compile(r"<(?!/?(?:b|br|sup|sub|extra)>)")  # begins no tag of our own; Plotly knows links, too
 FONT_SIZE = 14
 MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
 
@@ -76,4 +78,19 @@ def figure(traces: Sequence[Trace], height: int, canvas: Canvas, **layout: Any) 
             layout[name] = {**options, **ink, "title": title}
         elif name == "legend":
             layout[name] = {**options, "font": lettering(canvas)}
-    return go.Figure(data=list(traces), layout={**common, **layout})
+    return go.Figure(untagged({"data": list(traces), "layout": {**common, **layout}}))
+
+
+def untagged(part: Any) -> Any:
+    """Return what a figure is made of with tags in names shown as text: Plotly reads some HTML.
+
+    >>> untagged({"text": ["<b>fc</b>", "<a href='//evil.example'>fc", "x < 0"]})
+    {'text': ['<b>fc</b>', "&lt;a href='//evil.example'>fc", 'x &lt; 0']}
+    """
+    if isinstance(part, str):
+        return FOREIGN.sub("&lt;", part) if "<" in part else part
+    if isinstance(part, dict):
+        return {name: untagged(held) for name, held in part.items()}
+    if isinstance(part, list | tuple):
+        return [untagged(held) for held in part]
+    return part

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.language import read_words
+from explorer.language import plain_words
 
 
 def phrase(figure: str, sentence: str, **live: object) -> str:
@@ -11,4 +11,4 @@ def phrase(figure: str, sentence: str, **live: object) -> str:
     >>> phrase("elements", "tower", n="46,548", value="0")
     '↑ 46,548 near 0'
     """
-    return str(read_words("figures")[figure][sentence].format(**live))
+    return str(plain_words("figures")[figure][sentence].format(**live))

@@ -12,6 +12,7 @@ from explorer import compute, notation
 from explorer.background import Task, live
 from explorer.language import read_words
 from explorer.presenting import presenting
+from explorer.sentences import verbatim
 from explorer.sources import ModelKey
 from quant_engine import LayerPlan, QuantError
 from quant_engine.network import Score
@@ -30,7 +31,7 @@ def accuracy_panel(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPl
     try:
         compute.require_task(model)
     except QuantError as error:
-        st.caption(f"{error}.")
+        st.caption(f"{verbatim(error)}.")
         return
     float32 = compute.scoring("accuracy in float32", model, None)
     task = compute.accuracies("accuracy", model, layer, plan, others)

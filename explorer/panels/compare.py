@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from explorer import charts, compute, controls, notation, pins
+from explorer import charts, compute, controls, notation, pins, tables
 from explorer.background import Task, live
 from explorer.figures.compare import compare_figure, describe_compare, error_edges, number_of, rate_figure, value_edges
 from explorer.language import read_words
@@ -110,7 +110,7 @@ def _table(model: ModelKey, rows: Sequence[ComparisonRow], accuracies: Sequence[
         )
         for column, cell in zip(columns.values(), cells, strict=True):
             column.append(cell)
-    st.table(columns)
+    tables.table(columns)
 
 
 def _buttons(settings: PlaygroundState, kept: Sequence[PlaygroundState]) -> None:

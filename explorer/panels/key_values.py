@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import charts, compute
+from explorer import charts, compute, tables
 from explorer.background import Task, live
 from explorer.caches import ResultKey
 from explorer.figures.activations import Magnitudes, cache_figure, describe_cache, magnitudes
@@ -119,7 +119,7 @@ def _table(said: Mapping[str, Any], task: Task, measured: Task | None, bits: int
         if scores:
             row[said["divergence"]] = short(scores[share][MEAN_DIVERGENCE].value) if share in scores else ""
         rows.append(row)
-    st.table(rows)
+    tables.table(rows)
     told = {name: decibels(found.errors[name].key_db) for name in ("channel", "token")}
     told |= {f"value_{name}": decibels(found.errors[name].value_db) for name in ("channel", "token")}
     st.markdown(said["found"].format(bits=bits, **told))

@@ -15,6 +15,7 @@ from explorer.language import read_words
 from explorer.notation import count, decibels, short
 from explorer.own_files import own_files
 from explorer.page_table import PLAYGROUND, pages_folder
+from explorer.sentences import verbatim
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from quant_engine import Distribution, PerTensor, QuantError
@@ -64,7 +65,7 @@ def _draw(model: ModelKey, layer: str, task: Task) -> None:
     try:
         found: LayerInput = task.result()
     except QuantError as error:
-        st.info(str(error), icon=":material/block:")
+        st.info(verbatim(error), icon=":material/block:")
         return
     shown = compute.kept(ResultKey("input distribution", model, layer), lambda: Distribution(found.values))
     figure = layer_input_figure(shown, found.best_range, charts.canvas("layer input", model, layer))
@@ -101,7 +102,7 @@ def _open(model: ModelKey, layer: str, found: LayerInput) -> None:
         try:
             opened[model, layer] = own_files().add(f"{compute.name(model)} {tensor}.npz", content)
         except QuantError as error:
-            controls.assign({REFUSED: str(error)})
+            controls.assign({REFUSED: verbatim(error)})
             return
     fields = PlaygroundState.fields()
     settings = {fields[name].key: fields[name].held(value) for name, value in SETTINGS.items()}

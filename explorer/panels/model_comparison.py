@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import charts, compute, controls, frame, notation, tuner_session
+from explorer import charts, compute, controls, frame, notation, tables, tuner_session
 from explorer.background import Kind, Task, live
 from explorer.caches import ResultKey
 from explorer.comparison_fields import AS_IS, FIRST_AS, QUANTIZED, SECOND_AS, TUNED, compare_with_field
@@ -22,6 +22,7 @@ from explorer.page_table import TEXT, pages_folder
 from explorer.panels.flips import flips_table
 from explorer.panels.tuner_numbers import is_share, shown_score
 from explorer.refusals import refusals_said
+from explorer.sentences import verbatim
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from explorer.tuner_results import engine_plan, fitted_plan
@@ -122,7 +123,7 @@ def _figure(first: Side, second: Side, task: Task) -> None:
     if task.error is not None:
         if not isinstance(task.error, QuantError):
             raise task.error
-        st.info(str(task.error), icon=":material/block:")
+        st.info(verbatim(task.error), icon=":material/block:")
     shown = [one for one in task.items if not math.isnan(one.sqnr_db)]
     if shown:
         figure = weight_differences_figure(shown, charts.canvas("weight differences", task.key))
@@ -266,7 +267,7 @@ def _details(first: Side, second: Side, said: Mapping[str, Any]) -> None:
     with st.expander(said["which"], key="compare_flips"):
         flips_table(first.model, _split(first), found)
     with st.expander(said["all_scores"], key="compare_scores_all"):
-        st.table(
+        tables.table(
             [
                 {
                     said["score"]: name,

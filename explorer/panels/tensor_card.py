@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import charts, compute, frame, layer_damage
+from explorer import charts, compute, frame, layer_damage, tables
 from explorer.background import Task, live
 from explorer.caches import ResultKey
 from explorer.figures.weights import describe_weights, weights_figure
@@ -18,6 +18,7 @@ from explorer.lessons.framework.study import Study
 from explorer.notation import decibels, fixed, share, short, unbroken
 from explorer.page_table import PLAYGROUND, pages_folder
 from explorer.panels.layer_input import layer_input_panel
+from explorer.sentences import verbatim
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from explorer.tensor_table import reach
@@ -110,7 +111,7 @@ def _why(model: ModelKey, layer: str, spec: QuantizerSpec, task: Task) -> None:
     try:
         known: Known = task.result()
     except QuantError as error:
-        st.info(str(error), icon=":material/block:")
+        st.info(verbatim(error), icon=":material/block:")
         return
     st.markdown(sentence(known, spec))
     block = int(compute.fitted(model, layer, spec).scale.argmax())
@@ -138,7 +139,7 @@ def _remedies(found: Hardness, others: Mapping[str, Remedy], layer: str, helping
         _row("lloyd", found.lloyd_db, None, found, answers, said),
         _row("bound", found.bound_db, None, found, answers, said),
     ]
-    st.table(rows, border="horizontal")
+    tables.table(rows, border="horizontal")
     noise, own = answers.get(layer_damage.NOISE), answers.get(layer_damage.NOW)
     if isinstance(noise, EqualNoise) and isinstance(own, Damage) and noise.mean > 0:
         more = own.measure.value / noise.mean

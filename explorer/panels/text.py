@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from explorer import compute, controls, frame
+from explorer import compute, controls, frame, tables
 from explorer.background import Task
 from explorer.caches import ResultKey
 from explorer.language import read_words
@@ -20,6 +20,7 @@ from explorer.notation import count, fixed, scored
 from explorer.panels.key_values import blocks_of, key_values_panel
 from explorer.panels.residual import residual_panel
 from explorer.refusals import refusals_said
+from explorer.sentences import Sentence
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from explorer.text_fields import BLOCK, CACHE, CACHE_BITS, PROMPT, SOURCE, TEXT, VIEW
@@ -142,7 +143,7 @@ def _scores(setting: str, task: Task | None) -> None:
         return
     names = dict(zip((said["float"], said["plan"].format(setting=setting)), found, strict=False))
     rows = list(dict.fromkeys(score for scores in found for score in scores))
-    st.table(
+    tables.table(
         [
             {
                 said["score"]: row,
@@ -171,7 +172,7 @@ def _texts(model: ModelKey, setting: str, task: Task | None) -> None:
     st.markdown(said["parts"].format(place=last.parts + 1, plain=plain, planned=planned))
     likely = {int(token) for odds in last.odds for token in np.argsort(-odds)[:LIKELIEST]}
     most = np.maximum(*last.odds)
-    st.table(
+    tables.table(
         [
             {
                 said["token"]: _quoted(model, token),
@@ -187,4 +188,5 @@ def _texts(model: ModelKey, setting: str, task: Task | None) -> None:
 
 def _quoted(model: ModelKey, token: int) -> str:
     """Write a token as code: what a model writes is never read as Markdown."""
-    return "`" + text_of(model, [token]).replace("`", "ˋ").replace("\n", "⏎").replace(" ", "␣") + "`"
+    shown = text_of(model, [token]).replace("`", "ˋ").replace("\n", "⏎").replace(" ", "␣")
+    return Sentence(f"`{shown}`")

@@ -15,6 +15,7 @@ from explorer.language import read_words
 from explorer.lessons.framework import study
 from explorer.panels.tuner_numbers import shown_score
 from explorer.panels.tuner_tried import axis_title, scaled_value
+from explorer.sentences import Sentence, verbatim
 from explorer.sources import ModelKey
 from explorer.tuner_culprits import alone, culprit_study, damage_study, in_eight_bits
 from explorer.tuner_results import engine_plan
@@ -95,7 +96,7 @@ def _points(found: Culprits, lost: Score) -> str:
 
 
 def _listed(layers: tuple[str, ...]) -> str:
-    named = ", ".join(f"**{layer}**" for layer in layers[:MAX_NAMED])
+    named = Sentence(", ".join(f"**{verbatim(layer)}**" for layer in layers[:MAX_NAMED]))
     more = len(layers) - MAX_NAMED
     return read_words("tuner")["culprits"]["and_more"].format(listed=named, n=more) if more > 0 else named
 

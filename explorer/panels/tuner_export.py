@@ -10,12 +10,13 @@ from functools import partial
 
 import streamlit as st
 
-from explorer import compute, tuner_session
+from explorer import compute, tables, tuner_session
 from explorer.background import Task
 from explorer.language import read_words
 from explorer.lessons.framework import study
 from explorer.notation import share, short, size
 from explorer.panels.tuner_numbers import shown_score
+from explorer.sentences import verbatim
 from explorer.sources import ModelKey
 from explorer.tuner_files import Written, export_study, report_study, verify_study
 from explorer.tuner_results import engine_plan
@@ -46,7 +47,7 @@ def _target(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan) -> None:
     try:
         found = EXPORTERS[target].check(compute.network(model), engine)
     except QuantError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(verbatim(error), icon=":material/error:")
         return
     _findings(found)
     refused = [finding for finding in found if finding.severity == "refused"]
@@ -94,11 +95,11 @@ def _findings(found: Sequence[Finding]) -> None:
 def _line(severity: Severity, role: str | None, text: str, layers: Sequence[str]) -> str:
     said = read_words("tuner")["export"]
     if not layers:
-        return f"{ICONS[severity]} {text}"
+        return f"{ICONS[severity]} {verbatim(text)}"
     named = ", ".join(layers[:MAX_NAMED])
     if len(layers) > MAX_NAMED:
         named = said["and_more"].format(listed=named, n=len(layers) - MAX_NAMED)
-    return f"{ICONS[severity]} {said[role or 'layers'].format(layers=named)}: {text}"
+    return f"{ICONS[severity]} {said[role or 'layers'].format(layers=named)}: {verbatim(text)}"
 
 
 def _download(task: Task | None, key: str = "tuner_download") -> None:
@@ -130,9 +131,9 @@ def _verified(model: ModelKey, task: Task | None) -> None:
         return
     said = read_words("tuner")["export"]
     st.caption(said["reader"].format(reader=found.reader))
-    st.table([_row(comparison) for comparison in found.comparisons])
+    tables.table([_row(comparison) for comparison in found.comparisons])
     for finding in found.findings:
-        st.caption(f"{ICONS[finding.severity]} {finding}")
+        st.caption(_line(finding.severity, None, str(finding), ()))
 
 
 def _row(one: Comparison) -> dict[str, str]:

@@ -13,6 +13,7 @@ import streamlit as st
 from explorer import compute, projects, tuner_session
 from explorer.language import read_words
 from explorer.notation import count
+from explorer.sentences import verbatim
 from explorer.sources import ModelKey
 from explorer.tuning.codec import PLAN, read_plan
 from explorer.tuning.tuned_plan import TunedPlan
@@ -38,7 +39,7 @@ def projects_panel(model: ModelKey, plan: TunedPlan) -> None:
         _project(kept, model, name, said)
         _others(kept, model, name, said)
     except QuantError as error:
-        st.warning(str(error), icon=":material/block:")
+        st.warning(verbatim(error), icon=":material/block:")
 
 
 def save_as_you_go(model: ModelKey, plan: TunedPlan) -> None:

@@ -14,6 +14,7 @@ from explorer.language import read_words
 from explorer.notation import short
 from explorer.page_table import COMPARE, pages_folder
 from explorer.panels.tuner_numbers import is_share, shown_interval, shown_score
+from explorer.sentences import verbatim
 from explorer.sources import ModelKey
 from explorer.tuner_results import engine_plan, score_task, split_of
 from explorer.tuning.tuned_plan import TunedPlan
@@ -126,7 +127,7 @@ def _beside(model: ModelKey, letter: str, pinned: TunedPlan, task: Task | None) 
     try:
         found: PairedComparison = task.result()
     except QuantError as error:
-        st.caption(f"{line} {error}")
+        st.caption(f"{line} {verbatim(error)}")
         return
     change = next(iter(found.changes.values()))
     told: dict[str, object] = {"letter": letter, "fixed": len(found.fixed), "broken": len(found.broken)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import shlex
 from collections.abc import Iterator
 
 from quant_engine.export.base import Comparison, Contents, Exporter, Finding, Part, Verification, planned_specs
@@ -89,10 +90,17 @@ def make_types(network: Network, plan: QuantizationPlan, path: pathlib.Path) -> 
     """Return the lines, and the command that uses them."""
     layers, lines, flags = network.layers(), dict[str, str](), list[str]()
     for tensor, kind in _types(network, plan).items():
-        lines[f"^{re.escape(tensor)}$"] = kind.lower()
+        lines[f"^{_pattern(tensor)}$"] = kind.lower()
         if tensor in FLAGS:
             flags.append(f"{FLAGS[tensor]} {kind.lower()}")
-    command = ["llama-quantize", f"--tensor-type-file {path.name}", *flags, "model-f16.gguf", "model-plan.gguf", BASE]
+    command = [
+        "llama-quantize",
+        f"--tensor-type-file {shlex.quote(path.name)}",
+        *flags,
+        "model-f16.gguf",
+        "model-plan.gguf",
+        BASE,
+    ]
     written = frozenset(
         Part(name, "weight") for name, layer in plan.layers.items() if layer.weight is not None and name in layers
     )
@@ -100,6 +108,11 @@ def make_types(network: Network, plan: QuantizationPlan, path: pathlib.Path) -> 
     return Contents(
         {path: text.encode(), path.with_suffix(COMMAND_ENDING): (" ".join(command) + "\n").encode()}, written
     )
+
+
+def _pattern(tensor: str) -> str:
+    """Return what matches a tensor's name, in one word: a line of the file ends at any space."""
+    return re.sub(r"\\?\s", r"\\s", re.escape(tensor))
 
 
 def _types(network: Network, plan: QuantizationPlan) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import numpy as np
@@ -15,12 +16,28 @@ operation = cast(Callable[[Callable[..., Any]], Callable[..., Any]], intrinsic)
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first use, cache on disk, release the GIL, and divide as numpy does (no exception at 0)."""
-    return cast(Callable[..., Any], njit(nogil=True, cache=True, error_model="numpy")(function))
+    return _cached(njit(nogil=True, error_model="numpy")(function))
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile as `kernel` does, always inlined into the kernels that call it."""
-    return cast(Callable[..., Any], njit(nogil=True, cache=True, error_model="numpy", forceinline=True)(function))
+    return _cached(njit(nogil=True, error_model="numpy", forceinline=True)(function))
+
+
+def _cached(compiled: Any) -> Callable[..., Any]:
+    """Cache a kernel on disk if there is a place for it: else each process compiles it, and a full disk is no error."""
+    try:
+        compiled.enable_caching()
+    except RuntimeError:  # no folder takes files: not beside the source, not in the home, not NUMBA_CACHE_DIR
+        return cast(Callable[..., Any], compiled)
+    save = compiled._cache.save_overload
+
+    def save_if_possible(*kept: Any) -> None:
+        with suppress(OSError):
+            save(*kept)
+
+    compiled._cache.save_overload = save_if_possible
+    return cast(Callable[..., Any], compiled)
 
 
 @operation

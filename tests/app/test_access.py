@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import pathlib
 
 import numpy as np
@@ -11,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import access
 from explorer.compute import SESSION_KEY
-from explorer.given import open_named
+from explorer.given import open_dropped, open_named
 from explorer.own_files import KEY
 from quant_engine import QuantError
 from tests.app.test_open import page
@@ -105,3 +106,16 @@ def test_a_pack_that_cannot_be_fetched_says_why_and_can_be_tried_again(
     at = ended(at.button(key="pack_add_ocr").click().run())
     assert "pip cannot fetch rapidocr-onnxruntime" in at.error[0].value
     assert "pack_add_ocr" in adding(at)
+
+
+def test_a_tensor_that_takes_the_memory_of_all_is_refused_on_a_server_for_others(tmp_path: pathlib.Path) -> None:
+    values, large = 600_000_000, tmp_path / "large.safetensors"
+    header = json.dumps({"x": {"dtype": "F8_E4M3", "shape": [values // 1000, 1000], "data_offsets": [0, values]}})
+    with large.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header.encode())
+        file.truncate(8 + len(header) + values)  # holes: nothing of it is on the disk
+    access.allow("0.0.0.0", True, None)
+    with pytest.raises(QuantError, match=r"600,000,000 values takes 2\.4 GB.*machine of your own"):
+        open_dropped([large])
+    access.allow("localhost", False, None)
+    assert open_dropped([large]).network.layers()["x"].parameters == values

@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer.background import Kind, Scheduler, Session, Task
-from explorer.background.scheduler import MAX_KEPT
+from explorer.background.scheduler import MAX_KEPT, MOST_OWN, MOST_RUNS, MOST_RUNS_IN_TOTAL
 
 LIMIT = 10.0  # seconds
 
@@ -437,3 +437,46 @@ def test_the_page_runs_once_more_when_what_a_part_watches_has_ended() -> None:
     assert at.text[0].value == "1 left in run 1"
     at.run()
     assert at.text[0].value == "0 left in run 3"
+
+
+# --- limits and faults ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_too_many_of_one_session_or_of_all_fails_at_once_and_can_be_tried_again_later() -> None:
+    scheduler = Scheduler(slice_seconds=0.0, pause=0.0, refused=lambda most, mine: ValueError(most, mine))
+    sessions = [scheduler.session() for _ in range(1 + MOST_RUNS_IN_TOTAL // MOST_RUNS)]
+    held = Holding()
+    for number, session in enumerate(sessions[:-1]):
+        started = [start(session, (number, at), held) for at in range(MOST_RUNS)]
+        assert "failed" not in states(started)
+        refused = start(session, (number, "more"), held)
+        assert (refused.state, refused.error.args) == ("failed", (MOST_RUNS, True))
+    refused = start(sessions[-1], "any", held)
+    assert refused.error.args == (MOST_RUNS_IN_TOTAL, False)
+    assert sessions[-1].ask("panel", "answer", lambda: 1).result(LIMIT) == 1  # what the screen shows is no run
+    held.go.set()
+    wait_until(lambda: not any(task.active for task in sessions[0].own.values()))
+    assert start(sessions[0], (0, "more"), lambda: "done").result(LIMIT) == "done"
+    assert start(sessions[-1], "any", lambda: "done").result(LIMIT) == "done"
+
+
+def test_a_session_keeps_so_many_runs_that_have_ended(scheduler: Scheduler) -> None:
+    session = scheduler.session()
+    for number in range(MOST_OWN + 20):
+        session.start(number, lambda: 1).result(LIMIT)
+        session.leave(number)
+    assert len(session.own) <= MOST_OWN + 1
+    assert session.find(MOST_OWN + 19) is not None
+
+
+@pytest.mark.parametrize("error", [SystemExit("score.py"), KeyboardInterrupt(), MemoryError(), GeneratorExit()])
+def test_work_that_ends_its_thread_has_failed_and_the_next_is_done(scheduler: Scheduler, error: BaseException) -> None:
+    def dies() -> None:
+        raise error
+
+    session = scheduler.session()
+    for kind in (Kind.RUN, Kind.LONG_RUN):
+        task = session.start((kind, "dies"), dies, kind)
+        wait_until(lambda task=task: task.ended)
+        assert (task.state, type(error).__name__ in repr(task.error)) == ("failed", True)
+        assert session.start((kind, "next"), lambda: "done", kind).result(LIMIT) == "done"

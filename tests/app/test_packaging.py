@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import itertools
 import pathlib
 import re
 import subprocess
 import sys
 import tomllib
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from quant_engine.network.images import SPLITS
 
@@ -35,6 +39,18 @@ def test_every_import_is_a_declared_dependency() -> None:
     outside -= {*sys.stdlib_module_names, "quant_engine", "explorer"}
     assert {BROUGHT_BY.get(name, name) for name in outside} <= declared
     assert outside  # the walk found something
+
+
+def test_the_constraints_have_a_version_of_each_dependency_within_its_bounds() -> None:
+    pinned = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            one = Requirement(line)
+            pinned.setdefault(canonicalize_name(one.name), []).append(next(iter(one.specifier)).version)
+    lines = [*PROJECT["dependencies"], *itertools.chain.from_iterable(PROJECT["optional-dependencies"].values())]
+    for asked in map(Requirement, lines):
+        versions = pinned[canonicalize_name(asked.name)]
+        assert all(asked.specifier.contains(version) for version in versions), asked
 
 
 def test_torch_has_an_upper_bound() -> None:

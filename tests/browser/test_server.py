@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from explorer.language import read_words
 from explorer.page_table import PAGES
 from tests.browser.conftest import ROOT, serve, settle
 from tools.measure_memory import random_link, status
@@ -52,6 +53,15 @@ def test_every_page_answers_at_its_name_and_each_control_moves_with_nothing_in_t
             assert not session.references, f"{name}: a message is sent by reference"
     written = [line for line in log.read_text().splitlines() if not BANNER.fullmatch(line)]
     assert written == []
+
+
+def test_behind_a_proxy_nobody_names_files_of_the_machine(server: str) -> None:
+    with Session(server, "open") as own, Session(server, "open", headers={"X-Forwarded-For": "203.0.113.7"}) as other:
+        own.open()
+        other.open()
+        said = read_words("open")
+        assert own.labels & {said["name"], said["path"]}
+        assert not other.labels & {said["name"], said["path"]}
 
 
 def test_memory_is_bounded_after_every_page_and_random_links(server: str) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from explorer import charts, compute
+from explorer import charts, compute, tables
 from explorer.background import Task, live
 from explorer.figures.rug_plot import RugPlot, describe_rug_plot, even_figure
 from explorer.lessons.centroids import codebooks
@@ -36,7 +36,7 @@ def side_by_side(bench: Bench, bits: int) -> None:
     absent = [words[f"absent_{candidate.key}"] for candidate in codebooks.CANDIDATES if candidate not in found]
     st.caption(" ".join([words["rivals_ranges"], *absent]))
     if not subject.is_weight:
-        st.table(_rows(subject, bits))
+        tables.table(_rows(subject, bits))
         st.caption(words["rivals_no_accuracy"])
         return
     tasks = {
@@ -70,7 +70,7 @@ def _measured(bench: Bench, bits: int, tasks: Mapping[codebooks.CodebookCandidat
     for record, task in zip(records, tasks.values(), strict=True):
         record[words["this_layer"]], record[words["every_layer"]] = _accuracies(task)
     done = [task for task in tasks.values() if task.ended]
-    st.table(records)
+    tables.table(records)
     if len(done) < len(tasks):
         st.progress(len(done) / len(tasks), words["measuring"].format(done=len(done), total=len(tasks)))
     elif plain := _plain(done):

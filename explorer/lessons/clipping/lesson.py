@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from explorer import charts, compute, controls, formulas
+from explorer import charts, compute, controls, formulas, tables
 from explorer.caches import ResultKey
 from explorer.fields import Number
 from explorer.figures.clipping import Pick, Split, describe_split, split_figure
@@ -87,7 +87,7 @@ def _errors(bench: Bench, scene: Scene, picked: dict[str, Pick]) -> None:
         chart = objectives_figure(split.clips, objectives, picked, bench.canvas)
         charts.show(chart, f"{SLUG}_chart_objectives", describe_objectives(objectives, picked))
         st.caption(words()["objectives"])
-    st.table([{"calibrator": name, "β": short(p.clip), "MSE": short(p.error)} for name, p in picked.items()])
+    tables.table([{"calibrator": name, "β": short(p.clip), "MSE": short(p.error)} for name, p in picked.items()])
 
 
 def _moved(bench: Bench) -> Callable[[Move], None]:

@@ -12,7 +12,7 @@ from functools import partial
 
 import streamlit as st
 
-from explorer import charts, compute
+from explorer import charts, compute, tables
 from explorer.background import Kind, Task, live
 from explorer.caches import ResultKey
 from explorer.figures.method_comparison import Lane, comparison_figure, describe_comparison, describe_way, way_figure
@@ -20,6 +20,7 @@ from explorer.lessons.compensation.method_progress import CLIPPED, NEAREST, Lap,
 from explorer.lessons.compensation.method_results import SLUG, Entry, MethodResults, contestants
 from explorer.lessons.framework.prose import method_words, read_prose
 from explorer.notation import accuracy, count, share, short, unbroken
+from explorer.sentences import verbatim
 from explorer.sources import ModelKey
 from quant_engine import QuantError, QuantizationPlan
 from quant_engine.methods import METHODS, Setting, available
@@ -139,7 +140,7 @@ def _starters(known: MethodResults, methods: Sequence[str]) -> None:
             key=f"{SLUG}_start_{method}",
             icon=ICONS.get(state, ":material/play_arrow:"),
             disabled=busy or state == "done" or lacking[method] is not None,
-            help=lacking[method] or method_words(method).does,
+            help=verbatim(lacking[method] or method_words(method).does),
             on_click=start,
             args=(known.model, known.setting, (method,)),
         )
@@ -257,7 +258,7 @@ def _table(known: MethodResults, hidden: tuple[str, ...]) -> None:
     if any(lane.has_way for lane in lanes):
         charts.show(way_figure(lanes, plain, canvas), f"{SLUG}_chart_way", describe_way(lanes))
     if known.standing:
-        st.table([_row(known, method, method in hidden) for method in known.standing])
+        tables.table([_row(known, method, method in hidden) for method in known.standing])
         st.caption(said["table_note"])
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from explorer import compute
+from explorer import compute, tables
 from explorer.caches import ResultKey
 from explorer.language import read_words
 from explorer.lessons.formats.integer_pixel import WORD, WORDS, plan_of, program_of
@@ -92,14 +92,14 @@ def _draw(found: AgreementFindings) -> None:
                 help=words["of"].format(correct=count(round(result.value * result.n)), total=count(result.n)),
             )
     total = count(len(agreement.truth))
-    st.table(way_rows(agreement))
+    tables.table(way_rows(agreement))
     st.markdown(words["ways_note"])
     if not agreement.differences:
         st.markdown(words["no_difference"].format(total=total))
         return
     why = words["explained_all" if agreement.explained else "explained_not"]
     st.markdown(words["differences"].format(n=len(agreement.differences), total=total, explained=why))
-    st.table([difference_row(agreement, difference) for difference in agreement.differences[:MAX_LISTED]])
+    tables.table([difference_row(agreement, difference) for difference in agreement.differences[:MAX_LISTED]])
     st.caption(words["difference_note"])
 
 

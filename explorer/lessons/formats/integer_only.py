@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explorer import compute, controls
+from explorer import compute, controls, tables
 from explorer.fields import Choice, Number, widths
 from explorer.language import read_words
 from explorer.lessons.formats.integer_agreement import compare
@@ -120,7 +120,7 @@ def _operations(model: ModelKey, weight_bits: int) -> None:
     table = [_cost(words[key], count(number), energy or energies[key]) for key, number, energy in parts]
     table.append(_cost(words["integer_total"], "", found.compute))
     table.append(_cost(words["float_total"], f"{count(multiplications)} × and +", plain))
-    st.table(table)
+    tables.table(table)
     worst = max(program.bounds.values(), key=lambda bounds: bounds.bits)
     st.caption(
         words["energy_note"].format(

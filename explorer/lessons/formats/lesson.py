@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from explorer import charts, compute, controls
+from explorer import charts, compute, controls, tables
 from explorer.bits import bits_editor, described
 from explorer.fields import Choice, Number, Text, named, widths
 from explorer.figures.losses import describe_losses, losses_figure
@@ -120,7 +120,7 @@ def _contest(bench: Bench, scene: Scene) -> None:
         charts.show(losses_figure(errors, bench.canvas), f"{SLUG}_chart_losses", describe_losses(errors))
     shape = scene.subject.values.shape
     with right:
-        st.table(
+        tables.table(
             [
                 {
                     "format": candidate.name,
@@ -165,7 +165,7 @@ def _energy(bench: Bench, scene: Scene) -> None:
         plain = whole(bench.model, "FP32")
         named = {"model": compute.name(bench.model), "unit": compute.sample_unit(bench.model)}
         st.markdown(words["energy_lead"].format(n=count(plain.multiplications), **named))
-        st.table(energy_table(bench.model, words))
+        tables.table(energy_table(bench.model, words))
         st.caption(words["energy_source"].format(source=SOURCE))
 
 

@@ -17,6 +17,7 @@ from explorer.lessons.framework.scene import Scene
 from explorer.page_table import PLAYGROUND, pages_folder
 from explorer.presenting import presenting
 from explorer.refusals import refusals_said
+from explorer.sentences import capital
 from explorer.teaching.restrictions import is_playing
 from quant_engine import QuantError
 
@@ -136,7 +137,7 @@ def _tensor(lesson: Lesson, drawn: bool, another: bool) -> tuple[str, int]:
 
 def _words(lesson: Lesson, scene: Scene, beat: str) -> None:
     title = scene.subject.title
-    named = {"tensor": title, "Tensor": title[0].upper() + title[1:]}
+    named = {"tensor": title, "Tensor": capital(title)}
     facts = lesson.facts(scene)
     with refusals_said():
         told = facts if isinstance(facts, LazyFacts) else {**facts, **named}

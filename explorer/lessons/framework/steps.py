@@ -14,6 +14,7 @@ from explorer.lessons.framework.model import BEATS, Awaited, Choices, Facts, Les
 from explorer.lessons.framework.prose import words
 from explorer.lessons.framework.scene import Scene
 from explorer.notation import short
+from explorer.sentences import verbatim
 from explorer.teaching.restrictions import answers_wait
 
 
@@ -114,7 +115,7 @@ def _ask_choices(lesson: Lesson, asked: Choices, scene: Scene, facts: Facts) -> 
         lesson.prose.question.format_map(facts),
         [option.key for option in asked.options],
         index=None,
-        format_func=lambda key: asked.option(key).label,
+        format_func=lambda key: verbatim(asked.option(key).label),
         key=key,
         on_change=answers.note_option,
         args=(lesson, state, key, asked),

@@ -12,6 +12,7 @@ from explorer import compute
 from explorer.background import Kind, Task, live
 from explorer.caches import ResultKey
 from explorer.lessons.framework.prose import words
+from explorer.sentences import verbatim
 from quant_engine import QuantError
 
 
@@ -83,7 +84,7 @@ def _draw(study: Study, label: str, draw: Callable[[Task | None], None]) -> None
     if task is not None and task.error is not None:
         if not isinstance(task.error, QuantError):
             raise task.error
-        st.error(str(task.error), icon=":material/error:")
+        st.error(verbatim(task.error), icon=":material/error:")
     if task is not None and active(study.key):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.progress(task.share, label.format(done=len(task.items), total=study.total, left=_left(task)))

@@ -21,6 +21,7 @@ from explorer.lessons.granularity import granularity_controls
 from explorer.notation import count, short
 from explorer.payloads import InstrumentSetting, Mark, statistics
 from explorer.results import BlockView, ends, view_of
+from explorer.sentences import capital
 from explorer.tensors import Subject
 from quant_engine import Distribution, MinMax, MinMSE, Percentile, PerTensor, Quantizer, QuantizerSpec, fit
 from quant_engine.clipping import Clipping
@@ -120,11 +121,7 @@ def _axes(subject: Subject) -> tuple[str, str]:
 
 def _caption(subject: Subject, sight: Sight, edited: bool) -> str:
     words, (rows, columns) = read_prose(SLUG).laboratory, subject.matrix.shape
-    said = [
-        said_of(subject, "maps").format(
-            Tensor=subject.title[0].upper() + subject.title[1:], rows=count(rows), columns=count(columns)
-        )
-    ]
+    said = [said_of(subject, "maps").format(Tensor=capital(subject.title), rows=count(rows), columns=count(columns))]
     said.append(words["maps_click" if sight.targets else "maps_many"])
     if edited:
         said.append(words["maps_edited"])

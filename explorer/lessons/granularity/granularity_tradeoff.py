@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from explorer import charts, compute
+from explorer import charts, compute, tables
 from explorer.background import Kind, Task, live
 from explorer.caches import ResultKey
 from explorer.figures.granularity_tradeoff import TradeoffPoint, describe_tradeoff, tradeoff_figure
@@ -125,7 +125,7 @@ def _draw(bench: Bench, spec: QuantizerSpec, task: Task | None) -> None:
             )
         )
     with st.expander(words["rungs_table"], key=f"{SLUG}_rungs_table"):
-        st.table([_record(way, point) for way, points in ways.items() for point in points])
+        tables.table([_record(way, point) for way, points in ways.items() for point in points])
     if task is not None and task.error is not None:
         raise task.error
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from explorer import charts, compute, controls
+from explorer import charts, compute, controls, tables
 from explorer.background import Task
 from explorer.caches import ResultKey
 from explorer.fields import Choice, Number, named
@@ -164,7 +164,7 @@ def _bars(bench: Bench, mix: Mix, metric: Metric, values: Values) -> None:
 def _numbers(mix: Mix, at: int, name: str, scope: str, values: Values) -> None:
     st.caption(_ranked(mix, values["weights"], METRICS[name], scope, at))
     with st.expander(read_prose(SLUG).laboratory["survey_numbers"], key=f"{SLUG}_survey_numbers"):
-        st.table(_table(list(plans.network_of(mix).layers()), values))
+        tables.table(_table(list(plans.network_of(mix).layers()), values))
 
 
 def _ranked(mix: Mix, weights: Sequence[float | None], metric: Metric, scope: str, at: int) -> str:

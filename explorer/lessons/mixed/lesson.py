@@ -22,7 +22,7 @@ from explorer.lessons.mixed.plan_vs_uniform import plan_vs_uniform
 from explorer.lessons.mixed.plans import FLOAT_BITS, layer_spec, mix_of
 from explorer.lessons.mixed.ranking import PROXY, ranking_section
 from explorer.lessons.mixed.search import COST, PLAN, search
-from explorer.notation import beside, count, latex, short
+from explorer.notation import beside, count, latex, latex_text, short
 from explorer.refusals import refusals_said
 from quant_engine.studies import Trial, rank_correlation, sensitivities
 
@@ -193,11 +193,11 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
     measured = _alone(mix, mix.layer)
     sizes = [row["bytes"] for row in plans.plan_rows(mix)]
     relation = r"\le" if sum(sizes) <= plans.budget_of(mix) else ">"
-    name = mix.layer.replace("_", r"\_")
+    name = latex_text(mix.layer)
     return (
         r"\Delta L \approx \tfrac12\, \delta^\top H\, \delta \approx \tfrac12 \sum_i F_i\, \delta_i^2, \qquad "
         r"\delta = \hat w - w, \quad F_i = \frac1n \sum_n \left(\frac{\partial L_n}{\partial w_i}\right)^2",
-        rf"\text{{{name}}},\; b = {at}: \quad \tfrac12 \cdot {n} \cdot {latex(2 * expected / n)} = {latex(expected)}"
+        rf"{name},\; b = {at}: \quad \tfrac12 \cdot {n} \cdot {latex(2 * expected / n)} = {latex(expected)}"
         rf" \qquad \text{{measured }} {latex(measured)}",
         r"\sum_\ell \mathrm{bytes}_\ell(b_\ell) = "
         + " + ".join(str(size) for size in sizes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explorer import charts, compute, controls
+from explorer import charts, compute, controls, tables
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix
 from explorer.lessons.mixed import plans
@@ -52,7 +52,7 @@ def draw_table(mix: Mix) -> None:
     """Draw the plan as a table, and offer its files."""
     words = _words()
     with st.expander(words["table_title"], key=f"{SLUG}_table_title"):
-        st.table([{name: _cell(value) for name, value in row.items()} for row in plans.plan_rows(mix)])
+        tables.table([{name: _cell(value) for name, value in row.items()} for row in plans.plan_rows(mix)])
         with st.container(horizontal=True):
             for name, text, kind in (
                 ("csv", plans.as_csv(mix), "text/csv"),

@@ -8,7 +8,7 @@ from functools import partial
 
 import streamlit as st
 
-from explorer import compute
+from explorer import compute, tables
 from explorer.background import Task, live
 from explorer.caches import ResultKey
 from explorer.lessons.framework.layout import numbers
@@ -120,7 +120,7 @@ def _tested(mix: Mix, candidate: Mix) -> None:
     tasks = _asked("test", plans.tested, every)
 
     def draw() -> None:
-        st.table([_row(one, _result(task)) for one, task in zip(every, tasks, strict=True)])
+        tables.table([_row(one, _result(task)) for one, task in zip(every, tasks, strict=True)])
         tried = sum(len(set(bits)) > 1 for bits in listed)
         st.caption(words["scored_one" if tried < 2 else "scored_many"].format(n=tried))
 

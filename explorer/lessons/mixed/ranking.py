@@ -19,6 +19,7 @@ from explorer.lessons.framework.scene import Mix
 from explorer.lessons.mixed import plans
 from explorer.lessons.mixed.additivity import measured_in, measured_of
 from explorer.notation import short
+from explorer.sentences import Sentence
 from quant_engine import QuantizerSpec
 from quant_engine.studies import Ranking, ranking
 
@@ -75,5 +76,5 @@ def verdict(name: str, ranked: Ranking) -> str:
         wrong=ranked.wrong,
         sure=ranked.sure,
         correlation=short(ranked.correlation, 2),
-        misplaced=" · ".join(listed),
+        misplaced=Sentence(" · ".join(listed)),
     )

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from explorer import charts, compute, controls, formulas
+from explorer import charts, compute, controls, formulas, tables
 from explorer.caches import ResultKey
 from explorer.fields import Choice, named
 from explorer.figures import dequantization
@@ -144,7 +144,7 @@ def _break_it() -> None:
         words()["range_with_zero"]: fit(x, spec).fake_quantize(x).tolist(),
     }
     st.caption(words()["without_zero"])
-    st.table(dequantization.as_records(columns))
+    tables.table(dequantization.as_records(columns))
 
 
 def _errors(scene: Scene) -> Errors:

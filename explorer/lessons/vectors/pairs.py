@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer import charts, compute, controls
+from explorer import charts, compute, controls, tables
 from explorer.caches import ResultKey
 from explorer.fields import Choice, Number, widths
 from explorer.figures.plane import Plane, describe_plane, plane_figure, view_of
@@ -107,7 +107,8 @@ def _synthetic(bits: int, grid: str, rho: float) -> None:
 def _losses(subject: Subject, bits: int, told: bool, *captions: str) -> None:
     """Show the table of what every way loses, and what there is to say."""
     left, right = figures_of(0.5)
-    left.table(_table(subject, bits, told))
+    with left:
+        tables.table(_table(subject, bits, told))
     for caption in captions:
         right.caption(caption)
 

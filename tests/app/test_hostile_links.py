@@ -1,0 +1,63 @@
+"""Links that nobody has checked: what they say is taken or refused in words on every page, and nothing else happens.
+
+Links of every page's fields are read, 2,200 for each page with `--full`; pages are opened by a few of them here, and by
+all with `python -m tools.fuzz_links`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from explorer.fields import faults
+from explorer.page_table import PAGES
+from explorer.state import PlaygroundState
+from quant_engine import QuantError
+from tools.fuzz_links import crafted, drawn, fields_of, opened
+
+SCRIPTS = [page.script for pages in PAGES.values() for page in pages]
+DRAWN, CRAFTED = 2000, 200  # links of each page
+IN_CHECK = ("playground.py", "tuner.py", "lesson_granularity.py")
+LONGEST = 2.0  # seconds that reading a link may take: a bound on what a link costs, not a speed
+
+
+def test_what_links_say_is_read_or_refused(pytestconfig: pytest.Config) -> None:
+    refused, links = 0, DRAWN if pytestconfig.getoption("--full") else DRAWN // 10
+    for script in SCRIPTS:
+        fields, rng = fields_of(script), random.Random(script)
+        known = {field.key: field for field in fields}
+        for link in (*crafted(fields, CRAFTED, rng), *drawn(fields, links, rng)):
+            began = time.monotonic()
+            said = faults(fields, link)
+            assert time.monotonic() - began < LONGEST, (script, str(link)[:300])
+            assert all(len(one) < 2000 for one in said), (script, str(link)[:300])
+            refused += bool(said)
+            for key, text in link.items():
+                if key in known and known[key].accepts(text):
+                    known[key].meaning(known[key].parse(text))
+    assert refused > len(SCRIPTS) * links / 10
+
+
+def test_every_state_that_links_set_gives_a_quantizer_or_a_refusal() -> None:
+    rng, fields, given = random.Random(1), [*PlaygroundState.fields().values()], 0
+    for link in drawn(fields, DRAWN, rng):
+        valid = {field.key: link[field.key] for field in fields if field.key in link and field.accepts(link[field.key])}
+        try:
+            state = PlaygroundState.read(valid)
+            state.plans(state.spec(-1.0, 1.0))
+            given += 1
+        except QuantError:
+            continue
+    assert given > DRAWN / 2
+
+
+@pytest.mark.parametrize(
+    "script", [one if one in IN_CHECK else pytest.param(one, marks=pytest.mark.full) for one in SCRIPTS]
+)
+def test_pages_open_by_such_links(script: str) -> None:
+    fields, rng = fields_of(script), random.Random(f"pages {script}")
+    for link in (*crafted(fields, 3, rng), *drawn(fields, 2, rng)):
+        exception, _ = opened(script, link)
+        assert not exception, link
