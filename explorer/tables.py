@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 
 from explorer.sentences import verbatim
 
 
-def table(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any], border: bool | Literal["horizontal"] = True) -> None:
-    """Draw records, or columns by their names; a cell that is a sentence may hold markdown."""
-    st.table(_cells(rows), border=border)
+def table(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any], **special: Any) -> None:
+    """Draw records, or columns by their names; a cell that is a sentence may hold markdown.
+
+    `special` arguments are those of Streamlit's table.
+    """
+    st.table(_cells(rows), **special)
 
 
 def _cells(part: Any) -> Any:

@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
+from explorer import tables
 from explorer.language import read_words
 from explorer.lessons import LESSONS
 from explorer.page_table import entry_of
+from explorer.sentences import verbatim
 from explorer.teaching import playing, shelf
 from explorer.teaching.adding import choose_controls, choose_rest, choose_title
 from explorer.teaching.fields import LECTURE
@@ -149,13 +151,13 @@ def _lessons(said: Mapping[str, Any]) -> None:
         )
         for lesson in LESSONS.values()
     ]
-    st.table([dict(zip(columns, row, strict=True)) for row in rows], hide_index=True)
+    tables.table([dict(zip(columns, row, strict=True)) for row in rows], hide_index=True)
 
 
 def _edit(lecture: Lecture, place: int, said: Mapping[str, Any]) -> None:
     """Draw the form of one slide."""
     key, slide, words = f"teach_edit_{place}", lecture.slides[place], said["add"]
-    st.caption(f"{said['address']}: `{slide.address}`")
+    st.caption(f"{said['address']}: {verbatim(slide.address)}")
     changed = choose_rest(choose_controls(choose_title(slide, key, words), key, words), key, words)
     if st.button(said["edit_done"], key=f"{key}_done", type="primary"):
         try:
@@ -192,7 +194,7 @@ def _duplicate(lecture: Lecture, place: int) -> None:
     try:
         _change(lecture.with_slide(lecture.slides[place], place + 1))
     except QuantError as error:
-        st.toast(str(error), icon=":material/block:")
+        st.toast(verbatim(error), icon=":material/block:")
 
 
 def _retitle(key: str) -> None:
@@ -210,7 +212,7 @@ def _play(lecture: Lecture, number: int, name: str = "") -> None:
     try:
         playing.play(name or shelf.keep(lecture), number)
     except QuantError as error:
-        st.toast(str(error), icon=":material/block:")
+        st.toast(verbatim(error), icon=":material/block:")
 
 
 def _link(lecture: Lecture) -> None:
@@ -218,7 +220,7 @@ def _link(lecture: Lecture) -> None:
     try:
         st.session_state[LINK] = shelf.keep(lecture)
     except QuantError as error:
-        st.toast(str(error), icon=":material/block:")
+        st.toast(verbatim(error), icon=":material/block:")
 
 
 def _open() -> None:

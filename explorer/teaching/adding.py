@@ -13,6 +13,7 @@ from explorer.fields import Field, Text
 from explorer.language import read_words
 from explorer.lessons import LESSONS
 from explorer.page_table import PLAYGROUND, entry_of
+from explorer.sentences import verbatim
 from explorer.state import PlaygroundState
 from explorer.teaching import shelf
 from explorer.teaching.fields import HIDE, LOCK
@@ -37,7 +38,7 @@ def add_panel() -> None:
     try:
         slide = _proposed(str(address))
     except QuantError as error:
-        st.toast(str(error), icon=":material/block:")
+        st.toast(verbatim(error), icon=":material/block:")
         return
     said = read_words("teach")["add"]
     st.dialog(said["title"])(_dialog)(slide, said)
@@ -97,7 +98,7 @@ def _dialog(slide: Slide, said: Mapping[str, str]) -> None:
             lecture = shelf.draft().with_slide(Slide.read(slide.record(), shelf.known()))
             shelf.save_draft(lecture)
         except QuantError as error:
-            st.error(str(error))
+            st.error(verbatim(error))
             return
         st.toast(said["done"].format(n=len(lecture.slides)), icon=":material/playlist_add_check:")
         st.rerun()
