@@ -28,12 +28,9 @@ CHECKS = (  # one after the other, those of a line at once
     [("ruff", "check", ".")],
     [("ruff", "format", "--check", ".")],
     [("lint-imports",)],
-    [
-        ("pytest", "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "--ignore=tests/browser", SLOWEST),
-        ("mypy",),
-    ],
-    [("pytest", "tests/browser", "--numprocesses=3", "--dist=worksteal", *AGAIN, SLOWEST)],  # they wait more than work
-    [("python", "-m", "benchmarks", "--quick")],
+    [("python", "-m", "benchmarks", "--quick"), ("mypy",)],  # first, so that all tests find kernels compiled
+    [("pytest", "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "--ignore=tests/browser", SLOWEST)],
+    [("pytest", "tests/browser", "--numprocesses=4", "--dist=worksteal", *AGAIN, SLOWEST)],  # they wait more than work
 )
 
 

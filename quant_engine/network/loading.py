@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from quant_engine.batches import cut
 from quant_engine.errors import QuantError
 from quant_engine.execution import as_tensors
-from quant_engine.inputs import Inputs
+from quant_engine.inputs import Inputs, as_model_inputs
 from quant_engine.models import (
     ARCHITECTURES,
     BuiltinModel,
@@ -69,12 +72,12 @@ def load(name_or_path: str | os.PathLike[str], task: Task | None = None) -> Netw
 def from_module(module: nn.Module, task: Task | None = None, example: Any = None) -> Network:
     """Return any torch module as a network: its linear layers, convolutions and embeddings can be quantized.
 
-    The module is put into evaluation mode and never changed otherwise. `example` is a batch of its inputs: it tells the
-    order and the shapes of the layers, and where a run can begin and end, so that a changed layer costs only what lies
-    behind it. A task brings data and scores.
+    The module is put into evaluation mode and never changed otherwise. `example` is a batch of its inputs, tensors or
+    arrays, one, a tuple or a mapping: it tells the order and the shapes of the layers, and where a run can begin and
+    end, so that a changed layer costs only what lies behind it. A task brings data and scores.
 
     Raises:
-        QuantError: for a module without a layer to quantize.
+        QuantError: for a module without a layer to quantize, and for arrays that are no batch of numbers.
 
     Example:
         >>> import numpy as np
@@ -86,7 +89,16 @@ def from_module(module: nn.Module, task: Task | None = None, example: Any = None
         >>> network.run(np.ones((3, 4), np.float32), plan).shape
         (3, 2)
     """
-    return Network(TorchModel(module, example), task)
+    return Network(TorchModel(module, _as_tensors(example)), task)
+
+
+def _as_tensors(example: Any) -> Any:
+    """Return an example with tensors where it has arrays."""
+    if isinstance(example, np.ndarray):
+        return as_tensors(as_model_inputs(example))
+    if isinstance(example, tuple):
+        return tuple(map(_as_tensors, example))
+    return {name: _as_tensors(part) for name, part in example.items()} if isinstance(example, Mapping) else example
 
 
 def _builtin(name: str) -> BuiltinModel:

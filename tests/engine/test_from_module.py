@@ -25,6 +25,20 @@ def subject(request):
     return from_module(module, example=inputs), module, inputs
 
 
+def test_an_example_may_hold_arrays_as_well_as_tensors(subject):
+    network, module, inputs = subject
+    arrays = {name: part.numpy() for name, part in inputs.items()} if isinstance(inputs, dict) else inputs.numpy()
+    assert from_module(module, example=arrays).model.trace == network.model.trace
+
+
+def test_an_example_of_several_positions_may_hold_float64():
+    module = torch.nn.Bilinear(2, 3, 4)
+    two = torch.nn.Sequential()
+    two.pair, two.out = module, torch.nn.Linear(4, 1)
+    two.forward = lambda x, y: two.out(two.pair(x, y))
+    assert from_module(two, example=(np.ones((1, 2)), np.ones((1, 3)))).layers()["out"].shape == (1, 4)
+
+
 def quantized(module, names, inputs=None):
     """Return a changed deep copy: the obvious way to quantize weights and, with inputs, what layers receive."""
     other = copy.deepcopy(module)

@@ -91,12 +91,12 @@ def test_every_accuracy_with_static_activations_is_the_cards(network, request):
     assert not wrong
 
 
-def test_every_method_of_about_four_bits_costs_and_scores_what_the_card_says(network):
+def test_every_method_of_about_four_bits_costs_and_scores_what_the_card_says(network, request):
     rows = model_card(network.name).about_four_bits
     formats = {type(result.spec.format).__name__ for result in rows.values()}
     assert formats >= {"IntFormat", "FloatFormat", "Codebook", "KMeans", "VectorCodebook", "ProductCodebook"}
     wrong = {}
-    for name, result in rows.items():
+    for name, result in chosen(rows, request, 2):
         plan = plan_of_method(network.layers(), result.spec)
         fitted = network.freeze(plan)
         large = {layer: info for layer, info in network.layers().items() if info.parameters >= LARGE}
@@ -108,11 +108,11 @@ def test_every_method_of_about_four_bits_costs_and_scores_what_the_card_says(net
     assert not wrong
 
 
-def test_every_granularity_costs_and_scores_what_the_card_says(network):
+def test_every_granularity_costs_and_scores_what_the_card_says(network, request):
     card, layers = model_card(network.name), network.layers()
     assert bool(card.granularity) == (network.name == "fashion-depthwise")
     known, wrong = card.weights_only, {}
-    for name, result in card.granularity.items():
+    for name, result in chosen(card.granularity, request, 2):
         plan = weight_plan(dict.fromkeys(layers, result.spec))
         stored = [
             fitted.weight.storage(layers[layer].matrix_shape) for layer, fitted in network.freeze(plan).layers.items()

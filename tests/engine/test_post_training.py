@@ -67,6 +67,7 @@ def codes_of(plan):
     return [getattr(layer.weight, "codes", layer.weight.scale) for layer in plan.layers.values()]
 
 
+@pytest.mark.choice(2)
 @pytest.mark.parametrize("method", ["adaround", "gptq"])
 def test_two_threads_at_once_find_what_each_finds_alone_and_a_stop_leaves_nothing(small, method):
     weights = {name: small.weight(name).copy() for name in small.layers()}

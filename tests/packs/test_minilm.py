@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
 import quant_engine as qe
 from quant_engine.methods import Setting, compensated
+from quant_engine.network import from_module
 from quant_engine.packs.minilm import word_pairs
 from quant_engine.studies.pack_card import SHARED, pack_card
+from quant_engine.tasks import Agreement
 from tests.packs.plans import check_row
 
 PAIRS = word_pairs("test")
 RESOLUTION = 0.042  # 1.96 standard errors of a share of .36 among 492
+GROUPS_OF_32 = Setting(qe.QuantizerSpec(qe.IntFormat(4), qe.PerGroup(32)))
 RECALL = {  # of another draw of 500 nouns
     (4, "tensor"): 0.106,
     (4, "channel"): 0.334,
@@ -53,10 +58,27 @@ def test_a_row_of_the_card_is_found_again(encoder, shared):
     check_row(encoder, "minilm", 4, shared)
 
 
+def documents(network, split):
+    return [batch.inputs for batch in network.task.batches(split) if batch.targets == "document"]
+
+
+def test_gptq_in_groups_of_32_changes_what_the_first_block_gives_less_than_rounding(encoder):
+    module, fresh = copy.deepcopy(encoder.model.given), documents(encoder, "calibration")[0]
+    module.encoder.layer = module.encoder.layer[:1]
+    task = Agreement({"calibration": documents(encoder, "search")}, output="last_hidden_state")
+    first = from_module(module, task, fresh)
+    plans = [None, *(compensated(first, method, GROUPS_OF_32) for method in ("nearest", "gptq"))]
+    plain, rounded, improved = (
+        first.run(fresh, plan)["last_hidden_state"][fresh["attention_mask"] == 1] for plan in plans
+    )
+    assert np.linalg.norm(improved - plain) < 0.98 * np.linalg.norm(rounded - plain)
+
+
+@pytest.mark.full
 def test_gptq_in_groups_of_32_finds_no_fewer_definitions_than_rounding(encoder):
     scores = {}
     for method in ("nearest", "gptq"):
-        plan = compensated(encoder, method, Setting(qe.QuantizerSpec(qe.IntFormat(4), qe.PerGroup(32))))
+        plan = compensated(encoder, method, GROUPS_OF_32)
         scores[method] = encoder.scores(plan)
     assert scores["gptq"]["recall@1"].value > scores["nearest"]["recall@1"].value - RESOLUTION
     assert scores["gptq"]["same document"].value > scores["nearest"]["same document"].value
