@@ -38,17 +38,20 @@ from quant_engine import (
     fit,
 )
 from quant_engine.caches import ByteCache
-from quant_engine.clipping import Clipping
+from quant_engine.clipping import Blocks, Clipping
 from quant_engine.execution import STAGE_INPUTS
 from quant_engine.granularity import Granularity
 from quant_engine.network import Network, Score
+from quant_engine.quantizer import fit_blocks
+from quant_engine.quantizer.codecs.blockwise import BlockwiseCodec
 from quant_engine.studies import AttributionKey, ModelCard, TensorStatistics, tensor_statistics
 from quant_engine.studies.pack_card import PackCard
 
 SESSION_KEY = "background"
 MAX_BYTES = 128 << 20
-CACHE = ByteCache(MAX_BYTES, ("quant_engine", "explorer"))
+CACHE = ByteCache(MAX_BYTES, ("quant_engine", "explorer"), spares_largest=True)
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
+HISTOGRAM_LEVELS = 256  # more than a histogram tells apart: of a large tensor they are measured by a pass over it
 
 T = TypeVar("T")
 
@@ -98,6 +101,30 @@ def matrix(model: ModelKey, layer: str) -> NDArray[np.float32]:
 
 
 @cached(CACHE)
+def blocks(model: ModelKey, layer: str, granularity: Granularity) -> Blocks:
+    """Return a layer's weight in blocks, which keep what is found of their values."""
+    values = matrix(model, layer)
+    grid = granularity.blocks(values.shape)
+    return Blocks(grid.flatten(values), grid)
+
+
+@cached(CACHE)
+def _one_block(model: ModelKey, layer: str, granularity: Granularity, block: int) -> Blocks:
+    """Return one block of a layer's weight, as `blocks` does all."""
+    every = granularity.blocks(matrix(model, layer).shape)
+    if every.count == 1:
+        return blocks(model, layer, PerTensor())
+    values = matrix(model, layer)[every.slices(block)]
+    return Blocks(np.ascontiguousarray(values).reshape(-1), PerTensor().blocks(values.shape))
+
+
+def value_range(model: ModelKey, layer: str) -> tuple[float, float]:
+    """Return the least and the greatest value of a layer's weight."""
+    [(low, high)] = blocks(model, layer, PerTensor()).extremes.tolist()
+    return low, high
+
+
+@cached(CACHE)
 def outcome(model: ModelKey, layer: str, spec: QuantizerSpec) -> Outcome:
     """Quantize a layer's weight."""
     return outcome_of(matrix(model, layer), fitted(model, layer, spec))
@@ -106,8 +133,10 @@ def outcome(model: ModelKey, layer: str, spec: QuantizerSpec) -> Outcome:
 @cached(CACHE)
 def distribution(model: ModelKey, layer: str, granularity: Granularity, block: int) -> Distribution:
     """Return the statistics of one block's values, exact where that is quick."""
-    values = block_values(model, layer, granularity, block)
-    return Distribution(values, exact=values.size <= EXACT_UP_TO)
+    known = _one_block(model, layer, granularity, block)
+    if known.values.size > EXACT_UP_TO:
+        return known.distribution
+    return Distribution(block_values(model, layer, granularity, block), exact=True)
 
 
 @cached(CACHE)
@@ -116,7 +145,8 @@ def block_view(model: ModelKey, layer: str, spec: QuantizerSpec, block: int) -> 
     result = outcome(model, layer, spec)
     values = block_values(model, layer, spec.granularity, block)
     shown = distribution(model, layer, spec.granularity, block)
-    return view_of(values, result.quantizer, shown, block)
+    known = _one_block(model, layer, spec.granularity, block)
+    return view_of(values, result.quantizer, shown, block, known, result)
 
 
 @cached(CACHE)
@@ -129,6 +159,8 @@ def packed_statistics(model: ModelKey, layer: str, granularity: Granularity, blo
 @cached(CACHE)
 def fitted(model: ModelKey, layer: str, spec: QuantizerSpec) -> Quantizer:
     """Return the fitted quantizer of a layer's weight."""
+    if isinstance(spec.codec, BlockwiseCodec):
+        return fit_blocks(blocks(model, layer, spec.granularity), spec)
     return fit(matrix(model, layer), spec)
 
 
@@ -143,14 +175,19 @@ def marks(model: ModelKey, layer: str, block: int, spec: QuantizerSpec, methods:
 def min_error(model: ModelKey, layer: str, block: int, spec: QuantizerSpec) -> float:
     """Return the least mean squared error that any range gives one block."""
     shown = distribution(model, layer, spec.granularity, block)
-    return shown.error(_block_fitted(model, layer, block, replace(spec, clipping=MinMSE())).levels())
+    best = _block_fitted(model, layer, block, replace(spec, clipping=MinMSE()))
+    levels = best.levels()
+    if shown.size > EXACT_UP_TO and levels.size > HISTOGRAM_LEVELS:
+        key = ResultKey("min_error", model, layer, block, spec)
+        return kept(key, lambda: best.measure(block_values(model, layer, spec.granularity, block)).mse)
+    return shown.error(levels)
 
 
 def _block_fitted(model: ModelKey, layer: str, block: int, spec: QuantizerSpec) -> Quantizer:
     """Return a quantizer of one block alone."""
     alone = replace(spec, granularity=PerTensor())
     key = ResultKey("block", model, layer, block, spec)
-    return kept(key, lambda: fit(block_values(model, layer, spec.granularity, block), alone))
+    return kept(key, lambda: fit_blocks(_one_block(model, layer, spec.granularity, block), alone))
 
 
 def block_values(model: ModelKey, layer: str, granularity: Granularity, block: int) -> NDArray[np.float32]:

@@ -18,12 +18,14 @@ from quant_engine import (
     Quantizer,
     QuantizerSpec,
     Storage,
-    block_ranges,
     measure,
 )
-from quant_engine.studies import occurring_codes
+from quant_engine.clipping import Blocks
+from quant_engine.quantizer import ranges_of_blocks
+from quant_engine.studies import encoded_counts
 
-RUN, LARGE = 1 << 20, 1 << 22  # values: at a time, and from which on kernels find codes
+LARGE = 1 << 22  # values: from which on codes are counted, as thresholds are too slow for them
+MAX_COUNTED_BITS = 16  # of codes that are counted one by one
 ENCODE_ROUNDS = 3
 MANY_VALUES, GROWTH = 1 << 20, 16  # values of which encoding is timed, and how a tensor grows to that
 LONG_CALL = 0.05  # seconds: a thousand times what it costs to call at all
@@ -40,6 +42,7 @@ class Outcome:
     storage: Storage
     codes_used: int
     codes_total: int
+    code_counts: NDArray[np.int64] | None = None  # from the lowest code to the highest; not of vectors, nor wide codes
 
     @property
     def largest_scale(self) -> float:
@@ -126,8 +129,15 @@ def _encode_seconds(values: NDArray[np.float32], quantizer: Quantizer) -> float:
 def outcome_of(values: NDArray[np.float32], quantizer: Quantizer) -> Outcome:
     """Quantize a tensor and say what that does."""
     spec = quantizer.spec
-    codes = quantizer.encode(values).codes
-    used, total = _codes_used(codes, quantizer)
+    form, learned = spec.format, quantizer.learned
+    counts, total = None, 1 << form.bits
+    if learned is not None and learned.ndim == VECTOR_BOOKS:
+        used, total = _codewords_used(quantizer.encode(values).codes, learned)
+    elif form.bits > MAX_COUNTED_BITS:
+        used = int(np.unique(quantizer.encode(values).codes).size)
+    else:
+        counts = encoded_counts(values, quantizer)
+        used, total = int(np.count_nonzero(counts)), counts.size if form.even else total
     return Outcome(
         spec=spec,
         quantizer=quantizer,
@@ -135,18 +145,14 @@ def outcome_of(values: NDArray[np.float32], quantizer: Quantizer) -> Outcome:
         storage=quantizer.storage(values.shape),
         codes_used=used,
         codes_total=total,
+        code_counts=counts,
     )
 
 
-def _codes_used(codes: NDArray[Any], quantizer: Quantizer) -> tuple[int, int]:
-    """Return how many codes occur, and of how many: of vectors, over all codebooks."""
-    form, learned = quantizer.spec.format, quantizer.learned
-    if learned is not None and learned.ndim == VECTOR_BOOKS:
-        books = codes.reshape(-1, codes.shape[-1]).T
-        return sum(int(np.unique(book).size) for book in books), len(books) * learned.shape[2]
-    if form.even:
-        return occurring_codes(codes, form.qmin, form.qmax), form.qmax - form.qmin + 1
-    return int(np.unique(codes).size), 1 << form.bits
+def _codewords_used(codes: NDArray[Any], learned: NDArray[np.float32]) -> tuple[int, int]:
+    """Return how many codes of vectors occur, and of how many, over all codebooks."""
+    books = codes.reshape(-1, codes.shape[-1]).T
+    return sum(int(np.unique(book).size) for book in books), len(books) * learned.shape[2]
 
 
 def ends(quantizer: Quantizer, block: int = 0) -> tuple[float, float]:
@@ -157,32 +163,43 @@ def ends(quantizer: Quantizer, block: int = 0) -> tuple[float, float]:
     return (-highest if mirrored else float(levels[0])), highest
 
 
-def _chosen(values: NDArray[np.float32], spec: QuantizerSpec, block: int) -> tuple[float, float]:
-    """Return the asymmetric range that was chosen for a block, for which the zero point is then rounded."""
+def _chosen(blocks: Blocks, spec: QuantizerSpec, block: int) -> tuple[float, float]:
+    """Return the asymmetric range that was chosen for one block, for which the zero point is then rounded."""
     clipping = spec.clipping
     if isinstance(clipping, EditedRanges):
         clipping = clipping.of_block(block)
     if isinstance(clipping, FixedRange) and isinstance(clipping.lo, tuple) and isinstance(clipping.hi, tuple):
         clipping = FixedRange(clipping.lo[block], clipping.hi[block])
-    lo, hi = block_ranges(values, replace(spec, granularity=PerTensor(), clipping=clipping))[0]
+    lo, hi = ranges_of_blocks(blocks, replace(spec, granularity=PerTensor(), clipping=clipping))[0]
     return float(lo), float(hi)
 
 
-def view_of(values: NDArray[np.float32], quantizer: Quantizer, statistics: Distribution, block: int = 0) -> BlockView:
-    """Return everything that is drawn of one block, whose `values` and `statistics` are given."""
+def view_of(
+    values: NDArray[np.float32],
+    quantizer: Quantizer,
+    statistics: Distribution,
+    block: int = 0,
+    known: Blocks | None = None,
+    outcome: Outcome | None = None,
+) -> BlockView:
+    """Return everything that is drawn of one block, whose `values` and `statistics` are given.
+
+    `known`: what was found of this block's values; `outcome`: what became of the tensor of which it is a block.
+    """
     spec, place = quantizer.spec, np.unravel_index(block, quantizer.scale.shape)
     lo, hi = ends(quantizer, block)
+    blocks = known or Blocks(values.reshape(-1), PerTensor().blocks((values.size,)))
     return _view(
         values,
         statistics,
         quantizer.levels(block),
         quantizer.thresholds(block),
-        _coded(values, quantizer),
+        None if outcome is None else _coded(outcome, values.size),
         lo=lo,
         hi=hi,
         scale=float(quantizer.scale[place]),
         zero_point=int(quantizer.zero_point[place]),
-        chosen=(lo, hi) if spec.symmetric else _chosen(values, spec, block),
+        chosen=(lo, hi) if spec.symmetric else _chosen(blocks, spec, block),
         first_code=spec.format.qmin if spec.format.even else 0,
     )
 
@@ -206,39 +223,35 @@ def _view(
     **told: Any,
 ) -> BlockView:
     flat = values.reshape(-1)
-    counts, report = _counted(flat, levels, thresholds) if known is None else known
+    if known is None:
+        buckets = np.searchsorted(thresholds, flat, side="right")
+        counts = np.bincount(buckets, minlength=levels.size)
+        error, report = statistics.error(levels), measure(flat, levels[buckets], (levels[0], levels[-1]))
+    else:
+        counts, report = known
+        error = report.mse
     return BlockView(
         distribution=statistics,
         levels=levels,
         thresholds=thresholds,
         counts=counts,
-        error=statistics.error(levels),
+        error=error,
         report=report,
         **told,
     )
 
 
-def _counted(
-    values: NDArray[np.float32], levels: NDArray[np.float32], thresholds: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], ErrorReport]:
-    """Return how many values (n,) lie in each bucket, and the error, a run of values at a time."""
-    counts, x_hat = np.zeros(levels.size, np.int64), np.empty_like(values)
-    for start in range(0, values.size, RUN):
-        buckets = np.searchsorted(thresholds, values[start : start + RUN], side="right")
-        counts += np.bincount(buckets, minlength=levels.size)
-        x_hat[start : start + RUN] = levels[buckets]
-    return counts, measure(values, x_hat, (levels[0], levels[-1]))
+def _coded(outcome: Outcome, size: int) -> tuple[NDArray[np.int64], ErrorReport] | None:
+    """Return how many values lie in each bucket, and the error, of a large block that is a whole tensor; else None.
 
-
-def _coded(values: NDArray[np.float32], quantizer: Quantizer) -> tuple[NDArray[np.int64], ErrorReport] | None:
-    """Return the same of a large tensor with one scale and steps that are even, from its codes; else None.
-
-    Kernels find codes and error in a tenth of the time that a search among thresholds takes.
+    Both are known from its codes. A search among thresholds takes ten times as long.
     """
-    if values.size < LARGE or quantizer.scale.size != 1 or not quantizer.spec.format.even:
+    quantizer, counts = outcome.quantizer, outcome.code_counts
+    if size < LARGE or size != outcome.report.count or quantizer.scale.size != 1 or counts is None:
         return None
-    codes, first = quantizer.encode(values).codes.reshape(-1), quantizer.spec.format.qmin
-    counts = np.zeros(quantizer.levels().size, np.int64)
-    for start in range(0, codes.size, RUN):
-        counts += np.bincount(codes[start : start + RUN].astype(np.int64) - first, minlength=counts.size)
-    return counts, quantizer.measure(values)
+    form, levels = outcome.spec.format, quantizer.levels()
+    if form.even or form.learned:
+        return counts[: levels.size], outcome.report
+    found, held = np.zeros(levels.size, np.int64), np.flatnonzero(counts)
+    np.add.at(found, np.searchsorted(form.values(), form.decode(held)), counts[held])  # −0 is counted with 0
+    return found, outcome.report

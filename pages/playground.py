@@ -4,6 +4,7 @@ import streamlit as st
 
 from explorer import compute, panels
 from explorer.language import read_words
+from explorer.panels.large import outcome_awaited
 from explorer.panels.settings import block_field, remember_range
 from explorer.presenting import presenting
 from explorer.teaching.restrictions import answers_wait
@@ -20,8 +21,9 @@ def playground() -> None:
             panels.stored_panel(model, layer)
             return
         values = compute.matrix(model, layer)
-        spec = settings.spec(float(values.min()), float(values.max()))
+        spec = settings.spec(*compute.value_range(model, layer))
         plan, others = settings.plans(spec)
+        outcome_awaited(model, layer, settings, spec)
         with st.spinner(said["waiting"]["quantizing"]):
             result = compute.outcome(model, layer, spec)
     except QuantError as error:

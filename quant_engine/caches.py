@@ -1,7 +1,7 @@
 """A cache for what is computed: bounded by bytes, the least recently used goes first.
 
-A result counts with the arrays and byte strings that it reaches, each buffer once. Whoever asks for a key that is being
-computed waits for it.
+A result counts with the arrays and byte strings that it reaches, each buffer once over all results; what is mapped from
+a file counts nothing, since the system takes it back by itself. Whoever asks for a key that is being computed waits.
 """
 
 from __future__ import annotations
@@ -38,17 +38,20 @@ class _Entry:
         self.ready = threading.Event()
         self.result: Any = None
         self.size_bytes = 0
+        self.buffers: dict[int, int] = {}  # bytes by identity, which stays as long as the result does
 
 
 class ByteCache:
     """Results by key up to `max_bytes`; safe to use from several threads.
 
-    What a result reaches of objects of the `packages` counts too.
+    What a result reaches of objects of the `packages` counts too. If it `spares_largest`, the largest buffer comes on
+    top of the limit: a large tensor at hand then stays, with all results that stand on it.
     """
 
-    def __init__(self, max_bytes: int, packages: tuple[str, ...] = OURS) -> None:
+    def __init__(self, max_bytes: int, packages: tuple[str, ...] = OURS, spares_largest: bool = False) -> None:
         """Start empty."""
-        self._max, self._packages = max_bytes, packages
+        self._max, self._packages, self._spares_largest = max_bytes, packages, spares_largest
+        self._held: dict[int, tuple[int, int]] = {}  # bytes of a buffer, and how many results reach it
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._size = self._computed = self._found = 0
@@ -79,16 +82,17 @@ class ByteCache:
         """Forget every result; what is being computed goes to those who wait for it alone."""
         with self._lock:
             self._entries.clear()
+            self._held.clear()
             self._size = 0
 
     def _compute(self, key: Hashable, entry: _Entry, work: Callable[[], T]) -> T:
         try:
             result = entry.result = work()
-            size = OVERHEAD + size_of(result, self._packages)
+            buffers = buffers_of(result, self._packages)
             with self._lock:
-                entry.size_bytes = size
+                entry.buffers, entry.size_bytes = buffers, OVERHEAD + sum(buffers.values())
                 if self._entries.get(key) is entry:
-                    self._size += size
+                    self._hold(entry)
                     self._make_room()
             return result
         finally:
@@ -100,10 +104,29 @@ class ByteCache:
 
     def _make_room(self) -> None:
         """Forget what was used least recently (the lock is held); what is being computed stays."""
-        while self._size > self._max:
+        while self._size > self._max + self._spared():
             key, entry = next((key, entry) for key, entry in self._entries.items() if entry.size_bytes)
             del self._entries[key]
-            self._size -= entry.size_bytes
+            self._let_go(entry)
+
+    def _spared(self) -> int:
+        return max((size for size, _ in self._held.values()), default=0) if self._spares_largest else 0
+
+    def _hold(self, entry: _Entry) -> None:
+        self._size += OVERHEAD
+        for buffer, size in entry.buffers.items():
+            known = self._held.get(buffer, (size, 0))[1]
+            self._held[buffer] = size, known + 1
+            self._size += 0 if known else size
+
+    def _let_go(self, entry: _Entry) -> None:
+        self._size -= OVERHEAD
+        for buffer in entry.buffers:
+            size, known = self._held.pop(buffer)
+            if known > 1:
+                self._held[buffer] = size, known - 1
+            else:
+                self._size -= size
 
 
 def size_of(result: object, packages: tuple[str, ...] = OURS) -> int:
@@ -113,8 +136,14 @@ def size_of(result: object, packages: tuple[str, ...] = OURS) -> int:
     >>> size_of([part, part[:50], b"1234"])
     404
     """
+    return sum(buffers_of(result, packages).values())
+
+
+def buffers_of(result: object, packages: tuple[str, ...] = OURS) -> dict[int, int]:
+    """Return the bytes of every array and byte string that a result reaches, by identity."""
     seen: set[int] = set()
-    waiting, total = [result], 0
+    found: dict[int, int] = {}
+    waiting = [result]
     while waiting:
         item = waiting.pop()
         while isinstance(item, np.ndarray) and isinstance(item.base, np.ndarray):
@@ -123,12 +152,12 @@ def size_of(result: object, packages: tuple[str, ...] = OURS) -> int:
             continue
         seen.add(id(item))
         if isinstance(item, np.ndarray):
-            total += item.nbytes
+            found[id(item)] = 0 if isinstance(item, np.memmap) else item.nbytes
         elif isinstance(item, bytes):
-            total += len(item)
+            found[id(item)] = len(item)
         else:
             waiting.extend(_parts(item, packages))
-    return total
+    return found
 
 
 def _parts(item: object, packages: tuple[str, ...]) -> list[Any]:

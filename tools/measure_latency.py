@@ -1,10 +1,11 @@
 """Measure, in a real browser, how fast the app answers, beside a bare Streamlit page with one Plotly chart.
 
-    python tools/measure_latency.py [--rounds 15] [--json FILE]
+    python tools/measure_latency.py [--rounds 15] [--json FILE] [--values 100000000]
 
 Four times, each the app's beside the bare page's in the same run: server start to live; address entered to the first
 plot painted; control released to figure and numbers repainted; control released to the accuracy of the whole network.
-The targets are ratios, since machines differ (and absolute only for the accuracy).
+The targets are ratios, since machines differ (and absolute only for the accuracy). With `--values` a file of one tensor
+of so many float32 values is opened, too: its first figure, and control released to figure, with statistics to be found.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from quant_engine.files import begins_like, validate_place, write_file
@@ -142,7 +144,24 @@ def p95(values: list[float]) -> float:
     return sorted(values)[min(len(values) - 1, round(0.95 * (len(values) - 1)))]
 
 
-def measure(rounds: int) -> dict[str, dict[str, float]]:
+def large_tensor(browser: Browser, folder: pathlib.Path, values: int, rounds: int) -> dict[str, list[float]]:
+    """Return the times of the playground on a file of one tensor, whose first figure waits for its statistics."""
+    path, columns = folder / "large.npy", 1 << 12
+    rows = np.lib.format.open_memmap(path, "w+", np.float32, (values // columns, columns))
+    draws = np.random.default_rng(0)
+    for row in rows:
+        row[:] = 0.02 * draws.standard_t(5, columns)
+    rows.flush()
+    with server("explorer.cli", "open", str(path), *APP[1:]) as (address, _live):
+        page, first = first_plot(browser, f"{address}/playground")
+        settle = quiet(page)
+        settle()
+        times = responses(page, min(rounds, 5), ["numbers", "figure"], settle)  # widths that were not looked at
+        page.context.close()
+    return {f"{values:,} values: first figure, s": [first], f"{values:,} values: repaint, ms": times}
+
+
+def measure(rounds: int, values: int = 0) -> dict[str, dict[str, float]]:
     """Measure both pages, alternating, and return medians and 95th percentiles."""
     found: dict[str, list[float]] = {}
     chromium = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "google-chrome"))))
@@ -173,6 +192,8 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
                 settle()
                 found[f"{model} accuracy, ms"] = responses(page, rounds, ["accuracy"], settle)
                 page.context.close()
+        if values:
+            found.update(large_tensor(browser, pathlib.Path(folder), values, rounds))
         browser.close()
     return {
         name: {"median": statistics.median(values), "p95": p95(values), "n": len(values)}
@@ -185,10 +206,11 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--rounds", type=int, default=20)
     ask.add_argument("--json", type=pathlib.Path)
+    ask.add_argument("--values", type=int, default=0)
     args = ask.parse_args()
     if args.json:
         validate_place(args.json, begins_like(HEAD))
-    table = measure(args.rounds)
+    table = measure(args.rounds, args.values)
     print("| what | median | p95 | n |\n|---|---|---|---|")
     for name, row in table.items():
         print(f"| {name} | {row['median']:.3g} | {row['p95']:.3g} | {row['n']:.0f} |")

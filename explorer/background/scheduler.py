@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from explorer.background.task import Kind, Task
+from explorer.background.task import Kind, Lane, Task
 
 MAX_KEPT = 512  # shared tasks, ended or stopped ones among them
 LONG_AT_ONCE = 2
@@ -28,7 +28,9 @@ NICENESS = 10
 
 
 class Scheduler:
-    """One worker for answers, studies and runs in turn, and a few for long runs, each of which keeps its worker.
+    """One worker for answers, studies and runs in turn, one for what pages wait for, and a few for long runs.
+
+    Each long run keeps its worker.
 
     A worker's next task is that of the session whose last turn is longest ago.
     """
@@ -45,7 +47,11 @@ class Scheduler:
         `refused` says what a run beyond the most of a session, or of all sessions, fails with.
         """
         self.refused = refused
-        self._pools = {long: _pool(workers) for long, workers in ((False, 1), (True, long_at_once))}
+        self._pools = {
+            Lane.SHARED: _pool(1),
+            Lane.LONG: _pool(long_at_once),
+            Lane.AWAITED: _pool(1, steps_back=False),
+        }
         self._slice, self._pause = slice_seconds, pause
         self.lock = threading.Lock()  # guards all that follows, and the sessions
         self.shared: OrderedDict[Hashable, Task] = OrderedDict()
@@ -60,7 +66,8 @@ class Scheduler:
 
     def start(self, task: Task) -> None:
         """Have a task done when it is its turn (the lock is held)."""
-        self._pools[long := task.kind is Kind.LONG_RUN].submit(self._work, long, self._pause)
+        lane = task.kind.lane
+        self._pools[lane].submit(self._work, lane, 0.0 if lane is Lane.AWAITED else self._pause)
 
     def trim(self) -> None:
         """Forget the shared tasks that were asked for least recently (the lock is held)."""
@@ -78,11 +85,11 @@ class Scheduler:
         """Return a turn before that of whoever had the last one (the lock is held)."""
         return self._turn - 1
 
-    def _work(self, long: bool, pause: float = 0.0) -> None:
+    def _work(self, lane: Lane, pause: float = 0.0) -> None:
         """Do a slice of the task whose turn it is."""
         time.sleep(pause)
         with self.lock:
-            task = self._take(long)
+            task = self._take(lane)
         if task is None:
             return
         task.advance(self._slice)
@@ -90,29 +97,29 @@ class Scheduler:
             task.held = False
             task.under_way = task.ready
             if task.under_way:
-                self._pools[long].submit(self._work, long)
+                self._pools[lane].submit(self._work, lane)
 
-    def _take(self, long: bool) -> Task | None:
-        task = self._next(long)
+    def _take(self, lane: Lane) -> Task | None:
+        task = self._next(lane)
         if task is not None:
             task.held = task.under_way = True
             self._turn += 1
             for session in self.sessions:
                 if task in session.places.values():
-                    session.turns[long] = self._turn
+                    session.turns[lane] = self._turn
         return task
 
-    def _next(self, long: bool) -> Task | None:
+    def _next(self, lane: Lane) -> Task | None:
         """Return the task whose turn it is (the lock is held)."""
         asking: dict[Task, list[Session]] = {}
         for session in self.sessions:
             for task in dict.fromkeys(session.places.values()):
-                if task.ready and (task.kind is Kind.LONG_RUN) == long:
+                if task.ready and task.kind.lane is lane:
                     asking.setdefault(task, []).append(session)
 
         def rank(task: Task) -> tuple[bool, int, Kind, int]:
-            keeps_worker = long and task.under_way
-            return not keeps_worker, min(s.turns[long] for s in asking[task]), task.kind, -len(asking[task])
+            keeps_worker = lane is Lane.LONG and task.under_way
+            return not keeps_worker, min(s.turns[lane] for s in asking[task]), task.kind, -len(asking[task])
 
         return min(asking, key=rank, default=None)
 
@@ -123,7 +130,7 @@ class Session:
     Attributes:
         places: the task that each place of the page shows; places of runs are their keys.
         own: every run that was started, by key, in that order; those that have ended stay to be looked at.
-        turns: when the session last had a turn, by whether it was a long run's.
+        turns: when the session last had a turn, by whose workers it was.
         on_release: what else is to be done when it goes, by what it is about.
     """
 
@@ -133,7 +140,7 @@ class Session:
         self._page = ""
         self.places: dict[Hashable, Task] = {}
         self.own: dict[Hashable, Task] = {}
-        self.turns: dict[bool, int] = {}
+        self.turns: dict[Lane, int] = {}
         self.on_release: dict[Hashable, Callable[[], object]] = {}
 
     def enter(self) -> None:
@@ -141,7 +148,7 @@ class Session:
         with self._lock:
             if self not in self._scheduler.sessions:
                 self._scheduler.sessions.append(self)
-                self.turns = dict.fromkeys((False, True), self._scheduler.latest_turn())
+                self.turns = dict.fromkeys(Lane, self._scheduler.latest_turn())
 
     def open(self, page: str) -> None:
         """Leave what another page has shown, if that was the last one; runs go on."""
@@ -217,8 +224,8 @@ class Session:
                     self._scheduler.shared.pop(task.key, None)
 
 
-def _pool(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, "quant-explorer-background", initializer=step_back)
+def _pool(workers: int, steps_back: bool = True) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, "quant-explorer-background", initializer=step_back if steps_back else None)
 
 
 def step_back() -> None:

@@ -13,6 +13,14 @@ from explorer.memory import give_back
 State = Literal["waiting", "running", "done", "cancelled", "failed"]
 
 
+class Lane(IntEnum):
+    """Which workers do a task."""
+
+    SHARED = 0
+    LONG = 1  # each keeps its worker
+    AWAITED = 2  # by a page that stands still: its worker steps back for nobody
+
+
 class Kind(IntEnum):
     """What a task is for. Of the tasks that one session waits for, the lowest kind has its turn first."""
 
@@ -20,11 +28,17 @@ class Kind(IntEnum):
     STUDY = 1  # many results that the screen shows, found one after the other
     RUN = 2  # started by hand: it belongs to one session and goes on while other pages are open
     LONG_RUN = 3  # the same, where it takes minutes: it has workers of its own
+    AWAITED = -1  # what a page waits for before it draws anything
 
     @property
     def own(self) -> bool:
         """Whether each session has its own task of a key; other tasks are shared by all sessions."""
         return self >= Kind.RUN
+
+    @property
+    def lane(self) -> Lane:
+        """Which workers do such tasks."""
+        return {Kind.LONG_RUN: Lane.LONG, Kind.AWAITED: Lane.AWAITED}.get(self, Lane.SHARED)
 
 
 class Task:

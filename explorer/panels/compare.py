@@ -60,11 +60,11 @@ def _accuracy(task: Task) -> str:
 
 def _rows(model: ModelKey, layer: str, all_settings: Sequence[PlaygroundState]) -> list[ComparisonRow]:
     """Return what every setting does; one that cannot be used is said and left out."""
-    values = compute.matrix(model, layer)
+    value_range = compute.value_range(model, layer)
     specs: list[tuple[str, QuantizerSpec, LayerPlan, LayerPlan | None]] = []
     for number, settings in enumerate(all_settings):
         try:
-            spec = settings.spec(float(values.min()), float(values.max()))
+            spec = settings.spec(*value_range)
             compute.outcome(model, layer, spec)
             plans = settings.plans(spec)
         except QuantError as error:

@@ -60,14 +60,14 @@ def tensor_panel(model: ModelKey, layer: str, result: Outcome) -> None:
     """Say what the whole tensor loses, beside min–max and with the size of the whole model."""
     report, said = result.report, read_words("panels")["tensor"]
     plain, sqnr = compute.reference_report(model, layer, result.spec), notation.decibels(report.sqnr_db)
-    info, values = compute.network(model).layers()[layer], compute.matrix(model, layer)
+    info, (low, high) = compute.network(model).layers()[layer], compute.value_range(model, layer)
     shape = said["shape"].format(
         layer=layer,
         shape=notation.shape(info.shape),
         op=said["depthwise"].format(op=info.op) if info.depthwise else info.op,
         n=notation.count(info.parameters),
-        low=notation.short(float(values.min())),
-        high=notation.short(float(values.max())),
+        low=notation.short(low),
+        high=notation.short(high),
     )
     exact = said["exact"].format(
         sqnr=sqnr if plain is None else said["min_max"].format(sqnr=sqnr, plain=notation.decibels(plain.sqnr_db)),

@@ -13,6 +13,7 @@ from explorer.fields import Number, Text
 from explorer.language import read_words
 from explorer.notices import still_said
 from explorer.own_files import models
+from explorer.panels.large import range_awaited
 from explorer.panels.metrics import EXPLAINED
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState, found_by, set_by_hand
@@ -32,8 +33,9 @@ def settings_panel() -> tuple[ModelKey, str, PlaygroundState]:
             model, layer = frame.choose_tensor(**_narrow())
         if stored_of(model, layer) is not None and controls.show(PlaygroundState.fields()["as_stored"], help=None):
             return model, layer, _unshown()
-        values = compute.matrix(model, layer)
-        span = float(values.max() - values.min())
+        range_awaited(model, layer)
+        low, high = compute.value_range(model, layer)
+        span = high - low
         settings = _shown(controls.now(PlaygroundState), span, more=False)
         _help(settings, span)
     with (  # no popover: what it holds is not there while it is closed, and keeps what a callback has changed

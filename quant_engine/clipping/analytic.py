@@ -62,11 +62,7 @@ class ACIQ(Record):
         """Return the analytic range of every block."""
         lo, hi = blocks.extremes.T
         mirrored = _mirrored(lo, hi, format, symmetric)
-        values = blocks.values
-        if mirrored.any():
-            values = values * np.repeat(np.where(mirrored, np.float32(-1), np.float32(1)), np.diff(blocks.offsets))
-        found = np.empty((blocks.count, moments.SPREADS))
-        over_ranges(blocks.count, lambda a, b: moments.spreads(values, blocks.offsets, a, b, found), values.size)
+        found = blocks.once(("spreads", mirrored.tobytes()), lambda: _spreads(blocks, mirrored))
         return np.array(
             [
                 self._model(spread, one, other, format, symmetric).range
@@ -104,6 +100,16 @@ class ACIQ(Record):
             signed_codes=symmetric and not unsigned,
             extremes=(lo, hi),
         )
+
+
+def _spreads(blocks: Blocks, mirrored: NDArray[np.bool_]) -> Float64Array:
+    """Return what the kernel writes for every block, of some the negative side."""
+    values = blocks.values
+    if mirrored.any():
+        values = values * np.repeat(np.where(mirrored, np.float32(-1), np.float32(1)), np.diff(blocks.offsets))
+    found = np.empty((blocks.count, moments.SPREADS))
+    over_ranges(blocks.count, lambda a, b: moments.spreads(values, blocks.offsets, a, b, found), values.size)
+    return found
 
 
 def _mirrored(lo: ArrayLike, hi: ArrayLike, format: UniformFormat, symmetric: bool) -> NDArray[np.bool_]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quant_engine.distribution import WeightedValues
+from quant_engine.distribution import Distribution, WeightedValues
 from quant_engine.granularity import BlockGrid
 from quant_engine.inputs import Float32Array, Float64Array, as_ranges
 from quant_engine.kernels import affine
@@ -18,13 +18,33 @@ from quant_engine.kernels.parallel import over_ranges
 
 MANY_BLOCKS = 1 << 10  # so many that dividing the work between blocks divides it evenly
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """A tensor's values, block after block; block i is values[offsets[i] : offsets[i + 1]]."""
+    """A tensor's values, block after block; block i is values[offsets[i] : offsets[i + 1]].
+
+    What methods need to know of the values is found once, and answers for every format that is asked for then.
+    """
 
     values: Float32Array
     grid: BlockGrid
+    _found: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, question: Hashable, answer: Callable[[], T]) -> T:
+        """Return what is known of the values, found when it is first asked for; of many blocks nothing is kept."""
+        if self.count > 1:
+            return answer()
+        if question not in self._found:
+            self._found[question] = answer()
+        found: T = self._found[question]
+        return found
+
+    @property
+    def distribution(self) -> Distribution:
+        """Statistics of a block that is the only one."""
+        return self.once("distribution", lambda: Distribution(self.values))
 
     @property
     def offsets(self) -> NDArray[np.int64]:

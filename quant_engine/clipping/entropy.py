@@ -65,7 +65,7 @@ class MinKL(Record):
     def ranges(self, blocks: Blocks, format: UniformFormat, symmetric: bool) -> Float64Array:
         """Search every block."""
         found = [
-            self._search(float(lo), float(hi), _counter(block), format, symmetric).best
+            self._search(float(lo), float(hi), _counter(blocks, block), format, symmetric).best
             for block, (lo, hi) in zip(blocks.each(), blocks.extremes, strict=True)
         ]
         return np.array(found)
@@ -126,10 +126,13 @@ class _Search:
         return np.asarray(self.divergences[found])
 
 
-def _counter(block: Float32Array) -> Counter:
+def _counter(blocks: Blocks, block: Float32Array) -> Counter:
     """Return what counts a block's values in equal bins."""
 
     def count(bins: int, low: float, high: float) -> Float64Array:
+        return blocks.once(("bins", bins, low, high), lambda: counted(bins, low, high))
+
+    def counted(bins: int, low: float, high: float) -> Float64Array:
         edges = np.linspace(low, high, bins + 1)
         inside = block[block > 0] if low == 0.0 else block[block < 0] if high == 0.0 else block
 

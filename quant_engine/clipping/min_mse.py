@@ -28,6 +28,8 @@ class MinMSE(Record):
     def ranges(self, blocks: Blocks, format: Any, symmetric: bool) -> Float64Array:
         """Search every block: large ones through their histogram, small ones by trying candidates on the values."""
         lengths = np.diff(blocks.offsets)
+        if blocks.count == 1 and lengths[0] >= LARGE_BLOCK:
+            return np.array([blocks.distribution.best_range(format, symmetric)])
         if lengths.max() >= LARGE_BLOCK:
             return np.array([Distribution(block).best_range(format, symmetric) for block in blocks.each()])
         offsets, steps = blocks.offsets, np.zeros(blocks.count)

@@ -14,9 +14,12 @@ from quant_engine.distribution import WeightedValues
 from quant_engine.errors import QuantError
 from quant_engine.formats import Format
 from quant_engine.inputs import Float32Array, Float64Array, as_ranges
+from quant_engine.kernels import describe
+from quant_engine.kernels.parallel import over_ranges
 from quant_engine.records import Record
 
 LARGE, SAMPLE = 1 << 22, 1 << 16  # values: from which on a sample tells where a percentile lies, and how many it has
+FEW = 8  # one in so many values may lie where the sample says that the percentile does
 
 
 @final
@@ -87,7 +90,7 @@ class Percentile(Record):
         lengths = np.diff(blocks.offsets)
         found = np.empty((blocks.count, 2))
         if blocks.count == 1 and blocks.values.size > LARGE:
-            return np.array([_ends(blocks.values, self.p, symmetric)])
+            return np.array([blocks.once((self, symmetric), lambda: _ends(blocks.values, self.p, symmetric))])
         for length in np.unique(lengths):
             rows = np.flatnonzero(lengths == length)
             values = blocks.values[blocks.offsets[rows][:, None] + np.arange(length)]
@@ -196,28 +199,40 @@ class FixedRange(Record):
 def _ends(values: Float32Array, p: float, symmetric: bool) -> tuple[float, float]:
     """Return the percentiles of many values (n,)."""
     if symmetric:
-        reach = _percentile(np.abs(values), p)
+        reach = _percentile(values, p, True)
         return -reach, reach
-    return _percentile(values, 100.0 - p), _percentile(values, p)
+    return _percentile(values, 100.0 - p, False), _percentile(values, p, False)
 
 
-def _percentile(values: Float32Array, p: float) -> float:
-    """Return a percentile of many values (n,) as numpy does, some ten times as fast.
+def _percentile(values: Float32Array, p: float, of_magnitudes: bool) -> float:
+    """Return a percentile of many values (n,), or of their magnitudes, as numpy does, some thirty times as fast.
 
     A sample tells two values between which the percentile must lie; only those between them are put in order. Where
     the sample was wrong, which counting shows, all are.
     """
-    sample = np.sort(values[:: values.size // SAMPLE])
+    sample = values[:: values.size // SAMPLE]
+    sample = np.sort(np.abs(sample) if of_magnitudes else sample)
     place = p / 100 * (sample.size - 1)
     reach = 8 * np.sqrt(max(p / 100 * (1 - p / 100), 1 / sample.size) * sample.size) + 2
     first, last = int(max(place - reach, -1)), int(min(place + reach, sample.size))
-    low = sample[first] if first >= 0 else -np.inf
-    high = sample[last] if last < sample.size else np.inf
+    low = sample[first] if first >= 0 else np.float32(-np.inf)
+    high = sample[last] if last < sample.size else np.float32(np.inf)
     rank = p / 100 * (values.size - 1)
-    below = int(np.count_nonzero(values < low))
-    between = values[(values >= low) & (values <= high)]
+    below, between = _between(values, low, high, of_magnitudes)
     at = int(rank) - below
     if not 0 <= at < between.size - 1:
-        return float(np.percentile(values, p))
+        return float(np.percentile(np.abs(values) if of_magnitudes else values, p))
     pair = np.partition(between, [at, at + 1])[at : at + 2].astype(np.float64)
     return float(pair[0] + (pair[1] - pair[0]) * (rank - int(rank)))
+
+
+def _between(values: Float32Array, low: np.float32, high: np.float32, of_magnitudes: bool) -> tuple[int, Float32Array]:
+    """Return how many values, or magnitudes, lie below `low`, and those from there to `high`: none if they are many."""
+
+    def part(start: int, stop: int) -> tuple[int, int, Float32Array]:
+        room = np.empty((stop - start) // FEW, np.float32)
+        return *describe.between(values[start:stop], low, high, of_magnitudes, room), room
+
+    found = over_ranges(values.size, part)
+    few = all(count <= room.size for _, count, room in found)
+    return sum(below for below, *_ in found), np.concatenate([room[: few * count] for _, count, room in found])

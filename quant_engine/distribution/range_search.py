@@ -37,6 +37,7 @@ SLACK = 0.05  # what exceeds the least error on a coarse grid by more is ruled o
 SAMPLING_SLACK = 5.0  # … and this / √n more, as the error of n values is scattered
 DIRECT_SEARCH_VALUES = 1 << 14  # tensors this small are read for every candidate of a fine format
 DIRECT_BUDGET = 1 << 23  # values read on either side of the best step, in each of the last rounds for a fine format
+READ_UP_TO = 1 << 22  # values; with more, a histogram's estimate for a fine format is as near as reading them
 FINE_REACH = 0.03  # of the first of these rounds, relative to the step
 
 
@@ -157,6 +158,8 @@ class RangeSearch:
         errors = np.concatenate([errors[best], self._errors(close_steps, close_zeros)])
         steps, zeros = np.concatenate([steps[best], close_steps]), np.concatenate([zeros[best], close_zeros])
         best = np.argsort(errors)[:POLISHED_STEPS]
+        if self._estimated:
+            return float(steps[best[0]]), int(zeros[best[0]])
         if self._fine:
             return self._narrowed(float(steps[best[0]]), int(zeros[best[0]]))
         candidates = [(float(steps[i]), int(zeros[i])) for i in best]
@@ -178,7 +181,8 @@ class RangeSearch:
     def _better(self, one: tuple[float, int], other: tuple[float, int]) -> tuple[float, int]:
         """Return the step and zero point with the smaller error."""
         steps, zeros = np.array([one[0], other[0]]), np.array([one[1], other[1]])
-        errors = self.indexed.even_errors(steps, -zeros, self.span - zeros)
+        found = self.indexed.estimated_errors if self._estimated else self.indexed.even_errors
+        errors = found(steps, -zeros, self.span - zeros)
         return one if errors[0] <= errors[1] else other
 
     def _errors(self, steps: Float64Array, zeros: NDArray[np.int64]) -> Float64Array:
@@ -218,3 +222,7 @@ class RangeSearch:
     @property
     def _fine(self) -> bool:
         return bool(self.indexed.is_fine(self.span + 1))
+
+    @property
+    def _estimated(self) -> bool:
+        return self._fine and self.indexed.size > READ_UP_TO

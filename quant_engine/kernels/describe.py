@@ -48,7 +48,31 @@ def count_even(x, low, per_unit, start, stop, counts):
 
 
 @kernel
-def mark_codes(codes, lowest, start, stop, seen):
-    """Set `seen` at every code that occurs; its first entry is the lowest code."""
-    for i in range(start, stop):
-        seen[np.int64(codes[i]) - lowest] = True
+def count_codes(codes, lowest, counts):
+    """Add to `counts`, (4, codes), how often every code occurs; their first column is the lowest code.
+
+    Neighbours count in rows of their own: the same code twice would wait for itself.
+    """
+    whole = codes.size - codes.size % 4
+    for i in range(0, whole, 4):
+        for lane in range(4):
+            counts[lane, np.int64(codes[i + lane]) - lowest] += 1
+    for i in range(whole, codes.size):
+        counts[0, np.int64(codes[i]) - lowest] += 1
+
+
+@kernel
+def between(x, low, high, of_magnitudes, room):
+    """Return how many values, or magnitudes, lie below `low` and how many from there to `high`, written to `room`.
+
+    What it does not hold is counted all the same.
+    """
+    below, count = 0, 0
+    for i in range(x.size):
+        value = abs(x[i]) if of_magnitudes else x[i]
+        below += 1 if value < low else 0
+        if low <= value <= high:
+            if count < room.size:
+                room[count] = value
+            count += 1
+    return below, count

@@ -15,6 +15,8 @@ from quant_engine.kernels.compile import bits_of, float_of, helper, kernel, magn
 BIAS = np.int64(1023)
 FRACTION = np.int64(52)
 HALF = np.int64(1 << 51)
+BIAS32 = np.int32(127)
+FRACTION32 = np.int32(23)
 SIGN = np.int32(-(1 << 31))
 
 
@@ -39,13 +41,18 @@ def _nearest(u, shape):
 
 @helper
 def _code(value, shape, sign):
-    """Return the bit pattern of a value of the format; `sign` is its highest bit."""
+    """Return the bit pattern of a value of the format; `sign` is its highest bit.
+
+    A normal value's are the leading bits of float32's, with another bias; a subnormal one's too, once the least normal
+    value is added to it, which is then taken away again.
+    """
     mantissa, min_exponent, _max_value, _zero = shape
-    size = np.float64(np.abs(value))
-    exponent = _exponent(size, np.int64(min_exponent))
-    steps = size * float_of(np.int64((np.int64(mantissa) - exponent + BIAS) << FRACTION))
-    code = ((exponent - np.int64(min_exponent)) << np.int64(mantissa)) + np.int64(steps)
-    return code | np.int64(sign) if bits_of(value) < np.int32(0) else code
+    size = np.abs(value)
+    least = float_of(np.int32((np.int32(min_exponent) + BIAS32) << FRACTION32))
+    leading = np.int32(bits_of(np.float32(size + least) if size < least else size) >> (FRACTION32 - np.int32(mantissa)))
+    bias = np.int32(min_exponent) + BIAS32 - (np.int32(0) if size < least else np.int32(1))
+    code = np.int32(leading - (bias << np.int32(mantissa)))
+    return np.int32(code | np.int32(sign)) if bits_of(value) < np.int32(0) else code
 
 
 @kernel

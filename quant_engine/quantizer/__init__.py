@@ -1,7 +1,7 @@
 """One model of quantization: spec (how) → fit → quantizer (with what numbers) → codes, values, error."""
 
-from quant_engine.quantizer.fitting import dequantize, fake_quantize, fit, quantize
-from quant_engine.quantizer.ranges import block_ranges, edit_ranges
+from quant_engine.quantizer.fitting import dequantize, fake_quantize, fit, fit_blocks, quantize
+from quant_engine.quantizer.ranges import block_ranges, edit_ranges, ranges_of_blocks
 from quant_engine.quantizer.report import ErrorReport, measure
 from quant_engine.quantizer.results import QuantizedTensor, Quantizer
 from quant_engine.quantizer.spec import QuantizerSpec
@@ -18,6 +18,8 @@ __all__ = [
     "edit_ranges",
     "fake_quantize",
     "fit",
+    "fit_blocks",
     "measure",
     "quantize",
+    "ranges_of_blocks",
 ]

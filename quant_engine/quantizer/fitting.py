@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from quant_engine.checks import as_instance
+from quant_engine.clipping import Blocks
 from quant_engine.errors import QuantError, QuantWarning
 from quant_engine.granularity import PerChannel
 from quant_engine.inputs import Float32Array, as_float32
+from quant_engine.quantizer.codecs.blockwise import BlockwiseCodec
 from quant_engine.quantizer.results import QuantizedTensor, Quantizer
 from quant_engine.quantizer.rounding import validate_generator
 from quant_engine.quantizer.spec import QuantizerSpec
@@ -51,6 +53,32 @@ def fit(x: Any, spec: QuantizerSpec, rng: np.random.Generator | None = None, imp
             stacklevel=2,
         )
     return Quantizer(spec, found.scale, found.zero_point, found.learned)
+
+
+def fit_blocks(blocks: Blocks, spec: QuantizerSpec) -> Quantizer:
+    """Return what `fit` does of a tensor that is at hand as blocks, which keep what is found of its values.
+
+    Of a tensor that is fitted again and again, such as under a hand that moves, the values are read once.
+
+    Raises:
+        QuantError: for blocks of another granularity than the spec's, and a format that learns from the values.
+
+    Example:
+        >>> from quant_engine import IntFormat, PerTensor
+        >>> x = np.array([-0.7, 1.4], np.float32)
+        >>> blocks = Blocks(x, PerTensor().blocks(x.shape))
+        >>> [fit_blocks(blocks, QuantizerSpec(IntFormat(bits))).scale.round(4).tolist() for bits in (4, 2)]
+        [[0.20000000298023224], [1.399999976158142]]
+    """
+    as_instance(spec, QuantizerSpec, "spec", SPEC_REMEDY)
+    if not isinstance(spec.codec, BlockwiseCodec):
+        raise QuantError(f"{spec.format} learns from the values themselves; give the tensor to fit(x, spec)")
+    if spec.granularity.blocks(blocks.grid.shape) != blocks.grid:
+        raise QuantError(
+            f"the blocks are of shape {blocks.grid.block}, not those of {spec.granularity}; make them anew"
+        )
+    found = spec.codec.fit_blocks(blocks, spec)
+    return Quantizer(spec, found.scale, found.zero_point)
 
 
 def _importance(importance: Any, shape: tuple[int, ...]) -> Float32Array:

@@ -36,15 +36,24 @@ def block_ranges(x: Any, spec: QuantizerSpec) -> Float64Array:
                [ 0. ,  0.5]])
     """
     as_instance(spec, QuantizerSpec, "spec", "give QuantizerSpec(format, …)")
-    array, form = as_float32(x), spec.format
+    array = as_float32(x)
+    grid = spec.granularity.blocks(array.shape)
+    return ranges_of_blocks(Blocks(grid.flatten(array), grid), spec)
+
+
+def ranges_of_blocks(blocks: Blocks, spec: QuantizerSpec) -> Float64Array:
+    """Return what `block_ranges` does of a tensor that is at hand as blocks.
+
+    Raises:
+        QuantError: as `block_ranges`.
+    """
+    grid, form = blocks.grid, spec.format
     if not isinstance(spec.codec, BlockwiseCodec) or not form.scaled:
         raise QuantError(f"{form} has no clipping ranges; use a format with a scale, such as IntFormat")
-    grid = spec.granularity.blocks(array.shape)
-    if not array.size:
-        raise QuantError(f"shape {array.shape} has no values, so no block has a range")
-    blocks = Blocks(grid.flatten(array), grid)
+    if not blocks.values.size:
+        raise QuantError(f"shape {grid.shape} has no values, so no block has a range")
     if not np.isfinite(blocks.extremes).all():
-        raise_non_finite(array)
+        raise_non_finite(grid.restore(blocks.values))
     found = spec.clipping.ranges(blocks, form, spec.symmetric)
     low, high = (grid.to_grid(end).reshape(-1) for end in (np.minimum(found[:, 0], 0), np.maximum(found[:, 1], 0)))
     return np.stack([low, np.where(low < high, high, _width_of_nothing(spec))], axis=1)

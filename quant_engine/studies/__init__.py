@@ -86,7 +86,14 @@ from quant_engine.studies.sensitivity import (
     trials,
 )
 from quant_engine.studies.stored_ranges import RangeUse, StoredRange, range_use, stored_ranges
-from quant_engine.studies.tensor_statistics import TensorStatistics, even_histogram, occurring_codes, tensor_statistics
+from quant_engine.studies.tensor_statistics import (
+    TensorStatistics,
+    code_counts,
+    encoded_counts,
+    even_histogram,
+    occurring_codes,
+    tensor_statistics,
+)
 from quant_engine.studies.texts import task_text, text_inputs
 from quant_engine.studies.weight_comparison import WeightDifference, WeightSet, compare_weights, weights_of
 
@@ -162,11 +169,13 @@ __all__ = [
     "cause",
     "check_steps",
     "checked_kinds",
+    "code_counts",
     "compare_paired",
     "compare_weights",
     "culprits",
     "divergences",
     "effect",
+    "encoded_counts",
     "equal_noise",
     "evaluated_split",
     "even_histogram",

@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.kernels.affine import block_extremes
-from quant_engine.kernels.describe import central_moments, count_even, mark_codes, sum_and_zeros
+from quant_engine.kernels.describe import central_moments, count_codes, count_even, sum_and_zeros
 from quant_engine.kernels.parallel import over_ranges
+from quant_engine.quantizer import Quantizer
+
+CODED_AT_ONCE = 1 << 18  # values, whose codes stay in a cache of the processor
+LANES = 4  # of `count_codes`
 
 
 @dataclass(frozen=True)
@@ -116,11 +120,49 @@ def occurring_codes(codes: NDArray[Any], lowest: int, highest: int) -> int:
         >>> occurring_codes(np.array([[-8, 3], [3, 7]], np.int8), -8, 7)
         3
     """
+    return int(np.count_nonzero(code_counts(codes, lowest, highest)))
+
+
+def code_counts(codes: NDArray[Any], lowest: int, highest: int) -> NDArray[np.int64]:
+    """Return how often each code occurs, from the lowest to the highest.
+
+    Example:
+        >>> code_counts(np.array([[-2, 1], [1, 0]], np.int8), -2, 1).tolist()
+        [1, 0, 1, 2]
+    """
     flat = np.ascontiguousarray(codes).reshape(-1)
 
-    def marked(start: int, stop: int) -> NDArray[np.bool_]:
-        seen = np.zeros(highest - lowest + 1, np.bool_)
-        mark_codes(flat, lowest, start, stop, seen)
-        return seen
+    def counted(start: int, stop: int) -> NDArray[np.int64]:
+        counts = np.zeros((LANES, highest - lowest + 1), np.int64)
+        count_codes(flat[start:stop], lowest, counts)
+        return np.asarray(counts.sum(axis=0))
 
-    return int(np.logical_or.reduce(over_ranges(flat.size, marked)).sum())
+    found: NDArray[np.int64] = np.sum(over_ranges(flat.size, counted), axis=0)
+    return found
+
+
+def encoded_counts(x: Float32Array, quantizer: Quantizer) -> NDArray[np.int64]:
+    """Return how often each code of a scalar format occurs in a tensor, from the lowest code to the highest.
+
+    With one scale the codes are counted a run at a time, and never held all at once.
+
+    Example:
+        >>> from quant_engine import IntFormat, QuantizerSpec, fit
+        >>> x = np.array([[-1.0, 0.1, 1.0, 0.9]], np.float32)
+        >>> encoded_counts(x, fit(x, QuantizerSpec(IntFormat(2)))).tolist()
+        [0, 1, 1, 2]
+    """
+    low, high = quantizer.spec.format.code_range
+    if quantizer.scale.size > 1 or quantizer.spec.rounding != "nearest" or x.size <= CODED_AT_ONCE:
+        return code_counts(quantizer.encode(x).codes, low, high)
+    flat, shape = np.ascontiguousarray(x).reshape(-1), (1,) * (x.ndim - 1)
+
+    def counted(start: int, stop: int) -> NDArray[np.int64]:
+        counts = np.zeros((LANES, high - low + 1), np.int64)
+        for first in range(start, stop, CODED_AT_ONCE):
+            part = flat[first : min(first + CODED_AT_ONCE, stop)]
+            count_codes(quantizer.encode(part.reshape(*shape, -1)).codes.reshape(-1), low, counts)
+        return np.asarray(counts.sum(axis=0))
+
+    found: NDArray[np.int64] = np.sum(over_ranges(flat.size, counted), axis=0)
+    return found

@@ -480,3 +480,11 @@ def test_work_that_ends_its_thread_has_failed_and_the_next_is_done(scheduler: Sc
         wait_until(lambda task=task: task.ended)
         assert (task.state, type(error).__name__ in repr(task.error)) == ("failed", True)
         assert session.start((kind, "next"), lambda: "done", kind).result(LIMIT) == "done"
+
+
+def test_what_a_page_waits_for_waits_for_no_answer_of_others(scheduler: Scheduler) -> None:
+    slow = Holding()
+    scheduler.session().ask("panel", "slow", slow)
+    assert slow.begun.wait(LIMIT)
+    assert scheduler.session().ask("page", "awaited", lambda: "now", Kind.AWAITED).result(LIMIT) == "now"
+    slow.go.set()

@@ -12,7 +12,20 @@ from explorer.instrument.words import describe_curve, describe_values
 from explorer.payloads import MAX_RUNS, MAX_VALUES, InstrumentSetting, Mark, pack, statistics
 from explorer.results import BlockView
 from explorer.state import PlaygroundState
-from quant_engine import Distribution, FixedRange, IntFormat, MinMSE, PerChannel, QuantizerSpec, fit, measure
+from quant_engine import (
+    BF16,
+    E4M3,
+    NF4,
+    Distribution,
+    FixedRange,
+    IntFormat,
+    KMeans,
+    MinMSE,
+    PerChannel,
+    QuantizerSpec,
+    fit,
+    measure,
+)
 from tests.models import CNN_KEY
 
 MODEL, LAYER = CNN_KEY, "conv3"
@@ -104,13 +117,28 @@ def test_the_descriptions_name_the_numbers() -> None:
     assert "With 4 bits it is now 8.18·10⁻⁴" in describe_curve("4 bits", view, 1e-4)
 
 
-@pytest.mark.parametrize("symmetric", [True, False])
-def test_a_large_tensor_is_counted_by_its_codes_as_a_small_one_by_thresholds(symmetric: bool) -> None:
+CLIPPED = {"clipping": FixedRange(-3.0, 3.0)}
+LARGE_SPECS = {
+    "symmetric": QuantizerSpec(IntFormat(4), **CLIPPED),
+    "asymmetric": QuantizerSpec(IntFormat(4, signed=False), symmetric=False, **CLIPPED),
+    "E4M3": QuantizerSpec(E4M3, **CLIPPED),
+    "BF16": QuantizerSpec(BF16),
+    "NF4": QuantizerSpec(NF4, **CLIPPED),
+    "k-means": QuantizerSpec(KMeans(8)),
+}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(spec, id=name, marks=[] if name in ("asymmetric", "E4M3") else pytest.mark.full)
+        for name, spec in LARGE_SPECS.items()
+    ],
+)
+def test_a_large_tensor_is_counted_by_its_codes_as_a_small_one_by_thresholds(spec: QuantizerSpec) -> None:
     x = np.random.default_rng(1).standard_t(3, (1, results.LARGE)).astype(np.float32)
-    quantizer = fit(
-        x, QuantizerSpec(IntFormat(4, signed=symmetric), symmetric=symmetric, clipping=FixedRange(-3.0, 3.0))
-    )
-    view = results.view_of(x, quantizer, Distribution(x))
+    quantizer = fit(x, spec)
+    view = results.view_of(x, quantizer, Distribution(x), outcome=results.outcome_of(x, quantizer))
     assert (
         view.counts.tolist()
         == np.bincount(np.searchsorted(view.thresholds, x[0], side="right"), minlength=view.levels.size).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -78,3 +79,35 @@ def test_a_result_counts_with_every_buffer_that_it_reaches_once() -> None:
     assert size_of({"rows": list(values), "again": values, "bytes": b"12345"}) == values.nbytes + 5
     quantizer = fit(values, QuantizerSpec(IntFormat(4)))
     assert size_of((quantizer, quantizer)) == quantizer.scale.nbytes + quantizer.zero_point.nbytes
+
+
+def test_a_buffer_of_several_results_counts_once_and_goes_with_the_last_of_them() -> None:
+    cache, values = ByteCache(1 << 20), np.zeros(1000)
+    for number in range(3):
+        cache.get(number, lambda: values[:10])
+    assert cache.usage().size_bytes == 3 * OVERHEAD + values.nbytes
+    for number in range(200):
+        cache.get(("other", number), lambda: np.zeros(1000))
+    assert cache.usage().size_bytes == cache.usage().results * (OVERHEAD + 8000) <= 1 << 20
+
+
+def test_where_the_largest_buffer_is_spared_a_large_tensor_stays_with_what_stands_on_it_until_a_larger_one_comes() -> (
+    None
+):
+    cache, computed = ByteCache(20 * OVERHEAD, spares_largest=True), []
+
+    def large(name: str, size: int) -> np.ndarray:
+        return cache.get(name, lambda: computed.append(name) or np.zeros(size))
+
+    for _ in range(3):
+        part = cache.get("part", lambda: large("first", 100_000)[:5])
+    assert np.shares_memory(part, large("first", 100_000))
+    assert computed == ["first"]
+    large("second", 200_000)
+    large("first", 100_000)
+    assert computed == ["first", "second", "first"]
+
+
+def test_what_is_mapped_from_a_file_counts_nothing(tmp_path: pathlib.Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(1000))
+    assert size_of(np.load(tmp_path / "x.npy", mmap_mode="r")[10:]) == 0

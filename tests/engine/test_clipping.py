@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import quant_engine as qe
 from quant_engine.clipping.base import Blocks
+from quant_engine.quantizer import fit_blocks
 from tests import reference
 from tests.engine.strategies import arrays, granularities, integer_formats, specs
 
@@ -226,3 +227,25 @@ def test_a_percentile_of_millions_of_values_is_numpys(kind: str, p: float) -> No
         (found,) = qe.Percentile(p).ranges(blocks, qe.IntFormat(8), symmetric)
         ends = np.percentile(np.abs(x), p) if symmetric else np.percentile(x, [100 - p, p])
         np.testing.assert_allclose(found, (-ends, ends) if symmetric else ends, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_blocks_that_keep_what_is_found_of_them_are_fitted_as_the_tensor_is(symmetric: bool) -> None:
+    x = np.random.default_rng(3).standard_t(3, (4, 1 << 16)).astype(np.float32)
+    methods = (qe.MinMax(), qe.Percentile(99.0), qe.MinMSE(), qe.MinKL(256), qe.ACIQ("fit"))
+    for granularity in (qe.PerTensor(), qe.PerChannel(0)):
+        blocks = Blocks(x.reshape(-1), granularity.blocks(x.shape))
+        for bits in (4, 3, 4):
+            for method in methods:
+                spec = qe.QuantizerSpec(qe.IntFormat(bits), granularity, symmetric=symmetric, clipping=method)
+                kept, fresh = fit_blocks(blocks, spec), qe.fit(x, spec)
+                np.testing.assert_array_equal(kept.scale, fresh.scale)
+                np.testing.assert_array_equal(kept.zero_point, fresh.zero_point)
+
+
+def test_blocks_of_another_shape_and_formats_that_learn_are_refused() -> None:
+    blocks = Blocks(np.ones(8, np.float32), qe.PerTensor().blocks((2, 4)))
+    with pytest.raises(qe.QuantError, match=r"blocks are of shape \(2, 4\)"):
+        fit_blocks(blocks, qe.QuantizerSpec(qe.IntFormat(4), qe.PerChannel(0)))
+    with pytest.raises(qe.QuantError, match="learns from the values"):
+        fit_blocks(blocks, qe.QuantizerSpec(qe.KMeans(4)))

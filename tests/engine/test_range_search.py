@@ -129,3 +129,13 @@ def test_a_tensor_of_zeros_has_no_range():
 
 def test_unsigned_codes_that_no_value_reaches_leave_the_range_of_minmax():
     assert qe.Distribution([-3.0, -1.0]).best_range(qe.IntFormat(4, signed=False)) == (0.0, 3.0)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_millions_of_values_are_searched_for_a_fine_format_without_reading_them_for_each_candidate(symmetric):
+    x = np.append(np.random.default_rng(5).standard_normal((1 << 22) + 7), 40.0).astype(np.float32)
+    form, distribution = qe.IntFormat(12, signed=symmetric), qe.Distribution(x)
+    lo, hi = distribution.best_range(form, symmetric)
+    grid = np.geomspace(0.7, 1.3, 13)[:, None] * [[lo, hi]]
+    own, *others = distribution.range_errors(form, np.concatenate([[[lo, hi]], grid]), symmetric)
+    assert own <= 1.001 * min(others)

@@ -107,13 +107,16 @@ class BlockwiseCodec(FlatCodec):
                 "as KMeans, or importance=None"
             )
         grid = spec.granularity.blocks(x.shape)
-        ranges: Float64Array = np.zeros((grid.count, 2))
-        if x.size:
-            blocks = Blocks(grid.flatten(x), grid)
+        return self.fit_blocks(Blocks(grid.flatten(x), grid), spec)
+
+    def fit_blocks(self, blocks: Blocks, spec: SpecLike) -> Parameters:
+        """Do the same with blocks, of which may be known what clipping methods ask for."""
+        ranges: Float64Array = np.zeros((blocks.count, 2))
+        if blocks.values.size:
             if not np.isfinite(blocks.extremes).all():
-                raise_non_finite(x)
+                raise_non_finite(blocks.grid.restore(blocks.values))
             ranges = spec.clipping.ranges(blocks, self.format, spec.symmetric)
-        return Parameters(*block_parameters(ranges, grid, spec))
+        return Parameters(*block_parameters(ranges, blocks.grid, spec))
 
     def levels(self, fitted: Fitted, place: tuple[int, ...]) -> Float32Array:
         """Return scale · (value − zero point); ±0 of a float format are one."""
