@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TypeVar
 
@@ -13,12 +14,25 @@ Result = TypeVar("Result")
 
 SERIAL_BELOW = 1 << 20  # values; smaller work costs less than waking a thread
 
+_serial = threading.local()  # how many of the calling thread's blocks `one_thread` are open
 _lock = threading.Lock()
 _pools: dict[int, ThreadPoolExecutor] = {}  # by process: a forked child has no threads of its parent's pool
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have what the calling thread starts done by itself: the same sums in the same order on every machine."""
+    _serial.depth = getattr(_serial, "depth", 0) + 1
+    try:
+        yield
+    finally:
+        _serial.depth -= 1
+
+
 def thread_count() -> int:
-    """Return how many cores this process may use."""
+    """Return how many cores this process may use, or 1 where the calling thread is to work alone."""
+    if getattr(_serial, "depth", 0):
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

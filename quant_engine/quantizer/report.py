@@ -39,6 +39,16 @@ class ErrorReport:
             f"clipped_share={self.clipped_share:.4g}, clipping_mse={self.clipping_mse:.4g}, max_abs={self.max_abs:.4g})"
         )
 
+    def __add__(self, other: ErrorReport) -> ErrorReport:
+        """Return the report on the values of both.
+
+        Example:
+            >>> (measure([0.0, 1.0], [0.0, 1.5]) + measure([4.0], [3.0])).mse == measure([0.0, 1, 4], [0, 1.5, 3]).mse
+            True
+        """
+        ours, theirs = vars(self), vars(other)
+        return ErrorReport(**{name: (max if name == "max_abs" else sum)((ours[name], theirs[name])) for name in ours})
+
     @property
     def mse(self) -> float:
         """Mean squared error, Σe²/n (0 for an empty tensor)."""

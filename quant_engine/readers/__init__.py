@@ -7,6 +7,7 @@ and nothing outside its folder is read.
 from quant_engine.readers.base import Kind, ReaderError, TensorFile, TensorInfo
 from quant_engine.readers.onnx_file import holds_tensor, read_graph_file
 from quant_engine.readers.opening import open_file
+from quant_engine.readers.remote import is_url, open_url
 from quant_engine.readers.stored import StoredQuantization
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "TensorFile",
     "TensorInfo",
     "holds_tensor",
+    "is_url",
     "open_file",
+    "open_url",
     "read_graph_file",
 ]

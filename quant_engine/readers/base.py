@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -78,6 +78,8 @@ class TensorFile:
         others: the files beside it that hold values.
         stored: returns how a tensor is stored as codes, None for one that is not.
         activations: what the file, or another beside it, says of tensors between layers, by name.
+        rows: returns the values of some indices of a tensor's first axis, where the rest need not be read for it.
+        held: of files elsewhere, what tells their contents from later ones, such as an object store's tag.
     """
 
     path: Path
@@ -87,14 +89,23 @@ class TensorFile:
     others: tuple[Path, ...] = ()
     stored: Callable[[str], StoredQuantization | None] = lambda name: None
     activations: Mapping[str, StoredQuantization] = field(default_factory=dict)
+    rows: Callable[[str, int, int], NDArray[Any]] | None = None
+    held: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all that is listed, and of the files' paths, sizes and times: no value is read for it."""
+        return self._digest(lambda path: str(path.resolve()))
+
+    @cached_property
+    def version(self) -> str:
+        """SHA-256 as `digest`, by the files' names: the same for all who see the files, wherever these are mounted."""
+        return self._digest(lambda path: path.name)
+
+    def _digest(self, called: Callable[[Path], str]) -> str:
         found = hashlib.sha256(f"{self.format}|{self.path.name}".encode())
-        for path in (self.path, *self.others):
-            about = path.stat()
-            found.update(f"|{path.resolve()}|{about.st_size}|{about.st_mtime_ns}".encode(errors="surrogateescape"))
+        for mark in self.held or map(partial(_mark, called), (self.path, *self.others)):
+            found.update(f"|{mark}".encode(errors="surrogateescape"))
         for info in self.tensors.values():
             found.update(
                 f"|{info.name}|{info.shape}|{info.stored}|{info.codes}|{info.block}".encode(errors="surrogatepass")
@@ -134,6 +145,25 @@ class TensorFile:
         values.flags.writeable = False
         return values
 
+    def load_rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Return the values at some indices of a tensor's first axis as `load` does, and read no others if possible.
+
+        Raises:
+            QuantError: if there is no such tensor, or it has no such indices.
+            ReaderError: if the file does not hold what it says.
+        """
+        shape = self.info(name).shape
+        if not shape or not 0 <= start < stop <= shape[0]:
+            raise QuantError(
+                f"{name!r} of shape {shape} has no rows from {start} to {stop}; give some of its first axis"
+            )
+        if self.rows is None:
+            return self.load(name)[start:stop]
+        with refusals(self.path, self.format):
+            values = self.rows(name, start, stop).view()
+        values.flags.writeable = False
+        return values
+
     def prefetch(self, name: str) -> None:
         """Read a tensor that will be asked for, and keep nothing: mapped values are then in the system's memory.
 
@@ -165,6 +195,11 @@ class TensorFile:
             return None
         with refusals(self.path, self.format):
             return self.stored(name)
+
+
+def _mark(called: Callable[[Path], str], path: Path) -> str:
+    about = path.stat()
+    return f"{called(path)}|{about.st_size}|{about.st_mtime_ns}"
 
 
 def kind_of(dtype: str) -> Kind:

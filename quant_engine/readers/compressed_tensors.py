@@ -61,6 +61,7 @@ def with_compressed(file: TensorFile) -> TensorFile:
         tensors=by_name(file.path, infos()),
         read=lambda name: found[name].stored().dequantize() if name in found else file.read(name),
         stored=lambda name: found[name].stored() if name in found else None,
+        rows=None,
     )
 
 

@@ -14,6 +14,7 @@ import quant_engine
 
 ROOT = pathlib.Path(__file__).parents[2]
 TORCH_LIVES_IN = {
+    "sweep",
     "packs",
     "export",
     "methods",
