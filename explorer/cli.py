@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from explorer import access
-from explorer.commands import files, looking, tuning
+from explorer.commands import files, looking, sweeping, tuning
 from quant_engine import QuantError
 
 APP = Path(__file__).resolve().parent / "served_app.py"
@@ -43,6 +43,7 @@ program.add_typer(models, name="models")
 program.command(epilog=looking.INSPECT_EXAMPLES)(looking.inspect)
 program.command(epilog=looking.ATTRIBUTE_EXAMPLES)(looking.attribute)
 program.command(epilog=tuning.EXAMPLES)(tuning.tune)
+program.command(epilog=sweeping.EXAMPLES)(sweeping.sweep)
 program.command(epilog=files.COMPARE_EXAMPLES)(files.compare)
 program.command(epilog=files.APPLY_EXAMPLES)(files.apply)
 program.command(epilog=files.REPORT_EXAMPLE)(files.report)

@@ -13,6 +13,7 @@ from quant_engine import QuantError
 from quant_engine.models import ARCHITECTURES, OnnxModel, TensorModel, fetch_from_hub, is_hub_name
 from quant_engine.network import Network, load
 from quant_engine.packs import PACKS, folder_of
+from quant_engine.readers import is_url
 from quant_engine.tasks import Task, read_task
 
 CONFIG = "config.json"
@@ -50,6 +51,36 @@ def open_given(given: str, data: Path | None = None, seed: int = 0) -> Opened:
             "exists; give the path of a file or a folder, or a name on the hub, organisation/model"
         )
     return _open_path(path, data, seed)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A model that a person names, with its data, opened wherever this is called."""
+
+    model: str
+    data: Path | None
+    seed: int
+
+    def __call__(self) -> Network:
+        """Open it."""
+        return open_given(self.model, self.data, self.seed).network
+
+
+def swept(model: str, data: Path | None, seed: int = 0) -> str | Given:
+    """Return what a sweep reads the tensors of a model from: its file or URL, or whatever opens a model that runs.
+
+    Raises:
+        QuantError: as `open_given`, and for data with a URL.
+    """
+    if is_url(model):
+        if data is not None:
+            raise QuantError(f"{model} is read as tensors, which cannot be run; leave the data out")
+        return model
+    found = open_given(model, data, seed).network.model
+    if isinstance(found, TensorModel):
+        return str(found.file.path.absolute())
+    path = Path(model).expanduser()
+    return Given(str(path.absolute()) if path.exists() else model, None if data is None else data.absolute(), seed)
 
 
 def open_named(text: str, data: str = "") -> Opened:

@@ -101,7 +101,9 @@ def kept_of(network: Network) -> KeptScores:
     return KeptScores(Store(folder / KEPT), network.digest, network.given_task.key)
 
 
-def followed(steps: Iterable[Any], what: str, describe: Callable[[Any], str], quiet: bool = False) -> Any:
+def followed(
+    steps: Iterable[Any], what: str, describe: Callable[[Any], str], quiet: bool = False, stopped: str = "stopped"
+) -> Any:
     """Return the last item of a study, and show its progress until then; Ctrl-C stops it and says how to go on."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -117,7 +119,7 @@ def followed(steps: Iterable[Any], what: str, describe: Callable[[Any], str], qu
                     bar.update(task, completed=done, total=total, description=f"{what}: {describe(last)}")
         except KeyboardInterrupt:
             bar.stop()
-            typer.echo(said("stopped", done=done), err=True)
+            typer.echo(said(stopped, done=f"{done:,}"), err=True)
             raise typer.Exit(STOPPED) from None
     return last
 

@@ -5,7 +5,7 @@ spec's text; the tensor is read where the work is done. What is finished is on d
 """
 
 from quant_engine.sweep.cells import CELL_COLUMNS, work
-from quant_engine.sweep.estimate import Estimate, estimate
+from quant_engine.sweep.estimate import Estimate, estimate, values_in
 from quant_engine.sweep.plan import MAX_VALUES, Chunk, SweepPlan, plan_sweep
 from quant_engine.sweep.processes import process_map
 from quant_engine.sweep.running import SweepProgress, sweep
@@ -24,5 +24,6 @@ __all__ = [
     "process_map",
     "read_sweep",
     "sweep",
+    "values_in",
     "work",
 ]

@@ -68,6 +68,16 @@ def estimate(plan: SweepPlan, workers: Sequence[int], read_rate: float | None = 
     )
 
 
+def values_in(worker_bytes: int) -> int:
+    """Return how many values of a tensor a worker with so much memory holds at a time.
+
+    >>> values_in(4 << 30)
+    268435456
+    """
+    spare = max(worker_bytes - BASE_BYTES, 0) // BYTES_A_VALUE
+    return 1 << max(spare.bit_length() - 1, 20)
+
+
 def _costs(spec: QuantizerSpec) -> list[float]:
     """Return the seconds that a spec takes on each of the samples."""
     rng, found = np.random.default_rng(0), []

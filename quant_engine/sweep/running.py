@@ -142,7 +142,11 @@ def _answers(map: Map, left: dict[int, Chunk]) -> Iterator[tuple[int, list[Row] 
     ready: queue.SimpleQueue[int] = queue.SimpleQueue()
     futures: dict[int, Any] = {}
     try:
-        for place, given in zip(places, map(work, chunks), strict=True):
+        answers = map(work, chunks)
+    except Exception as error:
+        raise QuantError(f"the workers take no more work ({error}); begin the same sweep again, it goes on") from error
+    try:
+        for place, given in zip(places, answers, strict=True):
             if hasattr(given, "add_done_callback"):
                 futures[place] = given
                 given.add_done_callback(partial(_tell, ready, place))

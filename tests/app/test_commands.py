@@ -54,7 +54,7 @@ def plan(network: Network, tmp_path: pathlib.Path) -> pathlib.Path:
 
 def test_every_command_has_help_with_examples_and_a_model_needs_none() -> None:
     listed = run("--help").output
-    for name in ("inspect", "attribute", "tune", "compare", "apply", "report", "open", "models"):
+    for name in ("inspect", "attribute", "tune", "sweep", "compare", "apply", "report", "open", "models"):
         assert name in listed
         assert name == "models" or "quant-explorer" in run(name, "--help").output
     assert "--port" in run("fashion-cnn", "--help").output

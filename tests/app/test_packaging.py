@@ -33,7 +33,9 @@ def imported(folder: str) -> set[str]:
 
 
 def test_every_import_is_a_declared_dependency() -> None:
-    extras = (line for extra in ("onnx", "transformers", "sweep", "dask") for line in PROJECT["optional-dependencies"][extra])
+    extras = (
+        line for extra in ("onnx", "transformers", "sweep", "dask") for line in PROJECT["optional-dependencies"][extra]
+    )
     declared = {re.split(r"[<>=!~ ]", line)[0] for line in (*PROJECT["dependencies"], *extras)}
     outside = set().union(*(imported(folder) for folder in ("quant_engine", "explorer", "pages")))
     outside -= {*sys.stdlib_module_names, "quant_engine", "explorer"}
