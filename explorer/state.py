@@ -102,6 +102,14 @@ class PlaygroundState(PlaygroundTable):
     @property
     def description(self) -> str:
         """The setting in a few words: format, what shares a scale, clipping, scales, activations."""
+        clipping = self.spoken("clipping")
+        if self.by_hand:
+            said = read_words("panels")["description"]["others"]
+            clipping = said.format(clipping=clipping, others=self.spoken("others"))
+        return self.described(clipping)
+
+    def described(self, clipping: str | None) -> str:
+        """Return the setting in a few words, with those for its clipping, if it has one."""
         said: Mapping[str, str] = read_words("panels")["description"]
         number = f"{'' if self.signed else 'u'}int{self.bits}" if self.kind.integer else self.format_name
         if not self.kind.scalar:
@@ -115,16 +123,13 @@ class PlaygroundState(PlaygroundTable):
             PerGroup: said["group"].format(n=self.group),
             PerBlock: said["block"].format(rows=self.rows, columns=self.columns),
         }
-        clipping = self.spoken("clipping")
-        if self.by_hand:
-            clipping = said["others"].format(clipping=clipping, others=self.spoken("others"))
         inputs = {"bits": self.spoken("activation_bits"), "calibration": self.spoken("calibration")}
         parts = [
             number,
             "" if self.symmetric else spoken("asymmetric"),
             spoken("restricted") if self.narrow else "",
             shared[self.granularity] if self.grouped else "",
-            clipping if self.clips else "",
+            clipping if clipping and self.clips else "",
             said["scales"].format(scales=self.word("scales")) if self.clips and self.scales else "",
             said["activations"].format(**inputs) if self.activation_bits else "",
         ]

@@ -8,15 +8,22 @@ from explorer import compute
 from explorer.background import Task
 from explorer.caches import ResultKey
 from explorer.lessons.framework.study import Study
-from explorer.number_formats import KINDS
 from explorer.sources import ModelKey
 from explorer.tuner_results import fitted_plan, split_of
 from explorer.tuning.tuned_plan import TunedPlan
-from quant_engine import PerChannel, QuantizationPlan
-from quant_engine.studies import Attributed, Attribution, Culprits, CulpritStep, Damage, attribute, culprits
+from quant_engine import QuantizationPlan
+from quant_engine.studies import (
+    Attributed,
+    Attribution,
+    Culprits,
+    CulpritStep,
+    Damage,
+    attribute,
+    culprits,
+    in_eight_bits,
+)
 
 CULPRITS, DAMAGE = "tuner culprits", "tuner damage"  # places on the page
-EIGHT = 8  # bits
 
 
 def culprit_study(model: ModelKey, engine: QuantizationPlan) -> Study:
@@ -54,19 +61,10 @@ def alone(model: ModelKey, engine: QuantizationPlan) -> dict[str, Damage]:
     return found
 
 
-def in_eight_bits(plan: TunedPlan, layers: Iterable[str]) -> TunedPlan:
-    """Return a plan with layers as integers of 8 bits, inputs that are quantized too; one scale a channel for others.
-
-    As `culprits` measures it: integers keep what shares a scale.
-    """
+def with_eight_bits(plan: TunedPlan, layers: Iterable[str]) -> TunedPlan:
+    """Return a plan with layers in 8 bits where they have fewer, as `culprits` measures it."""
     for layer in layers:
-        settings = plan.settings(layer)
-        cells: dict[str, object] = {"kind": KINDS["integer"], "bits": EIGHT}
-        if not settings.kind.integer or layer in plan.given:
-            cells["granularity"] = PerChannel
-        if settings.activation_bits is not None:
-            cells["activation_bits"] = max(EIGHT, settings.activation_bits)
-        plan = plan.with_cells([layer], cells)
+        plan = plan.with_plan(layer, in_eight_bits(plan.layer_plan(layer)))
     return plan
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pathlib
 import tempfile
@@ -15,45 +16,88 @@ from explorer.lessons.framework.study import Study
 from explorer.sources import ModelKey
 from explorer.tuner_results import fitted_plan, split_of
 from quant_engine import QuantizationPlan
-from quant_engine.export import EXPORTERS, Coverage, Finding, Verification
+from quant_engine.export import (
+    EXPORTERS,
+    BitCount,
+    Coverage,
+    Export,
+    Finding,
+    Imported,
+    Verification,
+    bit_counts,
+    export_plan,
+)
+from quant_engine.network import Network
 
 EXPORT, VERIFY, REPORT = "tuner export", "tuner verify", "tuner report"  # places on the page
+NOTHING = Coverage((), (), ())
 
 
 @dataclass(frozen=True)
 class Written:
-    """What is downloaded: one file, or a zip archive of several; what was found, and what is in it."""
+    """What is downloaded: one file, or a zip archive of several; what was found, and what is in it.
+
+    `edited` is how many weights and inputs differ from the file that the plan came from, if it is of this kind.
+    """
 
     name: str
     content: bytes
-    findings: tuple[Finding, ...]
-    coverage: Coverage
+    findings: tuple[Finding, ...] = ()
+    coverage: Coverage = NOTHING
+    counts: tuple[BitCount, ...] = ()
+    edited: int | None = None
 
 
-def export_study(model: ModelKey, plan: QuantizationPlan, target: str, as_float: bool) -> Study:
-    """Return the writing of a plan for a target."""
+@dataclass(frozen=True)
+class Order:
+    """What is to be written: a plan, for a target, and the file that the plan came from, if that is of its kind.
+
+    `as_float`: what the target cannot express is written as floats.
+    """
+
+    model: ModelKey
+    plan: QuantizationPlan
+    target: str
+    as_float: bool
+    original: Imported | None = None
+
+    def key(self, question: str) -> ResultKey:
+        """Return what tells it from others."""
+        files = () if self.original is None else sorted(self.original.files.items())
+        digest = hashlib.sha256(b"".join(content for _, content in files)).hexdigest()
+        return ResultKey(question, self.model, self.plan, self.target, self.as_float, digest)
+
+    def write(self, folder: str) -> tuple[Network, QuantizationPlan, pathlib.Path, Export]:
+        """Write the files into a folder; return them with the network, the plan with fitted weights, and the path."""
+        network, fitted = compute.network(self.model), fitted_plan(self.model, self.plan)
+        place = pathlib.Path(folder) / _name_of(self.model, self.target)
+        made = export_plan(network, fitted, place, self.target, self.original, as_float=self.as_float)
+        return network, fitted, place, made
+
+
+def export_study(order: Order) -> Study:
+    """Return the writing of a plan's files."""
 
     def steps() -> Generator[Written, None, None]:
         with tempfile.TemporaryDirectory() as folder:
-            place = pathlib.Path(folder) / _name_of(model, target)
-            made = EXPORTERS[target].write(compute.network(model), fitted_plan(model, plan), place, as_float=as_float)
+            network, fitted, place, made = order.write(folder)
             name, content = _one_file(pathlib.Path(folder), made.paths, place.name)
-        yield Written(name, content, made.findings, made.coverage)
+            counts = bit_counts(network, fitted, made.paths)
+        edited = None if order.original is None else len(order.original.changed(network, fitted))
+        yield Written(name, content, made.findings, made.coverage, counts, edited)
 
-    return Study(ResultKey(EXPORT, model, plan, target, as_float), steps, 1)
+    return Study(order.key(EXPORT), steps, 1)
 
 
-def verify_study(model: ModelKey, plan: QuantizationPlan, target: str, as_float: bool) -> Study:
+def verify_study(order: Order) -> Study:
     """Return the check of a plan's files by what reads or runs them."""
 
     def steps() -> Generator[Verification, None, None]:
-        network, fitted = compute.network(model), fitted_plan(model, plan)
         with tempfile.TemporaryDirectory() as folder:
-            place = pathlib.Path(folder) / _name_of(model, target)
-            EXPORTERS[target].write(network, fitted, place, as_float=as_float)
-            yield EXPORTERS[target].verify(network, fitted, place)
+            network, fitted, place, _ = order.write(folder)
+            yield EXPORTERS[order.target].verify(network, fitted, place)
 
-    return Study(ResultKey(VERIFY, model, plan, target, as_float), steps, 1)
+    return Study(order.key(VERIFY), steps, 1)
 
 
 def report_study(model: ModelKey, plans: Mapping[str, QuantizationPlan]) -> Study:
@@ -69,7 +113,7 @@ def report_study(model: ModelKey, plans: Mapping[str, QuantizationPlan]) -> Stud
         for report in measure(network, plans, compute.name(model), split):
             reports.append(report)
             yield None
-        yield Written(f"{_plain(model)}-report.html", html_of(reports[-1]).encode(), (), Coverage((), (), ()))
+        yield Written(f"{_plain(model)}-report.html", html_of(reports[-1]).encode())
 
     return Study(ResultKey(REPORT, model, *plans.values()), steps, len(plans) + 2)
 

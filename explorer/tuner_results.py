@@ -10,10 +10,13 @@ from explorer import compute
 from explorer.background import Kind, Task
 from explorer.caches import ResultKey
 from explorer.layer_damage import owners
+from explorer.results import BlockView, view_of
 from explorer.sources import ModelKey
+from explorer.tuning.fitted import Fitted, of_block
 from explorer.tuning.tuned_plan import TunedPlan
-from quant_engine import LayerPlan, QuantError, QuantizationPlan, QuantizerSpec
+from quant_engine import LayerPlan, QuantError, QuantizationPlan, QuantizedTensor, QuantizerSpec, measure
 from quant_engine.network import Score
+from quant_engine.plan import Planned
 
 SPLITS = ("search", "test")  # held out, the first there is
 
@@ -95,19 +98,33 @@ def sqnr(place: str, model: ModelKey, plan: QuantizationPlan) -> Task:
 
     def steps() -> Iterator[tuple[str, float]]:
         for layer in owners(model):
-            if isinstance(spec := plan[layer].weight, QuantizerSpec):
-                yield layer, _sqnr_db(model, layer, spec)
+            if (planned := plan[layer].weight) is not None:
+                yield layer, _sqnr_db(model, layer, planned)
 
     key = ResultKey("tuner sqnr", model, plan)
     return compute.session().ask(place, key, steps, Kind.STUDY, len(owners(model)))
 
 
-def _sqnr_db(model: ModelKey, layer: str, spec: QuantizerSpec) -> float:
+def _sqnr_db(model: ModelKey, layer: str, planned: Planned) -> float:
     def found() -> float:
+        matrix = compute.matrix(model, layer)
+        if isinstance(planned, QuantizedTensor):
+            return measure(matrix, planned.dequantize()).sqnr_db
         try:
-            quantizer = compute.fitted(model, layer, spec)
+            fitted = compute.fitted(model, layer, planned) if isinstance(planned, QuantizerSpec) else planned
         except QuantError:
             return math.nan
-        return quantizer.measure(compute.matrix(model, layer)).sqnr_db
+        return fitted.measure(matrix).sqnr_db
 
-    return compute.kept(ResultKey("tuner sqnr of", model, layer, spec), found)
+    return compute.kept(ResultKey("tuner sqnr of", model, layer, LayerPlan(planned)), found)
+
+
+def fitted_view(model: ModelKey, layer: str, fitted: Fitted, block: int) -> BlockView:
+    """Return everything that the instrument draws of one block of a fitted weight, such as a file brings."""
+    granularity = fitted.spec.granularity
+
+    def found() -> BlockView:
+        values = compute.block_values(model, layer, granularity, block)
+        return view_of(values, of_block(fitted, block), compute.distribution(model, layer, granularity, block))
+
+    return compute.kept(ResultKey("tuner fitted", model, layer, LayerPlan(fitted), block), found)

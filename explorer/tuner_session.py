@@ -90,9 +90,9 @@ def chosen(model: ModelKey) -> list[str]:
     return kept if kept[:1] == [shown] else [shown]
 
 
-def choose(layers: Sequence[str]) -> None:
-    """Choose layers and show the first; one alone is looked at (a callback)."""
-    tool = {TOOL: LOOKS} if len(layers) == 1 else {}
+def choose(layers: Sequence[str], look: bool = False) -> None:
+    """Choose layers and show the first, in the tool that looks at it if one is to `look` (a callback)."""
+    tool = {TOOL: LOOKS} if look else {}
     controls.assign({TOUCHED: True, CHOSEN: [*layers], frame.TENSOR_KEY: layers[0], **tool})
 
 

@@ -153,7 +153,7 @@ class LayerTable {
       this.chosen = [name, ...names.slice(ends[0], ends[1] + 1).filter((one) => one !== name)];
     }
     this.mark();
-    this.send("commit", { kind: "choose", layers: this.chosen });
+    this.send("commit", { kind: how === "one" ? "look" : "choose", layers: this.chosen });
   }
 
   /** Return the layers that a hand on one of them means: all that are chosen, if it is one of these. */

@@ -54,12 +54,12 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class TableEdit:
-    """What a hand did: chose layers, the first of which is shown; set a cell of layers to a word; or locked them.
+    """What a hand did: looked at a layer; chose layers, the first of which is shown; set a cell to a word; or locked.
 
     No layers mean all of them alike.
     """
 
-    kind: Literal["choose", "set", "lock"]
+    kind: Literal["look", "choose", "set", "lock"]
     layers: tuple[str, ...]
     column: str = ""
     word: str = ""

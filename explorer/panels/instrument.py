@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -13,6 +13,7 @@ from explorer.instrument.setting import setting_of
 from explorer.instrument.words import describe_curve, describe_values
 from explorer.language import read_words
 from explorer.notation import improvement, short
+from explorer.payloads import InstrumentSetting, Mark, Statistics
 from explorer.playground_table import BITS
 from explorer.results import BlockView
 from explorer.sources import ModelKey
@@ -55,27 +56,61 @@ def instrument_panel(
 
     A `veiled` one says nothing of errors.
     """
-    setting, name, said = setting_of(settings, spec, view), settings.format_name, read_words("panels")["instrument"]
-    if settings.clips:
-        min_error = compute.min_error(model, layer, block, spec)
-        told = {"least": short(min_error), "improvement": improvement(view.error, min_error)}
-        note = said["range"].format(error=short(view.error), beta=short(view.hi), name=name, **told)
-        curve_alt = describe_curve(name, view, min_error)
-    else:
-        curve_alt = note = said["fixed"].format(name=name, error=short(view.error))
-    instrument(
+    setting = setting_of(settings, spec, view)
+    draw_instrument(
         key,
         compute.packed_statistics(model, layer, spec.granularity, block),
         setting,
         compute.marks(model, layer, block, spec, settings.methods) if settings.clips else (),
+        view,
+        compute.min_error(model, layer, block, spec) if settings.clips else None,
+        settings.format_name,
         on_move,
         unit="weight",
-        alt=describe_values(view, "weight"),
+        bits=BITS.ends if settings.kind.integer else (setting.bits, setting.bits),
+        plain=plain or compact,
+        compact=compact,
+        veiled=veiled,
+    )
+
+
+def draw_instrument(
+    key: str,
+    source: Statistics,
+    setting: InstrumentSetting,
+    marks: Sequence[Mark],
+    view: BlockView,
+    min_error: float | None,
+    name: str,
+    on_move: Callable[[Move], None],
+    *,
+    unit: str,
+    bits: tuple[int, int],
+    plain: bool = True,
+    compact: bool = False,
+    veiled: bool = False,
+) -> None:
+    """Draw the instrument over values of a kind; `min_error` is the least that any range gives, if there is one."""
+    said = read_words("panels")["instrument"]
+    if min_error is None:
+        curve_alt = note = said["fixed"].format(name=name, error=short(view.error))
+    else:
+        told = {"least": short(min_error), "improvement": improvement(view.error, min_error)}
+        note = said["range"].format(error=short(view.error), beta=short(view.hi), name=name, **told)
+        curve_alt = describe_curve(name, view, min_error)
+    instrument(
+        key,
+        source,
+        setting,
+        marks,
+        on_move,
+        unit=unit,
+        alt=describe_values(view, unit),
         curve_alt=curve_alt,
         note=note,
         ink=charts.ink(),
-        bits=BITS.ends if settings.kind.integer else (setting.bits, setting.bits),
-        plain=plain or compact,
+        bits=bits,
+        plain=plain,
         compact=compact,
         veiled=veiled,
     )

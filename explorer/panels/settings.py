@@ -119,7 +119,7 @@ def _special(name: str, settings: PlaygroundState, span: float) -> dict[str, Any
     return {}
 
 
-def block_field(blocks: int) -> int:
+def block_field(blocks: int, **special: Any) -> int:
     """Draw the choice of the block shown, where there is more than one, and return it."""
     if blocks == 1:
         return 0
@@ -131,7 +131,7 @@ def block_field(blocks: int) -> int:
         st.session_state[field.key] = 0
     for notice in still_said("block", said):
         st.warning(notice)
-    return int(controls.show(field, max_value=blocks - 1))
+    return int(controls.show(field, max_value=blocks - 1, **special))
 
 
 def remember_range(lo: float, hi: float, clipping: type[Any]) -> None:

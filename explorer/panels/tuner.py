@@ -36,7 +36,7 @@ def tuner_panel() -> None:
         table_panel(model, plan, engine)
         pattern_box(model, plan)
         if not tuner_session.write_link(plan):
-            st.caption(said["no_link"])
+            st.caption(said["no_link_given" if plan.given else "no_link"])
 
 
 def _head() -> ModelKey:

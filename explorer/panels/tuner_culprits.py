@@ -17,7 +17,7 @@ from explorer.panels.tuner_numbers import shown_score
 from explorer.panels.tuner_tried import axis_title, scaled_value
 from explorer.sentences import Sentence, verbatim
 from explorer.sources import ModelKey
-from explorer.tuner_culprits import alone, culprit_study, damage_study, in_eight_bits
+from explorer.tuner_culprits import alone, culprit_study, damage_study, with_eight_bits
 from explorer.tuner_results import engine_plan
 from explorer.tuning.names import short_names
 from explorer.tuning.tuned_plan import TunedPlan
@@ -111,7 +111,7 @@ def _mend(model: ModelKey, plan: TunedPlan, found: Culprits) -> None:
     if mend.in_eight_bits is not None:
         eight = shown_score(mend.in_eight_bits.score)
         lines.append(said["eight_mended" if mend.mended_in_eight_bits else "eight_not_mended"].format(score=eight))
-        choices.insert(0, ("eight", in_eight_bits(plan, mend.layers)))
+        choices.insert(0, ("eight", with_eight_bits(plan, mend.layers)))
     st.markdown(" ".join(lines))
     with st.container(horizontal=True, gap="xsmall", key="tuner_mend"):
         for name, mended in choices:

@@ -14,11 +14,11 @@ from explorer import compute, tables, tuner_session
 from explorer.background import Task
 from explorer.language import read_words
 from explorer.lessons.framework import study
-from explorer.notation import share, short, size
+from explorer.notation import fixed, share, short, size
 from explorer.panels.tuner_numbers import shown_score
 from explorer.sentences import verbatim
 from explorer.sources import ModelKey
-from explorer.tuner_files import Written, export_study, report_study, verify_study
+from explorer.tuner_files import Order, Written, export_study, report_study, verify_study
 from explorer.tuner_results import engine_plan
 from explorer.tuning.tuned_plan import TunedPlan, tuned_of
 from quant_engine import QuantError, QuantizationPlan
@@ -26,6 +26,7 @@ from quant_engine.export import EXPORTERS, Comparison, Finding, Verification, im
 from quant_engine.export.base import Severity
 
 TARGET, AS_FLOAT = "tuner_target", "tuner_as_float"
+ORIGINALS = "tuner_originals"  # in the session's state: the file that was loaded last, by model
 UPLOAD, UNMATCHED, MAX_MB = "tuner_file", "tuner_unmatched", 64
 GRAPH = ".onnx"  # how the name of a graph ends; all else that is taken is JSON
 MAX_FINDINGS, MAX_NAMED = 6, 3  # that are shown at once, and layers of each
@@ -60,10 +61,14 @@ def _target(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan) -> None:
         as_float = st.checkbox(said["as_float"], key=AS_FLOAT)
         if not as_float:
             return
-    one = export_study(model, engine, target, as_float)
-    study.offer(one, said["write"].format(title=EXPORTERS[target].title), said["writing"], _download)
-    check = verify_study(model, engine, target, as_float)
-    study.offer(check, said["verify"], said["verifying"], partial(_verified, model))
+    original = st.session_state.get(ORIGINALS, {}).get(model)
+    if original is not None and original.target == target:
+        st.caption(said["original"])
+    else:
+        original = None
+    order = Order(model, engine, target, as_float, original)
+    study.offer(export_study(order), said["write"].format(title=EXPORTERS[target].title), said["writing"], _download)
+    study.offer(verify_study(order), said["verify"], said["verifying"], partial(_verified, model))
 
 
 def _report(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan) -> None:
@@ -122,6 +127,12 @@ def _download(task: Task | None, key: str = "tuner_download") -> None:
     told = {"written": len(written.coverage.written), "left": len(written.coverage.left_out)}
     if any(told.values()):
         st.caption(said["coverage"].format(**told))
+    if written.edited is not None:
+        st.caption(said["edited" if written.edited else "unedited"].format(n=written.edited))
+    if written.counts:
+        kinds = read_words("commands")
+        lines = [kinds[f"bits_{one.key}"].format(bits=fixed(one.bits_per_weight, 2)) for one in written.counts]
+        st.caption("  \n".join(lines))
 
 
 def _verified(model: ModelKey, task: Task | None) -> None:
@@ -179,5 +190,6 @@ def _import(model: ModelKey) -> None:
         except QuantError as error:
             tuner_session.refuse(error)
             return
-    st.session_state[UNMATCHED] = found.unmatched
+    st.session_state[UNMATCHED], st.session_state[TARGET] = found.unmatched, found.target
+    st.session_state.setdefault(ORIGINALS, {})[model] = found
     tuner_session.change(model, tuned_of(found.plan, compute.network(model).layers()))

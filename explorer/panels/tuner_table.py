@@ -22,11 +22,13 @@ from explorer.state import PlaygroundState
 from explorer.tuner_culprits import CULPRITS, DAMAGE, alone
 from explorer.tuner_results import sqnr
 from explorer.tuning.cells import ASKED, COLUMNS, FLOAT32, NUMBER, cells_of, counts, word_of
+from explorer.tuning.fitted import Fitted
 from explorer.tuning.fused import made_alike, unlike
+from explorer.tuning.layer_setting import nearest_setting
 from explorer.tuning.names import short_names
 from explorer.tuning.pattern import by_pattern
 from explorer.tuning.tuned_plan import TunedPlan
-from quant_engine import QuantError, QuantizationPlan
+from quant_engine import LayerPlan, QuantError, QuantizationPlan, Quantizer
 from quant_engine.studies import Damage
 
 TABLE, PATTERN = "tuner_table", "tuner_pattern"
@@ -147,15 +149,21 @@ def _rank(value: float | None) -> float | None:
 
 def _row(plan: TunedPlan, layer: str, shown: str, decibels: float | None, damage: Damage | None) -> LayerRow:
     own = [name for name in COLUMNS if set().union(*COLUMNS[name].values()) & set(plan.edits.get(layer, {}))]
-    cells = _words_of(plan.settings(layer))
-    if layer in plan.ranges and plan.settings(layer).clips:
-        cells["range"] = spoken(BY_HAND)
+    setting, said = plan.setting(layer), read_words("tuner")
+    cells = _words_of(setting.settings)
+    planned = plan.given.get(layer, LayerPlan())
+    if setting.ranges and setting.settings.clips:
+        cells["range"] = said["given"] if isinstance(planned.weight, Fitted) else spoken(BY_HAND)
         own.append("range")
+    if setting.inputs is not None:
+        how = "loaded" if isinstance(planned.activation, Quantizer) else "by_hand"
+        cells["inputs"] = said["own_inputs"][how].format(bits=cells["inputs"])
+        own.append("inputs")
     if layer in plan.plain:
         cells = {**dict.fromkeys(COLUMNS, ""), "format": FLOAT32}
         own = ["format"]
-    if layer in plan.given:
-        cells["format"] = read_words("tuner")["given"]
+    if layer in plan.given and nearest_setting(planned) is None:
+        cells = {**dict.fromkeys(COLUMNS, ""), "format": said["given"]}
         own = ["format"]
     numbers = _decibels(decibels), _measured(damage)
     ranks = _rank(decibels), _rank(None if damage is None else damage.measure.value)
@@ -178,12 +186,15 @@ def _words_of(settings: PlaygroundState) -> dict[str, str]:
 def _edited(model: ModelKey, edit: TableEdit) -> None:
     """Take what a hand did to the table (a callback)."""
     plan = tuner_session.history(model).now
-    if edit.kind == "choose":
-        tuner_session.choose(edit.layers)
+    if edit.kind in ("look", "choose"):
+        tuner_session.choose(edit.layers, look=edit.kind == "look")
     elif edit.kind == "lock":
         tuner_session.change(model, plan.locked(edit.layers, bool(edit.word)))
     elif cells_of(edit.column, edit.word) is not None:
-        tuner_session.change(model, set_cell(plan, owners(model), edit))
+        try:
+            tuner_session.change(model, set_cell(plan, owners(model), edit))
+        except QuantError as error:  # of what is given and does not go with the cell
+            tuner_session.refuse(error)
 
 
 def set_cell(plan: TunedPlan, layers: list[str], edit: TableEdit) -> TunedPlan:

@@ -27,6 +27,7 @@ def write_plan(plan: TunedPlan) -> str:
         "base": _write_cells(plan.base, {name: getattr(plan.base, name) for name in _changed(plan.base)}),
         "edits": {layer: _write_cells(plan.base, cells) for layer, cells in plan.edits.items()},
         "ranges": {layer: [list(one) for one in held] for layer, held in plan.ranges.items()},
+        "inputs": {layer: list(held) for layer, held in plan.inputs.items()},
         "plain": sorted(plan.plain),
         "locks": sorted(plan.locks),
     }
@@ -53,6 +54,7 @@ def read_plan(text: str) -> TunedPlan:
             PlaygroundState(**_read_cells(record.get("base", {}))),
             MappingProxyType({str(layer): _read_cells(cells) for layer, cells in record.get("edits", {}).items()}),
             MappingProxyType({str(layer): _read_ranges(held) for layer, held in record.get("ranges", {}).items()}),
+            MappingProxyType({str(layer): _read_range(*held) for layer, held in record.get("inputs", {}).items()}),
             frozenset(map(str, record.get("plain", ()))),
             locks=frozenset(map(str, record.get("locks", ()))),
         )
@@ -75,6 +77,10 @@ def _read_cells(cells: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_ranges(held: list[Any]) -> tuple[tuple[int, float, float], ...]:
     return tuple((int(block), float(lo), float(hi)) for block, lo, hi in held)
+
+
+def _read_range(lo: Any, hi: Any) -> tuple[float, float]:
+    return float(lo), float(hi)
 
 
 PLAN = Text("tuner_plan", read_plan, write_plan, instead="instead_alike")

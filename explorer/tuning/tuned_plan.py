@@ -9,12 +9,14 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from explorer.state import PlaygroundState
-from explorer.tuning.cells import BlockRange, Cells, layer_plan_of, settings_of
+from explorer.tuning.cells import Cells
+from explorer.tuning.layer_setting import BlockRange, LayerSetting, Range, nearest_setting, settings_of
 from quant_engine import LayerPlan, QuantError, QuantizationPlan
 from quant_engine.models import Layer
 
 T = TypeVar("T")
 OPENS_WITH = PlaygroundState(bits=8)
+OF_INPUTS = {"activation_bits", "calibration"}
 
 
 def _none() -> Mapping[str, Any]:
@@ -29,21 +31,32 @@ class TunedPlan:
         base: the setting of every layer that has nothing of its own.
         edits: attributes of the setting that single layers have otherwise.
         ranges: ranges set by hand, (block, lo, hi) each, of single layers.
+        inputs: ranges set by hand, (lo, hi), of what single layers receive.
         plain: layers that stay in floating point.
-        given: what single layers have from elsewhere that no setting says; an edit takes its place.
+        given: what single layers have from elsewhere that no setting says, such as scales of a file: an edit of the
+            weight leaves the inputs to the bit, and the other way round.
         locks: layers that no edit changes.
     """
 
     base: PlaygroundState = OPENS_WITH
     edits: Mapping[str, Cells] = field(default_factory=_none)
     ranges: Mapping[str, tuple[BlockRange, ...]] = field(default_factory=_none)
+    inputs: Mapping[str, Range] = field(default_factory=_none)
     plain: frozenset[str] = frozenset()
     given: Mapping[str, LayerPlan] = field(default_factory=_none)
     locks: frozenset[str] = frozenset()
 
+    def setting(self, layer: str) -> LayerSetting:
+        """Return the setting of a layer and its ranges by hand; of what is given the nearest there is."""
+        found = nearest_setting(self.given[layer]) if layer in self.given else None
+        if found is not None:
+            return found
+        settings = replace(self.base, **self.edits.get(layer, {}))
+        return LayerSetting(settings, self.ranges.get(layer, ()), self.inputs.get(layer))
+
     def settings(self, layer: str) -> PlaygroundState:
         """Return the setting of a layer, as far as it is one."""
-        return replace(self.base, **self.edits.get(layer, {}))
+        return self.setting(layer).settings
 
     def layer_plan(self, layer: str) -> LayerPlan:
         """Return what a layer does.
@@ -53,13 +66,11 @@ class TunedPlan:
         """
         if layer in self.plain:
             return LayerPlan()
-        if layer in self.given:
-            return self.given[layer]
-        return layer_plan_of(self.settings(layer), self.ranges.get(layer, ()))
+        return self.given[layer] if layer in self.given else self.setting(layer).plan()
 
     def is_own(self, layer: str) -> bool:
         """Say whether a layer has anything that the others do not."""
-        return any(layer in held for held in (self.edits, self.ranges, self.plain, self.given))
+        return any(layer in held for held in (self.edits, self.ranges, self.inputs, self.plain, self.given))
 
     def with_base(self, cells: Cells) -> TunedPlan:
         """Return the plan with another setting for all layers that have nothing else in these cells.
@@ -76,25 +87,21 @@ class TunedPlan:
     def with_cells(self, layers: Iterable[str], cells: Cells) -> TunedPlan:
         """Return the plan with some attributes of layers set; none of those that are locked.
 
-        A layer that was in floating point, or had something from elsewhere, then has the setting. Another clipping, and
-        other blocks, take the place of ranges by hand.
+        A layer that was in floating point then has the setting. Another clipping, and other blocks, take the place of
+        ranges by hand.
         """
-        edits, ranges = dict(self.edits), dict(self.ranges)
-        free = self._free(layers)
+        plan, free, role = self, self._free(layers), "activation" if OF_INPUTS.issuperset(cells) else "weight"
         for layer in free:
-            own = {**edits.get(layer, {}), **cells}
-            edits[layer] = {name: value for name, value in own.items() if value != getattr(self.base, name)}
-            if not edits[layer]:
-                del edits[layer]
-            if "clipping" in cells or _blocks_of(self.settings(layer)) != _blocks_of(replace(self.base, **own)):
-                ranges.pop(layer, None)
-        return replace(
-            self,
-            edits=MappingProxyType(edits),
-            ranges=MappingProxyType(ranges),
-            plain=self.plain - free,
-            given=_without(self.given, free),
-        )
+            opened = plan._opened(layer)
+            before, own = opened.settings(layer), {**opened.edits.get(layer, {}), **cells}
+            edits = {name: value for name, value in own.items() if value != getattr(self.base, name)}
+            after = replace(opened, edits=_with(opened.edits, layer, edits))
+            if "clipping" in cells or _blocks_of(before) != _blocks_of(after.settings(layer)):
+                after = replace(after, ranges=_without(after.ranges, {layer}))
+            if not OF_INPUTS.isdisjoint(cells):
+                after = replace(after, inputs=_without(after.inputs, {layer}))
+            plan = plan._retained(layer, replace(after, plain=after.plain - {layer}), role)
+        return plan
 
     def in_float(self, layers: Iterable[str]) -> TunedPlan:
         """Return the plan with layers in floating point; none of those that are locked."""
@@ -108,6 +115,7 @@ class TunedPlan:
             self,
             edits=_without(self.edits, free),
             ranges=_without(self.ranges, free),
+            inputs=_without(self.inputs, free),
             plain=self.plain - free,
             given=_without(self.given, free),
         )
@@ -116,15 +124,31 @@ class TunedPlan:
         """Return the plan with the range of one block of a layer set by hand; of a locked one as it was."""
         if layer in self.locks:
             return self
-        others = [edit for edit in self.ranges.get(layer, ()) if edit[0] != block]
-        held = tuple(sorted([*others, (block, lo, hi)]))
-        return replace(self, ranges=MappingProxyType({**self.ranges, layer: held}))
+        opened = self._opened(layer)
+        held = tuple(sorted([*(edit for edit in opened.ranges.get(layer, ()) if edit[0] != block), (block, lo, hi)]))
+        return self._retained(layer, replace(opened, ranges=_with(opened.ranges, layer, held)), "weight")
 
     def without_range(self, layer: str, block: int) -> TunedPlan:
         """Return the plan with the range of one block found by the layer's method again."""
-        held = tuple(edit for edit in self.ranges.get(layer, ()) if edit[0] != block)
-        rest = _without(self.ranges, {layer})
-        return replace(self, ranges=MappingProxyType({**rest, layer: held}) if held else rest)
+        opened = self._opened(layer)
+        held = tuple(edit for edit in opened.ranges.get(layer, ()) if edit[0] != block)
+        return self._retained(layer, replace(opened, ranges=_with(opened.ranges, layer, held)), "weight")
+
+    def with_input_range(self, layer: str, lo: float, hi: float) -> TunedPlan:
+        """Return the plan with the range of a layer's inputs set by hand; of a locked one as it was."""
+        if layer in self.locks:
+            return self
+        opened = self._opened(layer)
+        return self._retained(layer, replace(opened, inputs=_with(opened.inputs, layer, (lo, hi))), "activation")
+
+    def with_plan(self, layer: str, plan: LayerPlan) -> TunedPlan:
+        """Return the plan with what a layer does: as a setting where one says the same, else as it is given."""
+        if layer in self.locks:
+            return self
+        others = self.as_others([layer])
+        if (setting := settings_of(plan)) is not None:
+            return others._with_setting(layer, setting)
+        return replace(others, given=MappingProxyType({**self.given, layer: plan}))
 
     def locked(self, layers: Iterable[str], lock: bool) -> TunedPlan:
         """Return the plan with layers that no edit changes, or may change again."""
@@ -132,7 +156,7 @@ class TunedPlan:
 
     def fitting(self, layers: Iterable[str]) -> TunedPlan:
         """Return the plan without what it says of layers that a model does not have."""
-        gone = {*self.edits, *self.ranges, *self.plain, *self.given, *self.locks} - {*layers}
+        gone = {*self.edits, *self.ranges, *self.inputs, *self.plain, *self.given, *self.locks} - {*layers}
         return replace(replace(self, locks=frozenset()).as_others(gone), locks=self.locks - gone) if gone else self
 
     def to_plan(self, layers: Mapping[str, Layer]) -> QuantizationPlan:
@@ -143,6 +167,32 @@ class TunedPlan:
         """
         planned = {name: self.layer_plan(info.tied_to or name) for name, info in layers.items()}
         return QuantizationPlan({name: plan for name, plan in planned.items() if plan.key != LayerPlan().key})
+
+    def _opened(self, layer: str) -> TunedPlan:
+        """Return the plan in which what is given of a layer is the setting nearest to it."""
+        if layer not in self.given:
+            return self
+        return self.as_others([layer])._with_setting(layer, self.setting(layer))
+
+    def _with_setting(self, layer: str, setting: LayerSetting) -> TunedPlan:
+        edits = {name: getattr(setting.settings, name) for name in self.base.fields()}
+        return replace(
+            self,
+            edits=_with(self.edits, layer, {k: own for k, own in edits.items() if own != getattr(self.base, k)}),
+            ranges=_with(self.ranges, layer, setting.ranges),
+            inputs=_with(self.inputs, layer, setting.inputs),
+        )
+
+    def _retained(self, layer: str, after: TunedPlan, role: str) -> TunedPlan:
+        """Return the plan after an edit of one part of a layer; what was given of the other part stays."""
+        if (before := self.given.get(layer)) is None:
+            return after
+        made = after.layer_plan(layer)
+        if role == "activation":
+            merged = replace(before, activation=made.activation, dynamic=made.dynamic)
+        else:
+            merged = replace(made, activation=before.activation, dynamic=before.dynamic)
+        return after.with_plan(layer, merged)
 
     def _free(self, layers: Iterable[str]) -> frozenset[str]:
         return frozenset(layers) - self.locks
@@ -166,25 +216,10 @@ def matching(layers: Iterable[str], pattern: str) -> list[str]:
 
 def tuned_of(plan: QuantizationPlan, layers: Mapping[str, Layer], base: PlaygroundState = OPENS_WITH) -> TunedPlan:
     """Return a plan of the engine as one to be edited: as settings where these say the same, else as it is given."""
-    edits: dict[str, Cells] = {}
-    ranges: dict[str, tuple[BlockRange, ...]] = {}
-    plain, given = set(), {}
+    found = TunedPlan(base)
     for name in (name for name, info in layers.items() if info.tied_to is None):
-        if name not in plan.layers:
-            plain.add(name)
-        elif (found := settings_of(plan[name])) is None:
-            given[name] = plan[name]
-        else:
-            own = {one: getattr(found[0], one) for one in base.fields()}
-            edits[name] = {one: value for one, value in own.items() if value != getattr(base, one)}
-            ranges[name] = found[1]
-    return TunedPlan(
-        base,
-        MappingProxyType({name: cells for name, cells in edits.items() if cells}),
-        MappingProxyType({name: held for name, held in ranges.items() if held}),
-        frozenset(plain),
-        MappingProxyType(given),
-    )
+        found = found.with_plan(name, plan[name]) if name in plan.layers else found.in_float([name])
+    return found
 
 
 def _blocks_of(settings: PlaygroundState) -> dict[str, Any]:
@@ -193,6 +228,11 @@ def _blocks_of(settings: PlaygroundState) -> dict[str, Any]:
 
 def _same_blocks(before: TunedPlan, after: TunedPlan, layer: str) -> bool:
     return _blocks_of(before.settings(layer)) == _blocks_of(after.settings(layer))
+
+
+def _with(held: Mapping[str, T], layer: str, value: T | None) -> Mapping[str, T]:
+    """Return a mapping with what a layer has, if that is anything."""
+    return MappingProxyType({**_without(held, {layer}), **({layer: value} if value else {})})
 
 
 def _without(held: Mapping[str, T], names: Iterable[str]) -> Mapping[str, T]:

@@ -19,7 +19,7 @@ from quant_engine.studies.calibration_check import (
     evaluated_split,
 )
 from quant_engine.studies.calibration_sets import CalibrationSets, calibration_sets
-from quant_engine.studies.culprits import Culprits, CulpritStep, Fall, Mend, culprits, is_lost
+from quant_engine.studies.culprits import Culprits, CulpritStep, Fall, Mend, culprits, in_eight_bits, is_lost
 from quant_engine.studies.damage import AttributionKey, Damage, PlanParts, equal_noise
 from quant_engine.studies.effect import Effect, divergences, effect
 from quant_engine.studies.fisher import fisher
@@ -183,6 +183,7 @@ __all__ = [
     "footprint",
     "greedy_search",
     "hardness",
+    "in_eight_bits",
     "input_moments",
     "is_lost",
     "keys_and_values",

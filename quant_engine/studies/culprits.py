@@ -246,7 +246,7 @@ class _Search:
     def _in_eight_bits(self, spared: Sequence[str]) -> Damage | None:
         network, plan, split, kept = self._given
         layers = {name for part in spared for name in self.parts.layers[part]}
-        changed = {name: _in_eight_bits(plan[name]) if name in layers else plan[name] for name in plan.layers}
+        changed = {name: in_eight_bits(plan[name]) if name in layers else plan[name] for name in plan.layers}
         if all(changed[name] is plan[name] for name in layers):
             return None
         return PlanParts(network, QuantizationPlan(changed), split, kept).damage(self.parts.layers)
@@ -275,8 +275,13 @@ def _by_blame(falls: Sequence[Fall], order: Sequence[str]) -> list[str]:
     return [*dict.fromkeys([*(fall.layer for fall in falls), *partners, *reversed(order)])]
 
 
-def _in_eight_bits(plan: LayerPlan) -> LayerPlan:
-    """Return a layer's plan with 8 bits where it has fewer; what gave it codes of its own is then left to rounding."""
+def in_eight_bits(plan: LayerPlan) -> LayerPlan:
+    """Return a layer's plan with 8 bits where it has fewer; what gave it codes of its own is then left to rounding.
+
+    >>> from quant_engine import IntFormat
+    >>> in_eight_bits(LayerPlan(QuantizerSpec(IntFormat(3)))).weight.format
+    IntFormat(bits=8, signed=True, narrow=False)
+    """
     given = [_spec(plan.weight), _spec(plan.activation)]
     weight, activation = (_spec_in_eight_bits(spec) for spec in given)
     return plan if [weight, activation] == given else LayerPlan(weight, activation, plan.dynamic)

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from explorer.instrument import Move
 from explorer.layer_table import TableEdit
+from explorer.panels.tuner_inputs import moved_inputs
 from explorer.panels.tuner_layer import moved_plan
 from explorer.panels.tuner_table import set_cell
 from explorer.state import PlaygroundState
-from explorer.tuning.cells import COLUMNS, FLOAT32, counts, settings_of, word_of
+from explorer.tuning.cells import COLUMNS, FLOAT32, counts, word_of
 from explorer.tuning.codec import read_plan, write_plan
+from explorer.tuning.fitted import of_block, with_block
 from explorer.tuning.fused import fused_groups, made_alike, unlike
 from explorer.tuning.history import MAX_STATES, History
+from explorer.tuning.layer_setting import settings_of
 from explorer.tuning.pattern import by_pattern
 from explorer.tuning.tuned_plan import TunedPlan, tuned_of
 from quant_engine import (
     EditedRanges,
+    FixedRange,
     IntFormat,
     LayerPlan,
+    MinKL,
+    MinMax,
     MinMSE,
     PerChannel,
     PerChannelGroup,
     PerGroup,
     QuantError,
     QuantizationPlan,
+    QuantizedTensor,
+    Quantizer,
     QuantizerSpec,
     fit,
 )
@@ -136,15 +146,63 @@ def test_a_pattern_sets_what_its_words_say_and_refuses_what_no_layer_or_menu_has
             by_pattern(plan, NAMES, wrong)
 
 
-def test_what_no_setting_says_is_kept_until_an_edit_takes_its_place() -> None:
+def test_what_is_fitted_is_shown_as_a_setting_and_an_edit_leaves_the_other_part_to_the_bit() -> None:
     network = load("fashion-cnn")
-    fitted = network.freeze(QuantizationPlan({"fc2": LayerPlan(QuantizerSpec(IntFormat(3)))}))
-    plan = tuned_of(fitted, LAYERS)
+    inputs = QuantizerSpec(IntFormat(8, signed=False), symmetric=False)
+    fitted = network.freeze(QuantizationPlan({"fc2": LayerPlan(QuantizerSpec(IntFormat(3), PerChannel()), inputs)}))
+    plan, weight = tuned_of(fitted, LAYERS), fitted["fc2"].weight
+    assert isinstance(weight, Quantizer)
     assert plan.plain == {*NAMES} - {"fc2"}
     assert plan.to_plan(LAYERS)["fc2"] is fitted["fc2"]
     assert settings_of(fitted["fc2"]) is None
-    edited = plan.with_cells(["fc2"], {"bits": 5})
-    assert edited.layer_plan("fc2").weight == QuantizerSpec(IntFormat(5))
+    said = plan.setting("fc2")
+    assert (said.settings.bits, said.settings.granularity, said.settings.activation_bits) == (3, PerChannel, 8)
+    assert said.ranges[4] == pytest.approx((4, -3 * weight.scale[4, 0], 3 * weight.scale[4, 0]))
+    five = plan.with_cells(["fc2"], {"bits": 5}).layer_plan("fc2")
+    assert five.activation is fitted["fc2"].activation
+    assert five.weight == QuantizerSpec(IntFormat(5), PerChannel(), clipping=EditedRanges(MinMax(), said.ranges))
+    moved = plan.with_input_range("fc2", 0.0, 2.5).layer_plan("fc2")
+    assert moved.weight is weight
+    assert moved.activation == replace(inputs, clipping=FixedRange(0.0, 2.5))
+    both = plan.with_cells(["fc2"], {"bits": 5}).with_input_range("fc2", 0.0, 2.5)
+    assert not both.given
+    assert both.layer_plan("fc2").key == LayerPlan(five.weight, moved.activation).key
+    assert read_plan(write_plan(both)) == both
+
+
+def test_a_hand_on_a_block_of_loaded_codes_changes_this_block_alone() -> None:
+    network = load("fashion-cnn")
+    values = network.weight("conv2").reshape(LAYERS["conv2"].matrix_shape)
+    loaded = fit(values, QuantizerSpec(IntFormat(4), PerChannel(), symmetric=False)).encode(values)
+    codes = loaded.codes.copy()
+    codes[0, 0] = 3  # not what rounding gives
+    given = QuantizedTensor(codes, loaded.scale, loaded.zero_point, loaded.spec)
+    moved = with_block(given, values[5:6], 5, (-0.3, 0.45))
+    assert isinstance(moved, QuantizedTensor)
+    others = [row for row in range(len(values)) if row != 5]
+    for before, after in zip(vars(given).values(), vars(moved).values(), strict=True):
+        if isinstance(before, np.ndarray):
+            assert (after[others] == before[others]).all()
+    assert moved.scale[5, 0] == pytest.approx(0.75 / 15)
+    x_hat = moved.dequantize()[5]
+    assert np.abs(x_hat - np.clip(values[5], x_hat.min(), x_hat.max())).max() <= 0.5001 * moved.scale[5, 0]
+    alone = of_block(moved, 5)
+    assert alone.scale.item() == moved.scale[5, 0]
+    assert alone.levels()[[0, -1]] == pytest.approx([-0.3, 0.45])
+
+
+def test_the_hand_on_inputs_sets_bits_a_calibration_or_a_range() -> None:
+    plan = TunedPlan().with_base({"activation_bits": 8})
+    moved = moved_inputs(plan, "fc1", Move(8, (0.0, 3.5), None))
+    assert moved.inputs == {"fc1": (0.0, 3.5)}
+    assert moved_inputs(moved, "fc1", Move(6, None, None)).setting("fc1").inputs == (0.0, 3.5)
+    calibrated = moved_inputs(moved, "fc1", Move(8, (0.0, 2.0), "KL"))
+    assert calibrated.settings("fc1").calibration == MinKL()
+    assert not calibrated.inputs
+    assert moved.with_cells(["fc1"], {"activation_bits": 8}) == plan
+    assert (
+        moved_inputs(plan.locked(["fc1"], True), "fc1", Move(4, (0.0, 1.0), None)).settings("fc1").activation_bits == 8
+    )
 
 
 def test_layers_that_a_model_does_not_have_are_left_out() -> None:

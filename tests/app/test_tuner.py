@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import pathlib
 import zipfile
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +14,12 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import compute
 from explorer.notation import accuracy, sizes
+from explorer.results import ends
+from explorer.tuner_files import Written
 from explorer.tuner_results import Size, split_of
 from explorer.tuning.codec import write_plan
 from explorer.tuning.tuned_plan import TunedPlan
-from quant_engine import IntFormat, LayerPlan, PerChannel, QuantizationPlan, QuantizerSpec
+from quant_engine import FixedRange, IntFormat, LayerPlan, PerChannel, QuantizationPlan, QuantizerSpec, fit
 from quant_engine.export import EXPORTERS, to_aimet
 from quant_engine.studies import footprint
 from tests.app.waiting import await_answers
@@ -164,8 +168,8 @@ def test_the_plan_is_written_as_a_file_that_is_the_plan_and_verified(tmp_path: p
     at.button(key="tuner verify_begin").click()
     at = await_answers(at.run())
     assert at.table[0].value["same codes"].tolist() == ["yes"]
-    written = at.session_state[compute.SESSION_KEY].places["tuner export"].result()
-    with zipfile.ZipFile(io.BytesIO(written.content)) as archive:
+    found = at.session_state[compute.SESSION_KEY].places["tuner export"].result()
+    with zipfile.ZipFile(io.BytesIO(found.content)) as archive:
         archive.extractall(tmp_path)
     [path] = tmp_path.glob("*.json")
     network = compute.network(CNN_KEY)
@@ -201,29 +205,81 @@ def test_a_plan_within_the_budget_is_taken_with_the_score_that_was_measured_and_
     assert any(f"**{accuracy(tested.value)}**" in line.value for line in at.markdown)
 
 
-def test_a_file_of_encodings_is_a_start_that_scores_as_the_plan_it_was_written_from(tmp_path: pathlib.Path) -> None:
+def test_a_file_is_a_start_with_its_own_scales_and_goes_back_byte_for_byte(tmp_path: pathlib.Path) -> None:
     network = compute.network(CNN_KEY)
     plan = QuantizationPlan.of(network.layers(), {"*": LayerPlan(QuantizerSpec(IntFormat(4), PerChannel(0)))})
     to_aimet(network, plan, tmp_path / "cnn.encodings")
+    encodings = (tmp_path / "cnn.encodings").read_bytes()
     at = export_tool(tuner("fashion-cnn"), "plan")
-    at.file_uploader(key="tuner_file").set_value(
-        ("cnn.encodings", (tmp_path / "cnn.encodings").read_bytes(), "application/json")
-    )
-    at = await_answers(at.run())
+    at = loaded(at, "cnn.encodings", encodings)
     assert numbers(at)["Your plan"] == accuracy(network.evaluate(plan, "search").value)
+    quantizer = fit(compute.matrix(CNN_KEY, "conv2"), QuantizerSpec(IntFormat(4), PerChannel(0)))
+    shown = dict(at.session_state[compute.SESSION_KEY].places["tuner sqnr"].items)
+    assert shown["conv2"] == pytest.approx(quantizer.measure(compute.matrix(CNN_KEY, "conv2")).sqnr_db)
+    assert at.selectbox(key="tuner_target").value.startswith("aimet")
+    assert written(at).content == encodings
+    at.text_input(key="tuner_pattern").set_value("fc1 → 8 bits").run()
+    at = await_answers(at)
+    edited = written(at)
+    assert edited.edited == 1
+    before, after = (
+        {one["name"]: one for one in json.loads(text)["param_encodings"]} for text in (encodings, edited.content)
+    )
+    assert [name for name in before if before[name] != after[name]] == ["fc1.weight"]
+
+
+def test_a_quantized_graph_is_a_start_and_what_is_no_plan_is_refused(tmp_path: pathlib.Path) -> None:
+    network = compute.network(CNN_KEY)
+    inputs = QuantizerSpec(IntFormat(8, signed=False), symmetric=False)
+    plan = QuantizationPlan.of(network.layers(), {"*": LayerPlan(QuantizerSpec(IntFormat(4), PerChannel(0)), inputs)})
     EXPORTERS["onnx"].write(network, plan, tmp_path / "quantized.onnx")
-    at.file_uploader(key="tuner_file").set_value(
-        ("quantized.onnx", (tmp_path / "quantized.onnx").read_bytes(), "application/onnx")
-    )
-    at = await_answers(at.run())
+    graph = (tmp_path / "quantized.onnx").read_bytes()
+    at = loaded(export_tool(tuner("fashion-cnn"), "plan"), "quantized.onnx", graph)
     assert numbers(at)["Your plan"] == accuracy(network.evaluate(plan, "search").value)
-    at.file_uploader(key="tuner_file").set_value(("deep.json", b"[" * 100_000, "application/json"))
+    assert written(at).content == graph
+    at.session_state["tuner_tool"], at.session_state["tuner_side"] = "range", "inputs"
     at = await_answers(at.run())
-    assert any("no JSON" in warning.value for warning in at.warning)
-    at.file_uploader(key="tuner_file").set_value(("no.json", b"[1, 2", "application/json"))
-    at = await_answers(at.run())
-    assert any("no JSON" in warning.value for warning in at.warning)
+    layer, fitted = "conv3", network.freeze(plan)
+    found = at.session_state[compute.SESSION_KEY].places["tuner inputs"].result()
+    assert (found.view.lo, found.view.hi) == pytest.approx(ends(fitted[layer].activation))
+    assert found.view.distribution.hi <= network.activations([layer])[layer].max()
+    at = export_tool(at, "plan")
+    for name, text in (("deep.json", b"[" * 100_000), ("no.json", b"[1, 2")):
+        at = loaded(at, name, text)
+        assert any("no JSON" in warning.value for warning in at.warning)
     assert numbers(at)["Your plan"] == accuracy(network.evaluate(plan, "search").value)
+
+
+def test_a_range_of_inputs_by_hand_is_scored_and_shown_over_what_the_layer_receives() -> None:
+    plan = TunedPlan().with_base({"activation_bits": 8}).with_input_range("dw1", 0.0, 6.0)
+    at = tuner("fashion-depthwise", tensor="dw1", tuner_plan=write_plan(plan))
+    network = compute.network(DEPTHWISE_KEY)
+    static = QuantizerSpec(IntFormat(8, signed=False), symmetric=False)
+    layers = dict.fromkeys(NAMES, LayerPlan(QuantizerSpec(IntFormat(8)), static))
+    layers["dw1"] = LayerPlan(QuantizerSpec(IntFormat(8)), replace(static, clipping=FixedRange(0.0, 6.0)))
+    assert numbers(at)["Your plan"] == accuracy(network.evaluate(QuantizationPlan(layers), "search").value)
+    at.session_state["tuner_side"] = "inputs"
+    at = await_answers(at.run())
+    assert not at.exception
+    found = at.session_state[compute.SESSION_KEY].places["tuner inputs"].result()
+    assert (found.view.lo, found.view.hi) == (0.0, pytest.approx(6.0))
+    received = network.activations(["dw1"])["dw1"]
+    marks = {mark.name: mark.hi for mark in found.marks}
+    assert marks["min–max"] == pytest.approx(received.max())
+
+
+def loaded(at: AppTest, name: str, content: bytes) -> AppTest:
+    """Give the page a file to start from."""
+    at.file_uploader(key="tuner_file").set_value((name, content, "application/octet-stream"))
+    return await_answers(at.run())
+
+
+def written(at: AppTest) -> Written:
+    """Have the page write the file of the target that is chosen."""
+    at.button(key="tuner export_begin").click()
+    at = await_answers(at.run())
+    found: Written = at.session_state[compute.SESSION_KEY].places["tuner export"].result()
+    return found
 
 
 def test_a_report_of_the_plan_beside_all_layers_alike_is_one_file_with_both_scores() -> None:
@@ -232,9 +288,9 @@ def test_a_report_of_the_plan_beside_all_layers_alike_is_one_file_with_both_scor
     at.button(key="tuner report_begin").click()
     at = await_answers(at.run())
     assert not at.exception
-    written = at.session_state[compute.SESSION_KEY].places["tuner report"].result()
-    text = written.content.decode()
-    assert written.name == "fashion-cnn-report.html"
+    report = at.session_state[compute.SESSION_KEY].places["tuner report"].result()
+    text = report.content.decode()
+    assert report.name == "fashion-cnn-report.html"
     network = compute.network(CNN_KEY)
     score = network.evaluate(plan.to_plan(network.layers()), "search")
     assert f"{score.value:.3f}" in text
