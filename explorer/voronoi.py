@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+Corners = list[tuple[float, float]]
 
 
 def voronoi_cells(centres: ArrayLike, view: tuple[float, float]) -> list[Array]:
@@ -20,28 +24,35 @@ def voronoi_cells(centres: ArrayLike, view: tuple[float, float]) -> list[Array]:
     """
     points = np.asarray(centres, np.float64).reshape(-1, 2)
     low, high = view
-    square = np.array([[low, low], [high, low], [high, high], [low, high]])
-    return [_cell(points, number, square) for number in range(len(points))]
+    square = [(low, low), (high, low), (high, high), (low, high)]
+    return [np.array(_cell(points, number, square)).reshape(-1, 2) for number in range(len(points))]
 
 
-def _cell(points: Array, number: int, square: Array) -> Array:
-    centre, cell = points[number], square
-    distances = np.hypot(*(points - centre).T)
+def _cell(points: Array, number: int, square: Corners) -> Corners:
+    """Return the corners of one cell; they are few, and plain numbers quicker than arrays of them."""
+    x, y = points[number].tolist()
+    distances = np.hypot(*(points - points[number]).T)
+    cell = square
     for other in np.argsort(distances, kind="stable"):
-        if not len(cell) or distances[other] > 2 * np.hypot(*(cell - centre).T).max():
+        if not cell or distances[other] > 2 * max(math.hypot(a - x, b - y) for a, b in cell):
             break
         if distances[other] > 0:
-            cell = _cut(cell, points[other] - centre, 0.5 * (points[other] + centre))
+            cell = _cut(cell, (x, y), points[other].tolist())
     return cell
 
 
-def _cut(polygon: Array, normal: Array, middle: Array) -> Array:
-    """Return the part of a convex polygon on the near side of the line through `middle` (Sutherland and Hodgman)."""
-    beyond = (polygon - middle) @ normal
+def _cut(polygon: Corners, near: Sequence[float], far: Sequence[float]) -> Corners:
+    """Return the part of a convex polygon that is nearer to one point than to another (Sutherland and Hodgman)."""
+    across, up = far[0] - near[0], far[1] - near[1]
+    middle = 0.5 * (near[0] + far[0]), 0.5 * (near[1] + far[1])
+    beyond = [(x - middle[0]) * across + (y - middle[1]) * up for x, y in polygon]
     corners = []
-    for here, there, a, b in zip(polygon, np.roll(polygon, -1, axis=0), beyond, np.roll(beyond, -1), strict=True):
+    for place, (x, y) in enumerate(polygon):
+        following = (place + 1) % len(polygon)
+        a, b = beyond[place], beyond[following]
         if a <= 0:
-            corners.append(here)
+            corners.append((x, y))
         if min(a, b) < 0 < max(a, b):
-            corners.append(here + (there - here) * (a / (a - b)))
-    return np.array(corners).reshape(-1, 2)
+            share, there = a / (a - b), polygon[following]
+            corners.append((x + (there[0] - x) * share, y + (there[1] - y) * share))
+    return corners

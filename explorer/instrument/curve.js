@@ -103,13 +103,15 @@ function drawCurveAxes(g, frame, sigma, title) {
   const powers = [];
   for (let k = Math.ceil(Math.log10(frame.least)); k <= Math.log10(frame.greatest); k++) powers.push(10 ** k);
   const marks = frame.logarithmic ? powers.flatMap((p) => [p, 3 * p]) : ticks(0, frame.greatest, Math.min(4, (right - left) / MARK_ROOM));
+  const inSight = marks.filter((m) => m <= frame.greatest && m >= (frame.logarithmic ? frame.least : 0));
+  const write = markWriter(inSight);
   let before = -Infinity;
-  for (const mark of marks.filter((m) => m <= frame.greatest && m >= (frame.logarithmic ? frame.least : 0))) {
+  for (const mark of inSight) {
     const x = frame.x(mark);
     if (x - before < MARK_ROOM) continue;
     before = x;
     g.line([[x, bottom], [x, bottom + 4]], g.palette.neutral, 1);
-    g.text(short(mark), x, bottom + 7, { align: "center", baseline: "top" });
+    g.text(write(mark), x, bottom + 7, { align: "center", baseline: "top" });
   }
   let last = -Infinity;
   const reach = sigma > 0 ? Math.floor(frame.greatest / sigma) : 0;

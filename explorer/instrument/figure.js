@@ -34,7 +34,7 @@ function wholeSight(stats, lo, hi) {
 }
 
 /** Draw a vertical axis with a few ticks and its title. */
-function verticalAxis(g, frame, name, title, scale, marks, write = short) {
+function verticalAxis(g, frame, name, title, scale, marks, write = markWriter(marks)) {
   const [top, bottom] = frame.panel(name);
   g.line([[frame.left, top], [frame.left, bottom]], g.palette.neutral, 1);
   for (const mark of marks) {
@@ -50,10 +50,12 @@ function verticalAxis(g, frame, name, title, scale, marks, write = short) {
 function valueAxis(g, frame, title) {
   const y = frame.bottom;
   g.line([[frame.left, y], [frame.right, y]], g.palette.neutral, 1);
-  for (const mark of ticks(...frame.sight, (frame.right - frame.left) / 90)) {
+  const marks = ticks(...frame.sight, (frame.right - frame.left) / 90);
+  const write = markWriter(marks);
+  for (const mark of marks) {
     const x = frame.x(mark);
     g.line([[x, y], [x, y + 4]], g.palette.neutral, 1);
-    g.text(short(mark), x, y + 7, { align: "center", baseline: "top" });
+    g.text(write(mark), x, y + 7, { align: "center", baseline: "top" });
   }
   g.text(title, (frame.left + frame.right) / 2, y + 24, { align: "center", baseline: "top" });
 }
@@ -98,7 +100,7 @@ function drawValues(g, frame, { stats, quantizer, units, words }) {
     g.text(fill(words.tower, { share: share(ordered[0] / stats.size) }), frame.x(at) + (right ? 8 : -8), top, { align: right ? "left" : "right", baseline: "top" });
   }
   const marks = ticks(0, highest, 4);
-  verticalAxis(g, frame, "values", fill(words.bins, { units }), y, marks, highest < 1e5 ? whole : short);
+  verticalAxis(g, frame, "values", fill(words.bins, { units }), y, marks, highest < 1e5 ? whole : undefined);
 }
 
 /** Yield the levels in sight, and one more to either side; of those within one pixel, one. */

@@ -21,6 +21,12 @@ function superscript(exponent) {
   return [...String(exponent)].map((digit) => SUPERSCRIPTS[digit]).join("");
 }
 
+/** Write a number as a power of ten. */
+function scientific(value, digits = 3) {
+  const [mantissa, power] = value.toExponential(digits - 1).split("e");
+  return { mantissa, power: `·10${superscript(Number(power))}` };
+}
+
 /** Write a number with three significant figures. */
 function short(value, digits = 3) {
   if (value === 0) return "0";
@@ -31,8 +37,8 @@ function short(value, digits = 3) {
     text = value.toFixed(Math.max(digits - 1 - exponent, 0));
     if (text.includes(".")) text = text.replace(/\.?0+$/, "");
   } else {
-    const [mantissa, power] = value.toExponential(digits - 1).split("e");
-    text = `${mantissa}·10${superscript(Number(power))}`;
+    const { mantissa, power } = scientific(value, digits);
+    text = mantissa + power;
   }
   return text.replace("-", "−").replace(".", decimal);
 }
@@ -55,6 +61,16 @@ function ticks(from, to, wanted) {
   const found = [];
   for (let k = Math.ceil(from / step - 1e-9); k * step <= to + 1e-9 * step; k++) found.push(k * step || 0);
   return found;
+}
+
+/** Return how an axis writes its marks: all of them as powers of ten if one is. */
+function markWriter(marks) {
+  if (!marks.some((mark) => short(mark).includes("·"))) return short;
+  return (mark) => {
+    if (mark === 0) return "0";
+    const { mantissa, power } = scientific(mark);
+    return (mantissa.replace(/\.?0+$/, "") + power).replace("-", "−").replace(".", decimal);
+  };
 }
 
 /** Fill names in braces into words. */

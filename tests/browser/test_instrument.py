@@ -65,6 +65,25 @@ def arithmetic(browser: Browser) -> Iterator[Callable[..., list[dict[str, float]
     page.close()
 
 
+@pytest.mark.parametrize(
+    ("start", "stop", "expected"),
+    [
+        (0, 100_000, ["0", "5·10⁴", "1·10⁵"]),
+        (0, 50_000, ["0", "20000", "40000"]),
+        (-0.001, 0.001, ["−1·10⁻³", "−5·10⁻⁴", "0", "5·10⁻⁴", "1·10⁻³"]),
+        (0, 0.5, ["0", "0.2", "0.4"]),
+    ],
+)
+def test_all_marks_of_an_axis_are_written_alike(browser: Browser, start: float, stop: float, expected: list) -> None:
+    page = browser.new_page()
+    page.add_script_tag(content=script().replace("export default function", "function mount"))
+    told = page.evaluate(
+        "([from, to]) => { const marks = ticks(from, to, 4); return marks.map(markWriter(marks)); }", [start, stop]
+    )
+    page.close()
+    assert told == expected
+
+
 @pytest.mark.parametrize("name", list(tensors()))
 def test_every_bit_width_agrees_with_the_engine_to_one_per_cent(arithmetic: Callable, name: str) -> None:
     x = tensors()[name].reshape(-1)
