@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from explorer import access
-from explorer.commands import files, looking, sweeping, tuning
+from explorer.commands import classroom, files, looking, sweeping, tuning
 from quant_engine import QuantError
 
 APP = Path(__file__).resolve().parent / "served_app.py"
@@ -24,7 +24,8 @@ quant-explorer fashion-cnn --port 8502\n
 quant-explorer models add ocr && quant-explorer ocr\n
 quant-explorer path/to/model.onnx --data path/to/inputs.npz\n
 quant-explorer organisation/model\n
-quant-explorer --host 0.0.0.0 --no-local-files
+quant-explorer --host 0.0.0.0 --no-local-files\n
+quant-explorer class
 """
 
 
@@ -47,6 +48,7 @@ program.command(epilog=sweeping.EXAMPLES)(sweeping.sweep)
 program.command(epilog=files.COMPARE_EXAMPLES)(files.compare)
 program.command(epilog=files.APPLY_EXAMPLES)(files.apply)
 program.command(epilog=files.REPORT_EXAMPLE)(files.report)
+program.command("class", epilog=classroom.EXAMPLES)(classroom.hold_class)
 
 
 @program.callback()

@@ -10,8 +10,8 @@ from explorer.language import read_words
 HERE = pathlib.Path(__file__).resolve().parent
 HOME = "home.py"
 COMPARE = "compare.py"
-TEACH = "teach.py"
-TEACHING = (TEACH,)  # pages for the teacher, which are no slides
+TEACH, CLASSROOM = "teach.py", "classroom.py"
+TEACHING = (TEACH, CLASSROOM)  # pages for the teacher, which are no slides
 PLAYGROUND, INSPECTOR, TUNER, OPEN, TEXT = "playground.py", "inspector.py", "tuner.py", "open.py", "text.py"
 
 
@@ -63,7 +63,7 @@ PAGES: dict[str, tuple[PageEntry, ...]] = {  # the pages of a group are a menu, 
         PageEntry("lesson_compensation.py", 11),
         PageEntry("glossary.py"),
     ),
-    "teach": (PageEntry(TEACH),),
+    "teach": (PageEntry(TEACH), PageEntry(CLASSROOM)),
 }
 
 

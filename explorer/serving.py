@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,6 @@ def serve(module: nn.Module | Network, data: Any = None, port: int = 0) -> Serve
     Raises:
         QuantError: as `from_module` and the tasks, and if the port is taken.
     """
-    import uvicorn
     from streamlit.web.server.starlette import App
 
     network = module if isinstance(module, Network) else _network(module, _task(data))
@@ -57,13 +57,25 @@ def serve(module: nn.Module | Network, data: Any = None, port: int = 0) -> Serve
     os.environ[MODEL_VARIABLE] = network.name
     access.allow(HOST, no_local_files=False, root=None)
     offer_streaming()
+    return start(lambda: App(APP, routes=routes(), middleware=middleware()), HOST, port)
+
+
+def start(app: Callable[[], Any], host: str, port: int) -> Served:
+    """Serve an app from a thread of this process; it is made once the port is known to be free.
+
+    Raises:
+        QuantError: if the port is taken, and if the server does not start.
+    """
+    import uvicorn
+
     listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((HOST, port))
+        listening.bind((host, port))
     except OSError as error:
         listening.close()
         raise QuantError(f"port {port} cannot be listened on: {error}; give port=0 for a free one") from error
-    server = uvicorn.Server(uvicorn.Config(App(APP, routes=routes(), middleware=middleware()), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app(), log_level="warning"))
     thread = threading.Thread(target=server.run, args=([listening],), name="quant-explorer-server", daemon=True)
     thread.start()
     until = time.monotonic() + PATIENCE
@@ -71,7 +83,7 @@ def serve(module: nn.Module | Network, data: Any = None, port: int = 0) -> Serve
         time.sleep(0.02)
     if not server.started:
         raise QuantError(f"the app did not start within {PATIENCE:.0f} s; its log says why")
-    return Served(f"http://{HOST}:{listening.getsockname()[1]}", server, thread)
+    return Served(f"http://{host}:{listening.getsockname()[1]}", server, thread)
 
 
 def _task(data: Any) -> Task | None:

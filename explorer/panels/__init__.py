@@ -1,6 +1,7 @@
 """The parts that pages are made of."""
 
 from explorer.panels.accuracy import accuracy_panel
+from explorer.panels.classroom import classroom_panel
 from explorer.panels.compare import compare_panel
 from explorer.panels.home import home_panel
 from explorer.panels.inspector import inspector_panel
@@ -18,6 +19,7 @@ from explorer.panels.working import code_panel, formula_panel
 
 __all__ = [
     "accuracy_panel",
+    "classroom_panel",
     "code_panel",
     "compare_panel",
     "formula_panel",

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from explorer import access
 from explorer.data_folder import made, projects_path
+from explorer.teaching.routes import KEY
 from quant_engine import QuantError
 
-VARIABLE = "QUANT_EXPLORER_TEACHER_KEY"
 FILE = "teacher.key"
 OWN = ""  # the key of who sits at the machine
 
@@ -36,7 +36,7 @@ def kept_key() -> str:
 
 def teacher_key(cookie: str) -> str | None:
     """Return the key under which a browser's classes are kept, None for who may hold none."""
-    wanted = os.environ.get(VARIABLE, "")
+    wanted = os.environ.get(KEY, "")
     if wanted:
         return wanted if hmac.compare_digest(cookie.encode(), wanted.encode()) else None
     return OWN if access.may_name_anything() else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from explorer.teaching.histogram import Histogram
@@ -119,7 +119,8 @@ class _Kind:
 
 def asked(question: Question) -> dict[str, Any]:
     """Return what a phone may know before the answer: all but the truth, what ties with it, and what is said of it."""
-    return {name: part for name, part in to_record(question).items() if name not in (*SECRET, "type")}
+    parts = {each.name: getattr(question, each.name) for each in fields(question) if each.name not in SECRET}
+    return parts if question.histogram is None else {**parts, "histogram": to_record(question.histogram)}
 
 
 def told(question: Question) -> dict[str, Any]:

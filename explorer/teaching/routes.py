@@ -31,6 +31,7 @@ T = TypeVar("T")
 PATIENCE = 12.0  # seconds that a phone is kept waiting for news
 MAX_BODY = 4096
 ENTER, COOKIE, MAX_AGE = "/class/enter", "quant_explorer_teacher", 24 * 3600  # of the teacher, seconds
+KEY, ADDRESS = "QUANT_EXPLORER_TEACHER_KEY", "QUANT_EXPLORER_CLASS_ADDRESS"  # set by the command line
 TOKEN = re.compile(r"[0-9a-f]{32}")
 CODE = re.compile(r"[A-Z0-9]{1,12}")
 OF_TOKEN = Limit(burst=40, per_second=4)

@@ -1,0 +1,160 @@
+"""The teacher's page: a class is opened on truths that numpy confirms, led from vote to vote, and ended."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer import access, compute, data_folder, uploads
+from explorer.sources import MODELS
+from explorer.teaching import kept
+from explorer.teaching.access_key import OWN, kept_key, teacher_key
+from explorer.teaching.answers import Given
+from explorer.teaching.builtin import AFTER_RELU, FOUR, LAYER, MODEL, OF_PUZZLE, question_named
+from explorer.teaching.qr import qr_svg, qr_text
+from explorer.teaching.questions import read_questions, write_questions
+from explorer.teaching.routes import KEY
+from quant_engine import QuantError
+from tests.app.waiting import await_answers
+
+ROOT = pathlib.Path(__file__).parents[2]
+QUICK = ("codes_used", "best_range", "four_formats", "asymmetric", "clip_little")
+
+
+@pytest.fixture
+def own_machine(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(data_folder.VARIABLE, str(tmp_path / "projects.sqlite"))
+    monkeypatch.setenv(access.NAMING, access.ANYTHING)
+    monkeypatch.setenv(uploads.STREAMED, "1")
+
+
+def page() -> AppTest:
+    at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
+    return at.switch_page(str(ROOT / "pages" / "classroom.py")).run()
+
+
+def press(at: AppTest, key: str) -> AppTest:
+    at.button(key=f"classroom_{key}").click().run()
+    assert not at.exception
+    return at
+
+
+def opened(*names: str) -> tuple[AppTest, str]:
+    at = page()
+    at.multiselect(key="classroom_questions").set_value(list(names))
+    press(at, "open")
+    await_answers(at)
+    [course] = kept.classes().courses(OWN)
+    return at, course.code
+
+
+def weights(layer: str = LAYER) -> np.ndarray:
+    return compute.matrix(MODELS.key(MODEL), layer).astype(np.float64)
+
+
+def test_without_routes_the_page_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(uploads.STREAMED, raising=False)
+    at = page()
+    assert "quant-explorer class" in at.info[0].value
+    assert not at.multiselect
+
+
+def test_on_a_server_for_others_a_class_takes_the_key(
+    monkeypatch: pytest.MonkeyPatch, own_machine: None, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setenv(access.NAMING, access.CLASS)
+    assert teacher_key("") is None
+    monkeypatch.setenv(KEY, kept_key())
+    assert (teacher_key(kept_key()), teacher_key("é"), teacher_key("")) == (kept_key(), None, None)
+    assert (tmp_path / "teacher.key").stat().st_mode & 0o077 == 0
+    assert not page().multiselect
+
+
+def test_a_class_is_led_from_vote_to_vote_and_ended(own_machine: None) -> None:
+    at, code = opened("four_formats", "codes_used")
+    answers = kept.classes()
+    for n in range(3):
+        answers.join(code, str(n), f"*student* {n}")
+    press(at, "begin")
+    answers.record([Given(code, str(n), 0, 1, 1 + n % 2) for n in range(3)])
+    for action in ("close", "spread", "again"):
+        press(at, action)
+    answers.record([Given(code, str(n), 0, 2, 1) for n in range(3)])
+    press(at, "reveal")
+    assert {metric.label: metric.value for metric in at.metric} == {"Joined": "3", "Answered": "3", "Second vote": "3"}
+    assert "student" not in str(at.main)  # nobody's name
+    press(at, "next")
+    assert page().button(key=f"go_on_{code}")  # a reload, or another window
+    for action in ("close", "reveal", "next"):
+        press(at, action)
+    press(at, "end_now")
+    assert answers.course(code) is None
+
+
+def test_two_windows_cannot_skip_a_question(own_machine: None) -> None:
+    at, code = opened("four_formats", "codes_used")
+    kept.act(code, "begin")  # the other window
+    press(at, "begin")
+    course = kept.classes().course(code)
+    assert course is not None
+    assert (course.room.position, course.room.phase) == (0, "open")
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_built_in_question_is_sound_and_its_truth_right(name: str) -> None:
+    question = question_named(name)
+    assert read_questions(write_questions([question])) == (question,)
+    assert question.is_right(question.truth)
+
+
+def test_built_in_truths_are_what_numpy_finds() -> None:
+    values = weights()
+    scale = np.float32(np.abs(values).max() / 127)
+    assert question_named("codes_used").truth == len(np.unique(np.rint(values / scale)))
+
+    def mse(beta: float, values: np.ndarray) -> float:
+        return float(np.mean((np.clip(np.rint(values * 7 / beta), -7, 7) * beta / 7 - values) ** 2))
+
+    best = question_named("best_range")
+    betas = np.linspace(0.05, 1, 400) * np.abs(values).max()
+    errors = [mse(beta, values) for beta in betas]
+    assert mse(best.truth, values) <= 1.01 * min(errors)
+    puzzle, others = question_named("clip_little"), weights(OF_PUZZLE)
+    assert np.mean(np.abs(others) > puzzle.truth) <= puzzle.max_clipped
+    assert mse(puzzle.truth, others) <= 1.1 * puzzle.max_error * mse(np.abs(others).max(), others)
+
+
+def test_the_format_of_least_error_is_the_one_whose_values_lie_nearest() -> None:
+    values = weights().reshape(-1)
+    errors = []
+    for form in FOUR.values():
+        levels = np.sort(np.asarray(form.values(), np.float64))
+        levels *= np.abs(values).max() / np.abs(levels).max()
+        errors.append(np.mean(np.abs(values[:, None] - levels).min(1) ** 2))
+    assert question_named("four_formats").truth == int(np.argmin(errors))
+
+
+def test_an_asymmetric_range_on_a_relu_saves_what_numpy_says() -> None:
+    network = compute.network(MODELS.key(MODEL))
+    values = network.activations([AFTER_RELU], stop=64)[AFTER_RELU].astype(np.float64)
+    signed, wide = (np.mean((np.rint(values / scale) * scale - values) ** 2) for scale in values.max() / [7, 15])
+    assert question_named("asymmetric").truth == round(np.log2(signed / wide))
+
+
+def test_there_is_no_question_of_another_name() -> None:
+    with pytest.raises(QuantError, match="codes_used"):
+        question_named("nothing")
+
+
+def test_a_qr_code_has_three_finders_and_a_quiet_zone() -> None:
+    text = "http://192.168.1.5:8501/join/ACDEFG"
+    dark = {tuple(map(int, part.split("h")[0].split())) for part in qr_svg(text).split('d="')[2].split("M")[1:]}
+    size = max(max(dark)) + 4 + 1
+    finder = {(x, y) for x in range(7) for y in range(7) if max(abs(x - 3), abs(y - 3)) != 2}
+    for left, top in ((4, 4), (size - 11, 4), (4, size - 11)):
+        assert {(x - left, y - top) for x, y in dark if 0 <= x - left < 7 and 0 <= y - top < 7} == finder
+    assert min(min(dark)) == 4
+    assert len({len(line) for line in qr_text(text).splitlines()}) == 1
