@@ -34,8 +34,9 @@ class SafeHeaders:
 
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                added = [(name.lower().encode(), text.encode()) for name, text in HEADERS.items()]
-                known = [pair for pair in message.get("headers", ()) if pair[0] not in dict(added)]
+                known = [*message.get("headers", ())]
+                wanted = ((name.lower().encode(), text.encode()) for name, text in HEADERS.items())
+                added = [pair for pair in wanted if pair[0] not in dict(known)]  # a stricter one of a route's own stays
                 message = {**message, "headers": [*known, *added]}
             await send(message)
 

@@ -210,9 +210,10 @@ def _question(course: Course, votes: Mapping[int, Sequence[float]], said: Mappin
     room = course.room
     question, told = room.question, room.is_revealed
     st.caption(said["question_of"].format(n=room.position + 1, total=len(room.questions)))
-    st.markdown(f"### {_plain(question.text)}")
     shown = {turn: spread_of(question, values) for turn, values in votes.items()} if room.is_spread_shown else {}
-    if shown or question.options or question.histogram or told:
+    drawn = bool(shown or question.options or question.histogram or told)
+    st.markdown(f"{'###' if drawn else '##'} {_plain(question.text)}")
+    if drawn:
         canvas = charts.canvas(course.code, room.position, room.phase, *(spread.counts for spread in shown.values()))
         figure = class_answers_figure(question, shown, told, canvas)
         charts.show(figure, "classroom_chart", describe_class_answers(question, shown, told))
