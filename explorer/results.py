@@ -126,8 +126,8 @@ def _encode_seconds(values: NDArray[np.float32], quantizer: Quantizer) -> float:
     return min(times)
 
 
-def outcome_of(values: NDArray[np.float32], quantizer: Quantizer) -> Outcome:
-    """Quantize a tensor and say what that does."""
+def outcome_of(values: NDArray[np.float32], quantizer: Quantizer, report: ErrorReport | None = None) -> Outcome:
+    """Quantize a tensor and say what that does; its `report` may be known."""
     spec = quantizer.spec
     form, learned = spec.format, quantizer.learned
     counts, total = None, 1 << form.bits
@@ -141,7 +141,7 @@ def outcome_of(values: NDArray[np.float32], quantizer: Quantizer) -> Outcome:
     return Outcome(
         spec=spec,
         quantizer=quantizer,
-        report=quantizer.measure(values),
+        report=quantizer.measure(values) if report is None else report,
         storage=quantizer.storage(values.shape),
         codes_used=used,
         codes_total=total,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +18,32 @@ from explorer.notation import shape
 from explorer.results import Outcome, outcome_of
 from explorer.sources import ModelKey
 from explorer.stored import type_name
-from quant_engine import MinMax, MinMSE, PerChannel, PerTensor, QuantError, QuantizerSpec, fit
+from quant_engine import (
+    ErrorReport,
+    MinMax,
+    MinMSE,
+    PerChannel,
+    PerTensor,
+    QuantError,
+    Quantizer,
+    QuantizerSpec,
+    fit,
+)
+from quant_engine.clipping import Blocks
 from quant_engine.models import Layer, OnnxModel, TensorModel
 from quant_engine.network import Score
+from quant_engine.quantizer import fit_blocks, measure_each
 from quant_engine.studies import (
     Damage,
     TensorStatistics,
+    described,
     even_histogram,
-    outlier_channels,
+    outlying,
     rank_correlation,
-    tensor_statistics,
 )
 
 BINS = 24  # of the small histogram in a row
+NOTHING_LOST = ErrorReport(1, 0.0, 0.0, 0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -109,9 +122,9 @@ def _filled(model: ModelKey, row: TensorRow, spec: QuantizerSpec) -> TensorRow:
     info = compute.network(model).layers()[row.name]
     try:
         x = compute.network(model).weight(row.name).reshape(info.matrix_shape)  # not kept: it is looked at once
-        statistics = compute.kept(ResultKey("statistics_of", model, row.name), lambda: tensor_statistics(x))
-        found = outcome_of(x, fit(x, spec))
-        gains = gains_of(x, found)
+        looked = LookedAt.of(x)
+        statistics = compute.kept(ResultKey("statistics_of", model, row.name), lambda: looked.statistics)
+        found, gains = looked.outcome(spec)
         return replace(
             row,
             statistics=statistics,
@@ -119,7 +132,7 @@ def _filled(model: ModelKey, row: TensorRow, spec: QuantizerSpec) -> TensorRow:
             gain_db=gains.range_db,
             channel_gain_db=gains.channel_db,
             best_clip=gains.best_clip,
-            outliers=len(outlier_channels(x)),
+            outliers=len(outlying(looked.channels.extremes)),
             bits_per_value=found.storage.bits_per_value,
             codes_used=found.codes_used / found.codes_total,
             histogram=tuple(even_histogram(x, BINS, statistics.min, statistics.max).tolist()),
@@ -137,21 +150,51 @@ class Gains:
     best_clip: float
 
 
-def gains_of(x: NDArray[np.float32], found: Outcome) -> Gains:
-    """Return what the range of least MSE and one scale a channel gain, with the format of an outcome."""
-    plain = replace(found.spec, granularity=PerTensor(), clipping=MinMax())
+@dataclass(frozen=True, eq=False)
+class LookedAt:
+    """A matrix of which moments and extremes are known, as one block and as a block for each channel."""
 
-    def quantized(spec: QuantizerSpec) -> tuple[float, float]:
-        """Return the largest scale and the SQNR, known of the outcome's own spec."""
-        if spec == found.spec:
-            return found.largest_scale, found.report.sqnr_db
-        quantizer = fit(x, spec)
-        return float(quantizer.scale.max()), quantizer.measure(x).sqnr_db
+    x: NDArray[np.float32]
+    statistics: TensorStatistics
+    whole: Blocks
+    channels: Blocks
 
-    scale, before = quantized(plain)
-    shorter, better = quantized(replace(plain, clipping=MinMSE()))
-    _, finer = quantized(replace(plain, granularity=PerChannel(0)))
-    return Gains(_more(better, before), _more(finer, before), min(shorter / scale, 1.0) if scale else 1.0)
+    @classmethod
+    def of(cls, x: NDArray[np.float32]) -> Self:
+        """Look at a matrix once."""
+        statistics, ends = described(x)
+        flat, extremes = np.ascontiguousarray(x).reshape(-1), ends.astype(np.float64)
+        both = np.array([[statistics.min, statistics.max]])
+        whole = Blocks(flat, PerTensor().blocks(x.shape), both)
+        return cls(x, statistics, whole, Blocks(flat, PerChannel(0).blocks(x.shape), extremes))
+
+    def outcome(self, spec: QuantizerSpec) -> tuple[Outcome, Gains]:
+        """Return what a spec does, and what the range of least MSE and one scale a channel gain with its format."""
+        plain = replace(spec, granularity=PerTensor(), clipping=MinMax())
+        channel = replace(plain, granularity=PerChannel(0))
+        specs = list(dict.fromkeys((spec, plain, channel)))
+        fitted = [self._fitted(one) for one in specs]
+        reports = dict(zip(specs, measure_each(self.x, fitted), strict=True))
+        shortest = replace(plain, clipping=MinMSE())
+        shorter = self._fitted(shortest)
+        better = reports[spec].sqnr_db if shortest == spec else self._sqnr_db(shorter)
+        before, finer = reports[plain].sqnr_db, reports[channel].sqnr_db
+        scale, less = (float(one.scale.max()) for one in (fitted[specs.index(plain)], shorter))
+        clip = min(less / scale, 1.0) if scale else 1.0
+        gains = Gains(_more(better, before), _more(finer, before), clip)
+        return outcome_of(self.x, fitted[0], reports[spec]), gains
+
+    def _fitted(self, spec: QuantizerSpec) -> Quantizer:
+        shapes: dict[object, Blocks] = {PerTensor(): self.whole, PerChannel(0): self.channels}
+        known = shapes.get(spec.granularity)
+        return fit(self.x, spec) if known is None or spec.format.learned else fit_blocks(known, spec)
+
+    def _sqnr_db(self, quantizer: Quantizer) -> float:
+        """Return an SQNR, of a large tensor by the histogram that its range was found with: within 1e-6, relative."""
+        levels, shown = quantizer.levels(), self.whole.distribution
+        if shown.size <= compute.EXACT_UP_TO or levels.size > compute.HISTOGRAM_LEVELS:
+            return quantizer.measure(self.x).sqnr_db
+        return replace(NOTHING_LOST, power_sum=shown.power, squared_error=shown.error(levels)).sqnr_db
 
 
 def _more(after: float, before: float) -> float:

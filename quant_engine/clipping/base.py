@@ -30,6 +30,7 @@ class Blocks:
 
     values: Float32Array
     grid: BlockGrid
+    known_extremes: Float64Array | None = None
     _found: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def once(self, question: Hashable, answer: Callable[[], T]) -> T:
@@ -44,7 +45,8 @@ class Blocks:
     @property
     def distribution(self) -> Distribution:
         """Statistics of a block that is the only one."""
-        return self.once("distribution", lambda: Distribution(self.values))
+        [(low, high)] = self.extremes.tolist()
+        return self.once("distribution", lambda: Distribution.between(self.values, low, high))
 
     @property
     def offsets(self) -> NDArray[np.int64]:
@@ -71,6 +73,8 @@ class Blocks:
             affine.block_extremes(self.values, self.offsets, start, stop, low, high)
             return low, high
 
+        if self.known_extremes is not None:
+            return self.known_extremes
         if self.count >= MANY_BLOCKS:
             return self._extremes_of_many()
         lows, highs = zip(*over_ranges(self.values.size, work), strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,14 +58,21 @@ class Distribution:
             return low, high
 
         parts = over_ranges(flat.size, extremes)
-        self.lo = float(min(low[0] for low, _ in parts))
-        self.hi = float(max(high[0] for _, high in parts))
         if not (all(np.isfinite(part).all() for part in parts)):
             raise_non_finite(array)
         validate_boolean(exact, "exact")
-        self.exact = exact
-        self.size = flat.size
-        self._indexed = IndexedValues.build(flat, max(-self.lo, self.hi), exact)
+        self._index(flat, float(min(low[0] for low, _ in parts)), float(max(high[0] for _, high in parts)), exact)
+
+    @classmethod
+    def between(cls, values: Float32Array, lo: float, hi: float) -> Self:
+        """Return what `Distribution(values)` does of finite values (n,) whose extremes are known."""
+        found = cls.__new__(cls)
+        found._index(values, lo, hi, exact=False)
+        return found
+
+    def _index(self, flat: Float32Array, lo: float, hi: float, exact: bool) -> None:
+        self.lo, self.hi, self.exact, self.size = lo, hi, exact, flat.size
+        self._indexed = IndexedValues.build(flat, max(-lo, hi), exact)
 
     @property
     def sigma(self) -> float:

@@ -1,4 +1,4 @@
-"""What a tensor's values are like: sums, moments off the mean, counts in even bins, codes that occur."""
+"""What a tensor's values are like: moments, counts in even bins, how often codes occur."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from quant_engine.kernels.compile import add_any_order, float_of, kernel, magnit
 def largest_magnitude(x, start, stop):
     """Return max |x|; NaN where one is."""
     largest = np.int32(0)
-    for i in range(start, stop):
-        largest = max(largest, magnitude_bits(x[i]))
+    part = x[start:stop]
+    for i in range(part.size):
+        size = np.int32(magnitude_bits(part[i]))
+        largest = size if size > largest else largest
     return float_of(largest)
 
 
 @kernel
-def sum_and_zeros(x, start, stop):
-    """Return Σx in float64, and how many values are 0."""
-    total, zeros = 0.0, 0
-    for i in range(start, stop):
-        total = add_any_order(total, np.float64(x[i]))
-        zeros += 1 if x[i] == 0.0 else 0
-    return total, zeros
-
-
-@kernel
-def central_moments(x, mean, start, stop):
-    """Return Σ(x − mean)² and Σ(x − mean)⁴ in float64."""
-    second, fourth = 0.0, 0.0
-    for i in range(start, stop):
-        off = np.float64(x[i]) - mean
+def shifted_moments(x, centre, start, stop):
+    """Return Σd, Σd², Σd³ and Σd⁴ of d = x − centre in float64, and how many values are 0."""
+    first, second, third, fourth, zeros = 0.0, 0.0, 0.0, 0.0, 0
+    part = x[start:stop]
+    for i in range(part.size):
+        off = np.float64(part[i]) - centre
         square = off * off
+        first = add_any_order(first, off)
         second = add_any_order(second, square)
+        third = add_any_order(third, square * off)
         fourth = add_any_order(fourth, square * square)
-    return second, fourth
+        zeros += 1 if part[i] == 0.0 else 0
+    return first, second, third, fourth, zeros
 
 
 @kernel
 def count_even(x, low, per_unit, start, stop, counts):
-    """Count values in bins [k, k + 1) / per_unit from `low` on; what lies at or beyond the last end is in the last."""
-    last = counts.size - 1
-    for i in range(start, stop):
-        place = np.int64((np.float64(x[i]) - low) * per_unit)
-        counts[min(max(place, 0), last)] += 1
+    """Count values in bins [k, k + 1) / per_unit from `low` on; what lies at or beyond the last end is in the last.
+
+    `counts`, (4, bins): neighbours count in rows of their own, as in `count_codes`.
+    """
+    last = np.int32(counts.shape[1] - 1)
+    part = x[start:stop]
+    for i in range(part.size):
+        place = np.int32((np.float64(part[i]) - low) * per_unit)
+        place = place if place < last else last
+        counts[i & 3, np.uint32(place if place > 0 else 0)] += 1
 
 
 @kernel
@@ -56,9 +57,9 @@ def count_codes(codes, lowest, counts):
     whole = codes.size - codes.size % 4
     for i in range(0, whole, 4):
         for lane in range(4):
-            counts[lane, np.int64(codes[i + lane]) - lowest] += 1
+            counts[lane, np.uint32(np.int64(codes[i + lane]) - lowest)] += 1
     for i in range(whole, codes.size):
-        counts[0, np.int64(codes[i]) - lowest] += 1
+        counts[0, np.uint32(np.int64(codes[i]) - lowest)] += 1
 
 
 @kernel

@@ -79,8 +79,9 @@ def count_bins(x, edges, start, stop, counts):
     bins = counts.size
     low = edges[0]
     per_unit = bins / (edges[bins] - low)
-    for i in range(start, stop):
-        value = np.float64(x[i])
+    part = x[start:stop]
+    for i in range(part.size):
+        value = np.float64(part[i])
         row = min(max(np.int64((value - low) * per_unit), 0), bins - 1)
         if value < edges[row]:
             row -= 1

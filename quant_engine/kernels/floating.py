@@ -90,9 +90,10 @@ def encode_blocks(x, offsets, scale, shape, sign, start, stop, codes):
     while start < stop:
         end = min(offsets[block + 1], stop)
         divisor = _divisor(scale[block])
-        for i in range(start, end):
-            codes[i] = _code(_nearest(x[i] / divisor, shape), shape, sign)
-            size = magnitude_bits(x[i])
+        values, written = x[start:end], codes[start:end]
+        for i in range(values.size):
+            written[i] = _code(_nearest(values[i] / divisor, shape), shape, sign)
+            size = magnitude_bits(values[i])
             max_size = size if size > max_size else max_size
         start = end
         block += 1

@@ -1,6 +1,6 @@
 """One model of quantization: spec (how) → fit → quantizer (with what numbers) → codes, values, error."""
 
-from quant_engine.quantizer.fitting import dequantize, fake_quantize, fit, fit_blocks, quantize
+from quant_engine.quantizer.fitting import dequantize, fake_quantize, fit, fit_blocks, measure_each, quantize
 from quant_engine.quantizer.ranges import block_ranges, edit_ranges, ranges_of_blocks
 from quant_engine.quantizer.report import ErrorReport, measure
 from quant_engine.quantizer.results import QuantizedTensor, Quantizer
@@ -20,6 +20,7 @@ __all__ = [
     "fit",
     "fit_blocks",
     "measure",
+    "measure_each",
     "quantize",
     "ranges_of_blocks",
 ]

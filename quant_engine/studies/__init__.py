@@ -25,7 +25,7 @@ from quant_engine.studies.effect import Effect, divergences, effect
 from quant_engine.studies.fisher import fisher
 from quant_engine.studies.footprint import Footprint, LayerFootprint, footprint
 from quant_engine.studies.generation import Writing, write
-from quant_engine.studies.hardness import Hardness, Remedy, cause, hardness, outlier_channels, remedies
+from quant_engine.studies.hardness import Hardness, Remedy, cause, hardness, outlier_channels, outlying, remedies
 from quant_engine.studies.key_values import (
     SHARES,
     AttentionBlock,
@@ -89,6 +89,7 @@ from quant_engine.studies.stored_ranges import RangeUse, StoredRange, range_use,
 from quant_engine.studies.tensor_statistics import (
     TensorStatistics,
     code_counts,
+    described,
     encoded_counts,
     even_histogram,
     occurring_codes,
@@ -173,6 +174,7 @@ __all__ = [
     "compare_paired",
     "compare_weights",
     "culprits",
+    "described",
     "divergences",
     "effect",
     "encoded_counts",
@@ -198,6 +200,7 @@ __all__ = [
     "model_card",
     "occurring_codes",
     "outlier_channels",
+    "outlying",
     "output_sqnr_db",
     "plan_of_method",
     "predict_sensitivity",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quant_engine.clipping import MinMax, MinMSE
 from quant_engine.distribution import Distribution
@@ -15,7 +17,7 @@ from quant_engine.formats.integer import MAX_BITS
 from quant_engine.granularity import PerChannel, PerGroup
 from quant_engine.inputs import Float32Array
 from quant_engine.quantizer import Quantizer, QuantizerSpec, fit
-from quant_engine.studies.tensor_statistics import extremes
+from quant_engine.studies.tensor_statistics import encoded_counts, extremes
 
 OUTLYING = 3.0  # times the median of the channels' largest magnitudes
 MOST = 0.99  # of the values
@@ -75,8 +77,9 @@ def hardness(x: Float32Array, spec: QuantizerSpec) -> Hardness:
         (48, True)
     """
     fitted, shown = fit(x, spec), Distribution(x)
-    held = np.sort(np.unique(fitted.encode(x).codes, return_counts=True)[1])[::-1]
-    largest = np.abs(x).max(axis=1)
+    counts = encoded_counts(x, fitted)
+    held = np.sort(counts[counts > 0])[::-1]
+    largest = np.abs(np.stack(extremes(x))).max(axis=0)
     typical, top = float(np.median(largest)), float(largest.max(initial=0.0))
     total = spec.format.qmax - spec.format.qmin + 1
     whole, best = (fit(x, replace(spec, clipping=one)).scale for one in (MinMax(), MinMSE()))
@@ -101,8 +104,17 @@ def outlier_channels(x: Float32Array) -> tuple[int, ...]:
         >>> outlier_channels(np.array([[1, -1], [9, 0], [1, 1], [0, -4]], np.float32))
         (1,)
     """
-    low, high = extremes(x)
-    largest = np.maximum(-low, high)
+    return outlying(np.stack(extremes(x), axis=1))
+
+
+def outlying(ends: NDArray[Any]) -> tuple[int, ...]:
+    """Return which of some channels are outliers, by the least and the greatest value of each, (channels, 2).
+
+    Example:
+        >>> outlying(np.array([[-1, 1], [0, 9], [-1, 1], [-4, 0]]))
+        (1,)
+    """
+    largest = np.abs(ends).max(axis=1)
     order = np.argsort(-largest, kind="stable")
     return tuple(order[largest[order] > OUTLYING * np.median(largest)].tolist())
 

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.kernels.affine import block_extremes
-from quant_engine.kernels.describe import central_moments, count_codes, count_even, sum_and_zeros
+from quant_engine.kernels.describe import count_codes, count_even, shifted_moments
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.quantizer import Quantizer
 
-CODED_AT_ONCE = 1 << 18  # values, whose codes stay in a cache of the processor
+AT_ONCE = 1 << 16  # values, which stay in a cache of the processor from one kernel to the next
+CODED_AT_ONCE = 1 << 18  # values, and their codes
+SAMPLE, MOMENTS = 1 << 12, 5  # values whose mean is near that of all; what `shifted_moments` sums
 LANES = 4  # of `count_codes`
 
 
@@ -53,24 +55,55 @@ def tensor_statistics(x: Float32Array) -> TensorStatistics:
         >>> tensor_statistics(np.array([-1, 1, -1, 1], np.float32))
         TensorStatistics(min=-1.0, max=1.0, sigma=1.0, kurtosis=1.0, max_sigmas=1.0, zeros=0.0, power=1.0)
     """
+    return described(np.ascontiguousarray(x).reshape(1, -1))[0]
+
+
+def described(x: Float32Array) -> tuple[TensorStatistics, Float32Array]:
+    """Return the statistics of a matrix of finite values, and the least and the greatest of each row, (rows, 2).
+
+    The values are read once: moments are taken off the mean of a sample, and then off their own.
+
+    Raises:
+        QuantError: for a matrix without values.
+
+    Example:
+        >>> described(np.array([[-1, 1], [3, 5]], np.float32))[1].tolist()
+        [[-1.0, 1.0], [3.0, 5.0]]
+    """
     if not x.size:
         raise QuantError(f"x of shape {x.shape} has no values; give a tensor with some")
-    flat = np.ascontiguousarray(x).reshape(-1)
-    [low], [high] = (ends.tolist() for ends in extremes(flat[None]))
-    sums = over_ranges(flat.size, lambda start, stop: sum_and_zeros(flat, start, stop))
-    mean, zeros = sum(total for total, _ in sums) / flat.size, sum(count for _, count in sums)
-    moments = over_ranges(flat.size, lambda start, stop: central_moments(flat, mean, start, stop))
-    second, fourth = sum(one for one, _ in moments), sum(one for _, one in moments)
-    variance = second / flat.size if low < high else 0.0
+    flat, (rows, columns) = np.ascontiguousarray(x).reshape(-1), x.shape
+    centre = float(np.mean(flat[:: max(flat.size // SAMPLE, 1)], dtype=np.float64))
+    offsets = columns * np.arange(rows + 1)
+
+    def found(start: int, stop: int) -> tuple[Float32Array, Float32Array, NDArray[np.float64]]:
+        low, high = np.full(rows, np.inf, np.float32), np.full(rows, -np.inf, np.float32)
+        sums = np.zeros(MOMENTS)
+        for first in range(start, stop, AT_ONCE):
+            last = min(first + AT_ONCE, stop)
+            block_extremes(flat, offsets, first, last, low, high)
+            sums += shifted_moments(flat, centre, first, last)
+        return low, high, sums
+
+    lows, highs, sums = zip(*over_ranges(flat.size, found), strict=True)
+    ends = np.stack([np.minimum.reduce(lows), np.maximum.reduce(highs)], axis=1)
+    return _statistics(float(ends[:, 0].min()), float(ends[:, 1].max()), flat.size, centre, np.sum(sums, axis=0)), ends
+
+
+def _statistics(low: float, high: float, size: int, centre: float, sums: NDArray[np.float64]) -> TensorStatistics:
+    """Return the statistics of values whose moments off a centre are summed."""
+    off, second, third, fourth, zeros = (sums / size).tolist()
+    variance = max(second - off**2, 0.0) if low < high else 0.0
+    central = fourth - 4 * off * third + 6 * off**2 * second - 3 * off**4
     sigma = math.sqrt(variance)
     return TensorStatistics(
         min=low,
         max=high,
         sigma=sigma,
-        kurtosis=fourth / flat.size / variance**2 if variance**2 else 0.0,
+        kurtosis=central / variance**2 if variance**2 else 0.0,
         max_sigmas=max(-low, high) / sigma if sigma else 0.0,
-        zeros=zeros / flat.size,
-        power=second / flat.size + mean**2,
+        zeros=zeros,
+        power=variance + (centre + off) ** 2,
     )
 
 
@@ -105,9 +138,9 @@ def even_histogram(x: Float32Array, bins: int, low: float, high: float) -> NDArr
     flat, per_unit = np.ascontiguousarray(x).reshape(-1), bins / (high - low) if high > low else 0.0
 
     def counted(start: int, stop: int) -> NDArray[np.int64]:
-        counts = np.zeros(bins, np.int64)
+        counts = np.zeros((LANES, bins), np.int64)
         count_even(flat, low, per_unit, start, stop, counts)
-        return counts
+        return np.asarray(counts.sum(axis=0))
 
     found: NDArray[np.int64] = np.sum(over_ranges(flat.size, counted), axis=0)
     return found

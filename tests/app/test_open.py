@@ -19,11 +19,10 @@ from streamlit.testing.v1 import AppTest
 from explorer import access, compute
 from explorer.given import open_dropped
 from explorer.own_files import KEY, OwnFiles
-from explorer.results import outcome_of
 from explorer.snippets import Origin, engine_code, numpy_code
 from explorer.sources import MODELS
-from explorer.tensor_table import gains_of, listed, looked_at
-from quant_engine import IntFormat, LayerPlan, PerChannel, QuantError, QuantizerSpec, fake_quantize, fit
+from explorer.tensor_table import LookedAt, listed, looked_at
+from quant_engine import IntFormat, LayerPlan, PerChannel, QuantError, QuantizerSpec, fake_quantize
 from quant_engine.network import Network
 from quant_engine.studies import tensor_statistics
 from tests.app.waiting import await_answers
@@ -143,7 +142,7 @@ def test_the_gain_is_that_of_the_best_of_a_thousand_ranges() -> None:
         return float(np.square(np.clip(np.rint(exact / scale), -8, 7) * scale - exact).sum())
 
     best = min(error(top * part) for part in np.linspace(0.05, 1, 1000))
-    found = gains_of(x, outcome_of(x, fit(x, SPEC)))
+    found = LookedAt.of(x).outcome(SPEC)[1]
     assert found.range_db == pytest.approx(10 * np.log10(error(top) / best), abs=0.01)
     assert found.range_db > 1
     assert error(top * found.best_clip) == pytest.approx(best, rel=1e-3)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import quant_engine as qe
 from quant_engine.clipping.base import Blocks
-from quant_engine.quantizer import fit_blocks
+from quant_engine.quantizer import fit_blocks, measure_each
+from quant_engine.studies import described
 from tests import reference
 from tests.engine.strategies import arrays, granularities, integer_formats, specs
 
@@ -249,3 +250,27 @@ def test_blocks_of_another_shape_and_formats_that_learn_are_refused() -> None:
         fit_blocks(blocks, qe.QuantizerSpec(qe.IntFormat(4), qe.PerChannel(0)))
     with pytest.raises(qe.QuantError, match="learns from the values"):
         fit_blocks(blocks, qe.QuantizerSpec(qe.KMeans(4)))
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+def test_several_quantizers_lose_together_what_each_loses_alone(rounding: str) -> None:
+    x = np.random.default_rng(4).standard_t(3, (3, 1 << 19)).astype(np.float32)
+    shapes = (qe.PerTensor(), qe.PerChannel(0), qe.PerGroup(1000, remainder="short"))
+    quantizers = [qe.fit(x, qe.QuantizerSpec(qe.IntFormat(4), one, rounding=rounding)) for one in shapes]
+    for found, quantizer in zip(measure_each(x, quantizers), quantizers, strict=True):
+        alone = quantizer.measure(x)
+        assert (found.count, found.clipped, found.max_abs) == (alone.count, alone.clipped, alone.max_abs)
+        assert found.mse == pytest.approx(alone.mse, rel=1e-12)
+        assert found.sqnr_db == pytest.approx(alone.sqnr_db, rel=1e-12)
+    with pytest.raises(qe.QuantError, match="NaN"):
+        measure_each(np.where(x > 2, np.float32(np.nan), x), quantizers)
+
+
+def test_a_matrix_is_described_in_one_pass_as_numpy_describes_it() -> None:
+    x = 1000 + np.random.default_rng(5).standard_normal((3, 1 << 19)).astype(np.float32)
+    found, ends = described(x)
+    exact = x.astype(np.float64)
+    np.testing.assert_array_equal(ends, np.stack([x.min(axis=1), x.max(axis=1)], axis=1))
+    assert found.sigma == pytest.approx(exact.std(), rel=1e-10)
+    assert found.kurtosis == pytest.approx(np.mean((exact - exact.mean()) ** 4) / exact.var() ** 2, rel=1e-10)
+    assert found.power == pytest.approx(np.square(exact).mean(), rel=1e-12)

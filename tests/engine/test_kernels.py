@@ -391,29 +391,35 @@ def test_describe_largest_magnitude_agrees(beyond):
     np.testing.assert_equal(describe.largest_magnitude(x, 3, x.size), np.abs(x[3:]).max())
 
 
-def test_describe_sum_and_zeros_agrees():
+def test_describe_shifted_moments_agrees():
     x = np.where(X > 1, 0, X).astype(np.float32)
-    total, zeros = describe.sum_and_zeros(x, 10, 900)
-    assert (total, zeros) == (pytest.approx(math.fsum(x[10:900].tolist())), int((x[10:900] == 0).sum()))
-
-
-def test_describe_central_moments_agrees():
-    off = X[5:990].astype(np.float64) - 0.3
-    expected = math.fsum(off**2), math.fsum(off**4)
-    assert describe.central_moments(X, 0.3, 5, 990) == pytest.approx(expected, rel=1e-12)
+    off = x[5:990].astype(np.float64) - 0.3
+    *sums, zeros = describe.shifted_moments(x, 0.3, 5, 990)
+    assert sums == pytest.approx([math.fsum(off**power) for power in (1, 2, 3, 4)], rel=1e-12)
+    assert zeros == (x[5:990] == 0).sum()
 
 
 def test_describe_count_even_agrees():
-    counts = np.zeros(16, np.int64)
+    counts = np.zeros((4, 16), np.int64)
     low, high = float(X.min()), float(X.max())
     describe.count_even(X, low, 16 / (high - low), 0, X.size, counts)
-    np.testing.assert_array_equal(counts, np.histogram(X.astype(np.float64), 16, (low, high))[0])
+    np.testing.assert_array_equal(counts.sum(0), np.histogram(X.astype(np.float64), 16, (low, high))[0])
 
 
-def test_describe_mark_codes_agrees():
-    seen = np.zeros(20, np.bool_)
-    describe.mark_codes(CODES, -10, 3, 50, seen)
-    assert {*(np.flatnonzero(seen) - 10)} == {*CODES[3:50]}
+def test_describe_count_codes_agrees():
+    counts = np.zeros((4, 20), np.int64)
+    describe.count_codes(CODES[3:50], -10, counts)
+    np.testing.assert_array_equal(counts.sum(0), np.bincount(CODES[3:50].astype(int) + 10, minlength=20))
+
+
+@pytest.mark.parametrize("of_magnitudes", [False, True])
+@pytest.mark.parametrize("room", [10, 2000])
+def test_describe_between_agrees(room, of_magnitudes):
+    values, held = np.abs(X) if of_magnitudes else X, np.zeros(room, np.float32)
+    inside = values[(values >= np.float32(0.2)) & (values <= np.float32(0.9))]
+    found = describe.between(X, np.float32(0.2), np.float32(0.9), of_magnitudes, held)
+    assert found == ((values < np.float32(0.2)).sum(), inside.size)
+    np.testing.assert_array_equal(held[: inside.size], inside[:room])
 
 
 def test_compile_ordered_agrees():

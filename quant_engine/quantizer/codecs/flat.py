@@ -95,6 +95,12 @@ class FlatCodec(abc.ABC):
             out[...] = grid.restore(written)
         return report
 
+    def measuring(self, x: Float32Array, fitted: Fitted) -> tuple[Float32Array, Pass]:
+        """Return the values in the order of their blocks, and what returns the totals of a part of them."""
+        grid = self._grid(fitted, x.shape)
+        flat = grid.flatten(x)
+        return flat, self.quantize_pass(flat, _flat(fitted, grid), NO_OUTPUT)
+
     def shape_of(self, codes: tuple[int, ...], length: int | None = None) -> tuple[int, ...]:
         """Return the shape of the codes: one a value."""
         if length is not None and (length,) != codes[-1:]:
