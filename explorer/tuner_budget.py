@@ -17,6 +17,7 @@ from explorer.tuner_results import score, split_of
 from explorer.tuning.cells import WIDTHS
 from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine import QuantizationPlan, QuantizerSpec
+from quant_engine.models import fused_groups
 from quant_engine.network import Score
 from quant_engine.studies import measured_front
 from quant_engine.studies.measured_front import BUDGETS, CostStep, FrontPoint, MeasuredFront
@@ -45,7 +46,8 @@ def front_study(model: ModelKey, plan: TunedPlan) -> Study:
 
     def steps() -> Generator[CostStep | FrontPoint | MeasuredFront, None, None]:
         network, kept = compute.network(model), compute.attributions(model)
-        return measured_front(network, specs, locked=locked, split=_split(model), kept=kept)
+        alike = fused_groups(network.layers())
+        return measured_front(network, specs, locked=locked, split=_split(model), kept=kept, alike=alike)
 
     free = len(owners(model)) - len(plan.locks)
     key = ResultKey(FRONT, model, *(spec.key for spec in specs), locked)

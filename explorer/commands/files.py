@@ -288,5 +288,7 @@ def _facts(one: Any) -> Iterable[str]:
         yield said("max_difference", value=number(one.max_difference, 3))
     if one.same is not None:
         yield said("same", share=f"{one.same:.2%}")
+    if one.differences:
+        yield said("ties", n=sum(found.is_tie for found in one.differences), total=len(one.differences))
     if one.score is not None and one.own_score is not None:
         yield said("scores", name=one.score.name, value=number(one.score.value), own=number(one.own_score.value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,11 +34,15 @@ from explorer.commands.common import (
 from explorer.commands.settings import spec_of
 from quant_engine import QuantError
 
+if TYPE_CHECKING:
+    from quant_engine import QuantizerSpec
+
 EXAMPLES = """[bold]Examples[/bold]
 
 quant-explorer tune fashion-cnn --budget 4.5 -o plan.json\n
 quant-explorer tune model.onnx --data inputs.npz --budget 5 --sharing channel,64 --max-drop 0.02 -o plan.json\n
-quant-explorer tune fashion-cnn --budget 4.5 -o plan.json --json --test
+quant-explorer tune fashion-cnn --budget 4.5 -o plan.json --json --test\n
+quant-explorer tune ocr --budget 5 --activations 8 -o plan.json
 """
 
 
@@ -54,6 +58,12 @@ def tune(
     cost: Annotated[
         str, typer.Option(help="What proposes: damage (measured), 'predicted loss', 'predicted error', and others.")
     ] = "damage",
+    activations: Annotated[
+        int | None,
+        typer.Option(
+            help="Bits of what layers receive, by one range a layer from the calibration data.", min=2, max=16
+        ),
+    ] = None,
     test: Annotated[bool, typer.Option("--test", help="Score the plan that was picked on the test data.")] = False,
     max_drop: MaxDrop = None,
     overwrite: Overwrite = False,
@@ -63,10 +73,12 @@ def tune(
 ) -> None:
     """Find the plan of the best measured score under a budget, and write it.
 
-    The exact allocation proposes plans; each is measured on the search data before it is believed.
+    The exact allocation proposes plans; each is measured on the search data before it is believed. Layers that runtimes
+    fuse (q/k/v, gate/up) get the same.
     """
     with refusals():
         from quant_engine import studies
+        from quant_engine.models import fused_groups
 
         validate_free(output, overwrite)
         network = opened(model, data, seed)
@@ -81,7 +93,8 @@ def tune(
         if budget < least:
             raise QuantError(f"--budget {budget:g} is below the smallest plan, {least:.4g} bits a weight; raise it")
         wanted = sorted({max(one, least) for one in budgets})
-        search = studies.measured_front(network, specs, wanted, cost, split=split, kept=kept_of(network))
+        kept, fused, inputs = kept_of(network), fused_groups(network.layers()), _inputs(activations)
+        search = studies.measured_front(network, specs, wanted, cost, None, split, kept, fused, inputs)
         front = followed(search, said("tuning"), _described, as_json)
         best = front.best_within(budget)
         best.plan.save(output)
@@ -92,6 +105,13 @@ def tune(
             _show(network, front, best, alike, output, tested)
         lost = best.measured.lost.value if tested is None else _lost(*tested)
         leave(lost, max_drop)
+
+
+def _inputs(bits: int | None) -> QuantizerSpec | None:
+    """Return how what layers receive is quantized: as the table's cells do it, by the whole range."""
+    from quant_engine import IntFormat, QuantizerSpec
+
+    return None if bits is None else QuantizerSpec(IntFormat(bits, signed=False), symmetric=False)
 
 
 def _described(step: Any) -> str:

@@ -17,6 +17,7 @@ from quant_engine.export.gguf_file import to_gguf
 from quant_engine.export.importing import Imported, export_plan, import_plan
 from quant_engine.export.onnx_exporter import to_onnx_qdq
 from quant_engine.export.remedies import nearest
+from quant_engine.export.rounding_ties import Difference
 from quant_engine.export.table import EXPORTERS
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Comparison",
     "Contents",
     "Coverage",
+    "Difference",
     "Export",
     "Exporter",
     "Finding",

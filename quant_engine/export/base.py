@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from quant_engine.checks import as_instance, validate_boolean
 from quant_engine.errors import QuantError
+from quant_engine.export.rounding_ties import Difference
 from quant_engine.files import place, stage, validate_place
 from quant_engine.inputs import Inputs
 from quant_engine.models import layer_of
@@ -109,6 +110,8 @@ class Comparison:
         exact: whether codes, scales and zero points are the same to the bit.
         score: of the file, where the network has data.
         own_score: of the plan, on the same data.
+        differences: where the largest outputs differ, with what rounding does there; looked at where a target is to
+            compute what the plan says.
     """
 
     name: str
@@ -117,6 +120,7 @@ class Comparison:
     exact: bool | None = None
     score: Score | None = None
     own_score: Score | None = None
+    differences: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True)

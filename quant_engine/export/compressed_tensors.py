@@ -28,11 +28,11 @@ from quant_engine.export.base import (
 )
 from quant_engine.export.matrices import float_weight, quantized_matrix
 from quant_engine.export.running import run_by_transformers
-from quant_engine.export.sources import config_of, fused_with, state_of, tokenizer_files
+from quant_engine.export.sources import config_of, state_of, tokenizer_files
 from quant_engine.extras import imported
 from quant_engine.formats import FloatFormat, IntFormat
 from quant_engine.inputs import Float32Array, Inputs
-from quant_engine.models import Layer
+from quant_engine.models import Layer, fused_groups
 from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
@@ -102,7 +102,7 @@ def _of_layers(layers: Mapping[str, Layer], plan: QuantizationPlan) -> Iterator[
     for name in packed:
         if (own := layers[name].tied_to) is not None:
             yield Finding("warning", f"it shares the weight of {own!r}, which is stored once more", name)
-    for names in fused_with([name for name, info in layers.items() if info.op == "linear"]):
+    for names in fused_groups({name: info for name, info in layers.items() if info.op == "linear"}):
         if len({_group(layers[name], plan[name]) for name in names}) > 1:
             said = ", ".join(map(repr, names))
             yield Finding("warning", f"vLLM fuses {said} and wants one scheme for them; here they differ", names[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from quant_engine.execution.layer_change import planned_weight
 from quant_engine.export.base import Comparison, Finding, Verification
 from quant_engine.export.import_graph import plain_name
 from quant_engine.export.onnx_types import may_saturate
+from quant_engine.export.rounding_ties import Difference, differences, first_output
 from quant_engine.extras import imported
 from quant_engine.inputs import Inputs
 from quant_engine.models.onnx_graph import OnnxGraph
@@ -34,8 +35,9 @@ def compare_qdq(network: Network, plan: QuantizationPlan, path: pathlib.Path, da
     comparisons = [_compare_weights(network, plan, proto)]
     results = _own_results(network, plan, data)
     if results:
-        comparisons += [_compare_run(network, proto, results, name, path.name, data is None) for name in MODES]
-    return Verification(f"onnxruntime {runtime.__version__}", tuple(comparisons), _saturation(plan, comparisons))
+        comparisons += [_compare_run(network, plan, proto, results, name, data is None) for name in MODES]
+    findings = (*_no_ties(comparisons), *_fused(plan, comparisons))
+    return Verification(f"onnxruntime {runtime.__version__}", tuple(comparisons), findings)
 
 
 def _own_results(network: Network, plan: QuantizationPlan, data: Inputs | None) -> list[Result]:
@@ -65,21 +67,24 @@ def _compare_weights(network: Network, plan: QuantizationPlan, proto: Any) -> Co
 
 
 def _compare_run(
-    network: Network, proto: Any, results: list[Result], name: str, title: str, scored: bool
+    network: Network, plan: QuantizationPlan, proto: Any, results: list[Result], name: str, scored: bool
 ) -> Comparison:
-    session = OnnxSession(proto, title, optimize=MODES[name])
+    session = OnnxSession(proto, f"the exported {network.name}", optimize=MODES[name])
     theirs = [_run(session, result, proto) for result in results]
-    furthest, same, total = 0.0, 0, 0
+    furthest, same, total, count, apart = 0.0, 0, 0, 0, list[Difference]()
     for result, outputs in zip(results, theirs, strict=True):
-        one, other = _first(result.outputs), _first(outputs)
+        one, other = first_output(result.outputs), first_output(outputs)
         furthest = max(furthest, float(np.abs(one.astype(np.float64) - other).max(initial=0)))
         labels = one.argmax(-1) == other.argmax(-1)
         same, total = same + int(labels.sum()), total + labels.size
+        if not MODES[name]:  # kernels of their own compute something else
+            apart += differences(network, plan, result.batch.inputs, one, other, count)
+        count += len(one)
     score = own_score = None
     if scored and network.task is not None:
         ran = [result._replace(outputs=outputs) for result, outputs in zip(results, theirs, strict=True)]
-        score, own_score = (_first(network.task.scores(given)) for given in (ran, results))
-    return Comparison(name, furthest, same / total if total else None, None, score, own_score)
+        score, own_score = (first_output(network.task.scores(given)) for given in (ran, results))
+    return Comparison(name, furthest, same / total if total else None, None, score, own_score, tuple(apart))
 
 
 def _run(session: OnnxSession, result: Result, proto: Any) -> Outputs:
@@ -96,21 +101,44 @@ def _run(session: OnnxSession, result: Result, proto: Any) -> Outputs:
     return dict(zip(own, found.values(), strict=False))
 
 
-def _first(found: Any) -> Any:
-    return next(iter(found.values())) if isinstance(found, dict) else found
+def _no_ties(comparisons: Iterable[Comparison]) -> Iterator[Finding]:
+    """Yield a warning where labels differ that float32's rounding does not explain."""
+    apart = [one for comparison in comparisons for one in comparison.differences if not one.is_tie]
+    if apart:
+        far = max(apart, key=lambda one: one.shift - one.rounding)
+        text = (
+            f"{len(apart)} of the labels differ by more than float32's rounding: of sample {far.sample} by "
+            f"{far.shift:.3g}, where rounding moves {far.rounding:.3g}; the file is not of this plan, or runs otherwise"
+        )
+        yield Finding("warning", text)
 
 
-def _saturation(plan: QuantizationPlan, comparisons: Iterable[Comparison]) -> tuple[Finding, ...]:
-    """Return a warning where labels differ more with fused kernels, which may be saturation."""
+def _fused(plan: QuantizationPlan, comparisons: Iterable[Comparison]) -> Iterator[Finding]:
+    """Yield a warning where labels differ more with fused kernels, which round otherwise and may saturate."""
     same = {comparison.name: comparison.same for comparison in comparisons}
     on, off = (same.get(name) for name in MODES)
-    if on is None or off is None or on >= off or not any(map(_saturates, plan.layers.values())):
-        return ()
+    if on is None or off is None or on >= off:
+        return
     text = (
         f"with graph optimization {1 - on:.2%} of the labels differ from the plan's, without {1 - off:.2%}: fused "
-        "kernels round otherwise and, on x86 without VNNI, saturate, which weights of 7 bits prevent"
+        "kernels round between layers otherwise"
     )
-    return (Finding("warning", text),)
+    if any(map(_saturates, plan.layers.values())):
+        here = {True: "this machine has it", False: "this machine lacks it", None: "of this one it is not known"}
+        text += (
+            f" and, on x86 without VNNI ({here[has_vnni()]}), add pairs of products in 16 bits, which saturate; "
+            "weights of 7 bits prevent that"
+        )
+    yield Finding("warning", text)
+
+
+def has_vnni() -> bool | None:
+    """Return whether this processor adds products of bytes in 32 bits, None where nothing says it."""
+    try:
+        flags = pathlib.Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return None
+    return "vnni" in flags if "flags" in flags else None
 
 
 def _saturates(layer: LayerPlan) -> bool:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Iterable
 from typing import Any
 
 from quant_engine.errors import QuantError
 from quant_engine.network import Network
 
 TOKENIZER = ("*token*.json", "vocab*", "merges.txt", "*.model", "generation_config.json", "*.jinja", "*processor*.json")
-FUSED = (("q", "k", "v"), ("q_proj", "k_proj", "v_proj"), ("query", "key", "value"), ("gate_proj", "up_proj"),
-         ("gate", "up"), ("w1", "w3"))  # fmt: skip
 
 
 def given_of(network: Network) -> Any:
@@ -66,15 +63,3 @@ def state_of(network: Network) -> dict[str, Any]:
             found[name] = tensor.detach().contiguous().clone()
         seen.add(tensor.data_ptr())
     return found
-
-
-def fused_with(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return the layers that vLLM makes one: of one parent, such as q_proj, k_proj and v_proj.
-
-    >>> fused_with(["a.q_proj", "a.k_proj", "a.v_proj", "b.q_proj"])
-    [('a.q_proj', 'a.k_proj', 'a.v_proj')]
-    """
-    held = set(names)
-    parents = dict.fromkeys(name.rpartition(".")[0] for name in names)
-    sets = (tuple(f"{parent}.{end}".lstrip(".") for end in ends) for parent in parents for ends in FUSED)
-    return [found for found in sets if held.issuperset(found)]

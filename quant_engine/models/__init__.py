@@ -4,6 +4,7 @@ from quant_engine.models.architectures import ARCHITECTURES, Architecture
 from quant_engine.models.base import Model, Parameters, as_parameters, digest, layer_of
 from quant_engine.models.builtin_model import BuiltinModel, as_builtin
 from quant_engine.models.folding import BatchNorm
+from quant_engine.models.fused import fused_groups
 from quant_engine.models.fx_graph import read_graph
 from quant_engine.models.graph import Graph, Node
 from quant_engine.models.hub import fetch_from_hub, is_hub_name
@@ -43,6 +44,7 @@ __all__ = [
     "call",
     "digest",
     "fetch_from_hub",
+    "fused_groups",
     "is_hub_name",
     "layer_of",
     "read_graph",

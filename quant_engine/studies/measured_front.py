@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from quant_engine.allocation import allocate
 from quant_engine.checks import as_choice, as_instance, as_integer, as_list, as_number
 from quant_engine.errors import QuantError
 from quant_engine.formats import FP32
@@ -25,6 +24,7 @@ from quant_engine.network.freezing import PLAN_REMEDY
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
 from quant_engine.studies.damage import Damage, Kept, PlanParts
+from quant_engine.studies.fused_allocation import allocate_alike
 from quant_engine.studies.mixed import COSTS, Float64Array, layer_costs, layer_sizes
 from quant_engine.studies.sensitivity import SPEC_REMEDY
 from quant_engine.tasks import Task
@@ -123,12 +123,16 @@ def measured_front(
     locked: QuantizationPlan | None = None,
     split: str | None = None,
     kept: Kept | None = None,
+    alike: Iterable[Iterable[str]] = (),
+    activation: QuantizerSpec | None = None,
 ) -> Generator[CostStep | FrontPoint | MeasuredFront, None, None]:
     """Measure plans of a network's weights along budgets of bits a weight; the last item is the whole front.
 
     `budgets` are bits a weight, or how many budgets from the smallest plan to the largest. `cost` is one of
     `FRONT_COSTS`. Layers in `locked` keep the plan they have there. The split is by default the task's search split,
-    or the first there is of calibration and training. `kept` is that of `attribute`.
+    or the first there is of calibration and training. `kept` is that of `attribute`. Layers that `alike` names
+    together, such as those of `fused_groups`, have one candidate. With `activation` what each layer receives is
+    quantized, too, by a range found once, on the calibration data in floating point; `damage` alone counts that.
 
     Raises:
         QuantError: for no candidates, and such that do not fit a layer; a budget below the smallest plan; an unknown
@@ -149,7 +153,9 @@ def measured_front(
         raise QuantError("split='test' is what a plan is scored on once, at the end; search on another split")
     specs = as_list(candidates, QuantizerSpec, "candidates", SPEC_REMEDY)
     named = as_choice(cost, FRONT_COSTS, "cost")
-    problem = _Problem(network, specs, QuantizationPlan() if locked is None else locked)
+    problem = _Problem(
+        network, specs, QuantizationPlan() if locked is None else locked, [*map(list, alike)], activation
+    )
     wanted = problem.budgets(budgets)
     total = len(wanted) + len(specs) + (problem.measurements if named == DAMAGE else 0)
     done = 0
@@ -178,7 +184,14 @@ def measured_front(
 class _Problem:
     """Layers that own a weight, by row, and candidates, by column; locked layers have one choice in all columns."""
 
-    def __init__(self, network: Network, specs: Sequence[QuantizerSpec], locked: QuantizationPlan) -> None:
+    def __init__(
+        self,
+        network: Network,
+        specs: Sequence[QuantizerSpec],
+        locked: QuantizationPlan,
+        alike: Sequence[Sequence[str]],
+        activation: QuantizerSpec | None,
+    ) -> None:
         self._network, self._specs, layers = network, specs, network.layers()
         self._locked = as_instance(locked, QuantizationPlan, "locked", PLAN_REMEDY)
         if unknown := [name for name in locked.layers if name not in layers]:
@@ -190,6 +203,7 @@ class _Problem:
         self.sizes = layer_sizes(network, specs)
         for row in np.flatnonzero(~self._free):
             self.sizes[row] = self._locked_bytes(self.owners[row])
+        self._alike, self._inputs = alike, self._fitted_inputs(activation)
 
     @property
     def measurements(self) -> int:
@@ -214,7 +228,9 @@ class _Problem:
         """Measure each free layer alone under each candidate, on the calibration data."""
         for column, spec in enumerate(self._specs):
             free = [name for row in np.flatnonzero(self._free) for name in self._ties[self.owners[row]]]
-            parts = PlanParts(self._network, QuantizationPlan(dict.fromkeys(free, LayerPlan(spec))), None, kept)
+            parts = PlanParts(
+                self._network, QuantizationPlan({name: self._layer(name, spec) for name in free}), None, kept
+            )
             for row in np.flatnonzero(self._free).tolist():
                 yield row, column, parts.damage([self.owners[row]])
 
@@ -225,8 +241,9 @@ class _Problem:
 
     def proposals(self, costs: Float64Array, budgets: Iterable[float]) -> Generator[list[int], None, None]:
         """Yield the candidates' numbers of all layers: at each budget, then each candidate alike."""
+        layers = self._network.layers()
         for budget in budgets:
-            yield allocate(costs, self.sizes, math.floor(budget)).tolist()
+            yield allocate_alike(layers, costs, self.sizes, math.floor(budget), self._alike)
         for column in range(len(self._specs)):
             yield [column] * len(self.owners)
 
@@ -236,8 +253,20 @@ class _Problem:
         for owner, names in self._ties.items():
             for name in names:
                 free = not self._is_locked(owner)
-                layers[name] = LayerPlan(self._specs[chosen[owner]]) if free else self._locked[name]
+                layers[name] = self._layer(name, self._specs[chosen[owner]]) if free else self._locked[name]
         return QuantizationPlan(layers)
+
+    def _layer(self, name: str, spec: QuantizerSpec) -> LayerPlan:
+        return LayerPlan(spec, self._inputs[name].activation)
+
+    def _fitted_inputs(self, activation: QuantizerSpec | None) -> QuantizationPlan:
+        """Return quantizers of what free layers receive: an embedding receives numbers of tokens."""
+        if activation is None:
+            return QuantizationPlan()
+        layers = self._network.layers()
+        free = [name for name, info in layers.items() if not self._is_locked(info.tied_to or name)]
+        received = [name for name in free if layers[name].op != "embedding"]
+        return self._network.freeze(QuantizationPlan(dict.fromkeys(received, LayerPlan(activation=activation))))
 
     def _is_locked(self, owner: str) -> bool:
         return any(name in self._locked.layers for name in self._ties[owner])

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_engine.allocation import allocate
 from quant_engine.allocation.problem import as_budget
 from quant_engine.checks import as_choice, as_instance, as_list
 from quant_engine.errors import QuantError
@@ -18,6 +17,7 @@ from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
 from quant_engine.studies.effect import Effect, effect
+from quant_engine.studies.fused_allocation import allocate_alike
 from quant_engine.studies.sensitivity import SPEC_REMEDY, Key, Trial, predict_sensitivity, sensitivities, weight_error
 
 Kept = MutableMapping[Key, Effect]
@@ -150,12 +150,14 @@ def mixed_plan(
     budget_bytes: float,
     cost: str = "divergence",
     kept: Kept | None = None,
+    alike: Iterable[Iterable[str]] = (),
 ) -> MixedPlan:
     """Return the plan of least summed cost whose weights take at most `budget_bytes`, exactly (`allocate`).
 
     Sizes are those of `footprint`. A candidate of `QuantizerSpec(FP16)` or `QuantizerSpec(BF16)` lets a layer stay in
     16-bit floats. Costs are of layers quantized alone, on the calibration data; that they add up is an assumption,
-    and `predicted` against `measured` says how far it holds.
+    and `predicted` against `measured` says how far it holds. Layers named together in `alike`, such as those of
+    `fused_groups`, have one spec.
 
     Raises:
         QuantError: if no plan fits the budget, for an unknown cost, and for candidates that do not fit a layer.
@@ -171,7 +173,7 @@ def mixed_plan(
     specs, budget = _candidates(candidates), as_budget(budget_bytes)
     sizes = layer_sizes(network, specs)
     costs = layer_costs(network, specs, cost, kept)
-    chosen = allocate(costs, sizes, budget)
+    chosen = allocate_alike(network.layers(), costs, sizes, budget, alike)
     places = np.arange(len(chosen))
     choices = _choices(network, (specs[index] for index in chosen))
     measured = effect(network, weight_plan(choices))

@@ -107,6 +107,13 @@ def test_tune_writes_the_plan_that_the_study_picks(
     shown = run(*given, "--overwrite")
     assert shown.exit_code == 0
     assert all(len(line) <= 80 for line in shown.stdout.splitlines() if "mixed" in line)
+    quantized = told(*given[:-1], tmp_path / "inputs.json", "--activations", 8)
+    plan = qe.QuantizationPlan.load(tmp_path / "inputs.json")
+    assert {layer.activation.spec.format for layer in plan.layers.values()} == {qe.IntFormat(8, signed=False)}
+    assert (
+        next(one for one in quantized["points"] if one["picked"])["measured"]["value"]
+        == network.evaluate(plan, "search").value
+    )
     tight = (*given[:-1], tmp_path / "other.json", "--max-drop", 0, "--bits", "2,3", "--budget", 2.3)
     assert run(*tight).exit_code == FELL
 

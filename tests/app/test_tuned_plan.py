@@ -19,7 +19,7 @@ from explorer.state import PlaygroundState
 from explorer.tuning.cells import COLUMNS, FLOAT32, counts, word_of
 from explorer.tuning.codec import read_plan, write_plan
 from explorer.tuning.fitted import of_block, with_block
-from explorer.tuning.fused import fused_groups, made_alike, unlike
+from explorer.tuning.fused import made_alike, unlike
 from explorer.tuning.history import MAX_STATES, History
 from explorer.tuning.layer_setting import settings_of
 from explorer.tuning.pattern import by_pattern
@@ -42,7 +42,7 @@ from quant_engine import (
     QuantizerSpec,
     fit,
 )
-from quant_engine.models import Layer
+from quant_engine.models import Layer, fused_groups
 from quant_engine.network import load
 
 LAYERS = load("fashion-cnn").layers()

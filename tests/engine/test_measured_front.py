@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import quant_engine as qe
+from quant_engine import studies
 from quant_engine.network import Network, from_module, load
 from quant_engine.studies import CostStep, Damage, FrontPoint, MeasuredFront, attribute, footprint, measured_front
 from quant_engine.tasks import Classification, NextToken, Score
@@ -97,6 +98,37 @@ def test_locked_layers_keep_their_plan_and_layers_that_share_a_weight_get_one() 
     assert points[0].measured.divergence.value > 0
 
 
+def test_layers_that_are_fused_get_one_candidate_and_of_all_such_plans_the_best() -> None:
+    network, budget = small(), 4.0
+    alike = [["conv1", "conv2"], ["conv2", "fc2"]]  # one group of three
+    costs, points, _ = run(network, SPECS, [budget], "predicted error", alike=alike)
+    table = studies.layer_costs(network, SPECS, "predicted error")
+    sizes, owners = studies.layer_sizes(network, SPECS), list(network.layers())
+    chosen = [SPECS.index(points[0].plan[name].weight) for name in owners]
+    group = [owners.index(name) for name in ("conv1", "conv2", "fc2")]
+    assert not costs
+    assert len({chosen[row] for row in group}) == 1
+    room, rows = budget * sum(layer.parameters for layer in network.layers().values()) / 8, range(len(owners))
+    every = [one for one in itertools.product(range(3), repeat=5) if len({one[row] for row in group}) == 1]
+    fitting = [one for one in every if sizes[rows, one].sum() <= room]
+    assert points[0].predicted == pytest.approx(min(table[rows, one].sum() for one in fitting))
+    mixed = studies.mixed_plan(network, SPECS, room, "predicted error", alike=alike)
+    assert [mixed.choices[name] for name in owners] == [points[0].plan[name].weight for name in owners]
+
+
+def test_inputs_are_quantized_in_every_plan_by_ranges_found_once_on_the_calibration_data() -> None:
+    network = small()
+    inputs = qe.QuantizerSpec(qe.IntFormat(3, signed=False), symmetric=False)
+    fitted = network.freeze(qe.QuantizationPlan(dict.fromkeys(network.layers(), qe.LayerPlan(activation=inputs))))
+    costs, points, _ = run(network, SPECS[2:], [8.5], activation=inputs)
+    _, plain, _ = run(network, SPECS[2:], [8.5])
+    for name, layer in points[0].plan.layers.items():
+        assert layer.activation.scale == fitted[name].activation.scale
+    assert points[0].measured.score == network.evaluate(points[0].plan, "search")
+    assert points[0].measured.divergence.value > 2 * plain[0].measured.divergence.value
+    assert all(step.damage.divergence.value > 0 for step in costs)
+
+
 def test_test_data_and_what_does_not_fit_are_refused() -> None:
     network = small()
     only_test = Network(network.model, Classification({"test": network.data("search")}))
@@ -105,6 +137,7 @@ def test_test_data_and_what_does_not_fit_are_refused() -> None:
         (lambda: measured_front(only_test, SPECS), "test data alone"),
         (lambda: measured_front(network, []), "no candidates"),
         (lambda: measured_front(network, SPECS, budgets=[1]), "raise the budget"),
+        (lambda: measured_front(network, SPECS, cost="predicted error", alike=[["y"]]), "alike names y"),
         (lambda: measured_front(network, SPECS, cost="luck"), "cost='luck' is unknown"),
         (lambda: measured_front(network, SPECS, locked=qe.QuantizationPlan({"x": qe.LayerPlan()})), "locked names x"),
     ):

@@ -110,26 +110,6 @@ def test_a_single_layer_quantizes_its_input_to_the_bit(case, tmp_path):
     np.testing.assert_array_equal(run_alone(tmp_path / "a.onnx", outliers), network.run(outliers, plan))
 
 
-@pytest.mark.parametrize("name", ["fashion-cnn", "fashion-depthwise"])
-@pytest.mark.parametrize(
-    ("weight", "activation"),
-    [
-        pytest.param("int4 per channel", None, id="W4"),
-        pytest.param("int8 per channel", ACTIVATION, id="W8A8"),
-        pytest.param("uint4 in blocks of 32", None, id="blocked"),
-    ],
-)
-@pytest.mark.choice(3)
-def test_onnxruntime_has_the_accuracy_of_the_app_to_the_image(name, weight, activation, tmp_path):
-    network = load(name)
-    spec = {**WEIGHTS, "int8 per channel": QuantizerSpec(IntFormat(8), PerChannel())}[weight]
-    plan = network.freeze(plan_of(network, spec, activation))
-    to_onnx_qdq(network, plan, tmp_path / "a.onnx")
-    images, labels = network.data()
-    right = int((run_alone(tmp_path / "a.onnx", images).argmax(1) == labels).sum())
-    assert right == round(network.evaluate(plan).value * len(labels))
-
-
 def test_files_have_operators_that_runtimes_know(tmp_path):
     network, _ = opened("fashion-cnn")
     versions = {}

@@ -10,6 +10,17 @@ from quant_engine.network import Network
 from quant_engine.packs import PACKS, folder_of
 from quant_engine.packs.smollm2 import texts
 from quant_engine.tasks import NextToken
+from tests.engine.test_qdq_proof import check_proof
+from tools.write_exports import PLANS, SEVEN
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("plan", [*PLANS, SEVEN])
+@pytest.mark.parametrize("model", ["ocr", "efficientnet-lite0"])
+def test_every_label_of_a_pack_in_onnxruntime_is_the_engines_or_the_difference_a_tie(
+    model, plan, pack_network, tmp_path
+):
+    check_proof(pack_network(model), plan, tmp_path)
 
 
 @pytest.mark.full

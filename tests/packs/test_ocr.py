@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import quant_engine as qe
-from quant_engine.export import EXPORTERS, to_onnx_qdq
 from quant_engine.studies import attribute
 from quant_engine.studies.pack_card import pack_card
 from tests.packs.plans import check_row
@@ -54,16 +53,3 @@ def test_the_layer_that_breaks_it_is_measured_and_is_not_the_one_with_most_kurto
     assert culprit.divergence.interval[0] > 2 * second.divergence.interval[1]
     assert culprit.change.interval[1] < -0.4
     assert second.change.value > -0.1
-
-
-@pytest.mark.full
-def test_its_graph_is_exported_and_reads_the_same_words(recogniser, tmp_path):
-    weight = qe.QuantizerSpec(qe.IntFormat(8), qe.PerChannel())
-    inputs = qe.QuantizerSpec(qe.IntFormat(8, signed=False), symmetric=False)
-    plan = qe.QuantizationPlan(dict.fromkeys(recogniser.layers(), qe.LayerPlan(weight, inputs)))
-    frozen = recogniser.freeze(plan, 32)
-    assert to_onnx_qdq(recogniser, frozen, tmp_path / "ocr.onnx").coverage.share == 1
-    weights, on, off = EXPORTERS["onnx"].verify(recogniser, frozen, tmp_path / "ocr.onnx").comparisons
-    assert weights.exact
-    assert off.score == off.own_score
-    assert on.same > 0.97
