@@ -8,7 +8,7 @@ from explorer.own_files import models
 SAME, AS_IS, QUANTIZED, TUNED = "the same", "as it is", "quantized", "tuned"
 WIDTH, MODE_WIDTH = 150, 126  # pixels
 MODES = named((AS_IS, QUANTIZED, TUNED))
-FIRST_AS = Choice("compare_first", MODES, default=AS_IS, menu=True, width=MODE_WIDTH, words="compare_as")
+FIRST_AS = Choice("compare_first", MODES, default=AS_IS, menu=True, width=MODE_WIDTH)
 SECOND_AS = Choice("compare_as", MODES, default=QUANTIZED, menu=True, width=MODE_WIDTH)
 
 

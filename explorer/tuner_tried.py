@@ -16,7 +16,7 @@ from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine.network import Score
 from quant_engine.studies import PairedComparison, compare_paired
 
-TRIED, PINS = "tuner_tried", "tuner_pins"  # in the session's state, by model
+TRIED, PINS, TESTED = "tuner_tried", "tuner_pins", "tuner_tested"  # in the session's state, by model
 LETTERS = "ABC"
 
 
@@ -49,6 +49,12 @@ def remember(model: ModelKey, plan: TunedPlan, score: Score) -> None:
     if engine.key not in tried(model):
         bits = size(model, engine).bits_a_weight
         tried(model)[engine.key] = Tried(plan, title_of(plan), bits, score)
+
+
+def tested(model: ModelKey) -> dict[str, str]:
+    """Return what was scored on test data, title and score, by the keys of the engine's plans."""
+    found: dict[str, str] = st.session_state.setdefault(TESTED, {}).setdefault(model, {})
+    return found
 
 
 def load(model: ModelKey, key: str) -> None:

@@ -17,6 +17,7 @@ from explorer.panels.tuner_tried import axis_title, scaled_interval, scaled_valu
 from explorer.sources import ModelKey
 from explorer.tuner_budget import TEST_SPLIT, Tested, front_study, points_of, tested_study
 from explorer.tuner_results import engine_plan, split_of
+from explorer.tuner_tried import tested, title_of
 from explorer.tuning.tuned_plan import TunedPlan, tuned_of
 from quant_engine import QuantizationPlan, QuantizerSpec
 from quant_engine.studies.measured_front import FrontPoint, MeasuredFront
@@ -103,15 +104,21 @@ def _test(model: ModelKey, plan: TunedPlan) -> None:
         return
     one = tested_study(model, engine_plan(model, plan))
     label = said["test"].format(samples=compute.samples(model, TEST_SPLIT))
-    study.offer(one, label, said["testing"], partial(_tested, model))
-    if study.asked(one.place) != one.key:
-        st.caption(said["test_note"])
+    study.offer(one, label, said["testing"], partial(_tested, model, plan))
+    st.caption(said["test_note"] if not tested(model) else _times(model))
 
 
-def _tested(model: ModelKey, task: Task | None) -> None:
+def _tested(model: ModelKey, plan: TunedPlan, task: Task | None) -> None:
     found: Tested | None = None if task is None else task.last
     if found is None:
         return
+    tested(model)[engine_plan(model, plan).key] = f"{title_of(plan)}: {shown_score(found.planned)}"
     told = {"samples": compute.samples(model, TEST_SPLIT), "plain": shown_score(found.plain)}
     told |= {"score": shown_score(found.planned), "interval": shown_interval(found.planned)}
     st.markdown(read_words("tuner")["budget"]["tested"].format(**told))
+
+
+def _times(model: ModelKey) -> str:
+    """Say how many plans were scored on test data in this session, and which."""
+    known = [*tested(model).values()]
+    return str(read_words("tuner")["budget"]["test_used"].format(n=len(known), listed="; ".join(known)))

@@ -17,7 +17,7 @@ from explorer.panels.tuner_numbers import shown_score
 from explorer.panels.tuner_tried import axis_title, scaled_value
 from explorer.sentences import Sentence, verbatim
 from explorer.sources import ModelKey
-from explorer.tuner_culprits import alone, culprit_study, damage_study, with_eight_bits
+from explorer.tuner_culprits import culprit_study, damage_study, with_eight_bits
 from explorer.tuner_results import engine_plan
 from explorer.tuning.names import short_names
 from explorer.tuning.tuned_plan import TunedPlan
@@ -33,15 +33,16 @@ def culprits_panel(model: ModelKey, plan: TunedPlan) -> None:
     if not engine.layers:
         st.caption(said["all_float"])
         return
-    study.offer(culprit_study(model, engine), said["begin"], said["measuring"], partial(_draw, model, plan))
+    search = culprit_study(model, engine)
+    study.offer(search, said["begin"], said["measuring"], partial(_draw, model, plan))
     one = damage_study(model, engine)
     if one is None:
         return
     before = study.asked(one.place)
     if before is not None and before.about[0] == model and before != one.key and not study.stopped(one.place):
         study.start(one)  # what an edit has changed is measured by itself
-    if before is None and len(alone(model, engine)) == one.total - 2:
-        return  # the culprits' search has measured it
+    if before is None and study.asked(search.place) == search.key:
+        return  # the search for culprits measures it, too
     study.offer(one, said["measure"].format(n=one.total - 2), said["measuring"], lambda task: None)
 
 

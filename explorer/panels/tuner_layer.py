@@ -8,6 +8,7 @@ from functools import partial
 import streamlit as st
 
 from explorer import compute, tuner_session
+from explorer.fields import spoken
 from explorer.instrument import Move
 from explorer.language import read_words
 from explorer.panels.instrument import instrument_panel
@@ -21,10 +22,10 @@ from explorer.tuner_results import fitted_view
 from explorer.tuning.fitted import Fitted, with_block
 from explorer.tuning.layer_setting import nearest_setting
 from explorer.tuning.tuned_plan import TunedPlan
-from quant_engine import QuantError
+from quant_engine import PerTensor, QuantError
 
 KEY, SIDE = "tuner_instrument", "tuner_side"
-WEIGHTS, INPUTS = "weights", "inputs"
+WEIGHTS, INPUTS, BY_HAND = "weights", "inputs", "by hand"
 BLOCK = 128  # pixels of the box for its number
 
 
@@ -82,8 +83,11 @@ def _setting(plan: TunedPlan, layer: str, inputs: bool) -> str:
         return input_words(plan, layer)
     if isinstance(plan.layer_plan(layer).weight, Fitted):
         return str(said["as_loaded"].format(setting=replace(found.settings, activation_bits=None).described(None)))
-    setting = replace(found.settings, activation_bits=None).description
-    return str(said["by_hand"].format(setting=setting, n=len(found.ranges)) if found.ranges else setting)
+    settings = replace(found.settings, activation_bits=None)
+    if found.ranges and settings.granularity is PerTensor:
+        return settings.described(spoken(BY_HAND))
+    by_hand = said["by_hand"].format(setting=settings.description, n=len(found.ranges))
+    return str(by_hand) if found.ranges else settings.description
 
 
 def _moved(model: ModelKey, layer: str, block: int, move: Move) -> None:

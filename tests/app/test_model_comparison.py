@@ -44,7 +44,7 @@ def files(tmp_path: pathlib.Path) -> Iterator[tuple[str, str]]:
 
 def test_both_are_measured_on_the_same_samples_and_the_flips_are_listed() -> None:
     at = opened(model="fashion-depthwise", play_bits="5")
-    assert "in both: 10; different: 10;" in at.markdown[0].value
+    assert "in both: 10, of which 10 differ" in at.markdown[0].value
     at.button(key="compare scores_begin").click()
     at = await_answers(at.run())
     network = compute.network(DEPTHWISE_KEY)
@@ -68,7 +68,7 @@ def test_both_are_measured_on_the_same_samples_and_the_flips_are_listed() -> Non
 
 def test_a_model_is_the_same_as_itself() -> None:
     at = opened(compare_as="as it is")
-    assert "in both: 5; different: 0;" in at.markdown[0].value
+    assert "in both: 5, of which 0 differ" in at.markdown[0].value
     at.button(key="compare scores_begin").click()
     at = await_answers(at.run())
     assert any("0 fixed, 0 broken" in one.value for one in at.markdown)
@@ -77,7 +77,7 @@ def test_a_model_is_the_same_as_itself() -> None:
 def test_files_without_a_task_are_compared_weight_by_weight(files: tuple[str, str]) -> None:
     at = opened(model=files[0], compare_with=files[1], compare_as="as it is")
     said = at.markdown[0].value
-    assert "in both: 1; different: 1;" in said
+    assert "in both: 1, of which 1 differ" in said
     assert said.count("alone: 1.") == 2
     assert any("no data" in one.value for one in at.caption)
     assert not [one for one in at.button if one.key == "compare scores_begin"]
@@ -86,7 +86,7 @@ def test_files_without_a_task_are_compared_weight_by_weight(files: tuple[str, st
 def test_models_of_different_data_have_their_weights_compared_and_no_score(files: tuple[str, str]) -> None:
     at = opened(model="fashion-cnn", compare_with=files[1])
     assert any("other.npz has no data" in one.value for one in at.caption)
-    assert "in both: 0;" in at.markdown[0].value
+    assert "in both: 0, of which 0 differ" in at.markdown[0].value
 
 
 def test_the_tuners_plan_is_compared_with_all_layers_alike() -> None:
@@ -99,4 +99,4 @@ def test_the_tuners_plan_is_compared_with_all_layers_alike() -> None:
     at.switch_page(str(ROOT / "pages" / "compare.py")).run()
     at = await_answers(at)
     assert not at.exception
-    assert "in both: 10; different: 1;" in at.markdown[0].value
+    assert "in both: 10, of which 1 differ" in at.markdown[0].value

@@ -127,7 +127,7 @@ def test_a_pinned_plan_stands_beside_the_one_at_hand_sample_by_sample_and_comes_
     labels = network.data("search")[1]
     right, now = (network.predict(one, "search") == labels for one in (eight, plan))
     told = " ".join(caption.value for caption in at.caption)
-    assert f"{(~right & now).sum()} fixed, {(right & ~now).sum()} broken" in told
+    assert f"{(~right & now).sum()} samples fixed, {(right & ~now).sum()} broken" in told
     tried = at.session_state["tuner_tried"][DEPTHWISE_KEY]
     assert set(tried) == {eight.key, plan.key}
     assert tried[plan.key].score.value == pytest.approx(now.mean())
@@ -203,6 +203,8 @@ def test_a_plan_within_the_budget_is_taken_with_the_score_that_was_measured_and_
     at = await_answers(at.run())
     tested = compute.network(CNN_KEY).evaluate(best.plan, "test")
     assert any(f"**{accuracy(tested.value)}**" in line.value for line in at.markdown)
+    assert [*at.session_state["tuner_tested"][CNN_KEY]] == [best.plan.key]
+    assert any("session: 1. " in line.value and accuracy(tested.value) in line.value for line in at.caption)
 
 
 def test_a_file_is_a_start_with_its_own_scales_and_goes_back_byte_for_byte(tmp_path: pathlib.Path) -> None:
