@@ -100,10 +100,12 @@ def _naming() -> str:
     A request that a proxy passes on is somebody else's, also at an address that this machine alone reaches.
     """
     import streamlit as st  # here, since the command line imports this, and warms up while Streamlit is imported
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
 
     naming = os.environ.get(NAMING) or _by_address(str(st.get_option("server.address")))
-    passed_on = naming == ANYTHING and any(name in st.context.headers for name in PASSED_ON)
-    return UPLOADS if passed_on else naming
+    if naming != ANYTHING or get_script_run_ctx(suppress_warning=True) is None:
+        return naming
+    return UPLOADS if any(name in st.context.headers for name in PASSED_ON) else naming
 
 
 def _by_address(host: str) -> str:

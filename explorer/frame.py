@@ -17,7 +17,7 @@ from explorer.language import KEY as LANGUAGE_KEY
 from explorer.language import browser_language, languages
 from explorer.lessons import LESSONS
 from explorer.lessons.framework.glossary import term_field
-from explorer.notices import PAGE_MEMORY, still_said
+from explorer.notices import FRESH, PAGE_MEMORY, still_said
 from explorer.own_files import models
 from explorer.pins import HOME, PINS
 from explorer.presenting import PRESENT, presenting
@@ -44,6 +44,7 @@ def shared_frame(page: str, lecture: Mapping[str, Any] | None, actions: Mapping[
     """
     compute.open_page(page)
     before, st.session_state[PAGE_MEMORY] = st.session_state.get(PAGE_MEMORY), page
+    st.session_state[FRESH] = before != page
     if before != page:
         _carry_over()
     _open_on_story(page)

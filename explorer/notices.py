@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 PAGE_MEMORY = "page"  # where the page last shown is kept
+FRESH = "page_is_fresh"  # and whether this is its first run
 
 
 def still_said(about: str, said: Sequence[str]) -> Sequence[str]:

@@ -24,9 +24,11 @@ class Session:
         self._connection = connect(
             f"ws://{host}/_stcore/stream", max_size=None, subprotocols=["streamlit"], additional_headers=headers
         )
-        self._page, self._query = page, query
+        self._page, self._query, self._hash = page, query, ""
         self._states: dict[str, WidgetState] = {}
         self._shown: dict[str, tuple[str, Any]] = {}
+        self._fragments: dict[str, str] = {}
+        self._asking: set[str] = set()
         self.exceptions: list[str] = []
         self.texts: list[str] = []
         self.labels: set[str] = set()
@@ -44,30 +46,61 @@ class Session:
         """Ask for the page and wait until it stands."""
         self._run()
 
+    def go(self, page: str, query: str = "") -> None:
+        """Go to another page in the same session, and wait until it stands."""
+        self._page, self._query, self._hash = page, query, ""
+        self._run()
+
+    @property
+    def controls(self) -> dict[str, tuple[str, Any]]:
+        """The controls that are shown and can be moved, with their kinds, by their names."""
+        return {name: (kind, proto) for name, (kind, proto) in self._shown.items() if not proto.disabled}
+
+    def set(self, name: str, change: Callable[[Any, WidgetState], None]) -> None:
+        """Change what a control says, and wait for what the app answers, as a browser does: of its part of the page."""
+        kind, proto = self._shown[name]
+        change(proto, self._states[name])
+        self._run(self._fragments.get(name, ""))
+        if kind == "button":
+            self._states[name] = WidgetState(id=name)
+
+    def fill(self, label: str, text: str) -> None:
+        """Write into a field of a form, which is sent with its button."""
+        fields = {proto.label: name for name, (kind, proto) in self._shown.items() if kind == "text_input"}
+        self._states[fields[label]].string_value = text
+
+    def let_run(self) -> None:
+        """Have the parts of the page run again that ask for it."""
+        for part in [*self._asking]:
+            if part in self._asking:  # what ran before it may have made the page anew
+                self._run(part)
+
     def move_every_control(self) -> None:
         """Give every control that can be moved another value, one after the other, those that appear meanwhile too."""
         moved: set[str] = set()
         while ahead := [name for name in self._shown if name not in moved]:
             moved.add(name := ahead[0])
             kind, proto = self._shown[name]
-            if not proto.disabled:
+            if not proto.disabled and kind not in UNMOVED:
                 KINDS[kind].move(proto, self._states[name])
                 self._run()
             if kind == "button":
                 del self._states[name]
 
-    def _run(self) -> None:
-        """Let the whole page run with what the controls say, and take what it shows."""
+    def _run(self, part: str = "") -> None:
+        """Let the page, or a part of it, run with what the controls say, and take what it shows."""
         back = BackMsg()
-        back.rerun_script.page_name = self._page
+        back.rerun_script.fragment_id = part
+        back.rerun_script.page_name, back.rerun_script.page_script_hash = "" if self._hash else self._page, self._hash
         back.rerun_script.query_string = self._query
         back.rerun_script.widget_states.widgets.extend(
             state for state in self._states.values() if state.WhichOneof("value")
         )
-        self._shown.clear()
         self._socket.send(back.SerializeToString())
         while True:
-            message = ForwardMsg.FromString(self._socket.recv(PATIENCE))
+            received = self._socket.recv(PATIENCE)
+            self.looked_at(received)
+            message = ForwardMsg.FromString(received)
             kind = message.WhichOneof("type")
             if kind == "script_finished" and message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
                 return
@@ -75,10 +108,22 @@ class Session:
             self.found &= kind != "page_not_found"
             if kind == "page_info_changed":
                 self._query = message.page_info_changed.query_string
+            if kind == "navigation":
+                self._hash = message.navigation.page_script_hash
+            if kind == "new_session" and not message.metadata.run.fragment_ids:
+                self._shown.clear()
+                self._asking.clear()
+            if kind == "auto_rerun":
+                self._asking.add(message.auto_rerun.fragment_id)
+            if kind == "stop_auto_rerun":
+                self._asking -= {*message.stop_auto_rerun.fragment_ids}
             if kind == "delta" and message.delta.HasField("new_element"):
-                self._take(message.delta.new_element)
+                self._take(message.delta.new_element, message.delta.fragment_id)
 
-    def _take(self, element: Any) -> None:
+    def looked_at(self, received: bytes) -> None:
+        """Look at a message as it came (for those who look for something)."""
+
+    def _take(self, element: Any, part: str) -> None:
         kind = element.WhichOneof("type")
         if kind == "exception":
             self.exceptions.append(element.exception.message)
@@ -88,6 +133,7 @@ class Session:
         if kind in KINDS:
             proto = getattr(element, kind)
             self._shown[proto.id] = kind, proto
+            self._fragments[proto.id] = part
             if proto.id not in self._states or getattr(proto, "set_value", False):
                 self._states[proto.id] = WidgetState(id=proto.id)
                 KINDS[kind].show(proto, self._states[proto.id])
@@ -150,6 +196,10 @@ def _move_box(proto: Any, state: WidgetState) -> None:
     state.bool_value = not state.bool_value
 
 
+def _show_text(proto: Any, state: WidgetState) -> None:
+    state.string_value = proto.value if proto.set_value else proto.default
+
+
 def _press(proto: Any, state: WidgetState) -> None:
     state.trigger_value = True
 
@@ -162,4 +212,6 @@ KINDS = {
     "button_group": Kind(_show_words, _move_words),
     "checkbox": Kind(_show_box, _move_box),
     "button": Kind(lambda proto, state: None, _press),
+    "text_input": Kind(_show_text, lambda proto, state: None),
 }
+UNMOVED = ("text_input",)

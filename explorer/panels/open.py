@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from explorer.background import live
 from explorer.given import Opened, open_dropped, open_named
 from explorer.language import read_words
 from explorer.notation import short
+from explorer.notices import FRESH
 from explorer.own_files import MAX_FILE, MAX_TOTAL, MIB, models, own_files
 from explorer.page_table import INSPECTOR, pages_folder
 from explorer.panels.packs import packs_panel
@@ -65,8 +67,9 @@ def _name(said: Mapping[str, str]) -> None:
         compute.session().start(key, lambda: open_named(*named))
     if key is None or (task := compute.session().find(key)) is None:
         return
-    if task.active:
-        live(lambda: st.caption(said["reading"].format(name=key[1])), lambda: task.active)
+    more = chain((True, True), repeat(False))  # to Streamlit the address is that of the page before for one whole run
+    if task.active or st.session_state.get(FRESH):
+        live(lambda: st.caption(said["reading"].format(name=key[1])), lambda: task.active or next(more))
         return
     compute.session().leave(key)
     if task.error is not None:

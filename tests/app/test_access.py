@@ -19,6 +19,8 @@ from tests.app.test_open import page
 from tests.app.waiting import LIMIT
 from tests.engine.tensor_files import write_npz
 
+ROOT = pathlib.Path(__file__).parents[2]
+
 
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,3 +121,16 @@ def test_a_tensor_that_takes_the_memory_of_all_is_refused_on_a_server_for_others
         open_dropped([large])
     access.allow("localhost", False, None)
     assert open_dropped([large]).network.layers()["x"].parameters == values
+
+
+def test_a_file_that_was_opened_meanwhile_is_shown_when_one_comes_back_to_the_page(tmp_path: pathlib.Path) -> None:
+    access.allow("localhost", False, None)
+    write_npz(tmp_path / "mine.npz")
+    at = page("open")
+    at.text_input(key="open_given").set_value(str(tmp_path / "mine.npz"))
+    submit(at)
+    for name in ("inspector", "open"):
+        at.switch_page(str(ROOT / "pages" / f"{name}.py")).run()
+        assert not at.exception, at.exception[0].message
+    at = ended(at)
+    assert at.selectbox(key="model").value == "mine.npz"
