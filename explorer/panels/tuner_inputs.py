@@ -13,6 +13,7 @@ from explorer.language import read_words
 from explorer.panels.instrument import draw_instrument
 from explorer.payloads import InstrumentSetting
 from explorer.playground_table import CALIBRATIONS
+from explorer.sentences import verbatim
 from explorer.sources import ModelKey
 from explorer.tuner_inputs import InputView, input_task
 from explorer.tuning.tuned_plan import TunedPlan
@@ -62,7 +63,7 @@ def _draw(model: ModelKey, plan: TunedPlan, layer: str, task: Task) -> None:
     try:
         found: InputView = task.result()
     except QuantError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(verbatim(error), icon=":material/error:")
         return
     bits, view = plan.settings(layer).activation_bits or BITS[1], found.view
     setting = InstrumentSetting(bits, False, False, False, view.lo, view.hi)

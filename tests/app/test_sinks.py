@@ -57,6 +57,7 @@ EVERY = [
 ]
 EVERY = [(script, beat) for script, beat in EVERY if script.startswith("lesson_") or beat == "See"]
 IN_CHECK = (("playground.py", "See"), ("inspector.py", "See"), ("tuner.py", "See"), ("lesson_mixed.py", "Formula"))
+NAMELESS = tuple(f"{name}.py" for name in ("home", "open", "status", "glossary", "text", "teach", "classroom", "sweep"))
 LIVE = re.compile(r"(?<!\\)(?:\\\\)*(\$|:\w[\w-]*\[)")  # formulas and directives that no backslash takes the sense of
 
 
@@ -140,7 +141,7 @@ def test_names_are_text_on_every_page(script: str, beat: str, hostile: str) -> N
     assert not at.exception, (at.exception[0].message, *at.exception[0].stack_trace)
     seen = [(place, text) for block in at._tree.children.values() for place, text in parts(block)]
     named = [(place, text) for place, text in seen if MARK in text and not place.endswith((".id", "_id", ".value"))]
-    assert named or script in ("home.py", "open.py", "status.py", "glossary.py", "text.py")
+    assert named or script in NAMELESS
     for place, text in named:
         assert place in MARKDOWN | PLAIN | TAGGED, f"how is a name read in {place}? {text[:200]}"
         if place in MARKDOWN and text[0] != "$":
@@ -222,3 +223,12 @@ def test_no_subprocess_has_a_shell_and_no_page_unsafe_html() -> None:
 def test_only_one_place_draws_tables() -> None:
     sources = [*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").rglob("*.py")]
     assert [path.name for path in sources if "st.table(" in path.read_text("utf-8")] == ["tables.py"]
+
+
+def test_no_text_of_an_error_is_read_as_markdown() -> None:
+    places = [*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").rglob("*.py")]
+    for path in places:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("st.") and node.args:
+                shown, said = ast.unparse(node.func), ast.unparse(node.args[0])
+                assert shown == "st.text" or not said.startswith("str("), f"{path.name}:{node.lineno}: say verbatim(…)"
