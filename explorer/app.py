@@ -16,9 +16,9 @@ from explorer.charts import follow_theme
 from explorer.frame import opens_playground, shared_frame
 from explorer.language import ask_language, read_words
 from explorer.login import require_login
-from explorer.page_table import PAGES, PLAYGROUND, PageEntry, pages_folder
+from explorer.page_table import HOME, PAGES, PLAYGROUND, PageEntry, pages_folder
 from explorer.teaching import adding, playing
-from explorer.teaching.slide import actions, lacks_model
+from explorer.teaching.slide import actions, lacks_model, question_panel
 
 HERE = pathlib.Path(__file__).resolve().parent
 ASSETS = HERE / "assets"
@@ -46,11 +46,12 @@ navigation = st.navigation(
 )
 if navigation.url_path == "" and opens_playground(st.query_params):
     st.switch_page(pages_folder() / PLAYGROUND, query_params=st.query_params.to_dict())
-playing.follow()
+playing.follow(navigation.url_path or pathlib.Path(HOME).stem)
 with st.container(key="frame"):
     shared_frame(navigation.url_path, playing.bar(), actions())
 with st.container(key="page"):  # notices before it come and go
     if not lacks_model():
+        question_panel()
         navigation.run()
 adding.add_panel()
 follow_theme()

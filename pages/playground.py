@@ -51,7 +51,8 @@ def playground() -> None:
         panels.code_panel(model, layer, plan, others, None)
     with accuracy:
         panels.accuracy_panel(model, layer, plan, others)
-    panels.compare_panel(model, layer, settings)
+    with st.container(key="play_compare"):
+        panels.compare_panel(model, layer, settings)
 
 
 playground()

@@ -107,7 +107,7 @@ def draw_instrument(
         unit=unit,
         alt=describe_values(view, unit),
         curve_alt=curve_alt,
-        note=note,
+        note="" if veiled else note,
         ink=charts.ink(),
         bits=bits,
         plain=plain,

@@ -16,27 +16,28 @@ from explorer.page_table import PLAYGROUND, entry_of
 from explorer.sentences import verbatim
 from explorer.state import PlaygroundState
 from explorer.teaching import shelf
+from explorer.teaching.builtin import QUESTIONS, title_of
 from explorer.teaching.fields import HIDE, LOCK
 from explorer.teaching.lecture import MAX_NOTE, MAX_TITLE, Slide, slide_of
 from explorer.teaching.restrictions import answers_wait
 from quant_engine import QuantError
 
-ASKED = "lecture_add"  # the address that is to become a slide
+ASKED = "lecture_add"  # the address that is to become a slide, and the part of the page that is in sight
 MAX_MINUTES = 240
 
 
-def ask(address: str) -> None:
+def ask(shown: Mapping[str, str]) -> None:
     """Have the dialog opened at the end of this run (a callback)."""
-    st.session_state[ASKED] = address
+    st.session_state[ASKED] = shown
 
 
 def add_panel() -> None:
     """Open the dialog if it was asked for."""
-    address = st.session_state.pop(ASKED, None)
-    if address is None:
+    shown = st.session_state.pop(ASKED, None)
+    if shown is None:
         return
     try:
-        slide = _proposed(str(address))
+        slide = _proposed(str(shown["address"]), str(shown["part"]))
     except QuantError as error:
         st.toast(verbatim(error), icon=":material/block:")
         return
@@ -81,8 +82,16 @@ def choose_rest(slide: Slide, key: str, said: Mapping[str, str]) -> Slide:
         minutes = st.number_input(
             said["minutes"], 0.0, float(MAX_MINUTES), slide.seconds / 60, 0.5, "%.1f", key=f"{key}_minutes", width=150
         )
+    question = st.selectbox(
+        said["question"],
+        ["", *QUESTIONS],
+        ["", *QUESTIONS].index(slide.question) if slide.question in QUESTIONS else 0,
+        format_func=lambda name: title_of(name) if name else said["no_question"],
+        key=f"{key}_question",
+        help=said["question_help"],
+    )
     note = st.text_area(said["note"], slide.note, key=f"{key}_note", max_chars=MAX_NOTE, help=said["note_help"])
-    return replace(slide, answers_hidden=hides, seconds=round(60 * minutes), note=note)
+    return replace(slide, answers_hidden=hides, seconds=round(60 * minutes), question=question, note=note)
 
 
 def choose_title(slide: Slide, key: str, said: Mapping[str, str]) -> Slide:
@@ -104,9 +113,9 @@ def _dialog(slide: Slide, said: Mapping[str, str]) -> None:
         st.rerun()
 
 
-def _proposed(address: str) -> Slide:
+def _proposed(address: str, part: str) -> Slide:
     """Return the slide of an address, with the model and tensor on display also where they are the usual ones."""
-    slide = slide_of(address, "", shelf.known())
+    slide = slide_of(address, "", shelf.known(), part)
     entry = entry_of(slide.page)
     title = LESSONS[slide.page.removeprefix("lesson_")].prose.title if entry.lesson else entry.title
     subject = {key: str(st.session_state[key]) for key in _subject(slide.page) if key in st.session_state}

@@ -24,7 +24,8 @@ MAX_TITLE, MAX_NOTE, MAX_VALUE, MAX_KEYS, MAX_SECONDS = 120, 4000, 20_000, 80, 4
 KEY = re.compile(r"[a-z][a-z0-9_]{0,59}")
 TRUTH, USUAL_SECONDS = "give a boolean", 120
 QUESTION = re.compile(r"[a-z][a-z0-9_]{0,59}")
-OF_SLIDES = ("title", "page", "link", "hidden", "locked", "answers_hidden", "seconds", "note", "question")
+PART = re.compile(r"[A-Za-z0-9_-]{0,80}")
+OF_SLIDES = ("title", "page", "link", "part", "hidden", "locked", "answers_hidden", "seconds", "note", "question")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Slide:
         title: what the bar and the list call it.
         page: the page's name, as in its address.
         link: the parameters of the address.
+        part: the key of the part of the page that is scrolled to, empty for its top.
         hidden, locked: keys of controls that are not drawn, or drawn and not to be used.
         answers_hidden: whether results stay hidden until they are revealed.
         seconds: what the slide may take.
@@ -53,6 +55,7 @@ class Slide:
     title: str
     page: str
     link: Mapping[str, str] = field(default_factory=dict)
+    part: str = ""
     hidden: tuple[str, ...] = ()
     locked: tuple[str, ...] = ()
     answers_hidden: bool = False
@@ -82,12 +85,13 @@ class Slide:
             title=_text(entry, "title", where, MAX_TITLE),
             page=page,
             link=_link(entry.get("link", {}), known, where),
+            part=_name(entry, "part", PART, where),
             hidden=_keys(entry, "hidden", known, where),
             locked=_keys(entry, "locked", known, where),
             answers_hidden=as_instance(entry.get("answers_hidden", False), bool, f"answers_hidden of {where}", TRUTH),
             seconds=as_integer(entry.get("seconds", USUAL_SECONDS), f"seconds of {where}", 0, MAX_SECONDS),
             note=_text(entry, "note", where, MAX_NOTE, lines=True),
-            question=_question(entry, where),
+            question=_name(entry, "question", QUESTION, where),
         )
 
     def record(self) -> dict[str, Any]:
@@ -178,8 +182,8 @@ class Lecture:
         return self.without(place).with_slide(slide, place)
 
 
-def slide_of(address: str, title: str, known: Known) -> Slide:
-    """Return the slide of a page's address, with what is part of no page left out.
+def slide_of(address: str, title: str, known: Known, part: str = "") -> Slide:
+    """Return the slide of a page's address, scrolled to a part, with what no page knows left out.
 
     Raises:
         QuantError: for addresses of pages that cannot be slides, and links that are too long.
@@ -191,7 +195,7 @@ def slide_of(address: str, title: str, known: Known) -> Slide:
         raise QuantError(f"this address cannot be read: {error}; open the page anew") from error
     page = parts.path.rsplit("/", 1)[-1] or "home"
     link = {key: text for key, text in pairs.items() if key in known.keys}
-    return Slide.read({"title": plain(title)[:MAX_TITLE], "page": page, "link": link}, known, "the page")
+    return Slide.read({"title": plain(title)[:MAX_TITLE], "page": page, "link": link, "part": part}, known, "the page")
 
 
 def plain(text: str) -> str:
@@ -217,11 +221,11 @@ def _text(entry: Mapping[str, Any], name: str, where: str, longest: int, lines: 
     return "\n".join(map(plain, text.splitlines())) if lines else plain(text)
 
 
-def _question(entry: Mapping[str, Any], where: str) -> str:
-    name = _text(entry, "question", where, MAX_TITLE)
-    if name and not QUESTION.fullmatch(name):
-        raise QuantError(f"question of {where} must be a name of small letters, digits and _; leave it empty for none")
-    return name
+def _name(entry: Mapping[str, Any], name: str, pattern: re.Pattern[str], where: str) -> str:
+    text = _text(entry, name, where, MAX_TITLE)
+    if text and not pattern.fullmatch(text):
+        raise QuantError(f"{name} of {where} must be a name of letters, digits and _, not {text[:40]!r}")
+    return text
 
 
 def _keys(entry: Mapping[str, Any], name: str, known: Known, where: str) -> tuple[str, ...]:

@@ -24,13 +24,17 @@ from quant_engine import QuantError
 
 GO, END = "lecture_go", "lecture_end"  # what the next run is to do
 ENTERED, TIMES = "lecture_entered", "lecture_times"  # name and number of the slide at hand; how many were entered
+ARRIVED = "lecture_arrived"  # whether its page was opened: from there others may be
 BEFORE = "lecture_progress"  # what had been done in lessons before the lecture
 REFUSED = "lecture_refused"
 SPARED = (LANGUAGE_KEY,)
 
 
-def follow() -> None:
-    """Show the slide that the address or a key asks for; it switches to the slide's page where that is another."""
+def follow(page: str) -> None:
+    """Show the slide that a key or, to begin with, the address asks for, on its own page.
+
+    `page` is the one that this run is about: a request of the page before may come in while another is opened.
+    """
     state = st.session_state
     if state.pop(END, False):
         _leave()
@@ -40,8 +44,10 @@ def follow() -> None:
         try:
             lecture = shelf.find(name)
             to = min(max(state.pop(GO, number), 1), len(lecture.slides))
-            if lecture.slides and state.get(ENTERED) != (name, to):
-                _enter(name, lecture, to)
+            if to and state.get(ENTERED) != (name, to):
+                _enter(name, to, lecture.slides[to - 1])
+            if to and not state.get(ARRIVED):
+                _arrive(page, name, to, lecture.slides[to - 1])
         except QuantError as error:
             _leave()
             state[REFUSED] = str(error)
@@ -69,23 +75,26 @@ def bar() -> dict[str, Any] | None:
         "title": lecture.title,
         "slides": [each.title for each in lecture.slides],
         "at": st.session_state[ENTERED][1],
+        "part": slide.part,
         "seconds": slide.seconds,
         "note": slide.note,
-        "hides": slide.answers_hidden,
+        "hides": _hides(slide),
         "hidden": answers_wait(),
     }
 
 
 def play(name: str, number: int) -> None:
     """Begin a lecture at a slide (a callback)."""
+    st.session_state[ENTERED] = None
     st.session_state[LECTURE.key] = name
-    go(number)
+    st.session_state[GO] = number
 
 
 def go(number: int) -> None:
     """Show another slide, or the one at hand as it was (a callback)."""
+    name, at = st.session_state[ENTERED]
     st.session_state[GO] = int(number)
-    st.session_state.pop(ENTERED, None)
+    st.session_state[ENTERED] = name, 0 if at == number else at
 
 
 def end() -> None:
@@ -118,30 +127,33 @@ def _restrictions(name: str, number: int, slide: Slide) -> dict[str, str]:
         PRESENT.key: PRESENT.held(True),
         HIDE.key: APART.join(slide.hidden),
         LOCK.key: APART.join(slide.locked),
-        ANSWERS.key: HIDDEN if slide.answers_hidden else SHOWN,
+        ANSWERS.key: HIDDEN if _hides(slide) else SHOWN,
     }
     return {key: text for key, text in link.items() if text}
 
 
+def _hides(slide: Slide) -> bool:
+    """Say whether something waits to be revealed: the answers of the page, or that to the slide's question."""
+    return slide.answers_hidden or bool(slide.question)
+
+
 def _asked() -> tuple[str, int]:
-    """Return the lecture and slide of the address, or else those at hand: a page opened from a slide names none."""
+    """Return the lecture and slide at hand; where none is, those of the address."""
     state, link = st.session_state, st.query_params
-    name = link.get(LECTURE.key) or state.get(LECTURE.key, "")
-    number = link.get(SLIDE.key) or str(state.get(SLIDE.key, 0))
-    return name if LECTURE.accepts(name) else "", int(number) if SLIDE.accepts(number) else 0
+    if state.get(ENTERED) is not None:
+        entered: tuple[str, int] = state[ENTERED]
+        return entered
+    name, number = state.get(LECTURE.key) or link.get(LECTURE.key, ""), link.get(SLIDE.key, "1")
+    return name if LECTURE.accepts(name) else "", int(number) if SLIDE.accepts(number) else 1
 
 
-def _enter(name: str, lecture: Lecture, number: int) -> None:
-    """Set all that a slide sets, put all else back, and open its page.
-
-    Controls follow the session's state. Those that the page before has drawn take the address along, and Streamlit lets
-    nothing else change it; those of a page that was not shown yet do not.
-    """
-    state, slide = st.session_state, lecture.slides[number - 1]
+def _enter(name: str, number: int, slide: Slide) -> None:
+    """Set all that a slide sets, and put all else back: controls follow the session's state."""
+    state = st.session_state
     if BEFORE not in state:
         state[BEFORE] = json.dumps(progress.progress())
     _forget()
-    state[ENTERED], state[TIMES] = (name, number), state.get(TIMES, 0) + 1
+    state[ENTERED], state[TIMES], state[ARRIVED] = (name, number), state.get(TIMES, 0) + 1, False
     link = {**slide.link, **_restrictions(name, number, slide)}
     for field in frame.link_fields(link.get(frame.MODEL_KEY)):
         state.pop(controls.written_key(field), None)
@@ -150,6 +162,18 @@ def _enter(name: str, lecture: Lecture, number: int) -> None:
             state[field.key] = field.parse(text)
         elif field.key in state and field.key not in SPARED:
             state[field.key] = field.default
+
+
+def _arrive(page: str, name: str, number: int, slide: Slide) -> None:
+    """Open the slide's page, unless this is it, with the slide's address.
+
+    Controls that the page before has drawn take the address along, and Streamlit lets nothing else change it; those of
+    a page that was not shown yet do not.
+    """
+    link = {**slide.link, **_restrictions(name, number, slide)}
+    if page == slide.page and st.query_params.get(SLIDE.key) == str(number):
+        st.session_state[ARRIVED] = True
+        return
     free = {key: text for key, text in link.items() if _sets_address(key, text)}
     st.switch_page(pages_folder() / f"{slide.page}.py", query_params=free)
 

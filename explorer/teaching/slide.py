@@ -8,7 +8,12 @@ from typing import Any
 import streamlit as st
 
 from explorer.language import read_words
+from explorer.refusals import refusals_said
 from explorer.teaching import adding, playing
+from explorer.teaching.builtin import question_named
+from explorer.teaching.restrictions import answers_wait
+
+LETTERS = "ABCDEFGH"
 
 
 def actions() -> Mapping[str, Callable[[Any], None]]:
@@ -19,6 +24,23 @@ def actions() -> Mapping[str, Callable[[Any], None]]:
         "reveal": lambda _: playing.reveal(),
         "end": lambda _: playing.end(),
     }
+
+
+def question_panel() -> None:
+    """Ask the slide's question above its page; once it is revealed, tell what the engine has found."""
+    now = playing.at_hand()
+    if now is None or not now[2].question:
+        return
+    with refusals_said(), st.container(border=True, gap="xxsmall", key="lecture_question"):
+        with st.spinner(read_words("teach")["playing"]["working_out"]):
+            question = question_named(now[2].question)
+        st.markdown(f"**{question.text}**")
+        if question.options:
+            st.markdown(
+                "  ·  ".join(f"{letter}: {text}" for letter, text in zip(LETTERS, question.options, strict=False))
+            )
+        if not answers_wait():
+            st.markdown(f":material/check: {question.reveal}")
 
 
 def lacks_model() -> bool:

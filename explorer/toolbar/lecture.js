@@ -17,6 +17,32 @@ function clock(seconds) {
   return `${seconds < 0 && whole ? "−" : ""}${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
+/** Return the key of the part at the top of what is in sight, none where the page is at its top. */
+function partInSight() {
+  const main = document.querySelector('[data-testid="stMain"]');
+  if (!main || main.scrollTop < 80) return "";
+  const top = main.getBoundingClientRect().top + 60;
+  const parts = [...main.querySelectorAll('[class*="st-key-"]')].filter((each) => each.getBoundingClientRect().top >= top);
+  parts.sort((one, other) => one.getBoundingClientRect().top - other.getBoundingClientRect().top);
+  return parts[0]?.className.match(/st-key-([\w-]+)/)?.[1] ?? "";
+}
+
+/** Scroll to a part of the page, or to its top, as soon as it is there, and again while what is above it grows. */
+function scrollToPart(part) {
+  const until = Date.now() + 6000;
+  let hand = false;
+  const main = document.querySelector('[data-testid="stMain"]');
+  const stop = () => (hand = true);
+  for (const act of ["wheel", "touchstart", "pointerdown"]) main?.addEventListener(act, stop, { once: true });
+  const scroll = () => {
+    const key = playing.key;
+    if (part) document.querySelector(`.st-key-${part}`)?.scrollIntoView({ block: "start" });
+    else main?.scrollTo(0, 0);
+    if (part && !hand && Date.now() < until) setTimeout(() => key === playing.key && scroll(), 300);
+  };
+  scroll();
+}
+
 /** Draw the bar for the slide at hand; return what ends it. */
 function showLecture(bar, lecture, words, setTriggerValue) {
   document.documentElement.classList.toggle("playing", Boolean(lecture));
@@ -25,7 +51,10 @@ function showLecture(bar, lecture, words, setTriggerValue) {
     playing.key = "";
     return () => {};
   }
-  if (playing.key !== lecture.key) Object.assign(playing, { key: lecture.key, since: Date.now() });
+  if (playing.key !== lecture.key) {
+    Object.assign(playing, { key: lecture.key, since: Date.now() });
+    scrollToPart(lecture.part);
+  }
   playing.at = lecture.at;
   const part = (name) => bar.querySelector(`[data-do="${name}"]`);
   const total = lecture.slides.length;
@@ -77,7 +106,8 @@ function showLecture(bar, lecture, words, setTriggerValue) {
   const tick = () => {
     const left = lecture.seconds - (Date.now() - playing.since) / 1000;
     const now = lecture.seconds ? clock(left) : "";
-    if (timer.textContent !== now) timer.textContent = now;
+    timer.dataset.time = now; // drawn by the style: text that changes each second would never let the page come to rest
+    timer.setAttribute("aria-label", now);
     timer.classList.toggle("over", left < 0);
   };
   tick();

@@ -49,4 +49,5 @@ def toolbar(
 
 
 def _act(name: str, action: Callable[[Any], None]) -> None:
-    action(getattr(st.session_state[KEY], name))
+    if KEY in st.session_state:  # while another page is opened, what was pressed on the one before is gone
+        action(getattr(st.session_state[KEY], name))

@@ -75,7 +75,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
   chooseLanguage(parentElement.querySelector(".toolbar select"), data, setTriggerValue);
   button("add").textContent = words.add;
   button("add").title = words.add_help;
-  button("add").onclick = () => setTriggerValue("add", location.pathname + location.search);
+  button("add").onclick = () => setTriggerValue("add", { address: location.pathname + location.search, part: partInSight() });
   const endLecture = showLecture(parentElement.querySelector(".lecture"), data.lecture, words, setTriggerValue);
   button("present").onclick = present;
   button("copy").onclick = async () => {

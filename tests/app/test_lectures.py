@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
+from explorer.teaching import shelf
 from explorer.teaching.lecture import MAX_BYTES, MAX_SLIDES, Known, Lecture, Slide, slide_of
 from quant_engine import QuantError
 
+FULL = pytest.mark.full
 ROOT = pathlib.Path(__file__).parents[2]
 ENTRY = str(ROOT / "explorer" / "app.py")
 KNOWN = Known(("home", "playground", "lesson_symmetry"), {"play_bits", "play_clipping", "tensor"})
@@ -123,9 +125,11 @@ def play(movie: str) -> Player:
     at = AppTest.from_file(ENTRY, default_timeout=120)
 
     def play(number: int) -> AppTest:
-        at.session_state["lecture"], at.session_state["lecture_go"] = movie, number
-        if "lecture_entered" in at.session_state:
-            del at.session_state["lecture_entered"]
+        at.session_state["lecture"], at.session_state["lecture_go"], at.session_state["lecture_entered"] = (
+            movie,
+            number,
+            None,
+        )
         at.run()
         assert not at.exception
         return at
@@ -172,6 +176,22 @@ def test_what_was_done_before_a_lecture_is_there_after_it(play: Player) -> None:
     at.run()
     assert at.session_state["bits_done"] == {"Predict"}
     assert (at.session_state["lecture"], at.session_state["present"]) == ("", "0")
+
+
+@pytest.mark.parametrize(("name", "minutes"), [("ten_minutes", 10), pytest.param("sixty_minutes", 60, marks=FULL)])
+def test_every_slide_of_an_example_is_shown_as_it_was_made(name: str, minutes: int) -> None:
+    at, lecture = AppTest.from_file(ENTRY, default_timeout=120), shelf.find(name)
+    assert lecture.minutes == minutes
+    for number, slide in enumerate(lecture.slides, 1):
+        at.session_state["lecture"], at.session_state["lecture_go"] = name, number
+        at.session_state["lecture_entered"] = None
+        at.run()
+        assert not at.exception, slide.title
+        assert not [each.value for each in (*at.error, *at.warning)], slide.title
+        assert at.session_state["lecture_arrived"], slide.title
+        drawn = {each.key: each.value for kind in (at.slider, at.selectbox) for each in kind}
+        wanted = {key: text for key, text in slide.link.items() if key in drawn}
+        assert {key: str(drawn[key]) for key in wanted} == wanted, slide.title
 
 
 def test_a_lecture_that_is_not_here_is_said_to_be_missing() -> None:

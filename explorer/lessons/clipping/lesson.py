@@ -70,7 +70,7 @@ def laboratory(bench: Bench) -> Scene:
         _errors(bench, scene, picked)
     if bench.subject.unit == "activation":
         calibration_section(bench.model, bench.layer, bits)
-        with refusals_said():
+        with st.container(key=f"{SLUG}_sets"), refusals_said():
             sets_section(bench.model, bits)
     return scene
 

@@ -15,7 +15,7 @@ from explorer.lessons.framework.prose import words
 from explorer.lessons.framework.scene import Scene
 from explorer.notation import short
 from explorer.sentences import verbatim
-from explorer.teaching.restrictions import answers_wait
+from explorer.teaching.restrictions import answers_wait, is_playing
 
 
 def predict(lesson: Lesson, scene: Scene, facts: Facts) -> None:
@@ -65,7 +65,8 @@ def see(lesson: Lesson, scene: Scene, facts: Facts) -> None:
     right = asked.option(asked.right).label.format_map(facts)
     yours = words()["none"] if chosen is None else asked.option(chosen).label.format_map(facts)
     says = words()["this_network_says" if lesson.whole else "this_tensor_says"]
-    st.markdown(f"{words()['you_predicted']}: **{yours}**  \n{says}: **{right}**")
+    predicted = "" if is_playing() and chosen is None else f"{words()['you_predicted']}: **{yours}**  \n"
+    st.markdown(f"{predicted}{says}: **{right}**")
     st.markdown(linked(lesson.prose.reveal.format_map(facts)))
 
 
