@@ -32,6 +32,7 @@ class Session:
         self.exceptions: list[str] = []
         self.texts: list[str] = []
         self.labels: set[str] = set()
+        self.metrics: dict[str, str] = {}
         self.references = 0
         self.found = True
 
@@ -87,6 +88,16 @@ class Session:
             if kind == "button":
                 del self._states[name]
 
+    def press(self, key: str) -> None:
+        """Press the button that has a key."""
+        buttons = (name for name, (kind, _) in self._shown.items() if kind == "button")
+        self.set(next(name for name in buttons if name.endswith(f"-{key}")), _press)
+
+    def slide(self, label: str) -> None:
+        """Give a slider another value."""
+        sliders = (name for name, (kind, proto) in self._shown.items() if kind == "slider" and proto.label == label)
+        self.set(next(sliders), _move_slider)
+
     def _run(self, part: str = "") -> None:
         """Let the page, or a part of it, run with what the controls say, and take what it shows."""
         back = BackMsg()
@@ -127,6 +138,8 @@ class Session:
         kind = element.WhichOneof("type")
         if kind == "exception":
             self.exceptions.append(element.exception.message)
+        if kind == "metric":
+            self.metrics[element.metric.label] = element.metric.body
         if kind == "text":
             self.texts.append(element.text.body)
         self.labels |= {getattr(getattr(element, kind), "label", "")}

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import streamlit as st
 
-from explorer import charts, compute
-from explorer.background import Kind, Task, live
-from explorer.caches import ResultKey
+from explorer import charts
 from explorer.figures.class_answers import class_answers_figure, describe_class_answers
 from explorer.language import read_words
+from explorer.panels.classroom_opening import ALONE, SHOWN, address, opening, show
 from explorer.presenting import presenting
 from explorer.refusals import refusals_said
+from explorer.sentences import inert
 from explorer.teaching import kept
 from explorer.teaching.access_key import teacher_key
 from explorer.teaching.answers import Course
-from explorer.teaching.builtin import QUESTIONS, question_named, title_of
 from explorer.teaching.qr import qr_svg
-from explorer.teaching.questions import Question
-from explorer.teaching.routes import ADDRESS, COOKIE
+from explorer.teaching.routes import COOKIE
 from explorer.teaching.spread import spread_of
 from explorer.teaching.table import csv_of
 from explorer.uploads import streamed
 from quant_engine import QuantError
 
-SHOWN, MAKING = "classroom_code", "classroom_making"  # in the session's state: the class on display, one being opened
-PLACE = "class questions"
 LOOK = 1  # seconds between two looks at who has answered
 ICONS = {
     "begin": "play_arrow",
@@ -41,7 +35,6 @@ ICONS = {
     "next": "skip_next",
 }
 KEYS = {"begin": "N", "close": "L", "open": "O", "spread": "S", "again": "V", "reveal": "T", "next": "N"}
-ALONE = ("localhost", "127.0.0.1", "[::1]")
 
 
 def classroom_panel() -> None:
@@ -59,7 +52,7 @@ def classroom_panel() -> None:
     with refusals_said():
         course = _shown(key)
         if course is None:
-            _opening(key, said)
+            opening(key, said)
         else:
             _class(course, said)
 
@@ -68,66 +61,6 @@ def _shown(key: str) -> Course | None:
     """Return the class on display, if it still is there and this teacher's."""
     code = st.session_state.get(SHOWN)
     return next((course for course in kept.classes().courses(key) if course.code == code), None)
-
-
-def _opening(key: str, said: Mapping[str, Any]) -> None:
-    """Draw what opens a class, and those that can be gone on with."""
-    st.title(said["title"])
-    st.markdown(said["lead"])
-    if _address().hostname in ALONE:
-        st.warning(said["not_reached"], icon=":material/wifi_off:")
-    for course in kept.classes().courses(key):
-        place = {"n": course.room.position + 1, "total": len(course.room.questions)}
-        label = said["go_on_with"].format(title=course.title, code=course.code, **place)
-        st.button(label, key=f"go_on_{course.code}", icon=":material/play_circle:", on_click=_show, args=(course.code,))
-    st.subheader(said["open_title"], anchor=False)
-    title = st.text_input(said["set_title"], said["set_usual"], max_chars=120, key="classroom_title")
-    names = st.multiselect(
-        said["set_questions"], list(QUESTIONS), list(QUESTIONS), format_func=title_of, key="classroom_questions"
-    )
-    ready = bool(names and title.strip())
-    st.button(
-        said["open"], key="classroom_open", type="primary", disabled=not ready, on_click=_make, args=(title, names)
-    )
-    if not names:
-        st.caption(said["missing"])
-    if wanted := st.session_state.get(MAKING):
-        _made(key, wanted, said)
-
-
-def _made(key: str, wanted: tuple[str, Sequence[str]], said: Mapping[str, Any]) -> None:
-    """Have the truths worked out in the background, and open the class when they are."""
-    title, names = wanted
-    key_of = ResultKey(PLACE, *names)
-    task = compute.session().ask(PLACE, key_of, lambda: _truths(names), Kind.STUDY, len(names))
-    live(lambda: _making(task, said), lambda: task.active)
-    if task.active:
-        return
-    del st.session_state[MAKING]
-    if task.error is not None:
-        raise task.error
-    questions = [question_named(name) for name in names]  # from what is kept, in this session's language
-    _show(kept.classes().open(title.strip(), questions, key))
-    st.rerun()
-
-
-def _truths(names: Sequence[str]) -> Generator[Question, None, None]:
-    """Yield the questions one by one, which keeps what the engine works out for them."""
-    for name in names:
-        yield question_named(name)
-
-
-def _making(task: Task, said: Mapping[str, Any]) -> None:
-    """Say how far the engine is, and offer to stop it."""
-    if task.active:
-        st.progress(task.share, said["making"].format(done=len(task.items), total=task.total))
-        st.button(said["stop"], key="classroom_stop", icon=":material/stop:", on_click=_stop)
-
-
-def _stop() -> None:
-    """Open no class now (a callback)."""
-    compute.session().leave(PLACE)
-    del st.session_state[MAKING]
 
 
 def _class(course: Course, said: Mapping[str, Any]) -> None:
@@ -169,7 +102,7 @@ def _actions(course: Course, said: Mapping[str, Any]) -> None:
         with st.popover(said["end"], key="classroom_end"):
             st.markdown(said["end_text"])
             st.button(said["end_now"], key="classroom_end_now", type="primary", on_click=_end, args=(course.code,))
-        st.button(said["back"], key="classroom_back", type="tertiary", on_click=_show, args=(None,))
+        st.button(said["back"], key="classroom_back", type="tertiary", on_click=show, args=(None,))
     if problem := st.session_state.pop("classroom_problem", None):
         st.warning(said["refused"].format(error=problem))
 
@@ -198,10 +131,10 @@ def _lobby(course: Course, said: Mapping[str, Any]) -> None:
     with left:
         _picture(course, said, "stretch")
     with right:
-        st.markdown(f"### {said['join_at']}\n## {_address().netloc}/join")
+        st.markdown(f"### {said['join_at']}\n## {address().netloc}/join")
         st.markdown(f"### {said['code']}\n# {_spaced(course.code)}")
         _counts(course, {}, said)
-        if _address().hostname in ALONE:
+        if address().hostname in ALONE:
             st.warning(said["not_reached"], icon=":material/wifi_off:")
 
 
@@ -212,13 +145,13 @@ def _question(course: Course, votes: Mapping[int, Sequence[float]], said: Mappin
     st.caption(said["question_of"].format(n=room.position + 1, total=len(room.questions)))
     shown = {turn: spread_of(question, values) for turn, values in votes.items()} if room.is_spread_shown else {}
     drawn = bool(shown or question.options or question.histogram or told)
-    st.markdown(f"{'###' if drawn else '##'} {_plain(question.text)}")
+    st.markdown(f"{'###' if drawn else '##'} {inert(question.text)}")
     if drawn:
         canvas = charts.canvas(course.code, room.position, room.phase, *(spread.counts for spread in shown.values()))
         figure = class_answers_figure(question, shown, told, canvas)
         charts.show(figure, "classroom_chart", describe_class_answers(question, shown, told))
     if told:
-        st.markdown(f"#### {_plain(question.reveal)}")
+        st.markdown(f"#### {inert(question.reveal)}")
 
 
 def _counts(course: Course, votes: Mapping[int, Sequence[float]], said: Mapping[str, Any]) -> None:
@@ -234,36 +167,17 @@ def _counts(course: Course, votes: Mapping[int, Sequence[float]], said: Mapping[
 def _ways_in(course: Course, said: Mapping[str, Any]) -> None:
     """Draw how one joins late."""
     _picture(course, said, 150)
-    st.markdown(f"{said['join_at']} **{_address().netloc}/join**  \n{said['code']} **{_spaced(course.code)}**")
+    st.markdown(f"{said['join_at']} **{address().netloc}/join**  \n{said['code']} **{_spaced(course.code)}**")
 
 
 def _picture(course: Course, said: Mapping[str, Any], width: Any) -> None:
-    address = f"{_address().scheme}://{_address().netloc}/join/{course.code}"
-    st.image(qr_svg(address), width=width, alt=said["qr_alt"].format(address=address))
+    link = f"{address().scheme}://{address().netloc}/join/{course.code}"
+    with st.container(key="classroom_qr"):
+        st.image(qr_svg(link), width=width, alt=said["qr_alt"].format(address=link))
 
 
 def _spaced(code: str) -> str:
     return f"{code[:3]} {code[3:]}"
-
-
-def _address() -> Any:
-    """Return where phones reach this server: as its command found out, or else as this browser does."""
-    return urlsplit(os.environ.get(ADDRESS) or st.context.url or "http://localhost")
-
-
-def _plain(text: str) -> str:
-    """Return a text that Markdown shows as it is."""
-    return "".join(f"\\{mark}" if mark in "\\`*_{}[]<>()#+-!|~$:" else mark for mark in text)
-
-
-def _show(code: str | None) -> None:
-    """Have a class on display, or none (a callback)."""
-    st.session_state[SHOWN] = code
-
-
-def _make(title: str, names: Sequence[str]) -> None:
-    """Have a class opened (a callback)."""
-    st.session_state[MAKING] = (title, tuple(names))
 
 
 def _act(code: str, action: str, revision: int) -> None:
@@ -277,4 +191,4 @@ def _act(code: str, action: str, revision: int) -> None:
 def _end(code: str) -> None:
     """Delete a class (a callback)."""
     kept.end(code)
-    _show(None)
+    show(None)

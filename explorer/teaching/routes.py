@@ -36,6 +36,7 @@ TOKEN = re.compile(r"[0-9a-f]{32}")
 CODE = re.compile(r"[A-Z0-9]{1,12}")
 OF_TOKEN = Limit(burst=40, per_second=4)
 OF_ADDRESS = Limit(burst=4000, per_second=400)  # a class shares one
+JOINS = Limit(burst=400, per_second=2)  # of an address: one student cannot fill a class with others for long
 GUESSES = Limit(burst=60, per_second=0.5)  # codes that there are not, of an address
 
 
@@ -85,6 +86,8 @@ async def _join(request: Request) -> Response:
         return _told(HTTPStatus.BAD_REQUEST)
     if await _course(request, code) is None:
         return _told(HTTPStatus.NOT_FOUND)
+    if not JOINS.allows(_address(request)):
+        return _told(HTTPStatus.TOO_MANY_REQUESTS)
     try:
         await _aside(lambda: classes().join(code, token, nickname))
     except FullClassError:

@@ -162,6 +162,7 @@ while True:
 """
 
 
+@pytest.mark.full
 def test_what_was_confirmed_before_a_kill_is_there_after_it(
     answers: Answers, code: str, tmp_path: pathlib.Path
 ) -> None:

@@ -10,10 +10,11 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import access, compute, data_folder, uploads
 from explorer.sources import MODELS
-from explorer.teaching import kept
+from explorer.teaching import kept, shelf
 from explorer.teaching.access_key import OWN, kept_key, teacher_key
 from explorer.teaching.answers import Given
 from explorer.teaching.builtin import AFTER_RELU, FOUR, LAYER, MODEL, OF_PUZZLE, question_named
+from explorer.teaching.lecture import Lecture, Slide
 from explorer.teaching.qr import qr_svg, qr_text
 from explorer.teaching.questions import read_questions, write_questions
 from explorer.teaching.routes import KEY
@@ -92,6 +93,17 @@ def test_a_class_is_led_from_vote_to_vote_and_ended(own_machine: None) -> None:
         press(at, action)
     press(at, "end_now")
     assert answers.course(code) is None
+
+
+def test_a_lecture_brings_its_questions(own_machine: None) -> None:
+    asked = ("asymmetric", "", "codes_used", "asymmetric", "of_another_version")
+    slides = tuple(Slide(f"slide {place}", "playground", question=name) for place, name in enumerate(asked))
+    shelf.save_draft(Lecture("Ranges", slides))
+    at = page()
+    at.selectbox(key="classroom_lecture").set_value(shelf.DRAFT).run()
+    assert not at.exception
+    assert set(at.multiselect(key="classroom_questions").value) == {"asymmetric", "codes_used"}
+    assert at.text_input(key="classroom_title").value == "Ranges"
 
 
 def test_two_windows_cannot_skip_a_question(own_machine: None) -> None:

@@ -1,0 +1,128 @@
+"""What opens a class: questions one by one or a lecture's, whose answers the engine works out first; and going on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from explorer import compute
+from explorer.background import Kind, Task, live
+from explorer.caches import ResultKey
+from explorer.teaching import kept, shelf
+from explorer.teaching.answers import MAX_TITLE
+from explorer.teaching.builtin import QUESTIONS, question_named, title_of
+from explorer.teaching.lecture import Lecture
+from explorer.teaching.questions import Question
+from explorer.teaching.routes import ADDRESS
+
+SHOWN, MAKING = "classroom_code", "classroom_making"  # in the session's state: the class on display, one being opened
+PLACE = "class questions"
+TITLE, CHOSEN = "classroom_title", "classroom_questions"  # keys of controls
+ALONE = ("localhost", "127.0.0.1", "[::1]")
+
+
+def opening(key: str, said: Mapping[str, Any]) -> None:
+    """Draw what opens a class, and those that can be gone on with."""
+    st.title(said["title"])
+    st.markdown(said["lead"])
+    if address().hostname in ALONE:
+        st.warning(said["not_reached"], icon=":material/wifi_off:")
+    for course in kept.classes().courses(key):
+        place = {"n": course.room.position + 1, "total": len(course.room.questions)}
+        label = said["go_on_with"].format(title=course.title, code=course.code, **place)
+        st.button(label, key=f"go_on_{course.code}", icon=":material/play_circle:", on_click=show, args=(course.code,))
+    st.subheader(said["open_title"], anchor=False)
+    st.session_state.setdefault(TITLE, said["set_usual"])
+    st.session_state.setdefault(CHOSEN, list(QUESTIONS))
+    if lectures := _lectures():
+        st.selectbox(
+            said["set_of"],
+            list(lectures),
+            index=None,
+            format_func=lambda name: lectures[name].title,
+            key="classroom_lecture",
+            placeholder=said["set_of_none"],
+            on_change=_take_over,
+        )
+    title = st.text_input(said["set_title"], max_chars=MAX_TITLE, key=TITLE)
+    names = st.multiselect(said["set_questions"], list(QUESTIONS), format_func=title_of, key=CHOSEN)
+    ready = bool(names and title.strip())
+    st.button(
+        said["open"], key="classroom_open", type="primary", disabled=not ready, on_click=_make, args=(title, names)
+    )
+    if not names:
+        st.caption(said["missing"])
+    if wanted := st.session_state.get(MAKING):
+        _made(key, wanted, said)
+
+
+def show(code: str | None) -> None:
+    """Have a class on display, or none (a callback)."""
+    st.session_state[SHOWN] = code
+
+
+def address() -> Any:
+    """Return where phones reach this server: as its command found out, or else as this browser does."""
+    return urlsplit(os.environ.get(ADDRESS) or st.context.url or "http://localhost")
+
+
+def _lectures() -> dict[str, Lecture]:
+    """Return the lectures that have questions: those that come with the app, and the one that is being made."""
+    found = {**shelf.examples(), shelf.DRAFT: shelf.draft()}
+    return {name: lecture for name, lecture in found.items() if lecture.title.strip() and _asked_in(lecture)}
+
+
+def _asked_in(lecture: Lecture) -> list[str]:
+    """Return the questions of a lecture's slides, each once."""
+    return list(dict.fromkeys(slide.question for slide in lecture.slides if slide.question in QUESTIONS))
+
+
+def _take_over() -> None:
+    """Choose the questions of a lecture (a callback)."""
+    if (name := st.session_state["classroom_lecture"]) is not None:
+        lecture = _lectures()[name]
+        st.session_state[TITLE], st.session_state[CHOSEN] = lecture.title[:MAX_TITLE], _asked_in(lecture)
+
+
+def _made(key: str, wanted: tuple[str, Sequence[str]], said: Mapping[str, Any]) -> None:
+    """Have the truths worked out in the background, and open the class when they are."""
+    title, names = wanted
+    key_of = ResultKey(PLACE, *names)
+    task = compute.session().ask(PLACE, key_of, lambda: _truths(names), Kind.STUDY, len(names))
+    live(lambda: _making(task, said), lambda: task.active)
+    if task.active:
+        return
+    del st.session_state[MAKING]
+    if task.error is not None:
+        raise task.error
+    questions = [question_named(name) for name in names]  # from what is kept, in this session's language
+    show(kept.classes().open(title.strip(), questions, key))
+    st.rerun()
+
+
+def _truths(names: Sequence[str]) -> Generator[Question, None, None]:
+    """Yield the questions one by one, which keeps what the engine works out for them."""
+    for name in names:
+        yield question_named(name)
+
+
+def _making(task: Task, said: Mapping[str, Any]) -> None:
+    """Say how far the engine is, and offer to stop it."""
+    if task.active:
+        st.progress(task.share, said["making"].format(done=len(task.items), total=task.total))
+        st.button(said["stop"], key="classroom_stop", icon=":material/stop:", on_click=_stop)
+
+
+def _make(title: str, names: Sequence[str]) -> None:
+    """Have a class opened (a callback)."""
+    st.session_state[MAKING] = (title, tuple(names))
+
+
+def _stop() -> None:
+    """Open no class now (a callback)."""
+    compute.session().leave(PLACE)
+    del st.session_state[MAKING]
