@@ -6,7 +6,7 @@ import itertools
 import threading
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from quant_engine.execution.executor import Executor, Override
@@ -92,14 +92,25 @@ class PrefixRunner:
         self._former: Sequence[Prefix] = ()  # of the run before
         weakref.finalize(self, stage_inputs.release, self._owner)
 
-    def outputs(self, overrides: Mapping[str, Override], keys: Mapping[str, str]) -> Iterator[Any]:
-        """Yield what the model gives for each batch; a layer's key tells its override from all others it may have."""
+    def outputs(
+        self, overrides: Mapping[str, Override], keys: Mapping[str, str], following: Collection[str] | None = None
+    ) -> Iterator[Any]:
+        """Yield what the model gives for each batch; a layer's key tells its override from all others it may have.
+
+        `following` are the layers that will be changed next, each alone: only what these receive in floating point is
+        then worth keeping.
+        """
         import torch
 
         stages = self._executor.trace.stages
         prefixes = [(i, tuple(keys.get(layer, "") for layer in stages[i].before)) for i in self._entries]
         start, received = self._resume(prefixes)
-        found: dict[Prefix, list[Tensor]] = {prefix: [] for prefix in prefixes if prefix[0] > start}
+        asked = None if following is None else self._received_by(following)
+        found: dict[Prefix, list[Tensor]] = {
+            prefix: []
+            for prefix in prefixes
+            if prefix[0] > start and (asked is None or (prefix[0] in asked and not any(prefix[1])))
+        }
         shared = max(set(prefixes).intersection(self._former), default=None)
         self._former = prefixes
         for number, batch in enumerate(self.batches):
@@ -112,6 +123,11 @@ class PrefixRunner:
             yield result
         for prefix, values in found.items():
             self._kept.keep(self._owner, prefix, values)
+
+    def _received_by(self, layers: Collection[str]) -> set[int]:
+        """Return the stages with which the parts begin that hold some layers."""
+        spans = self._executor.trace.spans
+        return {span.start for span in spans if span.start is not None and not set(layers).isdisjoint(span.layers)}
 
     def _worth_keeping(self, found: Mapping[Prefix, list[Tensor]], shared: Prefix | None) -> list[Prefix]:
         """Return which stages' inputs to keep, of which those of the first batch are at hand.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from quant_engine.batches import Outputs, cut, join_batches, sample_count
 from quant_engine.checks import as_choice, as_integer
@@ -54,33 +54,41 @@ class SplitRunner:
             raise QuantError(f"no sample lies in [{start}:{stop}] of the {total} of {split!r}; widen the range")
         return found
 
-    def outputs(self, split: str, changes: Mapping[str, LayerChange]) -> Iterator[Outputs]:
+    def outputs(
+        self, split: str, changes: Mapping[str, LayerChange], following: Collection[str] | None = None
+    ) -> Iterator[Outputs]:
         """Yield the outputs for each batch of a split; layers before the first changed one are not run again.
+
+        `following` are the layers that will be changed next, each alone, where that is known.
 
         Raises:
             QuantError: for a split there is not, and outputs that are not finite.
         """
         overrides = {name: change.override(name) for name, change in changes.items()}
         runner = self._run_of(split)[1]
-        results = runner.outputs(overrides, {name: change.key for name, change in changes.items()})
+        results = runner.outputs(overrides, {name: change.key for name, change in changes.items()}, following)
         return finite_outputs(self._executor, self._model.layers, overrides, runner.batches, results)
 
     def results(
-        self, split: str, changes: Mapping[str, LayerChange] | None, against_float: bool = True
+        self,
+        split: str,
+        changes: Mapping[str, LayerChange] | None,
+        against_float: bool = True,
+        following: Collection[str] | None = None,
     ) -> Iterator[Result]:
         """Yield what the model makes of each batch; compared with floating point only if asked for.
 
-        Without changes, as None, outputs are those in floating point.
+        Without changes, as None, outputs are those in floating point. `following` is as for `outputs`.
         """
         batches = self.batches(split)
-        plain = self._plain_outputs(split) if against_float or changes is None else [None] * len(batches)
-        changed = [None] * len(batches) if changes is None else self.outputs(split, changes)
+        plain = self._plain_outputs(split, following) if against_float or changes is None else [None] * len(batches)
+        changed = [None] * len(batches) if changes is None else self.outputs(split, changes, following)
         for batch, before, after in zip(batches, plain, changed, strict=True):
             outputs = before if after is None else after
             assert outputs is not None
             yield Result(batch, outputs, before if against_float else None)
 
-    def _plain_outputs(self, split: str) -> Iterator[Outputs]:
+    def _plain_outputs(self, split: str, following: Collection[str] | None = None) -> Iterator[Outputs]:
         """Yield the outputs for each batch of a split in floating point, and keep them if they are small."""
         with self._lock:
             kept = self._plain.get(split)
@@ -89,7 +97,7 @@ class SplitRunner:
             return
         found: list[Outputs] = []
         size = 0
-        for outputs in self.outputs(split, {}):
+        for outputs in self.outputs(split, {}, following):
             size += sum(array.nbytes for array in (outputs.values() if isinstance(outputs, dict) else [outputs]))
             found = [*found, outputs] if size <= PLAIN_BYTES else []
             yield outputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -235,16 +235,21 @@ class Network:
         )
 
     def changed_results(
-        self, changes: Mapping[str, LayerChange] | None, split: str = "test", against_float: bool = True
+        self,
+        changes: Mapping[str, LayerChange] | None,
+        split: str = "test",
+        against_float: bool = True,
+        following: Collection[str] | None = None,
     ) -> Iterator[Result]:
         """Yield what the network makes of each batch of a split with layers changed in any way, or None of them.
 
-        A change has a key of its own: what other layers receive is kept under it.
+        A change has a key of its own: what other layers receive is kept under it. `following` are the layers that will
+        be changed next, each alone, where that is known: nothing else is kept then.
 
         Raises:
             QuantError: for a split there is not, and for a network without a task.
         """
-        return self._runner.results(split, changes, against_float)
+        return self._runner.results(split, changes, against_float, following)
 
     def run(self, inputs: Any, plan: QuantizationPlan | None = None) -> Outputs:
         """Return the outputs for a batch of inputs, under a plan or in floating point.

@@ -125,7 +125,8 @@ class PlanParts:
     def _scores(self, layer: str, key: str, draw: int | None, changes: Changes | None) -> Scores:
         place = self._split, layer, key, draw
         if place not in self._kept:
-            results = self._network.changed_results(changes, self._split)
+            alone = None if layer == TOGETHER else [name for part in self.layers.values() for name in part]
+            results = self._network.changed_results(changes, self._split, following=alone)
             self._kept[place] = self._task.scores(results)
         return self._kept[place]
 

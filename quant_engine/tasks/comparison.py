@@ -109,7 +109,8 @@ def as_logits(outputs: NDArray[np.floating]) -> NDArray[np.floating]:
         [[-0.6899999976158142, -0.6899999976158142], [0.0, -87.33999633789062]]
     """
     if (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, rtol=0, atol=SUM_TOLERANCE):
-        logs: NDArray[np.floating] = np.log(np.maximum(outputs, np.finfo(np.float32).tiny))
+        logs: NDArray[np.floating] = np.maximum(outputs, np.finfo(np.float32).tiny)
+        np.log(logs, out=logs)
         return logs
     return outputs
 

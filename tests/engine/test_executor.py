@@ -161,6 +161,23 @@ def test_a_layer_that_changes_again_costs_what_lies_behind_it_though_all_before_
         ran.clear()
 
 
+def test_where_it_is_known_which_layers_change_next_only_what_they_receive_is_kept():
+    module = torch.nn.Sequential(*(torch.nn.Linear(*shape) for shape in ((1, 64), (64, 1), (1, 64), (64, 1))))
+    inputs, kept = torch.rand(12, 1), StageInputs(1 << 20)
+    executor = TorchExecutor(module, trace(module, list("0123"), inputs))
+    runner = PrefixRunner(executor, np.split(inputs.numpy(), 3), kept)
+    following, ran = ["1", "2"], []
+    whole = torch.cat([*runner.outputs({}, {}, following)])
+    assert kept.size_bytes == 4 * 12 * (64 + 1)
+    watched = {name: Override(input=lambda x, name=name: ran.append(name) or x) for name in "0123"}
+    for layer in following:
+        again = torch.cat([*runner.outputs(watched, {layer: "watched"}, following)])
+        assert torch.equal(again, whole)
+        assert ran[0] == layer
+        assert kept.size_bytes == 4 * 12 * (64 + 1)
+        ran.clear()
+
+
 def test_a_layer_that_does_not_run_is_refused_by_name():
     module = torch.nn.Sequential(torch.nn.Linear(2, 2))
     module.unused = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
