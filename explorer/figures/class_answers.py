@@ -175,9 +175,9 @@ def _name(turn: int) -> str:
 
 
 def _folded(text: str) -> str:
-    """Return an option on lines of a readable length, without anything that Plotly would take for markup."""
-    lines, plain = [""], text.replace("<", "‹").replace(">", "›").replace("&", "＆")
-    for word in plain.split():
+    """Return an option on lines of a readable length."""
+    lines = [""]
+    for word in text.split():
         if len(lines[-1]) + len(word) > MAX_LABEL and lines[-1]:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
