@@ -16,6 +16,7 @@ from explorer.teaching.spread import Spread
 
 ROW, AROUND, HEIGHT = 54, 70, 330  # pixels
 GAP = 0.06  # of the width, between votes
+TICKS = 5  # about, on the axis of votes
 MAX_LABEL = 34  # characters of an option on a line
 TRUTH = theme.QUANTIZED
 
@@ -78,7 +79,9 @@ def _choices_figure(question: Question, votes: Mapping[int, Spread], told: bool,
             }
         )
         title = _name(turn) if spread.n else ""
-        layout[f"xaxis{end}"] = theme.axis(title, range=[0, 1.15 * most], domain=_domain(place, len(votes)), nticks=4)
+        layout[f"xaxis{end}"] = theme.axis(
+            title, range=[0, 1.15 * most], domain=_domain(place, len(votes)), dtick=_tick(most)
+        )
         layout[f"xaxis{end}"] |= {"showticklabels": bool(spread.n), "ticks": "outside" if spread.n else ""}
     ticks = {"tickvals": [*range(len(labels))], "ticktext": labels, "automargin": True, "ticks": ""}
     layout["yaxis"] = theme.axis("", range=[len(labels) - 0.5, -0.5], **ticks)
@@ -116,7 +119,7 @@ def _numbers_figure(question: Question, votes: Mapping[int, Spread], told: bool,
                     f"<b>{text}</b>", question.truth, 1.02, TRUTH, xref=f"x{end}", yref="paper", yanchor="bottom"
                 )
             )
-    axis = theme.axis(said["votes"] if votes else "", range=[0, 1.08 * most], nticks=5, tickformat="d")
+    axis = theme.axis(said["votes"] if votes else "", range=[0, 1.08 * most], dtick=_tick(most))
     layout["yaxis"] = axis | ({} if votes else {"showticklabels": False, "ticks": ""})
     margin = {"l": 56, "r": 12, "t": 56, "b": 52}
     return theme.figure(traces, HEIGHT, canvas, margin=margin, shapes=shapes, annotations=notes, bargap=0.08, **layout)
@@ -158,6 +161,15 @@ def _ends(question: Question, voted: bool) -> tuple[float, float]:
         return question.low, question.high
     edges = question.histogram.edges
     return (0.0 if voted else edges[0]), edges[-1]
+
+
+def _tick(most: float) -> int:
+    """Return how far apart whole votes are marked.
+
+    >>> _tick(3), _tick(100)
+    (1, 20)
+    """
+    return -(-int(most) // TICKS)
 
 
 def _domain(place: int, panels: int) -> list[float]:
