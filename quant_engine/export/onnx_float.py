@@ -56,6 +56,8 @@ def _raised(proto: Any, opset: int, version: int, name: str) -> Any:
                 f"onnx does not raise {name} from opset {known} to {opset}: {error}; export the model with opset "
                 f"{opset}"
             ) from error
+    del raised.metadata_props[:]  # some versions of the converter drop them
+    raised.metadata_props.extend(proto.metadata_props)
     raised.ir_version = max(version, min(proto.ir_version, version))
     return raised
 

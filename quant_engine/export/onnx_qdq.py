@@ -168,17 +168,19 @@ def _alive(nodes: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
 
 
 def _proto(source: Any, nodes: Sequence[Any], initializers: Sequence[Any]) -> Any:
-    """Return a `ModelProto` with the ends, versions and functions of another."""
+    """Return a `ModelProto` with the ends, versions, functions and metadata of another: some say what classes mean."""
     helper = imported("onnx", "onnx").helper
     read = {name for node in nodes for name in inputs_of(node)} | {output.name for output in source.graph.output}
     stored = [tensor for tensor in initializers if tensor.name in read]
     own = {tensor.name for tensor in source.graph.initializer}
     inputs = [info for info in source.graph.input if info.name not in own]
     graph = helper.make_graph(nodes, source.graph.name or "graph", inputs, list(source.graph.output), stored)
-    return helper.make_model(
+    made = helper.make_model(
         graph,
         opset_imports=source.opset_import,
         ir_version=source.ir_version,
         functions=list(source.functions),
         producer_name="quant-explorer",
     )
+    made.metadata_props.extend(source.metadata_props)
+    return made

@@ -212,11 +212,15 @@ def test_an_onnx_file_is_quantized_and_read_again(name, tmp_path):
     module, inputs = foreign_models()[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        onnx.save(exported(module.eval(), inputs, optimize=name == "residual"), tmp_path / "float.onnx")
+        proto = exported(module.eval(), inputs, optimize=name == "residual")
+    onnx.helper.set_model_props(proto, {"character": "a\nb"})
+    onnx.save(proto, tmp_path / "float.onnx")
     network, x = load(tmp_path / "float.onnx"), inputs.numpy()
     plan = network.freeze(plan_of(network, QuantizerSpec(IntFormat(8), PerChannel())))
     to_onnx_qdq(network, plan, tmp_path / "a.onnx")
     np.testing.assert_allclose(run_alone(tmp_path / "a.onnx", x), network.run(x, plan), atol=1e-4)
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
+    assert session.get_modelmeta().custom_metadata_map == {"character": "a\nb"}
     again = load(tmp_path / "a.onnx")
     for before, after in zip(network.layers(), again.layers(), strict=True):
         wanted = plan[before].weight.fake_quantize(network.weight(before).reshape(again.layers()[after].matrix_shape))
