@@ -6,8 +6,10 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from explorer.number_formats import FLOATS, GGUF_BLOCKS, SCALE_FORMATS
+from explorer.number_formats import FLOATS, GGUF_BLOCKS, KINDS, SCALE_FORMATS
 from explorer.playground_table import GRANULARITIES, METHODS
+from explorer.state import SMALL_BLOCK_BINS, PlaygroundState
+from explorer.tuning.layer_setting import settings_of
 from quant_engine import (
     ACIQ,
     E2M1,
@@ -16,6 +18,7 @@ from quant_engine import (
     NF4,
     BlockFormat,
     IntFormat,
+    LayerPlan,
     MinKL,
     MinMax,
     MinMSE,
@@ -35,7 +38,7 @@ CLIPPINGS: Mapping[str, Clipping] = {
     "mse": MinMSE(),
     "percentile": Percentile(99.9),
     "kl": MinKL(),
-    "aciq": ACIQ("gaussian"),
+    "aciq": ACIQ("fit"),
 }
 SHARED: Mapping[str, Granularity] = {
     "layer": PerTensor(),
@@ -63,7 +66,7 @@ def specs_of(bits: str, granularity: str, clipping: str, formats: str) -> tuple[
     Example:
         >>> specs, left_out = specs_of("3-4", "layer", "minmax,kl", "int,NF4")
         >>> [name_of(spec) for spec in specs], left_out
-        (['int3, layer', 'int3, layer, KL', 'int4, layer', 'int4, layer, KL', 'NF4, layer'], ['NF4, kl'])
+        (['int3, layer', 'int3, layer, KL', 'int4, layer', 'int4, layer, KL', 'NF4, layer'], ['NF4, KL'])
     """
     shared = [SHARED[as_choice(word, SHARED, "--granularity")] for word in words_of(granularity)]
     clips = [as_choice(word, CLIPPINGS, "--clipping") for word in words_of(clipping)]
@@ -74,7 +77,7 @@ def specs_of(bits: str, granularity: str, clipping: str, formats: str) -> tuple[
             try:
                 found[QuantizerSpec(**choices)] = None
             except QuantError:
-                left_out[f"{word}, {_word_of(CLIPPINGS, choices['clipping'])}"] = None
+                left_out[f"{word}, {_method_of(choices['clipping'])}"] = None
     return list(found), list(left_out)
 
 
@@ -91,9 +94,14 @@ def _choices(word: str, bits: str, shared: Iterable[Granularity], clips: Iterabl
             yield {
                 "format": form,
                 "granularity": blocks,
-                "clipping": CLIPPINGS[clip],
+                "clipping": _clipping(clip, blocks),
                 "symmetric": INTEGERS.get(word, True),
             }
+
+
+def _clipping(word: str, blocks: Granularity) -> Clipping:
+    """Return a clipping as the playground has it: of parts of a tensor, KL takes fewer bins."""
+    return MinKL(SMALL_BLOCK_BINS) if word == "kl" and blocks != PerTensor() else CLIPPINGS[word]
 
 
 def words_of(text: str) -> list[str]:
@@ -146,10 +154,28 @@ def name_of(spec: QuantizerSpec) -> str:
         parts.append(f"groups of {size}" if size else word)
     parts += [] if spec.symmetric else ["asymmetric"]
     if spec.clipping != MinMax():
-        parts.append(next((word for word, kind in METHODS.items() if type(spec.clipping) is kind), str(spec.clipping)))
+        parts.append(_method_of(spec.clipping))
     if spec.scale_format is not None:
         parts.append(f"{_word_of(SCALE_FORMATS, spec.scale_format)} scales")
     return ", ".join(parts)
+
+
+def settings_at(text: str) -> PlaygroundState | None:
+    """Return the playground's setting that says a spec, given by its canonical text; None where there is none.
+
+    Example:
+        >>> settings_at(ALONE["MXFP4"].key).description, settings_at("no spec")
+        ('E2M1, groups of 32, min–max, E8M0 scales', None)
+    """
+    try:
+        spec = QuantizerSpec.from_json(text)
+        if isinstance(spec.format, BlockFormat):
+            whole = PlaygroundState(kind=KINDS["GGUF"], block_name=spec.format.name)
+            return whole if whole.spec(-1.0, 1.0) == spec else None
+    except QuantError:  # of a file from elsewhere
+        return None
+    found = settings_of(LayerPlan(spec))
+    return None if found is None else found.settings
 
 
 def format_of(spec: QuantizerSpec) -> str:
@@ -159,6 +185,10 @@ def format_of(spec: QuantizerSpec) -> str:
         return f"int{form.bits}" if form.signed else f"uint{form.bits}"
     named = {**FLOATS, "NF4": NF4}
     return next((word for word, known in named.items() if known == form), getattr(form, "name", type(form).__name__))
+
+
+def _method_of(clipping: Clipping) -> str:
+    return next((word for word, kind in METHODS.items() if type(clipping) is kind), str(clipping))
 
 
 def _word_of(table: Mapping[str, Any], value: Any) -> str:

@@ -142,10 +142,10 @@ def _show_estimate(plan: Any, workers: int | None, read_rate: float | None, as_j
 
 
 def _show(output: Path, last: Any, seconds: float, as_json: bool) -> None:
-    from explorer.sweep_results import summaries
+    from explorer.sweep_results import results_of, summaries
     from quant_engine.sweep import read_sweep
 
-    found = summaries(read_sweep(output).rows())
+    found = summaries(results_of(read_sweep(output)))
     if as_json:
         record = {"path": str(output), "cells": last.total, "failed": last.failed, "seconds": seconds}
         write_json({**record, "specs": [vars(one) for one in found]})

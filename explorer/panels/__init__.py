@@ -11,6 +11,7 @@ from explorer.panels.model_comparison import model_comparison_panel
 from explorer.panels.open import open_panel
 from explorer.panels.settings import settings_panel
 from explorer.panels.stored import stored_note, stored_panel
+from explorer.panels.sweep import sweep_panel
 from explorer.panels.teach import teach_panel
 from explorer.panels.text import text_panel
 from explorer.panels.tuner import tuner_panel
@@ -32,6 +33,7 @@ __all__ = [
     "settings_panel",
     "stored_note",
     "stored_panel",
+    "sweep_panel",
     "teach_panel",
     "tensor_panel",
     "text_panel",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quant_engine.granularity import PerTensor
 from quant_engine.kernels.parallel import one_thread
 from quant_engine.quantizer import QuantizerSpec
 from quant_engine.sweep.cells import whole
@@ -99,7 +100,9 @@ def _seconds(costs: list[float], size: int) -> float:
 
 
 def _passes(plan: SweepPlan, chunk: Chunk) -> int:
-    return 2 if plan.sizes[chunk.tensor] > plan.max_values else 1
+    """Return how often a chunk reads its tensor: in blocks twice, where one range serves all of them."""
+    ranged = any(isinstance(QuantizerSpec.from_json(text).granularity, PerTensor) for text in chunk.specs)
+    return 2 if ranged and plan.sizes[chunk.tensor] > plan.max_values else 1
 
 
 def _read_rate(plan: SweepPlan) -> float:

@@ -17,6 +17,8 @@ from quant_engine.sweep.cells import CELL_COLUMNS, Row
 
 KEY = b"quant_explorer_sweep"
 EXTRA = "sweep"
+NAMED = ("tensor", "spec", "error_kind", "error")
+MAX_CELLS, MAX_BYTES = 2_000_000, 1 << 30
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,8 @@ def write_sweep(path: Path, record: str, rows: Iterable[Row]) -> None:
         QuantError: without pyarrow, and as `write_file`.
     """
     pa, parquet = imported("pyarrow", EXTRA), imported("pyarrow.parquet", EXTRA)
-    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-    schema = pa.schema([(name, types[kind]) for name, kind in CELL_COLUMNS.items()], metadata={KEY: record.encode()})
     content = io.BytesIO()
-    parquet.write_table(pa.Table.from_pylist(list(rows), schema), content)
+    parquet.write_table(pa.Table.from_pylist(list(rows), _schema(record.encode())), content)
     write_file(path, content.getvalue(), _is_sweep)
 
 
@@ -64,8 +64,10 @@ def read_sweep(path: str | os.PathLike[str]) -> SweepTable:
     pa, parquet = imported("pyarrow", EXTRA), imported("pyarrow.parquet", EXTRA)
     try:
         with Path(path).open("rb") as file:
-            table = parquet.read_table(file)
+            _validate_size(parquet.ParquetFile(file).metadata, path)
+            table = parquet.read_table(file, columns=[*CELL_COLUMNS])
         plan = json.loads((table.schema.metadata or {})[KEY])
+        table = table.cast(_schema(b""))
         columns = {name: table[name].to_pylist() for name in CELL_COLUMNS}
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise QuantError(
@@ -77,6 +79,27 @@ def read_sweep(path: str | os.PathLike[str]) -> SweepTable:
             f"{path} was not written by a sweep; 'quant-explorer sweep MODEL -o results.parquet' makes one"
         )
     return SweepTable(plan, columns)
+
+
+def _schema(record: bytes) -> Any:
+    """Return names and types of the columns; a tensor and a spec are always named."""
+    pa = imported("pyarrow", EXTRA)
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    fields = [pa.field(name, types[kind], name not in NAMED) for name, kind in CELL_COLUMNS.items()]
+    return pa.schema(fields, metadata={KEY: record})
+
+
+def _validate_size(about: Any, path: str | os.PathLike[str]) -> None:
+    """Check what a table says that it takes before it is read.
+
+    Raises:
+        QuantError: for more cells, or bytes of them, than a sweep has.
+    """
+    size = sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups))
+    if about.num_rows > MAX_CELLS or size > MAX_BYTES:
+        raise QuantError(
+            f"{path} has {about.num_rows:,} cells of {size:,} bytes; at most {MAX_CELLS:,} of {MAX_BYTES:,} are read"
+        )
 
 
 def _is_sweep(path: Path) -> bool:

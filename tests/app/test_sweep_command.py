@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 import quant_engine as qe
 from explorer.cli import program
 from explorer.given import Given, swept
-from explorer.sweep_results import summaries
+from explorer.sweep_results import results_of, summaries
 from explorer.sweep_specs import FORMATS, SHARED, name_of, specs_of
 from quant_engine.sweep import plan_sweep, read_sweep, sweep
 
@@ -48,8 +48,8 @@ def test_the_command_writes_what_the_engine_finds(model: pathlib.Path, tmp_path:
     assert columns["mse"] == own["mse"]
     record = json.loads(result.stdout)
     assert (record["cells"], record["failed"]) == (33, 0)
-    assert [one["name"] for one in record["specs"]] == [one.name for one in summaries(read_sweep(out).rows())]
-    assert "NF4, kl" in result.stderr
+    assert [one["name"] for one in record["specs"]] == [one.name for one in summaries(results_of(read_sweep(out)))]
+    assert "NF4, KL" in result.stderr
     before = out.read_bytes()
     shown = run(model, *GIVEN, "-o", out)
     assert (shown.exit_code, out.read_bytes()) == (0, before)
@@ -114,7 +114,7 @@ def test_all_tensors_together_are_weighed_by_their_values(model: pathlib.Path, t
     tensors = {"one": np.ones((2, 8), np.float32) * 3, "two": np.load(model)["norm"]}
     np.savez(tmp_path / "model.npz", **tensors, bad=np.full((4, 4), np.nan, np.float32))
     list(sweep(tmp_path / "model.npz", specs, tmp_path / "out"))
-    found = summaries(read_sweep(tmp_path / "out").rows())
+    found = summaries(results_of(read_sweep(tmp_path / "out")))
     assert [one.name for one in found] == ["int2, channel", "int4, channel", "int8, channel"]
     for one, spec in zip(found, (specs[1], specs[2], specs[0]), strict=True):
         errors = [qe.fake_quantize(x, spec) - x for x in tensors.values()]
