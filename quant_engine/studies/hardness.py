@@ -24,6 +24,7 @@ MOST = 0.99  # of the values
 GAIN_DB = 1.0  # that a better range must give to be called the remedy
 SHORTER = 0.95  # of min–max's range
 GROUP = 32
+AT_ONCE = 1 << 20  # values
 
 
 @dataclass(frozen=True)
@@ -154,11 +155,22 @@ def cause(found: Hardness, others: dict[str, Remedy]) -> str:
 
 
 def _steps(x: Float32Array, fitted: Quantizer) -> float:
+    if fitted.scale.size == 1:
+        return fitted.measure(x).rmse / float(fitted.scale.max())
     grid = fitted.spec.granularity.blocks(x.shape)
-    error = np.square(grid.flatten(fitted.fake_quantize(x) - x), dtype=np.float64)
-    sums = np.add.reduceat(error, grid.offsets[:-1])
-    scales = grid.from_grid(fitted.scale).astype(np.float64)
-    return math.sqrt(float((sums / np.square(scales)).sum()) / x.size)
+    values, back = grid.flatten(x), grid.flatten(fitted.fake_quantize(x))
+    scales, together, total = (
+        grid.from_grid(fitted.scale).astype(np.float64),
+        max(grid.count * AT_ONCE // x.size, 1),
+        0.0,
+    )
+    for first in range(0, grid.count, together):  # of a large tensor, the errors of all values at once take gigabytes
+        ends = grid.offsets[first : first + together + 1]
+        part = slice(ends[0], ends[-1])
+        error = np.square(back[part] - values[part], dtype=np.float64)
+        sums = np.add.reduceat(error, ends[:-1] - ends[0])
+        total += float((sums / np.square(scales[first : first + together])).sum())
+    return math.sqrt(total / x.size)
 
 
 def _scales(x: Float32Array, spec: QuantizerSpec) -> int:
