@@ -104,7 +104,8 @@ def packed(quantized: QuantizedTensor) -> NDArray[np.uint8]:
     assert name is not None  # checked by who asks
     form = BlockFormat(name)
     if isinstance(spec.format, BlockFormat):
-        m = _each_run(quantized, quantized.learned[..., 1]) if form.has_minimum else None  # type: ignore[index]
+        learned = quantized.learned
+        m = _each_run(quantized, learned[..., 1]) if form.has_minimum and learned is not None else None
         return form.to_bytes(codes, scale, m)
     if form.has_minimum:
         minimum = _minimum(quantized)
