@@ -11,6 +11,7 @@ import streamlit as st
 from explorer.caches import ResultKey
 from explorer.figures import theme
 from explorer.presenting import enlarged
+from explorer.teaching.drawn import note_figure
 
 _probe = st.components.v2.component(
     "quant_explorer_theme",
@@ -48,6 +49,7 @@ def canvas(*shown: object) -> theme.Canvas:
 
 def show(figure: go.Figure, key: str, alt: str) -> None:
     """Draw a figure under a stable key."""
+    note_figure(key, figure, alt)
     st.plotly_chart(enlarged(figure), key=key, config=theme.CONFIG, alt=alt)
 
 

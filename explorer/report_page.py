@@ -29,14 +29,10 @@ NOTHING = "–"
 
 def html_of(report: Report) -> str:
     """Return the whole file."""
-    from plotly.offline import get_plotlyjs
-
     words = plain_words("report")
     title = _text(words["title"].format(model=report.model))
     body = "\n".join(part for part in (*_head(report, title), *_figures(report), *_tables(report), *_again(report)))
-    return string.Template(TEMPLATE.read_text("utf-8")).substitute(
-        language=language(), title=title, plotly=get_plotlyjs(), body=body
-    )
+    return page_html(title, body)
 
 
 def _head(report: Report, title: str) -> Iterator[str]:
@@ -172,12 +168,25 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _figure(key: str, figure: Any, alt: str) -> str:
-    """Return a place for a figure, its data, which no text can end, and its description, whose names are escaped."""
-    data = figure.to_json(engine="json").replace("<", "\\u003c")
-    summary = _text(plain_words("report")["in_words"])
+    """Return a figure, whose description has its names escaped."""
+    return figure_html(key, figure.to_json(engine="json"), alt)
+
+
+def figure_html(key: str, data: str, alt: str) -> str:
+    """Return a place for a figure, its JSON, which no text can end, and its description, which is HTML."""
+    held, summary = data.replace("<", "\\u003c"), _text(plain_words("report")["in_words"])
     return (
         f"<div class='figure' id='{key}' role='img' aria-label='{alt}'></div>"
-        f"<script type='application/json'>{data}</script><details><summary>{summary}</summary><p>{alt}</p></details>"
+        f"<script type='application/json'>{held}</script><details><summary>{summary}</summary><p>{alt}</p></details>"
+    )
+
+
+def page_html(title: str, body: str) -> str:
+    """Return a whole file, which needs no network, of a title and what is shown, both HTML."""
+    from plotly.offline import get_plotlyjs
+
+    return string.Template(TEMPLATE.read_text("utf-8")).substitute(
+        language=language(), title=title, plotly=get_plotlyjs(), body=body
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -94,14 +93,8 @@ class Models:
             return self._keys[name]
 
     def _key_of(self, network: Network) -> ModelKey:
-        """Return the digest, and the task's key where a model of the same weights is open with another task.
-
-        A session's own models have keys that no other opening has: what others have of the same content stays apart,
-        with its name, and closing one closes no other.
-        """
+        """Return the digest, and the task's key where a model of the same weights is open with another task."""
         key, task = ModelKey(network.digest), network.task
-        if self._shared is not None:
-            return ModelKey(f"{key}|{next(_openings)}")
         same = self._opened.get(key)
         if same is None or same.network.task is task:
             return key
@@ -151,7 +144,6 @@ class Models:
             return self._opened[key]
 
 
-_openings = itertools.count()
 MODELS = Models()
 _CHOSEN = {"fashion-cnn": "conv3", "fashion-depthwise": "dw1"}
 for _name in ARCHITECTURES:

@@ -67,7 +67,6 @@ class Visitor(Session):
         """Come to a page."""
         super().__init__(url, rng.choice(NAMES), random_link(rng))
         self._number, self._rng, self._found = number, rng, found
-        self.doing = "coming"
         self._file = folder / f"soak-{number}.npz"
 
     def looked_at(self, received: bytes) -> None:
@@ -79,16 +78,13 @@ class Visitor(Session):
     def act(self) -> None:
         """Do one thing."""
         roll, began = self._rng.random(), time.monotonic()
-        self.doing = f"page {self._page}"
         what = "page" if roll < 0.15 else "part" if roll < 0.35 else "control"
         if what == "page":
             self.go(self._rng.choice(NAMES), random_link(self._rng) if roll < 0.1 else "")
         elif what == "part":
-            self.doing += ", parts"
             self.let_run()
         elif ahead := self._movable():
             kind = self.controls[name := self._rng.choice(ahead)][0]
-            self.doing += f", {kind} {name[40:]}"
             self.set(name, lambda proto, state: _drawn(kind, proto, state, self._rng))
         self._found.done[what] += 1
         self._found.seconds.append(time.monotonic() - began)
@@ -133,7 +129,6 @@ def _drawn(kind: str, proto: Any, state: WidgetState, rng: random.Random) -> Non
 def live(url: str, number: int, until: float, found: Found, seed: int, folder: pathlib.Path) -> None:
     """Be one session after the other, with one file, until the time is over."""
     rng = random.Random(f"{seed} {number}")
-    visitor: Visitor | None = None
     while time.monotonic() < until:
         try:
             with Visitor(url, number, rng, found, folder) as visitor:
@@ -146,7 +141,7 @@ def live(url: str, number: int, until: float, found: Found, seed: int, folder: p
                     visitor.act()
         except Exception as error:  # a session that is lost is a result
             if time.monotonic() < until:
-                found.lost[f"{type(error).__name__}: {str(error)[:200]} ({visitor.doing if visitor else ''})"] += 1
+                found.lost[f"{type(error).__name__}: {str(error)[:200]}"] += 1
             time.sleep(1)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 
@@ -61,8 +60,17 @@ def plan_scores_figure(
         }
     ]
     traces += [_points(kind, [plan for plan in plans if plan.kind == kind]) for kind in LOOKS]
-    margin = {"l": 70, "r": 14, "t": 28, "b": 46}
-    return theme.figure(traces, HEIGHT, canvas, margin=margin, **_over(phrase("plan_scores", "bits"), title, plain))
+    dashed = {"color": theme.NEUTRAL, "width": 1, "dash": theme.IDENTITY_DASH}
+    across = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": plain, "y1": plain, "line": dashed}
+    return theme.figure(
+        traces,
+        HEIGHT,
+        canvas,
+        margin={"l": 70, "r": 14, "t": 28, "b": 46},
+        xaxis=theme.axis(phrase("plan_scores", "bits")),
+        yaxis=theme.axis(title),
+        shapes=[] if plain is None else [across],
+    )
 
 
 def describe_plan_scores(plans: Sequence[ScoredPlan], title: str) -> str:
@@ -104,16 +112,17 @@ def score_curve_figure(
             "hoverinfo": "skip",
         },
     ]
-    margin = {"l": 70, "r": 10, "t": 10, "b": 46}
-    return theme.figure(traces, HEIGHT, canvas, margin=margin, **_over(phrase("plan_scores", "layers"), title, plain))
-
-
-def _over(across: str, title: str, plain: float | None) -> dict[str, Any]:
-    """Return the layout of scores over what `across` names, with floating point's as a line."""
     dashed = {"color": theme.NEUTRAL, "width": 1, "dash": theme.IDENTITY_DASH}
-    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": plain, "y1": plain, "line": dashed}
-    shapes = [] if plain is None else [line]
-    return {"xaxis": theme.axis(across), "yaxis": theme.axis(title), "shapes": shapes}
+    across = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": plain, "y1": plain, "line": dashed}
+    return theme.figure(
+        traces,
+        HEIGHT,
+        canvas,
+        margin={"l": 70, "r": 10, "t": 10, "b": 46},
+        xaxis=theme.axis(phrase("plan_scores", "layers")),
+        yaxis=theme.axis(title),
+        shapes=[] if plain is None else [across],
+    )
 
 
 def describe_score_curve(layers: Sequence[str], scores: Sequence[float], title: str) -> str:

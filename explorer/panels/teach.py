@@ -13,6 +13,7 @@ from explorer import tables
 from explorer.language import read_words
 from explorer.lessons import LESSONS
 from explorer.page_table import entry_of
+from explorer.panels.lecture_files import lecture_files_panel
 from explorer.sentences import verbatim
 from explorer.teaching import playing, shelf
 from explorer.teaching.adding import choose_controls, choose_rest, choose_title
@@ -134,6 +135,7 @@ def _ways(lecture: Lecture, said: Mapping[str, Any]) -> None:
                     args=(example, 1, name),
                 )
                 st.button(said["example_take"], key=f"teach_take_{name}", on_click=_change, args=(example,))
+    lecture_files_panel(lecture)
     st.file_uploader(said["open"], ["json"], key=UPLOAD, max_upload_size=1, on_change=_open, width="stretch")
 
 

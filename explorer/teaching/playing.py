@@ -16,7 +16,7 @@ from explorer.lessons.framework import answers, progress
 from explorer.own_files import models
 from explorer.page_table import pages_folder
 from explorer.presenting import PRESENT
-from explorer.teaching import shelf
+from explorer.teaching import drawn, shelf
 from explorer.teaching.fields import ANSWERS, APART, FIELDS, HIDDEN, HIDE, LECTURE, LOCK, SHOWN, SLIDE
 from explorer.teaching.lecture import Lecture, Slide
 from explorer.teaching.restrictions import answers_wait
@@ -153,6 +153,7 @@ def _enter(name: str, number: int, slide: Slide) -> None:
     if BEFORE not in state:
         state[BEFORE] = json.dumps(progress.progress())
     _forget()
+    drawn.turn_to(name, number)
     state[ENTERED], state[TIMES], state[ARRIVED] = (name, number), state.get(TIMES, 0) + 1, False
     link = {**slide.link, **_restrictions(name, number, slide)}
     for field in frame.link_fields(link.get(frame.MODEL_KEY)):
@@ -192,6 +193,7 @@ def _leave() -> None:
     if state.pop(ENTERED, None) is not None:
         _forget()
         progress.restore(state.pop(BEFORE, "{}"))
+        drawn.close()
     state.pop(GO, None)
     for field in (*FIELDS, PRESENT):
         state[field.key] = field.default

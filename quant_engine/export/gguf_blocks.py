@@ -104,8 +104,7 @@ def packed(quantized: QuantizedTensor) -> NDArray[np.uint8]:
     assert name is not None  # checked by who asks
     form = BlockFormat(name)
     if isinstance(spec.format, BlockFormat):
-        learned = quantized.learned
-        m = _each_run(quantized, learned[..., 1]) if form.has_minimum and learned is not None else None
+        m = _each_run(quantized, quantized.learned[..., 1]) if form.has_minimum else None  # type: ignore[index]
         return form.to_bytes(codes, scale, m)
     if form.has_minimum:
         minimum = _minimum(quantized)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +71,7 @@ def _exported(model: Model) -> Any:
     args, named = _example(model)
     shapes = (*(_open(value) for value in args),) if args else {key: _open(value) for key, value in named.items()}
     try:
-        with torch.no_grad(), _without_notices():
+        with torch.no_grad():
             program = torch.onnx.export(
                 model.module,
                 args,
@@ -90,21 +88,6 @@ def _exported(model: Model) -> Any:
         ) from error
     assert program is not None  # it is where nothing is written to a file
     return _without_traces(_with_known_casts(program.model_proto))
-
-
-@contextmanager
-def _without_notices() -> Iterator[None]:
-    """Keep from the log that torchvision is not installed: torch says it at each export, and nothing here needs it."""
-    log = logging.getLogger("torch.onnx._internal.exporter._registration")
-
-    def matters(record: logging.LogRecord) -> bool:
-        return "torchvision" not in record.getMessage()
-
-    log.addFilter(matters)
-    try:
-        yield
-    finally:
-        log.removeFilter(matters)
 
 
 def _with_known_casts(proto: Any) -> Any:

@@ -93,8 +93,10 @@ def residual_stream(network: Network, inputs: Any) -> ResidualStream:
     with torch.inference_mode():
         for batch in split_batch(network.model.as_inputs(inputs)):
             network.executor.run(as_tensors(batch), taps={name: partial(_keep, name, found) for name in blocks})
-    largest, places = zip(*(found[name] for name in blocks), strict=True)
-    return ResidualStream(blocks, np.stack(largest), np.stack(places))
+    return ResidualStream(
+        blocks,
+        *(np.stack([found[name][part] for name in blocks]) for part in (0, 1)),  # type: ignore[arg-type]
+    )
 
 
 def _keep(name: str, found: dict[str, tuple[Float32Array, NDArray[np.int64]]], x: Tensor) -> None:

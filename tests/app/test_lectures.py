@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pathlib
+from collections import Counter
 from collections.abc import Callable
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -12,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
+from explorer.figures.theme import Canvas
 from explorer.teaching import shelf
 from explorer.teaching.lecture import MAX_BYTES, MAX_SLIDES, Known, Lecture, Slide, slide_of
+from explorer.teaching.questions import Question
+from explorer.teaching.record import Asked, handout_html, record_html
 from quant_engine import QuantError
 
 FULL = pytest.mark.full
@@ -220,3 +225,48 @@ def test_the_lecture_is_reordered_duplicated_and_every_change_undone(movie: str)
         at.button(key="teach_undo_button").click().run()
     assert titles() == before
     assert not at.exception
+
+
+# --- what stays of it -------------------------------------------------------------------------------------------------
+
+HOSTILE = "</script><script>alert(1)</script>"
+QUESTION = Question("choice", f"Which {HOSTILE}?", 1, f"Revealed-42 {HOSTILE}.", options=("INT4", f"FP4 {HOSTILE}"))
+HELD = Lecture(
+    f"Held {HOSTILE}",
+    (Slide("One", "lesson_symmetry"), Slide(HOSTILE, "playground", answers_hidden=True, question="four_formats")),
+)
+NAMES = {1: HOSTILE, 2: "waiting-42"}
+FIGURES = {number: {"a": (json.dumps({"data": [{"name": name}]}), HOSTILE)} for number, name in NAMES.items()}
+
+
+class Parts(HTMLParser):
+    """Elements by name, as a browser would see them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+
+
+def test_a_record_holds_figures_votes_and_truth_and_runs_no_text_of_others() -> None:
+    asked = {"four_formats": Asked(QUESTION, {1: [0.0, 1.0, 1.0]})}
+    text = record_html(HELD, FIGURES, asked, [Asked(QUESTION, {})], Canvas("record"))
+    tags = Parts(text).tags
+    figures = 2 + 2  # of the slides, and of the question, which is asked twice
+    assert tags["section"] == 3
+    assert tags["script"] == 2 + figures + 1  # plotly.js and what draws, each figure's data, the keys
+    assert "alert(1)" in text
+    assert HOSTILE not in text
+    assert "waiting-42" in text
+    assert "Revealed-42" in text
+
+
+def test_a_handout_leaves_room_and_tells_no_answer() -> None:
+    text = handout_html(HELD, FIGURES, {"four_formats": QUESTION}, Canvas("handout"))
+    assert text.count("class='line'") == 3
+    assert "Revealed-42" not in text
+    assert "waiting-42" not in text
+    assert HOSTILE not in text

@@ -267,20 +267,3 @@ def test_a_graph_with_data_is_measured_on_ones_own_machine_and_only_looked_at_on
     rows = [int(np.flatnonzero((x == row).all(axis=1))[0]) for row in inputs]
     assert list(wanted) == list(labels[rows])
     assert network.evaluate().value == np.mean((inputs @ w).argmax(axis=1) == wanted)
-
-
-def test_one_file_in_two_sessions_is_two_models_and_closing_one_leaves_the_other(tmp_path: pathlib.Path) -> None:
-    write_npz(tmp_path / "theirs.npz")
-    content = (tmp_path / "theirs.npz").read_bytes()
-    theirs, mine = OwnFiles(MODELS), OwnFiles(MODELS)
-    first, second = theirs.add("secret name.npz", io.BytesIO(content)), mine.add("mine.npz", io.BytesIO(content))
-    again = mine.add("again.npz", io.BytesIO(content))
-    keys = theirs.models.key(first), mine.models.key(second), mine.models.key(again)
-    assert len(set(keys)) == 3
-    assert [compute.name(key) for key in keys] == ["secret name.npz", "mine.npz", "again.npz"]
-    theirs.close_all()
-    mine.close(again)
-    assert compute.network(keys[1]).layers()
-    mine.close_all()
-    with pytest.raises(QuantError, match="no longer open"):
-        compute.network(keys[1])

@@ -56,7 +56,7 @@ def test_a_page_becomes_a_slide_and_the_lecture_a_file(app: str, open_page: Open
     with asking(page):
         page.get_by_role("dialog").get_by_role("button", name="Add", exact=True).click()
     page.get_by_test_id("stHeader").get_by_text("Teach").click()
-    page.get_by_role("link", name="Lectures").click()
+    page.get_by_text("Lectures", exact=True).first.click()
     settle(page)
     expect(page.get_by_text("1. Symmetric and asymmetric")).to_be_visible()
     with page.expect_download() as waiting:

@@ -95,14 +95,3 @@ def test_the_wheel_carries_pages_weights_notices_and_no_tests(wheel: pathlib.Pat
     ):
         assert needed in names
     assert not any(name.startswith(("tests/", "pages/", "benchmarks/")) for name in names)
-
-
-@pytest.mark.full
-def test_the_source_distribution_builds_the_same_wheel(wheel: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    build = [sys.executable, "-m", "build", "--outdir", tmp_path, ROOT]  # the wheel from the source distribution
-    subprocess.run(build, check=True, capture_output=True)
-    assert len([*tmp_path.glob("*.tar.gz")]) == 1
-    [made] = tmp_path.glob("*.whl")
-    names = [{one.filename for one in zipfile.ZipFile(path).infolist()} for path in (wheel, made)]
-    assert names[0] == names[1]
-    assert "explorer/_pages/playground.py" in names[0]

@@ -1,6 +1,5 @@
 """Exported ONNX, read by onnx and run by onnxruntime alone, does what the plan does here."""
 
-import logging
 import warnings
 
 import numpy as np
@@ -249,13 +248,3 @@ def test_verify_compares_scores_weights_and_labels_both_ways(tmp_path):
     assert off.score.value == pytest.approx(off.own_score.value, abs=0.002)
     other = network.freeze(plan_of(network, WEIGHTS["int4 per channel"], ACTIVATION))
     assert not ONNX.verify(network, other, tmp_path / "a.onnx").comparisons[0].exact
-
-
-def test_an_export_does_not_say_what_else_could_be_installed(caplog, request, tmp_path):
-    log = logging.getLogger("torch.onnx")  # torch's loggers hand on nothing to the root
-    log.addHandler(caplog.handler)
-    request.addfinalizer(lambda: log.removeHandler(caplog.handler))
-    network = from_module(torch.nn.Sequential(torch.nn.Linear(4, 2)), example=torch.ones(2, 4))
-    plan = QuantizationPlan({"0": LayerPlan(QuantizerSpec(IntFormat(8)))})
-    to_onnx_qdq(network, plan, tmp_path / "linear.onnx")
-    assert "torchvision" not in caplog.text

@@ -1,0 +1,92 @@
+"""What stays of a lecture: its handout, and its record with what a class has answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from explorer import charts
+from explorer.figures.theme import Canvas
+from explorer.language import read_words
+from explorer.refusals import refusals_said
+from explorer.teaching import drawn, kept, shelf
+from explorer.teaching.access_key import teacher_key
+from explorer.teaching.answers import Course
+from explorer.teaching.builtin import QUESTIONS, question_named
+from explorer.teaching.lecture import Lecture
+from explorer.teaching.record import Asked, handout_html, record_html
+from explorer.teaching.routes import COOKIE
+from explorer.uploads import streamed
+
+
+def lecture_files_panel(lecture: Lecture) -> None:
+    """Offer both for the lecture that was played last in this session, the handout also for the one being made."""
+    said: Mapping[str, str] = read_words("teach")["record"]
+    figures: drawn.Figures = {}
+    canvas = charts.canvas("lecture")  # here: what a download asks for is made outside of the session
+    with refusals_said():
+        if (played := drawn.last()) is not None:
+            lecture, figures = shelf.find(played[0]), played[1]
+        if not lecture.slides:
+            return
+        st.markdown(f"**{said['title']}**")
+        st.caption(said["of"].format(n=len(figures), total=len(lecture.slides)) if figures else said["play_first"])
+        st.download_button(
+            said["handout"],
+            lambda: handout_html(lecture, figures, _questions(lecture), canvas),
+            "handout.html",
+            "text/html",
+            key="teach_handout",
+            icon=":material/print:",
+            on_click="ignore",
+        )
+        courses = _courses()
+        course = (
+            st.selectbox(
+                said["class"],
+                courses,
+                index=None,
+                format_func=lambda one: f"{one.title} · {one.code}",
+                key="teach_class",
+                placeholder=said["no_class"],
+            )
+            if courses
+            else None
+        )
+        st.download_button(
+            said["record"],
+            lambda: _record(lecture, figures, course, canvas),
+            "lecture.html",
+            "text/html",
+            key="teach_record",
+            icon=":material/movie:",
+            on_click="ignore",
+        )
+
+
+def _record(lecture: Lecture, figures: drawn.Figures, course: Course | None, canvas: Canvas) -> str:
+    questions, given = _questions(lecture), _given(course)
+    asked = {name: given.get(question.text, Asked(question, {})) for name, question in questions.items()}
+    on_slides = {question.text for question in questions.values()}
+    others = [one for text, one in given.items() if text not in on_slides]
+    return record_html(lecture, figures, asked, others, canvas)
+
+
+def _questions(lecture: Lecture) -> dict[str, Any]:
+    names = dict.fromkeys(slide.question for slide in lecture.slides if slide.question in QUESTIONS)
+    return {name: question_named(name) for name in names}
+
+
+def _given(course: Course | None) -> Mapping[str, Asked]:
+    """Return what a class was asked, with its votes, by the question's text."""
+    if course is None:
+        return {}
+    votes = kept.classes().votes
+    return {one.text: Asked(one, votes(course.code, place)) for place, one in enumerate(course.room.questions)}
+
+
+def _courses() -> list[Course]:
+    key = teacher_key(st.context.cookies.get(COOKIE, "")) if streamed() else None
+    return kept.classes().courses(key) if key is not None else []
