@@ -14,7 +14,7 @@ from explorer.notation import count, short
 from explorer.teaching.questions import Question
 from explorer.teaching.spread import Spread
 
-ROW, AROUND, HEIGHT = 54, 70, 330  # pixels
+ROW, AROUND, HEIGHT = 42, 70, 264  # pixels: shown large they leave room for what is said at the reveal
 GAP = 0.06  # of the width, between votes
 TICKS = 5  # about, on the axis of votes
 MAX_LABEL = 34  # characters of an option on a line
