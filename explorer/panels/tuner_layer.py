@@ -11,6 +11,7 @@ from explorer import compute, tuner_session
 from explorer.fields import spoken
 from explorer.instrument import Move
 from explorer.language import read_words
+from explorer.layer_damage import owners
 from explorer.panels.instrument import instrument_panel
 from explorer.panels.settings import block_field
 from explorer.panels.tuner_inputs import input_words, inputs_panel
@@ -21,6 +22,7 @@ from explorer.tuner_inputs import is_captured
 from explorer.tuner_results import fitted_view
 from explorer.tuning.fitted import Fitted, with_block
 from explorer.tuning.layer_setting import nearest_setting
+from explorer.tuning.names import short_names
 from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine import PerTensor, QuantError
 
@@ -40,7 +42,8 @@ def layer_panel(model: ModelKey, plan: TunedPlan) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="tuner_layer"):
         inputs = is_captured(model, layer) and _side() == INPUTS
-        st.markdown(said["layer"].format(layer=layer, setting=_setting(plan, layer, inputs)), width="stretch")
+        name = short_names(owners(model))[layer]
+        st.markdown(said["layer"].format(layer=name, setting=_setting(plan, layer, inputs)), width="stretch")
         place = st.container(width="content")
     if inputs:
         inputs_panel(model, plan, layer)

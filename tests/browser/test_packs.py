@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 from quant_engine.packs import PACKS, folder_of, install
-from tests.browser.conftest import NO_FAULTS, faults_on, photograph, serve_source, settle
+from quant_engine.packs.ocr import text_lines
+from tests.browser.conftest import (
+    NO_FAULTS,
+    SCREENSHOTS,
+    download,
+    faults_on,
+    metrics,
+    photograph,
+    serve_source,
+    settle,
+)
 from tests.conftest import PACKS_CACHE
 
 pytestmark = pytest.mark.browser
@@ -100,4 +114,87 @@ def test_the_layers_that_break_a_real_model_are_measured_and_come_first(
     first = re.compile(f"^Why is ({'|'.join(map(re.escape, culprits))}) hard")
     expect(heading).to_have_text(first)
     photograph(page, f"journey-{model}-projector")
+    assert faults_on(page) == NO_FAULTS
+
+
+def tool(page: Page, name: str) -> None:
+    """Take one of the tuner's tools."""
+    page.locator(".st-key-tuner_tool").get_by_text(name, exact=True).click()
+    settle(page)
+
+
+def score(page: Page) -> float:
+    """Return the plan's score in per cent, once it is measured."""
+    expect(page.locator("[class*=st-key-tuner_numbers_]")).to_be_visible(timeout=MINUTES)
+    settle(page)
+    return float(metrics(page)["Your plan"].split()[0])
+
+
+def first_screen(page: Page, name: str) -> None:
+    """Save what a projector shows as a picture, if pictures are asked for."""
+    page.mouse.move(0, 0)
+    settle(page)
+    if SCREENSHOTS:
+        page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
+
+
+def read_outside(graph: Path, split: str, folder: Path) -> float:
+    """Return the share of a split's lines that onnxruntime reads right in a process without the project."""
+    lines = text_lines(split)
+    arrays = {f"pixels{place}": pixels for place, (pixels, _) in enumerate(lines)}
+    np.savez(folder / "lines.npz", texts=json.dumps([texts for _, texts in lines]), **arrays)
+    script = Path(__file__).with_name("ocr_outside.py")
+    command = [sys.executable, "-I", script, graph, folder / "lines.npz"]
+    return float(subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout)
+
+
+def exported(page: Page, folder: Path) -> Path:
+    """Have the tuner write the plan as an ONNX graph, and return it."""
+    tool(page, "Export")
+    page.get_by_role("button", name="Write the file: ONNX (QDQ)").click()
+    expect(page.get_by_role("button", name=re.compile("^Download"))).to_be_visible(timeout=MINUTES)
+    return download(page, re.compile("^Download"), folder)
+
+
+@pytest.mark.full
+def test_a_broken_recogniser_is_mended_by_hand_and_reads_as_well_outside(
+    app_with_packs: str, open_page: Opener, tmp_path: Path
+) -> None:
+    page = open_page(f"{app_with_packs}/tuner?model=ocr", "projector")
+    assert score(page) == 0
+    tool(page, "Plans tried")
+    page.get_by_role("button", name="Pin this plan").click()
+    tool(page, "Culprits")
+    page.get_by_role("button", name="Find the culprits").click()
+    expect(page.locator(".st-key-tuner_mend")).to_be_visible(timeout=2 * MINUTES)
+    first_screen(page, "tuner-ocr-1-culprits")
+
+    row = page.locator("tr").filter(has=page.get_by_role("button", name="conv2d_180.w_0", exact=True))
+    row.get_by_role("button", name="conv2d_180.w_0", exact=True).click()
+    settle(page)
+    box = page.locator(".handle[data-end=hi]").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + 31
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 190, y, steps=8)
+    page.mouse.up()
+    expect(row.get_by_label("Range")).to_have_value("by hand")
+    clipped = score(page)
+    assert clipped > 50
+    first_screen(page, "tuner-ocr-2-range")
+    row.get_by_label("Scale for").select_option("channel")
+    spared = score(page)
+    page.locator("tr.alike").get_by_label("Scale for").select_option("channel")
+    mended = score(page)
+    assert clipped < spared < mended
+    first_screen(page, "tuner-ocr-3-channel")
+    tool(page, "Plans tried")
+    page.get_by_role("button", name="Pin this plan").click()
+    told = page.get_by_text(re.compile("From A to your plan: .* samples fixed, 0 broken"))
+    expect(told).to_be_visible(timeout=MINUTES)
+    first_screen(page, "tuner-ocr-4-pins")
+    graph = exported(page, tmp_path)
+    first_screen(page, "tuner-ocr-5-export")
+    assert 100 * read_outside(graph, "search", tmp_path) == pytest.approx(mended, abs=0.05)
     assert faults_on(page) == NO_FAULTS
