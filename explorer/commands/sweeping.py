@@ -63,7 +63,7 @@ def sweep(
     memory: Annotated[
         float | None,
         typer.Option(
-            help="GB for each worker, by which large tensors are cut into blocks; 0.85 unless given.", min=0.6
+            help="GB for each worker, by which large tensors are cut into blocks; 1.5 unless given.", min=0.6
         ),
     ] = None,
     read_rate: Annotated[
