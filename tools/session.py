@@ -22,7 +22,12 @@ class Session:
         """Say where, with headers beside a browser's; the connection is there in a `with`."""
         host = urllib.parse.urlsplit(url).netloc
         self._connection = connect(
-            f"ws://{host}/_stcore/stream", max_size=None, subprotocols=["streamlit"], additional_headers=headers
+            f"ws://{host}/_stcore/stream",
+            max_size=None,
+            subprotocols=["streamlit"],
+            additional_headers=headers,
+            open_timeout=PATIENCE,
+            ping_interval=None,  # a loaded server answers late, and is not gone
         )
         self._page, self._query, self._hash = page, query, ""
         self._states: dict[str, WidgetState] = {}
