@@ -62,9 +62,7 @@ def sweep(
     ] = None,
     memory: Annotated[
         float | None,
-        typer.Option(
-            help="GB for each worker, by which large tensors are cut into blocks; 1.5 unless given.", min=0.6
-        ),
+        typer.Option(help="GB for each worker, by which large tensors are cut into blocks; 1.5 unless given.", min=0.6),
     ] = None,
     read_rate: Annotated[
         float | None, typer.Option(help="For --dry-run: MB a second that one worker reads; else measured.", min=0.001)
