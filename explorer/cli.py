@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from explorer import access
-from explorer.commands import classroom, files, looking, sweeping, tuning
+from explorer.commands import classroom, files, looking, planning, sweeping, tuning
 from quant_engine import QuantError
 
 APP = Path(__file__).resolve().parent / "served_app.py"
@@ -43,6 +43,7 @@ models = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 program.add_typer(models, name="models")
 program.command(epilog=looking.INSPECT_EXAMPLES)(looking.inspect)
 program.command(epilog=looking.ATTRIBUTE_EXAMPLES)(looking.attribute)
+program.command(epilog=planning.EXAMPLES)(planning.plan)
 program.command(epilog=tuning.EXAMPLES)(tuning.tune)
 program.command(epilog=sweeping.EXAMPLES)(sweeping.sweep)
 program.command(epilog=files.COMPARE_EXAMPLES)(files.compare)

@@ -21,6 +21,7 @@ from quant_engine import IntFormat, LayerPlan, PerChannel, PerGroup, Quantizatio
 from quant_engine.export import EXPORTERS, Verification, nearest
 from quant_engine.export.onnx_run import has_vnni
 from quant_engine.network import Network, load
+from quant_engine.packs import PACKS
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "exports.md"
 MODELS = ("fashion-cnn", "fashion-depthwise", "ocr", "efficientnet-lite0")
@@ -43,8 +44,10 @@ all rows with `--full`.
   moves the engine's own outputs as far as the file's are from them (`quant_engine/export/rounding_ties.py`).
 - *Labels apart, on*: the same with onnxruntime's fused integer kernels, which round between layers otherwise.
 - On x86 without VNNI these kernels add pairs of products in 16 bits and saturate where inputs are unsigned and weights
-  signed and both have 8 bits: 3.7 % of the depthwise network's labels changed on such a processor. Weights of 7 bits
-  (onnxruntime's `reduce_range`) cannot saturate, and graph optimization off does not.
+  signed and both have 8 bits; how many labels that changes depends on network and kernel. 3.7 % of the depthwise
+  network's changed on such a processor with an older onnxruntime. On a Haswell that QEMU emulates, onnxruntime 1.32
+  gives 1,048,544 for 64 products 255 · 127, which are 2,072,640; of 2,000 labels of the depthwise network at W8A8 none
+  changed there. Weights of 7 bits (`reduce_range`) cannot saturate, and graph optimization off does not.
 """
 
 
@@ -71,14 +74,14 @@ def verified(network: Network, name: str, folder: pathlib.Path) -> Verification:
     return EXPORTERS["onnx"].verify(network, plan, path)
 
 
-def _section(network: Network, rows: Sequence[Row]) -> list[str]:
-    lines = [f"## {network.title} (`{network.name}`)", ""]
+def _section(model: str, network: Network, rows: Sequence[Row]) -> list[str]:
+    lines = [f"## {PACKS[model].title if model in PACKS else network.title} (`{model}`)", ""]
     lines += ["| plan | score here | off | on | labels apart, off | labels apart, on |", "|---|---|---|---|---|---|"]
     for name, found in rows:
         weights, on, off = found.comparisons
         assert weights.exact
         scores = " | ".join("–" if one is None else f"{one.value:.4g}" for one in (off.own_score, off.score, on.score))
-        ties = f", {sum(one.is_tie for one in off.differences)} ties" if off.differences else ""
+        ties = f", ties: {sum(one.is_tie for one in off.differences)}" if off.differences else ""
         apart = f"{len(off.differences)}{ties} | {1 - (on.same or 0):.2%}"
         lines.append(f"| {name} | {scores} | {apart} |")
     first = next(one.own_score for _, found in rows for one in found.comparisons if one.own_score)
@@ -99,7 +102,7 @@ def main() -> None:
                 rows.append(Row(name, verified(network, name, pathlib.Path(folder))))
                 print(model, name, *(str(one) for one in rows[-1].found.findings), sep=": ", flush=True)
             reader = rows[-1].found.reader
-            lines += _section(network, rows)
+            lines += _section(model, network, rows)
     vnni = {True: "with VNNI", False: "without VNNI", None: "of which nothing says whether it has VNNI"}[has_vnni()]
     lines.insert(1, f"Measured with {reader}, Python {platform.python_version()}, on {platform.machine()} {vnni}.\n")
     PAGE.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")

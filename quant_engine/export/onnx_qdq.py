@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pathlib
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from quant_engine.errors import QuantError
 from quant_engine.execution.layer_change import planned_weight
 from quant_engine.export.base import Contents, Part, planned_specs
 from quant_engine.export.matrices import quantized_matrix
@@ -25,19 +25,45 @@ from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizedTensor, Quantizer
 
 MAX_BYTES = (1 << 31) - 1  # of a protobuf message
+GRAPH_BYTES = 16 << 20  # what a graph takes besides its tensors, at most
+MIN_EXTERNAL, ALIGNED = 1024, 64  # bytes of a tensor that is worth a place in another file, and of its place
 NO_PLAN = LayerPlan()
 
 
-def make_qdq(network: Network, plan: QuantizationPlan, path: pathlib.Path) -> Contents:
-    """Return the graph of a frozen plan, which onnxruntime has accepted."""
+def make_qdq(network: Network, plan: QuantizationPlan, path: pathlib.Path, limit: int = MAX_BYTES) -> Contents:
+    """Return the graph of a frozen plan, which onnxruntime has accepted.
+
+    Beyond a limit of bytes its tensors are in a file beside it, as external data.
+    """
     int2 = any(spec.format.bits == 2 and part.role == "weight" for part, spec, _ in planned_specs(plan))
     proto, written = quantized_graph(network, plan, float_graph(network.model, int2), int2)
-    if proto.ByteSize() > MAX_BYTES:
-        raise QuantError(
-            f"the graph has {proto.ByteSize():,} bytes, one file of ONNX holds {MAX_BYTES:,}; quantize more layers"
-        )
-    OnnxSession(proto, f"the exported {network.name}")
-    return Contents({path: proto.SerializeToString()}, written)
+    title = f"the exported {network.name}"
+    if sum(len(tensor.raw_data) for tensor in proto.graph.initializer) + GRAPH_BYTES <= limit:
+        OnnxSession(proto, title)
+        return Contents({path: proto.SerializeToString()}, written)
+    files = _with_external_data(proto, path)
+    with tempfile.TemporaryDirectory() as folder:
+        for file, content in files.items():
+            (pathlib.Path(folder) / file.name).write_bytes(content)
+        OnnxSession(pathlib.Path(folder) / path.name, title)
+    return Contents(files, written)
+
+
+def _with_external_data(proto: Any, path: pathlib.Path) -> dict[pathlib.Path, bytes]:
+    """Return a graph's large tensors as one file, each at a multiple of 64 bytes, and the graph without them."""
+    helper, data, beside = (
+        imported("onnx.external_data_helper", "onnx"),
+        bytearray(),
+        path.with_name(f"{path.name}.data"),
+    )
+    for tensor in proto.graph.initializer:
+        if len(tensor.raw_data) >= MIN_EXTERNAL:
+            data += bytes(-len(data) % ALIGNED)
+            held = tensor.raw_data
+            helper.set_external_data(tensor, beside.name, offset=len(data), length=len(held))
+            tensor.ClearField("raw_data")
+            data += held
+    return {beside: bytes(data), path: proto.SerializeToString()}
 
 
 def quantized_graph(

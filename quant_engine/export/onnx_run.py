@@ -17,12 +17,12 @@ from quant_engine.export.onnx_types import may_saturate
 from quant_engine.export.rounding_ties import Difference, differences, first_output
 from quant_engine.extras import imported
 from quant_engine.inputs import Inputs
+from quant_engine.models.onnx_file import read_whole_graph
 from quant_engine.models.onnx_graph import OnnxGraph
 from quant_engine.models.onnx_runtime import OnnxSession
 from quant_engine.network import Network
 from quant_engine.plan import LayerPlan, QuantizationPlan
 from quant_engine.quantizer import QuantizerSpec
-from quant_engine.readers import read_graph_file
 from quant_engine.tasks import Batch, Result
 
 MODES = {"graph optimization on": True, "graph optimization off": False}
@@ -30,12 +30,12 @@ MODES = {"graph optimization on": True, "graph optimization off": False}
 
 def compare_qdq(network: Network, plan: QuantizationPlan, path: pathlib.Path, data: Inputs | None) -> Verification:
     """Return what onnxruntime computes with a graph, beside what the plan gives here."""
-    proto = read_graph_file(path)
+    proto = read_whole_graph(path)
     runtime = imported("onnxruntime", "onnx")
     comparisons = [_compare_weights(network, plan, proto)]
     results = _own_results(network, plan, data)
     if results:
-        comparisons += [_compare_run(network, plan, proto, results, name, data is None) for name in MODES]
+        comparisons += [_compare_run(network, plan, (path, proto), results, name, data is None) for name in MODES]
     findings = (*_no_ties(comparisons), *_fused(plan, comparisons))
     return Verification(f"onnxruntime {runtime.__version__}", tuple(comparisons), findings)
 
@@ -67,9 +67,15 @@ def _compare_weights(network: Network, plan: QuantizationPlan, proto: Any) -> Co
 
 
 def _compare_run(
-    network: Network, plan: QuantizationPlan, proto: Any, results: list[Result], name: str, scored: bool
+    network: Network,
+    plan: QuantizationPlan,
+    file: tuple[pathlib.Path, Any],
+    results: list[Result],
+    name: str,
+    scored: bool,
 ) -> Comparison:
-    session = OnnxSession(proto, f"the exported {network.name}", optimize=MODES[name])
+    path, proto = file
+    session = OnnxSession(path, f"the exported {network.name}", optimize=MODES[name])
     theirs = [_run(session, result, proto) for result in results]
     furthest, same, total, count, apart = 0.0, 0, 0, 0, list[Difference]()
     for result, outputs in zip(results, theirs, strict=True):

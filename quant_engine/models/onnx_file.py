@@ -18,8 +18,18 @@ def read_onnx(path: Path, example: Any = None) -> OnnxModel:
         ReaderError: as `read_graph_file`.
         QuantError: as `OnnxModel`.
     """
-    onnx, proto = imported("onnx", "onnx"), read_graph_file(path)
-    onnx.load_external_data_for_model(proto, str(path.parent))
+    proto = read_whole_graph(path)
     if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
+        proto = imported("onnx", "onnx").inliner.inline_local_functions(proto)
     return OnnxModel(OnnxGraph(proto), path.stem, example, path=path)
+
+
+def read_whole_graph(path: Path) -> Any:
+    """Return the `ModelProto` of an ONNX file with the values in files beside it.
+
+    Raises:
+        ReaderError: as `read_graph_file`.
+    """
+    proto = read_graph_file(path)
+    imported("onnx", "onnx").load_external_data_for_model(proto, str(path.parent))
+    return proto

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,9 @@ class OnnxSession:
     """A graph ready to run; safe to call from several threads."""
 
     def __init__(self, proto: Any, name: str, optimize: bool = True) -> None:
-        """Compile a `ModelProto`; messages call it `name`. Without `optimize` each node runs by itself.
+        """Compile a `ModelProto`, or the file of a path; messages call it `name`.
+
+        Without `optimize` each node runs by itself.
 
         Raises:
             QuantError: if onnxruntime refuses it.
@@ -32,10 +35,9 @@ class OnnxSession:
         options.intra_op_num_threads = min(MAX_THREADS, os.cpu_count() or 1)
         if not optimize:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        given = str(proto) if isinstance(proto, pathlib.Path) else proto.SerializeToString()
         try:
-            self._session = runtime.InferenceSession(
-                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = runtime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
         except _failures() as error:
             raise QuantError(f"onnxruntime does not run {name}: {error}") from error
         self._name = name

@@ -107,6 +107,11 @@ class Transcription(SampledTask):
             yield Batch(arrays, listed)
 
     @property
+    def characters(self) -> Sequence[str] | None:
+        """Those of the model's classes, from class 1 on; None where `decode` makes the texts."""
+        return self._characters
+
+    @property
     def _setting(self) -> str:
         known = self._characters
         return f"{getattr(self._decode, '__qualname__', 'ctc_decode')}|{None if known is None else list(known)}"

@@ -54,7 +54,7 @@ def plan(network: Network, tmp_path: pathlib.Path) -> pathlib.Path:
 
 def test_every_command_has_help_with_examples_and_a_model_needs_none() -> None:
     listed = run("--help").output
-    for name in ("inspect", "attribute", "tune", "sweep", "compare", "apply", "report", "open", "models"):
+    for name in ("inspect", "attribute", "plan", "tune", "sweep", "compare", "apply", "report", "open", "models"):
         assert name in listed
         assert name == "models" or "quant-explorer" in run(name, "--help").output
     assert "--port" in run("fashion-cnn", "--help").output
@@ -87,6 +87,17 @@ def test_attribute_says_what_the_study_says(network: Network, data: pathlib.Path
     assert all(layer in shown.stdout for layer in network.layers())
     assert run(*given, "--max-drop", 0).exit_code == (FELL if found.together.lost.value > 0 else 0)
     assert run(*given, "--max-drop", 1).exit_code == 0
+
+
+def test_plan_says_of_layers_what_the_tuners_patterns_say(tmp_path: pathlib.Path) -> None:
+    a, b = tmp_path / "a.json", tmp_path / "b.json"
+    assert run("plan", "fashion-cnn", "--bits", 8, "--sharing", "layer", "-o", a).exit_code == 0
+    assert run("plan", "fashion-cnn", "--plan", a, "--set", "conv* -> int4, channel", "-o", b).exit_code == 0
+    one, other = qe.QuantizationPlan.load(a), qe.QuantizationPlan.load(b)
+    assert {layer.weight for layer in one.layers.values()} == {qe.QuantizerSpec(qe.IntFormat(8))}
+    assert other["conv2"].weight == qe.QuantizerSpec(qe.IntFormat(4), qe.PerChannel())
+    assert other["fc1"].weight == one["fc1"].weight
+    assert "matches none" in run("plan", "fashion-cnn", "--set", "x* -> int4", "-o", tmp_path / "c.json").output
 
 
 def test_tune_writes_the_plan_that_the_study_picks(

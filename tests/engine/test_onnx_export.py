@@ -22,7 +22,7 @@ from quant_engine import (
     QuantizationPlan,
     QuantizerSpec,
 )
-from quant_engine.export import EXPORTERS, nearest, to_onnx_qdq
+from quant_engine.export import EXPORTERS, import_plan, nearest, to_onnx_qdq
 from quant_engine.formats import E2M1, E4M3, E5M2, NF4, FixedPointFormat
 from quant_engine.network import from_module, load
 from tests.engine.foreign import exported, foreign_models
@@ -122,6 +122,26 @@ def test_files_have_operators_that_runtimes_know(tmp_path):
         kinds = {tensor.data_type for tensor in proto.graph.initializer if tensor.name.endswith("_quantized")}
         assert kinds == {{4: TensorProto.INT4, 2: TensorProto.INT2}[bits]}
     assert versions == {4: (21, 10), 2: (25, 13)}
+
+
+def test_beyond_a_limit_tensors_are_in_a_file_beside_the_graph_that_runtimes_read_alike(tmp_path):
+    network, inputs = opened("fashion-cnn")
+    plan = network.freeze(plan_of(network, WEIGHTS["int4 per channel"]))
+    whole = to_onnx_qdq(network, plan, tmp_path / "a.onnx")
+    (tmp_path / "apart").mkdir()
+    apart = to_onnx_qdq(network, plan, tmp_path / "apart" / "a.onnx", max_bytes=1000)
+    assert [path.name for path in apart.paths] == ["a.onnx.data", "a.onnx"]
+    assert apart.coverage == whole.coverage
+    data, graph = (path.stat().st_size for path in apart.paths)
+    assert graph < whole.size_bytes / 2 < data
+    one, other = (run_alone(folder / "a.onnx", inputs) for folder in (tmp_path, tmp_path / "apart"))
+    np.testing.assert_array_equal(one, other)
+    weights, _, off = ONNX.verify(network, plan, tmp_path / "apart" / "a.onnx", data=inputs).comparisons
+    assert (weights.exact, off.same) == (True, 1.0)
+    again = import_plan(network, tmp_path / "apart" / "a.onnx").plan
+    np.testing.assert_array_equal(again["fc1"].weight.scale, plan["fc1"].weight.scale)
+    with pytest.raises(QuantError, match="overwrite=True"):
+        to_onnx_qdq(network, plan, tmp_path / "apart" / "a.onnx", max_bytes=1000)
 
 
 def test_codebooks_blocks_of_floats_and_dynamic_inputs_are_refused_with_what_is_near(tmp_path):
