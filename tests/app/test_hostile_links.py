@@ -19,7 +19,7 @@ from tools.fuzz_links import crafted, drawn, fields_of, opened
 
 SCRIPTS = [page.script for pages in PAGES.values() for page in pages]
 DRAWN, CRAFTED = 2000, 200  # links of each page
-IN_CHECK = ("playground.py", "tuner.py", "lesson_granularity.py")
+IN_CHECK = ("playground.py", "tuner.py")
 LONGEST = 2.0  # seconds that reading a link may take: a bound on what a link costs, not a speed
 
 
