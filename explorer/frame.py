@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from explorer import compute, controls, text_fields
 from explorer.comparison_fields import FIRST_AS, SECOND_AS, compare_with_field
@@ -155,7 +156,8 @@ def _open_on_story(page: str) -> None:
         for key, name, usual in zip((MODEL_KEY, TENSOR_KEY), lesson.story, plain, strict=True):
             st.session_state[key] = name
             if name != usual:
-                st.query_params[key] = name  # or the address would not lead here
+                with suppress(StreamlitAPIException):  # of a control that the page before has drawn
+                    st.query_params[key] = name  # or the address would not lead here
 
 
 def _carry_over() -> None:
