@@ -91,10 +91,13 @@ def play(name: str, number: int) -> None:
 
 
 def go(number: int) -> None:
-    """Show another slide, or the one at hand as it was (a callback)."""
-    name, at = st.session_state[ENTERED]
-    st.session_state[GO] = int(number)
-    st.session_state[ENTERED] = name, 0 if at == number else at
+    """Show another slide (a callback).
+
+    A run that opens a page ends before Streamlit forgets what was pressed, and tells it again with the next press.
+    """
+    entered = st.session_state.get(ENTERED)
+    if entered is not None and entered[1] != number:
+        st.session_state[GO] = int(number)
 
 
 def end() -> None:
@@ -102,9 +105,10 @@ def end() -> None:
     st.session_state[END] = True
 
 
-def reveal() -> None:
-    """Show the answers, or hide them again (a callback)."""
-    controls.assign({ANSWERS.key: SHOWN if answers_wait() else HIDDEN})
+def reveal(answers_now: str) -> None:
+    """Show the answers, or hide them again (a callback, which one press may call twice)."""
+    if ANSWERS.accepts(answers_now):
+        controls.assign({ANSWERS.key: answers_now})
 
 
 def refused() -> str:

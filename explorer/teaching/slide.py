@@ -21,7 +21,7 @@ def actions() -> Mapping[str, Callable[[Any], None]]:
     return {
         "add": adding.ask,
         "go": playing.go,
-        "reveal": lambda _: playing.reveal(),
+        "reveal": playing.reveal,
         "end": lambda _: playing.end(),
     }
 

@@ -85,7 +85,7 @@ function showLecture(bar, lecture, words, setTriggerValue) {
   part("reveal").hidden = !lecture.hides;
   part("reveal").textContent = lecture.hidden ? words.reveal : words.hide;
   part("reveal").title = words.reveal_help;
-  part("reveal").onclick = () => setTriggerValue("reveal", true);
+  part("reveal").onclick = () => setTriggerValue("reveal", lecture.hidden ? "shown" : "hidden");
   part("end").textContent = words.end;
   part("end").onclick = () => setTriggerValue("end", true);
   const note = bar.querySelector(".note");
@@ -126,7 +126,7 @@ function showLecture(bar, lecture, words, setTriggerValue) {
     } else if (event.key === "n") {
       part("note").click();
     } else if (event.key === "a" && lecture.hides) {
-      setTriggerValue("reveal", true);
+      setTriggerValue("reveal", lecture.hidden ? "shown" : "hidden");
     }
   };
   document.addEventListener("keydown", onKey, true);
