@@ -52,6 +52,7 @@ browser is in [journey.md](journey.md).
 The last plan is not yet as good as float32: scales of channels at 5 bits a weight cost this model much of its score.
 """
 OUTSIDE = '''"""Score the exported file with numpy and onnxruntime alone."""
+
 import json
 
 import numpy as np
