@@ -15,7 +15,8 @@ from explorer.fields import Choice, Number, named
 from explorer.language import read_words
 from explorer.notation import count
 from explorer.sources import ModelKey
-from quant_engine import Distribution
+from quant_engine import Distribution, QuantError
+from quant_engine.tasks.base import pick_output
 
 SEED = 0
 SAMPLES = 10_000
@@ -70,22 +71,42 @@ def _weights(model: ModelKey, layer: str) -> Subject:
 
 
 def _layer_inputs(model: ModelKey, layer: str) -> Subject:
-    network = compute.network(model)
-    values = network.activations([layer], stop=OBSERVED)[layer]
-    after = AFTER.get(network.layers()[layer].input_range, "inputs")
-    return Subject(ResultKey("inputs", model, layer), after, "activation", values, about={"layer": layer})
+    info, network = compute.network(model).layers()[layer], compute.network(model)
+    about = {"layer": layer}
+    after = AFTER.get(info.input_range, "inputs")
+    _require_real(info.op != "embedding", after, about)
+    parts = [part[layer] for part in network.activation_batches([layer], stop=OBSERVED)]
+    values = _together(parts, info.channel_axis)
+    return Subject(ResultKey("inputs", model, layer), after, "activation", values, about=about)
 
 
 def _logits(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
-    values = np.asarray(network.run(network.data("calibration")[0][:OBSERVED]))
+    runs = map(network.run, network.input_batches(stop=OBSERVED))
+    values = _together([np.asarray(pick_output(outputs, None, "logits")) for outputs in runs], -1)
     return Subject(ResultKey("logits", model), "logits", "logit", values, about={"model": compute.name(model)})
 
 
 def _network_inputs(model: ModelKey, layer: str) -> Subject:
-    values = compute.network(model).data("calibration")[0][:OBSERVED]
+    batches, about = compute.network(model).input_batches(stop=OBSERVED), {"model": compute.name(model)}
+    parts = [np.asarray(pick_output(inputs, None, "")) for inputs in batches]
+    _require_real(parts[0].dtype.kind == "f", "network_inputs", about)
     key = ResultKey("network inputs", model)
-    return Subject(key, "network_inputs", "input value", values, about={"model": compute.name(model)})
+    return Subject(key, "network_inputs", "input value", _together(parts, 1), about=about)
+
+
+def _require_real(real: bool, name: str, about: Mapping[str, str]) -> None:
+    if not real:
+        words = read_words("tensors")
+        raise QuantError(words["refusals"]["tokens"].format(tensor=words["titles"][name].format(**about)))
+
+
+def _together(parts: list[Float32Array], channel_axis: int) -> Float32Array:
+    """Return samples of one shape as they are, and others as vectors (places, channels)."""
+    if len({part.shape[1:] for part in parts}) == 1:
+        return np.concatenate(parts)
+    rows = [np.moveaxis(part, channel_axis, -1) for part in parts]
+    return np.concatenate([part.reshape(-1, part.shape[-1]) for part in rows])
 
 
 REAL: dict[str, Callable[[ModelKey, str], Subject]] = {

@@ -1,7 +1,7 @@
 """Running a model with some of its layers changed, and seeing what its layers receive."""
 
 from quant_engine.execution.calibration import Calibration, Capture
-from quant_engine.execution.executor import Executor, Override, Tap, captured_inputs
+from quant_engine.execution.executor import Executor, Override, Tap, captured_inputs, joined_inputs
 from quant_engine.execution.finite import finite_outputs
 from quant_engine.execution.layer_change import LayerChange, each_sample, layer_changes, planned_weight
 from quant_engine.execution.layer_inputs import LayerInputs, draw_places, draw_rows
@@ -34,6 +34,7 @@ __all__ = [
     "each_sample",
     "executor_of",
     "finite_outputs",
+    "joined_inputs",
     "layer_changes",
     "named_tensors",
     "patched",

@@ -8,7 +8,7 @@ once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,27 @@ def captured_inputs(
     with torch.inference_mode():
         found = [executor.capture(as_tensors(batch), parts, overrides) for batch in batches]
         arrays = {name: np.asarray(torch.cat([part[name] for part in found]).numpy()) for name in parts}
+    return _read_only(arrays)
+
+
+def joined_inputs(parts: Sequence[Mapping[str, Float32Array]]) -> dict[str, Float32Array]:
+    """Return what layers receive of consecutive samples as one array each, (samples, …), read-only.
+
+    Raises:
+        QuantError: for a layer that receives another shape of some samples.
+    """
+    for name in parts[0]:
+        first, *others = dict.fromkeys(part[name].shape[1:] for part in parts)
+        if others:
+            raise QuantError(
+                f"layer {name!r} receives {first} of some samples and {others[0]} of others; use activation_batches"
+            )
+    if len(parts) == 1:
+        return dict(parts[0])
+    return _read_only({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
+def _read_only(arrays: dict[str, Float32Array]) -> dict[str, Float32Array]:
     for array in arrays.values():
         array.flags.writeable = False
     return arrays

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from quant_engine.batches import Outputs, cut, join_batches, sample_count
+from quant_engine.batches import Outputs, cut, merge_like, sample_count
 from quant_engine.checks import as_choice, as_integer
 from quant_engine.errors import QuantError
 from quant_engine.execution.executor import Executor
@@ -40,19 +40,22 @@ class SplitRunner:
         """
         return self._run_of(split)[0]
 
-    def inputs(self, split: str, start: int = 0, stop: int | None = None) -> Inputs:
-        """Return the inputs of the samples `start` to `stop` of a split.
+    def inputs(self, split: str, start: int = 0, stop: int | None = None) -> list[Inputs]:
+        """Return the inputs of the samples `start` to `stop` of a split, consecutive ones of the same shape together.
 
         Raises:
             QuantError: for a split there is not, and where no sample lies between `start` and `stop`.
         """
         ends = as_integer(start, "start"), None if stop is None else as_integer(stop, "stop")
-        given = join_batches([batch.inputs for batch in self.batches(split)])
-        found = cut(given, *ends)
-        if not sample_count(found):
-            total = sample_count(given)
+        given = merge_like(batch.inputs for batch in self.batches(split))
+        total, before, found = sum(map(sample_count, given)), 0, []
+        first, last, _ = slice(*ends).indices(total)
+        for part in given:
+            found.append(cut(part, max(first - before, 0), max(last - before, 0)))
+            before += sample_count(part)
+        if not any(map(sample_count, found)):
             raise QuantError(f"no sample lies in [{start}:{stop}] of the {total} of {split!r}; widen the range")
-        return found
+        return [part for part in found if sample_count(part)]
 
     def outputs(
         self, split: str, changes: Mapping[str, LayerChange], following: Collection[str] | None = None

@@ -22,6 +22,7 @@ from quant_engine.execution import (
     captured_inputs,
     executor_of,
     finite_outputs,
+    joined_inputs,
     layer_changes,
     patched,
 )
@@ -122,6 +123,14 @@ class Network:
         """
         return self.given_task.data(split)
 
+    def input_batches(self, split: str = "calibration", start: int = 0, stop: int | None = None) -> list[Inputs]:
+        """Return the inputs of the samples `start` to `stop` of a split, consecutive ones of the same shape together.
+
+        Raises:
+            QuantError: for a split there is not, where no sample lies between both, and for a network without a task.
+        """
+        return self._runner.inputs(split, start, stop)
+
     def activations(
         self, layers: Iterable[str] | None = None, split: str = "calibration", start: int = 0, stop: int | None = None
     ) -> dict[str, Float32Array]:
@@ -130,12 +139,24 @@ class Network:
         All layers by default. Shapes are (samples, *Layer.input_shape).
 
         Raises:
+            QuantError: for a layer or split there is not, where no sample lies between `start` and `stop`, and where a
+                layer's input has another shape for some samples.
+        """
+        return joined_inputs([*self.activation_batches(layers, split, start, stop)])
+
+    def activation_batches(
+        self, layers: Iterable[str] | None = None, split: str = "calibration", start: int = 0, stop: int | None = None
+    ) -> Iterator[dict[str, Float32Array]]:
+        """Yield what `activations` gives, consecutive samples of the same shape at a time.
+
+        Raises:
             QuantError: for a layer or split there is not, and where no sample lies between `start` and `stop`.
         """
         wanted = tuple(self.model.layers if layers is None else as_list(layers, str, "layers", "give names of layers"))
         for name in wanted:
             layer_of(self.model, name)
-        return self.capture(self._runner.inputs(split, start, stop), wanted)
+        for inputs in self.input_batches(split, start, stop):
+            yield self.capture(inputs, wanted)
 
     def capture(
         self, inputs: Any, layers: Iterable[str], plan: QuantizationPlan | None = None

@@ -50,12 +50,14 @@ class ActivationCost:
 def activation_costs(network: Network, plan: QuantizationPlan) -> dict[str, ActivationCost]:
     """Measure what dynamic quantization costs against static, for each layer whose activation is planned.
 
+    On the first test samples, as many as have the same shape.
+
     Raises:
         QuantError: as `Network.freeze`.
     """
     network.freeze(plan)
     planned = {name: layer.activation for name, layer in plan.layers.items() if layer.activation is not None}
-    inputs = network.activations(planned, "test", stop=MEASURED_SAMPLES)
+    inputs = next(network.activation_batches(planned, "test", stop=MEASURED_SAMPLES))
     return {name: measure_cost(inputs[name], activation) for name, activation in planned.items()}
 
 

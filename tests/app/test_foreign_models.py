@@ -17,10 +17,11 @@ from explorer.lessons import LESSONS
 from explorer.lessons.clipping.calibration import ranges_seen, study_of
 from explorer.page_table import PAGES
 from explorer.sources import MODELS, Source
-from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec
+from explorer.tensors import subject
+from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantError, QuantizationPlan, QuantizerSpec
 from quant_engine.network import from_module, load
-from quant_engine.tasks import Classification
-from tests.engine.foreign import ResidualCNN, foreign_models
+from quant_engine.tasks import Agreement, Classification, Transcription
+from tests.engine.foreign import ResidualCNN, foreign_models, ragged_reader
 from tests.engine.tensor_files import write_npz
 from tests.models import CNN_KEY
 
@@ -142,6 +143,39 @@ def test_lesson_5_calibrates_on_as_many_samples_as_the_task_has() -> None:
     at.run()
     assert not at.exception
     assert any("scan" in one.label for one in at.button)
+
+
+def test_lessons_show_what_a_layer_receives_of_lines_of_several_widths() -> None:
+    module, lines = ragged_reader()
+    splits = {name: [(x.numpy(), ["a"] * len(x)) for x in lines] for name in ("calibration", "test")}
+    network = from_module(module, Transcription(splits, characters="abc"), lines[0])
+    MODELS.add("decoder", Source(lambda: network))
+    key = MODELS.key("decoder")
+    with torch.no_grad():
+        received = [module.first(x).relu() for x in lines]
+        logits = [module(x) for x in lines]
+    wide = max(float(x.max()) for x in received)
+    places = torch.cat([x.permute(0, 2, 3, 1).reshape(-1, 4) for x in received])
+    assert subject("layer inputs", key, "second").matrix == pytest.approx(places.numpy(), abs=1e-5)
+    found = subject("logits", key, "second").matrix
+    assert found == pytest.approx(torch.cat([x.reshape(-1, 4) for x in logits]).numpy(), abs=1e-5)
+    assert subject("network inputs", key, "second").row == 1
+    seen = ranges_seen(key, "second", 8)
+    assert seen.samples == (1, 2, 4, 8, 9)
+    assert seen.betas["min–max"][-1] == pytest.approx(wide, rel=0.01)
+    assert max(seen.batches) == pytest.approx(wide, rel=1e-4)
+
+
+def test_tokens_are_no_values_to_quantize_which_is_said() -> None:
+    module, tokens = foreign_models()["decoder"]
+    MODELS.add("decoder", Source(partial(from_module, module, Agreement({"calibration": tokens.numpy()}), tokens)))
+    at = opened("lesson_clipping.py")
+    at.session_state["model"], at.session_state["clipping_tensor"] = "decoder", "network inputs"
+    at.run()
+    assert not at.exception
+    assert any("the inputs of decoder are numbers of rows" in one.value for one in at.error)
+    with pytest.raises(QuantError, match="the inputs of embed are numbers of rows"):
+        subject("layer inputs", MODELS.key("decoder"), "embed")
 
 
 class LastToken(torch.nn.Module):

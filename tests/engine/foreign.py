@@ -105,6 +105,25 @@ def sequential_cnn() -> nn.Sequential:
     return nn.Sequential(body, nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(36, 5))
 
 
+class Reader(nn.Module):
+    """A reader of lines of any width: a character each 2 columns, 4 classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, 2, 1)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x):
+        x = self.second(nn.functional.relu(self.first(x)))
+        return self.head(x.flatten(1, 2).transpose(1, 2))
+
+
+def ragged_reader() -> tuple[Reader, list[torch.Tensor]]:
+    """Return a reader with seeded weights, and batches of lines of two widths, 8 pixels high."""
+    torch.manual_seed(0)
+    return Reader(), [torch.randn(samples, 1, 8, width) for samples, width in ((3, 10), (2, 10), (4, 16))]
+
+
 def foreign_models() -> dict[str, tuple[nn.Module, torch.Tensor]]:
     """Return every model, with seeded weights, and inputs for it."""
     torch.manual_seed(0)

@@ -7,6 +7,9 @@ import torch
 import quant_engine as qe
 from quant_engine import models
 from quant_engine import network as networks
+from quant_engine.studies import activation_costs
+from quant_engine.tasks import Transcription
+from tests.engine.foreign import ragged_reader
 from tests.engine.trained import folded, run, trained_module
 
 
@@ -98,3 +101,24 @@ def test_what_is_not_there_is_refused(network):
         network.activations(split="train")
     with pytest.raises(qe.QuantError, match=r"no sample lies in \[512:600\] of the 512 of 'calibration'"):
         network.activations(start=512, stop=600)
+
+
+def test_what_layers_receive_of_samples_of_several_widths_comes_in_batches_of_one_width_each():
+    module, lines = ragged_reader()
+    splits = {name: [(x.numpy(), ["a"] * len(x)) for x in lines] for name in ("calibration", "test")}
+    network = networks.from_module(module, Transcription(splits, characters="abc"), lines[0])
+    wide, narrow = lines[2][:1], torch.cat(lines[:2])[1:]
+    found = list(network.activation_batches(["second", "head"], start=1, stop=6))
+    with torch.no_grad():
+        for part, given in zip(found, (narrow, wide), strict=True):
+            hidden = module.first(given).relu()
+            np.testing.assert_allclose(part["second"], hidden, rtol=1e-4, atol=1e-6)
+            rows = module.second(hidden).flatten(1, 2).transpose(1, 2)
+            np.testing.assert_allclose(part["head"], rows, rtol=1e-4, atol=1e-6)
+    with pytest.raises(qe.QuantError, match=r"'second' receives .*10.* and .*16.*; use activation_batches"):
+        network.activations(["second"])
+    assert len(network.activations(["second"], stop=5)["second"]) == 5
+    with pytest.raises(qe.QuantError, match=r"\[9:None\] of the 9"):
+        network.input_batches(start=9)
+    plan = qe.QuantizationPlan({"second": qe.LayerPlan(activation=qe.QuantizerSpec(qe.IntFormat(8)))})
+    assert activation_costs(network, plan)["second"].values == 320

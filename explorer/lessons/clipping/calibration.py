@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Generator, Sequence
+import math
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
+import numpy as np
 import streamlit as st
 
 from explorer import charts, compute
@@ -20,6 +21,7 @@ from explorer.sources import ModelKey
 from quant_engine import IntFormat, LayerPlan, MinMax, MinMSE, Percentile, QuantizationPlan, QuantizerSpec
 from quant_engine.batches import sample_count
 from quant_engine.clipping import Clipping
+from quant_engine.inputs import Float32Array
 from quant_engine.network import Score
 from quant_engine.observers import observer_for
 from quant_engine.studies import activation_costs, calibration_study
@@ -55,19 +57,30 @@ def _batches(model: ModelKey, layer: str, bits: int) -> None:
 
 def ranges_seen(model: ModelKey, layer: str, bits: int) -> Seen:
     """Feed one layer's inputs to an observer of each kind, batch by batch."""
-    values = compute.network(model).activations([layer])[layer]
-    ends = sizes(len(values), 2)
+    network = compute.network(model)
+    ends = sizes(sum(map(sample_count, network.input_batches())), 2)
     specs = {name: activation_spec(bits, clipping) for name, clipping in OBSERVED.items()}
     observers = {name: observer_for(spec.clipping, bits) for name, spec in specs.items()}
     betas: dict[str, list[float]] = {name: [] for name in observers}
-    own = []
-    for start, stop in itertools.pairwise((0, *ends)):
-        batch = values[start:stop]
-        own.append(float(batch.max()))
-        for name, observer in observers.items():
+    own, seen, highest = [], 0, -math.inf
+    for batch in _cut_at(ends, (found[layer] for found in network.activation_batches([layer]))):
+        seen, highest = seen + len(batch), max(highest, float(batch.max()))
+        for observer in observers.values():
             observer.update(batch)
-            betas[name].append(observer.range(specs[name])[1])
+        if seen in ends:
+            own.append(highest)
+            highest = -math.inf
+            for name, observer in observers.items():
+                betas[name].append(observer.range(specs[name])[1])
     return Seen(ends, betas, own)
+
+
+def _cut_at(ends: Sequence[int], batches: Iterable[Float32Array]) -> Iterator[Float32Array]:
+    """Yield the samples of batches in pieces none of which goes over an end."""
+    start = 0
+    for batch in batches:
+        yield from np.split(batch, [end - start for end in ends if start < end < start + len(batch)])
+        start += len(batch)
 
 
 def _study(model: ModelKey, bits: int) -> None:
