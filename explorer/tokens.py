@@ -8,8 +8,7 @@ from typing import Any
 from explorer import compute
 from explorer.caches import ResultKey
 from explorer.sources import ModelKey
-from quant_engine import QuantError
-from quant_engine.extras import imported
+from explorer.tokenizer_files import read_tokenizer
 
 
 def tokenizer_of(model: ModelKey) -> Any:
@@ -18,18 +17,7 @@ def tokenizer_of(model: ModelKey) -> Any:
     Raises:
         QuantError: for a model without one.
     """
-    return compute.kept(ResultKey("tokenizer", model), lambda: _read(model))
-
-
-def _read(model: ModelKey) -> Any:
-    folder = getattr(compute.network(model).model.module, "name_or_path", "")
-    if not folder:
-        raise QuantError(f"{compute.name(model)} has no tokenizer; open a folder that transformers saved")
-    transformers = imported("transformers", "transformers")
-    try:
-        return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise QuantError(f"the tokenizer in {folder} cannot be loaded: {error}") from error
+    return compute.kept(ResultKey("tokenizer", model), lambda: read_tokenizer(compute.network(model)))
 
 
 def tokens_of(model: ModelKey, text: str) -> list[int]:

@@ -28,6 +28,7 @@ from explorer.commands.common import (
     validate_free,
     write_json,
 )
+from explorer.commands.texts import parting, parting_said
 from quant_engine import QuantError
 
 PLANS = (".json", ".encodings")  # endings; what else is named is a model
@@ -81,10 +82,13 @@ def compare(
         differences = list(studies.compare_weights(*weights))
         paired, reason = _paired(one, plan, other, changed, split)
         sizes = [studies.footprint(network, planned).size_bytes for network, planned in sides] if paired else None
+        texts = parting(one, plan, other, changed, split) if paired else None
         if as_json:
-            write_json(_comparison_record(first, second, differences, paired, sizes, reason))
+            write_json(_comparison_record(first, second, differences, paired, sizes, reason) | {"texts": texts})
         else:
             _show_comparison(first, second, differences, paired, sizes, reason, split)
+            if texts is not None:
+                typer.echo(parting_said(texts, Path(first).name, Path(second).name))
         if paired is not None:
             change = next(iter(paired.changes.values()))
             leave(change.value if change.better == "lower" else -change.value, max_drop)

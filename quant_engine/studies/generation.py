@@ -1,4 +1,4 @@
-"""What a language model writes in floating point and under a plan, and the first token at which the two part."""
+"""What a language model writes in floating point and under a plan, or under two, and the first token that differs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Writing:
     """Two continuations of one prompt, each token the likeliest after those before it.
 
     Attributes:
-        plain: tokens in floating point, so far.
-        planned: tokens under the plan, so far.
+        plain: tokens in floating point, or of the first of two, so far.
+        planned: tokens under the plan, or of the second, so far.
         parts: place of the first token that differs; None while there is none.
         odds: probabilities (vocabulary,) of both at that place, after the same tokens; None while there is none.
     """
@@ -36,8 +36,18 @@ class Writing:
     odds: tuple[Float64Array, Float64Array] | None = None
 
 
-def write(network: Network, plan: QuantizationPlan, prompt: Sequence[int], tokens: int) -> Iterator[Writing]:
+def write(
+    network: Network,
+    plan: QuantizationPlan | None,
+    prompt: Sequence[int],
+    tokens: int,
+    before: QuantizationPlan | None = None,
+    other: Network | None = None,
+) -> Iterator[Writing]:
     """Yield what is written after a prompt, a token of both longer each time, up to so many.
+
+    The first writes under `before`, None for floating point; the second under the plan, and with `other` it is that
+    network.
 
     Raises:
         QuantError: as `Network.freeze`, for a network that predicts no next token, and a prompt without a token.
@@ -55,16 +65,19 @@ def write(network: Network, plan: QuantizationPlan, prompt: Sequence[int], token
         >>> len(last.plain), len(last.planned)
         (5, 5)
     """
-    as_instance(network, Network, "network", "load() gives one")
-    text_inputs(network, prompt)  # or refuse it
-    changed = network.overrides(network.freeze(plan))  # made once, not for each token
+    first = as_instance(network, Network, "network", "load() gives one")
+    second = first if other is None else as_instance(other, Network, "other", "load() gives one")
+    text_inputs(first, prompt)  # or refuse it
+    held, changed = (  # made once, not for each token
+        {} if one is None else side.overrides(side.freeze(one)) for side, one in ((first, before), (second, plan))
+    )
     plain, planned, parts, odds = list(prompt), list(prompt), None, None
     for place in range(tokens):
-        before, after = _next(network, plain, {}), _next(network, planned, changed)
-        plain.append(int(before.argmax()))
-        planned.append(int(after.argmax()))
+        one, two = _next(first, plain, held), _next(second, planned, changed)
+        plain.append(int(one.argmax()))
+        planned.append(int(two.argmax()))
         if parts is None and plain[-1] != planned[-1]:
-            parts, odds = place, (np.exp(log_softmax(before[None])[0]), np.exp(log_softmax(after[None])[0]))
+            parts, odds = place, (np.exp(log_softmax(one[None])[0]), np.exp(log_softmax(two[None])[0]))
         yield Writing(tuple(plain[len(prompt) :]), tuple(planned[len(prompt) :]), parts, odds)
 
 

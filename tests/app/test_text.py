@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 import transformers
 from streamlit.testing.v1 import AppTest
 from tokenizers import Tokenizer, models, pre_tokenizers
+from typer.testing import CliRunner
 
+from explorer.cli import program
+from explorer.given import open_given
 from explorer.notation import decibels, short
 from explorer.sources import MODELS, Source
 from quant_engine import IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
@@ -110,3 +114,34 @@ def test_channels_are_followed_in_the_test_data_or_in_the_prompt(writer: Network
         [channel] = stream.leading(1)
         assert any(f"hannel {channel}" in text.value for text in at.markdown)
         assert len(at.text_input) == len(link)
+
+
+def test_compare_by_commands_names_the_first_token_that_parts_the_texts(
+    writer: Network, tmp_path: pathlib.Path
+) -> None:
+    data, path = tmp_path / "words.txt", tmp_path / "plan.json"
+    words = np.random.default_rng(0).integers(1, len(WORDS), 4096)
+    data.write_text(" ".join(WORDS[word] for word in words))
+    plan = QuantizationPlan.of(writer.layers(), {"*": LayerPlan(QuantizerSpec(IntFormat(3)))})
+    plan.save(path)
+    ran = [
+        CliRunner().invoke(program, ["compare", str(tmp_path), str(path), "--data", str(data), *more])
+        for more in (["--json"], [])
+    ]
+    assert [one.exit_code for one in ran] == [0, 0]
+    found, prompt = json.loads(ran[0].stdout)["texts"], task_text(open_given(str(tmp_path), data).network, "test", 16)
+    plain = _likeliest(writer.model.module, prompt)
+    with writer.patched(plan) as module:
+        planned = _likeliest(module, prompt)
+    place = next(at for at in range(len(plain)) if plain[at] != planned[at])
+    assert (found["place"], found["tokens"]) == (place + 1, [WORDS[plain[place]], WORDS[planned[place]]])
+    assert f"part at token {place + 1}: {tmp_path.name} writes {found['tokens'][0]!r}" in ran[1].stdout
+
+
+def _likeliest(module: torch.nn.Module, prompt: tuple[int, ...]) -> list[int]:
+    """Return the 24 tokens after a prompt, each the likeliest, by torch alone."""
+    tokens = list(prompt)
+    with torch.inference_mode():
+        for _ in range(24):
+            tokens.append(int(module(torch.tensor([tokens])).logits[0, -1].argmax()))
+    return tokens[len(prompt) :]

@@ -51,3 +51,17 @@ def test_what_cannot_write_is_refused() -> None:
     other = from_module(Decoder(), Agreement(np.arange(32).reshape(2, 16)), example=torch.arange(8)[None])
     with pytest.raises(qe.QuantError, match="predicts no next token"):
         next(write(other, plan, PROMPT, 2))
+
+
+def test_two_plans_of_two_networks_write_what_each_writes_by_itself() -> None:
+    torch.manual_seed(0)
+    modules = Decoder(), Decoder()
+    for module in modules:
+        module.head = torch.nn.Linear(16, 64, bias=False)
+    task, example = NextToken(np.arange(32).reshape(2, 16)), torch.arange(8)[None]
+    one, two = (from_module(module, task, example=example) for module in modules)
+    plan = qe.QuantizationPlan.of(one.layers(), {"*": PLAN})
+    *_, both = write(one, None, PROMPT, TOKENS, plan, two)
+    with one.patched(plan) as changed:
+        assert list(both.plain) == written(changed)[0]
+    assert list(both.planned) == written(modules[1])[0]
