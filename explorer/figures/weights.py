@@ -13,15 +13,15 @@ from explorer.results import BlockView
 HEIGHT = 130
 
 
-def weights_figure(view: BlockView, canvas: Canvas) -> go.Figure:
+def weights_figure(view: BlockView, canvas: Canvas, unit: str = "weight", height: int = HEIGHT) -> go.Figure:
     """Draw the histogram, the ends of the range, and a triangle for each codeword."""
     low, high = elements.sight(view)
     kept = float(view.levels[0]), float(view.levels[-1])
-    bars, top, notes = elements.outline(view.distribution, kept, "y", "weight")
+    bars, top, notes = elements.outline(view.distribution, kept, "y", unit)
     triangles = elements.codewords(view, (low, high), "y", -0.1 * top)
     return theme.figure(
         [*bars, triangles],
-        HEIGHT,
+        height,
         canvas,
         margin={"l": 8, "r": 8, "t": 8, "b": 26},
         xaxis=theme.axis("", range=[low, high], nticks=5),

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from explorer import charts
 from explorer.fields import spoken
 from explorer.figures import theme
+from explorer.figures.weights import weights_figure
+from explorer.instrument.words import describe_values
 from explorer.language import language, one, read_words, several
 from explorer.payloads import InstrumentSetting, Mark, Statistics, pack
+from explorer.results import BlockView
+from explorer.teaching import drawn
 
 HERE = pathlib.Path(__file__).resolve().parent
 SCRIPTS = ("notation.js", "statistics.js", "pen.js", "figure.js", "curve.js", "instrument.js")
+RECORD_HEIGHT = 320  # pixels of the figure that a lecture's record has of it
 CURVE_BITS = (2, 3, 4, 5, 6, 8)
 PALETTE = {
     "original": theme.ORIGINAL,
@@ -56,11 +62,10 @@ def instrument(
     marks: Sequence[Mark],
     on_move: Callable[[Move], None],
     *,
+    view: BlockView,
     unit: str,
-    alt: str,
     curve_alt: str,
     note: str,
-    ink: str,
     bits: tuple[int, int] = (2, 16),
     veiled: bool = False,
     plain: bool = False,
@@ -69,12 +74,16 @@ def instrument(
 ) -> None:
     """Draw the instrument; `on_move` is called (as a callback, before the page runs) when a hand lets go.
 
-    `unit` names what the values are ("weight"); `alt` and `curve_alt` describe the figures; `note` stands under the
-    curve; `bits` are the fewest and most of the stepper. While `veiled`, error and curve are not shown: a question may
-    ask for them. A `plain` one shows the histogram alone, with the numbers under it; a
-    `compact` one leaves out the numbers, too. `hint` stands over the histogram; without it, what a hand can do there.
+    `view` is what the engine finds of the values, and `unit` names them ("weight"); `curve_alt` describes the curve,
+    and `note` stands under it; `bits` are the fewest and most of the stepper. While `veiled`, error and curve are not
+    shown: a question may ask for them. A `plain` one shows the histogram alone, with the numbers under it; a `compact`
+    one leaves out the numbers, too. `hint` stands over the histogram; without it, what a hand can do there.
+    A lecture's record has a figure of the same values: the canvas stays in the browser.
     """
-    answered, words = f"{key}_answered", read_words("panels")["instrument"]
+    answered, words, alt = f"{key}_answered", read_words("panels")["instrument"], describe_values(view, unit)
+    if drawn.is_drawing():
+        figure = weights_figure(view, charts.canvas("record"), unit, RECORD_HEIGHT)
+        drawn.note_figure(key, figure, alt)
 
     def moved() -> None:
         if (commit := st.session_state[key].get("commit")) is not None:
@@ -102,7 +111,7 @@ def instrument(
             plain=plain,
             compact=compact,
             answered=st.session_state.get(answered),
-            palette={**PALETTE, "ink": ink},
+            palette={**PALETTE, "ink": charts.ink()},
         ),
         on_commit_change=moved,
     )

@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import charts, compute, controls
+from explorer import compute, controls
 from explorer.instrument import Move, instrument
 from explorer.instrument.setting import setting_of
-from explorer.instrument.words import describe_curve, describe_values
+from explorer.instrument.words import describe_curve
 from explorer.language import read_words
 from explorer.notation import improvement, short
 from explorer.payloads import InstrumentSetting, Mark, Statistics
@@ -104,11 +104,10 @@ def draw_instrument(
         setting,
         marks,
         on_move,
+        view=view,
         unit=unit,
-        alt=describe_values(view, unit),
         curve_alt=curve_alt,
         note="" if veiled else note,
-        ink=charts.ink(),
         bits=bits,
         plain=plain,
         compact=compact,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explorer import charts, controls
+from explorer import controls
 from explorer.instrument import Move, instrument
 from explorer.instrument.setting import levels_setting
-from explorer.instrument.words import describe_values
 from explorer.language import read_words
 from explorer.notation import short
 from explorer.panels.settings import block_field
@@ -46,11 +45,10 @@ def stored_panel(model: ModelKey, layer: str) -> None:
         levels_setting(stored.bits, stored.name, (view.lo, view.hi), view),
         (),
         _ignored,
+        view=view,
         unit="weight",
-        alt=describe_values(view, "weight"),
         curve_alt=said["curve"].format(name=stored.name, error=short(view.error)),
         note=said["note"].format(name=stored.name, error=short(view.error)),
-        ink=charts.ink(),
         bits=(stored.bits, stored.bits),
         plain=not beside,
         hint=said["hint"],

@@ -28,6 +28,11 @@ def close() -> None:
     st.session_state.pop(AT, None)
 
 
+def is_drawing() -> bool:
+    """Say whether what is drawn now is a slide's."""
+    return AT in st.session_state
+
+
 def note_figure(key: str, figure: go.Figure, alt: str) -> None:
     """Keep a figure as the slide at hand shows it last."""
     number = st.session_state.get(AT)

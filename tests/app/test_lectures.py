@@ -163,6 +163,10 @@ def test_controls_are_hidden_and_locked_and_answers_wait_until_they_are_revealed
     assert "play_clipping" not in keys_drawn(at)
     assert at.slider(key="play_bits").disabled
     assert not at.metric
+    noted, alt = at.session_state["lecture_drawn"][2]["play_instrument"]  # a canvas, which no record could hold
+    [codewords] = [trace for trace in json.loads(noted)["data"] if trace["name"] == "codewords"]
+    assert f"{2**3} codewords" in alt
+    assert len(codewords["customdata"]) > 1
     at.session_state["answers"] = "shown"
     at.run()
     assert at.metric

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from explorer import charts, compute
+from explorer import compute
 from explorer.caches import ResultKey
 from explorer.fields import Number
 from explorer.figures.clipping import Pick
 from explorer.instrument import Move, instrument
-from explorer.instrument.words import describe_curve, describe_values
+from explorer.instrument.words import describe_curve
 from explorer.lessons.framework.scene import Scene
 from explorer.payloads import InstrumentSetting, Mark, statistics
 
@@ -37,11 +37,10 @@ def instrument_view(
         InstrumentSetting(spec.format.bits, spec.format.signed, spec.format.narrow, spec.symmetric, view.lo, view.hi),
         marks,
         on_move,
+        view=view,
         unit=subject.unit,
-        alt=describe_values(view, subject.unit),
         curve_alt=describe_curve(f"{spec.format.bits} bits", view, best) if picked else note,
         note=note,
-        ink=charts.ink(),
         bits=bits.ends,
         veiled=picked is None,
         plain=True,

@@ -13,7 +13,7 @@ from explorer import charts, compute, controls
 from explorer.caches import ResultKey
 from explorer.figures.maps import Rectangle, Sight, describe_map, range_map, signed_map
 from explorer.instrument import Move, instrument
-from explorer.instrument.words import describe_curve, describe_values
+from explorer.instrument.words import describe_curve
 from explorer.lessons.framework.model import Bench
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.quantized_subject import coded
@@ -290,11 +290,10 @@ def _instrument(
         ),
         [Mark(name, *ends(quantizer), name) for name, quantizer in alone.items()],
         on_move,
+        view=view,
         unit=subject.unit,
-        alt=describe_values(view, subject.unit),
         curve_alt=describe_curve(f"{form.bits} bits", view, min_error),
         note=words["inside_note"],
-        ink=charts.ink(),
         bits=granularity_controls.BITS.ends,
     )
 
