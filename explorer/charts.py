@@ -47,9 +47,10 @@ def canvas(*shown: object) -> theme.Canvas:
     return theme.Canvas(str(ResultKey("figure", *shown)), ink())
 
 
-def show(figure: go.Figure, key: str, alt: str) -> None:
-    """Draw a figure under a stable key."""
-    note_figure(key, figure, alt)
+def show(figure: go.Figure, key: str, alt: str, noted: bool = True) -> None:
+    """Draw a figure under a stable key; it is `noted` for the record of a lecture that is played."""
+    if noted:
+        note_figure(key, figure, alt)
     st.plotly_chart(enlarged(figure), key=key, config=theme.CONFIG, alt=alt)
 
 

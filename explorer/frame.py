@@ -24,6 +24,7 @@ from explorer.pins import HOME, PINS
 from explorer.presenting import PRESENT, presenting
 from explorer.sources import MODELS, ModelKey, is_model_given, opening_model
 from explorer.state import PlaygroundState
+from explorer.teaching.fields import COURSE
 from explorer.teaching.fields import FIELDS as TEACHING_FIELDS
 from explorer.toolbar import toolbar
 from explorer.tuning.codec import PLAN
@@ -113,6 +114,7 @@ def link_fields(of_model: str | None = None) -> Iterator[Field[Any]]:
         CONVENTION,
         language_field(),
         PRESENT,
+        COURSE,
         PINS,
         HOME,
         compare_with_field(),

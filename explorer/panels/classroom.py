@@ -7,19 +7,19 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import charts
-from explorer.figures.class_answers import class_answers_figure, describe_class_answers
+from explorer import controls
 from explorer.language import read_words
-from explorer.panels.classroom_opening import ALONE, SHOWN, address, opening, show
+from explorer.panels.classroom_opening import ALONE, address, opening, show
 from explorer.presenting import presenting
 from explorer.refusals import refusals_said
 from explorer.sentences import inert
 from explorer.teaching import kept
 from explorer.teaching.access_key import teacher_key
 from explorer.teaching.answers import Course
+from explorer.teaching.class_chart import class_chart
+from explorer.teaching.fields import COURSE
 from explorer.teaching.qr import qr_svg
 from explorer.teaching.routes import COOKIE
-from explorer.teaching.spread import spread_of
 from explorer.teaching.table import csv_of
 from explorer.uploads import streamed
 from quant_engine import QuantError
@@ -59,7 +59,7 @@ def classroom_panel() -> None:
 
 def _shown(key: str) -> Course | None:
     """Return the class on display, if it still is there and this teacher's."""
-    code = st.session_state.get(SHOWN)
+    code = controls.unshown(COURSE)
     return next((course for course in kept.classes().courses(key) if course.code == code), None)
 
 
@@ -102,7 +102,7 @@ def _actions(course: Course, said: Mapping[str, Any]) -> None:
         with st.popover(said["end"], key="classroom_end"):
             st.markdown(said["end_text"])
             st.button(said["end_now"], key="classroom_end_now", type="primary", on_click=_end, args=(course.code,))
-        st.button(said["back"], key="classroom_back", type="tertiary", on_click=show, args=(None,))
+        st.button(said["back"], key="classroom_back", type="tertiary", on_click=show, args=("",))
     if problem := st.session_state.pop("classroom_problem", None):
         st.warning(said["refused"].format(error=problem))
 
@@ -143,13 +143,10 @@ def _question(course: Course, votes: Mapping[int, Sequence[float]], said: Mappin
     room = course.room
     question, told = room.question, room.is_revealed
     st.caption(said["question_of"].format(n=room.position + 1, total=len(room.questions)))
-    shown = {turn: spread_of(question, values) for turn, values in votes.items()} if room.is_spread_shown else {}
-    drawn = bool(shown or question.options or question.histogram or told)
+    drawn = bool(question.options or question.histogram or room.is_spread_shown)
     st.markdown(f"{'###' if drawn else '##'} {inert(question.text)}")
     if drawn:
-        canvas = charts.canvas(course.code, room.position, room.phase, *(spread.counts for spread in shown.values()))
-        figure = class_answers_figure(question, shown, told, canvas)
-        charts.show(figure, "classroom_chart", describe_class_answers(question, shown, told))
+        class_chart(course, votes, "classroom_chart")
     if told:
         st.markdown(f"#### {inert(question.reveal)}")
 
@@ -191,4 +188,4 @@ def _act(code: str, action: str, revision: int) -> None:
 def _end(code: str) -> None:
     """Delete a class (a callback)."""
     kept.end(code)
-    show(None)
+    show("")

@@ -15,11 +15,12 @@ from explorer.caches import ResultKey
 from explorer.teaching import kept, shelf
 from explorer.teaching.answers import MAX_TITLE
 from explorer.teaching.builtin import QUESTIONS, question_named, title_of
+from explorer.teaching.fields import COURSE
 from explorer.teaching.lecture import Lecture
 from explorer.teaching.questions import Question
 from explorer.teaching.routes import ADDRESS
 
-SHOWN, MAKING = "classroom_code", "classroom_making"  # in the session's state: the class on display, one being opened
+MAKING = "classroom_making"  # in the session's state: the class that is being opened
 PLACE = "class questions"
 TITLE, CHOSEN = "classroom_title", "classroom_questions"  # keys of controls
 ALONE = ("localhost", "127.0.0.1", "[::1]")
@@ -60,9 +61,9 @@ def opening(key: str, said: Mapping[str, Any]) -> None:
         _made(key, wanted, said)
 
 
-def show(code: str | None) -> None:
-    """Have a class on display, or none (a callback)."""
-    st.session_state[SHOWN] = code
+def show(code: str) -> None:
+    """Have a class on display, or none (a callback): the address keeps it for who reloads the page."""
+    st.session_state[COURSE.key] = code
 
 
 def address() -> Any:

@@ -12,13 +12,11 @@ from explorer.figures.theme import Canvas
 from explorer.language import read_words
 from explorer.refusals import refusals_said
 from explorer.teaching import drawn, kept, shelf
-from explorer.teaching.access_key import teacher_key
 from explorer.teaching.answers import Course
 from explorer.teaching.builtin import QUESTIONS, question_named
 from explorer.teaching.lecture import Lecture
+from explorer.teaching.own_classes import own_classes
 from explorer.teaching.record import Asked, handout_html, record_html
-from explorer.teaching.routes import COOKIE
-from explorer.uploads import streamed
 
 
 def lecture_files_panel(lecture: Lecture) -> None:
@@ -42,7 +40,7 @@ def lecture_files_panel(lecture: Lecture) -> None:
             icon=":material/print:",
             on_click="ignore",
         )
-        courses = _courses()
+        courses = own_classes()
         course = (
             st.selectbox(
                 said["class"],
@@ -57,7 +55,7 @@ def lecture_files_panel(lecture: Lecture) -> None:
         )
         st.download_button(
             said["record"],
-            lambda: _record(lecture, figures, course, canvas),
+            lambda: record_of(lecture, figures, course, canvas),
             "lecture.html",
             "text/html",
             key="teach_record",
@@ -66,7 +64,8 @@ def lecture_files_panel(lecture: Lecture) -> None:
         )
 
 
-def _record(lecture: Lecture, figures: drawn.Figures, course: Course | None, canvas: Canvas) -> str:
+def record_of(lecture: Lecture, figures: drawn.Figures, course: Course | None, canvas: Canvas) -> str:
+    """Return the record of a lecture, with what a class has answered if there was one."""
     questions, given = _questions(lecture), _given(course)
     asked = {name: given.get(question.text, Asked(question, {})) for name, question in questions.items()}
     on_slides = {question.text for question in questions.values()}
@@ -85,8 +84,3 @@ def _given(course: Course | None) -> Mapping[str, Asked]:
         return {}
     votes = kept.classes().votes
     return {one.text: Asked(one, votes(course.code, place)) for place, one in enumerate(course.room.questions)}
-
-
-def _courses() -> list[Course]:
-    key = teacher_key(st.context.cookies.get(COOKIE, "")) if streamed() else None
-    return kept.classes().courses(key) if key is not None else []

@@ -117,7 +117,7 @@ class Answers:
         with self._database.reading() as connection:
             return _found(connection, code)
 
-    def act(self, code: str, action: str, revision: int | None = None) -> Course:
+    def act(self, code: str, action: str | int, revision: int | None = None) -> Course:
         """Do what the teacher asks for, and return where the class is; with `revision`, only if it still is there.
 
         Raises:

@@ -85,12 +85,16 @@ class Classroom:
         """What the teacher may do now."""
         return tuple(MOVES[self.phase])
 
-    def after(self, action: str) -> Classroom:
+    def after(self, action: str | int) -> Classroom:
         """Return where the class is after an action; after the last question it has ended.
 
+        A position as action opens the vote on that question, whatever the phase: a lecture has its own order.
+
         Raises:
-            QuantError: for an action that the phase does not have.
+            QuantError: for an action that the phase does not have, and a position that there is not.
         """
+        if isinstance(action, int):
+            return replace(self, position=action, phase=OPEN)
         as_instance(action, str, "action", "give a name")
         if action not in MOVES[self.phase]:
             allowed = ", ".join(self.actions) or "nothing"

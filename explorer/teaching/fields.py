@@ -31,4 +31,5 @@ LOCK = Text("lock", _read_keys, APART.join, instead="instead_left_out")
 ANSWERS = Choice("answers", {word: word for word in (ASKED, HIDDEN, SHOWN)}, default=ASKED)
 LECTURE = Text("lecture", _read_name, str, instead="instead_left_out")
 SLIDE = Number("slide", 0, MAX_SLIDES, 0)  # 0: none
+COURSE = Text("class", _read_name, str, instead="instead_left_out")  # the code of the class on display
 FIELDS: tuple[Field[Any], ...] = (HIDE, LOCK, ANSWERS, LECTURE, SLIDE)

@@ -21,7 +21,7 @@ def classes() -> Answers:
     return _opened(projects_path().with_name(FILE))
 
 
-def act(code: str, action: str, revision: int | None = None) -> Course:
+def act(code: str, action: str | int, revision: int | None = None) -> Course:
     """Take a class a step on, and tell the phones.
 
     Raises:

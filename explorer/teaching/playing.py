@@ -17,7 +17,7 @@ from explorer.own_files import models
 from explorer.page_table import pages_folder
 from explorer.presenting import PRESENT
 from explorer.teaching import drawn, shelf
-from explorer.teaching.fields import ANSWERS, APART, FIELDS, HIDDEN, HIDE, LECTURE, LOCK, SHOWN, SLIDE
+from explorer.teaching.fields import ANSWERS, APART, COURSE, FIELDS, HIDDEN, HIDE, LECTURE, LOCK, SHOWN, SLIDE
 from explorer.teaching.lecture import Lecture, Slide
 from explorer.teaching.restrictions import answers_wait
 from quant_engine import QuantError
@@ -27,7 +27,7 @@ ENTERED, TIMES = "lecture_entered", "lecture_times"  # name and number of the sl
 ARRIVED = "lecture_arrived"  # whether its page was opened: from there others may be
 BEFORE = "lecture_progress"  # what had been done in lessons before the lecture
 REFUSED = "lecture_refused"
-SPARED = (LANGUAGE_KEY,)
+SPARED = (LANGUAGE_KEY, COURSE.key)
 
 
 def follow(page: str) -> None:

@@ -15,10 +15,11 @@ from explorer.language import read_words
 from explorer.lessons import LESSONS
 from explorer.page_table import entry_of
 from explorer.report_page import figure_html, page_html
+from explorer.teaching.class_chart import few_votes
 from explorer.teaching.drawn import Figures
 from explorer.teaching.lecture import Lecture, Slide
 from explorer.teaching.questions import Question
-from explorer.teaching.spread import spread_of
+from explorer.teaching.spread import spreads_of
 
 LINES = 3  # to write an answer on
 STYLE = """<style>
@@ -119,13 +120,15 @@ def _words(slide: Slide, telling: bool) -> str:
 
 
 def _question(number: int, asked: Asked, canvas: Canvas, told: bool) -> str:
-    question, votes = asked.question, {turn: spread_of(asked.question, given) for turn, given in asked.votes.items()}
+    question, votes = asked.question, spreads_of(asked.question, asked.votes)
     body = f"<div class='question'><p><strong>{_text(question.text)}</strong></p>"
     if question.options:
         body += f"<ol type='A'>{''.join(f'<li>{_text(option)}</li>' for option in question.options)}</ol>"
     if told and (votes or question.options or question.histogram):
         figure, alt = class_answers_figure(question, votes, True, canvas), describe_class_answers(question, votes, True)
         body += figure_html(f"question{number}", figure.to_json(engine="json"), _text(alt))
+    if told and len(votes) < len(asked.votes):
+        body += f"<p>{_text(few_votes())}</p>"
     answer = f"<p>{_text(question.reveal)}</p>" if told else "<div class='line'></div>" * LINES
     return f"{body}{answer}</div>"
 

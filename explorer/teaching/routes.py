@@ -147,7 +147,7 @@ def _view(course: Course, token: str, have: int) -> dict[str, Any]:
     """Return what one student may know of a class: the question, the own answers, others' as counts, the truth last."""
     from explorer.teaching.kept import classes
     from explorer.teaching.questions import asked, told
-    from explorer.teaching.spread import spread_of
+    from explorer.teaching.spread import spreads_of
 
     room, answers = course.room, classes()
     own = answers.own(course.code, token, room.position)
@@ -162,10 +162,10 @@ def _view(course: Course, token: str, have: int) -> dict[str, Any]:
     if room.phase not in ("lobby", "ended") and have != room.position:
         view["question"] = asked(room.question)
     if room.is_spread_shown:
-        spreads = (
-            (turn, spread_of(room.question, votes)) for turn, votes in answers.votes(course.code, room.position).items()
-        )
-        view["spread"] = {str(turn): {"edges": spread.edges, "counts": spread.counts} for turn, spread in spreads}
+        spreads = spreads_of(room.question, answers.votes(course.code, room.position))
+        view["spread"] = {
+            str(turn): {"edges": spread.edges, "counts": spread.counts} for turn, spread in spreads.items()
+        }
     if room.is_revealed:
         view["told"] = told(room.question)
         view["right"] = bool(own) and room.question.is_right(own[max(own)])

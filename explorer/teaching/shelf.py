@@ -13,7 +13,7 @@ from explorer import access
 from explorer.data_folder import VARIABLE, made, projects_path
 from explorer.frame import link_keys
 from explorer.page_table import PAGES, TEACHING
-from explorer.teaching.fields import FIELDS
+from explorer.teaching.fields import COURSE, FIELDS
 from explorer.teaching.lecture import Known, Lecture
 from quant_engine import QuantError
 
@@ -26,7 +26,7 @@ NOT_SLIDES = {"status", *(Path(script).stem for script in TEACHING)}
 def known() -> Known:
     """Return what slides may lead to in this version."""
     pages = [page.path.stem for pages in PAGES.values() for page in pages if page.path.stem not in NOT_SLIDES]
-    ours = {field.key for field in FIELDS} | {"present", "lang"}
+    ours = {field.key for field in (*FIELDS, COURSE)} | {"present", "lang"}
     return Known(pages, link_keys() - ours)
 
 

@@ -12,6 +12,7 @@ from explorer.refusals import refusals_said
 from explorer.teaching import adding, playing
 from explorer.teaching.builtin import question_named
 from explorer.teaching.restrictions import answers_wait
+from explorer.teaching.slide_class import slide_class
 
 LETTERS = "ABCDEFGH"
 
@@ -41,6 +42,7 @@ def question_panel() -> None:
             )
         if not answers_wait():
             st.markdown(f":material/check: {question.reveal}")
+        slide_class(question)
 
 
 def lacks_model() -> bool:

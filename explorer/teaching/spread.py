@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from explorer.teaching.questions import Question
 
 BINS = 20
+MIN_VOTES = 3  # of fewer, a spread would tell how one student has answered
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,16 @@ class Spread:
     def n(self) -> int:
         """How many have answered."""
         return sum(self.counts)
+
+
+def spreads_of(question: Question, votes: Mapping[int, Sequence[float]]) -> dict[int, Spread]:
+    """Return the spread of each round in which enough have voted that it tells of nobody.
+
+    >>> question = Question("choice", "Which format?", truth=1, reveal="FP4.", options=("INT4", "FP4"))
+    >>> sorted(spreads_of(question, {1: [1.0, 0.0, 1.0], 2: [1.0, 1.0]}))
+    [1]
+    """
+    return {turn: spread_of(question, values) for turn, values in votes.items() if len(values) >= MIN_VOTES}
 
 
 def spread_of(question: Question, values: Sequence[float]) -> Spread:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import json
 import pathlib
@@ -18,11 +19,16 @@ import uvicorn
 from starlette.applications import Starlette
 
 from explorer import data_folder
+from explorer.figures.theme import QUANTIZED, Canvas
+from explorer.panels.lecture_files import record_of
 from explorer.teaching import kept, routes
+from explorer.teaching.builtin import question_named
+from explorer.teaching.lecture import Lecture, Slide
 from explorer.teaching.limits import Limit
 from tests.app.test_class_questions import CHOICE, RANGE
 
 ADA, BOB, EVE = (letter * 32 for letter in "abe")
+HOSTILE = "<script>alert(1)</script>"
 Address = tuple[str, int]
 Asks = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -73,6 +79,7 @@ def answer(question: int, turn: int, value: object) -> dict[str, object]:
 
 def test_a_class_votes_twice_and_hears_the_truth_last(ask: Asks, code: str) -> None:
     states = []
+    ask(f"/class/{code}/join", EVE, {"nickname": "Eve"})
     for action, sent in (
         ("begin", answer(0, 1, 0)),
         ("close", answer(0, 1, 1)),
@@ -83,7 +90,8 @@ def test_a_class_votes_twice_and_hears_the_truth_last(ask: Asks, code: str) -> N
         kept.act(code, action)
         if sent:
             assert ask(f"/class/{code}/answer", body=sent)[0] == (409 if action == "close" else 200)
-            ask(f"/class/{code}/answer", BOB, sent)
+            for token in (BOB, EVE):
+                ask(f"/class/{code}/answer", token, sent)
         status, state = ask(f"/class/{code}/state?seen=-1&have=-1")
         assert status == 200
         states.append(state)
@@ -94,7 +102,35 @@ def test_a_class_votes_twice_and_hears_the_truth_last(ask: Asks, code: str) -> N
     assert states[-1]["told"]["truth"] == 1
     assert states[-1]["right"]
     assert states[-1]["yours"] == {"1": 0, "2": 1}
-    assert states[-1]["spread"] == {"1": {"edges": [], "counts": [2, 0, 0]}, "2": {"edges": [], "counts": [0, 2, 0]}}
+    assert states[-1]["spread"] == {"1": {"edges": [], "counts": [3, 0, 0]}, "2": {"edges": [], "counts": [0, 3, 0]}}
+
+
+def test_two_votes_are_not_shown_since_each_would_know_the_other(ask: Asks, code: str) -> None:
+    kept.act(code, "begin")
+    for token in (ADA, BOB):
+        assert ask(f"/class/{code}/answer", token, answer(0, 1, 2))[0] == 200
+    kept.act(code, "close")
+    kept.act(code, "spread")
+    assert ask(f"/class/{code}/state?seen=-1&have=-1")[1]["spread"] == {}
+
+
+def test_a_record_holds_what_phones_have_answered_and_the_truth(ask: Asks) -> None:
+    question = question_named("four_formats")
+    code = kept.classes().open("Formats", [CHOICE, question], key="")
+    kept.act(code, 1)  # a slide asks it, out of order
+    for n in range(4):
+        ask(f"/class/{code}/join", f"{n:032x}", {"nickname": HOSTILE})
+        assert ask(f"/class/{code}/answer", f"{n:032x}", answer(1, 1, 3 * (n % 2)))[0] == 200
+    for action in ("close", "reveal", "next"):
+        kept.act(code, action)
+    lecture = Lecture("Held", (Slide("Four", "playground", question="four_formats"),))
+    text = record_of(lecture, {}, kept.classes().course(code), Canvas("record"))
+    [drawn] = re.findall(r"id='question1'.*?<script type='application/json'>(.*?)</script>", text, re.DOTALL)
+    votes = json.loads(drawn)["data"][0]
+    assert votes["x"] == [2, 0, 0, 2]
+    assert votes["marker"]["color"][int(question.truth)] == QUANTIZED
+    assert html.escape(question.reveal) in text
+    assert "alert" not in text
 
 
 def test_a_phone_that_waits_hears_of_the_next_question_at_once(ask: Asks, code: str) -> None:

@@ -88,7 +88,12 @@ def test_a_class_is_led_from_vote_to_vote_and_ended(own_machine: None) -> None:
     assert {metric.label: metric.value for metric in at.metric} == {"Joined": "3", "Answered": "3", "Second vote": "3"}
     assert "student" not in str(at.main)  # nobody's name
     press(at, "next")
-    assert page().button(key=f"go_on_{code}")  # a reload, or another window
+    assert page().button(key=f"go_on_{code}")  # another window
+    reloaded = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
+    reloaded.query_params["class"] = code
+    reloaded.switch_page(str(ROOT / "pages" / "classroom.py")).run()
+    assert not reloaded.warning
+    assert reloaded.button(key="classroom_close")
     for action in ("close", "reveal", "next"):
         press(at, action)
     press(at, "end_now")
@@ -104,6 +109,36 @@ def test_a_lecture_brings_its_questions(own_machine: None) -> None:
     assert not at.exception
     assert set(at.multiselect(key="classroom_questions").value) == {"asymmetric", "codes_used"}
     assert at.text_input(key="classroom_title").value == "Ranges"
+
+
+def test_a_slide_asks_its_question_of_the_class_and_tells_the_answer_with_it(own_machine: None) -> None:
+    names = ("codes_used", "four_formats")
+    code = kept.classes().open("Formats", [question_named(name) for name in names], OWN)
+    at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
+    at.session_state["lecture"] = shelf.keep(Lecture("Held", (Slide("Four", "home", question=names[1]),)))
+    at.session_state["lecture_go"], at.session_state["lecture_entered"] = 1, None
+    at.run()
+
+    def press(action: str) -> None:
+        at.button(key=f"slide_class_{action}").click().run()
+        assert not at.exception
+
+    press("ask")
+    for name in ("Ada", "Bob"):
+        kept.classes().join(code, name, name)
+    kept.classes().record([Given(code, name, 1, 1, 0) for name in ("Ada", "Bob")])
+    press("close")
+    assert any("2 of 2" in text.value for text in at.markdown)
+    press("spread")
+    assert any("once there are 3" in text.value for text in at.caption)
+    reveal = question_named(names[1]).reveal
+    assert not any(reveal in text.value for text in at.markdown)
+    press("reveal")
+    assert any(reveal in text.value for text in at.markdown)
+    course = kept.classes().course(code)
+    assert course is not None
+    assert (course.room.position, course.room.phase) == (1, "revealed")
+    assert "slide_class_chart" not in str(at.session_state["lecture_drawn"])  # the record draws the votes itself
 
 
 def test_two_windows_cannot_skip_a_question(own_machine: None) -> None:

@@ -24,7 +24,7 @@ TABLES: dict[str, tuple[Field[Any], ...]] = {
     "playground": (*PlaygroundState.fields().values(), pins.PINS),
     "frame": (model_field(), tensor_field("fashion-depthwise"), CONVENTION, PRESENT, pins.HOME),
     "text": text_fields.FIELDS,
-    "teaching": teaching_fields.FIELDS,
+    "teaching": (*teaching_fields.FIELDS, teaching_fields.COURSE),
     **{slug: lesson.all_fields for slug, lesson in LESSONS.items()},
 }
 
@@ -61,6 +61,7 @@ CODED: dict[str, st.SearchStrategy[Any]] = {
     "hide": st.lists(st.sampled_from(("play_bits", "tensor"))).map(tuple),
     "lock": st.lists(st.sampled_from(("play_bits", "tensor"))).map(tuple),
     "lecture": st.from_regex(r"[A-Za-z0-9_-]{0,60}", fullmatch=True),
+    "class": st.from_regex(r"[A-Za-z0-9_-]{0,60}", fullmatch=True),
 }
 
 
