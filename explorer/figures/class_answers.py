@@ -15,6 +15,7 @@ from explorer.teaching.questions import Question
 from explorer.teaching.spread import Spread
 
 ROW, AROUND, HEIGHT = 42, 70, 264  # pixels: shown large they leave room for what is said at the reveal
+FOOT = 52  # pixels for the axis of votes
 GAP = 0.06  # of the width, between votes
 TICKS = 5  # about, on the axis of votes
 MAX_LABEL = 34  # characters of an option on a line
@@ -85,7 +86,8 @@ def _choices_figure(question: Question, votes: Mapping[int, Spread], told: bool,
         layout[f"xaxis{end}"] |= {"showticklabels": bool(spread.n), "ticks": "outside" if spread.n else ""}
     ticks = {"tickvals": [*range(len(labels))], "ticktext": labels, "automargin": True, "ticks": ""}
     layout["yaxis"] = theme.axis("", range=[len(labels) - 0.5, -0.5], **ticks)
-    figure = theme.figure(traces, AROUND + ROW * len(labels), canvas, bargap=0.35, **layout)
+    margin = {**theme.MARGIN, "b": FOOT if any(spread.n for spread in votes.values()) else theme.MARGIN["b"]}
+    figure = theme.figure(traces, AROUND + ROW * len(labels), canvas, margin=margin, bargap=0.35, **layout)
     figure.update_yaxes(tickfont={"size": 18})
     return figure
 

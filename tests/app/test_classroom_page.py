@@ -130,7 +130,7 @@ def test_a_slide_asks_its_question_of_the_class_and_tells_the_answer_with_it(own
     press("close")
     assert any("2 of 2" in text.value for text in at.markdown)
     press("spread")
-    assert any("once there are 3" in text.value for text in at.caption)
+    assert any("fewer than 3" in text.value for text in at.caption)
     reveal = question_named(names[1]).reveal
     assert not any(reveal in text.value for text in at.markdown)
     press("reveal")
