@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import access, compute
+from explorer.own_folders import delete_folder, make_folder
 from explorer.sources import MODELS, Models, Source, open_tensors
 from explorer.uploads import Inbox, plain_name
 from quant_engine import QuantError
@@ -143,7 +143,7 @@ class OwnFiles:
             self._inbox.close()
             self._inbox = None
         if self._folder is not None:
-            shutil.rmtree(self._folder)
+            delete_folder(self._folder)
             self._folder = None
 
     def close(self, name: str) -> None:
@@ -162,8 +162,8 @@ class OwnFiles:
     def _root(self) -> pathlib.Path:
         """Return the session's folder."""
         if self._folder is None:
-            self._folder = pathlib.Path(tempfile.mkdtemp(prefix="quant-explorer-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            self._folder = make_folder()
+            weakref.finalize(self, delete_folder, self._folder)
         return self._folder
 
     def _copy(self, content: IO[bytes], path: pathlib.Path, room: int) -> int:

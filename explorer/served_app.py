@@ -12,6 +12,7 @@ from streamlit.starlette import App
 from streamlit.web.server import server_util
 
 from explorer.headers import middleware
+from explorer.own_folders import clear_abandoned
 from explorer.routes import routes
 from explorer.uploads import offer_streaming
 
@@ -23,7 +24,9 @@ async def _shown(_: App) -> AsyncIterator[None]:
     """Open a window as soon as the server takes requests; at its end delete what people have uploaded.
 
     `streamlit run` opens windows for scripts alone, and a signal ends this process before Python's own clearing up.
+    What servers that were killed have left is deleted first.
     """
+    clear_abandoned()
     offer_streaming()
     if not config.get_option("server.headless"):
         address = server_util.get_display_address(config.get_option("server.address") or "localhost")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core.caching import IndexDataCacheFile
 from numba.extending import intrinsic
 
 operation = cast(Callable[[Callable[..., Any]], Callable[..., Any]], intrinsic)
@@ -30,14 +32,44 @@ def _cached(compiled: Any) -> Callable[..., Any]:
         compiled.enable_caching()
     except RuntimeError:  # no folder takes files: not beside the source, not in the home, not NUMBA_CACHE_DIR
         return cast(Callable[..., Any], compiled)
-    save = compiled._cache.save_overload
+    cache = compiled._cache
+    numbered = cache._cache_file
+    cache._cache_file = _LabelledFile(cache.cache_path, cache._impl.filename_base, numbered._source_stamp)
+    save = cache.save_overload
 
     def save_if_possible(*kept: Any) -> None:
         with suppress(OSError):
             save(*kept)
 
-    compiled._cache.save_overload = save_if_possible
+    cache.save_overload = save_if_possible
     return cast(Callable[..., Any], compiled)
+
+
+class _LabelledFile(IndexDataCacheFile):
+    """A kernel's files, of which each says what its code is for; any other is compiled anew.
+
+    numba numbers them: two processes that begin together may give one number to code for different types, and one of
+    them would then run machine code for the other's arrays.
+    """
+
+    def save(self, key: Any, code: Any) -> None:
+        """Keep the code for some types under a label."""
+        super().save(key, (self._source_stamp, key, code))
+
+    def load(self, key: Any) -> Any:
+        """Return the code for some types, None if there is none or it is not whole."""
+        try:
+            stamp, labelled, code = super().load(key) or (None, None, None)
+        except (EOFError, ValueError, pickle.UnpicklingError):  # cut when the power failed, or another version's
+            return None
+        return code if (stamp, labelled) == (self._source_stamp, key) else None
+
+    def _load_index(self) -> Any:
+        """Return which code there is, none if that is not whole."""
+        try:
+            return super()._load_index()
+        except (EOFError, pickle.UnpicklingError):
+            return {}
 
 
 @operation

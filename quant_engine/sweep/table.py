@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -50,22 +49,24 @@ def write_sweep(path: Path, record: str, rows: Iterable[Row]) -> None:
         QuantError: without pyarrow, and as `write_file`.
     """
     pa, parquet = imported("pyarrow", EXTRA), imported("pyarrow.parquet", EXTRA)
-    content = io.BytesIO()
+    content = pa.BufferOutputStream()
     parquet.write_table(pa.Table.from_pylist(list(rows), _schema(record.encode())), content)
-    write_file(path, content.getvalue(), _is_sweep)
+    write_file(path, content.getvalue().to_pybytes(), _is_sweep)
 
 
 def read_sweep(path: str | os.PathLike[str]) -> SweepTable:
     """Return the results of a file.
+
+    Arrow opens it and reads in this thread: threads of its own that hold a Python file abort a process which ends.
 
     Raises:
         QuantError: for a file that no sweep has written, and without pyarrow.
     """
     pa, parquet = imported("pyarrow", EXTRA), imported("pyarrow.parquet", EXTRA)
     try:
-        with Path(path).open("rb") as file:
-            _validate_size(parquet.ParquetFile(file).metadata, path)
-            table = parquet.read_table(file, columns=[*CELL_COLUMNS])
+        with parquet.ParquetFile(os.fspath(path)) as file:
+            _validate_size(file.metadata, path)
+            table = file.read([*CELL_COLUMNS], use_threads=False).select([*CELL_COLUMNS])
         plan = json.loads((table.schema.metadata or {})[KEY])
         table = table.cast(_schema(b""))
         columns = {name: table[name].to_pylist() for name in CELL_COLUMNS}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+from types import ModuleType
 
+import numba
 import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no limits of a process")
@@ -84,3 +88,40 @@ def test_a_full_disk_leaves_the_plan_and_the_project_that_were_there_and_is_said
     assert kept == "True ['first']"
     assert files == "['plan.json', 'projects.sqlite']"
     assert after == "['first', 'second']"
+
+
+def opened(folder: pathlib.Path) -> ModuleType:
+    """Return the module with a kernel as a process finds it that opens it now."""
+    found = importlib.util.spec_from_file_location("mine", folder / "mine.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_code_that_another_process_has_kept_for_other_types_under_the_same_name_is_not_run(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    folders = (tmp_path / "one", tmp_path / "other")
+    for folder, value in zip(folders, (21, 2.5), strict=True):
+        folder.mkdir()
+        (folder / "mine.py").write_text(KERNEL)
+        os.utime(folder / "mine.py", (1e9, 1e9))
+        opened(folder).double(value)
+    kept = [next((folder / "__pycache__").glob("*.1.nbc")) for folder in folders]
+    shutil.copy(kept[0], kept[1])  # as the last of two processes leaves it which both found no code of this kernel
+    for _ in range(2):  # compiled anew, and kept
+        assert opened(folders[1]).double(2.5) == 5.0
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+def test_code_that_was_cut_when_the_power_failed_is_compiled_anew(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    (tmp_path / "mine.py").write_text(KERNEL)
+    opened(tmp_path).double(1)
+    for path in tmp_path.rglob(f"*.{ending}"):
+        for content in (b"", path.read_bytes()[:-20]):
+            path.write_bytes(content)
+            assert opened(tmp_path).double(3) == 6

@@ -404,6 +404,16 @@ def test_pandas_reads_the_results_as_the_docs_say(model: pathlib.Path, tmp_path:
         assert row.sqnr_db == known.sqnr_db.max()
 
 
+@pytest.mark.full
+def test_a_process_that_ends_as_soon_as_it_has_read_the_results_is_not_aborted(
+    model: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    list(sweep(model, SPECS, tmp_path / "out"))
+    script = f"from quant_engine.sweep import read_sweep; read_sweep({str(tmp_path / 'out')!r})"
+    for _ in range(50):  # of which one or two were, by a thread of Arrow's that held a Python file
+        subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
 def fashion():
     return load("fashion-cnn")
 
