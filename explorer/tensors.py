@@ -16,12 +16,16 @@ from explorer.language import read_words
 from explorer.notation import count
 from explorer.sources import ModelKey
 from quant_engine import Distribution, QuantError
+from quant_engine.batches import cut
+from quant_engine.inputs import Inputs
+from quant_engine.network import Network
 from quant_engine.tasks.base import pick_output
 
 SEED = 0
 SAMPLES = 10_000
 SAMPLE_ROW = 80  # synthetic values in a row, where they are taken as a matrix
-OBSERVED = 64  # calibration samples, for activations
+OBSERVED = 64  # calibration samples at most, for activations
+MAX_VALUES = 1 << 22  # of them
 MAX_SIGMAS = 60
 AFTER = {(0.0, math.inf): "inputs_relu", (0.0, 6.0): "inputs_relu6"}  # by the range of what a layer receives
 
@@ -75,30 +79,44 @@ def _layer_inputs(model: ModelKey, layer: str) -> Subject:
     about = {"layer": layer}
     after = AFTER.get(info.input_range, "inputs")
     _require_real(info.op != "embedding", after, about)
-    parts = [part[layer] for part in network.activation_batches([layer], stop=OBSERVED)]
-    values = _together(parts, info.channel_axis)
+    values = _observed(network, lambda inputs: network.capture(inputs, [layer])[layer], info.channel_axis)
     return Subject(ResultKey("inputs", model, layer), after, "activation", values, about=about)
 
 
 def _logits(model: ModelKey, layer: str) -> Subject:
     network = compute.network(model)
-    runs = map(network.run, network.input_batches(stop=OBSERVED))
-    values = _together([np.asarray(pick_output(outputs, None, "logits")) for outputs in runs], -1)
+    values = _observed(network, lambda inputs: np.asarray(pick_output(network.run(inputs), None, "logits")), -1)
     return Subject(ResultKey("logits", model), "logits", "logit", values, about={"model": compute.name(model)})
 
 
 def _network_inputs(model: ModelKey, layer: str) -> Subject:
-    batches, about = compute.network(model).input_batches(stop=OBSERVED), {"model": compute.name(model)}
-    parts = [np.asarray(pick_output(inputs, None, "")) for inputs in batches]
-    _require_real(parts[0].dtype.kind == "f", "network_inputs", about)
+    about = {"model": compute.name(model)}
+    values = _observed(compute.network(model), lambda inputs: np.asarray(pick_output(inputs, None, "")), 1)
+    _require_real(values.dtype.kind == "f", "network_inputs", about)
     key = ResultKey("network inputs", model)
-    return Subject(key, "network_inputs", "input value", _together(parts, 1), about=about)
+    return Subject(key, "network_inputs", "input value", values, about=about)
 
 
 def _require_real(real: bool, name: str, about: Mapping[str, str]) -> None:
     if not real:
         words = read_words("tensors")
         raise QuantError(words["refusals"]["tokens"].format(tensor=words["titles"][name].format(**about)))
+
+
+def _observed(network: Network, of: Callable[[Inputs], Float32Array], channel_axis: int) -> Float32Array:
+    """Return what is made of the first calibration samples: of a large model of fewer, and of vectors that fit."""
+    parts: list[Float32Array] = []
+    left = MAX_VALUES
+    for inputs in network.input_batches(stop=OBSERVED):
+        each = of(cut(inputs, 0, 1)).size
+        parts.append(of(cut(inputs, 0, max(left // each, 1))))
+        left -= parts[-1].size
+        if left < each:
+            break
+    values = _together(parts, channel_axis)
+    if values.size <= MAX_VALUES:
+        return values
+    return values.reshape(-1, values.shape[-1])[: max(MAX_VALUES // values.shape[-1], 1)]
 
 
 def _together(parts: list[Float32Array], channel_axis: int) -> Float32Array:

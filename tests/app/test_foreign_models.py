@@ -11,7 +11,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from explorer import compute
+from explorer import compute, tensors
 from explorer.given import offer_given
 from explorer.lessons import LESSONS
 from explorer.lessons.clipping.calibration import ranges_seen, study_of
@@ -164,6 +164,19 @@ def test_lessons_show_what_a_layer_receives_of_lines_of_several_widths() -> None
     assert seen.samples == (1, 2, 4, 8, 9)
     assert seen.betas["min–max"][-1] == pytest.approx(wide, rel=0.01)
     assert max(seen.batches) == pytest.approx(wide, rel=1e-4)
+
+
+def test_logits_of_a_large_vocabulary_are_those_of_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, tokens = foreign_models()["decoder"]
+    network = from_module(module, Agreement({"calibration": tokens.numpy()}), tokens)
+    MODELS.add("decoder", Source(lambda: network))
+    with torch.no_grad():
+        expected = module(tokens).numpy()
+    for most, shape in ((7 * 64 * 2 + 100, (2 * 7, 64)), (5 * 64 + 10, (5, 64))):
+        monkeypatch.setattr(tensors, "MAX_VALUES", most)
+        compute.CACHE.clear()
+        found = subject("logits", MODELS.key("decoder"), "head").matrix
+        assert found == pytest.approx(expected.reshape(-1, 64)[: shape[0]], abs=1e-5)
 
 
 def test_tokens_are_no_values_to_quantize_which_is_said() -> None:
