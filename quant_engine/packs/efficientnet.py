@@ -80,5 +80,5 @@ EFFICIENTNET = Pack(
     convert=convert_efficientnet,
     changes="BatchNorm was folded into the convolutions (ε = 1e-3), and the result written as safetensors",
     open=open_efficientnet,
-    opening_layer="blocks.0.depthwise",
+    opening_layer="blocks.0.depthwise.conv",
 )

@@ -29,6 +29,7 @@ def on_all_photographs(pack_network):
 def test_it_knows_most_photographs(on_all_photographs):
     layers = on_all_photographs.layers()
     assert len(layers) == 50
+    assert PACKS["efficientnet-lite0"].opening_layer in layers
     assert all(layer.has_bias for layer in layers.values())
     assert sum(info.groups == info.shape[0] for info in layers.values()) == 16
     assert on_all_photographs.evaluate().correct >= 16
