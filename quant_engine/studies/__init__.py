@@ -19,7 +19,8 @@ from quant_engine.studies.calibration_check import (
     evaluated_split,
 )
 from quant_engine.studies.calibration_sets import CalibrationSets, calibration_sets
-from quant_engine.studies.culprits import Culprits, CulpritStep, Fall, Mend, culprits, in_eight_bits, is_lost
+from quant_engine.studies.culprit_results import Culprits, CulpritStep, Fall, Mend, is_lost
+from quant_engine.studies.culprits import culprits, in_eight_bits
 from quant_engine.studies.damage import AttributionKey, Damage, PlanParts, equal_noise
 from quant_engine.studies.effect import Effect, divergences, effect
 from quant_engine.studies.fisher import fisher
