@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import notation
-from explorer.background import Scheduler, Session, Task
+from explorer.background import Scheduler, Session
 from explorer.caches import ResultKey, cached
 from explorer.language import read_words
 from explorer.memory import memory_bytes
@@ -26,13 +26,10 @@ from explorer.status import Status
 from quant_engine import (
     Distribution,
     ErrorReport,
-    LayerPlan,
     MinMax,
     MinMSE,
     PerTensor,
     QuantError,
-    QuantizationPlan,
-    QuantizedTensor,
     Quantizer,
     QuantizerSpec,
     fit,
@@ -222,18 +219,6 @@ def compared(
     return Compared(title, result, returned, errors, speed)
 
 
-def model_bytes(model: ModelKey, spec: QuantizerSpec, only: str | None = None) -> tuple[int, int]:
-    """Return the bytes of all weights in float32, and with `only` that layer (or every layer) quantized."""
-    before, after = 0, 0
-    for layer, info in network(model).layers().items():
-        if info.tied_to is not None:
-            continue  # its weight is counted where it is held
-        plain = info.parameters * 4
-        before += plain
-        after += plain if only not in (None, layer) else spec.storage(info.matrix_shape).size_bytes
-    return before, after
-
-
 def pack_card(model: ModelKey) -> PackCard | None:
     """Return the measured scores that come with a pack, None for other models."""
     return MODELS.pack_card(model)
@@ -286,26 +271,6 @@ def open_page(page: str) -> None:
         session().open(page)
 
 
-@cached(CACHE)
-def score(model: ModelKey, spec: QuantizerSpec | None) -> Score:
-    """Return the network's score with every layer's weight under a spec, or in floating point."""
-    return network(model).evaluate(None if spec is None else frozen(model, LayerPlan(spec)))
-
-
-def scoring(place: str, model: ModelKey, spec: QuantizerSpec | None) -> Task:
-    """Return the task of the network's score with every layer's weight under a spec, or in floating point."""
-    return session().ask(place, ResultKey("score", model, spec), lambda: score(model, spec))
-
-
-def accuracies(place: str, model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | None = None) -> Task:
-    """Return the task of three scores: in floating point, with this layer under the plan, with all layers quantized.
-
-    `others` is the plan of the other layers, where it is another.
-    """
-    key = ResultKey("accuracy", model, layer, plan, others)
-    return session().ask(place, key, lambda: _evaluate(model, layer, plan, others or plan))
-
-
 def sample_unit(model: ModelKey) -> str:
     """Return what a sample of the model's data is called, such as "image"."""
     task = network(model).task
@@ -316,34 +281,6 @@ def samples(model: ModelKey, split: str) -> str:
     """Return how many samples a split of the model's data has, as "2,000 test images"."""
     task = network(model).task
     return f"no {split} data" if task is None else f"{notation.count(task.count(split))} {split} {task.unit}s"
-
-
-def _evaluate(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan) -> tuple[Score, Score, Score]:
-    subject = network(model)
-    layers = subject.layers()
-    own = layers[layer].tied_to or layer
-    tied = [name for name, info in layers.items() if (info.tied_to or name) == own]  # these share one weight
-    rest = frozen(model, others)
-    mine = rest[layer] if plan is others else subject.freeze(QuantizationPlan(dict.fromkeys(tied, plan)))[layer]
-    alone = {**dict.fromkeys(tied, LayerPlan(mine.weight)), layer: mine}
-    every = {**rest.layers, **{name: replace(rest[name], weight=mine.weight) for name in tied}, layer: mine}
-    return score(model, None), subject.evaluate(QuantizationPlan(alone)), subject.evaluate(QuantizationPlan(every))
-
-
-def frozen(model: ModelKey, plan: LayerPlan) -> QuantizationPlan:
-    """Return the frozen plan that gives every layer the same."""
-    subject = network(model)
-    return subject.freeze(QuantizationPlan(dict.fromkeys(subject.layers(), plan)))
-
-
-def planned_codes(model: ModelKey, layer: str, plan: LayerPlan) -> NDArray[np.int64] | None:
-    """Return a layer's codes under a frozen plan, counted from its zero points, or None where it stays as it is."""
-    planned = plan.weight
-    if planned is None or isinstance(planned, QuantizerSpec):
-        return None
-    found = planned if isinstance(planned, QuantizedTensor) else planned.encode(matrix(model, layer))
-    codes: NDArray[np.int64] = found.codes.astype(np.int64) - found.zero_point
-    return codes
 
 
 def status() -> Status:

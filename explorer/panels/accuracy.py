@@ -8,7 +8,7 @@ import time
 
 import streamlit as st
 
-from explorer import compute, notation
+from explorer import compute, model_scores, notation
 from explorer.background import Task, live
 from explorer.language import read_words
 from explorer.presenting import presenting
@@ -33,8 +33,8 @@ def accuracy_panel(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPl
     except QuantError as error:
         st.caption(f"{verbatim(error)}.")
         return
-    float32 = compute.scoring("accuracy in float32", model, None)
-    task = compute.accuracies("accuracy", model, layer, plan, others)
+    float32 = model_scores.scoring("accuracy in float32", model, None)
+    task = model_scores.accuracies("accuracy", model, layer, plan, others)
     digest = hashlib.sha256(str(task.key).encode()).hexdigest()[:12]
     unit, started = compute.sample_unit(model), time.monotonic()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from explorer import charts, compute, controls, notation, pins, tables
+from explorer import charts, compute, controls, model_scores, notation, pins, tables
 from explorer.background import Task, live
 from explorer.figures.compare import compare_figure, describe_compare, error_edges, number_of, rate_figure, value_edges
 from explorer.language import read_words
@@ -38,7 +38,8 @@ def compare_panel(model: ModelKey, layer: str, settings: PlaygroundState) -> Non
     _buttons(settings, kept)
     rows = _rows(model, layer, [settings, *kept]) if kept else []
     tasks = [
-        compute.accuracies(f"compare {number}", model, layer, row.plan, row.others) for number, row in enumerate(rows)
+        model_scores.accuracies(f"compare {number}", model, layer, row.plan, row.others)
+        for number, row in enumerate(rows)
     ]
     compute.session().leave(*(f"compare {number}" for number in range(len(rows), MAX_PINS + 1)))
     if not kept:
@@ -106,7 +107,7 @@ def _table(model: ModelKey, rows: Sequence[ComparisonRow], accuracies: Sequence[
             notation.decibels(result.report.sqnr_db),
             accuracy,
             said["encoding_time"].format(time=notation.short(row.compared.encode_ns)),
-            notation.sizes(*compute.model_bytes(model, result.spec)),
+            notation.sizes(*model_scores.model_bytes(model, result.spec)),
         )
         for column, cell in zip(columns.values(), cells, strict=True):
             column.append(cell)

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import compute, controls, notation
+from explorer import compute, controls, model_scores, notation
 from explorer.background import live
 from explorer.compiling import await_first_picture
 from explorer.instrument import Move
@@ -114,10 +114,10 @@ def _accuracies(model: ModelKey, layer: str, settings: PlaygroundState, spec: Qu
     except QuantError:
         return
     plain = OPENS.spec(-1.0, 1.0)  # of the extremes, whichever they are
-    before = compute.accuracies("home before", model, layer, *OPENS.plans(plain))
+    before = model_scores.accuracies("home before", model, layer, *OPENS.plans(plain))
     started, said = time.monotonic(), read_words("home")
     waiting = read_words("frame")["waiting"]["running_for"]
-    now = compute.accuracies("home now", model, layer, *settings.plans(spec))
+    now = model_scores.accuracies("home now", model, layer, *settings.plans(spec))
 
     def draw() -> None:
         with st.container(horizontal=True, gap="medium", key="home_accuracy"):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import streamlit as st
 
-from explorer import compute, notation
+from explorer import compute, model_scores, notation
 from explorer.language import plural, read_words
 from explorer.presenting import presenting
 from explorer.results import Outcome
@@ -77,6 +77,6 @@ def tensor_panel(model: ModelKey, layer: str, result: Outcome) -> None:
         clipped=notation.share(report.clipped_share),
         used=notation.count(result.codes_used),
         total=notation.count(result.codes_total),
-        sizes=notation.sizes(*compute.model_bytes(model, result.spec)),
+        sizes=notation.sizes(*model_scores.model_bytes(model, result.spec)),
     )
     st.caption(f"{shape}\n\n{exact}")

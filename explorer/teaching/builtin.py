@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer import compute, tensors
+from explorer import compute, model_scores, tensors
 from explorer.caches import ResultKey
 from explorer.language import read_words
 from explorer.notation import accuracy, count, share, short
@@ -72,7 +72,7 @@ def _range(words: Mapping[str, Any]) -> Question:
 def _accuracy(words: Mapping[str, Any]) -> Question:
     """Ask what is left of a network's accuracy at four bits and one scale a layer."""
     model = _model(FRAGILE)
-    plain, found = (compute.score(model, spec) for spec in (None, QuantizerSpec(INT4)))
+    plain, found = (model_scores.score(model, spec) for spec in (None, QuantizerSpec(INT4)))
     return Question(
         "number",
         words["text"].format(model=FRAGILE, plain=accuracy(plain.value)),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import compute, tensors
+from explorer import model_scores, tensors
 from explorer.buckets.mount import script
 from explorer.caches import ResultKey
 from explorer.figures.midpoints import Bucketed
@@ -274,7 +274,7 @@ def test_codebooks_side_by_side_count_all_that_is_stored() -> None:
 def test_accuracy_comes_from_the_network_with_every_layer_so() -> None:
     at = open_lesson(bits=2, show_anyway=True)
     for candidate, spec in codebooks.entered(2).items():
-        _, alone, everywhere = compute.accuracies("test", CNN_KEY, "conv3", LayerPlan(spec)).result(120)
+        _, alone, everywhere = model_scores.accuracies("test", CNN_KEY, "conv3", LayerPlan(spec)).result(120)
         network = load("fashion-cnn")
         plan = LayerPlan(spec)
         assert alone == network.evaluate(QuantizationPlan({"conv3": plan}))

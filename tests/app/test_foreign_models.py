@@ -11,7 +11,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from explorer import compute, tensors
+from explorer import compute, model_scores, tensors
 from explorer.given import offer_given
 from explorer.lessons import LESSONS
 from explorer.lessons.clipping.calibration import ranges_seen, study_of
@@ -110,7 +110,7 @@ def test_one_model_under_two_tasks_is_scored_on_each() -> None:
         MODELS.add("residual", Source(partial(from_module, module, task)))
         key = MODELS.key("residual")
         right = int((MODELS.network(key).run(images).argmax(axis=1) == labels).sum())
-        assert compute.scoring("test", key, None).result(30).correct == right
+        assert model_scores.scoring("test", key, None).result(30).correct == right
         found.add(key)
     assert len(found) == 2
 
@@ -119,10 +119,10 @@ def test_a_plan_is_fitted_once_and_changes_no_score() -> None:
     weight = QuantizerSpec(IntFormat(3), PerChannel(0), clipping=MinMSE())
     network, plan = load("fashion-cnn"), LayerPlan(weight, QuantizerSpec(IntFormat(8, signed=False), symmetric=False))
     others = LayerPlan(QuantizerSpec(IntFormat(4)))
-    _, alone, every = compute.accuracies("test", CNN_KEY, "conv3", plan, others).result(60)
+    _, alone, every = model_scores.accuracies("test", CNN_KEY, "conv3", plan, others).result(60)
     assert alone == network.evaluate(QuantizationPlan({"conv3": plan}))
     assert every == network.evaluate(QuantizationPlan({**dict.fromkeys(network.layers(), others), "conv3": plan}))
-    assert compute.frozen(CNN_KEY, others) is compute.frozen(CNN_KEY, LayerPlan(QuantizerSpec(IntFormat(4))))
+    assert model_scores.frozen(CNN_KEY, others) is model_scores.frozen(CNN_KEY, LayerPlan(QuantizerSpec(IntFormat(4))))
 
 
 def test_lesson_5_calibrates_on_as_many_samples_as_the_task_has() -> None:
@@ -205,5 +205,5 @@ def test_layers_that_share_a_weight_are_scored_with_the_same_one() -> None:
     network = from_module(LastToken(module), Classification({"test": (ids.numpy(), np.zeros(len(ids), np.int64))}))
     MODELS.add("decoder", Source(lambda: network))
     plan = LayerPlan(QuantizerSpec(IntFormat(2)))
-    _, alone, _ = compute.accuracies("test", MODELS.key("decoder"), "model.head", plan).result(60)
+    _, alone, _ = model_scores.accuracies("test", MODELS.key("decoder"), "model.head", plan).result(60)
     assert alone == network.evaluate(QuantizationPlan({"model.head": plan, "model.embed": plan}))

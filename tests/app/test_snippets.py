@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from explorer import compute
+from explorer import compute, model_scores
 from explorer.snippets import Origin, engine_code, numpy_code
 from quant_engine import (
     E2M1,
@@ -68,7 +68,7 @@ def test_the_engine_snippet_gives_the_error_and_the_accuracies_on_screen(plan: L
     printed = output_of(engine_code(Origin("fashion-cnn", "conv2"), plan, others))
     assert f"SQNR {result.report.sqnr_db:.2f} dB" in printed
     assert f"{result.storage.bits_per_value:.4f} bits per value" in printed
-    accuracies = compute.accuracies("test", CNN_KEY, "conv2", plan, others).result(60)
+    accuracies = model_scores.accuracies("test", CNN_KEY, "conv2", plan, others).result(60)
     assert [int(n) for n in re.findall(r"(\d+) of \d+ right", printed)] == [a.correct for a in accuracies]
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from explorer import charts, compute, tables
+from explorer import charts, compute, model_scores, tables
 from explorer.background import Task, live
 from explorer.figures.rug_plot import RugPlot, describe_rug_plot, even_figure
 from explorer.lessons.centroids import codebooks
@@ -40,7 +40,7 @@ def side_by_side(bench: Bench, bits: int) -> None:
         st.caption(words["rivals_no_accuracy"])
         return
     tasks = {
-        candidate: compute.accuracies(f"accuracy of {candidate.key}", bench.model, bench.layer, LayerPlan(spec))
+        candidate: model_scores.accuracies(f"accuracy of {candidate.key}", bench.model, bench.layer, LayerPlan(spec))
         for candidate, spec in found.items()
     }
     live(lambda: _measured(bench, bits, tasks), lambda: any(task.active for task in tasks.values()))

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 import numpy as np
 import streamlit as st
 
-from explorer import charts, compute
+from explorer import charts, compute, model_scores
 from explorer.background import Task
 from explorer.caches import ResultKey
 from explorer.figures.calibration import Seen, describe_seen, describe_study, seen_figure, study_figure
@@ -97,7 +97,7 @@ def _study_results(model: ModelKey, bits: int, key: ResultKey, task: Task | None
         lines.setdefault(name, {})[samples] = found
     if not lines:
         return
-    plain, dynamic = compute.score(model, None), lines.pop(DYNAMIC)[0]
+    plain, dynamic = model_scores.score(model, None), lines.pop(DYNAMIC)[0]
     if lines:
         figure = study_figure(lines, plain, charts.canvas(key))
         charts.show(figure, "clipping_chart_study", describe_study(lines))

@@ -7,7 +7,7 @@ from functools import partial
 
 import streamlit as st
 
-from explorer import charts, compute
+from explorer import charts, compute, model_scores
 from explorer.background import Task
 from explorer.caches import ResultKey
 from explorer.figures import theme
@@ -44,7 +44,7 @@ def sets_study(model: ModelKey, bits: int) -> Study:
     kinds = _kinds(network, model)
 
     def steps() -> Generator[tuple[str, Score], None, None]:
-        yield FLOAT, compute.score(model, None)
+        yield FLOAT, model_scores.score(model, None)
         static = LayerPlan(activation=activation_spec(bits, MinMax()))
         layers = [name for name, info in network.layers().items() if info.op != "embedding"]
         plan = QuantizationPlan(dict.fromkeys(layers, static))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from explorer import charts, compute, controls
+from explorer import charts, compute, controls, model_scores
 from explorer.caches import ResultKey
 from explorer.fields import Choice, named
 from explorer.figures.code_changes import (
@@ -74,7 +74,7 @@ def jumps(known: MethodResults, method: str, layer: str) -> CodeChanges | None:
 
 def counted(model: ModelKey, layer: str, before: LayerPlan, after: LayerPlan) -> CodeChanges | None:
     """Count the jumps of a layer's weights from one plan to another; None where one of them has no codes."""
-    first, second = (compute.planned_codes(model, layer, plan) for plan in (before, after))
+    first, second = (model_scores.planned_codes(model, layer, plan) for plan in (before, after))
     if first is None or second is None:
         return None
     old, new = before.weight, after.weight

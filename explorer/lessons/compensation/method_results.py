@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from explorer import compute
+from explorer import compute, model_scores
 from explorer.caches import ResultKey
 from explorer.lessons.compensation.method_progress import CLIPPED, GRANULARITIES, NEAREST, Baselines, Lap, accuracy_of
 from explorer.lessons.framework.prose import method_words
@@ -104,7 +104,7 @@ def moved_share(model: ModelKey, before: QuantizationPlan, after: QuantizationPl
     """Return the share of weights, over all layers, that two plans give different codes."""
     changed = size = 0
     for layer in compute.network(model).layers():
-        codes = [compute.planned_codes(model, layer, plan[layer]) for plan in (before, after)]
+        codes = [model_scores.planned_codes(model, layer, plan[layer]) for plan in (before, after)]
         if codes[0] is not None and codes[1] is not None:
             changed += int((codes[0] != codes[1]).sum())
             size += codes[0].size

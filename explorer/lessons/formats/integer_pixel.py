@@ -8,7 +8,7 @@ from textwrap import wrap
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer import compute
+from explorer import compute, model_scores
 from explorer.caches import ResultKey
 from explorer.language import read_words
 from explorer.notation import MINUS, count, short, superscript
@@ -47,7 +47,9 @@ def plan_of(model: ModelKey, weight_bits: int) -> QuantizationPlan:
     """Return the frozen plan that is compiled: weights by channel, inputs asymmetric from least to greatest."""
     clipping = MinMax() if weight_bits == CODE_BITS else MinMSE()
     weight = QuantizerSpec(IntFormat(weight_bits), PerChannel(0), clipping=clipping)
-    return compute.frozen(model, LayerPlan(weight, QuantizerSpec(IntFormat(CODE_BITS, signed=False), symmetric=False)))
+    return model_scores.frozen(
+        model, LayerPlan(weight, QuantizerSpec(IntFormat(CODE_BITS, signed=False), symmetric=False))
+    )
 
 
 def program_of(model: ModelKey, weight_bits: int, rounding: str = "gemmlowp") -> IntegerProgram:

@@ -6,7 +6,7 @@ import time
 
 import streamlit as st
 
-from explorer import compute, notation
+from explorer import compute, model_scores, notation
 from explorer.background import live
 from explorer.lessons.framework.layout import numbers
 from explorer.lessons.framework.prose import words
@@ -29,8 +29,8 @@ def accuracy_section(model: ModelKey, layer: str, plan: LayerPlan, others: Layer
 
 
 def _section(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | None) -> None:
-    plain = compute.scoring("accuracy in float32", model, None)
-    task = compute.accuracies("accuracy", model, layer, plan, others)
+    plain = model_scores.scoring("accuracy in float32", model, None)
+    task = model_scores.accuracies("accuracy", model, layer, plan, others)
     unit, started = compute.sample_unit(model), time.monotonic()
 
     def draw() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from explorer import charts, compute, tables
+from explorer import charts, compute, model_scores, tables
 from explorer.background import Kind, Task, live
 from explorer.caches import ResultKey
 from explorer.figures.granularity_tradeoff import TradeoffPoint, describe_tradeoff, tradeoff_figure
@@ -93,9 +93,9 @@ def tradeoff_section(bench: Bench, spec: QuantizerSpec) -> None:
 
 def scores(model: ModelKey, spec: QuantizerSpec) -> Generator[tuple[Name, Score], None, None]:
     """Measure the network in floating point, and then with every layer under each granularity."""
-    yield (PLAIN, ""), compute.score(model, None)
+    yield (PLAIN, ""), model_scores.score(model, None)
     for name, other in specs(spec).items():
-        yield name, compute.score(model, other)
+        yield name, model_scores.score(model, other)
 
 
 def _draw(bench: Bench, spec: QuantizerSpec, task: Task | None) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from explorer import charts, compute
+from explorer import charts, compute, model_scores
 from explorer.background import Task
 from explorer.caches import ResultKey
 from explorer.figures import theme
@@ -54,7 +54,7 @@ def noise_study(model: ModelKey, layer: str, spec: QuantizerSpec) -> Study:
     layers = network.layers()
 
     def steps() -> Generator[tuple[tuple[str, int | None], Score], None, None]:
-        yield (FLOAT, None), compute.score(model, None)
+        yield (FLOAT, None), model_scores.score(model, None)
         for name, chosen in changed_layers(layers, layer).items():
             users = [user for user, info in layers.items() if (info.tied_to or user) in chosen]
             yield (name, None), network.evaluate(QuantizationPlan(dict.fromkeys(users, LayerPlan(spec))))
