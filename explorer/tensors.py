@@ -108,10 +108,11 @@ def _observed(network: Network, of: Callable[[Inputs], Float32Array], channel_ax
     parts: list[Float32Array] = []
     left = MAX_VALUES
     for inputs in network.input_batches(stop=OBSERVED):
-        each = of(cut(inputs, 0, 1)).size
-        parts.append(of(cut(inputs, 0, max(left // each, 1))))
+        one = of(cut(inputs, 0, 1))
+        fitting = left // one.size
+        parts.append(of(cut(inputs, 0, fitting)) if fitting > 1 else one)
         left -= parts[-1].size
-        if left < each:
+        if left < one.size:
             break
     values = _together(parts, channel_axis)
     if values.size <= MAX_VALUES:
