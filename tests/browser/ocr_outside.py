@@ -9,15 +9,21 @@ import sys
 import numpy as np
 import onnxruntime
 
-graph, lines = sys.argv[1:]
-session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-name = session.get_inputs()[0].name
-characters = ["", *session.get_modelmeta().custom_metadata_map["character"].split("\n"), " "]
-given = np.load(lines)
-texts, read = json.loads(str(given["texts"])), []
-for place in range(len(texts)):
-    for steps in session.run(None, {name: given[f"pixels{place}"]})[0].argmax(axis=2):
-        kept = [c for c, before in zip(steps, [0, *steps[:-1]], strict=True) if c != before]
-        read.append("".join(characters[c] for c in kept).strip())
-wanted = [text.strip() for expected in texts for text in expected]
-print(sum(one == other for one, other in zip(read, wanted, strict=True)) / len(wanted))
+
+def share_read(graph: str, lines: str) -> float:
+    """Return the share of lines that a graph reads without a mistake."""
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    characters = ["", *session.get_modelmeta().custom_metadata_map["character"].split("\n"), " "]
+    given = np.load(lines)
+    texts, read = json.loads(str(given["texts"])), []
+    for place in range(len(texts)):
+        for steps in session.run(None, {name: given[f"pixels{place}"]})[0].argmax(axis=2):
+            kept = [c for c, before in zip(steps, [0, *steps[:-1]], strict=True) if c != before]
+            read.append("".join(characters[c] for c in kept).strip())
+    wanted = [text.strip() for expected in texts for text in expected]
+    return sum(one == other for one, other in zip(read, wanted, strict=True)) / len(wanted)
+
+
+if __name__ == "__main__":
+    print(share_read(*sys.argv[1:]))

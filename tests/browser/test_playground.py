@@ -91,7 +91,11 @@ def test_settings_and_accuracy_are_in_sight_and_on_a_projector_the_figure_with_t
     page = open_page(f"{app}/playground", form)
     names = ("Model", "Tensor", "Format", "Clipping", "Range", "One scale for each")
     hero, figure = page.get_by_test_id("stMetric").first, page.locator("canvas.values")
-    parts = [*(page.get_by_role("combobox", name=name) for name in names), page.get_by_text("More", exact=True), hero]
+    parts = [
+        *(page.get_by_role("combobox", name=name) for name in names),
+        page.get_by_test_id("stMainBlockContainer").get_by_text("More", exact=True),
+        hero,
+    ]
     places = [part.bounding_box() for part in parts]
     for place in places:
         assert place is not None
@@ -113,7 +117,7 @@ def test_a_setting_behind_more_that_is_not_as_it_opens_is_named(app: str, open_p
     open_more(page)
     page.get_by_role("button", name="Reset", exact=True).click()
     settle(page)
-    expect(page.get_by_text("More", exact=True).first).to_be_visible()
+    expect(page.get_by_test_id("stMainBlockContainer").get_by_text("More", exact=True).first).to_be_visible()
 
 
 def test_back_from_the_playground_leads_to_the_lesson_as_it_was(app: str, open_page: Opener) -> None:
