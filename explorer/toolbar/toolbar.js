@@ -66,13 +66,14 @@ export default function ({ parentElement, data, setTriggerValue }) {
   const { words } = data;
   document.documentElement.classList.toggle("presenting", data.presenting);
   document.documentElement.lang = data.language;
-  parentElement.querySelector(".toolbar").setAttribute("aria-label", words.name);
+  const bar = parentElement.querySelector(".toolbar");
+  bar.setAttribute("aria-label", words.name);
   button("present").textContent = data.presenting ? "✕" : words.present;
   button("present").setAttribute("aria-label", data.presenting ? words.present_end : words.present);
   button("present").title = words.present_help;
   button("copy").title = words.copy_help;
   button("copy").textContent = words.copy;
-  chooseLanguage(parentElement.querySelector(".toolbar select"), data, setTriggerValue);
+  chooseLanguage(bar.querySelector("select"), data, setTriggerValue);
   button("add").textContent = words.add;
   button("add").title = words.add_help;
   button("add").onclick = () => setTriggerValue("add", { address: location.pathname + location.search, part: partInSight() });
@@ -87,8 +88,12 @@ export default function ({ parentElement, data, setTriggerValue }) {
       button("copy").classList.remove("done");
     }, 2000);
   };
+  const leaveRoom = () => document.documentElement.style.setProperty("--toolbar-width", `${bar.offsetWidth}px`);
+  const resized = new ResizeObserver(leaveRoom); // the navigation folds what would lie under the toolbar
+  resized.observe(bar);
   document.addEventListener("keydown", onKey);
   return () => {
+    resized.disconnect();
     document.removeEventListener("keydown", onKey);
     endLecture();
   };

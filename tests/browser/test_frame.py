@@ -22,11 +22,24 @@ FIRST_LINE = """() => {
   const tops = [...within].filter(e => e.innerText && e.checkVisibility()).map(e => e.getBoundingClientRect().top);
   return Math.min(...tops) - header;
 }"""
+BESIDE = """() => {
+  const parts = [...document.querySelectorAll('[data-testid=stTopNav] > :not([inert])')];
+  const last = Math.max(...parts.map(part => part.getBoundingClientRect().right));
+  return last <= document.querySelector('.toolbar').getBoundingClientRect().left;
+}"""
 FIGURE_TYPE = """() => Math.min(...[...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')]
   .flatMap(host => [...host.shadowRoot.querySelectorAll('canvas')])
   .filter(canvas => canvas.clientHeight)
   .map(canvas => parseFloat(getComputedStyle(canvas).fontSize) *
     canvas.getBoundingClientRect().width / canvas.offsetWidth))"""
+
+
+def test_the_toolbar_lies_on_no_part_of_the_navigation(app: str, open_page: Opener) -> None:
+    page = open_page(f"{app}/teach?lang=de", "projector")  # the longer words
+    expect(page.get_by_test_id("stTopNavSection").filter(has_text="Lehre")).to_be_visible()
+    for width in (1280, 1024):
+        page.set_viewport_size({"width": width, "height": 720})
+        page.wait_for_function(BESIDE)
 
 
 @pytest.mark.parametrize("path", ["playground", "model_card", "lesson_clipping"])
