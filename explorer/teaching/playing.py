@@ -11,6 +11,7 @@ from streamlit.errors import StreamlitAPIException
 
 from explorer import controls, frame
 from explorer.language import KEY as LANGUAGE_KEY
+from explorer.language import language
 from explorer.lessons import LESSONS
 from explorer.lessons.framework import answers, progress
 from explorer.own_files import models
@@ -154,6 +155,7 @@ def _asked() -> tuple[str, int]:
 def _enter(name: str, number: int, slide: Slide) -> None:
     """Set all that a slide sets, and put all else back: controls follow the session's state."""
     state = st.session_state
+    state.setdefault(LANGUAGE_KEY, language())  # that of the address, which the slide's takes the place of
     if BEFORE not in state:
         state[BEFORE] = json.dumps(progress.progress())
     _forget()

@@ -203,6 +203,14 @@ def test_every_slide_of_an_example_is_shown_as_it_was_made(name: str, minutes: i
         assert {key: str(drawn[key]) for key in wanted} == wanted, slide.title
 
 
+def test_a_lecture_that_a_link_opens_speaks_the_language_of_the_link(movie: str) -> None:
+    at = AppTest.from_file(ENTRY, default_timeout=120)
+    at.query_params["lecture"], at.query_params["lang"] = movie, "de"
+    at.run()
+    assert at.session_state["lecture_entered"] == (movie, 1)
+    assert at.session_state["lang"] == "de"
+
+
 def test_a_lecture_that_is_not_here_is_said_to_be_missing() -> None:
     at = AppTest.from_file(ENTRY, default_timeout=120)
     at.query_params["lecture"] = "0123456789ab"
