@@ -104,7 +104,8 @@ def _about(slide: Slide, said: Mapping[str, Any]) -> list[str]:
 
 def _ways(lecture: Lecture, said: Mapping[str, Any]) -> None:
     """Draw where lectures come from and go to."""
-    st.caption(said["kept" if shelf.outlives_session() else "kept_session"])
+    if lecture.slides:
+        st.caption(said["kept" if shelf.outlives_session() else "kept_session"])
     with st.container(horizontal=True, gap="xsmall", key="teach_ways"):
         if st.session_state.get(UNDO):
             st.button(said["undo"], key="teach_undo_button", icon=":material/undo:", on_click=_undo)

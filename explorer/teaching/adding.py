@@ -62,7 +62,7 @@ def choose_controls(slide: Slide, key: str, said: Mapping[str, str]) -> Slide:
     labels = {field.key: field.label for field in fields_of(slide.page)}
     options = [*dict.fromkeys((*labels, *slide.hidden, *slide.locked))]
     hidden, locked = (
-        st.multiselect(
+        side.multiselect(
             said[name],
             options,
             getattr(slide, name),
@@ -70,7 +70,7 @@ def choose_controls(slide: Slide, key: str, said: Mapping[str, str]) -> Slide:
             key=f"{key}_{name}",
             help=said[f"{name}_help"],
         )
-        for name in ("hidden", "locked")
+        for side, name in zip(st.columns(2), ("hidden", "locked"), strict=True)
     )
     return replace(slide, hidden=tuple(hidden), locked=tuple(locked))
 
