@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
@@ -36,10 +37,10 @@ FIGURE_TYPE = """() => Math.min(...[...document.querySelectorAll('[data-testid=s
 
 def test_the_toolbar_lies_on_no_part_of_the_navigation(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/teach?lang=de", "projector")  # the longer words
-    expect(page.get_by_test_id("stTopNavSection").filter(has_text="Lehre")).to_be_visible()
-    for width in (1280, 1024):
+    for width in (1024, 1280):  # the last is that of the form, whose tab goes on to other tests
         page.set_viewport_size({"width": width, "height": 720})
         page.wait_for_function(BESIDE)
+    expect(page.locator("[data-testid=stTopNav] > :not([inert])").last).to_have_text(re.compile("Lehre"))  # none folded
 
 
 @pytest.mark.parametrize("path", ["playground", "model_card", "lesson_clipping"])
