@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import notation
 from explorer.language import ENGLISH, FOLDER, languages, read_file, read_words, translated
+from tests.syntax import syntax_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 ENTRY = str(ROOT / "explorer" / "app.py")
@@ -158,7 +159,7 @@ def test_no_sentence_is_written_into_python() -> None:
     for path in [*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").glob("*.py")]:
         if path.name not in NOT_READ and path.parent.name != TERMINAL:
             folder = path.relative_to(ROOT).parts[1]
-            told = sentences(ast.parse(path.read_text(encoding="utf-8")))
+            told = sentences(syntax_of(path))
             found[folder if folder in found else "elsewhere"] += told
     assert not found["elsewhere"]
     for folder, most in IN_PYTHON.items():

@@ -33,6 +33,7 @@ from quant_engine import IntFormat, LayerPlan, QuantizationPlan, QuantizerSpec
 from quant_engine.export import EXPORTERS
 from quant_engine.network import from_module
 from quant_engine.tasks import Classification
+from tests.syntax import syntax_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 ENTRY = str(ROOT / "explorer" / "app.py")
@@ -212,7 +213,7 @@ def test_no_subprocess_has_a_shell_and_no_page_unsafe_html() -> None:
         node
         for folder in ("explorer", "pages", "quant_engine")
         for path in (ROOT / folder).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(syntax_of(path))
         if isinstance(node, ast.Call)
     ]
     named = {keyword.arg for call in calls for keyword in call.keywords}
@@ -228,7 +229,7 @@ def test_only_one_place_draws_tables() -> None:
 def test_no_text_of_an_error_is_read_as_markdown() -> None:
     places = [*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").rglob("*.py")]
     for path in places:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(syntax_of(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("st.") and node.args:
                 shown, said = ast.unparse(node.func), ast.unparse(node.args[0])
                 assert shown == "st.text" or not said.startswith("str("), f"{path.name}:{node.lineno}: say verbatim(…)"

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import quant_engine
+from tests.syntax import syntax_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 TORCH_LIVES_IN = {
@@ -35,7 +36,7 @@ def files(*folders):
 
 @functools.cache
 def tree_of(path):
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return syntax_of(path)
 
 
 def name_of(path):
