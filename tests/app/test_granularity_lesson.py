@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from explorer import compute, tensors
+from explorer import model_scores, tensors
 from explorer.caches import ResultKey
 from explorer.figures.granularity_tradeoff import tradeoff_figure
 from explorer.figures.maps import STEPS, range_map, signed_map
@@ -287,7 +287,7 @@ def test_the_accuracy_with_an_edit_is_the_networks() -> None:
     reach[5] = 4.0
     by_hand = QuantizerSpec(INT4, PerChannel(0), clipping=FixedRange(tuple(-reach), tuple(reach)))
     edited = granularity_controls.edited_spec(subject(), plain, {5: (-4.0, 4.0)})
-    _, alone, every = compute._evaluate(DEPTHWISE_KEY, "dw1", LayerPlan(edited), LayerPlan(plain))
+    _, alone, every = model_scores._evaluate(DEPTHWISE_KEY, "dw1", LayerPlan(edited), LayerPlan(plain))
     assert alone == network.evaluate(QuantizationPlan({"dw1": LayerPlan(by_hand)}))
     layers = dict.fromkeys(network.layers(), LayerPlan(plain))
     assert every == network.evaluate(QuantizationPlan({**layers, "dw1": LayerPlan(by_hand)}))
