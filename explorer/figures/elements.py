@@ -144,6 +144,12 @@ def line(x: float, axis: str, color: str, dash: str = "solid", width: float = 2)
     return {"type": "line", **ends, "line": {"color": color, "width": width, "dash": dash}}
 
 
+def front(x: Sequence[float], y: Sequence[float]) -> Trace:
+    """Draw the steps that join the best of many points, under the points."""
+    shape = {"color": theme.FAINT, "width": 8, "shape": "hv"}
+    return {"type": "scatter", "x": [*x], "y": [*y], "mode": "lines", "line": shape, "hoverinfo": "skip"}
+
+
 def note(text: str, x: float, y: float, color: str, **options: object) -> LayoutPart:
     """Return a word in a figure, without an arrow."""
     return {"text": text, "x": x, "y": y, "showarrow": False, "font": {"color": color}, **options}

@@ -49,16 +49,7 @@ def plan_scores_figure(
 ) -> go.Figure:
     """Draw score against bits a weight: all plans with their intervals, the best as steps, floating point as a line."""
     front = best_of([plan for plan in plans if plan.kind != "predicted"], better)
-    traces: list[Trace] = [
-        {
-            "type": "scatter",
-            "x": [plan.bits for plan in front],
-            "y": [plan.score for plan in front],
-            "mode": "lines",
-            "line": {"color": theme.FAINT, "width": 8, "shape": "hv"},
-            "hoverinfo": "skip",
-        }
-    ]
+    traces = [elements.front([plan.bits for plan in front], [plan.score for plan in front])]
     traces += [_points(kind, [plan for plan in plans if plan.kind == kind]) for kind in LOOKS]
     dashed = {"color": theme.NEUTRAL, "width": 1, "dash": theme.IDENTITY_DASH}
     across = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": plain, "y1": plain, "line": dashed}

@@ -113,14 +113,7 @@ def sweep_front_figure(points: Sequence[SpecPoint], canvas: Canvas) -> go.Figure
     some = [point for point in points if point.mse > 0]
     front = [point for point in some if point.on_front]
     traces: list[Trace] = [
-        {
-            "type": "scatter",
-            "x": [point.bits for point in front],
-            "y": [point.mse for point in front],
-            "mode": "lines",
-            "line": {"color": theme.FAINT, "width": 8, "shape": "hv"},
-            "hoverinfo": "skip",
-        },
+        elements.front([point.bits for point in front], [point.mse for point in front]),
         *(
             {
                 "type": "scatter",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import streamlit as st
@@ -95,7 +95,7 @@ class _Folder(Mapping[str, str]):
         except (OSError, ValueError) as error:
             raise KeyError(name) from error
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[str]:
         return (path.stem for path in self.folder.glob("*.json"))
 
     def __len__(self) -> int:
