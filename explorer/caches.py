@@ -10,6 +10,8 @@ from typing import ParamSpec, TypeVar
 from quant_engine import LayerPlan, QuantizationPlan
 from quant_engine.caches import ByteCache
 
+PACKAGES = ("quant_engine", "explorer")  # into whose objects sizes look
+
 T = TypeVar("T")
 P = ParamSpec("P")
 

@@ -5,8 +5,9 @@ Results are known by a `ResultKey`; arrays are never hashed and are read-only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -16,9 +17,10 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import notation
 from explorer.background import Scheduler, Session
-from explorer.caches import ResultKey, cached
+from explorer.background.limits import Limit, Limits
+from explorer.caches import PACKAGES, ResultKey, cached
 from explorer.language import read_words
-from explorer.memory import memory_bytes
+from explorer.memory import available_bytes, memory_bytes
 from explorer.payloads import Mark, Statistics, statistics
 from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
 from explorer.sources import MODELS, ModelKey
@@ -34,7 +36,7 @@ from quant_engine import (
     QuantizerSpec,
     fit,
 )
-from quant_engine.caches import ByteCache
+from quant_engine.caches import ByteCache, buffers_of, size_of
 from quant_engine.clipping import Blocks, Clipping
 from quant_engine.execution import STAGE_INPUTS
 from quant_engine.granularity import Granularity
@@ -46,7 +48,8 @@ from quant_engine.studies.pack_card import PackCard
 
 SESSION_KEY = "background"
 MAX_BYTES = 128 << 20
-CACHE = ByteCache(MAX_BYTES, ("quant_engine", "explorer"), spares_largest=True)
+CACHE = ByteCache(MAX_BYTES, PACKAGES, spares_largest=True)
+MIN_BYTES = 1 << 30  # that results of all sessions may take, however little memory is free
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
 HISTOGRAM_LEVELS = 256  # more than a histogram tells apart: of a large tensor they are measured by a pass over it
 
@@ -232,13 +235,17 @@ def card(model: ModelKey) -> ModelCard:
 
 @st.cache_resource(show_spinner=False)
 def scheduler() -> Scheduler:
-    """Return what does the work of all sessions in the background."""
-    return Scheduler(refused=_too_many)
+    """Return what does the work of all sessions in the background; results may take half of the memory that is free."""
+    most = max(MIN_BYTES, (available_bytes() or 0) // 2)
+    reached = partial(buffers_of, packages=PACKAGES)
+    return Scheduler(limits=Limits(size_bytes=most // 4, all_bytes=most), refused=_refused, reached=reached)
 
 
-def _too_many(most: int, mine: bool) -> QuantError:
-    """Return why one more run is refused: one session, or all together, have the most there may be."""
-    return QuantError(read_words("frame")["refusals"]["runs" if mine else "runs_of_all"].format(most=most))
+def _refused(limit: Limit, most: int) -> QuantError:
+    """Return why work is refused: one session, or all together, have the most there may be."""
+    return QuantError(
+        read_words("frame")["refusals"][limit].format(most=notation.count(most), mib=notation.count(most >> 20))
+    )
 
 
 @st.cache_resource(show_spinner=False)
@@ -257,6 +264,15 @@ def session() -> Session:
         _tied(found)
     found.enter()
     return found
+
+
+def hold(what: Hashable, held: object) -> None:
+    """Count what this session is about to hold besides results of its work; None is let go of.
+
+    Raises:
+        QuantError: if it is too much, beside what it holds already.
+    """
+    session().hold(what, size_of(held, PACKAGES))
 
 
 @st.cache_resource(scope="session", show_spinner=False, on_release=Session.release)

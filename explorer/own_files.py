@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import access, compute
-from explorer.own_folders import delete_folder, make_folder
+from explorer.own_folders import clear_abandoned, delete_folder, make_folder
 from explorer.sources import MODELS, Models, Source, open_tensors
 from explorer.uploads import Inbox, plain_name
 from quant_engine import QuantError
@@ -188,6 +188,7 @@ class OwnFiles:
         return called
 
 
+clear_abandoned()  # here, since `streamlit run` has no start of ours: what servers that were killed have left
 _living: weakref.WeakSet[OwnFiles] = weakref.WeakSet()
 
 

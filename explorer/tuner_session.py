@@ -41,10 +41,12 @@ def change(model: ModelKey, plan: TunedPlan) -> None:
     before = history(model)
     try:
         plan.to_plan(compute.network(model).layers())
+        after = before.then(plan)
+        compute.hold((HISTORIES, model), after)
     except QuantError as error:
         st.session_state[REFUSED] = str(error)
         return
-    st.session_state[HISTORIES][model] = before.then(plan)
+    st.session_state[HISTORIES][model] = after
 
 
 def refuse(error: QuantError) -> None:

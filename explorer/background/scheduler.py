@@ -16,12 +16,12 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from explorer.background.task import Kind, Lane, Task
+from explorer.background.limits import USUAL, Limits, Refused, Taken, exceeded
+from explorer.background.task import Kind, Lane, Reached, Task
 
 MAX_KEPT = 512  # shared tasks, ended or stopped ones among them
 LONG_AT_ONCE = 2
 SLICE = 0.4  # seconds: as long as an answer waits for a study
-MOST_RUNS, MOST_RUNS_IN_TOTAL = 32, 256  # of one session, and of all, that wait or are at work
 MOST_OWN = 256  # runs that a session has to look at, ended ones among them
 PAUSE = 0.02  # seconds before a task begins, in which the browser paints and a person may ask for something else
 NICENESS = 10
@@ -40,13 +40,15 @@ class Scheduler:
         long_at_once: int = LONG_AT_ONCE,
         slice_seconds: float = SLICE,
         pause: float = PAUSE,
-        refused: Callable[[int, bool], Exception] = lambda most, mine: RuntimeError(f"{most} runs"),
+        limits: Limits = USUAL,
+        refused: Refused = lambda limit, most: RuntimeError(f"{limit}: {most}"),
+        reached: Reached = lambda item: {},
     ) -> None:
         """Start without a thread; the pools make them for the first tasks.
 
-        `refused` says what a run beyond the most of a session, or of all sessions, fails with.
+        `refused` says what work beyond a limit fails with, `reached` what the items of tasks hold.
         """
-        self.refused = refused
+        self._limits, self._refused, self.reached = limits, refused, reached
         self._pools = {
             Lane.SHARED: _pool(1),
             Lane.LONG: _pool(long_at_once),
@@ -70,16 +72,20 @@ class Scheduler:
         self._pools[lane].submit(self._work, lane, 0.0 if lane is Lane.AWAITED else self._pause)
 
     def trim(self) -> None:
-        """Forget the shared tasks that were asked for least recently (the lock is held)."""
-        while len(self.shared) > MAX_KEPT and not next(iter(self.shared.values())).wanted:
-            self.shared.popitem(last=False)
+        """Forget shared tasks that nobody looks at, those first that were asked for longest ago (the lock is held)."""
+        size = sum(task.size_bytes for task in self.shared.values() if not task.wanted)
+        for key, task in [*self.shared.items()]:
+            if len(self.shared) <= MAX_KEPT and size <= self._limits.kept_bytes:
+                break
+            if not task.wanted:
+                size -= self.shared.pop(key).size_bytes
 
-    def crowded(self, session: Session) -> Exception | None:
-        """Return what one more run of a session fails with, if it is one too many (the lock is held)."""
-        runs = {one: sum(task.active for task in one.own.values()) for one in self.sessions}
-        if runs.get(session, 0) >= MOST_RUNS:
-            return self.refused(MOST_RUNS, True)
-        return self.refused(MOST_RUNS_IN_TOTAL, False) if sum(runs.values()) >= MOST_RUNS_IN_TOTAL else None
+    def refusal(self, session: Session, more: Taken) -> Exception | None:
+        """Return what a session's next piece of work fails with, if that is too much (the lock is held)."""
+        taken = [one.taken for one in self.sessions if one is not session]
+        others = Taken(sum(one.runs for one in taken), sum(one.size_bytes for one in taken))
+        beyond = exceeded(self._limits, session.taken, others, more)
+        return None if beyond is None else self._refused(*beyond)
 
     def latest_turn(self) -> int:
         """Return a turn before that of whoever had the last one (the lock is held)."""
@@ -96,6 +102,7 @@ class Scheduler:
         with self.lock:
             task.held = False
             task.under_way = task.ready
+            self.trim()
             if task.under_way:
                 self._pools[lane].submit(self._work, lane)
 
@@ -131,6 +138,7 @@ class Session:
         places: the task that each place of the page shows; places of runs are their keys.
         own: every run that was started, by key, in that order; those that have ended stay to be looked at.
         turns: when the session last had a turn, by whose workers it was.
+        held: bytes of what else the session holds, by what it is.
         on_release: what else is to be done when it goes, by what it is about.
     """
 
@@ -141,7 +149,28 @@ class Session:
         self.places: dict[Hashable, Task] = {}
         self.own: dict[Hashable, Task] = {}
         self.turns: dict[Lane, int] = {}
+        self.held: dict[Hashable, int] = {}
         self.on_release: dict[Hashable, Callable[[], object]] = {}
+
+    @property
+    def taken(self) -> Taken:
+        """What counts towards the limits (the lock is held); what several sessions look at counts for each."""
+        tasks = {*self.places.values(), *self.own.values()}
+        size = sum(task.size_bytes for task in tasks) + sum(self.held.values())
+        return Taken(sum(task.active for task in self.own.values()), size)
+
+    def hold(self, what: Hashable, size_bytes: int) -> None:
+        """Count what the session is about to hold besides results of its work; 0 bytes are let go of.
+
+        Raises:
+            Exception: what work beyond a limit fails with; what was held of it before then stays.
+        """
+        with self._lock:
+            before = self.held.pop(what, 0)
+            if size_bytes > before and (error := self._scheduler.refusal(self, Taken(0, size_bytes))) is not None:
+                self.held[what] = before
+                raise error
+            self.held[what] = size_bytes
 
     def enter(self) -> None:
         """Come, or come back."""
@@ -181,11 +210,11 @@ class Session:
             return task
 
     def _new(self, key: Hashable, work: Callable[[], Any], kind: Kind, total: int) -> Task:
-        """Return a new task; a run too many has failed (the lock is held)."""
-        task = Task(key, work, kind, total)
+        """Return a new task; what is long has failed beyond a limit (the lock is held)."""
+        task = Task(key, work, kind, total, self._scheduler.reached)
+        if kind >= Kind.STUDY and (error := self._scheduler.refusal(self, Taken(int(kind.own), 0))) is not None:
+            task.fail(error)
         if kind.own:
-            if (error := self._scheduler.crowded(self)) is not None:
-                task.fail(error)
             ended = [known for known, one in self.own.items() if one.ended and one not in self.places.values()]
             for known in ended[: max(0, len(self.own) - MOST_OWN)]:
                 del self.own[known]
@@ -211,6 +240,7 @@ class Session:
             self._leave(list(self.places))
             if self in self._scheduler.sessions:
                 self._scheduler.sessions.remove(self)
+            self._scheduler.trim()
         for work in self.on_release.values():
             work()
 

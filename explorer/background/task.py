@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Mapping
 from enum import IntEnum
 from typing import Any, Literal
 
 from explorer.memory import give_back
 
+Reached = Callable[[Any], Mapping[int, int]]  # of an item: the bytes of each array and byte string, by identity
+OVERHEAD = 1024  # bytes that an item takes besides
 State = Literal["waiting", "running", "done", "cancelled", "failed"]
 
 
@@ -53,17 +55,26 @@ class Task:
         held: a worker has the task in hand.
         under_way: the task has had its turn and has not stopped or ended since.
         error: what the task failed with.
+        size_bytes: what the items take: all arrays and byte strings that they reach, each once.
     """
 
-    def __init__(self, key: Hashable, work: Callable[[], Any], kind: Kind = Kind.ANSWER, total: int = 1) -> None:
-        """Keep the work; `total` is the expected number of items."""
+    def __init__(
+        self,
+        key: Hashable,
+        work: Callable[[], Any],
+        kind: Kind = Kind.ANSWER,
+        total: int = 1,
+        reached: Reached = lambda item: {},
+    ) -> None:
+        """Keep the work; `total` is the expected number of items, of which `reached` finds what they hold."""
         self.key, self.kind, self.total = key, kind, total
-        self.wanted = 0
+        self.wanted = self.size_bytes = 0
         self.held = self.under_way = False
         self.error: Exception | None = None
-        self._work = work
+        self._work, self._reached = work, reached
         self._steps: Generator[Any, None, None] | None = None
         self._items: list[Any] = []
+        self._buffers: set[int] = set()  # by identity, which stays as long as the items do
         self._ended = threading.Event()
         self._clock: tuple[float, float | None] = 0.0, None  # seconds spent, and since when it is at work
 
@@ -169,4 +180,7 @@ class Task:
 
     def _publish(self, item: Any) -> None:
         give_back()
+        buffers = self._reached(item)
+        self.size_bytes += OVERHEAD + sum(size for buffer, size in buffers.items() if buffer not in self._buffers)
+        self._buffers |= buffers.keys()
         self._items.append(item)

@@ -113,6 +113,7 @@ def _open(name: str, content: bytes, said: Mapping[str, Any]) -> None:
             path = Path(folder) / "results.parquet"
             path.write_bytes(content)
             results = results_of(read_sweep(path))
+        compute.hold(OPENED, results)
     except QuantError as error:
         text = f"{error}".replace(str(path), name)
         controls.assign({REFUSED: said["refused"].format(name=name, error=text)})
@@ -124,6 +125,7 @@ def _open(name: str, content: bytes, said: Mapping[str, Any]) -> None:
 
 def _close() -> None:
     """Forget the results (a callback)."""
+    compute.hold(OPENED, None)
     controls.assign({OPENED: None, PICKED: None})
 
 

@@ -187,6 +187,7 @@ def _import(model: ModelKey) -> None:
         path.write_bytes(given.getvalue())
         try:
             found = import_plan(compute.network(model), path)
+            compute.hold((ORIGINALS, model), found)
         except QuantError as error:
             tuner_session.refuse(error)
             return

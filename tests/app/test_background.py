@@ -12,7 +12,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer.background import Kind, Scheduler, Session, Task
-from explorer.background.scheduler import MAX_KEPT, MOST_OWN, MOST_RUNS, MOST_RUNS_IN_TOTAL
+from explorer.background.limits import Limits
+from explorer.background.scheduler import MAX_KEPT, MOST_OWN
+from quant_engine.caches import buffers_of
 
 LIMIT = 10.0  # seconds
 
@@ -442,22 +444,77 @@ def test_the_page_runs_once_more_when_what_a_part_watches_has_ended() -> None:
 # --- limits and faults ------------------------------------------------------------------------------------------------
 
 
+def limited(**most: int) -> Scheduler:
+    return Scheduler(
+        slice_seconds=0.0,
+        pause=0.0,
+        limits=Limits(**most),
+        refused=lambda *about: ValueError(*about),
+        reached=buffers_of,
+    )
+
+
 def test_a_run_too_many_of_one_session_or_of_all_fails_at_once_and_can_be_tried_again_later() -> None:
-    scheduler = Scheduler(slice_seconds=0.0, pause=0.0, refused=lambda most, mine: ValueError(most, mine))
-    sessions = [scheduler.session() for _ in range(1 + MOST_RUNS_IN_TOTAL // MOST_RUNS)]
+    scheduler, most = limited(), Limits()
+    sessions = [scheduler.session() for _ in range(1 + most.all_runs // most.runs)]
     held = Holding()
     for number, session in enumerate(sessions[:-1]):
-        started = [start(session, (number, at), held) for at in range(MOST_RUNS)]
+        started = [start(session, (number, at), held) for at in range(most.runs)]
         assert "failed" not in states(started)
         refused = start(session, (number, "more"), held)
-        assert (refused.state, refused.error.args) == ("failed", (MOST_RUNS, True))
+        assert (refused.state, refused.error.args) == ("failed", ("runs", most.runs))
     refused = start(sessions[-1], "any", held)
-    assert refused.error.args == (MOST_RUNS_IN_TOTAL, False)
+    assert refused.error.args == ("runs_of_all", most.all_runs)
     assert sessions[-1].ask("panel", "answer", lambda: 1).result(LIMIT) == 1  # what the screen shows is no run
     held.go.set()
     wait_until(lambda: not any(task.active for task in sessions[0].own.values()))
     assert start(sessions[0], (0, "more"), lambda: "done").result(LIMIT) == "done"
     assert start(sessions[-1], "any", lambda: "done").result(LIMIT) == "done"
+
+
+def test_a_session_whose_results_take_too_much_begins_nothing_long_until_it_lets_go_of_them() -> None:
+    scheduler = limited(size_bytes=10_000, all_bytes=25_000)
+    first, second, third = (scheduler.session() for _ in range(3))
+    for session in (first, second, third):
+        session.start("run", lambda: np.zeros(1100)).result(LIMIT)  # 8,800 bytes, and what a result takes besides
+    with pytest.raises(ValueError, match="memory"):
+        first.hold("file", 1000)
+    assert first.start("more", lambda: 1).error.args == ("memory_of_all", 25_000)
+    third.release()
+    assert first.start("more", lambda: b"1" * 200).result(LIMIT)
+    refused = first.ask("table", "study", lambda: 1, Kind.STUDY)
+    assert refused.error.args == ("memory", 10_000)
+    assert first.ask("panel", "answer", lambda: 1).result(LIMIT) == 1  # what the screen shows is drawn all the same
+    assert second.start("more", lambda: 1).result(LIMIT) == 1
+    again = scheduler.session()  # the page is loaded anew
+    first.release()
+    assert again.ask("table", "study", lambda: "done", Kind.STUDY).result(LIMIT) == "done"
+
+
+def test_a_file_counts_while_it_is_held_and_one_that_is_too_large_leaves_the_one_before() -> None:
+    session = limited(size_bytes=1000, all_bytes=2000).session()
+    session.hold("file", 900)
+    with pytest.raises(ValueError, match="memory"):
+        session.hold("other", 200)
+    with pytest.raises(ValueError, match="memory"):
+        session.hold("file", 1100)
+    assert session.taken.size_bytes == 900
+    session.hold("file", 0)
+    session.hold("other", 200)
+    assert session.taken.size_bytes == 200
+
+
+def test_shared_results_that_nobody_looks_at_take_no_more_than_they_may() -> None:
+    scheduler = limited(kept_bytes=5 * 9000)
+    session, parts = scheduler.session(), np.zeros(1000)
+    for number in range(20):
+        session.ask("panel", number, lambda: (np.zeros(1000), parts, parts)).result(LIMIT)
+    shown = session.find(19)
+    wait_until(lambda: len(scheduler.shared) <= 3)
+    assert session.find(19) is shown
+    assert shown.size_bytes == pytest.approx(16_000, abs=2000)  # `parts` once
+    session.release()
+    assert sum(task.size_bytes for task in scheduler.shared.values()) <= 5 * 9000
 
 
 def test_a_session_keeps_so_many_runs_that_have_ended(scheduler: Scheduler) -> None:
