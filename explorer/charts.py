@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from explorer.background import clocked
 from explorer.caches import ResultKey
 from explorer.figures import theme
 from explorer.presenting import enlarged
@@ -55,10 +56,15 @@ def show(figure: go.Figure, key: str, alt: str, noted: bool = True) -> None:
 
 
 def pick(figure: go.Figure, key: str, alt: str, on_pick: Callable[[Any], None]) -> None:
-    """Draw a figure whose points can be clicked: `on_pick` is given a point's `customdata` (as a callback)."""
+    """Draw a figure whose points can be clicked: `on_pick` is given a point's `customdata` (as a callback).
+
+    A figure that stays as it is while its fragment gives way to another keeps asking the one that is gone, and a click
+    does nothing: react-plotly takes new handlers only with a new figure or configuration.
+    """
 
     def picked() -> None:
         if points := st.session_state[key].selection.points:
             on_pick(figure.data[points[0]["curve_number"]].customdata[points[0]["point_index"]])
 
-    st.plotly_chart(enlarged(figure), key=key, config=theme.CONFIG, alt=alt, on_select=picked, selection_mode="points")
+    config = {**theme.CONFIG, "clocked": clocked()}
+    st.plotly_chart(enlarged(figure), key=key, config=config, alt=alt, on_select=picked, selection_mode="points")

@@ -174,13 +174,17 @@ def memory_of(pid: int) -> float:
 
 def watch(server: subprocess.Popen[bytes], found: Found, began: float, minutes: float) -> None:
     """Note the memory every few seconds, and say a line a minute, until the time is over or the server is gone."""
-    told = 0.0
+    told, shown = 0.0, set[str]()
     while server.poll() is None and (now := (time.monotonic() - began) / 60) < minutes:
         found.memory.append((now, memory_of(server.pid)))
         if now >= told + 1:
             told = now
             said = f"{now:.0f} min: {sum(found.done.values())} done, {found.memory[-1][1]:.0f} MiB"
             print(f"{said}, {sum(found.exceptions.values())} exceptions, {sum(found.lost.values())} lost", flush=True)
+            for fault in [*(found.exceptions | found.lost)]:
+                if fault not in shown:
+                    shown.add(fault)
+                    print(f"  new: {fault}", flush=True)
         time.sleep(min(5.0, minutes * 60 / 20))
 
 

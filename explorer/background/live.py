@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 
 import streamlit as st
 
 LOOK = 0.4  # seconds between two looks
+_clocked: ContextVar[bool] = ContextVar("clocked", default=False)
+
+
+def clocked() -> bool:
+    """Say whether what is drawn now belongs to a part that a clock draws, or to what takes its place at rest."""
+    return _clocked.get()
 
 
 def live(draw: Callable[[], object], watched: Callable[[], object]) -> None:
@@ -30,6 +37,10 @@ def _resting(draw: Callable[[], object], watched: Callable[[], object], seen: ob
 
 
 def _draw(draw: Callable[[], object], watched: Callable[[], object], seen: object) -> None:
-    draw()
+    before = _clocked.set(bool(seen))
+    try:
+        draw()
+    finally:
+        _clocked.reset(before)
     if watched() != seen:
         st.rerun()

@@ -84,8 +84,8 @@ def _asked_in(lecture: Lecture) -> list[str]:
 
 def _take_over() -> None:
     """Choose the questions of a lecture (a callback)."""
-    if (name := st.session_state["classroom_lecture"]) is not None:
-        lecture = _lectures()[name]
+    lecture = _lectures().get(st.session_state["classroom_lecture"])
+    if lecture is not None:  # the one that is being made may have been emptied in another window
         st.session_state[TITLE], st.session_state[CHOSEN] = lecture.title[:MAX_TITLE], _asked_in(lecture)
 
 
@@ -126,4 +126,4 @@ def _make(title: str, names: Sequence[str]) -> None:
 def _stop() -> None:
     """Open no class now (a callback)."""
     compute.session().leave(PLACE)
-    del st.session_state[MAKING]
+    st.session_state.pop(MAKING, None)  # as a second press finds it

@@ -109,6 +109,10 @@ def test_a_lecture_brings_its_questions(own_machine: None) -> None:
     assert not at.exception
     assert set(at.multiselect(key="classroom_questions").value) == {"asymmetric", "codes_used"}
     assert at.text_input(key="classroom_title").value == "Ranges"
+    at.selectbox(key="classroom_lecture").set_value(None).run()
+    shelf.save_draft(Lecture())  # by another window, which this one does not know of yet
+    at.selectbox(key="classroom_lecture").set_value(shelf.DRAFT).run()
+    assert not at.exception
 
 
 def test_a_slide_asks_its_question_of_the_class_and_tells_the_answer_with_it(own_machine: None) -> None:

@@ -60,7 +60,7 @@ AT_REST = """async () => {
     const main = document.querySelector('[data-testid=stMain]');
     const running = document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'running';
     const busy = !main || running || window.askedAt > window.heardAt ||
-      performance.now() - window.changedAt < 150 || main.querySelector('[data-testid=stSkeleton]') ||
+      performance.now() - window.changedAt < 150 || main.querySelector('[data-testid=stSkeleton], [data-stale=true]') ||
       main.textContent.length < 100 || /running \\d/.test(main.innerText);
     still = busy ? 0 : still + 1;
     await new Promise(done => setTimeout(done, 100));
