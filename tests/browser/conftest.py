@@ -315,12 +315,12 @@ def open_more(page: Page) -> None:
 
 def metrics(page: Page) -> dict[str, str]:
     """Return the numbers on screen by label."""
-    return {
-        box.get_by_test_id("stMetricLabel").inner_text().strip(): box.get_by_test_id("stMetricValue")
-        .inner_text()
-        .strip()
-        for box in page.get_by_test_id("stMetric").all()
-    }
+    return dict(
+        page.get_by_test_id("stMetric").evaluate_all(
+            """boxes => boxes.map(box => ["stMetricLabel", "stMetricValue"].map(
+              part => box.querySelector(`[data-testid=${part}]`).innerText.trim()))"""
+        )
+    )
 
 
 def faults_on(page: Page) -> dict[str, object]:

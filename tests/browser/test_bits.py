@@ -268,7 +268,7 @@ def test_the_cells_fit_every_window(app: str, open_page: Opener, form: str) -> N
 
 def assert_cells_fit(page: Page) -> None:
     width = page.viewport_size["width"]
-    for box in (cell.bounding_box() for cell in cells(page).all()):
+    for box in cells(page).evaluate_all("each => each.map(one => one.getBoundingClientRect().toJSON())"):
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
         assert min(box["width"], box["height"]) >= 24  # for a finger
