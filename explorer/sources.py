@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +56,7 @@ class Models:
         self._sources: dict[str, Source] = {}
         self._keys: dict[str, ModelKey] = {}
         self._opened: dict[ModelKey, _Opened] = {} if shared is None else shared._opened
+        self._offers: Counter[ModelKey] = Counter() if shared is None else shared._offers  # under how many names
 
     def add(self, name: str, source: Source) -> None:
         """Offer a model; one of the same name is offered no longer, but stays open for those who have its key."""
@@ -63,11 +65,13 @@ class Models:
             self._keys.pop(name, None)
 
     def remove(self, name: str) -> None:
-        """Offer a model no longer, and close it."""
+        """Offer a model no longer, and close it unless it is offered under another name, or to others, too."""
         with self._lock:
             del self._sources[name]
-            if name in self._keys:
-                del self._opened[self._keys.pop(name)]
+            if (key := self._keys.pop(name, None)) is not None:
+                self._offers[key] -= 1
+                if not self._offers[key]:
+                    del self._opened[key], self._offers[key]
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the models, shared ones first."""
@@ -90,6 +94,7 @@ class Models:
                 network = source.open()
                 key = self._keys[name] = self._key_of(network)
                 self._opened.setdefault(key, _Opened(name, source, network))
+                self._offers[key] += 1
             return self._keys[name]
 
     def _key_of(self, network: Network) -> ModelKey:

@@ -66,8 +66,10 @@ class Inbox:
         try:
             place.mkdir(parents=True, exist_ok=True)
             yield place
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(place, ignore_errors=True)
+            if isinstance(error, OSError):  # others may have filled the disk meanwhile
+                raise _refusal(HTTPStatus.INSUFFICIENT_STORAGE) from error
             raise
         finally:
             self._busy = False

@@ -84,8 +84,13 @@ def _name(said: Mapping[str, str]) -> None:
 
 def _stream(said: Mapping[str, Any]) -> None:
     """Take files of any size, which the browser streams to the disk."""
-    batch = receiver(own_files().inbox, {"drop": said["drop"], **said["receiver"]})
-    if batch is not None and (paths := own_files().inbox.files(batch)):
+    try:
+        inbox = own_files().inbox
+    except OSError as error:
+        st.error(said["no_disk"].format(error=error), icon=":material/block:")
+        return
+    batch = receiver(inbox, {"drop": said["drop"], **said["receiver"]})
+    if batch is not None and (paths := inbox.files(batch)):
         named = ", ".join(path.name for path in paths)
         _read(named, said, lambda read: own_files().take(batch, read))
     _refused()
@@ -116,7 +121,7 @@ def _read(named: str, said: Mapping[str, Any], add: Callable[[Callable[[Sequence
     try:
         with st.spinner(said["reading"].format(name=named)):
             name = add(read)
-    except QuantError as error:
+    except (QuantError, OSError) as error:  # the disk may be full
         controls.assign({REFUSED: said["refused"].format(name=named, error=error)})
         st.rerun()
     _arrive(name, opened[-1], said)

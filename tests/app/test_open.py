@@ -20,7 +20,7 @@ from explorer import access, compute
 from explorer.given import open_dropped
 from explorer.own_files import KEY, OwnFiles
 from explorer.snippets import Origin, engine_code, numpy_code
-from explorer.sources import MODELS
+from explorer.sources import MODELS, open_tensors
 from explorer.tensor_table import LookedAt, listed, looked_at
 from quant_engine import IntFormat, LayerPlan, PerChannel, QuantError, QuantizerSpec, fake_quantize
 from quant_engine.network import Network
@@ -81,6 +81,23 @@ def test_a_file_is_seen_by_those_who_brought_it_and_goes_with_them(tmp_path: pat
     assert not folder.exists()
     with pytest.raises(QuantError, match="no longer open"):
         compute.network(key)
+
+
+def test_one_file_that_is_named_twice_and_by_two_sessions_is_open_until_the_last_of_them_closes_it(
+    tmp_path: pathlib.Path,
+) -> None:
+    write_npz(path := tmp_path / "a.npz")
+    first, second = OwnFiles(MODELS), OwnFiles(MODELS)
+    names = [files.lend(open_tensors(path)) for files in (first, first, second)]
+    keys = [files.models.key(name) for files, name in zip((first, first, second), names, strict=True)]
+    assert len({*keys}) == 1
+    first.close(names[0])
+    assert MODELS.network(keys[0]).layers()
+    first.close_all()
+    assert MODELS.network(keys[0]).layers()
+    second.close_all()
+    with pytest.raises(QuantError, match="no longer open"):
+        MODELS.network(keys[0])
 
 
 def test_a_file_that_is_refused_leaves_nothing_and_takes_nothing(tmp_path: pathlib.Path) -> None:

@@ -99,6 +99,16 @@ def test_what_is_too_large_or_of_one_name_leaves_nothing(address: tuple[str, int
     assert inbox.size_bytes == 0
 
 
+def test_where_nothing_can_be_written_that_is_said_and_the_next_upload_comes(
+    address: tuple[str, int], tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "inbox").write_text("")  # root may write anywhere, but not into a file
+    inbox = Inbox(tmp_path / "inbox", max_bytes=1000)
+    assert posted(address, inbox.token, bytes(100)) == 507
+    (tmp_path / "inbox").unlink()
+    assert posted(address, inbox.token, bytes(100)) == 204
+
+
 def test_an_upload_that_is_cut_leaves_nothing_and_the_next_one_comes(address: tuple[str, int], mine: OwnFiles) -> None:
     head = f"POST /upload/{mine.inbox.token}?batch=1&name=a HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
     with socket.create_connection(address) as connection:
