@@ -19,6 +19,7 @@ from explorer.login import require_login
 from explorer.page_table import HOME, PAGES, PLAYGROUND, PageEntry, pages_folder
 from explorer.teaching import adding, playing
 from explorer.teaching.slide import actions, lacks_model, question_panel
+from explorer.teaching.slide_class import bar, follow_class
 
 HERE = pathlib.Path(__file__).resolve().parent
 ASSETS = HERE / "assets"
@@ -47,8 +48,9 @@ navigation = st.navigation(
 if navigation.url_path == "" and opens_playground(st.query_params):
     st.switch_page(pages_folder() / PLAYGROUND, query_params=st.query_params.to_dict())
 playing.follow(navigation.url_path or pathlib.Path(HOME).stem)
+follow_class()
 with st.container(key="frame"):
-    shared_frame(navigation.url_path, playing.bar(), actions())
+    shared_frame(navigation.url_path, bar(), actions())
 with st.container(key="page"):  # notices before it come and go
     if not lacks_model():
         question_panel()

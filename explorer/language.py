@@ -8,7 +8,9 @@ from __future__ import annotations
 import functools
 import pathlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +24,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent / "prose"
 ENGLISH = "en"
 KEY = "lang"  # in links
 RUNS = "quant_explorer_language"  # where a run keeps its language
+_SPOKEN: ContextVar[str] = ContextVar("spoken", default="")
 
 
 @functools.cache
@@ -39,8 +42,20 @@ def browser_language() -> str:
 
 def language() -> str:
     """Return the language of this session; outside of one it is English."""
+    if asked := _SPOKEN.get():
+        return asked
     spoken: str = getattr(get_script_run_ctx(suppress_warning=True), RUNS, "") or ask_language()
     return spoken
+
+
+@contextmanager
+def speaking(code: str) -> Iterator[None]:
+    """Have all that is said within be said in another language than the session's."""
+    before = _SPOKEN.set(code)
+    try:
+        yield
+    finally:
+        _SPOKEN.reset(before)
 
 
 def ask_language() -> str:

@@ -85,8 +85,14 @@ def to_record(choice: Any) -> dict[str, Any]:
         value = getattr(choice, field.name)
         default = field.default if field.default_factory is MISSING else field.default_factory()
         if default is MISSING or value != default:
-            record[field.name] = to_record(value) if isinstance(value, Record) else value
+            record[field.name] = _plain(value)
     return record
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple) and value and isinstance(value[0], Record):
+        return [to_record(one) for one in value]
+    return to_record(value) if isinstance(value, Record) else value
 
 
 def from_record(record: Any) -> Record:
@@ -120,4 +126,6 @@ def _rebuilt(record: Any) -> Any:
 def _value(value: Any) -> Any:
     if isinstance(value, Mapping):
         return _rebuilt(value)
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple(_rebuilt(one) if isinstance(one, Mapping) else one for one in value)
+    return value

@@ -23,7 +23,10 @@ TRUTH = theme.QUANTIZED
 
 
 def class_answers_figure(question: Question, votes: Mapping[int, Spread], told: bool, canvas: Canvas) -> go.Figure:
-    """Draw each vote; without any, what can be answered: the options, or the tensor's values."""
+    """Draw each vote; without any, what can be answered: the options, or the tensor's values.
+
+    Once it is told, the truth is a line, and a shade where more than one number is right.
+    """
     shown = dict(votes) or {1: Spread((), (0,) * len(question.options))}
     if question.options:
         return _choices_figure(question, shown, told, canvas)
@@ -45,13 +48,15 @@ def describe_class_answers(question: Question, votes: Mapping[int, Spread], told
             bins = zip(spread.edges[:-1], spread.edges[1:], spread.counts, strict=True)
             listed = [said["between"].format(low=short(low), high=short(high), n=n) for low, high, n in bins if n]
         parts.append(said["described"].format(round=_name(turn), n=spread.n, listed="; ".join(listed)))
-    if told:
+    if told and question.truth is not None:
         parts.append(said["described_truth"].format(value=truth_text(question)))
     return " ".join(parts) or question.text
 
 
 def truth_text(question: Question) -> str:
-    """Return the truth as it is read: an option, or a number with its unit."""
+    """Return the truth as it is read: an option, or a number with its unit; empty where there is none."""
+    if question.truth is None:
+        return ""
     if question.options:
         return question.options[int(question.truth)]
     return f"{short(question.truth)} {question.unit}".strip()
@@ -111,10 +116,11 @@ def _numbers_figure(question: Question, votes: Mapping[int, Spread], told: bool,
         layout[f"xaxis{end}"] = theme.axis(title, range=[low, high], domain=_domain(place, len(shown)), nticks=7)
         if spread.edges:
             notes.append(_heading(_name(turn), _domain(place, len(shown)), canvas))
-        if told:
-            shapes.append(
-                {**elements.line(question.truth, "y", TRUTH), "xref": f"x{end}", "yref": "paper", "y0": 0, "y1": 1}
-            )
+        if told and question.truth is not None:
+            shapes += [
+                *_right(question, f"x{end}"),
+                {**elements.line(question.truth, "y", TRUTH), "xref": f"x{end}", "yref": "paper", "y0": 0, "y1": 1},
+            ]
             text = said["truth"].format(value=truth_text(question))
             notes.append(
                 elements.note(
@@ -125,6 +131,15 @@ def _numbers_figure(question: Question, votes: Mapping[int, Spread], told: bool,
     layout["yaxis"] = axis | ({} if votes else {"showticklabels": False, "ticks": ""})
     margin = {"l": 56, "r": 12, "t": 56, "b": 52}
     return theme.figure(traces, HEIGHT, canvas, margin=margin, shapes=shapes, annotations=notes, bargap=0.08, **layout)
+
+
+def _right(question: Question, axis: str) -> list[LayoutPart]:
+    """Return what shades the answers that are right, within the axis, where that is more than one."""
+    low, high = question.right or (0.0, 0.0)
+    if question.histogram is None:
+        low, high = max(low, question.low), min(high, question.high)
+    paper = {"xref": axis, "yref": "paper", "y0": 0, "y1": 1, "layer": "below", "line": {"width": 0}}
+    return [{"type": "rect", "x0": low, "x1": high, "fillcolor": TRUTH, "opacity": 0.2, **paper}] if high > low else []
 
 
 def _votes(spread: Spread, axis: str) -> Trace:

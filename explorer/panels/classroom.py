@@ -8,23 +8,26 @@ from typing import Any
 import streamlit as st
 
 from explorer import controls
-from explorer.language import read_words
+from explorer.language import language, read_words
 from explorer.panels.classroom_opening import ALONE, address, opening, show
 from explorer.presenting import presenting
 from explorer.refusals import refusals_said
-from explorer.sentences import inert
+from explorer.sentences import inert, verbatim
 from explorer.teaching import kept
 from explorer.teaching.access_key import teacher_key
 from explorer.teaching.answers import Course
-from explorer.teaching.class_chart import class_chart
+from explorer.teaching.class_chart import class_chart, revealed
 from explorer.teaching.fields import COURSE
+from explorer.teaching.own_classes import lead, spaced
 from explorer.teaching.qr import qr_svg
+from explorer.teaching.question_form import write_question
 from explorer.teaching.routes import COOKIE
 from explorer.teaching.table import csv_of
 from explorer.uploads import streamed
 from quant_engine import QuantError
 
 LOOK = 1  # seconds between two looks at who has answered
+ASKING = "classroom_asking"  # in the session's state: whether a question is to be written
 ICONS = {
     "begin": "play_arrow",
     "close": "lock",
@@ -55,12 +58,17 @@ def classroom_panel() -> None:
             opening(key, said)
         else:
             _class(course, said)
+            if st.session_state.pop(ASKING, False):
+                st.dialog(said["new_title"])(_new_question)(course, said)
 
 
 def _shown(key: str) -> Course | None:
     """Return the class on display, if it still is there and this teacher's."""
     code = controls.unshown(COURSE)
-    return next((course for course in kept.classes().courses(key) if course.code == code), None)
+    found = next((course for course in kept.classes().courses(key) if course.code == code), None)
+    if found is not None:
+        lead(found.code)
+    return found
 
 
 def _class(course: Course, said: Mapping[str, Any]) -> None:
@@ -86,9 +94,13 @@ def _actions(course: Course, said: Mapping[str, Any]) -> None:
                 on_click=_act,
                 args=(course.code, action, course.revision),
             )
+        st.button(
+            said["new"], key="classroom_new", icon=":material/add_comment:", help=said["new_help"], on_click=_ask_new
+        )
         if presenting() and course.room.phase != "ended":
             return
-        table = csv_of(course.room.questions, kept.classes().record_of(course.code), said["csv"])
+        questions = [one.worded(language()) for one in course.room.questions]
+        table = csv_of(questions, kept.classes().record_of(course.code), said["csv"])
         name = said["file"].format(code=course.code)
         st.download_button(
             said["download"],
@@ -132,7 +144,7 @@ def _lobby(course: Course, said: Mapping[str, Any]) -> None:
         _picture(course, said, "stretch")
     with right:
         st.markdown(f"### {said['join_at']}\n## {address().netloc}/join")
-        st.markdown(f"### {said['code']}\n# {_spaced(course.code)}")
+        st.markdown(f"### {said['code']}\n# {spaced(course.code)}")
         _counts(course, {}, said)
         if address().hostname in ALONE:
             st.warning(said["not_reached"], icon=":material/wifi_off:")
@@ -141,14 +153,14 @@ def _lobby(course: Course, said: Mapping[str, Any]) -> None:
 def _question(course: Course, votes: Mapping[int, Sequence[float]], said: Mapping[str, Any]) -> None:
     """Draw a question, and what the class is shown of the votes."""
     room = course.room
-    question, told = room.question, room.is_revealed
-    st.caption(said["question_of"].format(n=room.position + 1, total=len(room.questions)))
+    question, told = room.question.worded(language()), room.is_revealed
+    st.caption(said["question_of"].format(n=room.number, total=len(room.questions)))
     drawn = bool(question.options or question.histogram or room.is_spread_shown)
     st.markdown(f"{'###' if drawn else '##'} {inert(question.text)}")
     if drawn:
         class_chart(course, votes, "classroom_chart")
-    if told:
-        st.markdown(f"#### {inert(question.reveal)}")
+    if told and (text := revealed(question)):
+        st.markdown(f"#### {inert(text)}")
 
 
 def _counts(course: Course, votes: Mapping[int, Sequence[float]], said: Mapping[str, Any]) -> None:
@@ -164,7 +176,7 @@ def _counts(course: Course, votes: Mapping[int, Sequence[float]], said: Mapping[
 def _ways_in(course: Course, said: Mapping[str, Any]) -> None:
     """Draw how one joins late."""
     _picture(course, said, 150)
-    st.markdown(f"{said['join_at']} **{address().netloc}/join**  \n{said['code']} **{_spaced(course.code)}**")
+    st.markdown(f"{said['join_at']} **{address().netloc}/join**  \n{said['code']} **{spaced(course.code)}**")
 
 
 def _picture(course: Course, said: Mapping[str, Any], width: Any) -> None:
@@ -173,16 +185,30 @@ def _picture(course: Course, said: Mapping[str, Any], width: Any) -> None:
         st.image(qr_svg(link), width=width, alt=said["qr_alt"].format(address=link))
 
 
-def _spaced(code: str) -> str:
-    return f"{code[:3]} {code[3:]}"
-
-
 def _act(code: str, action: str, revision: int) -> None:
     """Take a class a step on (a callback); another window may have done so before."""
     try:
         kept.act(code, action, revision)
     except QuantError as error:
         st.session_state["classroom_problem"] = str(error)
+
+
+def _ask_new() -> None:
+    """Have the form of a new question opened (a callback)."""
+    st.session_state[ASKING] = True
+
+
+def _new_question(course: Course, said: Mapping[str, Any]) -> None:
+    """Draw the form of a question of the teacher's own, and put it to the class at once."""
+    st.caption(said["new_text"])
+    question = write_question(None, "classroom_new")
+    if st.button(said["new_ask"], type="primary", key="classroom_new_ask", icon=":material/how_to_vote:"):
+        try:
+            kept.ask(course.code, question())
+        except QuantError as error:
+            st.error(verbatim(error))
+            return
+        st.rerun()
 
 
 def _end(code: str) -> None:

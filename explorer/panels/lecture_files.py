@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import streamlit as st
 
 from explorer import charts
 from explorer.figures.theme import Canvas
-from explorer.language import read_words
+from explorer.language import language, read_words
 from explorer.refusals import refusals_said
 from explorer.teaching import drawn, kept, shelf
 from explorer.teaching.answers import Course
-from explorer.teaching.builtin import QUESTIONS, question_named
+from explorer.teaching.builtin import is_known, question_of
 from explorer.teaching.lecture import Lecture
 from explorer.teaching.own_classes import own_classes
+from explorer.teaching.questions import Question
 from explorer.teaching.record import Asked, handout_html, record_html
 
 
@@ -67,20 +67,21 @@ def lecture_files_panel(lecture: Lecture) -> None:
 def record_of(lecture: Lecture, figures: drawn.Figures, course: Course | None, canvas: Canvas) -> str:
     """Return the record of a lecture, with what a class has answered if there was one."""
     questions, given = _questions(lecture), _given(course)
-    asked = {name: given.get(question.text, Asked(question, {})) for name, question in questions.items()}
-    on_slides = {question.text for question in questions.values()}
-    others = [one for text, one in given.items() if text not in on_slides]
+    asked = {name: given.get(name, Asked(question, {})) for name, question in questions.items()}
+    others = [one for name, one in given.items() if name not in questions]
     return record_html(lecture, figures, asked, others, canvas)
 
 
-def _questions(lecture: Lecture) -> dict[str, Any]:
-    names = dict.fromkeys(slide.question for slide in lecture.slides if slide.question in QUESTIONS)
-    return {name: question_named(name) for name in names}
+def _questions(lecture: Lecture) -> dict[str, Question]:
+    return {slide.asks: question_of(slide.question) for slide in lecture.slides if is_known(slide.question)}
 
 
 def _given(course: Course | None) -> Mapping[str, Asked]:
-    """Return what a class was asked, with its votes, by the question's text."""
+    """Return what a class was asked, with its votes, by the question's name."""
     if course is None:
         return {}
-    votes = kept.classes().votes
-    return {one.text: Asked(one, votes(course.code, place)) for place, one in enumerate(course.room.questions)}
+    votes, spoken = kept.classes().votes, language()
+    return {
+        one.name or one.text: Asked(one.worded(spoken), votes(course.code, place))
+        for place, one in enumerate(course.room.questions)
+    }

@@ -16,7 +16,7 @@ from explorer.page_table import entry_of
 from explorer.panels.lecture_files import lecture_files_panel
 from explorer.sentences import verbatim
 from explorer.teaching import playing, shelf
-from explorer.teaching.adding import choose_controls, choose_rest, choose_title
+from explorer.teaching.adding import slide_form
 from explorer.teaching.fields import LECTURE
 from explorer.teaching.lecture import MAX_BYTES, MAX_TITLE, Lecture, Slide
 from quant_engine import QuantError
@@ -161,10 +161,11 @@ def _edit(lecture: Lecture, place: int, said: Mapping[str, Any]) -> None:
     """Draw the form of one slide."""
     key, slide, words = f"teach_edit_{place}", lecture.slides[place], said["add"]
     st.caption(f"{said['address']}: {verbatim(slide.address)}")
-    changed = choose_rest(choose_controls(choose_title(slide, key, words), key, words), key, words)
+    changed, question = slide_form(slide, key, words)
     if st.button(said["edit_done"], key=f"{key}_done", type="primary"):
         try:
-            _change(lecture.changed(place, Slide.read(changed.record(), shelf.known())))
+            made = replace(changed, question=question())
+            _change(lecture.changed(place, Slide.read(made.record(), shelf.known())))
         except QuantError as error:
             st.error(said["refused"].format(error=error))
             return

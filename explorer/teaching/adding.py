@@ -16,9 +16,9 @@ from explorer.page_table import PLAYGROUND, entry_of
 from explorer.sentences import verbatim
 from explorer.state import PlaygroundState
 from explorer.teaching import shelf
-from explorer.teaching.builtin import QUESTIONS, title_of
 from explorer.teaching.fields import HIDE, LOCK
 from explorer.teaching.lecture import MAX_NOTE, MAX_TITLE, Slide, slide_of
+from explorer.teaching.question_form import Made, choose_question
 from explorer.teaching.restrictions import answers_wait
 from quant_engine import QuantError
 
@@ -57,6 +57,13 @@ def fields_of(page: str) -> Sequence[Field[Any]]:
     return [field for field in (*subject, *own) if not isinstance(field, Text)]
 
 
+def slide_form(slide: Slide, key: str, said: Mapping[str, str]) -> tuple[Slide, Made]:
+    """Draw the form of a slide, and return the slide with what is chosen, and what makes its question."""
+    slide = choose_title(slide, key, said)
+    question = choose_question(slide.question, key)
+    return choose_rest(choose_controls(slide, key, said), key, said), question
+
+
 def choose_controls(slide: Slide, key: str, said: Mapping[str, str]) -> Slide:
     """Draw the choices of the controls that a slide hides or locks, and return the slide with them."""
     labels = {field.key: field.label for field in fields_of(slide.page)}
@@ -82,16 +89,8 @@ def choose_rest(slide: Slide, key: str, said: Mapping[str, str]) -> Slide:
         minutes = st.number_input(
             said["minutes"], 0.0, float(MAX_MINUTES), slide.seconds / 60, 0.5, "%.1f", key=f"{key}_minutes", width=150
         )
-    question = st.selectbox(
-        said["question"],
-        ["", *QUESTIONS],
-        ["", *QUESTIONS].index(slide.question) if slide.question in QUESTIONS else 0,
-        format_func=lambda name: title_of(name) if name else said["no_question"],
-        key=f"{key}_question",
-        help=said["question_help"],
-    )
     note = st.text_area(said["note"], slide.note, key=f"{key}_note", max_chars=MAX_NOTE, help=said["note_help"])
-    return replace(slide, answers_hidden=hides, seconds=round(60 * minutes), question=question, note=note)
+    return replace(slide, answers_hidden=hides, seconds=round(60 * minutes), note=note)
 
 
 def choose_title(slide: Slide, key: str, said: Mapping[str, str]) -> Slide:
@@ -101,10 +100,11 @@ def choose_title(slide: Slide, key: str, said: Mapping[str, str]) -> Slide:
 
 def _dialog(slide: Slide, said: Mapping[str, str]) -> None:
     key = "lecture_new"
-    slide = choose_rest(choose_controls(choose_title(slide, key, said), key, said), key, said)
+    slide, question = slide_form(slide, key, said)
     if st.button(said["do"], type="primary", key=f"{key}_do", icon=":material/playlist_add:"):
         try:
-            lecture = shelf.draft().with_slide(Slide.read(slide.record(), shelf.known()))
+            made = replace(slide, question=question())
+            lecture = shelf.draft().with_slide(Slide.read(made.record(), shelf.known()))
             shelf.save_draft(lecture)
         except QuantError as error:
             st.error(verbatim(error))

@@ -12,7 +12,7 @@ import hashlib
 import secrets
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from explorer.teaching.classroom import Classroom
@@ -125,14 +125,25 @@ class Answers:
         """
         with self._database.writing() as connection:
             course = _given(connection, code)
-            if revision not in (None, course.revision):
-                raise QuantError(f"class {code} has moved on meanwhile; look where it is")
-            room = course.room.after(action)
-            connection.execute(
-                "UPDATE class SET position = ?, phase = ?, revision = revision + 1 WHERE code = ?",
-                (room.position, room.phase, code),
-            )
-            return _given(connection, code)
+            _validate_revision(course, revision)
+            return _moved(connection, course, course.room.after(action))
+
+    def ask(self, code: str, question: Question, revision: int | None = None) -> Course:
+        """Open the vote on a question, which the class gets if it has it not, and return where it is.
+
+        Raises:
+            QuantError: as `act`, and if the class has as many questions as it may have.
+        """
+        with self._database.writing() as connection:
+            course = _given(connection, code)
+            _validate_revision(course, revision)
+            room, place = course.room, course.room.place_of(question.name)
+            if place is None:
+                room, place = replace(room, questions=(*room.questions, question)), len(room.questions)
+                text = write_questions(room.questions)
+                read_questions(text)
+                connection.execute("UPDATE class SET questions = ? WHERE code = ?", (text, code))
+            return _moved(connection, course, room.after(place))
 
     def join(self, code: str, token: str, nickname: str) -> None:
         """Let a student in; one who is there already keeps the name.
@@ -237,16 +248,29 @@ class Answers:
         return row.fetchone() is not None
 
 
-OF_CODE = "SELECT code, title, created, questions, position, phase, revision FROM class WHERE code = ?"
-OF_KEY = (
-    "SELECT code, title, created, questions, position, phase, revision FROM class WHERE key_hash = ? ORDER BY id DESC"
-)
+COLUMNS = ", ".join(("code", "title", "created", "questions", "position", "phase", "revision", "asked"))
+OF_CODE = f"SELECT {COLUMNS} FROM class WHERE code = ?"
+OF_KEY = f"SELECT {COLUMNS} FROM class WHERE key_hash = ? ORDER BY id DESC"
 _questions = functools.lru_cache(maxsize=32)(read_questions)
 
 
-def _course(row: tuple[str, str, str, str, int, str, int]) -> Course:
-    code, title, created, questions, position, phase, revision = row
-    return Course(code, title, created, Classroom(_questions(questions), position, phase), revision)
+def _course(row: tuple[str, str, str, str, int, str, int, str]) -> Course:
+    code, title, created, questions, position, phase, revision, asked = row
+    room = Classroom(_questions(questions), position, phase, tuple(map(int, asked.split())))
+    return Course(code, title, created, room, revision)
+
+
+def _moved(connection: sqlite3.Connection, course: Course, room: Classroom) -> Course:
+    connection.execute(
+        "UPDATE class SET position = ?, phase = ?, asked = ?, revision = revision + 1 WHERE code = ?",
+        (room.position, room.phase, " ".join(map(str, room.asked)), course.code),
+    )
+    return _given(connection, course.code)
+
+
+def _validate_revision(course: Course, revision: int | None) -> None:
+    if revision not in (None, course.revision):
+        raise QuantError(f"class {course.code} has moved on meanwhile; look where it is")
 
 
 def _found(connection: sqlite3.Connection, code: str) -> Course | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 
 from explorer import compute, model_scores, tensors
 from explorer.caches import ResultKey
-from explorer.language import read_words
+from explorer.language import language, languages, read_words, speaking
 from explorer.notation import accuracy, count, share, short
 from explorer.sources import MODELS, ModelKey
 from explorer.teaching.histogram import Histogram
-from explorer.teaching.questions import Question
+from explorer.teaching.questions import Question, Wording
 from quant_engine import E2M1, NF4, IntFormat, MinMax, MinMSE, QuantError, QuantizerSpec, fit, power_of_two
 
 MODEL, LAYER, FRAGILE = "fashion-cnn", "conv2", "fashion-depthwise"
@@ -27,24 +28,50 @@ STEPS = INT4.qmax
 FOUR = {"INT4": INT4, "FP4 (E2M1)": E2M1, "NF4": NF4, "2^k": power_of_two(FOUR_BITS)}
 TIE, NEAR = 1.02, 1.1  # of the least error: as good as it, and near enough to it
 MAX_CLIPPED = 0.01
+MAX_SHOWN = 60  # characters of a question in a menu
 POINTS, VALUES = 10.0, 16.0  # that an answer may be off
 TIMES = {"same": 1.0, "half": 2.0, "quarter": 4.0, "sixteenth": 16.0}
 
 
 def question_named(name: str) -> Question:
-    """Return a question, its truth worked out now and its words in the reader's language.
+    """Return a question, its truth worked out by the engine, in the reader's language and worded in all others.
 
     Raises:
         QuantError: if there is none of this name.
     """
     if name not in QUESTIONS:
         raise QuantError(f"there is no question {name[:40]!r}; choose one of {', '.join(QUESTIONS)}")
-    return QUESTIONS[name](read_words("classroom")["questions"][name])
+    said = {code: _said(name, code) for code in languages()}
+    wordings = [Wording(code, one.text, one.reveal, one.options) for code, one in said.items()]
+    return replace(said[language()], name=name, wordings=tuple(wordings))
 
 
-def title_of(name: str) -> str:
-    """Return what a question is called in menus."""
-    return str(read_words("classroom")["questions"][name]["title"])
+@functools.cache
+def _said(name: str, code: str) -> Question:
+    """Return a question in one language; what it is about comes with the app, and stays."""
+    with speaking(code):
+        return QUESTIONS[name](read_words("classroom")["questions"][name])
+
+
+def question_of(given: str | Question) -> Question:
+    """Return what a slide asks: the question of a name, or one that a teacher has written.
+
+    Raises:
+        QuantError: as `question_named`.
+    """
+    return question_named(given) if isinstance(given, str) else given
+
+
+def is_known(given: str | Question) -> bool:
+    """Say whether a slide asks something that this version knows."""
+    return isinstance(given, Question) or given in QUESTIONS
+
+
+def title_of(given: str | Question) -> str:
+    """Return what a question is called in menus: a teacher's own begins with its text."""
+    if isinstance(given, Question):
+        return given.text if len(given.text) <= MAX_SHOWN else f"{given.text[:MAX_SHOWN]}…"
+    return str(read_words("classroom")["questions"][given]["title"])
 
 
 def _range(words: Mapping[str, Any]) -> Question:
@@ -53,19 +80,25 @@ def _range(words: Mapping[str, Any]) -> Question:
     spec = QuantizerSpec(INT4, clipping=MinMSE())
     best, plain = (compute.outcome(_model(), LAYER, each) for each in (spec, replace(spec, clipping=MinMax())))
     histogram, beta = Histogram.of(values), STEPS * best.largest_scale
-    good = [edge for edge in histogram.betas if histogram.mse(edge, STEPS) <= NEAR * histogram.mse(beta, STEPS)]
+    near = NEAR * histogram.mse(beta, STEPS)
+    good = [beta, *(edge for edge in histogram.betas if histogram.mse(edge, STEPS) <= near)]
     return Question(
         "range",
         words["text"].format(n=count(values.size), layer=LAYER, model=MODEL),
         beta,
         words["reveal"].format(
-            beta=short(beta), ratio=short(plain.report.mse / best.report.mse), far=short(_most(values))
+            beta=short(beta),
+            ratio=short(plain.report.mse / best.report.mse),
+            far=short(_most(values)),
+            low=short(min(good)),
+            high=short(max(good)),
+            near=share(NEAR - 1),
         ),
         histogram=histogram,
         bits=FOUR_BITS,
         format="INT4",
         steps=STEPS,
-        tolerance=max([abs(edge - beta) for edge in good], default=beta / 10),
+        accepted=(min(good), max(good)),
     )
 
 
@@ -130,12 +163,19 @@ def _puzzle(words: Mapping[str, Any]) -> Question:
     }
     beta = min(errors, key=errors.__getitem__)
     goal = math.ceil(errors[beta] * 20 + 0.2) / 20  # the next twentieth with a little room
+    good = [edge for edge, error in errors.items() if error <= goal]
+    told = {"beta": beta, "low": min(good), "high": max(good)}
     return Question(
         "puzzle",
         words["text"].format(clipped=share(MAX_CLIPPED), error=share(goal), layer=OF_PUZZLE),
         beta,
-        words["reveal"].format(beta=short(beta), clipped=share(histogram.clipped(beta)), error=share(errors[beta])),
+        words["reveal"].format(
+            clipped=share(histogram.clipped(beta)),
+            error=share(errors[beta]),
+            **{name: short(value) for name, value in told.items()},
+        ),
         histogram=histogram,
+        accepted=(min(good), max(good)),
         bits=FOUR_BITS,
         format="INT4",
         steps=STEPS,

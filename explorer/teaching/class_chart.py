@@ -7,22 +7,30 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from explorer import charts
-from explorer.figures.class_answers import class_answers_figure, describe_class_answers
-from explorer.language import read_words
+from explorer.figures.class_answers import class_answers_figure, describe_class_answers, truth_text
+from explorer.language import language, plain_words, read_words
 from explorer.teaching.answers import Course
+from explorer.teaching.questions import Question
 from explorer.teaching.spread import MIN_VOTES, spreads_of
 
 
 def class_chart(course: Course, votes: Mapping[int, Sequence[float]], key: str) -> None:
     """Draw the question's options or tensor, votes and truth once they are shown, and say where votes are too few."""
-    room = course.room
-    shown = spreads_of(room.question, votes) if room.is_spread_shown else {}
+    room, question = course.room, course.room.question.worded(language())
+    shown = spreads_of(question, votes) if room.is_spread_shown else {}
     if room.is_spread_shown and len(shown) < len(votes):
         st.caption(few_votes())
     canvas = charts.canvas(course.code, room.position, room.phase, *(spread.counts for spread in shown.values()))
-    figure = class_answers_figure(room.question, shown, room.is_revealed, canvas)
-    alt = describe_class_answers(room.question, shown, room.is_revealed)
+    figure = class_answers_figure(question, shown, room.is_revealed, canvas)
+    alt = describe_class_answers(question, shown, room.is_revealed)
     charts.show(figure, key, alt, noted=False)  # a record makes its own of the votes
+
+
+def revealed(question: Question) -> str:
+    """Return what is said when the truth is shown; a teacher's own question does not say its truth by itself."""
+    truth = truth_text(question)
+    own = str(plain_words("classroom")["correct"]).format(value=truth) if question.is_own and truth else ""
+    return f"{own} {question.reveal}".strip()
 
 
 def few_votes() -> str:

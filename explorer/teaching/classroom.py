@@ -34,9 +34,10 @@ class Classroom:
         questions: in order.
         position: of the question at hand.
         phase: one of `MOVES`.
+        asked: positions that a vote was opened on, in this order.
 
     Raises:
-        QuantError: for no questions, and a position or phase that there is not.
+        QuantError: for no questions, two of a name, and a position or phase that there is not.
 
     Example:
         >>> question = Question("choice", "Which format?", truth=1, reveal="FP4.", options=("INT4", "FP4"))
@@ -50,6 +51,7 @@ class Classroom:
     questions: tuple[Question, ...]
     position: int = 0
     phase: str = LOBBY
+    asked: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that there is such a place."""
@@ -57,6 +59,11 @@ class Classroom:
         object.__setattr__(self, "questions", tuple(questions))
         if not questions:
             raise QuantError("a class needs questions; give at least one")
+        names = [one.name for one in questions if one.name]
+        if len(set(names)) < len(names):
+            raise QuantError(f"{len(names)} questions have {len(set(names))} names; give each once")
+        for place in self.asked:
+            as_integer(place, "asked", 0, len(questions) - 1)
         as_integer(self.position, "position", 0, len(questions) - 1)
         as_choice(self.phase, MOVES, "phase")
 
@@ -64,6 +71,11 @@ class Classroom:
     def question(self) -> Question:
         """The question at hand."""
         return self.questions[self.position]
+
+    @property
+    def number(self) -> int:
+        """Which question this is, in the order in which they were asked."""
+        return self.asked.index(self.position) + 1 if self.position in self.asked else self.position + 1
 
     @property
     def round(self) -> int:
@@ -85,20 +97,34 @@ class Classroom:
         """What the teacher may do now."""
         return tuple(MOVES[self.phase])
 
-    def after(self, action: str | int) -> Classroom:
-        """Return where the class is after an action; after the last question it has ended.
+    def has_asked(self, name: str) -> bool:
+        """Say whether a question of this name is the one at hand, and not still to be asked."""
+        return bool(name) and self.question.name == name and self.phase not in (LOBBY, ENDED)
 
-        A position as action opens the vote on that question, whatever the phase: a lecture has its own order.
+    def place_of(self, name: str) -> int | None:
+        """Return the position of a question, None if the class has it not."""
+        return next((place for place, one in enumerate(self.questions) if name and one.name == name), None)
+
+    def after(self, action: str | int) -> Classroom:
+        """Return where the class is after an action; when all has been asked it has ended.
+
+        A position as action opens the vote on that question, whatever the phase: a lecture has its own order. The next
+        question is the first after this one that has not been asked, or else the first of all that has not.
 
         Raises:
             QuantError: for an action that the phase does not have, and a position that there is not.
         """
         if isinstance(action, int):
-            return replace(self, position=action, phase=OPEN)
+            asked = tuple(dict.fromkeys((*self.asked, action)))
+            return replace(self, position=action, phase=OPEN, asked=asked)
         as_instance(action, str, "action", "give a name")
         if action not in MOVES[self.phase]:
             allowed = ", ".join(self.actions) or "nothing"
             raise QuantError(f"{action!r} cannot be done while a question is {self.phase}; what can: {allowed}")
-        if action == "next" and self.position + 1 == len(self.questions):
-            return replace(self, phase=ENDED)
-        return replace(self, phase=MOVES[self.phase][action], position=self.position + (action == "next"))
+        if action == "begin":
+            return self.after(0)
+        if action == "next":
+            left = [place for place in range(len(self.questions)) if place not in self.asked]
+            after = [place for place in left if place > self.position]
+            return self.after([*after, *left][0]) if left else replace(self, phase=ENDED)
+        return replace(self, phase=MOVES[self.phase][action])

@@ -8,6 +8,7 @@ from pathlib import Path
 from explorer.data_folder import made, projects_path
 from explorer.teaching.answers import Answers, Course
 from explorer.teaching.broadcast import BROADCAST
+from explorer.teaching.questions import Question
 
 FILE = "classes.sqlite"
 
@@ -30,6 +31,29 @@ def act(code: str, action: str | int, revision: int | None = None) -> Course:
     course = classes().act(code, action, revision)
     BROADCAST.tell(code)
     return course
+
+
+def ask(code: str, question: Question, revision: int | None = None) -> Course:
+    """Open the vote on a question, and tell the phones.
+
+    Raises:
+        QuantError: as `Answers.ask`.
+    """
+    course = classes().ask(code, question, revision)
+    BROADCAST.tell(code)
+    return course
+
+
+def reveal(code: str) -> Course:
+    """Tell the phones the answer to the question at hand, whatever they are doing; an open vote is closed.
+
+    Raises:
+        QuantError: as `Answers.act`.
+    """
+    course = classes().course(code)
+    if course is not None and "close" in course.room.actions:
+        course = act(code, "close", course.revision)
+    return act(code, "reveal") if course is None or "reveal" in course.room.actions else course
 
 
 def end(code: str) -> None:

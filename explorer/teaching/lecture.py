@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from explorer.teaching.questions import readable
+from explorer.teaching.own_question import own_question, own_record
+from explorer.teaching.questions import Question, readable
 from quant_engine import QuantError
 from quant_engine.checks import as_choice, as_instance, as_integer, as_list
 from quant_engine.records import parse_json
@@ -49,7 +50,7 @@ class Slide:
         answers_hidden: whether results stay hidden until they are revealed.
         seconds: what the slide may take.
         note: what the speaker alone reads.
-        question: the name of a question to the class, empty for none.
+        question: the name of a question to the class, or one that the teacher has written; empty for none.
     """
 
     title: str
@@ -61,7 +62,12 @@ class Slide:
     answers_hidden: bool = False
     seconds: int = USUAL_SECONDS
     note: str = ""
-    question: str = ""
+    question: str | Question = ""
+
+    @property
+    def asks(self) -> str:
+        """The name of the question, empty for none."""
+        return self.question if isinstance(self.question, str) else self.question.name
 
     @property
     def address(self) -> str:
@@ -91,7 +97,7 @@ class Slide:
             answers_hidden=as_instance(entry.get("answers_hidden", False), bool, f"answers_hidden of {where}", TRUTH),
             seconds=as_integer(entry.get("seconds", USUAL_SECONDS), f"seconds of {where}", 0, MAX_SECONDS),
             note=_text(entry, "note", where, MAX_NOTE, lines=True),
-            question=_name(entry, "question", QUESTION, where),
+            question=_question(entry, where),
         )
 
     def record(self) -> dict[str, Any]:
@@ -99,7 +105,7 @@ class Slide:
         usual = Slide(self.title, self.page)
         told = {name: getattr(self, name) for name in OF_SLIDES}
         kept = {name: value for name, value in told.items() if name in OF_SLIDES[:2] or value != getattr(usual, name)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
+        return {name: _plain(value) for name, value in kept.items()}
 
 
 @dataclass(frozen=True)
@@ -226,6 +232,19 @@ def _name(entry: Mapping[str, Any], name: str, pattern: re.Pattern[str], where: 
     if text and not pattern.fullmatch(text):
         raise QuantError(f"{name} of {where} must be a name of letters, digits and _, not {text[:40]!r}")
     return text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Question):
+        return own_record(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _question(entry: Mapping[str, Any], where: str) -> str | Question:
+    """Return the name of a question, or the one that the teacher has written."""
+    if isinstance(given := entry.get("question", ""), dict):
+        return own_question(given, f"the question of {where}")
+    return _name(entry, "question", QUESTION, where)
 
 
 def _keys(entry: Mapping[str, Any], name: str, known: Known, where: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from explorer.language import read_words
 from explorer.lessons import LESSONS
 from explorer.page_table import entry_of
 from explorer.report_page import figure_html, page_html
-from explorer.teaching.class_chart import few_votes
+from explorer.teaching.class_chart import few_votes, revealed
 from explorer.teaching.drawn import Figures
 from explorer.teaching.lecture import Lecture, Slide
 from explorer.teaching.questions import Question
@@ -99,8 +99,8 @@ def _slides(
         if telling:
             for place, (data, alt) in enumerate(figures.get(number, {}).values()):
                 body += figure_html(f"figure{number}_{place}", data, _text(alt))
-        if slide.question in asked:
-            body += _question(number, asked[slide.question], canvas, told)
+        if slide.asks in asked:
+            body += _question(number, asked[slide.asks], canvas, told)
         yield _section(number, f"{number}. {slide.title or slide.page}", about, body)
 
 
@@ -129,7 +129,7 @@ def _question(number: int, asked: Asked, canvas: Canvas, told: bool) -> str:
         body += figure_html(f"question{number}", figure.to_json(engine="json"), _text(alt))
     if told and len(votes) < len(asked.votes):
         body += f"<p>{_text(few_votes())}</p>"
-    answer = f"<p>{_text(question.reveal)}</p>" if told else "<div class='line'></div>" * LINES
+    answer = f"<p>{_text(revealed(question))}</p>" if told else "<div class='line'></div>" * LINES
     return f"{body}{answer}</div>"
 
 

@@ -113,7 +113,8 @@ async def _state(request: Request) -> Response:
     course = await _at_news(request, code, seen)
     if course is None:
         return _told(HTTPStatus.NOT_FOUND)
-    return _told(HTTPStatus.OK, **await _aside(lambda: _view(course, token, have)))
+    spoken = request.query_params.get("lang", "")
+    return _told(HTTPStatus.OK, **await _aside(lambda: _view(course, token, have, spoken)))
 
 
 async def _at_news(request: Request, code: str, seen: int) -> Course | None:
@@ -143,32 +144,37 @@ async def _answer(request: Request) -> Response:
     return _told(statuses.get(became, HTTPStatus.BAD_REQUEST))
 
 
-def _view(course: Course, token: str, have: int) -> dict[str, Any]:
-    """Return what one student may know of a class: the question, the own answers, others' as counts, the truth last."""
+def _view(course: Course, token: str, have: int, spoken: str) -> dict[str, Any]:
+    """Return what one student may know of a class: the question, the own answers, others' as counts, the truth last.
+
+    The question is said in the phone's language, where it is known in several.
+    """
     from explorer.teaching.kept import classes
     from explorer.teaching.questions import asked, told
     from explorer.teaching.spread import spreads_of
 
     room, answers = course.room, classes()
+    question = room.question.worded(spoken)
     own = answers.own(course.code, token, room.position)
     view: dict[str, Any] = {
         "revision": course.revision,
         "phase": room.phase,
         "position": room.position,
+        "number": room.number,
         "total": len(room.questions),
         "round": room.round,
         "yours": {str(turn): value for turn, value in own.items()},
     }
     if room.phase not in ("lobby", "ended") and have != room.position:
-        view["question"] = asked(room.question)
+        view["question"] = asked(question)
     if room.is_spread_shown:
-        spreads = spreads_of(room.question, answers.votes(course.code, room.position))
+        spreads = spreads_of(question, answers.votes(course.code, room.position))
         view["spread"] = {
             str(turn): {"edges": spread.edges, "counts": spread.counts} for turn, spread in spreads.items()
         }
     if room.is_revealed:
-        view["told"] = told(room.question)
-        view["right"] = bool(own) and room.question.is_right(own[max(own)])
+        view["told"] = told(question)
+        view["right"] = question.is_right(own[max(own)]) if own else False
     return view
 
 

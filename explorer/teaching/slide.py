@@ -9,10 +9,12 @@ import streamlit as st
 
 from explorer.language import read_words
 from explorer.refusals import refusals_said
+from explorer.sentences import inert
 from explorer.teaching import adding, playing
-from explorer.teaching.builtin import question_named
+from explorer.teaching.builtin import question_of
+from explorer.teaching.class_chart import revealed
 from explorer.teaching.restrictions import answers_wait
-from explorer.teaching.slide_class import slide_class
+from explorer.teaching.slide_class import reveal, slide_class
 
 LETTERS = "ABCDEFGH"
 
@@ -22,7 +24,7 @@ def actions() -> Mapping[str, Callable[[Any], None]]:
     return {
         "add": adding.ask,
         "go": playing.go,
-        "reveal": playing.reveal,
+        "reveal": reveal,
         "end": lambda _: playing.end(),
     }
 
@@ -34,14 +36,13 @@ def question_panel() -> None:
         return
     with refusals_said(), st.container(border=True, gap="xxsmall", key="lecture_question"):
         with st.spinner(read_words("teach")["playing"]["working_out"]):
-            question = question_named(now[2].question)
-        st.markdown(f"**{question.text}**")
+            question = question_of(now[2].question)
+        st.markdown(f"**{inert(question.text)}**")
         if question.options:
-            st.markdown(
-                "  ·  ".join(f"{letter}: {text}" for letter, text in zip(LETTERS, question.options, strict=False))
-            )
-        if not answers_wait():
-            st.markdown(f":material/check: {question.reveal}")
+            options = zip(LETTERS, question.options, strict=False)
+            st.markdown("  ·  ".join(f"{letter}: {inert(text)}" for letter, text in options))
+        if not answers_wait() and (told := revealed(question)):
+            st.markdown(f":material/check: {inert(told)}")
         slide_class(question)
 
 

@@ -17,7 +17,7 @@ def csv_of(
 ) -> str:
     """Return a line for each answer: nickname, question's number, round, answer as it was read, and if it was right.
 
-    `words` name the columns, and say `yes` and `no`.
+    `words` name the columns, and say `yes` and `no`; nothing is said of a question without a right answer.
     """
     out = io.StringIO()
     writer = csv.writer(out)
@@ -25,7 +25,8 @@ def csv_of(
     for nickname, place, turn, value in record:
         question = questions[place]
         answer = plain(question.options[int(value)]) if question.options else repr(value)
-        right = words["yes" if question.is_right(value) else "no"]
+        is_right = question.is_right(value)
+        right = "" if is_right is None else words["yes" if is_right else "no"]
         writer.writerow([plain(nickname), place + 1, turn, answer, right])
     return out.getvalue()
 

@@ -36,5 +36,6 @@ CLASSES = Schema(
             PRIMARY KEY (student, question, round)
         ) STRICT, WITHOUT ROWID;
         """,
+        "ALTER TABLE class ADD COLUMN asked TEXT NOT NULL DEFAULT ''",  # positions, with spaces between
     ),
 )

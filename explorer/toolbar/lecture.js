@@ -65,6 +65,9 @@ function showLecture(bar, lecture, words, setTriggerValue) {
   };
   bar.setAttribute("aria-label", words.lecture);
   bar.querySelector(".title").textContent = lecture.title;
+  const course = bar.querySelector(".class");
+  course.textContent = words.class.replace("{code}", lecture.class);
+  course.hidden = !lecture.class;
   const menu = part("go");
   menu.replaceChildren(...lecture.slides.map((title, place) => new Option(`${place + 1}. ${title}`, place + 1)));
   menu.value = lecture.at;

@@ -16,6 +16,7 @@ import pytest
 
 from explorer.teaching.answers import CLOSED, LETTERS, TAKEN, UNFIT, UNKNOWN, Answers, Given
 from explorer.teaching.classroom import Classroom
+from explorer.teaching.own_question import own_question
 from explorer.teaching.spread import spread_of
 from explorer.teaching.table import COLUMNS, csv_of
 from quant_engine import QuantError
@@ -45,7 +46,7 @@ def test_a_class_goes_on_in_another_process_where_it_was(answers: Answers, code:
     answers.act(code, "begin")
     course = Answers(tmp_path / "classes.sqlite").course(code)
     assert course is not None
-    assert course.room == Classroom((CHOICE, NUMBER, RANGE), 0, "open")
+    assert course.room == Classroom((CHOICE, NUMBER, RANGE), 0, "open", asked=(0,))
     assert [one.code for one in answers.courses("secret")] == [code]
     assert answers.courses("another's") == []
     assert set(code) <= set(LETTERS)
@@ -63,6 +64,34 @@ def test_an_answer_replaces_the_former_while_the_vote_is_open_and_never_after(an
     assert answers.record([given(code, 0), given(code, 1, turn=2)]) == [CLOSED, TAKEN]
     assert answers.votes(code, 0) == {1: [0.0, 2.0], 2: [1.0]}
     assert answers.own(code, "token of ada", 0) == {1: 2.0, 2: 1.0}
+
+
+def test_a_question_that_the_class_has_not_is_added_and_asked_and_others_are_asked_in_their_place(
+    answers: Answers, code: str
+) -> None:
+    own = own_question({"kind": "choice", "text": "Lunch?", "options": ["now", "later"]})
+    assert answers.ask(code, own).room.position == 3
+    assert answers.record([given(code, 1, question=3)]) == [TAKEN]
+    for action in ("close", "reveal", "next"):
+        course = answers.act(code, action)
+    assert (course.room.position, course.room.number) == (0, 2)
+    again = answers.ask(code, own).room
+    assert (again.position, len(again.questions)) == (3, 4)
+    with pytest.raises(QuantError, match="moved on"):
+        answers.ask(code, own, revision=0)
+    rows = list(csv.reader(io.StringIO(csv_of(again.questions, answers.record_of(code), WORDS))))
+    assert rows[1] == ["ada", "4", "1", "later", ""]  # an opinion is neither right nor wrong
+
+
+def test_a_file_of_the_version_before_goes_on(answers: Answers, code: str, tmp_path: pathlib.Path) -> None:
+    answers.act(code, "begin")
+    with sqlite3.connect(tmp_path / "classes.sqlite") as connection:
+        connection.execute("ALTER TABLE class DROP COLUMN asked")
+        connection.execute("PRAGMA user_version = 1")
+    older = Answers(tmp_path / "classes.sqlite")
+    for action in ("close", "reveal", "next"):
+        course = older.act(code, action)
+    assert (course.room.position, course.room.phase) == (1, "open")
 
 
 def test_what_is_no_answer_of_a_student_of_the_class_is_not_kept(answers: Answers, code: str) -> None:

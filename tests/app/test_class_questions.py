@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 
 from explorer.teaching.classroom import Classroom
 from explorer.teaching.histogram import Histogram
-from explorer.teaching.questions import Question, asked, read_questions, told, write_questions
+from explorer.teaching.own_question import own_question, own_record
+from explorer.teaching.questions import Question, Wording, asked, read_questions, told, write_questions
 from quant_engine import QuantError
 
 VALUES = np.random.default_rng(0).standard_normal(4000)
@@ -151,6 +154,83 @@ def test_a_class_votes_twice_and_sees_the_truth_last() -> None:
         (1, 0, False, False),
     ]
     assert not room.actions
+
+
+def test_the_next_question_is_the_first_that_was_not_asked() -> None:
+    room = Classroom((CHOICE, NUMBER, RANGE)).after(1)
+    places = [room.position]
+    while room.phase != "ended":
+        for action in ("close", "reveal", "next"):
+            room = room.after(action)
+        places.append(room.position)
+    assert places[:3] == [1, 2, 0]
+    assert room.asked == (1, 2, 0)
+
+
+# --- a teacher's own --------------------------------------------------------------------------------------------------
+
+POLL: dict[str, Any] = {"kind": "choice", "text": "Lunch?", "options": ["now", "later"]}
+GUESS: dict[str, Any] = {"kind": "number", "text": "How many?", "truth": 12, "low": 0, "high": 20, "tolerance": 2}
+
+
+@pytest.mark.parametrize("given", [POLL, {**POLL, "truth": 1, "reveal": "Later."}, GUESS, {**GUESS, "unit": "%"}])
+def test_a_question_of_the_teachers_comes_back_from_its_record_under_the_same_name(given: dict[str, Any]) -> None:
+    question = own_question(given)
+    assert question.is_own
+    again = own_question(json.loads(json.dumps(own_record(question))))
+    assert (again, again.name) == (question, question.name)
+    assert own_question({**given, "text": "Another?"}).name != question.name
+    assert read_questions(write_questions([question])) == (question,)
+
+
+def test_an_opinion_is_neither_right_nor_wrong_and_a_guess_is_right_near_the_truth() -> None:
+    assert own_question(POLL).is_right(1.0) is None
+    assert [own_question(GUESS).is_right(value) for value in (9.9, 10.0, 14.0, 14.1)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {**POLL, "kind": "puzzle"},
+        {**POLL, "text": ""},
+        {**POLL, "text": "x" * 601},
+        {**POLL, "text": "two\nlines"},
+        {**POLL, "text": ["a"]},
+        {**POLL, "options": ["one"]},
+        {**POLL, "options": ["a", "a"]},
+        {**POLL, "options": [*"abcdefg"]},
+        {**POLL, "options": ["a", "x" * 121]},
+        {**POLL, "options": "ab"},
+        {**POLL, "truth": 2},
+        {**POLL, "truth": "now"},
+        {**POLL, "truth": True},
+        {**POLL, "name": "four_formats"},
+        {**POLL, "wordings": []},
+        {**GUESS, "truth": None},
+        {**GUESS, "truth": 21},
+        {**GUESS, "high": 0},
+        {**GUESS, "high": 1e999},
+        {**GUESS, "tolerance": -1},
+        {**GUESS, "unit": "x" * 41},
+        {**GUESS, "histogram": {}},
+        [],
+        None,
+    ],
+)
+def test_what_is_no_question_of_a_teacher_is_refused(given: object) -> None:
+    with pytest.raises(QuantError):
+        own_question(given)
+
+
+def test_a_question_is_said_in_the_language_of_the_phone_and_asked_without_the_others() -> None:
+    german = Wording("de", "Welches?", "Das zweite.", ("eins", "zwei", "drei"))
+    question = replace(CHOICE, wordings=(german,))
+    assert asked(question.worded("de"))["options"] == german.options
+    assert told(question.worded("de"))["reveal"] == german.reveal
+    assert asked(question.worded("fr"))["text"] == CHOICE.text
+    assert german.reveal not in json.dumps(asked(question))
+    with pytest.raises(QuantError, match="options"):
+        replace(CHOICE, wordings=(Wording("de", "?", "!", ("eins",)),))
 
 
 @pytest.mark.parametrize("action", ["reveal", "next", "begin", "again", ""])

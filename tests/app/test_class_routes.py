@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 
 from explorer import data_folder
 from explorer.figures.theme import QUANTIZED, Canvas
+from explorer.language import read_words
 from explorer.panels.lecture_files import record_of
 from explorer.teaching import kept, routes
 from explorer.teaching.builtin import question_named
@@ -103,6 +104,20 @@ def test_a_class_votes_twice_and_hears_the_truth_last(ask: Asks, code: str) -> N
     assert states[-1]["right"]
     assert states[-1]["yours"] == {"1": 0, "2": 1}
     assert states[-1]["spread"] == {"1": {"edges": [], "counts": [3, 0, 0]}, "2": {"edges": [], "counts": [0, 3, 0]}}
+
+
+def test_phones_read_one_question_each_in_its_language(ask: Asks) -> None:
+    question = question_named("four_formats")
+    code = kept.classes().open("Formats", [question], key="")
+    ask(f"/class/{code}/join", ADA, {"nickname": "Ada"})
+    kept.act(code, "begin")
+    kept.reveal(code)
+    for language in ("en", "de"):
+        state = ask(f"/class/{code}/state?seen=-1&have=-1&lang={language}")[1]
+        own = read_words("classroom", language)["questions"]["four_formats"]
+        assert state["question"]["options"][-1] == own["options"]["2^k"]
+        assert own["reveal"].split("{errors}")[0].split("{best}")[1] in state["told"]["reveal"]
+        assert "wordings" not in state["question"]
 
 
 def test_two_votes_are_not_shown_since_each_would_know_the_other(ask: Asks, code: str) -> None:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import pathlib
+import sqlite3
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer import access, compute, data_folder, uploads
+from explorer.sentences import inert
 from explorer.sources import MODELS
 from explorer.teaching import kept, shelf
 from explorer.teaching.access_key import OWN, kept_key, teacher_key
 from explorer.teaching.answers import Given
 from explorer.teaching.builtin import AFTER_RELU, FOUR, LAYER, MODEL, OF_PUZZLE, question_named
 from explorer.teaching.lecture import Lecture, Slide
+from explorer.teaching.own_question import own_question
 from explorer.teaching.qr import qr_svg, qr_text
-from explorer.teaching.questions import read_questions, write_questions
+from explorer.teaching.questions import Question, read_questions, write_questions
 from explorer.teaching.routes import KEY
 from quant_engine import QuantError
+from tests.app.test_sinks import HOSTILE as NAME
 from tests.app.waiting import await_answers
 
 ROOT = pathlib.Path(__file__).parents[2]
+HOSTILE = " ".join(NAME.split())[:112]  # of an option, on one line
 QUICK = ("codes_used", "best_range", "four_formats", "asymmetric", "clip_little")
 
 
@@ -45,7 +50,7 @@ def press(at: AppTest, key: str) -> AppTest:
 
 def opened(*names: str) -> tuple[AppTest, str]:
     at = page()
-    at.multiselect(key="classroom_questions").set_value(list(names))
+    at.multiselect(key="classroom_questions").set_value(list(names)).run()
     press(at, "open")
     await_answers(at)
     [course] = kept.classes().courses(OWN)
@@ -115,13 +120,22 @@ def test_a_lecture_brings_its_questions(own_machine: None) -> None:
     assert not at.exception
 
 
+def played(question: str | Question, **state: str) -> AppTest:
+    """A lecture of one slide, at that slide."""
+    at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
+    at.session_state["lecture"] = shelf.keep(Lecture("Held", (Slide("Four", "home", question=question),)))
+    at.session_state["lecture_go"], at.session_state["lecture_entered"] = 1, None
+    for name, value in state.items():
+        at.session_state[name] = value
+    at.run()
+    assert not at.exception
+    return at
+
+
 def test_a_slide_asks_its_question_of_the_class_and_tells_the_answer_with_it(own_machine: None) -> None:
     names = ("codes_used", "four_formats")
     code = kept.classes().open("Formats", [question_named(name) for name in names], OWN)
-    at = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=120)
-    at.session_state["lecture"] = shelf.keep(Lecture("Held", (Slide("Four", "home", question=names[1]),)))
-    at.session_state["lecture_go"], at.session_state["lecture_entered"] = 1, None
-    at.run()
+    at = played(names[1], lang="de")  # the class was opened in English
 
     def press(action: str) -> None:
         at.button(key=f"slide_class_{action}").click().run()
@@ -132,10 +146,10 @@ def test_a_slide_asks_its_question_of_the_class_and_tells_the_answer_with_it(own
         kept.classes().join(code, name, name)
     kept.classes().record([Given(code, name, 1, 1, 0) for name in ("Ada", "Bob")])
     press("close")
-    assert any("2 of 2" in text.value for text in at.markdown)
+    assert any("2 von 2" in text.value for text in at.markdown)
     press("spread")
-    assert any("fewer than 3" in text.value for text in at.caption)
-    reveal = question_named(names[1]).reveal
+    assert any("weniger als 3" in text.value for text in at.caption)
+    reveal = question_named(names[1]).worded("de").reveal
     assert not any(reveal in text.value for text in at.markdown)
     press("reveal")
     assert any(reveal in text.value for text in at.markdown)
@@ -143,6 +157,65 @@ def test_a_slide_asks_its_question_of_the_class_and_tells_the_answer_with_it(own
     assert course is not None
     assert (course.room.position, course.room.phase) == (1, "revealed")
     assert "slide_class_chart" not in str(at.session_state["lecture_drawn"])  # the record draws the votes itself
+
+
+QUESTION = own_question({"kind": "choice", "text": f"Which {HOSTILE}?", "options": [HOSTILE, "b"], "truth": 0})
+
+
+def test_a_question_of_the_teachers_is_revealed_by_one_press_and_read_as_text(own_machine: None) -> None:
+    code = kept.classes().open("Formats", [question_named("codes_used")], OWN)
+    at = played(QUESTION)
+    at.button(key="slide_class_ask").click().run()
+    kept.reveal(code)  # on page Class, in another window: the vote is closed, too
+    at.run()
+    assert not at.exception
+    assert at.session_state["answers"] == "shown"
+    texts = [text.value for text in at.markdown if inert(HOSTILE) in text.value]
+    assert len(texts) == 3  # question, options, truth
+    assert not any(HOSTILE in text.value for text in at.markdown)
+    at.session_state["answers"] = "hidden"  # by hand: it stays
+    assert at.run().session_state["answers"] == "hidden"
+    course = kept.classes().course(code)
+    assert course is not None
+    assert course.room.question == QUESTION
+
+
+def press_reveal() -> None:
+    """The slide bar's button."""
+    from explorer.teaching.slide_class import reveal
+
+    reveal("shown")
+
+
+def test_the_bars_reveal_tells_the_phones_only_what_they_were_asked(own_machine: None) -> None:
+    code = kept.classes().open("Formats", [question_named("codes_used")], OWN)
+    lecture = Lecture("Held", (Slide("Own", "home", question=QUESTION),))
+    for asked, phase in ((False, "lobby"), (True, "revealed")):
+        if asked:
+            kept.ask(code, QUESTION)
+        at = AppTest.from_function(press_reveal)
+        at.session_state["lecture_entered"] = (shelf.keep(lecture), 1)
+        assert not at.run().exception
+        assert at.session_state["answers"] == "shown"
+        course = kept.classes().course(code)
+        assert course is not None
+        assert course.room.phase == phase
+
+
+def test_a_slide_takes_the_class_of_its_session_and_no_old_one(own_machine: None, tmp_path: pathlib.Path) -> None:
+    old, first, last = (kept.classes().open(title, [QUESTION], OWN) for title in ("old", "first", "last"))
+    with sqlite3.connect(tmp_path / "classes.sqlite") as connection:
+        connection.execute("UPDATE class SET created = '2024-05-02T09:00:00+00:00' WHERE code = ?", (old,))
+    assert last[:3] in played(QUESTION).button(key="slide_class_ask").label
+    at = played(QUESTION, teaching_class=first)
+    assert first[:3] in at.button(key="slide_class_ask").label
+    dated = [label for label in at.selectbox(key="slide_class_choice").options if "2024-05-02" in label]
+    assert [old[:3] in label for label in dated] == [True]
+    at.selectbox(key="slide_class_choice").set_value(old).run()
+    assert old[:3] in at.button(key="slide_class_ask").label
+    for code in (first, last):
+        kept.end(code)
+    assert "slide_class_ask" not in {button.key for button in played(QUESTION).button}
 
 
 def test_two_windows_cannot_skip_a_question(own_machine: None) -> None:

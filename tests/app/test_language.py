@@ -150,7 +150,7 @@ def sentences(tree: ast.AST) -> Iterator[str]:
         else:
             continue
         words = [word for word in text.split() if re.search(r"[^\W\d_]{2}", word)]
-        if len(words) >= 4 and not re.search(r"[\\<]|\{ |^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE) ", text):
+        if len(words) >= 4 and not re.search(r"[\\<]|\{ |^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER) ", text):
             yield text
 
 

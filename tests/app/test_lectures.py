@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 from explorer.figures.theme import Canvas
 from explorer.teaching import shelf
 from explorer.teaching.lecture import MAX_BYTES, MAX_SLIDES, Known, Lecture, Slide, slide_of
+from explorer.teaching.own_question import own_question
 from explorer.teaching.questions import Question
 from explorer.teaching.record import Asked, handout_html, record_html
 from quant_engine import QuantError
@@ -25,6 +26,10 @@ FULL = pytest.mark.full
 ROOT = pathlib.Path(__file__).parents[2]
 ENTRY = str(ROOT / "explorer" / "app.py")
 KNOWN = Known(("home", "playground", "lesson_symmetry"), {"play_bits", "play_clipping", "tensor"})
+OWN: tuple[dict[str, Any], ...] = (
+    {"kind": "choice", "text": "Which <b>?", "options": ["a", "b", "c"], "truth": 2, "reveal": "c."},
+    {"kind": "number", "text": "How many?", "low": -1, "high": 7, "truth": 3, "unit": "%"},
+)
 SLIDES = st.builds(
     Slide,
     title=st.text("abc Ωβ<>&\"'", max_size=20).map(lambda text: " ".join(text.split())),
@@ -35,6 +40,7 @@ SLIDES = st.builds(
     answers_hidden=st.booleans(),
     seconds=st.integers(0, 4 * 3600),
     note=st.sampled_from(("", "Say it.\nThen wait.")),
+    question=st.sampled_from(("", "four_formats", *map(own_question, OWN))),
 )
 MOVIE: list[dict[str, Any]] = [
     {"title": "ReLU", "page": "lesson_symmetry", "link": {"symmetry_bits": "3", "symmetry_beat": "See"}},
@@ -85,6 +91,9 @@ def changed(**parts: Any) -> str:
         (changed(note="x" * 4001), "note"),
         (changed(script="alert(1)"), "script"),
         (changed(question="<b>"), "question"),
+        (changed(question={"kind": "choice", "text": "?", "options": ["one"]}), "options"),
+        (changed(question={"kind": "choice", "text": "?", "options": ["a", "b"], "name": "x"}), "slide 1.*name"),
+        (changed(question=["four_formats"]), "question"),
     ],
 )
 def test_what_is_no_lecture_is_refused_by_name(text: str, told: str) -> None:
