@@ -113,12 +113,14 @@ class Session:
             state for state in self._states.values() if state.WhichOneof("value")
         )
         self._socket.send(back.SerializeToString())
+        sent: set[str] = set()  # controls, in this run
         while True:
             received = self._socket.recv(PATIENCE)
             self.looked_at(received)
             message = ForwardMsg.FromString(received)
             kind = message.WhichOneof("type")
             if kind == "script_finished" and message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                self._forget({name for name, of in self._fragments.items() if part and of == part} - sent)
                 return
             self.references += (kind == "ref_hash") + message.metadata.cacheable
             self.found &= kind != "page_not_found"
@@ -132,14 +134,22 @@ class Session:
             if kind == "auto_rerun":
                 self._asking.add(message.auto_rerun.fragment_id)
             if kind == "stop_auto_rerun":
-                self._asking -= {*message.stop_auto_rerun.fragment_ids}
+                gone = {*message.stop_auto_rerun.fragment_ids}  # those without a clock, too
+                self._asking -= gone
+                self._forget({name for name, of in self._fragments.items() if of in gone})
             if kind == "delta" and message.delta.HasField("new_element"):
-                self._take(message.delta.new_element, message.delta.fragment_id)
+                sent.add(self._take(message.delta.new_element, message.delta.fragment_id))
 
     def looked_at(self, received: bytes) -> None:
         """Look at a message as it came (for those who look for something)."""
 
-    def _take(self, element: Any, part: str) -> None:
+    def _forget(self, controls: set[str]) -> None:
+        """Leave alone controls that are gone: who asks for a part of the page that is gone gets no answer."""
+        for name in controls:
+            self._shown.pop(name, None)
+
+    def _take(self, element: Any, part: str) -> str:
+        """Take an element that is shown, and return its name if it is a control."""
         kind = element.WhichOneof("type")
         if kind == "exception":
             self.exceptions.append(element.exception.message)
@@ -155,6 +165,8 @@ class Session:
             if proto.id not in self._states or getattr(proto, "set_value", False):
                 self._states[proto.id] = WidgetState(id=proto.id)
                 KINDS[kind].show(proto, self._states[proto.id])
+            return str(proto.id)
+        return ""
 
 
 @dataclass(frozen=True)
