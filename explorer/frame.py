@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from explorer import compute, controls, text_fields
+from explorer import compute, controls, sweep_fields, text_fields
 from explorer.comparison_fields import FIRST_AS, SECOND_AS, compare_with_field
 from explorer.compiling import await_first_picture
 from explorer.fields import Choice, Field, faults, named
@@ -123,6 +123,7 @@ def link_fields(of_model: str | None = None) -> Iterator[Field[Any]]:
         PLAN,
         term_field(),
         *text_fields.FIELDS,
+        *sweep_fields.FIELDS,
         *TEACHING_FIELDS,
     )
     yield from PlaygroundState.fields().values()

@@ -134,7 +134,7 @@ def _show_estimate(plan: Any, workers: int | None, read_rate: float | None, as_j
     read, rate, memory = f"{found.read_bytes / 1e9:,.2f}", f"{found.read_rate / 1e6:,.0f}", found.worker_bytes / 1e9
     typer.echo(said("sweep_reads", read=read, rate=rate, memory=f"{memory:.2f}"))
     if plan.attribute:
-        typer.echo(said("sweep_attributes"))
+        typer.echo(said("sweep_attributes", hours=f"{found.run_seconds / 3600:.3g}"))
     rows = [(f"{count}", f"{found.seconds[count] / 3600:.3g}") for count in counts]
     show(said("sweep_estimate"), ("workers", "hours"), rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,17 +63,18 @@ def sweep_map_figure(shown: SweepMap, canvas: Canvas) -> go.Figure:
     """Draw the cells; each is a point that can be clicked, where they are not too many."""
     height, width = shown.values.shape
     low, high = _ends(shown)
+    many = not shown.clickable
     colors = SEQUENTIAL["dark" if canvas.ink == theme.INK["dark"] else "light"]
     heat: Trace = {
         "type": "heatmap",
         "z": _scaled(shown).astype(np.float32),
-        "x": list(range(width)),
-        "y": list(range(height)),
+        "x": _distinct(shown.specs) if many else list(range(width)),
+        "y": _distinct(shown.tensors) if many else list(range(height)),
         "zmin": low,
         "zmax": high,
         "colorscale": [[place, color] for place, color in zip((0.0, 0.5, 1.0), colors, strict=True)],
         "colorbar": _bar(shown, low, high, canvas),
-        "hoverinfo": "skip",
+        **_hovered(shown),
         "xgap": 1 if width < 60 else 0,
         "ygap": 1 if height < 60 else 0,
     }
@@ -85,9 +87,10 @@ def sweep_map_figure(shown: SweepMap, canvas: Canvas) -> go.Figure:
         MAP_HEIGHT,
         canvas,
         margin={"l": left, "r": 8, "t": 8, "b": below},
-        xaxis=theme.axis("", range=[-0.5, width - 0.5], tickangle=-45, **ticks),
+        xaxis=theme.axis("", type="category" if many else "linear", range=[-0.5, width - 0.5], tickangle=-45, **ticks),
         yaxis=theme.axis(
             "" if named else phrase("sweep", "tensors"),
+            type="category" if many else "linear",
             range=[height - 0.5, -0.5],
             **(_ticks(shown.tensors, MAX_ROWS, MAX_NAME) if named else {"nticks": 6}),
         ),
@@ -196,6 +199,25 @@ def _targets(shown: SweepMap) -> Trace:
         "customdata": told,
         "hovertemplate": "%{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}<extra></extra>",
     }
+
+
+def _hovered(shown: SweepMap) -> LayoutPart:
+    """Return what is said of a cell of the map itself: of many cells the names on its axes, and its number."""
+    if shown.clickable:
+        return {"hoverinfo": "skip"}  # points over the cells say more
+    some = {"customdata": shown.values.astype(np.float32)} if shown.logarithmic else {}
+    number = "%{customdata:.4~g}" if shown.logarithmic else "%{z:.4~g}"
+    return {**some, "hoverongaps": False, "hovertemplate": f"%{{y}}<br>%{{x}}<br>{shown.title} {number}<extra></extra>"}
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return names of which no two are alike, as categories of an axis must be."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return found
 
 
 def _told(shown: SweepMap, tensor: int, spec: int) -> str:

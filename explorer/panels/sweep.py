@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import streamlit as st
 
 from explorer import access, charts, compute, controls, frame
 from explorer.caches import ResultKey
+from explorer.fields import Field, Text
 from explorer.figures.sweep import (
     SpecPoint,
     SweepMap,
@@ -26,18 +27,20 @@ from explorer.language import read_words
 from explorer.notation import count, short
 from explorer.own_files import models
 from explorer.page_table import OPEN, PLAYGROUND, pages_folder
+from explorer.sweep_fields import BITS, COLUMN, FIELDS, FORMATS, MAX_BITS, MAX_SEARCH, SEARCH, Bits
 from explorer.sweep_results import SpecSummary, SweepResults, chosen, results_of, summaries
 from explorer.sweep_specs import settings_at
 from quant_engine import QuantError
 from quant_engine.sweep import read_sweep
 
 OPENED, REFUSED, TURN = "sweep_opened", "sweep_refused", "sweep_turn"  # in the session's state
-SEARCH, FORMATS, BITS, COLUMN = "sweep_search", "sweep_formats", "sweep_bits", "sweep_column"
 PICKED, GO = "sweep_picked", "sweep_go"
 MAX_MB, MAX_PATH = 64, 260
 SHARES = (0.34, 0.66)  # of the page: front and map
 LOGARITHMIC = ("mse", "max_abs", "damage", "seconds")
 FEWEST = 0.005  # of a slider's step, in bits
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,32 +122,67 @@ def _open(name: str, content: bytes, said: Mapping[str, Any]) -> None:
         controls.assign({REFUSED: said["refused"].format(name=name, error=text)})
         return
     controls.assign({OPENED: OpenedSweep(name, hashlib.sha256(content).hexdigest(), results), PICKED: None})
-    for key in (SEARCH, FORMATS, BITS, COLUMN):
-        st.session_state.pop(key, None)
 
 
 def _close() -> None:
-    """Forget the results (a callback)."""
+    """Forget the results, and what was left of them (a callback)."""
     compute.hold(OPENED, None)
     controls.assign({OPENED: None, PICKED: None})
+    for field in FIELDS:
+        for key in (field.key, _box(field)):
+            st.session_state.pop(key, None)
+        st.query_params.pop(field.key, None)
+
+
+def _box(field: Field[Any]) -> str:
+    """Return the key of the control that sets a field of coded text."""
+    return f"{field.key}_box"
+
+
+def _keep(field: Text[Value], value: Value) -> None:
+    """Keep what a control says in the address; what no link can say is left out of it."""
+    held = field.held(value)
+    st.session_state[field.key] = held if field.accepts(held) else field.default
+    controls.unshown(field)
 
 
 def _filtered(opened: OpenedSweep, said: Mapping[str, Any]) -> SweepResults:
-    """Draw the filters, and return the cells that they leave."""
+    """Draw the filters, which begin as the link says, and return the cells that they leave."""
     whole = opened.results
-    ends = _bits_of(whole)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key="sweep_settings"):
-        columns = list(whole.found) or ["sqnr_db"]
-        st.selectbox(said["column"], columns, key=COLUMN, width=170, format_func=said["columns"].__getitem__)
-        st.text_input(said["search"], key=SEARCH, width=150, placeholder="*proj*")
-        formats = sorted(set(whole.formats))
-        if len(formats) > 1:
-            st.multiselect(said["formats"], formats, key=FORMATS, width=230, placeholder=said["all_formats"])
-        if ends[1] - ends[0] > FEWEST:
-            st.slider(said["bits"], *ends, ends, step=0.01, key=BITS, width=170)
+        columns = list(whole.found) or [COLUMN.default]
+        if controls.linked(COLUMN) not in columns:
+            st.session_state[COLUMN.key] = columns[0]
+        name_of = said["columns"].__getitem__
+        st.selectbox(said["column"], columns, key=COLUMN.key, width=170, format_func=name_of)
+        st.session_state.setdefault(_box(SEARCH), controls.current(SEARCH))
+        search = st.text_input(said["search"], None, MAX_SEARCH, _box(SEARCH), width=150, placeholder="*proj*") or ""
+        formats = _formats(sorted(set(whole.formats)), said)
+        bits = _bits(_bits_of(whole), said)
         st.button(said["close"], icon=":material/close:", type="tertiary", on_click=_close, key="sweep_close")
-    asked = st.session_state.get(BITS, ends)
-    return chosen(whole, st.session_state.get(SEARCH, ""), st.session_state.get(FORMATS, []), asked)
+    _keep(SEARCH, search)
+    _keep(FORMATS, tuple(formats))
+    _keep(BITS, bits)
+    return chosen(whole, search, formats, bits or (0.0, MAX_BITS))
+
+
+def _formats(known: Sequence[str], said: Mapping[str, Any]) -> list[str]:
+    """Draw the choice of formats, where there are several; none are all."""
+    if len(known) < 2:
+        return []
+    st.session_state.setdefault(_box(FORMATS), [name for name in controls.current(FORMATS) if name in known])
+    return st.multiselect(said["formats"], known, key=_box(FORMATS), width=230, placeholder=said["all_formats"])
+
+
+def _bits(ends: tuple[float, float], said: Mapping[str, Any]) -> Bits:
+    """Draw the choice of bits a value, where formats differ; None are all."""
+    if ends[1] - ends[0] <= FEWEST:
+        return None
+    low, high = (min(max(end, ends[0]), ends[1]) for end in controls.current(BITS) or ends)
+    st.session_state.setdefault(_box(BITS), (low, high))
+    st.slider(said["bits"], *ends, step=0.01, key=_box(BITS), width=170)
+    found: tuple[float, float] = st.session_state[_box(BITS)]
+    return None if found == ends else found
 
 
 def _bits_of(shown: SweepResults) -> tuple[float, float]:
@@ -178,7 +216,7 @@ def _map(opened: OpenedSweep, shown: SweepResults, said: Mapping[str, Any]) -> N
     if not (shown.tensors and shown.specs):
         st.caption(said["nothing"])
         return
-    column = st.session_state.get(COLUMN, "sqnr_db")
+    column = st.session_state[COLUMN.key]
     cells = SweepMap(
         shown.tensors,
         shown.names,

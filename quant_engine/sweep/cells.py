@@ -95,7 +95,7 @@ def _rows(subject: Subject, chunk: Chunk, specs: list[QuantizerSpec]) -> Iterato
         try:
             row |= _measured(one, spec, shape)
             if chunk.attribute and subject.network is not None:
-                row |= _attributed(subject.network, chunk.tensor, spec)
+                row |= attributed(subject.network, chunk.tensor, spec)
         except Exception as error:
             row |= _failure(error)
         yield row
@@ -148,7 +148,7 @@ def _measured(found: Found, spec: QuantizerSpec, shape: tuple[int, int]) -> Row:
     }
 
 
-def _attributed(network: Network, tensor: str, spec: QuantizerSpec) -> Row:
+def attributed(network: Network, tensor: str, spec: QuantizerSpec) -> Row:
     """Return what the model's score does with one tensor quantized, all others in floating point."""
     names = ties(network.layers())[tensor]
     plan = QuantizationPlan(dict.fromkeys(names, LayerPlan(spec)))

@@ -11,8 +11,9 @@ import numpy as np
 
 from quant_engine.granularity import PerTensor
 from quant_engine.kernels.parallel import one_thread
+from quant_engine.network import Network
 from quant_engine.quantizer import QuantizerSpec
-from quant_engine.sweep.cells import whole
+from quant_engine.sweep.cells import attributed, whole
 from quant_engine.sweep.plan import Chunk, SweepPlan
 from quant_engine.sweep.subject import opened
 
@@ -21,6 +22,7 @@ COLUMNS = 1 << 12
 BASE_BYTES = 450 << 20  # of a process with its compiled kernels
 BYTES_A_VALUE = 32  # of what is held at a time: stored, in float32, in blocks, and what fits and counts take; measured
 READ_SAMPLE = 64 << 20  # bytes
+RUNS = 3  # of the model, by which others are estimated
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Estimate:
         values: number of values, each read once a chunk (twice in blocks, where a range needs it).
         read_bytes: what is read, all in all.
         work_seconds: of all workers together, on cores like this machine's.
+        run_seconds: of them those in which the model is run, with each tensor alone quantized.
         read_rate: bytes a second at which one worker reads.
         worker_bytes: memory of a worker.
         seconds: by number of workers, the largest chunks first, each worker taking the next when it has done one.
@@ -41,6 +44,7 @@ class Estimate:
     values: int
     read_bytes: int
     work_seconds: float
+    run_seconds: float
     read_rate: float
     worker_bytes: int
     seconds: dict[int, float]
@@ -53,8 +57,11 @@ def estimate(plan: SweepPlan, workers: Sequence[int], read_rate: float | None = 
     rate = read_rate or _read_rate(plan)
     chunks = plan.chunks()
     stored = {name: subject.stored_bytes(name) for name in plan.sizes}
+    plain, runs = 0.0, dict.fromkeys(plan.sizes, 0.0)
+    if plan.attribute and subject.network is not None:
+        plain, runs = _run_costs(plan, subject.network)
     seconds = [
-        sum(_seconds(costs[key], plan.sizes[chunk.tensor]) for key in chunk.specs)
+        sum(_seconds(costs[key], plan.sizes[chunk.tensor]) + runs[chunk.tensor] for key in chunk.specs)
         + stored[chunk.tensor] * _passes(plan, chunk) / rate
         for chunk in chunks
     ]
@@ -62,10 +69,11 @@ def estimate(plan: SweepPlan, workers: Sequence[int], read_rate: float | None = 
         len(chunks),
         sum(plan.sizes.values()),
         sum(stored[chunk.tensor] * _passes(plan, chunk) for chunk in chunks),
-        sum(seconds),
+        sum(seconds) + plain,
+        plain + len(plan.specs) * sum(runs.values()),
         rate,
         BASE_BYTES + BYTES_A_VALUE * min(max(plan.sizes.values()), plan.max_values),
-        {count: _makespan(seconds, count) for count in workers},
+        {count: plain + _makespan(seconds, count) for count in workers},
     )
 
 
@@ -97,6 +105,27 @@ def _seconds(costs: list[float], size: int) -> float:
     if size > SAMPLES[-1]:
         return costs[-1] * size / SAMPLES[-1]
     return float(np.interp(size, SAMPLES, costs))
+
+
+def _run_costs(plan: SweepPlan, network: Network) -> tuple[float, dict[str, float]]:
+    """Return the seconds of a run in floating point, once for each worker, and of one with each tensor quantized.
+
+    Some tensors, early, late and between, are measured; what lies between them takes evenly more or less, since a run
+    begins at the tensor that is quantized.
+    """
+    names = [name for name in network.layers() if name in plan.sizes]
+    places = np.unique(np.linspace(0, len(names) - 1, RUNS).astype(int))
+
+    def timed(place: int) -> float:
+        started = time.perf_counter()
+        attributed(network, names[place], plan.specs[0])
+        return time.perf_counter() - started
+
+    first = timed(0)  # which runs the model in floating point, too
+    found = [timed(place) for place in places]
+    return max(first - found[0], 0.0), dict(
+        zip(names, np.interp(range(len(names)), places, found).tolist(), strict=True)
+    )
 
 
 def _passes(plan: SweepPlan, chunk: Chunk) -> int:

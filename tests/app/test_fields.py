@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from explorer import pins, text_fields
+from explorer import pins, sweep_fields, text_fields
 from explorer.fields import RENAMED, Choice, Field, Number, State, Text, faults, link_of, named, read_link, row
 from explorer.frame import CONVENTION, model_field, tensor_field
 from explorer.lessons import LESSONS
@@ -24,6 +24,7 @@ TABLES: dict[str, tuple[Field[Any], ...]] = {
     "playground": (*PlaygroundState.fields().values(), pins.PINS),
     "frame": (model_field(), tensor_field("fashion-depthwise"), CONVENTION, PRESENT, pins.HOME),
     "text": text_fields.FIELDS,
+    "sweep": sweep_fields.FIELDS,
     "teaching": (*teaching_fields.FIELDS, teaching_fields.COURSE),
     **{slug: lesson.all_fields for slug, lesson in LESSONS.items()},
 }
@@ -58,6 +59,9 @@ CODED: dict[str, st.SearchStrategy[Any]] = {
     "centroids_hand": st.lists(short_numbers, max_size=learning.MAX_CENTROIDS).map(sorted).map(tuple),
     "mixed_plan": st.lists(st.sampled_from(plans.WIDTHS), max_size=12).map(tuple),
     "formats_number": st.floats().map(repr),
+    "sweep_search": st.text(max_size=sweep_fields.MAX_SEARCH),
+    "sweep_formats": st.lists(st.from_regex(r"[A-Za-z0-9_]{1,9}", fullmatch=True), unique=True, max_size=9).map(tuple),
+    "sweep_bits": st.none() | st.tuples(*2 * [st.integers(0, 1600)]).map(lambda two: (min(two) / 100, max(two) / 100)),
     "hide": st.lists(st.sampled_from(("play_bits", "tensor"))).map(tuple),
     "lock": st.lists(st.sampled_from(("play_bits", "tensor"))).map(tuple),
     "lecture": st.from_regex(r"[A-Za-z0-9_-]{0,60}", fullmatch=True),

@@ -67,15 +67,29 @@ def test_the_map_shows_the_cells_of_the_file_and_the_filters_leave_some(page: Ap
     at = opened(page, results)
     assert len(at.get("plotly_chart")) == 2
     assert "5 of 5 tensors, 4 formats" in at.markdown[-1].value
-    at.text_input(key="sweep_search").set_value("conv?").run()
+    at.text_input(key="sweep_search_box").set_value("conv?").run()
     assert "3 of 5 tensors" in at.markdown[-1].value
-    at.text_input(key="sweep_search").set_value("nothing").run()
+    at.text_input(key="sweep_search_box").set_value("nothing").run()
     assert len(at.get("plotly_chart")) == 0
-    at.text_input(key="sweep_search").set_value("").run()
-    at.multiselect(key="sweep_formats").set_value(["int3"]).run()
+    at.text_input(key="sweep_search_box").set_value("").run()
+    at.multiselect(key="sweep_formats_box").set_value(["int3"]).run()
     assert "2 formats" in at.markdown[-1].value
+    assert at.query_params["sweep_formats"] == "int3"
     at.button(key="sweep_close").click().run()
     assert at.code
+
+
+def test_a_link_says_what_is_shown_of_the_file_that_is_opened_next(page: AppTest, results: pathlib.Path) -> None:
+    link = {"sweep_search": "conv?", "sweep_formats": "int3|int9", "sweep_bits": "3-3.5", "sweep_column": "mse"}
+    for key, value in link.items():
+        page.query_params[key] = value
+    at = opened(page.run(), results)
+    assert "3 of 5 tensors, 2 formats" in at.markdown[-1].value
+    assert at.selectbox(key="sweep_column").value == "mse"
+    assert {key: at.query_params[key] for key in link} == link | {"sweep_formats": "int3"}
+    at.button(key="sweep_close").click().run()
+    assert not {*link} & {*at.query_params}
+    assert "5 of 5 tensors, 4 formats" in opened(at, results).markdown[-1].value
 
 
 def test_each_cell_of_the_map_is_one_of_the_table(results: pathlib.Path) -> None:
@@ -108,6 +122,12 @@ def test_many_cells_are_drawn_without_a_point_for_each() -> None:
     figure = sweep_map_figure(many, Canvas("test"))
     assert len(figure.data[1].x) == 0
     assert len(figure.to_json()) < 2_500_000
+    heat = figure.data[0]
+    assert (heat.y[2999], heat.x[39]) == ("layer 2999", "spec 39")
+    assert heat.z[2999][39] == pytest.approx(values[2999, 39])
+    assert (figure.layout.xaxis.type, figure.layout.yaxis.type) == ("category", "category")
+    powers = sweep_map_figure(SweepMap(many.tensors, many.specs, 10**values, "MSE", True, {}), Canvas("test")).data[0]
+    assert powers.customdata[2999][39] == pytest.approx(10 ** values[2999, 39])
     few = SweepMap(["a", "b"], ["one"], np.array([[np.inf], [np.nan]]), "SQNR", False, {(1, 0): "it is damaged"})
     assert [told[4] for told in sweep_map_figure(few, Canvas("test")).data[1].customdata][1] == "it is damaged"
     nothing = SweepMap(["a"], ["one"], np.array([[np.nan]]), "MSE", True, {})

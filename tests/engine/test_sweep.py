@@ -18,14 +18,16 @@ import fsspec
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import save, save_file
 
 import quant_engine as qe
 from quant_engine.kernels.parallel import one_thread, thread_count
-from quant_engine.network import load
+from quant_engine.network import Network, from_module, load
 from quant_engine.readers import ReaderError, open_file, open_url
 from quant_engine.studies import attribute
 from quant_engine.sweep import CELL_COLUMNS, Chunk, estimate, plan_sweep, process_map, read_sweep, sweep, work
+from quant_engine.tasks import Agreement
 
 SHORT = qe.PerGroup(32, remainder="short")
 SPECS = [
@@ -441,6 +443,19 @@ def test_what_cannot_be_planned_is_refused(model: pathlib.Path, tmp_path: pathli
     ):
         with pytest.raises(qe.QuantError):
             plan_sweep(model, given, **choices)
+
+
+def small() -> Network:
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+    return from_module(layers, Agreement(np.random.default_rng(0).standard_normal((32, 8), np.float32)))
+
+
+def test_an_estimate_with_attribution_counts_runs_of_the_model_for_every_cell() -> None:
+    plan = plan_sweep(small, SPECS[:1], attribute=True)
+    found = estimate(plan, [1, 2], read_rate=1e9)
+    assert 0 < found.run_seconds < found.work_seconds
+    assert found.seconds[1] == pytest.approx(found.work_seconds)
 
 
 def test_an_estimate_counts_what_is_read_and_shares_it_out(model: pathlib.Path) -> None:
