@@ -49,7 +49,7 @@ def describe_class_answers(question: Question, votes: Mapping[int, Spread], told
             listed = [said["between"].format(low=short(low), high=short(high), n=n) for low, high, n in bins if n]
         parts.append(said["described"].format(round=_name(turn), n=spread.n, listed="; ".join(listed)))
     if told and question.truth is not None:
-        parts.append(said["described_truth"].format(value=truth_text(question)))
+        parts.append(_truth(question, said["described_truth"], said["described_range"]))
     return " ".join(parts) or question.text
 
 
@@ -60,6 +60,13 @@ def truth_text(question: Question) -> str:
     if question.options:
         return question.options[int(question.truth)]
     return f"{short(question.truth)} {question.unit}".strip()
+
+
+def _truth(question: Question, alone: str, within: str) -> str:
+    """Say the truth, and from where to where an answer is right if that is more than one number."""
+    low, high = question.right or (0.0, 0.0)
+    words = within if high > low else alone
+    return words.format(value=truth_text(question), low=short(low), high=short(high))
 
 
 def _choices_figure(question: Question, votes: Mapping[int, Spread], told: bool, canvas: Canvas) -> go.Figure:
@@ -121,7 +128,7 @@ def _numbers_figure(question: Question, votes: Mapping[int, Spread], told: bool,
                 *_right(question, f"x{end}"),
                 {**elements.line(question.truth, "y", TRUTH), "xref": f"x{end}", "yref": "paper", "y0": 0, "y1": 1},
             ]
-            text = said["truth"].format(value=truth_text(question))
+            text = _truth(question, said["truth"], said["truth_range"])
             notes.append(
                 elements.note(
                     f"<b>{text}</b>", question.truth, 1.02, TRUTH, xref=f"x{end}", yref="paper", yanchor="bottom"

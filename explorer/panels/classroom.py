@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from explorer import controls
+from explorer.dialogs import close, dialog
 from explorer.language import language, read_words
 from explorer.panels.classroom_opening import ALONE, address, opening, show
 from explorer.presenting import presenting
@@ -16,7 +17,7 @@ from explorer.sentences import inert, verbatim
 from explorer.teaching import kept
 from explorer.teaching.access_key import teacher_key
 from explorer.teaching.answers import Course
-from explorer.teaching.class_chart import class_chart, revealed
+from explorer.teaching.class_chart import class_chart, few_votes, lacks_votes, revealed
 from explorer.teaching.fields import COURSE
 from explorer.teaching.own_classes import lead, spaced
 from explorer.teaching.qr import qr_svg
@@ -36,8 +37,13 @@ ICONS = {
     "again": "replay",
     "reveal": "visibility",
     "next": "skip_next",
+    "finish": "flag",
+    "resume": "undo",
 }
-KEYS = {"begin": "N", "close": "L", "open": "O", "spread": "S", "again": "V", "reveal": "T", "next": "N"}
+KEYS = {  # as in lectures: A for the answer; N is the note there
+    **{"begin": "Q", "next": "Q", "finish": "Q", "resume": "Q"},
+    **{"close": "L", "open": "O", "spread": "S", "again": "V", "reveal": "A"},
+}
 
 
 def classroom_panel() -> None:
@@ -58,8 +64,8 @@ def classroom_panel() -> None:
             opening(key, said)
         else:
             _class(course, said)
-            if st.session_state.pop(ASKING, False):
-                st.dialog(said["new_title"])(_new_question)(course, said)
+            if ASKING in st.session_state:
+                dialog(said["new_title"], ASKING, lambda: _new_question(course, said))
 
 
 def _shown(key: str) -> Course | None:
@@ -85,12 +91,16 @@ def _actions(course: Course, said: Mapping[str, Any]) -> None:
     """Draw the buttons of a class in one row; each has a key."""
     with st.container(horizontal=True, vertical_alignment="center", key="classroom_actions"):
         for number, action in enumerate(course.room.actions):
+            called = "finish" if action == "next" and course.room.is_last else action
+            why = few_votes() if lacks_votes(course, action) else None
             st.button(
-                said["actions"][action],
+                said["actions"][called],
                 key=f"classroom_{action}",
-                icon=f":material/{ICONS[action]}:",
+                icon=f":material/{ICONS[called]}:",
                 type="primary" if number == len(course.room.actions) - 1 or action == "spread" else "secondary",
                 shortcut=KEYS[action],
+                help=why,
+                disabled=why is not None,
                 on_click=_act,
                 args=(course.code, action, course.revision),
             )
@@ -168,7 +178,8 @@ def _counts(course: Course, votes: Mapping[int, Sequence[float]], said: Mapping[
     with st.container(horizontal=True, gap="medium", key="hero"):
         st.metric(said["joined"], kept.classes().students(course.code), width="content")
         if course.room.phase != "lobby":
-            st.metric(said["answered"], len(votes.get(1, ())), width="content")
+            twice = course.room.phase == "again" or 2 in votes
+            st.metric(said["first" if twice else "answered"], len(votes.get(1, ())), width="content")
         if course.room.phase == "again" or 2 in votes:
             st.metric(said["second"], len(votes.get(2, ())), width="content")
 
@@ -208,10 +219,11 @@ def _new_question(course: Course, said: Mapping[str, Any]) -> None:
         except QuantError as error:
             st.error(verbatim(error))
             return
-        st.rerun()
+        close(ASKING)
 
 
 def _end(code: str) -> None:
     """Delete a class (a callback)."""
     kept.end(code)
     show("")
+    st.toast(read_words("classroom")["deleted"].format(code=spaced(code)), icon=":material/delete:")

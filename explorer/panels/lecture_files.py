@@ -30,11 +30,16 @@ def lecture_files_panel(lecture: Lecture) -> None:
         if not lecture.slides:
             return
         st.markdown(f"**{said['title']}**")
-        st.caption(said["of"].format(n=len(figures), total=len(lecture.slides)) if figures else said["play_first"])
+        title = lecture.title or read_words("teach")["title"]
+        played_words = said["of"].format(title=title, n=len(figures), total=len(lecture.slides))
+        st.caption(played_words if figures else said["play_first"])
+        if hidden := sum(lecture.slides[number - 1].answers_hidden for number in figures):
+            st.caption(said["left_out"].format(n=hidden))
+        name = file_name(lecture.title)
         st.download_button(
             said["handout"],
             lambda: handout_html(lecture, figures, _questions(lecture), canvas),
-            "handout.html",
+            f"{name}-handout.html",
             "text/html",
             key="teach_handout",
             icon=":material/print:",
@@ -56,12 +61,21 @@ def lecture_files_panel(lecture: Lecture) -> None:
         st.download_button(
             said["record"],
             lambda: record_of(lecture, figures, course, canvas),
-            "lecture.html",
+            f"{name}-record.html",
             "text/html",
             key="teach_record",
             icon=":material/movie:",
             on_click="ignore",
         )
+
+
+def file_name(title: str) -> str:
+    """Return a lecture's title as the name of a file.
+
+    >>> file_name("Why clip? ML 101")
+    'Why clip_ ML 101'
+    """
+    return "".join(letter if letter.isalnum() or letter in "-_ " else "_" for letter in title).strip()[:80] or "lecture"
 
 
 def record_of(lecture: Lecture, figures: drawn.Figures, course: Course | None, canvas: Canvas) -> str:

@@ -10,13 +10,15 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from explorer import tables
+from explorer.dialogs import close, dialog
 from explorer.language import read_words
 from explorer.lessons import LESSONS
 from explorer.page_table import entry_of
-from explorer.panels.lecture_files import lecture_files_panel
+from explorer.panels.lecture_files import file_name, lecture_files_panel
 from explorer.sentences import verbatim
 from explorer.teaching import playing, shelf
 from explorer.teaching.adding import slide_form
+from explorer.teaching.builtin import is_known, title_of
 from explorer.teaching.fields import LECTURE
 from explorer.teaching.lecture import MAX_BYTES, MAX_TITLE, Lecture, Slide
 from quant_engine import QuantError
@@ -42,9 +44,9 @@ def teach_panel() -> None:
     with side:
         _ways(lecture, said)
     _lessons(said["lessons"])
-    place = st.session_state.pop(EDIT, None)
-    if place is not None and place < len(lecture.slides):
-        st.dialog(said["edit_title"])(_edit)(lecture, place, said)
+    edited = st.session_state.get(EDIT)
+    if edited is not None and edited < len(lecture.slides):
+        dialog(said["edit_title"], EDIT, lambda: _edit(lecture, edited, said))
 
 
 def _head(lecture: Lecture, said: Mapping[str, Any]) -> None:
@@ -71,7 +73,7 @@ def _row(lecture: Lecture, place: int, slide: Slide, said: Mapping[str, Any]) ->
     with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall", key=f"teach_slide_{place}"):
         with st.container(gap=None, width="stretch"):
             st.text(f"{place + 1}. {slide.title or slide.page}")
-            st.caption(" · ".join(_about(slide, said)))
+            st.caption(" · ".join(map(verbatim, _about(slide, said))))
         for name, icon, usable, act in (
             ("up", "arrow_upward", place > 0, (_change, lecture.moved(place, -1))),
             ("down", "arrow_downward", place < last, (_change, lecture.moved(place, 1))),
@@ -95,6 +97,8 @@ def _row(lecture: Lecture, place: int, slide: Slide, said: Mapping[str, Any]) ->
 def _about(slide: Slide, said: Mapping[str, Any]) -> list[str]:
     """Say where a slide leads and what it restricts."""
     parts = [entry_of(slide.page).title, said["minutes"].format(minutes=f"{slide.seconds / 60:g}")]
+    if slide.asks and is_known(slide.question):
+        parts.append(said["asks"].format(title=title_of(slide.question)))
     if slide.hidden or slide.locked:
         parts.append(said["restrictions"].format(hidden=len(slide.hidden), locked=len(slide.locked)))
     if slide.answers_hidden:
@@ -113,7 +117,7 @@ def _ways(lecture: Lecture, said: Mapping[str, Any]) -> None:
             st.download_button(
                 said["save"],
                 lecture.write(),
-                f"{_file_name(lecture.title)}.json",
+                f"{file_name(lecture.title)}.json",
                 "application/json",
                 key="teach_save",
                 icon=":material/download:",
@@ -169,7 +173,7 @@ def _edit(lecture: Lecture, place: int, said: Mapping[str, Any]) -> None:
         except QuantError as error:
             st.error(said["refused"].format(error=error))
             return
-        st.rerun()
+        close(EDIT)
 
 
 def _change(lecture: Lecture) -> None:
@@ -247,7 +251,3 @@ def _base() -> str:
     """Return the address of the app, without the page."""
     parts = urlsplit(st.context.url or "")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rsplit('/', 1)[0]}" if parts.netloc else ""
-
-
-def _file_name(title: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_ " else "_" for letter in title).strip()[:80] or "lecture"

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from explorer import controls, frame
+from explorer.dialogs import close, dialog
 from explorer.fields import Field, Text
 from explorer.language import read_words
 from explorer.lessons import LESSONS
@@ -23,6 +24,7 @@ from explorer.teaching.restrictions import answers_wait
 from quant_engine import QuantError
 
 ASKED = "lecture_add"  # the address that is to become a slide, and the part of the page that is in sight
+ASKING = ("Predict", "Check")  # steps of lessons
 MAX_MINUTES = 240
 
 
@@ -32,25 +34,28 @@ def ask(shown: Mapping[str, str]) -> None:
 
 
 def add_panel() -> None:
-    """Open the dialog if it was asked for."""
-    shown = st.session_state.pop(ASKED, None)
-    if shown is None:
+    """Open the dialog if it was asked for, and keep it open over the runs of the page under it."""
+    asked = st.session_state.get(ASKED)
+    if asked is None:
         return
     try:
-        slide = _proposed(str(shown["address"]), str(shown["part"]))
+        slide = asked if isinstance(asked, Slide) else _proposed(str(asked["address"]), str(asked["part"]))
     except QuantError as error:
+        del st.session_state[ASKED]
         st.toast(verbatim(error), icon=":material/block:")
         return
+    st.session_state[ASKED] = slide
     said = read_words("teach")["add"]
-    st.dialog(said["title"])(_dialog)(slide, said)
+    dialog(said["title"], ASKED, lambda: _dialog(slide, said))
 
 
 def fields_of(page: str) -> Sequence[Field[Any]]:
     """Return the settings of a page that have controls."""
     model = frame.model_field()
-    subject: tuple[Field[Any], ...] = (model, frame.tensor_field(controls.current(model)))
+    subject = () if page in frame.HOMES else (model, frame.tensor_field(controls.current(model)))
     if page == PLAYGROUND.removesuffix(".py"):
-        own: Sequence[Field[Any]] = tuple(PlaygroundState.fields().values())
+        state = controls.now(PlaygroundState)
+        own: Sequence[Field[Any]] = [field for field in PlaygroundState.fields().values() if field.shown(state)]
     else:
         lesson = LESSONS.get(page.removeprefix("lesson_"))
         own = lesson.all_fields if lesson else ()
@@ -110,7 +115,7 @@ def _dialog(slide: Slide, said: Mapping[str, str]) -> None:
             st.error(verbatim(error))
             return
         st.toast(said["done"].format(n=len(lecture.slides)), icon=":material/playlist_add_check:")
-        st.rerun()
+        close(ASKED)
 
 
 def _proposed(address: str, part: str) -> Slide:
@@ -125,8 +130,14 @@ def _proposed(address: str, part: str) -> Slide:
         link={**subject, **slide.link},
         hidden=controls.current(HIDE),
         locked=controls.current(LOCK),
-        answers_hidden=answers_wait(),
+        answers_hidden=answers_wait() or _asks(slide.page),
     )
+
+
+def _asks(page: str) -> bool:
+    """Say whether a page is a lesson's at a step that asks something, before the result is shown."""
+    lesson = LESSONS.get(page.removeprefix("lesson_"))
+    return lesson is not None and controls.current(lesson.beat) in ASKING
 
 
 def _subject(page: str) -> tuple[str, ...]:

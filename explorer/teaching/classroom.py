@@ -2,7 +2,8 @@
 
     lobby → open → closed → spread → again → revealed → the next question's open → … → ended
 
-Both votes are kept. From `closed` and `spread` the truth may be revealed at once; a closed vote may be opened again.
+The end can be taken back: the last question is at hand again. Both votes are kept. From `closed` and `spread` the truth
+may be revealed at once; a closed vote may be opened again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MOVES: dict[str, dict[str, str]] = {  # by phase: what the teacher may do, and t
     SPREAD: {"again": AGAIN, "reveal": REVEALED},
     AGAIN: {"reveal": REVEALED},
     REVEALED: {"next": OPEN},
-    ENDED: {},
+    ENDED: {"resume": REVEALED},
 }
 
 
@@ -91,6 +92,11 @@ class Classroom:
     def is_revealed(self) -> bool:
         """Whether the class is told the truth."""
         return self.phase == REVEALED
+
+    @property
+    def is_last(self) -> bool:
+        """Whether every question has been asked."""
+        return len(self.asked) == len(self.questions)
 
     @property
     def actions(self) -> tuple[str, ...]:

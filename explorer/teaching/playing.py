@@ -15,7 +15,7 @@ from explorer.language import language
 from explorer.lessons import LESSONS
 from explorer.lessons.framework import answers, progress
 from explorer.own_files import models
-from explorer.page_table import pages_folder
+from explorer.page_table import TEACH, pages_folder
 from explorer.presenting import PRESENT
 from explorer.teaching import drawn, shelf
 from explorer.teaching.fields import ANSWERS, APART, COURSE, FIELDS, HIDDEN, HIDE, LECTURE, LOCK, SHOWN, SLIDE
@@ -28,6 +28,7 @@ ENTERED, TIMES = "lecture_entered", "lecture_times"  # name and number of the sl
 ARRIVED = "lecture_arrived"  # whether its page was opened: from there others may be
 BEFORE = "lecture_progress"  # what had been done in lessons before the lecture
 REFUSED = "lecture_refused"
+FROM = "lecture_from"  # whether the page Lectures began it, to which its end leads back
 SPARED = (LANGUAGE_KEY, COURSE.key)
 
 
@@ -39,12 +40,14 @@ def follow(page: str) -> None:
     state = st.session_state
     if state.pop(END, False):
         _leave()
+        if state.pop(FROM, False):
+            st.switch_page(pages_folder() / TEACH)
         return
     name, number = _asked()
     if name:
         try:
             lecture = shelf.find(name)
-            to = min(max(state.pop(GO, number), 1), len(lecture.slides))
+            to = min(max(state.pop(GO, _gone_back(page, lecture) or number), 1), len(lecture.slides))
             if to and state.get(ENTERED) != (name, to):
                 _enter(name, to, lecture.slides[to - 1])
             if to and not state.get(ARRIVED):
@@ -88,7 +91,7 @@ def play(name: str, number: int) -> None:
     """Begin a lecture at a slide (a callback)."""
     st.session_state[ENTERED] = None
     st.session_state[LECTURE.key] = name
-    st.session_state[GO] = number
+    st.session_state[GO], st.session_state[FROM] = number, True
 
 
 def go(number: int) -> None:
@@ -150,6 +153,15 @@ def _asked() -> tuple[str, int]:
         return entered
     name, number = state.get(LECTURE.key) or link.get(LECTURE.key, ""), link.get(SLIDE.key, "1")
     return name if LECTURE.accepts(name) else "", int(number) if SLIDE.accepts(number) else 1
+
+
+def _gone_back(page: str, lecture: Lecture) -> int:
+    """Return the slide to which the browser's own buttons have led: the address then is of another page; 0 for none."""
+    entered, text = st.session_state.get(ENTERED), st.query_params.get(SLIDE.key, "")
+    if entered is None or not st.session_state.get(ARRIVED) or not SLIDE.accepts(text):
+        return 0
+    there = 0 < int(text) <= len(lecture.slides) and lecture.slides[int(text) - 1].page == page
+    return int(text) if there and page != lecture.slides[entered[1] - 1].page else 0
 
 
 def _enter(name: str, number: int, slide: Slide) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import streamlit as st
 
 from explorer.language import read_words
-from explorer.teaching.builtin import QUESTIONS, title_of
+from explorer.sentences import inert
+from explorer.teaching.builtin import QUESTIONS, question_named, title_of
 from explorer.teaching.own_question import MAX_OPTIONS, own_question, own_record
 from explorer.teaching.questions import MAX_OPTION, MAX_TEXT, MAX_UNIT, Question, readable
 
@@ -31,6 +32,9 @@ def choose_question(question: str | Question, key: str) -> Made:
     )
     if chosen == WRITTEN:
         return write_question(question if isinstance(question, Question) else None, key)
+    if chosen:
+        with st.spinner(read_words("teach")["playing"]["working_out"]):
+            st.caption(inert(question_named(chosen).text))
     return lambda: chosen
 
 

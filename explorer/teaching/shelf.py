@@ -13,8 +13,10 @@ from explorer import access
 from explorer.data_folder import VARIABLE, made, projects_path
 from explorer.frame import link_keys
 from explorer.page_table import PAGES, TEACHING
+from explorer.teaching.access_key import teacher_key
 from explorer.teaching.fields import COURSE, FIELDS
 from explorer.teaching.lecture import Known, Lecture
+from explorer.teaching.routes import COOKIE
 from quant_engine import QuantError
 
 EXAMPLES = Path(__file__).resolve().parent / "examples"
@@ -79,8 +81,8 @@ def save_draft(lecture: Lecture) -> None:
 
 
 def outlives_session() -> bool:
-    """Say whether what is kept is there tomorrow."""
-    return access.may_name_anything()
+    """Say whether what is kept is there tomorrow: on one's own machine, and for who holds classes with its key."""
+    return access.may_name_anything() or bool(teacher_key(st.context.cookies.get(COOKIE, "")))
 
 
 class _Folder(Mapping[str, str]):

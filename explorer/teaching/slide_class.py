@@ -13,7 +13,7 @@ from explorer.language import read_words
 from explorer.sentences import verbatim
 from explorer.teaching import kept, playing
 from explorer.teaching.answers import Course
-from explorer.teaching.class_chart import class_chart
+from explorer.teaching.class_chart import class_chart, few_votes, lacks_votes
 from explorer.teaching.fields import ANSWERS, SHOWN
 from explorer.teaching.own_classes import date_of, is_recent, lead, led_class, own_classes, spaced
 from explorer.teaching.questions import Question
@@ -70,9 +70,17 @@ def slide_class(question: Question) -> None:
         for action in course.room.actions:
             if action != "next":
                 args = (course.code, action, course.revision)
-                st.button(said["actions"][action], key=f"slide_class_{action}", on_click=_act, args=args)
+                why = few_votes() if lacks_votes(course, action) else None
+                st.button(
+                    said["actions"][action],
+                    key=f"slide_class_{action}",
+                    help=why,
+                    disabled=why is not None,
+                    on_click=_act,
+                    args=args,
+                )
         _count(course.code, course.revision, said)
-    if course.room.is_spread_shown:
+    if course.room.is_spread_shown or question.histogram is not None:  # it may be of another tensor than the page's
         class_chart(course, kept.classes().votes(course.code, course.room.position), "slide_class_chart")
 
 

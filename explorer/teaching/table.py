@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from explorer.teaching.questions import Question
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run begins with one of them
-COLUMNS = ("nickname", "question", "round", "answer", "correct")
+COLUMNS = ("nickname", "question", "text", "round", "answer", "correct", "truth")
 
 
 def csv_of(
     questions: Sequence[Question], record: Sequence[tuple[str, int, int, float]], words: Mapping[str, str]
 ) -> str:
-    """Return a line for each answer: nickname, question's number, round, answer as it was read, and if it was right.
+    """Return a line for each answer: nickname, question, round, answer as it was read, if it was right, and the truth.
 
     `words` name the columns, and say `yes` and `no`; nothing is said of a question without a right answer.
     """
@@ -24,11 +24,18 @@ def csv_of(
     writer.writerow([words[column] for column in COLUMNS])
     for nickname, place, turn, value in record:
         question = questions[place]
-        answer = plain(question.options[int(value)]) if question.options else repr(value)
         is_right = question.is_right(value)
         right = "" if is_right is None else words["yes" if is_right else "no"]
-        writer.writerow([plain(nickname), place + 1, turn, answer, right])
+        answer, truth = (_read(question, one) for one in (value, question.truth))
+        writer.writerow([plain(nickname), place + 1, plain(question.text), turn, answer, right, truth])
     return out.getvalue()
+
+
+def _read(question: Question, value: float | None) -> str:
+    """Return an answer as it is read, empty for none; a number is one to a spreadsheet, too."""
+    if value is None:
+        return ""
+    return plain(question.options[int(value)]) if question.options else f"{value:.4g}"
 
 
 def plain(text: str) -> str:

@@ -48,7 +48,7 @@ function showLecture(bar, lecture, words, setTriggerValue) {
   document.documentElement.classList.toggle("playing", Boolean(lecture));
   bar.hidden = !lecture;
   if (!lecture) {
-    playing.key = "";
+    Object.assign(playing, { key: "", noted: false });
     return () => {};
   }
   if (playing.key !== lecture.key) {

@@ -53,7 +53,10 @@ function stepFromTheTop() {
 pushOnceAnAct(); // both when the page loads this file, which it does once
 stepFromTheTop();
 
+let release = () => {}; // of what the last drawing listens to: it is drawn again and again before it is taken down
+
 export default function ({ parentElement, data, setTriggerValue }) {
+  release();
   const button = (name) => parentElement.querySelector(`[data-do="${name}"]`);
   const copied = parentElement.querySelector(".copied");
   const present = () => setTriggerValue("present", true);
@@ -92,9 +95,10 @@ export default function ({ parentElement, data, setTriggerValue }) {
   const resized = new ResizeObserver(leaveRoom); // the navigation folds what would lie under the toolbar
   resized.observe(bar);
   document.addEventListener("keydown", onKey);
-  return () => {
+  release = () => {
     resized.disconnect();
     document.removeEventListener("keydown", onKey);
     endLecture();
   };
+  return release;
 }

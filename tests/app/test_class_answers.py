@@ -80,7 +80,7 @@ def test_a_question_that_the_class_has_not_is_added_and_asked_and_others_are_ask
     with pytest.raises(QuantError, match="moved on"):
         answers.ask(code, own, revision=0)
     rows = list(csv.reader(io.StringIO(csv_of(again.questions, answers.record_of(code), WORDS))))
-    assert rows[1] == ["ada", "4", "1", "later", ""]  # an opinion is neither right nor wrong
+    assert rows[1] == ["ada", "4", "Lunch?", "1", "later", "", ""]  # an opinion is neither right nor wrong
 
 
 def test_a_file_of_the_version_before_goes_on(answers: Answers, code: str, tmp_path: pathlib.Path) -> None:
@@ -160,10 +160,7 @@ def test_the_table_holds_nicknames_and_no_formulas(answers: Answers, code: str) 
     rows = list(csv.reader(io.StringIO(csv_of([CHOICE], answers.record_of(code), WORDS))))
     assert rows == [
         list(COLUMNS),
-        ["ada", "1", "1", "two", "yes"],
-        ["'=cmd()", "1", "1", "two", "yes"],
-        ["ada (2)", "1", "1", "two", "yes"],
-        ["'@x", "1", "1", "two", "yes"],
+        *([name, "1", "Which?", "1", "two", "yes", "two"] for name in ("ada", "'=cmd()", "ada (2)", "'@x")),
     ]
 
 

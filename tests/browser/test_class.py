@@ -136,7 +136,7 @@ def test_a_class_of_three_goes_through_wrong_names_reloads_and_a_lost_network(
     assert faults_on(teacher) == NO_FAULTS  # it never settles: it follows the class
     take(teacher, "class-revealed-projector")
 
-    teacher.keyboard.press("n")
+    teacher.keyboard.press("q")
     expect(other.get_by_role("radio")).to_have_count(4)
     other.get_by_role("radio").nth(1).click()
     expect(other.get_by_role("radio").nth(1)).to_be_checked()
@@ -145,5 +145,5 @@ def test_a_class_of_three_goes_through_wrong_names_reloads_and_a_lost_network(
     assert wrong.title() == "Quant Explorer"
     teacher.locator(".st-key-classroom_end button").first.click()
     teacher.get_by_role("button", name="Delete class and answers").click()
-    expect(other.get_by_role("heading", name="This class is over")).to_be_visible()
+    expect(other.get_by_role("heading", name="The class has ended")).to_be_visible()
     assert kept.classes().totals() == (0, 0)
