@@ -221,6 +221,23 @@ def test_no_subprocess_has_a_shell_and_no_page_unsafe_html() -> None:
     assert not {ast.unparse(call.func) for call in calls} & {"os.system", "os.popen", "eval", "exec"}
 
 
+DRAWN = {  # what is not data: rules of style, formulas with formatted numbers, and sketches of the glossary
+    "st.html(STYLE)",
+    "st.html(f'<style>[data-testid=stBaseButton-primary]:enabled p {{ color: {background}; }}</style>')",
+    "st.html(sketch(alt=words['sketch'].format(title=term.title), ink=charts.ink(), **term.sketch))",
+    "st.latex(term.formula)",
+}
+
+
+def test_html_and_formulas_are_drawn_where_it_is_known_what_stands_in_them() -> None:
+    sources = [*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").rglob("*.py")]
+    calls = [node for path in sources for node in ast.walk(syntax_of(path)) if isinstance(node, ast.Call)]
+    sinks = {"html", "latex", "iframe", "declare_component"}
+    found = {ast.unparse(one) for one in calls if isinstance(one.func, ast.Attribute) and one.func.attr in sinks}
+    of_numbers = {one for one in found if re.match(r"\w+\.latex\(formulas\.", one)}  # `explorer/formulas.py`
+    assert found - of_numbers == DRAWN
+
+
 def test_only_one_place_draws_tables() -> None:
     sources = [*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").rglob("*.py")]
     assert [path.name for path in sources if "st.table(" in path.read_text("utf-8")] == ["tables.py"]
