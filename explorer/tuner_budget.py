@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from explorer import compute
 from explorer.background import Task
 from explorer.caches import ResultKey
+from explorer.commands.settings import spec_of
 from explorer.layer_damage import owners
 from explorer.lessons.framework.study import Study
-from explorer.number_formats import KINDS
 from explorer.sources import ModelKey
-from explorer.state import PlaygroundState
-from explorer.tuner_results import score, split_of
+from explorer.tuner_results import score, size, split_of
 from explorer.tuning.cells import WIDTHS
 from explorer.tuning.tuned_plan import TunedPlan
-from quant_engine import QuantizationPlan, QuantizerSpec
+from quant_engine import LayerPlan, QuantizationPlan, QuantizerSpec
 from quant_engine.models import fused_groups
 from quant_engine.network import Score
 from quant_engine.studies import measured_front
 from quant_engine.studies.measured_front import BUDGETS, CostStep, FrontPoint, MeasuredFront
 
+SHARED = ("channel", "64")  # what may share a scale, unless one asks for something else
 TEST_SPLIT = "test"
 FRONT, TEST = "tuner budget", "tuner test"  # places on the page
 
@@ -34,24 +35,26 @@ class Tested:
     planned: Score
 
 
-def candidates(plan: TunedPlan) -> list[QuantizerSpec]:
-    """Return what a layer may be: integers of each width, with scales and range as all layers have them."""
-    settings = vars(plan.base)
-    return [PlaygroundState(**{**settings, "kind": KINDS["integer"], "bits": bits}).spec(-1.0, 1.0) for bits in WIDTHS]
+def candidates(sharing: Iterable[str]) -> list[QuantizerSpec]:
+    """Return what a layer may be, as for `quant-explorer tune`: integers of each width, by the range of least error."""
+    return [spec_of(bits, word, least_mse=True) for bits in WIDTHS for word in sharing]
 
 
-def front_study(model: ModelKey, plan: TunedPlan) -> Study:
+def front_study(model: ModelKey, plan: TunedPlan, sharing: Sequence[str] = SHARED) -> Study:
     """Return the search along budgets; locked layers keep what they have."""
-    specs, locked = candidates(plan), _locked(model, plan)
+    specs, locked = candidates(sharing), _locked(model, plan)
+    budgets = _budgets(model, specs, locked)
 
     def steps() -> Generator[CostStep | FrontPoint | MeasuredFront, None, None]:
         network, kept = compute.network(model), compute.attributions(model)
         alike = fused_groups(network.layers())
-        return measured_front(network, specs, locked=locked, split=_split(model), kept=kept, alike=alike)
+        return measured_front(network, specs, budgets, locked=locked, split=_split(model), kept=kept, alike=alike)
 
     free = len(owners(model)) - len(plan.locks)
     key = ResultKey(FRONT, model, *(spec.key for spec in specs), locked)
-    return Study(key, steps, free * len(specs) + BUDGETS + len(specs) + 1)
+    return Study(
+        key, steps, (free + 1) * len(specs) + 2 * len(sharing) * len(budgets) + 1
+    )  # about: no plan is measured twice
 
 
 def points_of(task: Task | None) -> list[FrontPoint]:
@@ -66,6 +69,14 @@ def tested_study(model: ModelKey, engine: QuantizationPlan) -> Study:
         yield Tested(score(model, None, TEST_SPLIT), score(model, engine, TEST_SPLIT))
 
     return Study(ResultKey(TEST, model, engine), steps, 1)
+
+
+def _budgets(model: ModelKey, specs: list[QuantizerSpec], locked: QuantizationPlan) -> list[float]:
+    """Return budgets of bits a weight, half a bit apart from the smallest candidate on."""
+    layers = compute.network(model).layers()
+    plans = [QuantizationPlan({**dict.fromkeys(layers, LayerPlan(spec)), **locked.layers}) for spec in specs]
+    least = min(size(model, plan).bits_a_weight for plan in plans)
+    return [least, *(math.floor(2 * least) / 2 + step / 2 for step in range(1, BUDGETS))]
 
 
 def _split(model: ModelKey) -> str | None:

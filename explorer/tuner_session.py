@@ -12,11 +12,13 @@ from explorer.tuning.codec import MAX_LINK, PLAN, read_plan, write_plan
 from explorer.tuning.history import History
 from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine import QuantError
+from quant_engine.export import Imported
 
 HISTORIES, CHOSEN = "tuner_histories", "tuner_chosen"  # in the session's state, by model
 TOUCHED = "tuner_touched"  # whether a hand has done something that the whole page has not shown yet
 REFUSED = "tuner_refused"  # why the last edit was
 TOOL, LOOKS = "tuner_tool", "range"  # the tool that is shown, and the one that shows a layer
+ORIGINALS = "tuner_originals"  # the file that was loaded last, by model
 READ = "tuner_link_read"  # the last plan that was taken from the address or written there
 
 
@@ -33,6 +35,12 @@ def history(model: ModelKey) -> History[TunedPlan]:
     """Return what was planned for a model in this session."""
     histories: dict[ModelKey, History[TunedPlan]] = st.session_state.setdefault(HISTORIES, {})
     return histories.setdefault(model, History(TunedPlan()))
+
+
+def originals() -> dict[ModelKey, Imported]:
+    """Return the files that plans of this session came from."""
+    found: dict[ModelKey, Imported] = st.session_state.setdefault(ORIGINALS, {})
+    return found
 
 
 def change(model: ModelKey, plan: TunedPlan) -> None:

@@ -40,8 +40,8 @@ STEPS = (
     ),
     ("A and B on the same lines.", "compare a.json b.json --model ocr"),
     (
-        "The best plan of at most 5 bits a weight, a scale for every 64 counted, and its only look at the test lines.",
-        "tune ocr --budget 5 --bits 3,4,5,6,8 --sharing 64 -o plan.json --test",
+        "The best plan of at most 5 bits a weight, scales counted, and its only look at the test lines.",
+        "tune ocr --budget 5 -o plan.json --test",
     ),
     ("The plan as ONNX, checked by onnxruntime.", "apply plan.json ocr --to onnx -o ocr.onnx --verify"),
 )

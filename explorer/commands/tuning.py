@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 EXAMPLES = """[bold]Examples[/bold]
 
 quant-explorer tune fashion-cnn --budget 4.5 -o plan.json\n
-quant-explorer tune model.onnx --data inputs.npz --budget 5 --sharing channel,64 --max-drop 0.02 -o plan.json\n
+quant-explorer tune model.onnx --data inputs.npz --budget 5 --sharing channel --max-drop 0.02 -o plan.json\n
 quant-explorer tune fashion-cnn --budget 4.5 -o plan.json --json --test\n
 quant-explorer tune ocr --budget 5 --activations 8 -o plan.json
 """
@@ -54,7 +54,7 @@ def tune(
     bits: Annotated[str, typer.Option(help="Bits that a layer may have.")] = "2,3,4,5,6,8",
     sharing: Annotated[
         str, typer.Option(help="What may share a scale: layer, channel, or 32, 64, 128 weights.")
-    ] = "channel",
+    ] = "channel,64",
     cost: Annotated[
         str, typer.Option(help="What proposes: damage (measured), 'predicted loss', 'predicted error', and others.")
     ] = "damage",
@@ -83,7 +83,7 @@ def tune(
         validate_free(output, overwrite)
         network = opened(model, data, seed)
         split = studies.search_split(network.given_task)
-        alike = {spec_of(one, word, True): f"{one} bits, {word}" for word in _words(sharing) for one in _numbers(bits)}
+        alike = {spec_of(one, word, True): f"int{one} {word}" for word in _words(sharing) for one in _numbers(bits)}
         specs = list(alike)
         budgets = [budget * share for share in (0.8, 0.9, 1.0)]
         if dry_run:
@@ -123,7 +123,7 @@ def _say_dry(network: Any, split: str, specs: Sequence[Any], budget: float) -> N
 
     owners, layers = list(ties(network.layers())), network.layers()
     size = math.floor(budget * sum(layers[name].parameters for name in owners) / 8)
-    plans = len(specs) + 3
+    plans = 2 * len(specs) + 3
     values = {"costs": len(owners), "n": len(specs), "plans": plans, "split": split}
     typer.echo(said("tune_dry", **values, budget=number(budget), size=f"{size:,}"))
 

@@ -11,15 +11,19 @@ class LayerTable {
     this.body = root.querySelector("tbody");
   }
 
-  /** Take what the server says; rows are made anew only where layers or menus are others. */
+  /** Take what the server says, which it repeats while a study goes on: what is as it was is left alone, open menus too. */
   receive(data, send) {
     this.send = send;
     this.data = data;
     this.chosen = [...data.chosen];
     for (const [name, colour] of Object.entries(data.palette)) this.root.style.setProperty(`--${name}`, colour);
-    const form = JSON.stringify([data.columns, data.numbers, data.rows.map((row) => row.name)]);
+    const form = JSON.stringify([data.columns, data.numbers, data.words, data.rows.map((row) => row.name)]);
     if (form !== this.form) this.make(form);
-    [data.alike, ...data.rows].forEach((row, place) => this.fill(this.rows[place], row));
+    [data.alike, ...data.rows].forEach((row, place) => {
+      const text = JSON.stringify(row);
+      if (text !== this.rows[place].text) this.fill(this.rows[place], row);
+      this.rows[place].text = text;
+    });
     this.order();
     this.mark();
     if (this.sight !== this.chosen[0]) this.bring();
@@ -185,6 +189,7 @@ class LayerTable {
   }
 
   set(name, column, word) {
+    for (const row of this.rows) row.text = null; // what the server refuses is shown as it was
     this.send("commit", { kind: "set", layers: name === null ? [] : this.meant(name), column, word });
   }
 }

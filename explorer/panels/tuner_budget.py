@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer import charts, compute, tuner_session
 from explorer.background import Task
+from explorer.commands.settings import SHARING
 from explorer.figures.plan_scores import ScoredPlan, describe_plan_scores, plan_scores_figure, prediction_figure
 from explorer.language import read_words
 from explorer.lessons.framework import study
@@ -15,20 +16,29 @@ from explorer.notation import short, unbroken
 from explorer.panels.tuner_numbers import shown_interval, shown_score
 from explorer.panels.tuner_tried import axis_title, scaled_interval, scaled_value
 from explorer.sources import ModelKey
-from explorer.tuner_budget import TEST_SPLIT, Tested, front_study, points_of, tested_study
+from explorer.tuner_budget import SHARED, TEST_SPLIT, Tested, front_study, points_of, tested_study
 from explorer.tuner_results import engine_plan, split_of
 from explorer.tuner_tried import tested, title_of
 from explorer.tuning.tuned_plan import TunedPlan, tuned_of
 from quant_engine import QuantizationPlan, QuantizerSpec
 from quant_engine.studies.measured_front import FrontPoint, MeasuredFront
 
-BUDGET = "tuner_bits"
+BUDGET, SHARED_BY = "tuner_bits", "tuner_shared_by"
 
 
 def budget_panel(model: ModelKey, plan: TunedPlan) -> None:
     """Offer the search, draw its plans and take one of them; and offer the test, once a plan is chosen."""
     said = read_words("tuner")["budget"]
-    one = front_study(model, plan)
+    sharing = st.pills(
+        said["sharing"],
+        SHARING,
+        selection_mode="multi",
+        default=SHARED,
+        key=SHARED_BY,
+        format_func=said["shared"].__getitem__,
+        help=said["sharing_help"],
+    )
+    one = front_study(model, plan, sharing or SHARED)
     study.offer(one, said["begin"], said["measuring"], partial(_draw, model, plan))
     _test(model, plan)
 

@@ -16,6 +16,7 @@ from explorer.language import read_words
 from explorer.lessons.framework import study
 from explorer.notation import fixed, share, short, size
 from explorer.panels.tuner_numbers import shown_score
+from explorer.projects import GRAPH
 from explorer.sentences import verbatim
 from explorer.sources import ModelKey
 from explorer.tuner_files import Order, Written, export_study, report_study, verify_study
@@ -26,9 +27,7 @@ from quant_engine.export import EXPORTERS, Comparison, Finding, Verification, im
 from quant_engine.export.base import Severity
 
 TARGET, AS_FLOAT = "tuner_target", "tuner_as_float"
-ORIGINALS = "tuner_originals"  # in the session's state: the file that was loaded last, by model
 UPLOAD, UNMATCHED, MAX_MB = "tuner_file", "tuner_unmatched", 64
-GRAPH = ".onnx"  # how the name of a graph ends; all else that is taken is JSON
 MAX_FINDINGS, MAX_NAMED = 6, 3  # that are shown at once, and layers of each
 ICONS = {"refused": ":material/block:", "changed": ":material/change_circle:", "warning": ":material/warning:"}
 
@@ -61,7 +60,7 @@ def _target(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan) -> None:
         as_float = st.checkbox(said["as_float"], key=AS_FLOAT)
         if not as_float:
             return
-    original = st.session_state.get(ORIGINALS, {}).get(model)
+    original = tuner_session.originals().get(model)
     if original is not None and original.target == target:
         st.caption(said["original"])
     else:
@@ -192,5 +191,5 @@ def _import(model: ModelKey) -> None:
             tuner_session.refuse(error)
             return
     st.session_state[UNMATCHED], st.session_state[TARGET] = found.unmatched, found.target
-    st.session_state.setdefault(ORIGINALS, {})[model] = found
+    tuner_session.originals()[model] = found
     tuner_session.change(model, tuned_of(found.plan, compute.network(model).layers()))

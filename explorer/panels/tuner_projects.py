@@ -15,7 +15,6 @@ from explorer.language import read_words
 from explorer.notation import count
 from explorer.sentences import verbatim
 from explorer.sources import ModelKey
-from explorer.tuning.codec import PLAN, read_plan
 from explorer.tuning.tuned_plan import TunedPlan
 from quant_engine import QuantError
 from quant_engine.store import Project, SavedPlan, Store
@@ -44,14 +43,15 @@ def projects_panel(model: ModelKey, plan: TunedPlan) -> None:
 
 def save_as_you_go(model: ModelKey, plan: TunedPlan) -> None:
     """Save the plan at hand in the model's project, once it is another than the one that the tuner opens with."""
-    if plan == TunedPlan() or plan.given or st.session_state.get(SAVED) == (model, plan):
+    if plan == TunedPlan() or st.session_state.get(SAVED) == (model, plan):
         return
     st.session_state[SAVED] = model, plan
     try:
         if (kept := projects.store()) is not None:
             seen: dict[str, int] = st.session_state.setdefault(SEEN, {})
             name = _name(kept, model)
-            saved = projects.save(kept, model, name, plan, seen.get(name))
+            original = tuner_session.originals().get(model)
+            saved = projects.save(kept, model, name, plan, seen.get(name), original)
             seen[name] = saved.number
             if saved.others:
                 said = read_words("tuner")["projects"]["others_saved"]
@@ -97,7 +97,7 @@ def _project(kept: Store, model: ModelKey, name: str, said: Mapping[str, Any]) -
         key=f"tuner_project_plan_{len(saved)}",
     )
     with st.container(horizontal=True, gap="xsmall"):
-        st.button(said["load"], key="tuner_project_load", on_click=_load, args=(model, listed[place].document))
+        st.button(said["load"], key="tuner_project_load", on_click=_load, args=(kept, model, listed[place].document))
         st.download_button(
             said["export"],
             lambda: _exported(kept, name),
@@ -142,18 +142,22 @@ def _rename(kept: Store, model: ModelKey, name: str, key: str) -> None:
         tuner_session.refuse(error)
 
 
-def _load(model: ModelKey, document: str) -> None:
+def _load(kept: Store, model: ModelKey, document: str) -> None:
     """Take a saved plan as the next one (a callback)."""
-    if not PLAN.accepts(document):
-        tuner_session.refuse(QuantError(read_words("tuner")["projects"]["unreadable"]))
+    try:
+        plan, original = projects.load(kept, model, document)
+    except QuantError as error:
+        tuner_session.refuse(error)
         return
-    tuner_session.change(model, read_plan(document).fitting(compute.network(model).layers()))
+    if original is not None:
+        tuner_session.originals()[model] = original
+    tuner_session.change(model, plan)
 
 
 def _open(kept: Store, model: ModelKey, project: Project) -> None:
     """Go on with another project, at its last plan (a callback)."""
     st.session_state[NAMES][model] = project.name
-    _load(model, kept.plans(project.name)[-1].document)
+    _load(kept, model, kept.plans(project.name)[-1].document)
 
 
 def _begin(kept: Store, model: ModelKey) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -11,13 +13,18 @@ from explorer.fields import Field, Text
 from explorer.state import PlaygroundState
 from explorer.tuning.cells import Cells
 from explorer.tuning.tuned_plan import TunedPlan
+from quant_engine import LayerPlan, QuantizationPlan
+from quant_engine.plan.files import ARRAYS_SUFFIX, plan_files
 
 SCHEMA = 1
+FILE, LAYER = "plan.json", "layer"  # of what a layer has from elsewhere
 MAX_LINK = 2000  # characters
 
 
-def write_plan(plan: TunedPlan) -> str:
-    """Return a plan as JSON, the same for equal plans; what a plan has from elsewhere is left out.
+def write_plan(plan: TunedPlan, keep: Callable[[bytes], str] | None = None) -> str:
+    """Return a plan as JSON, the same for equal plans.
+
+    What a plan has from elsewhere is left out, unless there is what can `keep` it and says its name.
 
     >>> print(write_plan(TunedPlan().with_cells(["fc"], {"bits": 3}).locked(["fc"], True)))
     {"base":{"bits":8},"edits":{"fc":{"bits":3}},"locks":["fc"],"schema":1}
@@ -31,12 +38,14 @@ def write_plan(plan: TunedPlan) -> str:
         "plain": sorted(plan.plain),
         "locks": sorted(plan.locks),
     }
+    if keep is not None:
+        record["given"] = {layer: [keep(part) for part in _files(one)] for layer, one in plan.given.items()}
     kept = {name: value for name, value in record.items() if value}
     return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def read_plan(text: str) -> TunedPlan:
-    """Return the plan of a text that `write_plan` has written.
+def read_plan(text: str, kept: Callable[[str], bytes] | None = None) -> TunedPlan:
+    """Return the plan of a text that `write_plan` has written, with what is `kept` of it by its names.
 
     >>> read_plan('{"base":{"bits":3},"plain":["fc"],"schema":1}').base.bits
     3
@@ -50,16 +59,31 @@ def read_plan(text: str) -> TunedPlan:
         record = json.loads(text)
         if not isinstance(record, dict) or record.get("schema") != SCHEMA:
             raise ValueError(text)
+        held = {} if kept is None else record.get("given", {})
+        given = {str(layer): _read_files([kept(name) for name in names]) for layer, names in held.items()}
         return TunedPlan(
             PlaygroundState(**_read_cells(record.get("base", {}))),
             MappingProxyType({str(layer): _read_cells(cells) for layer, cells in record.get("edits", {}).items()}),
             MappingProxyType({str(layer): _read_ranges(held) for layer, held in record.get("ranges", {}).items()}),
             MappingProxyType({str(layer): _read_range(*held) for layer, held in record.get("inputs", {}).items()}),
             frozenset(map(str, record.get("plain", ()))),
+            MappingProxyType(given),
             locks=frozenset(map(str, record.get("locks", ()))),
         )
     except (TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:  # its author chooses
         raise ValueError(text) from error
+
+
+def _files(given: LayerPlan) -> list[bytes]:
+    """Return what a layer has from elsewhere as the files of a plan: JSON, and arrays where something is fitted."""
+    return [*plan_files(FILE, {LAYER: given}).values()]
+
+
+def _read_files(parts: list[bytes]) -> LayerPlan:
+    with tempfile.TemporaryDirectory() as folder:
+        for ending, content in zip(("", ARRAYS_SUFFIX), parts, strict=False):
+            Path(folder, FILE + ending).write_bytes(content)
+        return QuantizationPlan.load(Path(folder, FILE))[LAYER]
 
 
 def _changed(settings: PlaygroundState) -> list[str]:

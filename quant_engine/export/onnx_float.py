@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,7 +72,9 @@ def _exported(model: Model) -> Any:
     args, named = _example(model)
     shapes = (*(_open(value) for value in args),) if args else {key: _open(value) for key, value in named.items()}
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # torch copies a tree of its own that it has deprecated
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
             program = torch.onnx.export(
                 model.module,
                 args,

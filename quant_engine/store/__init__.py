@@ -2,9 +2,10 @@
 
 from quant_engine.store.database import Database
 from quant_engine.store.kept import KeptScores
+from quant_engine.store.project import Project, Saved, SavedPlan
 from quant_engine.store.schema import Schema
 from quant_engine.store.scores import read_score, write_score
-from quant_engine.store.store import Project, Saved, SavedPlan, Store, result_key
+from quant_engine.store.store import Store, digest_of, result_key
 
 __all__ = [
     "Database",
@@ -14,6 +15,7 @@ __all__ = [
     "SavedPlan",
     "Schema",
     "Store",
+    "digest_of",
     "read_score",
     "result_key",
     "write_score",

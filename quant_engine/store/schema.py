@@ -37,6 +37,18 @@ MIGRATIONS = (
         found TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE attachment (
+        digest TEXT PRIMARY KEY,
+        content BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE attached (
+        plan INTEGER NOT NULL REFERENCES plan (id) ON DELETE CASCADE,
+        digest TEXT NOT NULL REFERENCES attachment (digest),
+        PRIMARY KEY (plan, digest)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX attached_by_digest ON attached (digest);
+    """,
 )
 
 

@@ -11,63 +11,18 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from quant_engine.checks import as_instance
 from quant_engine.errors import QuantError
 from quant_engine.store.database import Database
+from quant_engine.store.project import Project, Saved, SavedPlan
 from quant_engine.store.schema import STORE
 
 MAX_NAME, MAX_DOCUMENT = 200, 64 << 20  # characters
-
-
-@dataclass(frozen=True)
-class SavedPlan:
-    """A plan as it was saved.
-
-    Attributes:
-        document: its text, as whoever saved it writes plans.
-        label: what it was called, such as "A"; empty for what was saved by itself.
-        saved: when, in UTC, as ISO 8601.
-    """
-
-    document: str
-    label: str
-    saved: str
-
-
-@dataclass(frozen=True)
-class Saved:
-    """That a plan was saved.
-
-    Attributes:
-        number: of the project's last plan; later ones are greater.
-        others: how many plans came into the project since the number that was given, which somebody else has saved.
-    """
-
-    number: int
-    others: int
-
-
-@dataclass(frozen=True)
-class Project:
-    """What belongs together: plans of one model under a name.
-
-    Attributes:
-        name: no other project of the store has it.
-        model: what the model is called.
-        digest: the model's, by which it is known again.
-        created: when, in UTC, as ISO 8601.
-        changed: when the last plan was saved.
-    """
-
-    name: str
-    model: str
-    digest: str
-    created: str
-    changed: str
+MAX_ATTACHMENT = 512 << 20  # bytes
 
 
 class Store:
@@ -92,20 +47,29 @@ class Store:
         self._database = Database(self.path, STORE)
 
     def save(
-        self, name: str, model: str, digest: str, document: str, label: str = "", since: int | None = None
+        self,
+        name: str,
+        model: str,
+        digest: str,
+        document: str,
+        label: str = "",
+        since: int | None = None,
+        attached: Iterable[bytes] = (),
     ) -> Saved:
         """Save a plan as the last of a project, which is made where there is none; the same plan again is not saved.
 
         Every plan stays, whoever saves: with `since`, the number of the last plan that is known, what others have saved
-        meanwhile is counted.
+        meanwhile is counted. What is attached is kept once, by its digest (`digest_of`), which the document can name.
 
         Raises:
-            QuantError: for a name that is empty or too long, one that is a project of another model, and a full disk.
+            QuantError: for a name that is empty or too long, one that is a project of another model, an attachment that
+                is too large, and a full disk.
         """
         called = _as_name(name)
         text = as_instance(document, str, "document", "give the plan as text")
         if len(text) > MAX_DOCUMENT:
             raise QuantError(f"the plan has {len(text):,} characters; at most {MAX_DOCUMENT:,} are kept")
+        contents = {digest_of(content): _as_attachment(content) for content in attached}
         now = _now()
         with self._database.writing() as connection:
             row = connection.execute("SELECT id, digest, model FROM project WHERE name = ?", (called,)).fetchone()
@@ -131,6 +95,8 @@ class Store:
                 "INSERT INTO plan (project, document, label, saved) VALUES (?, ?, ?, ?)", (number, text, label, now)
             )
             connection.execute("UPDATE project SET changed = ? WHERE id = ?", (now, number))
+            connection.executemany("INSERT OR IGNORE INTO attachment VALUES (?, ?)", contents.items())
+            connection.executemany("INSERT INTO attached VALUES (?, ?)", [(made.lastrowid, one) for one in contents])
             return Saved(int(made.lastrowid or 0), others)
 
     def projects(self, search: str = "", digest: str = "") -> list[Project]:
@@ -154,9 +120,27 @@ class Store:
         with self._database.reading() as connection:
             number = _number(connection, name)
             rows = connection.execute(
-                "SELECT document, label, saved FROM plan WHERE project = ? ORDER BY id", (number,)
+                "SELECT id, document, label, saved FROM plan WHERE project = ? ORDER BY id", (number,)
             ).fetchall()
-        return [SavedPlan(*row) for row in rows]
+            pairs = connection.execute(
+                "SELECT plan, digest FROM attached JOIN plan ON plan = id WHERE project = ?", (number,)
+            ).fetchall()
+        attached: dict[int, list[str]] = {}
+        for plan, digest in pairs:
+            attached.setdefault(plan, []).append(digest)
+        return [SavedPlan(*row, tuple(attached.get(plan, ()))) for plan, *row in rows]
+
+    def attachment(self, digest: str) -> bytes:
+        """Return what was saved with a plan, by its digest.
+
+        Raises:
+            QuantError: if there is none, or its content is another.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT content FROM attachment WHERE digest = ?", (digest,)).fetchone()
+        if row is None or digest_of(row[0]) != digest:
+            raise QuantError(f"{self.path} has no {digest[:80]!r} that belongs to the plan; load another plan")
+        return bytes(row[0])
 
     def rename(self, name: str, other: str) -> None:
         """Give a project another name.
@@ -179,6 +163,7 @@ class Store:
         """
         with self._database.writing() as connection:
             connection.execute("DELETE FROM project WHERE id = ?", (_number(connection, name),))
+            connection.execute("DELETE FROM attachment WHERE digest NOT IN (SELECT digest FROM attached)")
 
     def export(self, name: str, path: str | Path) -> None:
         """Write a project as a store of its own, which `import_from` reads.
@@ -191,8 +176,7 @@ class Store:
         if Path(path).exists():
             raise QuantError(f"{path} exists; give another name, or delete it first")
         other = Store(path)
-        for plan in plans:
-            other.save(name, project.model, project.digest, plan.document, plan.label)
+        other._add(self, project, plans, name)
         with other._database.reading() as connection:
             connection.execute("PRAGMA journal_mode = DELETE")  # or it would not be one file
 
@@ -212,9 +196,14 @@ class Store:
     def _take(self, other: Store, project: Project) -> str:
         """Add a project of another store, and return what it is called here."""
         called = self._free(project.name)
-        for plan in other.plans(project.name):
-            self.save(called, project.model, project.digest, plan.document, plan.label)
+        self._add(other, project, other.plans(project.name), called)
         return called
+
+    def _add(self, other: Store, project: Project, plans: list[SavedPlan], name: str) -> None:
+        """Save the plans of another store's project, with what is attached to them."""
+        for plan in plans:
+            attached = map(other.attachment, plan.attached)
+            self.save(name, project.model, project.digest, plan.document, plan.label, attached=attached)
 
     def result(self, key: str) -> Any | None:
         """Return what was kept under a key (`result_key`), None if nothing was."""
@@ -244,6 +233,16 @@ class Store:
         return called
 
 
+def digest_of(content: bytes) -> str:
+    """Return the digest by which an attachment is known, SHA-256.
+
+    Example:
+        >>> digest_of(b"")[:8]
+        'e3b0c442'
+    """
+    return hashlib.sha256(content).hexdigest()
+
+
 def result_key(*parts: str) -> str:
     """Return the key of a result: SHA-256 of all that it depends on, such as the digest of a model and keys of a plan.
 
@@ -266,6 +265,12 @@ def _as_name(name: str) -> str:
     if not called or len(called) > MAX_NAME:
         raise QuantError(f"name={name[:80]!r} has {len(called)} characters; give 1 to {MAX_NAME}")
     return called
+
+
+def _as_attachment(content: bytes) -> bytes:
+    if len(content) > MAX_ATTACHMENT:
+        raise QuantError(f"{len(content):,} bytes belong to the plan; at most {MAX_ATTACHMENT:,} are kept, export it")
+    return content
 
 
 def _now() -> str:

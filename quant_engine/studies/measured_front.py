@@ -1,7 +1,10 @@
 """Plans along a budget: the exact allocation proposes, the measured score decides.
 
 1. Costs: what each layer does alone under each candidate, measured on the calibration data or predicted.
-2. Proposals: the exact allocation of least summed cost at each of several budgets, and each candidate for all layers.
+2. Proposals: the exact allocation of least summed cost at each of several budgets, of all candidates, of those that
+   share scales in one way, and of these without the smallest ones, as long as another fits for all layers; and each
+   candidate for all layers. A layer of few bits can do far less alone than among others of few bits: then the best plan
+   under a budget has none. What is picked is thus no worse on the search split than from any of these choices alone.
 3. Each proposal is measured as a whole on the search split before it is believed: that costs add up is an assumption.
    Test data are never touched; score the plan that was picked on them once, by `Network.evaluate`.
 """
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quant_engine.checks import as_choice, as_instance, as_integer, as_list, as_number
 from quant_engine.errors import QuantError
@@ -28,6 +32,8 @@ from quant_engine.studies.fused_allocation import allocate_alike
 from quant_engine.studies.mixed import COSTS, Float64Array, layer_costs, layer_sizes
 from quant_engine.studies.sensitivity import SPEC_REMEDY
 from quant_engine.tasks import Task
+
+IntArray = NDArray[np.intp]
 
 DAMAGE = "damage"  # the cost that is `Damage.measure` of a layer alone
 FRONT_COSTS = (DAMAGE, *COSTS)
@@ -157,7 +163,8 @@ def measured_front(
         network, specs, QuantizationPlan() if locked is None else locked, [*map(list, alike)], activation
     )
     wanted = problem.budgets(budgets)
-    total = len(wanted) + len(specs) + (problem.measurements if named == DAMAGE else 0)
+    choosing = problem.choosing(wanted)
+    total = len(choosing) + len(specs) + (problem.measurements if named == DAMAGE else 0)
     done = 0
     if named == DAMAGE:
         costs = np.zeros(problem.sizes.shape)
@@ -167,7 +174,7 @@ def measured_front(
     else:
         costs = problem.unlocked(layer_costs(network, specs, named))
     points: dict[str, FrontPoint] = {}
-    for choice in problem.proposals(costs, wanted):
+    for choice in problem.proposals(costs, choosing):
         done += 1
         plan = problem.plan(choice)
         if plan.key in points:
@@ -239,11 +246,31 @@ class _Problem:
         found: Float64Array = np.where(self._free[:, None], costs, 0.0)
         return found
 
-    def proposals(self, costs: Float64Array, budgets: Iterable[float]) -> Generator[list[int], None, None]:
-        """Yield the candidates' numbers of all layers: at each budget, then each candidate alike."""
+    def choosing(self, budgets: Sequence[float]) -> list[tuple[float, IntArray]]:
+        """Return what each allocation chooses from: at each budget all candidates, then fewer that share scales alike.
+
+        Of these all, and those that are no smaller than each, where that fits for all layers.
+        """
+        alike, columns = self.sizes.sum(axis=0), np.arange(len(self._specs))
+        kinds = dict.fromkeys(spec.granularity for spec in self._specs)
+        families = [columns[[spec.granularity == kind for spec in self._specs]] for kind in kinds]
+        fewer = [
+            (one, family[alike[family] >= alike[smallest]])
+            for family in families
+            for smallest in family
+            for one in budgets
+            if alike[smallest] <= math.floor(one)
+        ]
+        return [*((one, columns) for one in budgets), *fewer]
+
+    def proposals(
+        self, costs: Float64Array, choosing: Iterable[tuple[float, IntArray]]
+    ) -> Generator[list[int], None, None]:
+        """Yield the candidates' numbers of all layers: of each allocation, then each candidate alike."""
         layers = self._network.layers()
-        for budget in budgets:
-            yield allocate_alike(layers, costs, self.sizes, math.floor(budget), self._alike)
+        for budget, columns in choosing:
+            found = allocate_alike(layers, costs[:, columns], self.sizes[:, columns], math.floor(budget), self._alike)
+            yield columns[found].tolist()
         for column in range(len(self._specs)):
             yield [column] * len(self.owners)
 

@@ -104,7 +104,20 @@ def test_tune_writes_the_plan_that_the_study_picks(
     network: Network, data: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     path = tmp_path / "plan.json"
-    given = "tune", "fashion-cnn", "--data", data, "--budget", 4.2, "--bits", "2,4,8", "-o", path
+    given = (
+        "tune",
+        "fashion-cnn",
+        "--data",
+        data,
+        "--budget",
+        4.2,
+        "--bits",
+        "2,4,8",
+        "--sharing",
+        "channel",
+        "-o",
+        path,
+    )
     assert run(*given, "--dry-run").exit_code == 0
     assert not path.exists()
     record = told(*given, "--test")

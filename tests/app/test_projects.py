@@ -7,9 +7,14 @@ import pathlib
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import access, data_folder
+from explorer import access, compute, data_folder, projects
+from explorer.tuning.fitted import with_block
+from explorer.tuning.tuned_plan import tuned_of
+from quant_engine import IntFormat, LayerPlan, PerChannel, QuantError, QuantizationPlan, QuantizerSpec
+from quant_engine.export import import_plan, to_aimet
 from quant_engine.store import Store
 from tests.app.waiting import await_answers
+from tests.models import CNN_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
 FIRST = '{"base":{"bits":3},"schema":1}'
@@ -81,6 +86,35 @@ def test_an_imported_project_is_opened_under_a_free_name(kept: Store, tmp_path: 
     at = await_answers(at.run())
     assert any("no database" in one.value for one in at.warning)
     assert not at.exception
+
+
+def test_scales_of_a_file_are_kept_to_the_bit_with_the_file_and_an_edit_adds_its_layer_alone(
+    kept: Store, tmp_path: pathlib.Path
+) -> None:
+    model = CNN_KEY
+    network = compute.network(model)
+    plan = QuantizationPlan.of(network.layers(), {"*": LayerPlan(QuantizerSpec(IntFormat(4), PerChannel(0)))})
+    to_aimet(network, plan, tmp_path / "cnn.encodings")
+    given = import_plan(network, tmp_path / "cnn.encodings")
+    tuned = tuned_of(given.plan, network.layers())
+    projects.save(kept, model, "mine", tuned, original=given)
+    fitted = given.plan["fc2"].weight
+    moved = with_block(fitted, compute.block_values(model, "fc2", PerChannel(0), 3), 3, (-0.25, 0.25))
+    edited = tuned.with_plan("fc2", LayerPlan(moved)).with_cells(["conv1"], {"bits": 6})
+    projects.save(kept, model, "mine", edited, original=given)
+    kept.export("mine", tmp_path / "out.sqlite")
+    first, second = kept.plans("mine")
+    assert len({*second.attached} - {*first.attached}) == 2  # of the layer that was moved, JSON and arrays
+    for store in (kept, Store(tmp_path / "out.sqlite")):
+        for saved, wanted in zip(store.plans("mine"), (tuned, edited), strict=True):
+            found, original = projects.load(store, model, saved.document)
+            assert found.to_plan(network.layers()).key == wanted.to_plan(network.layers()).key
+            assert original is not None
+            assert original.files == given.files
+    with pytest.raises(QuantError, match="weight of"):
+        projects.load(kept, model, first.document.replace('"fc1"', '"other"').replace('"fc2"', '"fc1"'))
+    with pytest.raises(QuantError, match="cannot be read"):
+        projects.load(kept, model, "no plan")
 
 
 def test_a_server_for_others_keeps_nothing(monkeypatch: pytest.MonkeyPatch, kept: Store) -> None:

@@ -192,6 +192,7 @@ def test_every_target_says_what_it_cannot_express_or_writes_a_file(target: str) 
 
 def test_a_plan_within_the_budget_is_taken_with_the_score_that_was_measured_and_tested_by_a_button() -> None:
     at = with_tool(tuner("fashion-cnn"), "budget")
+    at.button_group(key="tuner_shared_by").set_value(["channel"]).run()
     at.button(key="tuner budget_begin").click()
     at = await_answers(at.run())
     front = at.session_state[compute.SESSION_KEY].places["tuner budget"].result()

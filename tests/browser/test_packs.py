@@ -7,11 +7,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from quant_engine.packs import PACKS, folder_of, install
 from quant_engine.packs.ocr import text_lines
@@ -139,21 +140,99 @@ def first_screen(page: Page, name: str) -> None:
 
 
 def read_outside(graph: Path, split: str, folder: Path) -> float:
-    """Return the share of a split's lines that onnxruntime reads right in a process without the project."""
+    """Return the per cent of a split's lines that onnxruntime reads right in a process without the project."""
     lines = text_lines(split)
     arrays = {f"pixels{place}": pixels for place, (pixels, _) in enumerate(lines)}
     np.savez(folder / "lines.npz", texts=json.dumps([texts for _, texts in lines]), **arrays)
     script = Path(__file__).with_name("ocr_outside.py")
     command = [sys.executable, "-I", script, graph, folder / "lines.npz"]
-    return float(subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout)
+    return 100 * float(subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout)
 
 
-def exported(page: Page, folder: Path) -> Path:
-    """Have the tuner write the plan as an ONNX graph, and return it."""
-    tool(page, "Export")
-    page.get_by_role("button", name="Write the file: ONNX (QDQ)").click()
-    expect(page.get_by_role("button", name=re.compile("^Download"))).to_be_visible(timeout=MINUTES)
-    return download(page, re.compile("^Download"), folder)
+def break_and_mend(page: Page) -> float:
+    """Find the layer that breaks the recogniser, mend it by its range, then by its scales; return the score then."""
+    assert score(page) == 0
+    tool(page, "Plans tried")
+    page.get_by_role("button", name="Pin this plan").click()
+    tool(page, "Culprits")
+    page.get_by_role("button", name="Find the culprits").click()
+    expect(page.locator(".st-key-tuner_mend")).to_be_visible(timeout=2 * MINUTES)
+    first_screen(page, "journey-1-culprits")
+    row = page.locator("tr").filter(has=page.get_by_role("button", name="conv2d_180.w_0", exact=True))
+    row.get_by_role("button", name="conv2d_180.w_0", exact=True).click()
+    drag_inwards(page, row.get_by_label("Range"))
+    clipped = score(page)
+    assert clipped > 50
+    first_screen(page, "journey-2-range")
+    row.get_by_label("Scale for").select_option("channel")
+    expect(row.get_by_label("Range")).to_have_value("min–max")
+    spared = score(page)
+    assert clipped < spared
+    first_screen(page, "journey-3-channel")
+    return spared
+
+
+def drag_inwards(page: Page, menu: Locator) -> None:
+    """Drag the upper end of the range of the layer shown, until its menu says that it is set by hand."""
+    for _ in range(5):
+        settle(page)
+        box = page.locator(".handle[data-end=hi]").bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + 31
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x - 190, y, steps=8)
+        page.mouse.up()
+        with suppress(AssertionError):  # a handle that was drawn anew meanwhile loses it
+            expect(menu).to_have_value("by hand", timeout=20_000)
+            return
+    raise AssertionError("the range cannot be dragged")
+
+
+def compare_pins(page: Page, mended: float) -> None:
+    """Pin the plan as B, beside A, and compare both on test data on page *Compare*; go back to the tuner."""
+    tool(page, "Plans tried")
+    page.get_by_role("button", name="Pin this plan").click()
+    told = page.get_by_text(re.compile("From A to your plan: .* samples fixed, 0 broken"))
+    expect(told).to_be_visible(timeout=MINUTES)
+    first_screen(page, "journey-4-pins")
+    page.get_by_role("link", name="Compare weight by weight").click()
+    page.wait_for_url(re.compile(r"/compare\?"))
+    page.get_by_role("button", name=re.compile("^Measure both on")).click()
+    hero = page.locator(".st-key-hero").get_by_test_id("stMetricValue")
+    expect(hero).to_have_text(re.compile("^0.* → "), timeout=MINUTES)
+    expect(page.get_by_text(re.compile("fixed, 0 broken"))).to_be_visible()
+    first_screen(page, "journey-5-compare")
+    assert float(hero.inner_text().split("→")[1].split()[0]) == pytest.approx(mended, abs=10)  # other lines
+    page.go_back()
+    page.wait_for_url(re.compile(r"/tuner\?"))
+    assert score(page) == mended
+
+
+def bits_a_weight(page: Page) -> float:
+    """Return what a weight takes under the plan, as the size says."""
+    note = page.get_by_test_id("stMetricDelta").filter(has_text="bits a weight")
+    return float(note.inner_text().split()[0])
+
+
+def plan_within(page: Page, bits: float) -> tuple[float, float]:
+    """Search plans along a budget, take the best within so many bits and test it; return both its scores."""
+    tool(page, "Budget")
+    page.get_by_role("button", name="Search plans along a budget").click()
+    expect(page.locator(".st-key-tuner_take")).to_be_visible(timeout=2 * MINUTES)
+    expect(page.get_by_text(re.compile(f"^The best plan measured within {bits:g}[.0]* bits"))).to_be_visible()
+    settle(page)
+    first_screen(page, "journey-6-budget")
+    page.get_by_role("button", name="Take this plan").click()
+    searched = score(page)
+    assert bits_a_weight(page) <= bits
+    page.get_by_role("button", name=re.compile("^Score the plan on")).click()
+    told = page.get_by_text(re.compile(r"; float32 [\d.]+"))
+    expect(told).to_be_visible(timeout=MINUTES)
+    first_screen(page, "journey-7-tested")
+    tested, plain = (float(found) for found in re.findall(r"([\d.]+)\s%", told.inner_text())[::3])
+    assert tested >= plain - 2
+    return searched, tested
 
 
 @pytest.mark.full
@@ -161,40 +240,13 @@ def test_a_broken_recogniser_is_mended_by_hand_and_reads_as_well_outside(
     app_with_packs: str, open_page: Opener, tmp_path: Path
 ) -> None:
     page = open_page(f"{app_with_packs}/tuner?model=ocr", "projector")
-    assert score(page) == 0
-    tool(page, "Plans tried")
-    page.get_by_role("button", name="Pin this plan").click()
-    tool(page, "Culprits")
-    page.get_by_role("button", name="Find the culprits").click()
-    expect(page.locator(".st-key-tuner_mend")).to_be_visible(timeout=2 * MINUTES)
-    first_screen(page, "tuner-ocr-1-culprits")
-
-    row = page.locator("tr").filter(has=page.get_by_role("button", name="conv2d_180.w_0", exact=True))
-    row.get_by_role("button", name="conv2d_180.w_0", exact=True).click()
-    settle(page)
-    box = page.locator(".handle[data-end=hi]").bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + 31
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x - 190, y, steps=8)
-    page.mouse.up()
-    expect(row.get_by_label("Range")).to_have_value("by hand")
-    clipped = score(page)
-    assert clipped > 50
-    first_screen(page, "tuner-ocr-2-range")
-    row.get_by_label("Scale for").select_option("channel")
-    spared = score(page)
-    page.locator("tr.alike").get_by_label("Scale for").select_option("channel")
-    mended = score(page)
-    assert clipped < spared < mended
-    first_screen(page, "tuner-ocr-3-channel")
-    tool(page, "Plans tried")
-    page.get_by_role("button", name="Pin this plan").click()
-    told = page.get_by_text(re.compile("From A to your plan: .* samples fixed, 0 broken"))
-    expect(told).to_be_visible(timeout=MINUTES)
-    first_screen(page, "tuner-ocr-4-pins")
-    graph = exported(page, tmp_path)
-    first_screen(page, "tuner-ocr-5-export")
-    assert 100 * read_outside(graph, "search", tmp_path) == pytest.approx(mended, abs=0.05)
+    compare_pins(page, break_and_mend(page))
+    searched, tested = plan_within(page, 5)
+    tool(page, "Export")
+    page.get_by_role("button", name="Write the file: ONNX (QDQ)").click()
+    expect(page.get_by_role("button", name=re.compile("^Download"))).to_be_visible(timeout=MINUTES)
+    first_screen(page, "journey-8-export")
+    graph = download(page, re.compile("^Download"), tmp_path)
+    assert read_outside(graph, "search", tmp_path) == pytest.approx(searched, abs=0.05)
+    assert read_outside(graph, "test", tmp_path) == pytest.approx(tested, abs=0.05)
     assert faults_on(page) == NO_FAULTS

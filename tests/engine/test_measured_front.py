@@ -53,7 +53,9 @@ def test_each_budgets_plan_costs_the_least_of_all_plans_that_fit_and_is_measured
         assert point.measured.score == network.evaluate(point.plan, "search")
         assert point.measured.change.value == point.measured.score.value - network.evaluate(None, "search").value
     assert [point.uniform for point in points[-3:]] == SPECS
-    assert [step.done for step in [*costs, *points]] == list(range(1, points[-1].total + 1))
+    done = [step.done for step in [*costs, *points]]
+    assert done == sorted({*done})
+    assert done[-1] == points[-1].total
     assert (front.split, set(front.points)) == ("search", set(points))
 
 
@@ -80,6 +82,22 @@ def test_of_equal_scores_the_nearest_to_floating_point_is_picked_not_the_smalles
 
     front = MeasuredFront((point(2, 40.0), point(3, 5.0), point(4, 9.0)), "search")
     assert front.best_within(4).bits_per_weight == 3
+
+
+def test_a_pick_is_no_worse_than_one_from_fewer_candidates_however_little_the_smallest_do_alone() -> None:
+    network, bits, kept = small(), [3.8, 4.2], {}
+    specs = [qe.QuantizerSpec(qe.IntFormat(width), qe.PerChannel()) for width in (2, 3, 4, 8)]
+    _, _, front = run(network, specs, bits, "predicted loss", kept=kept)
+    for fewer in (specs[1:], specs[2:]):
+        _, _, chosen = run(network, fewer, bits[-1:], "predicted loss", kept=kept)
+        best, other = (one.best_within(bits[-1]).measured for one in (front, chosen))
+        assert (best.lost.value, best.measure.value) <= (other.lost.value, other.measure.value)
+    table, sizes = studies.layer_costs(network, specs, "predicted loss"), studies.layer_sizes(network, specs)
+    room = bits[-1] * sum(layer.parameters for layer in network.layers().values()) / 8
+    proposed = qe.allocation.allocate(table, sizes, room)
+    plan = qe.QuantizationPlan({n: qe.LayerPlan(specs[at]) for n, at in zip(network.layers(), proposed, strict=True)})
+    assert front.best_within(bits[-1]).plan.key != plan.key  # the one of least predicted loss
+    assert network.evaluate(plan, "search").value < front.best_within(bits[-1]).measured.score.value
 
 
 def test_locked_layers_keep_their_plan_and_layers_that_share_a_weight_get_one() -> None:

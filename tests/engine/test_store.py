@@ -17,7 +17,7 @@ import pytest
 
 from quant_engine import QuantError
 from quant_engine.network import Accuracy
-from quant_engine.store import Store, read_score, result_key, write_score
+from quant_engine.store import Store, digest_of, read_score, result_key, write_score
 from quant_engine.store.schema import APPLICATION, MIGRATIONS
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -102,6 +102,29 @@ def test_a_project_is_named_searched_renamed_exported_and_imported(tmp_path: pat
     for call in (store.plans, store.delete):
         with pytest.raises(QuantError, match="no project 'second'"):
             call("second")
+
+
+def test_what_is_attached_to_plans_is_kept_once_goes_with_the_project_and_is_checked(tmp_path: pathlib.Path) -> None:
+    path, scales, codes = tmp_path / "store.sqlite", b"scales" * 1000, b"codes" * 1000
+    names = digest_of(scales), digest_of(codes)
+    store = Store(path)
+    store.save("p", "m", "d", "a", attached=[scales])
+    store.save("p", "m", "d", "b", attached=[scales, codes])
+    store.save("q", "m", "d", "a", attached=[codes])
+    assert [set(plan.attached) for plan in store.plans("p")] == [{names[0]}, {*names}]
+    store.export("p", tmp_path / "out.sqlite")
+    other = Store(tmp_path / "other.sqlite")
+    other.import_from(tmp_path / "out.sqlite")
+    assert [other.attachment(name) for name in names] == [scales, codes]
+    store.delete("p")
+    assert store.attachment(names[1]) == codes
+    with pytest.raises(QuantError, match="load another plan"):
+        store.attachment(names[0])
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM attachment").fetchone() == (1,)
+        connection.execute("UPDATE attachment SET content = x'00'")
+    with pytest.raises(QuantError, match="load another plan"):
+        store.attachment(names[1])
 
 
 def test_what_another_window_has_saved_meanwhile_is_told(tmp_path: pathlib.Path) -> None:
