@@ -5,7 +5,8 @@ Results are known by a `ResultKey`; arrays are never hashed and are read-only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -15,11 +16,12 @@ import streamlit as st
 from numpy.typing import NDArray
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from explorer import notation
+from explorer import access, notation
 from explorer.background import Scheduler, Session
 from explorer.background.limits import Limit, Limits
 from explorer.caches import PACKAGES, ResultKey, cached
 from explorer.language import read_words
+from explorer.measured import kept_of
 from explorer.memory import available_bytes, memory_bytes
 from explorer.payloads import Mark, Statistics, statistics
 from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
@@ -88,8 +90,11 @@ def statistics_of(model: ModelKey, layer: str) -> TensorStatistics:
 
 
 @cached(CACHE)
-def attributions(model: ModelKey) -> dict[AttributionKey, Mapping[str, Score]]:
-    """Return where measurements of single layers are kept, by whoever asks for them."""
+def attributions(model: ModelKey) -> MutableMapping[AttributionKey, Mapping[str, Score]]:
+    """Return where studies keep what they measure: on a person's own machine where commands and later sessions look."""
+    if access.may_name_anything() and network(model).task is not None:
+        with suppress(QuantError):  # of a folder that takes no files: then this process alone remembers
+            return kept_of(network(model))
     return {}
 
 

@@ -37,10 +37,20 @@ def history(model: ModelKey) -> History[TunedPlan]:
     return histories.setdefault(model, History(TunedPlan()))
 
 
-def originals() -> dict[ModelKey, Imported]:
-    """Return the files that plans of this session came from."""
-    found: dict[ModelKey, Imported] = st.session_state.setdefault(ORIGINALS, {})
+def original(model: ModelKey) -> Imported | None:
+    """Return the file that was loaded last, of which plans of this session came."""
+    found: Imported | None = st.session_state.get(ORIGINALS, {}).get(model)
     return found
+
+
+def keep_original(model: ModelKey, found: Imported) -> None:
+    """Keep the file that a plan came from.
+
+    Raises:
+        QuantError: for more than a session may hold.
+    """
+    compute.hold((ORIGINALS, model), found)
+    st.session_state.setdefault(ORIGINALS, {})[model] = found
 
 
 def change(model: ModelKey, plan: TunedPlan) -> None:

@@ -49,6 +49,16 @@ all rows with `--full`.
   gives 1,048,544 for 64 products 255 · 127, which are 2,072,640; of 2,000 labels of the depthwise network at W8A8 none
   changed there. Weights of 7 bits (`reduce_range`) cannot saturate, and graph optimization off does not.
 """
+FOOT = """## GGUF in llama.cpp
+
+SmolLM2-135M with its projections in `Q4_0`, written as GGUF and run by llama.cpp (build 11549, from the wheel
+`xllamacpp`; `python -m tools.run_gguf` repeats it): after ten tokens the most probable next one is the engine's, the
+logarithms of the ten highest probabilities are at most 0.31 from the engine's, and the KL divergence over the 2,000
+most probable tokens is 0.008 nats. Of the tokens that both choose greedily the first 12 are alike. With scales of least
+error in the same blocks the next token is the engine's, too, the logarithms are at most 0.45 apart, and the divergence
+is 0.034 nats. The weights are the engine's to the bit, as `gguf` reads them; llama.cpp rounds what each layer receives
+to 8 bits besides.
+"""
 
 
 class Row(NamedTuple):
@@ -105,6 +115,7 @@ def main() -> None:
             lines += _section(model, network, rows)
     vnni = {True: "with VNNI", False: "without VNNI", None: "of which nothing says whether it has VNNI"}[has_vnni()]
     lines.insert(1, f"Measured with {reader}, Python {platform.python_version()}, on {platform.machine()} {vnni}.\n")
+    lines.append(FOOT)
     PAGE.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 

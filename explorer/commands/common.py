@@ -17,11 +17,9 @@ from quant_engine import QuantError
 if TYPE_CHECKING:
     from quant_engine.export import Imported
     from quant_engine.network import Network, Score
-    from quant_engine.store import KeptScores
 
 MAX_NAMED = 6  # tensors of a file that are no layer's
 STOPPED, FELL = 130, 3  # exit status: by Ctrl-C, and where the score fell by more than it may
-KEPT = "measured.sqlite"  # in the cache folder: what was measured, for the same command to go on
 
 Model = Annotated[
     str,
@@ -86,19 +84,6 @@ def read_plan(path: Path, network: Network) -> Imported:
         listed = ", ".join(found.unmatched[:MAX_NAMED])
         typer.echo(said("unmatched", path=path, n=len(found.unmatched), listed=listed), err=True)
     return found
-
-
-def kept_of(network: Network) -> KeptScores:
-    """Return what was measured of a network before, by whatever command."""
-    from quant_engine.packs.installing import cache_folder
-    from quant_engine.store import KeptScores, Store
-
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise QuantError(f"{folder} cannot be made: {error}; set QUANT_EXPLORER_CACHE to another folder") from error
-    return KeptScores(Store(folder / KEPT), network.digest, network.given_task.key)
 
 
 def followed(

@@ -16,7 +16,6 @@ from explorer.commands.common import (
     Model,
     Seed,
     followed,
-    kept_of,
     leave,
     number,
     opened,
@@ -29,6 +28,7 @@ from explorer.commands.common import (
     write_json,
 )
 from explorer.commands.settings import Bits, PlanFile, Sharing, plan_for, spec_of
+from explorer.measured import kept_of
 
 INSPECT_EXAMPLES = """[bold]Examples[/bold]
 

@@ -18,7 +18,6 @@ from explorer.commands.common import (
     Overwrite,
     Seed,
     followed,
-    kept_of,
     leave,
     number,
     opened,
@@ -32,6 +31,7 @@ from explorer.commands.common import (
     write_json,
 )
 from explorer.commands.settings import spec_of
+from explorer.measured import kept_of
 from quant_engine import QuantError
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ def _record(network: Any, front: Any, best: Any, output: Path, tested: Any) -> d
 
 def _show(network: Any, front: Any, best: Any, alike: dict[Any, str], output: Path, tested: Any) -> None:
     measure = best.measured.measure
+    shown = [one for one in front.points if one.uniform is not None or front.best_within(one.bits_per_weight) is one]
     heads = ("plan", "bits", "bytes", "predicted", measure.name, best.measured.score.name, "")
     rows = [
         (
@@ -176,9 +177,11 @@ def _show(network: Any, front: Any, best: Any, alike: dict[Any, str], output: Pa
             number(one.measured.score.value),
             said("picked") if one is best else "",
         )
-        for one in front.points
+        for one in shown
     ]
     show(said("tune_title", model=network.title, split=front.split), heads, rows)
+    if left := len(front.points) - len(shown):
+        typer.echo(said("tune_left", n=left))
     score = told(best.measured.score)
     bits = f"{best.bits_per_weight:.3f}"
     typer.echo(said("tuned", path=output, bits=bits, size=f"{best.size_bytes:,}", score=score))

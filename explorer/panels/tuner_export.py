@@ -60,7 +60,7 @@ def _target(model: ModelKey, plan: TunedPlan, engine: QuantizationPlan) -> None:
         as_float = st.checkbox(said["as_float"], key=AS_FLOAT)
         if not as_float:
             return
-    original = tuner_session.originals().get(model)
+    original = tuner_session.original(model)
     if original is not None and original.target == target:
         st.caption(said["original"])
     else:
@@ -186,10 +186,9 @@ def _import(model: ModelKey) -> None:
         path.write_bytes(given.getvalue())
         try:
             found = import_plan(compute.network(model), path)
-            compute.hold((ORIGINALS, model), found)
+            tuner_session.keep_original(model, found)
         except QuantError as error:
             tuner_session.refuse(error)
             return
     st.session_state[UNMATCHED], st.session_state[TARGET] = found.unmatched, found.target
-    tuner_session.originals()[model] = found
     tuner_session.change(model, tuned_of(found.plan, compute.network(model).layers()))

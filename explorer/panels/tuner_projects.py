@@ -50,8 +50,7 @@ def save_as_you_go(model: ModelKey, plan: TunedPlan) -> None:
         if (kept := projects.store()) is not None:
             seen: dict[str, int] = st.session_state.setdefault(SEEN, {})
             name = _name(kept, model)
-            original = tuner_session.originals().get(model)
-            saved = projects.save(kept, model, name, plan, seen.get(name), original)
+            saved = projects.save(kept, model, name, plan, seen.get(name), tuner_session.original(model))
             seen[name] = saved.number
             if saved.others:
                 said = read_words("tuner")["projects"]["others_saved"]
@@ -146,11 +145,11 @@ def _load(kept: Store, model: ModelKey, document: str) -> None:
     """Take a saved plan as the next one (a callback)."""
     try:
         plan, original = projects.load(kept, model, document)
+        if original is not None:
+            tuner_session.keep_original(model, original)
     except QuantError as error:
         tuner_session.refuse(error)
         return
-    if original is not None:
-        tuner_session.originals()[model] = original
     tuner_session.change(model, plan)
 
 

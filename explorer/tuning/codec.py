@@ -59,8 +59,7 @@ def read_plan(text: str, kept: Callable[[str], bytes] | None = None) -> TunedPla
         record = json.loads(text)
         if not isinstance(record, dict) or record.get("schema") != SCHEMA:
             raise ValueError(text)
-        held = {} if kept is None else record.get("given", {})
-        given = {str(layer): _read_files([kept(name) for name in names]) for layer, names in held.items()}
+        given = {} if kept is None else _read_given(record.get("given", {}), kept)
         return TunedPlan(
             PlaygroundState(**_read_cells(record.get("base", {}))),
             MappingProxyType({str(layer): _read_cells(cells) for layer, cells in record.get("edits", {}).items()}),
@@ -77,6 +76,10 @@ def read_plan(text: str, kept: Callable[[str], bytes] | None = None) -> TunedPla
 def _files(given: LayerPlan) -> list[bytes]:
     """Return what a layer has from elsewhere as the files of a plan: JSON, and arrays where something is fitted."""
     return [*plan_files(FILE, {LAYER: given}).values()]
+
+
+def _read_given(held: Mapping[str, list[str]], kept: Callable[[str], bytes]) -> dict[str, LayerPlan]:
+    return {str(layer): _read_files([kept(name) for name in names]) for layer, names in held.items()}
 
 
 def _read_files(parts: list[bytes]) -> LayerPlan:

@@ -128,7 +128,9 @@ class Store:
         attached: dict[int, list[str]] = {}
         for plan, digest in pairs:
             attached.setdefault(plan, []).append(digest)
-        return [SavedPlan(*row, tuple(attached.get(plan, ()))) for plan, *row in rows]
+        return [
+            SavedPlan(document, label, saved, tuple(attached.get(plan, ()))) for plan, document, label, saved in rows
+        ]
 
     def attachment(self, digest: str) -> bytes:
         """Return what was saved with a plan, by its digest.

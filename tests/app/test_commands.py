@@ -12,12 +12,15 @@ import typer
 from typer.testing import CliRunner, Result
 
 import quant_engine as qe
+from explorer import access, compute
 from explorer.cli import program
 from explorer.commands.common import FELL, STOPPED, followed
 from explorer.given import open_given
+from explorer.measured import kept_of
 from quant_engine.export import EXPORTERS
-from quant_engine.network import Network, load
+from quant_engine.network import Accuracy, Network, load
 from quant_engine.studies import attribute, compare_paired, culprits, measured_front
+from tests.models import CNN_KEY
 
 PLAN = {"*": qe.LayerPlan(qe.QuantizerSpec(qe.IntFormat(3), qe.PerChannel()))}
 
@@ -140,6 +143,19 @@ def test_tune_writes_the_plan_that_the_study_picks(
     )
     tight = (*given[:-1], tmp_path / "other.json", "--max-drop", 0, "--bits", "2,3", "--budget", 2.3)
     assert run(*tight).exit_code == FELL
+
+
+def test_a_page_goes_on_from_what_a_command_has_measured_on_a_machine_of_ones_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setenv("QUANT_EXPLORER_CACHE", str(tmp_path))
+    key = "search", "fc2", "a plan", None
+    kept_of(compute.network(CNN_KEY))[key] = {"accuracy": Accuracy(9, 10)}
+    for naming, there in ((access.ANYTHING, True), (access.CLASS, False)):
+        monkeypatch.setenv(access.NAMING, naming)
+        compute.CACHE.clear()
+        assert (key in compute.attributions(CNN_KEY)) == there
+    compute.CACHE.clear()
 
 
 def test_compare_puts_two_plans_on_the_same_samples(network: Network, data: pathlib.Path, plan: pathlib.Path) -> None:

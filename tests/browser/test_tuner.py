@@ -12,6 +12,12 @@ from tests.browser.conftest import NO_FAULTS, barriers_on, faults_on, photograph
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
+NOTE_FILLED = """root => {
+  window.filled = new Set();
+  new MutationObserver(changes => changes.forEach(({ target }) =>
+    window.filled.add(target.closest('tr')?.querySelector('.choose')?.textContent)))
+    .observe(root.querySelector('tbody'), { subtree: true, childList: true });
+}"""
 
 
 def plan_score(page: Page) -> str:
@@ -30,6 +36,7 @@ def test_a_range_is_dragged_the_score_answers_and_undo_takes_it_back(app: str, o
     before = plan_score(page)
     for part in (page.locator(".layers"), page.locator(".st-key-hero"), page.locator(".figure")):
         expect(part).to_be_in_viewport(ratio=0.8)
+    page.locator(".layers").evaluate(NOTE_FILLED)
     box = page.locator(".handle[data-end=hi]").bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + 31
@@ -41,6 +48,7 @@ def test_a_range_is_dragged_the_score_answers_and_undo_takes_it_back(app: str, o
     expect(menu).to_have_value("by hand")
     dragged = plan_score(page)
     assert float(dragged.split()[0]) < float(before.split()[0]) - 5
+    assert page.evaluate("[...window.filled]") == ["dw1"]  # a study that goes on leaves all other rows alone
     assert faults_on(page) == NO_FAULTS
     assert barriers_on(page) == []
     photograph(page, "tuner-projector")
