@@ -187,9 +187,17 @@ class Session:
                 self._leave([place for place, task in self.places.items() if not task.kind.own])
 
     def ask(
-        self, place: Hashable, key: Hashable, work: Callable[[], Any], kind: Kind = Kind.ANSWER, total: int = 1
+        self,
+        place: Hashable,
+        key: Hashable,
+        work: Callable[[], Any],
+        kind: Kind = Kind.ANSWER,
+        total: int = 1,
+        refusable: bool = False,
     ) -> Task:
         """Show the task of `key` in `place`, begun with `work` unless there is one, and return it.
+
+        A run, and what is `refusable` since its place says why it failed, has failed at once beyond a limit.
 
         What has failed stays so in the place that shows it; a run, and what is asked for anew, is tried again.
         """
@@ -197,7 +205,7 @@ class Session:
             known = self.own if kind.own else self._scheduler.shared
             task = known.get(key)
             if task is None or (task.state == "failed" and (kind.own or self.places.get(place) is not task)):
-                task = known[key] = self._new(key, work, kind, total)
+                task = known[key] = self._new(key, work, kind, total, refusable)
             if self.places.get(place) is not task:
                 task.wanted += 1
                 self._leave([place] if place in self.places else [])
@@ -209,10 +217,11 @@ class Session:
                 self._scheduler.trim()
             return task
 
-    def _new(self, key: Hashable, work: Callable[[], Any], kind: Kind, total: int) -> Task:
-        """Return a new task; what is long has failed beyond a limit (the lock is held)."""
+    def _new(self, key: Hashable, work: Callable[[], Any], kind: Kind, total: int, refusable: bool) -> Task:
+        """Return a new task (the lock is held)."""
         task = Task(key, work, kind, total, self._scheduler.reached)
-        if kind >= Kind.STUDY and (error := self._scheduler.refusal(self, Taken(int(kind.own), 0))) is not None:
+        limited = kind.own or refusable
+        if limited and (error := self._scheduler.refusal(self, Taken(int(kind.own), 0))) is not None:
             task.fail(error)
         if kind.own:
             ended = [known for known, one in self.own.items() if one.ended and one not in self.places.values()]

@@ -482,13 +482,13 @@ def test_a_session_whose_results_take_too_much_begins_nothing_long_until_it_lets
     assert first.start("more", lambda: 1).error.args == ("memory_of_all", 25_000)
     third.release()
     assert first.start("more", lambda: b"1" * 200).result(LIMIT)
-    refused = first.ask("table", "study", lambda: 1, Kind.STUDY)
+    refused = first.ask("table", "study", lambda: 1, Kind.STUDY, refusable=True)
     assert refused.error.args == ("memory", 10_000)
-    assert first.ask("panel", "answer", lambda: 1).result(LIMIT) == 1  # what the screen shows is drawn all the same
+    assert first.ask("panel", "part", lambda: 1, Kind.STUDY).result(LIMIT) == 1  # what the screen shows is drawn
     assert second.start("more", lambda: 1).result(LIMIT) == 1
     again = scheduler.session()  # the page is loaded anew
     first.release()
-    assert again.ask("table", "study", lambda: "done", Kind.STUDY).result(LIMIT) == "done"
+    assert again.ask("table", "study", lambda: "done", Kind.STUDY, refusable=True).result(LIMIT) == "done"
 
 
 def test_a_file_counts_while_it_is_held_and_one_that_is_too_large_leaves_the_one_before() -> None:

@@ -6,9 +6,9 @@ from functools import partial
 
 from explorer import compute, controls
 from explorer.fields import Choice
-from explorer.lessons.compensation.method_comparison import start
 from explorer.lessons.compensation.method_progress import CLIPPED, accuracy_of
 from explorer.lessons.compensation.method_results import DATA_FREE, SLUG, MethodResults
+from explorer.lessons.compensation.method_runs import start
 from explorer.lessons.compensation.shown import raced_of
 from explorer.lessons.framework.model import Awaited, Choices, Option, overlap
 from explorer.lessons.framework.prose import method_words, read_prose

@@ -14,9 +14,10 @@ from explorer.formulas import Convention
 from explorer.lessons.compensation import code_changes, gradients, synthetic_images
 from explorer.lessons.compensation.blind_test import blind_test
 from explorer.lessons.compensation.data_free import ACTIVATIONS, OPTION_KEYS, question, ranked, scores, tie, why, why_of
-from explorer.lessons.compensation.method_comparison import comparison_laboratory, results_of, watch
+from explorer.lessons.compensation.method_comparison import comparison_laboratory, watch
 from explorer.lessons.compensation.method_progress import CLIPPED, GRANULARITIES, Baselines, accuracy_of, setting_of
 from explorer.lessons.compensation.method_results import DATA_FREE, SLUG, MethodResults, described
+from explorer.lessons.compensation.method_runs import results_of
 from explorer.lessons.compensation.output_error import Lost, lost_of
 from explorer.lessons.compensation.shown import Compensated, raced_of, shown_of
 from explorer.lessons.framework.chapter import LAYER, Chapter, Part

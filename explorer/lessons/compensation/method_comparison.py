@@ -6,18 +6,18 @@ import io
 import pathlib
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 
 import streamlit as st
 
 from explorer import charts, compute, tables
-from explorer.background import Kind, Task, live
+from explorer.background import Task, live
 from explorer.caches import ResultKey
 from explorer.figures.method_comparison import Lane, comparison_figure, describe_comparison, describe_way, way_figure
-from explorer.lessons.compensation.method_progress import CLIPPED, NEAREST, Lap, accuracy_of, baselines, laps
+from explorer.lessons.compensation.method_progress import CLIPPED, NEAREST, accuracy_of
 from explorer.lessons.compensation.method_results import SLUG, Entry, MethodResults, contestants
+from explorer.lessons.compensation.method_runs import active, baselines_of, entries, raced, start
 from explorer.lessons.framework.prose import method_words, read_prose
 from explorer.notation import accuracy, count, share, short, unbroken
 from explorer.sentences import verbatim
@@ -33,52 +33,6 @@ ICONS = {
     "done": ":material/check:",
     "cancelled": ":material/resume:",
 }  # of a method's button, by the state of its run
-
-
-# --- what runs --------------------------------------------------------------------------------------------------------
-
-
-def baselines_of(model: ModelKey, setting: Setting) -> Task:
-    """Return the task of the baselines; another setting of this session takes the place of one that still waits."""
-    network, key = compute.network(model), ResultKey("baselines", model, setting)
-    return compute.session().ask(key.question, key, lambda: baselines(network, setting))
-
-
-def start(model: ModelKey, setting: Setting, methods: Iterable[str]) -> None:
-    """Start methods, unless they are under way or through (a callback)."""
-    network, session = compute.network(model), compute.session()
-    for method in methods:
-        kind = Kind.LONG_RUN if METHODS[method].slow else Kind.RUN
-        session.start(Entry(model, setting, method), partial(laps, network, method, setting), kind)
-
-
-def raced(model: ModelKey, setting: Setting) -> MethodResults:
-    """Return what is known of a race by now."""
-    session, task = compute.session(), baselines_of(model, setting)
-    ended: dict[str, Lap] = {}
-    for method in contestants():
-        run = session.find(Entry(model, setting, method))
-        if run is not None and run.state == "done":
-            ended[method] = run.items[-1]
-    return MethodResults(model, setting, task.last if task.state == "done" else None, ended)
-
-
-def results_of(model: ModelKey, setting: Setting) -> MethodResults:
-    """Return what is known by now; nothing of a network that cannot be scored."""
-    return MethodResults(model, setting) if compute.network(model).task is None else raced(model, setting)
-
-
-def entries() -> list[tuple[Entry, Task]]:
-    """Return the runs of the session that belong to races, in the order in which they were started."""
-    return [(key, run) for key, run in compute.session().own.items() if isinstance(key, Entry)]
-
-
-def active() -> tuple[Entry, ...]:
-    """Return which of them have more to come."""
-    return tuple(entry for entry, run in entries() if run.active)
-
-
-# --- what is shown ----------------------------------------------------------------------------------------------------
 
 
 def watch(known: MethodResults) -> None:

@@ -107,7 +107,7 @@ def _button(word: str, icon: str, action: Callable[[Study], None], study: Study)
 
 def _ask(study: Study) -> None:
     st.session_state[study.place] = study.key, True
-    compute.session().ask(study.place, study.key, study.steps, Kind.STUDY, study.total)
+    compute.session().ask(study.place, study.key, study.steps, Kind.STUDY, study.total, refusable=True)
 
 
 def _state(place: str) -> tuple[ResultKey | None, bool]:
