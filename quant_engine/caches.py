@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-OVERHEAD = 1024  # bytes that a result takes besides its arrays
+OVERHEAD = 4096  # bytes that a result takes besides its arrays, with its key, entry and event: 3.5 kB measured
 OURS = ("quant_engine",)  # packages into whose objects sizes look
 
 T = TypeVar("T")
