@@ -132,7 +132,7 @@ class Instrument {
       used: fill(words.of, { n: whole(result.used), total: whole(result.total ?? quantizer.count) }),
       step: setting.fixed && setting.levels ? "" : `S = ${short(quantizer.scale)}`,
     };
-    const veiled = ["mse", "split", "sqnr"];
+    const veiled = ["mse", "split", "sqnr", "used"];
     for (const [name, text] of Object.entries(say)) {
       numbers[name].textContent = this.header.veiled && veiled.includes(name) ? "?" : text;
     }

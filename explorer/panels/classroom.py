@@ -16,8 +16,8 @@ from explorer.refusals import refusals_said
 from explorer.sentences import inert, verbatim
 from explorer.teaching import kept
 from explorer.teaching.access_key import teacher_key
-from explorer.teaching.answers import Course
 from explorer.teaching.class_chart import class_chart, few_votes, lacks_votes, revealed
+from explorer.teaching.courses import Course
 from explorer.teaching.fields import COURSE
 from explorer.teaching.own_classes import lead, spaced
 from explorer.teaching.qr import qr_svg
@@ -164,7 +164,7 @@ def _question(course: Course, votes: Mapping[int, Sequence[float]], said: Mappin
     """Draw a question, and what the class is shown of the votes."""
     room = course.room
     question, told = room.question.worded(language()), room.is_revealed
-    st.caption(said["question_of"].format(n=room.number, total=len(room.questions)))
+    st.caption(said["question_of"].format(title=course.title, n=room.number, total=len(room.questions)))
     drawn = bool(question.options or question.histogram or room.is_spread_shown)
     st.markdown(f"{'###' if drawn else '##'} {inert(question.text)}")
     if drawn:

@@ -54,14 +54,14 @@ def instrument_panel(
 ) -> None:
     """Draw the instrument for one block: a `plain` one in one column, a `compact` one its values and handles alone.
 
-    A `veiled` one says nothing of errors.
+    A `veiled` one says nothing of errors, of codes in use, and of where the least error is.
     """
     setting = setting_of(settings, spec, view)
     draw_instrument(
         key,
         compute.packed_statistics(model, layer, spec.granularity, block),
         setting,
-        compute.marks(model, layer, block, spec, settings.methods) if settings.clips else (),
+        compute.marks(model, layer, block, spec, settings.methods) if settings.clips and not veiled else (),
         view,
         compute.min_error(model, layer, block, spec) if settings.clips else None,
         settings.format_name,

@@ -11,8 +11,8 @@ from explorer.figures.theme import Canvas
 from explorer.language import language, read_words
 from explorer.refusals import refusals_said
 from explorer.teaching import drawn, kept, shelf
-from explorer.teaching.answers import Course
 from explorer.teaching.builtin import is_known, question_of
+from explorer.teaching.courses import Course
 from explorer.teaching.lecture import Lecture
 from explorer.teaching.own_classes import own_classes
 from explorer.teaching.questions import Question

@@ -7,7 +7,6 @@ returned is on the disk.
 from __future__ import annotations
 
 import datetime
-import functools
 import hashlib
 import secrets
 import sqlite3
@@ -16,6 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from explorer.teaching.classroom import Classroom
+from explorer.teaching.courses import (
+    OF_KEY,
+    Course,
+    course_of,
+    found_course,
+    given_course,
+    moved_course,
+    validate_revision,
+)
 from explorer.teaching.questions import Question, read_questions, readable, validate_text, write_questions
 from explorer.teaching.tables import CLASSES
 from quant_engine import QuantError
@@ -31,25 +39,6 @@ TAKEN, CLOSED, UNKNOWN, UNFIT = "taken", "closed", "unknown", "unfit"  # what be
 
 class FullClassError(QuantError):
     """A class has as many students as it may have."""
-
-
-@dataclass(frozen=True)
-class Course:
-    """A class as the file has it.
-
-    Attributes:
-        code: by which students join.
-        title: of its questions.
-        created: when, in UTC, as ISO 8601.
-        room: its questions and where it is.
-        revision: one more at each step.
-    """
-
-    code: str
-    title: str
-    created: str
-    room: Classroom
-    revision: int
 
 
 @dataclass(frozen=True)
@@ -110,12 +99,12 @@ class Answers:
         """Return the classes of a teacher, the last opened first."""
         with self._database.reading() as connection:
             rows = connection.execute(OF_KEY, (_hash(key),)).fetchall()
-        return [_course(row) for row in rows]
+        return [course_of(row) for row in rows]
 
     def course(self, code: str) -> Course | None:
         """Return the class of a code, None if there is none."""
         with self._database.reading() as connection:
-            return _found(connection, code)
+            return found_course(connection, code)
 
     def act(self, code: str, action: str | int, revision: int | None = None) -> Course:
         """Do what the teacher asks for, and return where the class is; with `revision`, only if it still is there.
@@ -124,9 +113,9 @@ class Answers:
             QuantError: if there is no such class, it has moved on, or its phase does not have the action.
         """
         with self._database.writing() as connection:
-            course = _given(connection, code)
-            _validate_revision(course, revision)
-            return _moved(connection, course, course.room.after(action))
+            course = given_course(connection, code)
+            validate_revision(course, revision)
+            return moved_course(connection, course, course.room.after(action))
 
     def ask(self, code: str, question: Question, revision: int | None = None) -> Course:
         """Open the vote on a question, which the class gets if it has it not, and return where it is.
@@ -135,15 +124,15 @@ class Answers:
             QuantError: as `act`, and if the class has as many questions as it may have.
         """
         with self._database.writing() as connection:
-            course = _given(connection, code)
-            _validate_revision(course, revision)
+            course = given_course(connection, code)
+            validate_revision(course, revision)
             room, place = course.room, course.room.place_of(question.name)
             if place is None:
                 room, place = replace(room, questions=(*room.questions, question)), len(room.questions)
                 text = write_questions(room.questions)
                 read_questions(text)
                 connection.execute("UPDATE class SET questions = ? WHERE code = ?", (text, code))
-            return _moved(connection, course, room.after(place))
+            return moved_course(connection, course, room.after(place))
 
     def join(self, code: str, token: str, nickname: str) -> None:
         """Let a student in; one who is there already keeps the name.
@@ -181,7 +170,7 @@ class Answers:
         is no answer to the question.
         """
         with self._database.writing() as connection:
-            courses = {code: _found(connection, code) for code in {one.code for one in given}}
+            courses = {code: found_course(connection, code) for code in {one.code for one in given}}
             return [_record(connection, courses[one.code], one) for one in given]
 
     def votes(self, code: str, question: int) -> dict[int, list[float]]:
@@ -246,43 +235,6 @@ class Answers:
     def _is_in(connection: sqlite3.Connection, number: int, token: str) -> bool:
         row = connection.execute("SELECT 1 FROM student WHERE class = ? AND token_hash = ?", (number, _hash(token)))
         return row.fetchone() is not None
-
-
-COLUMNS = ", ".join(("code", "title", "created", "questions", "position", "phase", "revision", "asked"))
-OF_CODE = f"SELECT {COLUMNS} FROM class WHERE code = ?"
-OF_KEY = f"SELECT {COLUMNS} FROM class WHERE key_hash = ? ORDER BY id DESC"
-_questions = functools.lru_cache(maxsize=32)(read_questions)
-
-
-def _course(row: tuple[str, str, str, str, int, str, int, str]) -> Course:
-    code, title, created, questions, position, phase, revision, asked = row
-    room = Classroom(_questions(questions), position, phase, tuple(map(int, asked.split())))
-    return Course(code, title, created, room, revision)
-
-
-def _moved(connection: sqlite3.Connection, course: Course, room: Classroom) -> Course:
-    connection.execute(
-        "UPDATE class SET position = ?, phase = ?, asked = ?, revision = revision + 1 WHERE code = ?",
-        (room.position, room.phase, " ".join(map(str, room.asked)), course.code),
-    )
-    return _given(connection, course.code)
-
-
-def _validate_revision(course: Course, revision: int | None) -> None:
-    if revision not in (None, course.revision):
-        raise QuantError(f"class {course.code} has moved on meanwhile; look where it is")
-
-
-def _found(connection: sqlite3.Connection, code: str) -> Course | None:
-    row = connection.execute(OF_CODE, (code,)).fetchone()
-    return None if row is None else _course(row)
-
-
-def _given(connection: sqlite3.Connection, code: str) -> Course:
-    course = _found(connection, code)
-    if course is None:
-        raise QuantError(f"there is no class {code[:20]!r}; open one")
-    return course
 
 
 def _number(connection: sqlite3.Connection, code: str) -> int:

@@ -10,7 +10,7 @@ from explorer import charts
 from explorer.figures.class_answers import class_answers_figure, describe_class_answers, truth_text
 from explorer.language import language, plain_words, read_words
 from explorer.teaching import kept
-from explorer.teaching.answers import Course
+from explorer.teaching.courses import Course
 from explorer.teaching.questions import Question
 from explorer.teaching.spread import MIN_VOTES, spreads_of
 

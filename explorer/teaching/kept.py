@@ -6,8 +6,9 @@ import functools
 from pathlib import Path
 
 from explorer.data_folder import made, projects_path
-from explorer.teaching.answers import Answers, Course
+from explorer.teaching.answers import Answers
 from explorer.teaching.broadcast import BROADCAST
+from explorer.teaching.courses import Course
 from explorer.teaching.questions import Question
 
 FILE = "classes.sqlite"

@@ -8,8 +8,8 @@ import streamlit as st
 
 from explorer.teaching import kept
 from explorer.teaching.access_key import teacher_key
-from explorer.teaching.answers import Course
 from explorer.teaching.classroom import ENDED
+from explorer.teaching.courses import Course
 from explorer.teaching.routes import COOKIE
 from explorer.uploads import streamed
 

@@ -124,8 +124,10 @@ def _question(number: int, asked: Asked, canvas: Canvas, told: bool) -> str:
     body = f"<div class='question'><p><strong>{_text(question.text)}</strong></p>"
     if question.options:
         body += f"<ol type='A'>{''.join(f'<li>{_text(option)}</li>' for option in question.options)}</ol>"
-    if told and (votes or question.options or question.histogram):
-        figure, alt = class_answers_figure(question, votes, True, canvas), describe_class_answers(question, votes, True)
+    if question.histogram or (told and (votes or question.options)):  # what is asked of a tensor, its values answer
+        shown = votes if told else {}
+        figure = class_answers_figure(question, shown, told, canvas)
+        alt = describe_class_answers(question, shown, told)
         body += figure_html(f"question{number}", figure.to_json(engine="json"), _text(alt))
     if told and len(votes) < len(asked.votes):
         body += f"<p>{_text(few_votes())}</p>"

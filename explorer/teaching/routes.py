@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    from explorer.teaching.answers import Course
+    from explorer.teaching.courses import Course
 
 T = TypeVar("T")
 PATIENCE = 12.0  # seconds that a phone is kept waiting for news

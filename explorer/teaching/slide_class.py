@@ -12,8 +12,8 @@ from explorer import controls
 from explorer.language import read_words
 from explorer.sentences import verbatim
 from explorer.teaching import kept, playing
-from explorer.teaching.answers import Course
 from explorer.teaching.class_chart import class_chart, few_votes, lacks_votes
+from explorer.teaching.courses import Course
 from explorer.teaching.fields import ANSWERS, SHOWN
 from explorer.teaching.own_classes import date_of, is_recent, lead, led_class, own_classes, spaced
 from explorer.teaching.questions import Question
