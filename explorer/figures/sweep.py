@@ -92,7 +92,7 @@ def sweep_map_figure(shown: SweepMap, canvas: Canvas) -> go.Figure:
             "" if named else phrase("sweep", "tensors"),
             type="category" if many else "linear",
             range=[height - 0.5, -0.5],
-            **(_ticks(shown.tensors, MAX_ROWS, MAX_NAME) if named else {"nticks": 6}),
+            **(_ticks(shown.tensors, MAX_ROWS, MAX_NAME) if named else _numbers(height)),
         ),
         clickmode="event+select",
         dragmode=False,
@@ -232,6 +232,13 @@ def _ticks(names: Sequence[str], most: int, longest: int) -> LayoutPart:
     every = max(1, -(-len(names) // most))
     places = list(range(0, len(names), every))
     return {"tickvals": places, "ticktext": [_cut(names[place], longest) for place in places]}
+
+
+def _numbers(height: int) -> LayoutPart:
+    """Return a few places with their numbers beside them, in round steps: names are too many."""
+    steps = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
+    places = list(range(0, height, next(step for step in steps if height <= 6 * step)))
+    return {"tickvals": places, "ticktext": [count(place) for place in places]}
 
 
 def _cut(name: str, longest: int = MAX_NAME) -> str:
