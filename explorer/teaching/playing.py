@@ -41,7 +41,7 @@ def follow(page: str) -> None:
     if state.pop(END, False):
         _leave()
         if state.pop(FROM, False):
-            st.switch_page(pages_folder() / TEACH)
+            st.switch_page(pages_folder() / TEACH, query_params={})  # by default it refuses where controls are bound
         return
     name, number = _asked()
     if name:

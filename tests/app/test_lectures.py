@@ -190,8 +190,10 @@ def test_a_slide_about_a_pack_that_is_not_there_says_how_to_add_it(play: Player)
 def test_what_was_done_before_a_lecture_is_there_after_it(play: Player) -> None:
     at = play(1)
     at.session_state["lecture_progress"] = json.dumps({"bits": {"done": ["Predict"]}})
-    at.session_state["lecture_end"] = True
+    at.session_state["lecture_end"] = at.session_state["lecture_from"] = True  # the page Lectures began it
     at.run()
+    assert not at.exception
+    assert at.button(key="teach_take_ten_minutes")
     assert at.session_state["bits_done"] == {"Predict"}
     assert (at.session_state["lecture"], at.session_state["present"]) == ("", "0")
 
@@ -246,6 +248,25 @@ def test_the_lecture_is_reordered_duplicated_and_every_change_undone(movie: str)
         at.button(key="teach_undo_button").click().run()
     assert titles() == before
     assert not at.exception
+
+
+def test_the_form_of_a_slide_stays_open_while_the_page_under_it_runs(movie: str) -> None:
+    at = AppTest.from_file(ENTRY, default_timeout=120).switch_page(str(ROOT / "pages" / "lesson_symmetry.py"))
+    at.session_state["lecture_add"] = {"address": "/lesson_symmetry?symmetry_bits=3", "part": ""}
+    at.run()
+    assert at.toggle(key="lecture_new_answers").value  # the step asks something
+    at.text_input(key="lecture_new_title").set_value("Mine").run()
+    at.run()
+    at.selectbox(key="lecture_new_question").set_value("written").run()
+    at.text_area(key="lecture_new_text").set_value("Lunch?")
+    at.text_area(key="lecture_new_options").set_value("now\n\nlater").run()
+    at.button(key="lecture_new_do").click().run()
+    assert not at.exception
+    [slide] = shelf.draft().slides
+    assert (slide.title, slide.link["symmetry_bits"]) == ("Mine", "3")
+    assert isinstance(slide.question, Question)
+    assert (slide.question.options, slide.question.truth) == (("now", "later"), None)
+    assert not [one for one in at.text_input if one.key == "lecture_new_title"]
 
 
 # --- what stays of it -------------------------------------------------------------------------------------------------
