@@ -63,6 +63,11 @@ def kept(key: ResultKey, work: Callable[[], T]) -> T:
     return CACHE.get(key, work)
 
 
+def at_hand(key: ResultKey) -> bool:
+    """Say whether a result is kept."""
+    return key in CACHE
+
+
 def network(model: ModelKey) -> Network:
     """Return an opened network."""
     return MODELS.network(model)

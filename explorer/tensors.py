@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,18 +14,15 @@ from explorer.caches import ResultKey
 from explorer.fields import Choice, Number, named
 from explorer.language import read_words
 from explorer.notation import count
+from explorer.observing import given_inputs, observed_inputs, observed_logits
 from explorer.sources import ModelKey
 from quant_engine import Distribution, QuantError
-from quant_engine.batches import cut
-from quant_engine.inputs import Inputs
-from quant_engine.network import Network
-from quant_engine.tasks.base import pick_output
+from quant_engine.steps import finished
 
+NONE = np.zeros(1, np.float32)  # stands for all weights of a network at once, which no page looks at
 SEED = 0
 SAMPLES = 10_000
 SAMPLE_ROW = 80  # synthetic values in a row, where they are taken as a matrix
-OBSERVED = 64  # calibration samples at most, for activations
-MAX_VALUES = 1 << 22  # of them
 MAX_SIGMAS = 60
 AFTER = {(0.0, math.inf): "inputs_relu", (0.0, 6.0): "inputs_relu6"}  # by the range of what a layer receives
 
@@ -69,29 +66,32 @@ class Subject:
         return self.unit == "weight"
 
 
-def _weights(model: ModelKey, layer: str) -> Subject:
+Reading = Generator[float, None, Subject]  # yields the share that is done
+
+
+def _weights(model: ModelKey, layer: str) -> Reading:
+    yield from ()
     key = ResultKey("weights", model, layer)
     return Subject(key, "weights", "weight", compute.matrix(model, layer), about={"layer": layer})
 
 
-def _layer_inputs(model: ModelKey, layer: str) -> Subject:
+def _layer_inputs(model: ModelKey, layer: str) -> Reading:
     info, network = compute.network(model).layers()[layer], compute.network(model)
     about = {"layer": layer}
     after = AFTER.get(info.input_range, "inputs")
     _require_real(info.op != "embedding", after, about)
-    values = _observed(network, lambda inputs: network.capture(inputs, [layer])[layer], info.channel_axis)
+    values = yield from observed_inputs(network, layer)
     return Subject(ResultKey("inputs", model, layer), after, "activation", values, about=about)
 
 
-def _logits(model: ModelKey, layer: str) -> Subject:
-    network = compute.network(model)
-    values = _observed(network, lambda inputs: np.asarray(pick_output(network.run(inputs), None, "logits")), -1)
+def _logits(model: ModelKey, layer: str) -> Reading:
+    values = yield from observed_logits(compute.network(model))
     return Subject(ResultKey("logits", model), "logits", "logit", values, about={"model": compute.name(model)})
 
 
-def _network_inputs(model: ModelKey, layer: str) -> Subject:
+def _network_inputs(model: ModelKey, layer: str) -> Reading:
     about = {"model": compute.name(model)}
-    values = _observed(compute.network(model), lambda inputs: np.asarray(pick_output(inputs, None, "")), 1)
+    values = yield from given_inputs(compute.network(model))
     _require_real(values.dtype.kind == "f", "network_inputs", about)
     key = ResultKey("network inputs", model)
     return Subject(key, "network_inputs", "input value", values, about=about)
@@ -103,32 +103,7 @@ def _require_real(real: bool, name: str, about: Mapping[str, str]) -> None:
         raise QuantError(words["refusals"]["tokens"].format(tensor=words["titles"][name].format(**about)))
 
 
-def _observed(network: Network, of: Callable[[Inputs], Float32Array], channel_axis: int) -> Float32Array:
-    """Return what is made of the first calibration samples: of a large model of fewer, and of vectors that fit."""
-    parts: list[Float32Array] = []
-    left = MAX_VALUES
-    for inputs in network.input_batches(stop=OBSERVED):
-        one = of(cut(inputs, 0, 1))
-        fitting = left // one.size
-        parts.append(of(cut(inputs, 0, fitting)) if fitting > 1 else one)
-        left -= parts[-1].size
-        if left < one.size:
-            break
-    values = _together(parts, channel_axis)
-    if values.size <= MAX_VALUES:
-        return values
-    return values.reshape(-1, values.shape[-1])[: max(MAX_VALUES // values.shape[-1], 1)]
-
-
-def _together(parts: list[Float32Array], channel_axis: int) -> Float32Array:
-    """Return samples of one shape as they are, and others as vectors (places, channels)."""
-    if len({part.shape[1:] for part in parts}) == 1:
-        return np.concatenate(parts)
-    rows = [np.moveaxis(part, channel_axis, -1) for part in parts]
-    return np.concatenate([part.reshape(-1, part.shape[-1]) for part in rows])
-
-
-REAL: dict[str, Callable[[ModelKey, str], Subject]] = {
+REAL: dict[str, Callable[[ModelKey, str], Reading]] = {
     "weights": _weights,
     "layer inputs": _layer_inputs,
     "logits": _logits,
@@ -142,16 +117,18 @@ SYNTHETIC: dict[str, Callable[[np.random.Generator], NDArray[np.float64]]] = {  
 }
 
 
-def _all_weights(model: ModelKey, layer: str) -> Subject:
-    network = compute.network(model)
-    values = np.concatenate([network.weight(name).reshape(-1) for name in network.layers()])
-    return Subject(ResultKey("all", model), "network", "any weight", values, about={"model": compute.name(model)})
+def _whole(model: ModelKey, layer: str) -> Reading:
+    yield from ()
+    about = {"model": compute.name(model)}
+    return Subject(ResultKey("all", model), "network", "any weight", NONE, about=about)
 
 
-WHOLE: dict[str, Callable[[ModelKey, str], Subject]] = {  # for pages on a network as a whole; in no menu
-    "all weights": _all_weights,
+WHOLE: dict[str, Callable[[ModelKey, str], Reading]] = {  # for pages on a network as a whole; in no menu
+    "network": _whole,
     "chosen weight": REAL["weights"],
 }
+RUN = ("layer inputs", "logits")  # for which the model runs
+LARGE = 1_000_000  # weights, from which on that takes longer than a page
 
 
 def source_field(prefix: str, default: str = "weights") -> Choice[str]:
@@ -173,8 +150,26 @@ def outlier_field(prefix: str) -> Number[int]:
 
 def subject(source: str, model: ModelKey, layer: str, outlier: int = 0) -> Subject:
     """Return the tensor of a source, kept and read-only; `outlier` counts for synthetic ones."""
-    about = (outlier,) if source in SYNTHETIC else (model, layer)
-    return compute.kept(ResultKey("subject", source, *about), lambda: _read_only(_make(source, model, layer, outlier)))
+    key = subject_key(source, model, layer, outlier)
+    return compute.kept(key, lambda: _read_only(finished(_make(source, model, layer, outlier))))
+
+
+def subject_key(source: str, model: ModelKey, layer: str, outlier: int = 0) -> ResultKey:
+    """Return what names the tensor of a source."""
+    return ResultKey("subject", source, *((outlier,) if source in SYNTHETIC else (model, layer)))
+
+
+def is_awaited(source: str, model: ModelKey, layer: str) -> bool:
+    """Say whether a large model has to run before the tensor of a source is there."""
+    if source not in RUN or compute.at_hand(subject_key(source, model, layer)):
+        return False
+    return sum(info.parameters for info in compute.network(model).layers().values()) >= LARGE
+
+
+def subject_steps(source: str, model: ModelKey, layer: str) -> Generator[float, None, None]:
+    """Yield how far the model has run for a real tensor, and have it kept at the end."""
+    made = yield from _make(source, model, layer, 0)
+    compute.kept(subject_key(source, model, layer), lambda: _read_only(made))
 
 
 def another(source: str, model: ModelKey, layer: str) -> tuple[str, str]:
@@ -184,10 +179,10 @@ def another(source: str, model: ModelKey, layer: str) -> tuple[str, str]:
     return (source if source == "weights" else "layer inputs") if source in REAL else "weights", following
 
 
-def _make(source: str, model: ModelKey, layer: str, outlier: int) -> Subject:
+def _make(source: str, model: ModelKey, layer: str, outlier: int) -> Reading:
     real = {**REAL, **WHOLE}
     if source in real:
-        return real[source](model, layer)
+        return (yield from real[source](model, layer))
     values = SYNTHETIC[source](np.random.default_rng(SEED)).astype(np.float32)
     if outlier:
         values[0] = outlier

@@ -73,6 +73,11 @@ class ByteCache:
                 return kept
         return self._compute(key, own, work)
 
+    def __contains__(self, key: Hashable) -> bool:
+        """Say whether the result of a key is at hand."""
+        with self._lock:
+            return (entry := self._entries.get(key)) is not None and bool(entry.size_bytes)
+
     def usage(self) -> Usage:
         """Return how full the cache is."""
         with self._lock:

@@ -2,6 +2,6 @@
 
 from explorer.background.live import clocked, live
 from explorer.background.scheduler import Scheduler, Session
-from explorer.background.task import Kind, Task
+from explorer.background.task import Kind, Task, shares
 
-__all__ = ["Kind", "Scheduler", "Session", "Task", "clocked", "live"]
+__all__ = ["Kind", "Scheduler", "Session", "Task", "clocked", "live", "shares"]

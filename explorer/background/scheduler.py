@@ -243,6 +243,12 @@ class Session:
         with self._lock:
             return self.own.get(key) or self._scheduler.shared.get(key)
 
+    def forget(self, key: Hashable) -> None:
+        """Have the shared task of a key done anew when it is next asked for, if it has ended."""
+        with self._lock:
+            if (task := self._scheduler.shared.get(key)) is not None and task.ended:
+                del self._scheduler.shared[key]
+
     def release(self) -> None:
         """Go, and leave everything."""
         with self._lock:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Hashable, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from explorer.memory import give_back
 
 Reached = Callable[[Any], Mapping[int, int]]  # of an item: the bytes of each array and byte string, by identity
 OVERHEAD = 1024  # bytes that an item takes besides
+T = TypeVar("T")
 State = Literal["waiting", "running", "done", "cancelled", "failed"]
 
 
@@ -41,6 +43,23 @@ class Kind(IntEnum):
     def lane(self) -> Lane:
         """Which workers do such tasks."""
         return {Kind.LONG_RUN: Lane.LONG, Kind.AWAITED: Lane.AWAITED}.get(self, Lane.SHARED)
+
+
+@dataclass(frozen=True)
+class Share:
+    """An item that says how much of a task is done, where the number of items does not."""
+
+    value: float
+
+
+def shares(steps: Generator[float, None, T]) -> Generator[Share | T, None, None]:
+    """Yield the shares of some work as items, and at last its result."""
+    while True:
+        try:
+            yield Share(next(steps))
+        except StopIteration as end:
+            yield end.value
+            return
 
 
 class Task:
@@ -124,8 +143,10 @@ class Task:
 
     @property
     def share(self) -> float:
-        """How much of the task is done, by the number of its items."""
-        return 1.0 if self.state == "done" else min(len(self._items) / max(self.total, 1), 1.0)
+        """How much of the task is done, as its last item says, or by the number of its items."""
+        if self.state == "done":
+            return 1.0
+        return self.last.value if isinstance(self.last, Share) else min(len(self._items) / max(self.total, 1), 1.0)
 
     @property
     def seconds(self) -> float:

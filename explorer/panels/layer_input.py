@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 
 import numpy as np
 import streamlit as st
 
 from explorer import charts, compute, controls, frame
-from explorer.background import Task, live
+from explorer.background import Task, shares
 from explorer.caches import ResultKey
 from explorer.figures.layer_input import describe_layer_input, layer_input_figure
 from explorer.language import read_words
+from explorer.lessons.framework import study
+from explorer.lessons.framework.study import Study
 from explorer.notation import count, decibels, short
 from explorer.own_files import own_files
 from explorer.page_table import PLAYGROUND, pages_folder
@@ -19,7 +22,7 @@ from explorer.sentences import verbatim
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from quant_engine import Distribution, PerTensor, QuantError
-from quant_engine.studies import LayerInput, layer_input
+from quant_engine.studies import LayerInput, layer_input_steps
 
 PLACE, KEY = "inspector input", "inspector_input"
 OPENED = "inspector_inputs_opened"  # in the session's state: what the files of inputs are called, by model and layer
@@ -37,9 +40,10 @@ def layer_input_panel(model: ModelKey, layer: str) -> None:
     with st.expander(said["title"], key=KEY, on_change="rerun") as folded:
         if not folded.open:
             return
-        task = compute.session().ask(PLACE, ResultKey("layer input", model, layer), lambda: input_of(model, layer))
-        live(lambda: _draw(model, layer, task), lambda: task.active)
-        if task.ended and task.error is None:
+        one = Study(ResultKey(PLACE, model, layer), lambda: shares(layer_input_steps(network, layer)), 1)
+        study.show(one, said["working"], partial(_draw, model, layer))
+        task = compute.session().find(one.key)
+        if task is not None and task.ended and task.error is None:
             given = model, layer, task.result()
             st.button(said["open"], key=f"{KEY}_open", icon=":material/tune:", on_click=_open, args=given)
         if refused := st.session_state.pop(REFUSED, ""):
@@ -52,21 +56,10 @@ def follow_input() -> None:
         st.switch_page(pages_folder() / PLAYGROUND, query_params={})  # model, tensor and settings are the session's
 
 
-def input_of(model: ModelKey, layer: str) -> LayerInput:
-    """Return what a layer receives, captured once."""
-    return compute.kept(ResultKey("input of", model, layer), lambda: layer_input(compute.network(model), layer))
-
-
-def _draw(model: ModelKey, layer: str, task: Task) -> None:
-    said = read_words("inspector")["input"]
-    if not task.ended:
-        st.caption(said["working"])
+def _draw(model: ModelKey, layer: str, task: Task | None) -> None:
+    if task is None or not task.ended or task.error is not None:
         return
-    try:
-        found: LayerInput = task.result()
-    except QuantError as error:
-        st.info(verbatim(error), icon=":material/block:")
-        return
+    found: LayerInput = task.result()
     shown = compute.kept(ResultKey("input distribution", model, layer), lambda: Distribution(found.values))
     figure = layer_input_figure(shown, found.best_range, charts.canvas("layer input", model, layer))
     charts.show(figure, "inspector_input_chart", describe_layer_input(shown, found.best_range))

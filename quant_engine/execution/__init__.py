@@ -8,6 +8,7 @@ from quant_engine.execution.layer_inputs import LayerInputs, draw_places, draw_r
 from quant_engine.execution.onnx_executor import OnnxExecutor
 from quant_engine.execution.prefix import STAGE_INPUTS, PrefixRunner, StageInputs
 from quant_engine.execution.splits import SplitRunner
+from quant_engine.execution.stepwise import stepwise
 from quant_engine.execution.tensors import as_outputs, as_tensors, named_tensors
 from quant_engine.execution.torch_executor import TorchExecutor, patched
 from quant_engine.models import Model, OnnxModel
@@ -39,6 +40,7 @@ __all__ = [
     "named_tensors",
     "patched",
     "planned_weight",
+    "stepwise",
 ]
 
 

@@ -38,7 +38,7 @@ from quant_engine.studies.key_values import (
     keys_and_values,
     quantize_cache,
 )
-from quant_engine.studies.layer_input import LayerInput, layer_input
+from quant_engine.studies.layer_input import LayerInput, layer_input, layer_input_steps
 from quant_engine.studies.measured_front import (
     FRONT_COSTS,
     CostStep,
@@ -192,6 +192,7 @@ __all__ = [
     "keys_and_values",
     "layer_costs",
     "layer_input",
+    "layer_input_steps",
     "layer_output_sqnr_db",
     "layer_sizes",
     "mcnemar",

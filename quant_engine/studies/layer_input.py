@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,12 +10,13 @@ import numpy as np
 from quant_engine.batches import sample_count
 from quant_engine.clipping import MinMax, MinMSE
 from quant_engine.errors import QuantError
-from quant_engine.execution import as_tensors
+from quant_engine.execution import stepwise
 from quant_engine.formats import IntFormat
 from quant_engine.inputs import Float32Array, raise_non_finite
 from quant_engine.models import layer_of
 from quant_engine.network import Network
 from quant_engine.quantizer import QuantizerSpec, fit
+from quant_engine.steps import finished, scaled
 from quant_engine.studies.hardness import outlier_channels
 from quant_engine.studies.output_sqnr import first_samples
 from quant_engine.studies.tensor_statistics import TensorStatistics, tensor_statistics
@@ -57,7 +59,16 @@ def layer_input(network: Network, layer: str) -> LayerInput:
         >>> found.samples, found.values.shape, found.statistics.min
         (64, (16, 12544), 0.0)
     """
-    values, samples = _received(network, layer)
+    return finished(layer_input_steps(network, layer))
+
+
+def layer_input_steps(network: Network, layer: str) -> Generator[float, None, LayerInput]:
+    """Yield about how much of the samples has run, and return what `layer_input` does.
+
+    Raises:
+        QuantError: as `layer_input`.
+    """
+    values, samples = yield from _received(network, layer)
     plain = QuantizerSpec(IntFormat(BITS, signed=False), symmetric=False)
     best, whole = (fit(values, replace(plain, clipping=one)) for one in (MinMSE(), MinMax()))
     levels = best.levels()
@@ -72,20 +83,21 @@ def layer_input(network: Network, layer: str) -> LayerInput:
     )
 
 
-def _received(network: Network, layer: str) -> tuple[Float32Array, int]:
+def _received(network: Network, layer: str) -> Generator[float, None, tuple[Float32Array, int]]:
     """Return the values, channel by channel, and the number of samples."""
-    import torch
-
     info = layer_of(network.model, layer)
     if info.op == "embedding":
         raise QuantError(f"{layer!r} is an embedding, which receives numbers of its rows; look at its weight")
     parts: list[Float32Array] = []
-    samples = size = 0
-    for batch in first_samples(network):
-        with torch.inference_mode():
-            x = network.executor.capture(as_tensors(batch), [layer])[layer].float().numpy()
+    batches = [*first_samples(network)]
+    total, samples, size = sum(map(sample_count, batches)), 0, 0
+    for batch in batches:
+        count = sample_count(batch)
+        each = max(1 / total, size / MAX_VALUES / samples if samples else 0.0)  # of all, is one sample
+        run = scaled(stepwise(network.executor, batch, layer), samples * each, count * each)
+        x = (yield from run).float().numpy()
         parts.append(np.moveaxis(x, info.channel_axis, 0).reshape(x.shape[info.channel_axis], -1))
-        samples += sample_count(batch)
+        samples += count
         size += x.size
         if size >= MAX_VALUES:
             break

@@ -11,15 +11,17 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from explorer import compute, model_scores, tensors
+from explorer import compute, model_scores
 from explorer.given import offer_given
 from explorer.lessons import LESSONS
 from explorer.lessons.clipping.calibration import ranges_seen, study_of
+from explorer.observing import observed_logits
 from explorer.page_table import PAGES
 from explorer.sources import MODELS, Source
 from explorer.tensors import subject
 from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantError, QuantizationPlan, QuantizerSpec
 from quant_engine.network import from_module, load
+from quant_engine.steps import finished
 from quant_engine.tasks import Agreement, Classification, Transcription
 from tests.engine.foreign import ResidualCNN, foreign_models, ragged_reader
 from tests.engine.tensor_files import write_npz
@@ -166,17 +168,14 @@ def test_lessons_show_what_a_layer_receives_of_lines_of_several_widths() -> None
     assert max(seen.batches) == pytest.approx(wide, rel=1e-4)
 
 
-def test_logits_of_a_large_vocabulary_are_those_of_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_of_a_large_vocabulary_are_those_of_fewer_samples() -> None:
     module, tokens = foreign_models()["decoder"]
     network = from_module(module, Agreement({"calibration": tokens.numpy()}), tokens)
-    MODELS.add("decoder", Source(lambda: network))
     with torch.no_grad():
         expected = module(tokens).numpy()
-    for most, shape in ((7 * 64 * 2 + 100, (2 * 7, 64)), (5 * 64 + 10, (5, 64))):
-        monkeypatch.setattr(tensors, "MAX_VALUES", most)
-        compute.CACHE.clear()
-        found = subject("logits", MODELS.key("decoder"), "head").matrix
-        assert found == pytest.approx(expected.reshape(-1, 64)[: shape[0]], abs=1e-5)
+    for most, rows in ((7 * 64 * 2 + 100, 2 * 7), (5 * 64 + 10, 5)):
+        found = finished(observed_logits(network, most)).reshape(-1, 64)
+        assert found == pytest.approx(expected.reshape(-1, 64)[:rows], abs=1e-5)
 
 
 def test_tokens_are_no_values_to_quantize_which_is_said() -> None:

@@ -26,6 +26,7 @@ from explorer.lessons.framework.prose import words
 from explorer.lessons.framework.scene import Mix, Scene
 from explorer.lessons.mixed import plans
 from explorer.notation import short
+from explorer.observing import OBSERVED
 from explorer.page_table import PAGES
 from quant_engine import (
     IntFormat,
@@ -306,7 +307,7 @@ SPECS: dict[str, Callable[[dict[str, object]], QuantizerSpec]] = {
 def network_scene(shared: str = "channel", uniform: int = 4, bits: tuple[int, ...] = ()) -> Scene:
     """The scene of a lesson about a network; without bits, of the uniform plan."""
     mix = Mix(CNN_KEY, "conv3", shared, uniform, bits or (uniform,) * 5)
-    return Scene(tensors.subject("all weights", mix.model, mix.layer), plans.spec_of(mix, mix.bits[2]), mix=mix)
+    return Scene(tensors.subject("network", mix.model, mix.layer), plans.spec_of(mix, mix.bits[2]), mix=mix)
 
 
 def opening_spec(slug: str) -> QuantizerSpec:
@@ -344,7 +345,7 @@ def test_the_code_of_a_value_is_numpys(range_: str, place: int) -> None:
 
 @pytest.mark.parametrize(("kind", "signed"), [("signed symmetric", True), ("unsigned symmetric", False)])
 def test_the_share_of_idle_codes_is_numpys(kind: str, signed: bool) -> None:
-    x = load("fashion-cnn").activations([ASKED_OF], stop=tensors.OBSERVED)[ASKED_OF].reshape(-1)
+    x = load("fashion-cnn").activations([ASKED_OF], stop=OBSERVED)[ASKED_OF].reshape(-1)
     at = open_lesson("symmetry", beat="Check", range=kind)
     for bits in (2, 4):
         change(at, "symmetry", bits=bits)
@@ -533,10 +534,10 @@ def test_an_outlier_replaces_one_value() -> None:
 
 def test_real_tensors_are_the_networks() -> None:
     network = load("fashion-depthwise")
-    images = network.data("calibration")[0][: tensors.OBSERVED]
+    images = network.data("calibration")[0][:OBSERVED]
     expected = {
         "weights": network.weight("pw1"),
-        "layer inputs": network.activations(["pw1"], stop=tensors.OBSERVED)["pw1"],
+        "layer inputs": network.activations(["pw1"], stop=OBSERVED)["pw1"],
         "logits": network.run(images),
         "network inputs": images,
     }

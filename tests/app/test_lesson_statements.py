@@ -178,7 +178,7 @@ def test_the_predicted_loss_is_set_beside_the_measured_one_and_so_is_the_order_o
 
     def said_of(layer: str) -> dict[str, str]:
         mix = Mix(key, layer, shared, 3, (3,) * len(layers))
-        return LESSONS["mixed"].facts(Scene(tensors.subject("all weights", key, layer), plans.spec_of(mix, 3), mix=mix))
+        return LESSONS["mixed"].facts(Scene(tensors.subject("network", key, layer), plans.spec_of(mix, 3), mix=mix))
 
     specs = {one: plans.spec_of(Mix(key, layers[0], one, 3, (3,) * len(layers)), 3) for one in ("channel", "layer")}
     rise, tried = rises(specs[shared]), rises(specs["channel"])
@@ -206,7 +206,7 @@ def test_the_predicted_loss_is_set_beside_the_measured_one_and_so_is_the_order_o
 
 def scene_of(key: str, layers: list[str], shared: str) -> Scene:
     mix = Mix(key, layers[0], shared, 3, (3,) * len(layers))
-    return Scene(tensors.subject("all weights", key, layers[0]), plans.spec_of(mix, 3), mix=mix)
+    return Scene(tensors.subject("network", key, layers[0]), plans.spec_of(mix, 3), mix=mix)
 
 
 # --- 9: granularity ---------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def metrics(at: AppTest) -> dict[str, str]:
 
 def scene_of(bits: tuple[int, ...], shared: str = "channel", layer: str = "conv3") -> Scene:
     mix = Mix(CNN_KEY, layer, shared, 4, bits)
-    return Scene(subject("all weights", mix.model, layer), plans.spec_of(mix, bits[LAYERS.index(layer)]), mix=mix)
+    return Scene(subject("network", mix.model, layer), plans.spec_of(mix, bits[LAYERS.index(layer)]), mix=mix)
 
 
 def rounded(x: np.ndarray, width: int) -> np.ndarray:

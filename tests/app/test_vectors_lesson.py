@@ -28,6 +28,7 @@ from explorer.lessons.framework.quantized_subject import coded
 from explorer.lessons.framework.scene import Scene
 from explorer.lessons.vectors import pairs, product, rates
 from explorer.notation import short
+from explorer.observing import OBSERVED
 from explorer.state import PlaygroundState
 from explorer.tensors import Subject
 from explorer.voronoi import voronoi_cells
@@ -88,7 +89,7 @@ def faiss_mse(x: np.ndarray, k: int) -> float:
 def test_a_tensors_rows_are_its_last_axis() -> None:
     for source, values in (
         ("weights", load("fashion-cnn").weight("conv3").reshape(64, -1)),
-        ("layer inputs", load("fashion-cnn").activations(["conv3"], stop=tensors.OBSERVED)["conv3"]),
+        ("layer inputs", load("fashion-cnn").activations(["conv3"], stop=OBSERVED)["conv3"]),
     ):
         found = tensors.subject(source, CNN_KEY, "conv3").matrix
         np.testing.assert_array_equal(found, values.reshape(-1, values.shape[-1]))

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from quant_engine import QuantError
-from quant_engine.execution import Override, PrefixRunner, StageInputs, TorchExecutor
+from quant_engine.execution import Override, PrefixRunner, StageInputs, TorchExecutor, stepwise
 from quant_engine.models import trace
+from quant_engine.steps import finished
 from tests.engine.foreign import foreign_models, layers_of
 
 MODELS = foreign_models()
@@ -29,6 +30,18 @@ def changed(module, name, weight):
     other = copy.deepcopy(module)
     other.get_submodule(name).weight = torch.nn.Parameter(weight)
     return other
+
+
+def test_a_run_from_stage_to_stage_has_the_bits_of_one_in_one_piece(subject):
+    executor, _, layers, inputs = subject
+    with torch.inference_mode():
+        whole, received = executor.run(inputs), executor.capture(inputs, layers)
+    assert torch.equal(finished(stepwise(executor, inputs.numpy())), whole)
+    for layer in layers:
+        assert torch.equal(finished(stepwise(executor, inputs.numpy(), layer)), received[layer])
+    shares = [*stepwise(executor, inputs.numpy())]
+    assert len(shares) == len(executor.trace.spans) - 1
+    assert shares == sorted({*shares} - {0.0, 1.0})
 
 
 @torch.no_grad()

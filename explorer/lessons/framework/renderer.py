@@ -13,6 +13,7 @@ from explorer.lessons.framework.chapter import ALONE, LAYER, VALUES
 from explorer.lessons.framework.links import is_exact, playground_link
 from explorer.lessons.framework.model import BEATS, Bench, LazyFacts, Lesson
 from explorer.lessons.framework.prose import words
+from explorer.lessons.framework.reading import read_subject
 from explorer.lessons.framework.scene import Scene
 from explorer.page_table import PLAYGROUND, pages_folder
 from explorer.presenting import presenting
@@ -49,6 +50,8 @@ def show(lesson: Lesson) -> None:
         except QuantError as error:
             st.error(read_words("frame")["refusals"]["setting"].format(error=error), icon=":material/error:")
             return
+    if scene is None:
+        return
     with step:
         _words(lesson, scene, beat)
     with onward:
@@ -88,8 +91,11 @@ def _stepper(lesson: Lesson) -> str:
     return beat
 
 
-def _laboratory(lesson: Lesson, beat: str) -> Scene:
-    """Draw the laboratory. A question is asked of another tensor than the one that the steps before have shown."""
+def _laboratory(lesson: Lesson, beat: str) -> Scene | None:
+    """Draw the laboratory, or how far a large model has run for its tensor.
+
+    A question is asked of another tensor than the one that the steps before have shown.
+    """
     part = lesson.chapter.show(lesson.slug, beat) if lesson.chapter else ALONE
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key=f"{lesson.slug}_controls")
     checking = beat == BEATS[-1]
@@ -100,8 +106,9 @@ def _laboratory(lesson: Lesson, beat: str) -> Scene:
         source, outlier = _tensor(lesson, VALUES in part.takes, another)
     if another:
         source, layer = tensors.another(source, model, layer)
-    with st.spinner(words()["reading"]):
-        subject = tensors.subject(source, model, layer, outlier)
+    subject = read_subject(source, model, layer, outlier)
+    if subject is None:
+        return None
     if another:
         st.caption(lesson.prose.laboratory.get("asked_of", words()["asked_of"]).format(tensor=subject.title))
     answered = checking and answers.asked_in(lesson, subject.key) in answers.right_answers(lesson)

@@ -59,6 +59,22 @@ def active(key: ResultKey) -> bool:
     return _state(key.question) == (key, True) and task is not None and task.active
 
 
+def ended(study: Study, seconds: float) -> bool:
+    """Return whether a study that was asked for ends within some seconds.
+
+    Raises:
+        Exception: what it fails with.
+    """
+    task = compute.session().find(study.key)
+    if task is None or (stopped(study.place) and not task.ended):
+        return False
+    try:
+        task.result(seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
 def show(study: Study, label: str, draw: Callable[[Task | None], None]) -> None:
     """Draw what there is of a study, as it grows; it begins unless it was stopped."""
     if not stopped(study.place):
@@ -96,8 +112,7 @@ def _draw(study: Study, label: str, draw: Callable[[Task | None], None]) -> None
 
 def _left(task: Task) -> str:
     """Return about how many seconds a study goes on, by what it has taken so far."""
-    done = len(task.items)
-    return f"{task.seconds / done * (task.total - done):.0f}" if done else "…"
+    return f"{task.seconds * (1 / task.share - 1):.0f}" if task.share else "…"
 
 
 def _button(word: str, icon: str, action: Callable[[Study], None], study: Study) -> None:

@@ -245,7 +245,7 @@ LESSON = Lesson(
     facts,
     written,
     question,
-    source="all weights",
+    source="network",
     puzzles=puzzles,
     chapter=CHAPTER,
 )
