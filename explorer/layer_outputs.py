@@ -11,6 +11,7 @@ from explorer.caches import ResultKey
 from explorer.sources import ModelKey
 from explorer.tensor_table import TensorRow
 from quant_engine import QuantError, QuantizerSpec
+from quant_engine.network import Network
 from quant_engine.studies import input_moments, layer_output_sqnr_db, predict_sensitivity
 
 PLACE, FISHER = "inspector outputs", "inspector fisher"  # places on the page
@@ -59,10 +60,19 @@ def fisher_task(model: ModelKey, spec: QuantizerSpec) -> Task:
 
 def _expected_losses(model: ModelKey, spec: QuantizerSpec) -> Iterator[tuple[str, float]]:
     network = compute.network(model)
-    if (count := sum(info.parameters for info in network.layers().values())) > MAX_PARAMETERS:
-        raise QuantError(f"{network.name} has {count:,} weights; Fisher information is for {MAX_PARAMETERS:,} at most")
+    validate_fisher_size(network)
     for layer in network.layers():
         yield layer, predict_sensitivity(network, layer, spec).loss_increase
+
+
+def validate_fisher_size(network: Network) -> None:
+    """Check that a network is small enough for its Fisher information.
+
+    Raises:
+        QuantError: for one that is not.
+    """
+    if (count := sum(info.parameters for info in network.layers().values())) > MAX_PARAMETERS:
+        raise QuantError(f"{network.name} has {count:,} weights; Fisher information is for {MAX_PARAMETERS:,} at most")
 
 
 def with_outputs(rows: Mapping[str, TensorRow], outputs: Task | None, fisher: Task | None) -> dict[str, TensorRow]:

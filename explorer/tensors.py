@@ -69,8 +69,7 @@ class Subject:
 Reading = Generator[float, None, Subject]  # yields the share that is done
 
 
-def _weights(model: ModelKey, layer: str) -> Reading:
-    yield from ()
+def _weights(model: ModelKey, layer: str) -> Subject:
     key = ResultKey("weights", model, layer)
     return Subject(key, "weights", "weight", compute.matrix(model, layer), about={"layer": layer})
 
@@ -103,7 +102,7 @@ def _require_real(real: bool, name: str, about: Mapping[str, str]) -> None:
         raise QuantError(words["refusals"]["tokens"].format(tensor=words["titles"][name].format(**about)))
 
 
-REAL: dict[str, Callable[[ModelKey, str], Reading]] = {
+REAL: dict[str, Callable[[ModelKey, str], Subject | Reading]] = {
     "weights": _weights,
     "layer inputs": _layer_inputs,
     "logits": _logits,
@@ -117,13 +116,12 @@ SYNTHETIC: dict[str, Callable[[np.random.Generator], NDArray[np.float64]]] = {  
 }
 
 
-def _whole(model: ModelKey, layer: str) -> Reading:
-    yield from ()
+def _whole(model: ModelKey, layer: str) -> Subject:
     about = {"model": compute.name(model)}
     return Subject(ResultKey("all", model), "network", "any weight", NONE, about=about)
 
 
-WHOLE: dict[str, Callable[[ModelKey, str], Reading]] = {  # for pages on a network as a whole; in no menu
+WHOLE: dict[str, Callable[[ModelKey, str], Subject | Reading]] = {  # for pages on a network as a whole; in no menu
     "network": _whole,
     "chosen weight": REAL["weights"],
 }
@@ -182,7 +180,8 @@ def another(source: str, model: ModelKey, layer: str) -> tuple[str, str]:
 def _make(source: str, model: ModelKey, layer: str, outlier: int) -> Reading:
     real = {**REAL, **WHOLE}
     if source in real:
-        return (yield from real[source](model, layer))
+        made = real[source](model, layer)
+        return made if isinstance(made, Subject) else (yield from made)
     values = SYNTHETIC[source](np.random.default_rng(SEED)).astype(np.float32)
     if outlier:
         values[0] = outlier

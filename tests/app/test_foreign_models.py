@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pathlib
 from collections.abc import Iterator
 from functools import partial
@@ -15,11 +16,13 @@ from explorer import compute, model_scores
 from explorer.given import offer_given
 from explorer.lessons import LESSONS
 from explorer.lessons.clipping.calibration import ranges_seen, study_of
+from explorer.lessons.framework.scene import Mix
+from explorer.lessons.mixed import layer_sensitivity, plans
 from explorer.observing import observed_logits
 from explorer.page_table import PAGES
 from explorer.sources import MODELS, Source
 from explorer.tensors import subject
-from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantError, QuantizationPlan, QuantizerSpec
+from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantError, QuantizationPlan, QuantizerSpec, fit
 from quant_engine.network import from_module, load
 from quant_engine.steps import finished
 from quant_engine.tasks import Agreement, Classification, Transcription
@@ -166,6 +169,31 @@ def test_lessons_show_what_a_layer_receives_of_lines_of_several_widths() -> None
     assert seen.samples == (1, 2, 4, 8, 9)
     assert seen.betas["min–max"][-1] == pytest.approx(wide, rel=0.01)
     assert max(seen.batches) == pytest.approx(wide, rel=1e-4)
+
+
+def test_lesson_8_asks_for_the_noise_of_the_outputs_where_a_task_knows_no_classes() -> None:
+    module, lines = ragged_reader()
+    splits = {name: [(x.numpy(), ["a"] * len(x)) for x in lines] for name in ("calibration", "test")}
+    network = from_module(module, Transcription(splits, characters="abc"), lines[0])
+    MODELS.add("decoder", Source(lambda: network))
+    at = opened("lesson_mixed.py")
+    at.session_state["model"] = "decoder"
+    at.run()
+    assert not at.exception
+    assert any("Which raises the noise of the outputs the most?" in one.label for one in at.radio)
+    mix = Mix(MODELS.key("decoder"), "second", "channel", 3, (3,) * len(network.layers()))
+    found = layer_sensitivity.rises(mix, 3)
+    for layer, rise in found.items():
+        changed = copy.deepcopy(module)
+        weight = network.weight(layer)
+        spec = plans.spec_of(mix, 3)
+        rows = weight.reshape(network.layers()[layer].matrix_shape)
+        coarse = fit(rows, spec).fake_quantize(rows).reshape(weight.shape)
+        changed.get_submodule(layer).weight = torch.nn.Parameter(torch.from_numpy(coarse))
+        with torch.no_grad():
+            pairs = [(module(x).double(), changed(x).double()) for x in lines]
+        noise = sum(float(((a - b) ** 2).sum()) for a, b in pairs) / sum(float((a**2).sum()) for a, _ in pairs)
+        assert rise == pytest.approx(noise, rel=1e-3)
 
 
 def test_logits_of_a_large_vocabulary_are_those_of_fewer_samples() -> None:

@@ -99,7 +99,7 @@ def test_what_pairs_gain_on_this_tensor_is_faisss_and_kmeans1ds() -> None:
     x = load("fashion-cnn").weight("conv3")
     scalar, vector = kmeans_mse(x, 4), faiss_mse(x.reshape(-1, 2), 16)
     at = open_lesson(beat="See")
-    table = at.table[1].value.set_index(next(iter(at.table[1].value)))  # after that of synthetic pairs
+    table = at.table[0].value.set_index(next(iter(at.table[0].value)))  # before that of synthetic pairs
     assert float(table.loc[WORDS["way_optimal"], "MSE"]) == pytest.approx(scalar, rel=5e-3)
     shown = float(str(table.loc[WORDS["way_vectors"], "gain"]).removeprefix("×").split()[0])
     assert shown == pytest.approx(scalar / vector, rel=0.01)
@@ -126,8 +126,8 @@ def test_an_odd_row_ends_with_a_pair_of_its_own() -> None:
 def test_errors_on_the_tensor_are_hidden_until_a_prediction_is_made() -> None:
     at = open_lesson()
     change(at, show_anyway=False)
-    assert set(at.table[1].value["MSE"]) == {"?"}
-    assert "?" not in set(at.table[0].value["MSE"])
+    assert set(at.table[0].value["MSE"]) == {"?"}
+    assert "?" not in set(at.table[1].value["MSE"])
     assert any(info.value == WORDS["rates_locked"] for info in at.info)
 
 

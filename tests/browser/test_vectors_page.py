@@ -43,19 +43,19 @@ def codewords_on(page: Page, chart: str) -> list[list[float]]:
 
 def test_a_student_predicts_correlates_answers_and_goes_on_in_the_playground(app: str, open_page: Opener) -> None:
     page = open_page(f"{app}/lesson_vectors")
-    assert gain_of_vectors(page, 1) == "?"
+    assert gain_of_vectors(page, 0) == "?"
     expect(page.get_by_text("The curves are drawn once you have predicted.").first).to_be_visible()
     page.get_by_test_id("stRadio").get_by_text("about twice the error", exact=True).click()
     settle(page)
-    assert gain_of_vectors(page, 1).startswith("×1.13")
+    assert gain_of_vectors(page, 0).startswith("×1.13")
     expect(page.locator(".st-key-vectors_chart_rates .js-plotly-plot")).to_be_visible()
     correlated = codewords_on(page, "vectors_chart_synthetic_cells")
-    assert gain_of_vectors(page, 0).startswith("×2.")
+    assert gain_of_vectors(page, 1).startswith("×2.")
     page.get_by_role("slider", name="Correlation").focus()
     page.keyboard.press("Home")
     page.wait_for_function("location.search.includes('vectors_rho=0')")
     settle(page)
-    assert gain_of_vectors(page, 0).startswith("×1.")
+    assert gain_of_vectors(page, 1).startswith("×1.")
     assert codewords_on(page, "vectors_chart_synthetic_cells") != correlated
     assert parse_qs(urlsplit(page.url).query)["vectors_rho"] == ["0"]
     step(page, "Check")

@@ -158,6 +158,7 @@ class Bench:
     controls: DeltaGenerator
     canvas: Canvas
     predicted: bool
+    trying: bool  # what answers the controls comes first
     writing: bool  # the formula is on display
     asking: bool  # the question is, and waits for its answer
     answers: Mapping[str, str | float]  # labels and places on an axis, by what was asked

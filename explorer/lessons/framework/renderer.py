@@ -117,6 +117,7 @@ def _laboratory(lesson: Lesson, beat: str) -> Scene | None:
         row,
         charts.canvas(subject.key),
         predicted=answered or answers.is_told(lesson),
+        trying=beat == BEATS[1],
         writing=beat == BEATS[-2],
         asking=checking and not answered,
         answers=answers.answers(lesson),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 
 import streamlit as st
 
 from explorer import controls, frame
+from explorer.background import live
 from explorer.formulas import CONVENTIONS, flowing
 from explorer.lessons.framework import answers
 from explorer.lessons.framework.glossary import linked
@@ -60,7 +62,8 @@ def see(lesson: Lesson, scene: Scene, facts: Facts) -> None:
         return
     asked = lesson.predicted(scene)
     if not asked.right:
-        st.info(words()["working_out"], icon=":material/hourglass:")
+        said = partial(st.info, words()["working_out"], icon=":material/hourglass:")
+        live(said, lambda: not lesson.predicted(scene).right)
         return
     right = asked.option(asked.right).label.format_map(facts)
     yours = words()["none"] if chosen is None else asked.option(chosen).label.format_map(facts)

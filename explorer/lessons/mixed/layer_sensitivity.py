@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import streamlit as st
@@ -12,6 +13,7 @@ from explorer.background import Task
 from explorer.caches import ResultKey
 from explorer.fields import Choice, Number, named
 from explorer.figures.sensitivity import describe_sensitivity, sensitivity_figure
+from explorer.layer_outputs import validate_fisher_size
 from explorer.lessons.clipping.calibration import activation_spec
 from explorer.lessons.framework import study
 from explorer.lessons.framework.fields import SLIDER_WIDTH
@@ -21,8 +23,10 @@ from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix
 from explorer.lessons.framework.study import Study
 from explorer.lessons.mixed import plans
+from explorer.lessons.mixed.harm import harm, is_quick, knows_loss
 from explorer.notation import short
-from quant_engine import MinMax, QuantizerSpec
+from explorer.sources import ModelKey
+from quant_engine import MinMax, QuantError, QuantizerSpec
 from quant_engine.studies import (
     Effect,
     Part,
@@ -34,6 +38,8 @@ from quant_engine.studies import (
     sensitivities,
     trials,
 )
+from quant_engine.studies.fisher import missing_gradients
+from quant_engine.tasks import LogitsTask
 
 SLUG = "mixed"
 NAME = f"{SLUG}_survey"
@@ -51,14 +57,14 @@ class Metric:
     predicted: Callable[[Prediction], float] | None = None
     more_is_worse: bool = True
 
-    @property
-    def title(self) -> str:
-        """What it is called."""
-        return read_prose(SLUG).laboratory[f"metric_{self.word}"]
+    def title(self, model: ModelKey) -> str:
+        """Return what it is called."""
+        word = "noise" if self.word == "loss" and not knows_loss(model) else self.word
+        return read_prose(SLUG).laboratory[f"metric_{word}"]
 
 
 METRICS: dict[str, Metric] = {
-    "loss": Metric("loss", lambda found, plain: found.loss - plain.loss),
+    "loss": Metric("loss", harm),
     "accuracy": Metric("accuracy", lambda found, plain: 100 * (plain.score.value - found.score.value)),
     "KL": Metric("KL", lambda found, plain: found.divergence),
     "SQNR": Metric("SQNR", lambda found, plain: found.sqnr_db, more_is_worse=False),
@@ -93,18 +99,38 @@ def survey_of(mix: Mix, at: int) -> Study:
             *trials(network, [inputs], ("activation",), ("others",)),
         ]
         yield from sensitivities(network, wanted, found.trials)
-        for layer in network.layers():
-            yield predicted(mix, layer, weight)
+        with suppress(QuantError):  # why there is no Fisher information is said where it is asked for
+            for layer in network.layers():
+                yield predicted(mix, layer, weight)
 
     return Study(ResultKey(NAME, mix.model, mix.shared, at), steps, 5 * len(network.layers()))
 
 
 def predicted(mix: Mix, layer: str, spec: QuantizerSpec) -> Prediction:
-    """Return what a layer's error lets expect, found once."""
+    """Return what a layer's error lets expect, found once.
+
+    Raises:
+        QuantError: for a network without Fisher information, and one that is too large for it.
+    """
     known = plans.findings(mix.model, mix.shared).predictions
     if (layer, spec.key) not in known:
+        validate_fisher_size(plans.network_of(mix))
         known[layer, spec.key] = predict_sensitivity(plans.network_of(mix), layer, spec)
     return known[layer, spec.key]
+
+
+def predicted_now(mix: Mix, layer: str, spec: QuantizerSpec) -> Prediction:
+    """Return what a layer's error lets expect, where a page need not wait for it.
+
+    Raises:
+        QuantError: where it has not been found yet of a large network, and as `predicted`.
+    """
+    if not is_quick(mix.model) and (layer, spec.key) not in plans.findings(mix.model, mix.shared).predictions:
+        if reason := missing_gradients(plans.network_of(mix)):
+            raise QuantError(reason)
+        validate_fisher_size(plans.network_of(mix))
+        raise QuantError(read_prose(SLUG).laboratory["not_predicted"])
+    return predicted(mix, layer, spec)
 
 
 def rises(mix: Mix, at: int) -> dict[str, float]:
@@ -113,7 +139,7 @@ def rises(mix: Mix, at: int) -> dict[str, float]:
     spec = plans.spec_of(mix, at)
     for _ in sensitivities(network, trials(network, [spec]), known):
         pass
-    return {layer: known[Trial(layer, spec).key].loss - plain_of(mix).loss for layer in network.layers()}
+    return {layer: harm(known[Trial(layer, spec).key], plain_of(mix)) for layer in network.layers()}
 
 
 def survey(bench: Bench, mix: Mix) -> None:
@@ -124,6 +150,10 @@ def survey(bench: Bench, mix: Mix) -> None:
         name, at = controls.show(METRIC), controls.show(AT)
         with more(SLUG):
             scope = controls.show(SCOPE, disabled=METRICS[name].measured is None)
+    if name == "KL" and not isinstance(plans.network_of(mix).task, LogitsTask):
+        raise QuantError(words["no_KL"].format(model=compute.name(mix.model)))
+    if METRICS[name].predicted is not None and not study.active(survey_of(mix, at).key):
+        predicted_now(mix, next(iter(plans.layers_of(mix.model))), plans.spec_of(mix, at))
 
     def draw(_: Task | None) -> None:
         values = values_of(mix, at, name, scope)
@@ -157,8 +187,9 @@ def values_of(mix: Mix, at: int, name: str, scope: str) -> Values:
 
 def _bars(bench: Bench, mix: Mix, metric: Metric, values: Values) -> None:
     layers = list(plans.network_of(mix).layers())
-    figure = sensitivity_figure(layers, values, metric.title, bench.canvas)
-    charts.show(figure, f"{SLUG}_chart_survey", describe_sensitivity(layers, values, metric.title))
+    title = metric.title(mix.model)
+    figure = sensitivity_figure(layers, values, title, bench.canvas)
+    charts.show(figure, f"{SLUG}_chart_survey", describe_sensitivity(layers, values, title))
 
 
 def _numbers(mix: Mix, at: int, name: str, scope: str, values: Values) -> None:
@@ -171,14 +202,16 @@ def _ranked(mix: Mix, weights: Sequence[float | None], metric: Metric, scope: st
     """Say which weight is minded most, and where the biggest layer stands."""
     words = read_prose(SLUG).laboratory
     if any(value is None for value in weights):
-        return words["survey_under_way"].format(what=metric.title, scope=scope, at=at)
+        return words["survey_under_way"].format(what=metric.title(mix.model), scope=scope, at=at)
     known = dict(zip(plans.network_of(mix).layers(), (float(value or 0) for value in weights), strict=True))
     alone = metric.predicted is not None or SCOPES[scope] == "only"
     order = sorted(known, key=lambda layer: known[layer], reverse=metric.more_is_worse == alone)
     big = biggest(mix)
     text = words["survey_ranked" if alone else "survey_ranked_others"]
     first, rank = order[0], order.index(big) + 1
-    return text.format(layer=first, value=short(known[first]), what=metric.title, big=big, rank=rank, n=len(order))
+    return text.format(
+        layer=first, value=short(known[first]), what=metric.title(mix.model), big=big, rank=rank, n=len(order)
+    )
 
 
 def biggest(mix: Mix) -> str:

@@ -16,7 +16,8 @@ from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix, Scene
 from explorer.lessons.mixed import layer_sensitivity, plans
 from explorer.lessons.mixed.additivity import sum_of_parts
-from explorer.lessons.mixed.next_bit import bytes_text, fall_text, next_bit, question
+from explorer.lessons.mixed.harm import are_known, better_by, harm, harm_name, is_quick
+from explorer.lessons.mixed.next_bit import bytes_text, fall_text, next_bit, question, show_steps
 from explorer.lessons.mixed.plan_editor import draw_steppers, draw_table
 from explorer.lessons.mixed.plan_vs_uniform import plan_vs_uniform
 from explorer.lessons.mixed.plans import FLOAT_BITS, layer_spec, mix_of
@@ -43,6 +44,8 @@ def laboratory(bench: Bench) -> Scene:
 
 def _plan(bench: Bench, mix: Mix) -> None:
     """Draw the steppers, and the plan against the uniform one."""
+    if bench.asking:
+        show_steps(mix)
     draw_steppers(mix)
     with refusals_said():
         compute.require_task(mix.model)
@@ -87,8 +90,13 @@ def _words() -> dict[str, str]:
 
 
 def _tried(scene: Scene) -> dict[str, float]:
-    """Return by how much the loss rises with each layer alone, as the prediction speaks of it: one scale a channel."""
+    """Return the harm that each layer does alone, as the prediction speaks of it: with one scale a channel."""
     return layer_sensitivity.rises(replace(mix_of(scene), shared="channel"), PREDICTED_BITS)
+
+
+def _is_measured(scene: Scene) -> bool:
+    model = mix_of(scene).model
+    return is_quick(model) or are_known(model, "channel", PREDICTED_BITS)
 
 
 def most_sensitive(scene: Scene) -> str:
@@ -97,8 +105,10 @@ def most_sensitive(scene: Scene) -> str:
     return max(found, key=lambda layer: found[layer])
 
 
-def prediction(scene: Scene) -> str:
-    """Say which layer is the most sensitive."""
+def prediction(scene: Scene) -> str | None:
+    """Say which layer is the most sensitive, None until that is measured of a large network."""
+    if not _is_measured(scene):
+        return None
     layers, sensitive = list(plans.layers_of(mix_of(scene).model)), most_sensitive(scene)
     places = {layer_sensitivity.biggest(mix_of(scene)): "biggest", layers[0]: "first", layers[-1]: "last"}
     return places.get(sensitive, "other")
@@ -118,6 +128,7 @@ def facts(scene: Scene) -> Facts:
     return LazyFacts(
         {
             "model": lambda: compute.name(mix.model),
+            "loss": lambda: harm_name(mix.model),
             "layers": lambda: str(len(names)),
             "biggest": lambda: big,
             "biggest_weights": lambda: count(layers[big].parameters),
@@ -156,8 +167,10 @@ def _weight_error(scene: Scene) -> str:
 def _apart(scene: Scene) -> str:
     """Say how far the measured rise of the loss is from the predicted one, and why."""
     mix = mix_of(scene)
-    expected = layer_sensitivity.predicted(mix, mix.layer, scene.spec).loss_increase
+    expected = layer_sensitivity.predicted_now(mix, mix.layer, scene.spec).loss_increase
     measured = _alone(mix, mix.layer)
+    if measured is None:
+        return ""
     if measured <= 0 or expected <= 0:
         return _words()["apart_odd"]
     ratio = measured / expected
@@ -169,8 +182,10 @@ def _orders(scene: Scene) -> str:
     """Say in which order layers are predicted to raise the loss, and in which they do."""
     mix = mix_of(scene)
     spec = plans.spec_of(mix, PREDICTED_BITS)
+    if not (is_quick(mix.model) or are_known(mix.model, mix.shared, PREDICTED_BITS)):
+        return _words()["not_yet"]
     measured = layer_sensitivity.rises(mix, PREDICTED_BITS)
-    predicted = {layer: layer_sensitivity.predicted(mix, layer, spec).loss_increase for layer in measured}
+    predicted = {layer: layer_sensitivity.predicted_now(mix, layer, spec).loss_increase for layer in measured}
     said = {"predicted": predicted, "measured": measured}
     return _words()["orders"].format(
         tried=PREDICTED_BITS,
@@ -188,7 +203,7 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
     mix = mix_of(scene)
     layers = plans.layers_of(mix.model)
     at = mix.bits[list(layers).index(mix.layer)]
-    expected = layer_sensitivity.predicted(mix, mix.layer, scene.spec).loss_increase
+    expected = layer_sensitivity.predicted_now(mix, mix.layer, scene.spec).loss_increase
     n = layers[mix.layer].parameters
     measured = _alone(mix, mix.layer)
     sizes = [row["bytes"] for row in plans.plan_rows(mix)]
@@ -198,20 +213,22 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
         r"\Delta L \approx \tfrac12\, \delta^\top H\, \delta \approx \tfrac12 \sum_i F_i\, \delta_i^2, \qquad "
         r"\delta = \hat w - w, \quad F_i = \frac1n \sum_n \left(\frac{\partial L_n}{\partial w_i}\right)^2",
         rf"{name},\; b = {at}: \quad \tfrac12 \cdot {n} \cdot {latex(2 * expected / n)} = {latex(expected)}"
-        rf" \qquad \text{{measured }} {latex(measured)}",
+        rf" \qquad \text{{measured }} {latex_text('…') if measured is None else latex(measured)}",
         r"\sum_\ell \mathrm{bytes}_\ell(b_\ell) = "
         + " + ".join(str(size) for size in sizes)
         + rf" = {sum(sizes)} {relation} {plans.budget_of(mix)}",
     )
 
 
-def _alone(mix: Mix, layer: str) -> float:
-    """Return by how much the loss rises with one layer alone as the plan has it."""
-    known = plans.findings(mix.model, mix.shared).trials
-    trial = Trial(layer, layer_spec(mix, layer))
+def _alone(mix: Mix, layer: str) -> float | None:
+    """Return by how much the loss rises with one layer alone as the plan has it, None if that is not at hand."""
+    found, trial = plans.findings(mix.model, mix.shared), Trial(layer, layer_spec(mix, layer))
+    known = found.trials
+    if not is_quick(mix.model) and (trial.key not in known or () not in found.plans):
+        return None
     for _ in sensitivities(plans.network_of(mix), [trial], known):
         pass
-    return known[trial.key].loss - layer_sensitivity.plain_of(mix).loss
+    return harm(known[trial.key], layer_sensitivity.plain_of(mix))
 
 
 def puzzles(scene: Scene) -> tuple[bool, ...]:
@@ -222,7 +239,7 @@ def puzzles(scene: Scene) -> tuple[bool, ...]:
     mix, known = mix_of(scene), plans.findings(mix_of(scene).model, mix_of(scene).shared).plans
     size, budget = plans.size_of(mix), plans.budget_of(mix)
     yours, uniform = (known.get(bits) for bits in (mix.bits, plans.uniform(mix).bits))
-    ahead = yours.score.value - uniform.score.value if yours and uniform else -1.0
+    ahead = better_by(yours.score, uniform.score) if yours and uniform else -1.0
     return size <= budget and FLOAT_BITS in mix.bits, size <= budget and ahead > 0, size <= 0.9 * budget and ahead >= 0
 
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
+from functools import partial
 
-from explorer.lessons.framework.model import Choices, Option
+from explorer import compute
+from explorer.caches import ResultKey
+from explorer.lessons.framework import study
+from explorer.lessons.framework.model import Awaited, Choices, Option
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix, Scene
+from explorer.lessons.framework.study import Study
 from explorer.lessons.mixed import layer_sensitivity, plans
+from explorer.lessons.mixed.harm import harm, is_quick
+from explorer.lessons.mixed.layer_sensitivity import plain_of
 from explorer.lessons.mixed.plans import WIDTHS, layer_spec, mix_of
 from explorer.notation import count, short
+
+STEPS = "mixed steps"  # the place on the page where they are measured
 
 
 def _grown(mix: Mix, place: int) -> Mix | None:
@@ -23,12 +33,45 @@ def _grown(mix: Mix, place: int) -> Mix | None:
 def steps_up(scene: Scene) -> dict[str, tuple[float, int]]:
     """Return for each layer that can grow: by how much its next step lowers the measured loss, and its bytes."""
     mix = mix_of(scene)
-    now, size = plans.effect_of(mix).loss, plans.size_of(mix)
-    found = {}
-    for place, layer in enumerate(plans.layers_of(mix.model)):
-        if (grown := _grown(mix, place)) is not None:
-            found[layer] = now - plans.effect_of(grown).loss, plans.size_of(grown) - size
-    return found
+    plain, size = plain_of(mix), plans.size_of(mix)
+    now = harm(plans.effect_of(mix), plain)
+    return {
+        layer: (now - harm(plans.effect_of(grown), plain), plans.size_of(grown) - size)
+        for layer, grown in _all_grown(mix).items()
+    }
+
+
+def _all_grown(mix: Mix) -> dict[str, Mix]:
+    """Return the plans that are one step in one layer wider."""
+    grown = {layer: _grown(mix, place) for place, layer in enumerate(plans.layers_of(mix.model))}
+    return {layer: one for layer, one in grown.items() if one is not None}
+
+
+def steps_study(mix: Mix) -> Study:
+    """Return the measuring of the plan, and of all that are one step wider."""
+
+    def steps() -> Generator[object, None, None]:
+        yield plain_of(mix)
+        for one in (mix, *_all_grown(mix).values()):
+            yield plans.effect_of(one)
+
+    return Study(ResultKey(STEPS, mix.model, mix.shared, mix.bits), steps, 2 + len(_all_grown(mix)))
+
+
+def show_steps(mix: Mix) -> None:
+    """Draw how far the measuring is, once it was asked for."""
+    one = steps_study(mix)
+    if study.asked(STEPS) == one.key:
+        study.show(one, read_prose("mixed").laboratory["next_measuring"], lambda task: None)
+
+
+def _are_measured(mix: Mix) -> bool:
+    known = plans.findings(mix.model, mix.shared).plans
+    return is_quick(mix.model) or all(bits in known for bits in [(), mix.bits, *_bits(mix)])
+
+
+def _bits(mix: Mix) -> list[plans.Bits]:
+    return [one.bits for one in _all_grown(mix).values()]
 
 
 def next_bit(scene: Scene) -> str | None:
@@ -37,9 +80,13 @@ def next_bit(scene: Scene) -> str | None:
     return max(found, key=lambda layer: found[layer][0] / found[layer][1], default=None)
 
 
-def question(scene: Scene) -> Choices:
-    """Ask which layer gets the next bit."""
-    mix, found = mix_of(scene), steps_up(scene)
+def question(scene: Scene) -> Choices | Awaited:
+    """Ask which layer gets the next bit; of a large network that is measured first."""
+    mix, words = mix_of(scene), read_prose("mixed").laboratory
+    if not _are_measured(mix):
+        told = {"layers": len(_all_grown(mix))}
+        return Awaited(words["next_ask"].format(**told), words["next_begin"], partial(study.start, steps_study(mix)))
+    found = steps_up(scene)
     right, layers = next_bit(scene), list(plans.layers_of(mix.model))
     if right is None:
         return Choices(
@@ -49,7 +96,7 @@ def question(scene: Scene) -> Choices:
             ),
             "right",
         )
-    errors = {layer: layer_sensitivity.predicted(mix, layer, layer_spec(mix, layer)).weight_mse for layer in found}
+    errors = {layer: compute.outcome(mix.model, layer, layer_spec(mix, layer)).report.mse for layer in found}
     wrong = {
         "biggest": max(found, key=lambda layer: plans.layers_of(mix.model)[layer].parameters),
         "error": max(errors, key=lambda layer: errors[layer]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,8 +16,10 @@ from explorer.lessons.framework.layout import numbers
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix
 from explorer.lessons.mixed import plans
+from explorer.lessons.mixed.harm import better_by, counts
 from explorer.lessons.mixed.plans import Bits
-from explorer.notation import accuracy, count, short
+from explorer.notation import accuracy, count, decibels, short, with_interval
+from explorer.notation import scored as shown_score
 from quant_engine.network import Score
 from quant_engine.studies import Effect
 
@@ -47,11 +50,11 @@ def plan_vs_uniform(mix: Mix) -> None:
 
 def _data(mix: Mix) -> dict[str, str]:
     """Return what the texts call the data that the search sees, and those that judge it."""
-    network, said = plans.network_of(mix), {"unit": compute.sample_unit(mix.model)}
-    for name, split in (("seen", "calibration"), ("hidden", "test")):
-        said[name] = compute.samples(mix.model, split)
-        said[f"one_{name}"] = short(100 / len(network.data(split)[1]))
-    return said
+    return {
+        "unit": compute.sample_unit(mix.model),
+        "seen": compute.samples(mix.model, "calibration"),
+        "hidden": compute.samples(mix.model, "test"),
+    }
 
 
 def scored(mix: Mix) -> list[Bits]:
@@ -87,27 +90,40 @@ def _numbers(mix: Mix, uniform: Effect | None, yours: Effect | None) -> None:
             (words["uniform_plan"].format(bits=_width(mix.uniform)), uniform),
             (words["your_plan"], yours),
         ):
-            note = "…" if found is None else words["loss_is"].format(loss=short(found.loss))
-            value = "…" if found is None else accuracy(found.score.value)
+            note, value = ("…", "…") if found is None else (_note(found), _value(found.score))
             st.metric(name, value, note, delta_color="off", delta_arrow="off", width=150)
     if uniform is None or yours is None:
         st.caption(words["measuring_plan"].format(**_data(mix)))
         return
     over = plans.size_of(mix) - plans.budget_of(mix)
-    total = yours.score.n
-    ahead = round((yours.score.value - uniform.score.value) * total)
+    gained = better_by(yours.score, uniform.score)
+    shown = counts(yours.score)
     name = "over" if over > 0 else "same" if mix.bits == plans.uniform(mix).bits else (
-        "ahead" if ahead > 0 else "behind" if ahead < 0 else "level"
+        ("ahead" if shown else "better") if gained > 0 else ("behind" if shown else "worse") if gained < 0 else "level"
     )  # fmt: skip
     text = words[f"duel_{name}"].format(
         over=count(max(over, 0)),
-        ahead=abs(ahead),
-        total=total,
+        ahead=round(abs(gained) * yours.score.n),
+        total=count(yours.score.n),
         unit=compute.sample_unit(mix.model),
-        one=short(100 / total),
         bits=_width(mix.uniform),
+        name=yours.score.name,
+        yours=short(yours.score.value, 4),
+        uniform=short(uniform.score.value, 4),
     )
     st.markdown(text)
+
+
+def _note(found: Effect) -> str:
+    """Return the loss, or how far the outputs moved where there is none."""
+    words = read_prose(SLUG).laboratory
+    if math.isnan(found.loss):
+        return words["sqnr_is"].format(sqnr=decibels(found.sqnr_db))
+    return words["loss_is"].format(loss=short(found.loss))
+
+
+def _value(score: Score) -> str:
+    return accuracy(score.value) if counts(score) else f"{short(score.value, 4)} {score.unit}".rstrip()
 
 
 def _width(width: int) -> str:
@@ -138,5 +154,4 @@ def _row(mix: Mix, found: Effect | None) -> dict[str, str]:
 
 
 def _interval(measured: Score) -> str:
-    low, high = measured.interval
-    return f"{accuracy(measured.value)} ({accuracy(low)} – {accuracy(high)})"
+    return with_interval(measured) if counts(measured) else shown_score(measured)

@@ -37,7 +37,7 @@ WEAK, STRONG = 0.0, 0.9  # correlations that the reveal compares
 def laboratory(bench: Bench) -> Scene:
     """Draw pairs, codebooks with what comes back, rate and distortion, and accuracy."""
     with st.container(key="vectors_planes"):
-        pairs.pairs_laboratory(bench.controls, bench.subject, bench.predicted)
+        pairs.pairs_laboratory(bench)
     scene = product.product_laboratory(bench)
     rates.rates_laboratory(bench, scene)
     if bench.subject.is_weight:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from streamlit.delta_generator import DeltaGenerator
 
 from explorer import charts, compute, controls, tables
 from explorer.caches import ResultKey
@@ -14,6 +14,7 @@ from explorer.fields import Choice, Number, widths
 from explorer.figures.plane import Plane, describe_plane, plane_figure, view_of
 from explorer.lessons.centroids.codebooks import CLIPPED, OPTIMAL
 from explorer.lessons.framework.layout import figures_of
+from explorer.lessons.framework.model import Bench
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.quantized_subject import QuantizedSubject, coded, times_less
 from explorer.notation import count, decibels, short
@@ -84,15 +85,25 @@ def correlation(subject: Subject) -> float:
     return float(np.prod(apart, axis=1).mean() / np.prod(pairs.std(axis=0)))
 
 
-def pairs_laboratory(row: DeltaGenerator, subject: Subject, predicted: bool) -> None:
-    """Draw the tensor's own pairs and synthetic ones, each cut by a grid and by cells, and what that loses."""
-    words = read_prose(SLUG).laboratory
-    with row:
+def pairs_laboratory(bench: Bench) -> None:
+    """Draw the tensor's own pairs and synthetic ones, each cut by a grid and by cells, and what that loses.
+
+    Synthetic ones come first where they answer ρ, and else the tensor's, of which the words speak.
+    """
+    with bench.controls:
         bits, grid, rho = controls.show(BITS), controls.show(GRID), controls.show(RHO)
-    _synthetic(bits, grid, rho / 100)
+    own, synthetic = partial(_own, bench, bits, grid), partial(_synthetic, bits, grid, rho / 100)
+    for draw in (synthetic, own) if bench.trying else (own, synthetic):
+        draw()
+
+
+def _own(bench: Bench, bits: int, grid: str) -> None:
+    """Draw the tensor's pairs."""
+    words, subject = read_prose(SLUG).laboratory, bench.subject
     _planes(subject, bits, grid, "real")
     said = words["pairs_table"].format(bits=bits, grid=GRID.held(grid), n=count(1 << 2 * bits))
-    _losses(subject, bits, predicted, _sampled(subject), said if predicted else f"{said} {words['pairs_locked']}")
+    told = bench.predicted
+    _losses(subject, bits, told, _sampled(subject), said if told else f"{said} {words['pairs_locked']}")
 
 
 def _synthetic(bits: int, grid: str, rho: float) -> None:
