@@ -18,7 +18,7 @@ from quant_engine.tasks import Agreement, LogitsTask
 
 def knows_loss(model: ModelKey) -> bool:
     """Say whether the model's task knows the classes that a loss needs."""
-    task = compute.network(model).task
+    task: object = compute.network(model).task
     return isinstance(task, LogitsTask) and not isinstance(task, Agreement)
 
 
