@@ -30,7 +30,7 @@ def depthwise(sizes: Sizes) -> Comparison:
 def text_recogniser(sizes: Sizes) -> Comparison:
     """Measure layers from the text recogniser's first to its last, in the long form and where its pack is installed."""
     if not sizes.packs or not is_installed(PACKS[OCR]):
-        note = "needs: quant-explorer models add ocr" if sizes.packs else "not in the short form: a pass takes a second"
+        note = "needs: quant-explorer models add ocr" if sizes.packs else "left out here: a pass takes a second"
         return Comparison(lambda: None, (Peer(BEHIND, None, TimesItsTime(MOST), note=note),))
     return _attributed(load(OCR), sizes)
 

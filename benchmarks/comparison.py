@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from math import inf
 from statistics import median
 from typing import Protocol
 
+import torch
+
 from benchmarks.timing import interleave
+from quant_engine.kernels.parallel import one_thread
 
 Run = Callable[[], object]
+ROUNDS_ALONE = 5  # on one thread, compared with nothing
+SLOW = 2.0  # seconds: what takes longer is not run on one thread, too
 
 
 class Target(Protocol):
@@ -43,13 +49,16 @@ class TimesAsFast:
 
 @dataclass(frozen=True)
 class TimesItsTime:
-    """At most `most` times what the peer takes; for peers that are limits, as copying or reading the tensor is."""
+    """At most `most` times what the peer takes; for peers that are limits, as copying or reading the tensor is.
 
-    most: float
+    ∞ asks nothing.
+    """
+
+    most: float = inf
 
     def __str__(self) -> str:
         """Return the target as text."""
-        return f"≤ {self.most:g} × its time"
+        return f"≤ {self.most:g} × its time" if self.most < inf else ""
 
     def ratio(self, units: float) -> str:
         """Return our time in units of the peer's."""
@@ -57,7 +66,7 @@ class TimesItsTime:
 
     def met(self, units: float) -> bool | None:
         """Compare with the most allowed."""
-        return units <= self.most
+        return units <= self.most if self.most < inf else None
 
 
 @dataclass(frozen=True)
@@ -94,12 +103,13 @@ class Comparison:
 class Row:
     """One line of the result: an operation alone, or against one peer. `unit` is that of all values.
 
-    `failed` says that our result is not as good as it should be; `note` then says what differed.
+    `alone` is our median on one thread, where the operation was run so, too. `failed` says that our result is not as
+    good as it should be; `note` then says what differed.
     """
 
     operation: str
-    ours: float
-    ours_least: float
+    ours: float | None
+    ours_least: float | None
     peer: str = ""
     peers: float | None = None
     ratio: str = ""
@@ -108,6 +118,12 @@ class Row:
     note: str = ""
     unit: str = "ms"
     failed: bool = False
+    alone: float | None = None
+
+
+def failure(operation: str, error: str) -> Row:
+    """Return the row of an operation that did not come to its result."""
+    return Row(operation, None, None, note=error, failed=True)
 
 
 def compare(operation: str, case: Comparison, repeats: int, budget: float) -> Iterator[Row]:
@@ -119,7 +135,8 @@ def compare(operation: str, case: Comparison, repeats: int, budget: float) -> It
     times = {name: [second * 1e3 for second in seconds] for name, seconds in interleave(runs, repeats, budget).items()}
     times |= {peer.name: [peer.seconds * 1e3] * len(times[""]) for peer in case.peers if peer.seconds is not None}
     ours = median(times[""])
-    alone = Row(operation, ours, min(times[""]))
+    on_one = None if ours > 1e3 * SLOW else interleave({"": _on_one_thread(case.ours)}, ROUNDS_ALONE, 0.0)[""]
+    alone = Row(operation, ours, min(times[""]), alone=on_one and 1e3 * median(on_one))
     try:
         checked = case.check()
     except AssertionError as error:
@@ -137,3 +154,18 @@ def compare(operation: str, case: Comparison, repeats: int, budget: float) -> It
             units = median(a / b for a, b in zip(times[""], theirs, strict=True))  # of runs side by side
             row = replace(row, peers=median(theirs), ratio=peer.target.ratio(units), met=peer.target.met(units))
         yield row
+
+
+def _on_one_thread(run: Run) -> Run:
+    """Return the same, done by the calling thread by itself."""
+
+    def alone() -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with one_thread():
+                run()
+        finally:
+            torch.set_num_threads(threads)
+
+    return alone

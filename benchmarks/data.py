@@ -16,14 +16,15 @@ class Sizes:
     columns: int = 4096
     clips: int = 200
     repeats: int = 15
-    budget: float = 20.0  # seconds a case, beyond its first rounds
+    budget: float = 10.0  # seconds a case, beyond its first rounds
     memory_values: int = 100_000_000
     file_tensors: int = 32  # of rows × columns, in the file whose statistics are taken
     codebook_values: int = 1_000_000
     images: int = 2_000
-    layers: int = 6  # of a network whose layers are measured one by one
+    layers: int = 4  # of a network whose layers are measured one by one
     packs: bool = True  # where they are installed
     compile_peers: bool = True
+    growth: tuple[int, ...] = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)  # values
 
 
 QUICK = Sizes(
@@ -39,6 +40,7 @@ QUICK = Sizes(
     layers=2,
     packs=False,
     compile_peers=False,
+    growth=(10_000, 100_000, 1_000_000),
 )
 
 

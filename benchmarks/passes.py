@@ -36,7 +36,7 @@ def quantize_and_measure(sizes: Sizes) -> Comparison:
     return Comparison(
         lambda: quantizer.reconstruct(x, out),
         (
-            Peer("copy", peers.copy(x, other), TimesItsTime(1.1)),
+            Peer("copy", peers.copy(x, other), TimesItsTime(1.2)),
             Peer("torch eager", eager, TimesAsFast(25)),
             Peer("torch eager, MSE alone", error),
             peers.compiled("torch.compile", everything, sizes, TimesAsFast(5), source),

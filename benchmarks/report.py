@@ -5,42 +5,70 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks.comparison import Row
-from benchmarks.processor import vector_extension
+from benchmarks.growth import Curve
+from benchmarks.processor import own_extension, vector_extension
 from quant_engine.kernels.parallel import thread_count
 
-HEADINGS = ("operation", "ours (median)", "(min)", "peer", "peer's", "ratio", "target", "met")
+HEADINGS = ("operation", "ours (median)", "(min)", "one thread", "peer", "peer's", "ratio", "target", "met")
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """Return a row as text, column by column."""
     theirs = "" if row.peers is None else f"{row.peers:,.4g} {row.unit}"
     met = "FAILED" if row.failed else {None: "", True: "yes", False: "NO"}[row.met]
-    ours = (f"{row.ours:.4g} {row.unit}", f"{row.ours_least:.4g}")
-    return (row.operation, *ours, row.peer, theirs, row.ratio, row.target, met)
+    alone = "" if row.alone is None else f"{row.alone:.4g}"
+    ours = ("", "") if row.ours is None else (f"{row.ours:.4g} {row.unit}", f"{row.ours_least:.4g}")
+    return (row.operation, *ours, alone, row.peer, theirs, row.ratio, row.target, met)
 
 
-def as_text(rows: Sequence[Row]) -> str:
-    """Return an aligned table, then the notes and the machine."""
-    table = [HEADINGS, *map(cells, rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(HEADINGS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
-    return "\n".join([*lines, *(f"  {note}" for note in notes(rows)), _machine_line()])
+def as_text(rows: Sequence[Row], curves: Sequence[Curve] = ()) -> str:
+    """Return aligned tables, the notes and the machine."""
+    tables = [_aligned([HEADINGS, *map(cells, rows)]), *(f"  {note}" for note in notes(rows))]
+    if curves:
+        tables.append(_aligned([growth_headings(curves), *map(growth_cells, curves)]))
+    return "\n".join([*tables, _machine_line()])
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    """Return a Markdown table, the notes and the machine."""
-    lines = [HEADINGS, ("---",) * len(HEADINGS), *map(cells, rows)]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def as_markdown(rows: Sequence[Row], curves: Sequence[Curve] = ()) -> str:
+    """Return Markdown tables, the notes and the machine."""
     listed = "\n".join(f"- {note}" for note in notes(rows))
-    return f"{table}\n\n{listed}\n\n{_machine_line()}\n"
+    parts = [markdown_table([HEADINGS, *map(cells, rows)]), listed]
+    if curves:
+        parts.append(markdown_table([growth_headings(curves), *map(growth_cells, curves)]))
+    return "\n\n".join([*parts, _machine_line()]) + "\n"
 
 
-def as_json(rows: Sequence[Row]) -> str:
-    """Return the rows and the machine as JSON."""
-    return json.dumps({"machine": machine(), "rows": [row.__dict__ for row in rows]}, indent=1, ensure_ascii=False)
+def as_json(rows: Sequence[Row], curves: Sequence[Curve] = ()) -> str:
+    """Return the rows, the growth and the machine as JSON."""
+    found = {"machine": machine(), "rows": [asdict(row) for row in rows], "growth": [asdict(one) for one in curves]}
+    return json.dumps(found, indent=1, ensure_ascii=False)
+
+
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines as a table, the first of them its headings."""
+    heading, *rest = lines
+    return "\n".join("| " + " | ".join(line) + " |" for line in (heading, ("---",) * len(heading), *rest))
+
+
+def growth_headings(curves: Sequence[Curve]) -> tuple[str, ...]:
+    """Return the headings of a table of growth."""
+    return ("operation, ms", *(f"{size:,}" for size in curves[0].sizes), "slope from a million on")
+
+
+def growth_cells(curve: Curve) -> tuple[str, ...]:
+    """Return an operation's times, and their slope over the sizes in logarithms."""
+    return (curve.operation, *(f"{ms:.3g}" for ms in curve.ms), "" if curve.slope is None else f"{curve.slope:.2f}")
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
+    )
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -56,7 +84,9 @@ def machine() -> dict[str, str]:
         "vector extension": vector_extension(),
         "python": platform.python_version(),
     }
-    for package in ("numpy", "numba", "torch", "torchao"):
+    if own_extension() != vector_extension():
+        found["stands in for a processor without"] = own_extension()
+    for package in ("numpy", "numba", "torch", "torchao", "onnxruntime", "faiss-cpu", "bitsandbytes", "kmeans1d"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -1,44 +1,34 @@
 """Measure, in a real browser, how fast the app answers, beside a bare Streamlit page with one Plotly chart.
 
-    python tools/measure_latency.py [--rounds 15] [--json FILE] [--values 100000000]
+    python -m tools.measure_latency [--rounds 12] [--visits 4] [--only NAME] [--values 100000000] [--markdown FILE]
 
-Four times, each the app's beside the bare page's in the same run: server start to live; address entered to the first
-plot painted; control released to figure and numbers repainted; control released to the accuracy of the whole network.
-The targets are ratios, since machines differ (and absolute only for the accuracy). With `--values` a file of one tensor
-of so many float32 values is opened, too: its first figure, and control released to figure, with statistics to be found.
+In one run, each beside the bare page: server start to live; address entered to the first picture, control released to
+figure and numbers repainted, and bytes received for it, on every page; control released to the accuracy of the whole
+network, for every layer of both networks. The targets are ratios, since machines differ (and absolute only for the
+accuracy). With `--values` a file of one tensor of so many float32 values is opened, too: its first figure, and control
+released to figure, with statistics to be found. Takes a quarter of an hour and writes docs/latency.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import pathlib
-import shutil
-import socket
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from statistics import median
 
 import numpy as np
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
+from benchmarks.report import machine, markdown_table
+from explorer.page_table import PAGES
 from quant_engine.files import begins_like, validate_place, write_file
+from quant_engine.models import ARCHITECTURES
+from tools.browser_timing import ROOT, Answer, Visit, launched, server
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-HEAD = b'{\n "times": {'  # of the JSON file
 APP = ("explorer.cli", "--headless", "--port")
 BARE = """
 import numpy as np, plotly.graph_objects as go, streamlit as st
@@ -47,105 +37,73 @@ counts = np.histogram(np.random.default_rng(0).standard_normal(18432), 160)[0]
 st.metric("MSE", f"{1 / 4**bits:.3g}")
 st.plotly_chart(go.Figure(go.Bar(y=counts * bits)), key="chart")
 """
-ACCURACY = "[class*=st-key-accuracy_]"
-NUMBERS = "[...document.querySelectorAll('[data-testid=stMetric]')].map(e => e.innerText).join()"
-DRAWN = """() => [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')]
-  .map(e => e.shadowRoot?.querySelector('canvas[data-shows]')?.dataset.shows ?? '').join()"""
-STATE = """(() => {
-  const drawn = DRAWN;
-  const text = selector => [...document.querySelectorAll(selector)].map(e => e.textContent).join();
-  return {
-    numbers: () => text('[data-testid=stMetric]:not([class*=accuracy] *)'),
-    figure: () => [...document.querySelectorAll('.js-plotly-plot .main-svg')].map(e => e.innerHTML).join() + drawn(),
-    accuracy: () => [...document.querySelectorAll('[class*=st-key-accuracy_]')].map(e => e.className).join(),
-  };
-})()""".replace("DRAWN", DRAWN)
-BEFORE = "watched => Object.fromEntries(watched.map(name => [name, STATE[name]()]))".replace("STATE", STATE)
-# resolves with the milliseconds from now until what is watched differs from before and two frames have been painted;
-# looks every 5 ms rather than in every frame, since a browser without a graphics card draws frames with the processor
-WATCH = """([watched, before]) => new Promise(resolve => {
-  const start = performance.now(), state = STATE;
-  const look = () => {
-    const now = Object.fromEntries(watched.map(name => [name, state[name]()]));
-    const done = watched.every(name => now[name] && now[name] !== before[name]);
-    done || performance.now() - start > 20000
-      ? requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now() - start)))
-      : setTimeout(look, 5);
-  };
-  look();
-})""".replace("STATE", STATE)
+BARE_PAGE = "a bare page"
+HEAD = "# Latency"
+STARTS = 3
+BARE_ROUNDS = 4  # for each page of the app
+MOST_LIVE, MOST_FIRST, MOST_REPAINT = 1.5, 1.4, 1.6  # times the bare page's
+MOST_ACCURACY = 800.0  # milliseconds
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+@dataclass
+class Times:
+    """What was measured of one page or layer: seconds to its first picture, answers of its first control."""
+
+    first: list[float] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    has_picture: bool = True
 
 
-@contextmanager
-def server(*command: str, cwd: pathlib.Path = ROOT) -> Iterator[tuple[str, float]]:
-    """Run a command that takes a port; yield the address and the seconds it took to answer."""
-    port = free_port()
-    address, start = f"http://127.0.0.1:{port}", time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command, str(port)], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        while True:
-            try:
-                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.02)
-        yield address, time.perf_counter() - start
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def first_plot(browser: Browser, address: str) -> tuple[Page, float]:
-    """Open the page; return it and the seconds until its first plot has bars, or its canvas is drawn."""
-    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-    start = time.perf_counter()
-    page.goto(address, wait_until="commit")
-    page.wait_for_selector(".js-plotly-plot .trace path, canvas[data-shows]", state="attached", timeout=30_000)
-    return page, time.perf_counter() - start
-
-
-def responses(page: Page, rounds: int, watched: list[str], settle: Callable[[], None]) -> list[float]:
-    """Press an arrow key on the bits slider `rounds` times; return the milliseconds until all watched have changed."""
-    times = []
-    page.get_by_role("slider", name="Bits").focus()
-    for i in range(rounds + 1):
-        settle()
-        before = page.evaluate(BEFORE, watched)
-        page.keyboard.press("ArrowRight" if i % 12 < 6 else "ArrowLeft")
-        times.append(page.evaluate(WATCH, [watched, before]))
-    return times[1:]
-
-
-def quiet(page: Page) -> Callable[[], None]:
-    """Return a wait until nothing has changed for a moment."""
-
-    def settle() -> None:
-        last, still = None, 0
-        while still < 3:
-            page.wait_for_timeout(120)
-            now = page.evaluate(NUMBERS)
-            still = still + 1 if now == last and "running" not in now else 0
-            last = now
-
-    return settle
-
-
-def p95(values: list[float]) -> float:
+def p95(values: Sequence[float]) -> float:
     """Return the 95th percentile."""
     return sorted(values)[min(len(values) - 1, round(0.95 * (len(values) - 1)))]
 
 
-def large_tensor(browser: Browser, folder: pathlib.Path, values: int, rounds: int) -> dict[str, list[float]]:
-    """Return the times of the playground on a file of one tensor, whose first figure waits for its statistics."""
+def starts(bare: Sequence[str], folder: pathlib.Path) -> dict[str, list[float]]:
+    """Return the seconds from command to live, of servers started in turn."""
+    found: dict[str, list[float]] = {BARE_PAGE: [], "the app": []}
+    for _ in range(STARTS):
+        for name, command, cwd in ((BARE_PAGE, bare, folder), ("the app", APP, ROOT)):
+            with server(*command, cwd=cwd) as (_address, live):
+                found[name].append(live)
+    return found
+
+
+def pages(browser: Browser, app: str, bare: str, names: Sequence[str], rounds: int, visits: int) -> dict[str, Times]:
+    """Measure pages by name, the bare one in between."""
+    found = {BARE_PAGE: Times()}
+    for name in names:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        address = f"{app}/{'' if name == 'home' else name}"
+        beside, times = Visit(browser, bare), Times()
+        found[BARE_PAGE].first.append(beside.seconds())
+        found[BARE_PAGE].answers += beside.answers(BARE_ROUNDS, ["numbers", "figure"])
+        beside.close()
+        visit = Visit(browser, address)
+        times.has_picture = visit.has_picture()
+        for _ in range(visits):
+            visit.close()
+            visit = Visit(browser, address)
+            times.first.append(visit.seconds(times.has_picture))
+        times.answers = visit.answers(rounds, ["numbers", "figure"] if name == "playground" else ["shown"])
+        visit.close()
+        found[name] = times
+    return found
+
+
+def accuracies(browser: Browser, app: str, rounds: int) -> Iterator[tuple[str, str, list[Answer]]]:
+    """Yield networks, layers, and the answers of the number of bits until the network's accuracy is there."""
+    for model, architecture in ARCHITECTURES.items():
+        for layer in [step.name for step, _, _ in architecture.layer_inputs()]:
+            print(f"{model}, {layer} …", file=sys.stderr, flush=True)
+            visit = Visit(browser, f"{app}/playground?model={model}&tensor={layer}&play_clipping=percentile")
+            visit.page.wait_for_selector("[class*=st-key-accuracy_]", state="attached")
+            yield model, layer, visit.answers(rounds, ["accuracy"], "Bits")
+            visit.close()
+
+
+def large_tensor(browser: Browser, folder: pathlib.Path, values: int, rounds: int) -> Times:
+    """Measure the playground on a file of one tensor, whose first figure waits for its statistics."""
     path, columns = folder / "large.npy", 1 << 12
     rows = np.lib.format.open_memmap(path, "w+", np.float32, (values // columns, columns))
     draws = np.random.default_rng(0)
@@ -153,77 +111,106 @@ def large_tensor(browser: Browser, folder: pathlib.Path, values: int, rounds: in
         row[:] = 0.02 * draws.standard_t(5, columns)
     rows.flush()
     with server("explorer.cli", "open", str(path), *APP[1:]) as (address, _live):
-        page, first = first_plot(browser, f"{address}/playground")
-        settle = quiet(page)
-        settle()
-        times = responses(page, min(rounds, 5), ["numbers", "figure"], settle)  # widths that were not looked at
-        page.context.close()
-    return {f"{values:,} values: first figure, s": [first], f"{values:,} values: repaint, ms": times}
+        visit = Visit(browser, f"{address}/playground")
+        times = Times([visit.seconds()], visit.answers(min(rounds, 5), ["numbers", "figure"], "Bits"))
+        visit.close()
+    return times
 
 
-def measure(rounds: int, values: int = 0) -> dict[str, dict[str, float]]:
-    """Measure both pages, alternating, and return medians and 95th percentiles."""
-    found: dict[str, list[float]] = {}
-    chromium = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "google-chrome"))))
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as tool:
-        bare_script = pathlib.Path(folder) / "bare.py"
-        bare_script.write_text(BARE, encoding="utf-8")
-        bare = ("streamlit", "run", str(bare_script), "--server.headless", "true", "--server.port")
-        browser = tool.chromium.launch(executable_path=chromium, args=FLAGS)
-        for last in (False, False, True):
-            for name, command, cwd in (("bare", bare, pathlib.Path(folder)), ("app", APP, ROOT)):
-                with server(*command, cwd=cwd) as (address, live):
-                    found.setdefault(f"{name} server live, s", []).append(live)
-                    page, first = first_plot(browser, address)
-                    found.setdefault(f"{name} first plot, s", []).append(first)
-                    if last:
-                        if name == "app":
-                            page.goto(f"{address}/playground")
-                            page.wait_for_selector(ACCURACY, state="attached", timeout=30_000)
-                        settle = quiet(page)
-                        settle()
-                        found[f"{name} repaint, ms"] = responses(page, rounds, ["numbers", "figure"], settle)
-                    page.context.close()
-        with server(*APP) as (address, _live):
-            for model in ("fashion-cnn", "fashion-depthwise"):
-                page, _first = first_plot(browser, f"{address}/playground?model={model}&play_clipping=percentile")
-                page.wait_for_selector(ACCURACY, state="attached", timeout=30_000)
-                settle = quiet(page)
-                settle()
-                found[f"{model} accuracy, ms"] = responses(page, rounds, ["accuracy"], settle)
-                page.context.close()
+def report(rounds: int, visits: int, values: int, only: str) -> str:
+    """Measure, and return what is written."""
+    names = [page.script.removesuffix(".py") for group in PAGES.values() for page in group if not page.hidden]
+    parts = [HEAD, __doc__.partition("\n\n")[0], f"On {', '.join(f'{key} {text}' for key, text in machine().items())}."]
+    with ExitStack() as stack:
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "bare.py").write_text(BARE, encoding="utf-8")
+        bare = ("streamlit", "run", str(folder / "bare.py"), "--server.headless", "true", "--server.port")
+        parts += ["## Command to live server", _live_table(starts(bare, folder))]
+        browser = launched(stack.enter_context(sync_playwright()))
+        beside, _ = stack.enter_context(server(*bare, cwd=folder))
+        app, _ = stack.enter_context(server(*APP))
+        found = pages(browser, app, beside, [name for name in names if only in name], rounds, visits)
         if values:
-            found.update(large_tensor(browser, pathlib.Path(folder), values, rounds))
+            found[f"playground, {values:,} values"] = large_tensor(browser, folder, values, rounds)
+        parts += ["## Pages", _page_table(found), PAGE_NOTE]
+        if only in "accuracy":
+            parts += [
+                "## Control to accuracy of the whole network",
+                _accuracy_table([*accuracies(browser, app, rounds)]),
+            ]
         browser.close()
-    return {
-        name: {"median": statistics.median(values), "p95": p95(values), "n": len(values)}
-        for name, values in found.items()
-    }
+    return "\n\n".join(parts) + "\n"
+
+
+PAGE_NOTE = (
+    f"Targets: first picture ≤ {MOST_FIRST} × the bare page's median, repaint ≤ {MOST_REPAINT} × its 95th percentile;"
+    " **bold** is what misses. A page without a picture is measured to its heading. *Repaint* is from the first slider,"
+    " or the first buttons, released until numbers, words or figure have changed and are painted; kB are what the"
+    " server sent for it, until all was still. A page without such a control has none."
+)
+
+
+def _live_table(found: dict[str, list[float]]) -> str:
+    bare = median(found[BARE_PAGE])
+    lines = [("server", "median, s", "p95, s", "×", "n")]
+    for name, seconds in found.items():
+        lines.append(
+            (name, f"{median(seconds):.2f}", f"{p95(seconds):.2f}", _marked(median(seconds) / bare, MOST_LIVE))
+        )
+        lines[-1] += (str(len(seconds)),)  # type: ignore[assignment]
+    return markdown_table(lines)
+
+
+def _page_table(found: dict[str, Times]) -> str:
+    bare = found[BARE_PAGE]
+    bare_first, bare_repaint = median(bare.first), p95([answer.ms for answer in bare.answers])
+    lines = [("page", "first picture, median, s", "p95, s", "×", "repaint, median, ms", "p95, ms", "×", "kB", "n")]
+    for name, times in found.items():
+        middle = median(times.first)
+        ms, kilobytes = [one.ms for one in times.answers], [one.received / 1e3 for one in times.answers]
+        repaint = (
+            (f"{median(ms):.0f}", f"{p95(ms):.0f}", _marked(p95(ms) / bare_repaint, MOST_REPAINT)) if ms else ("",) * 3
+        )
+        seconds = f"{middle:.2f}", f"{p95(times.first):.2f}", _marked(middle / bare_first, MOST_FIRST)
+        shown = name if times.has_picture else f"{name} (heading)"
+        lines.append(
+            (shown, *seconds, *repaint, f"{median(kilobytes):.1f}" if ms else "", f"{len(times.first)}, {len(ms)}")
+        )
+    return markdown_table(lines)
+
+
+def _accuracy_table(found: Sequence[tuple[str, str, list[Answer]]]) -> str:
+    lines = [("network", "layer", "median, ms", "p95, ms", "kB", "n")]
+    for model in dict.fromkeys(model for model, _, _ in found):
+        layers = [(layer, answers) for name, layer, answers in found if name == model]
+        together = [answer for _, answers in layers for answer in answers]
+        for layer, answers in [*layers, ("**all**", together)]:
+            ms = [answer.ms for answer in answers]
+            most = p95(ms)
+            said = f"{most:.0f}" if most <= MOST_ACCURACY else f"**{most:.0f}**"
+            kilobytes = median(answer.received / 1e3 for answer in answers)
+            lines.append((model, layer, f"{median(ms):.0f}", said, f"{kilobytes:.1f}", str(len(ms))))
+    return markdown_table(lines) + f"\n\nTarget: p95 ≤ {MOST_ACCURACY:.0f} ms; **bold** is what misses."
+
+
+def _marked(ratio: float, most: float) -> str:
+    return f"{ratio:.2f}" if ratio <= most else f"**{ratio:.2f}**"
 
 
 def main() -> None:
-    """Measure, print a table, and write JSON if asked."""
+    """Measure, print and write."""
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--rounds", type=int, default=20)
-    ask.add_argument("--json", type=pathlib.Path)
-    ask.add_argument("--values", type=int, default=0)
+    ask.add_argument("--rounds", type=int, default=12, help="moves of each control")
+    ask.add_argument("--visits", type=int, default=4, help="of each page")
+    ask.add_argument("--only", default="", metavar="NAME", help="pages whose name has this in it, or accuracy")
+    ask.add_argument("--values", type=int, default=0, help="of a large tensor; 0: none is opened")
+    ask.add_argument("--markdown", type=pathlib.Path, default=ROOT / "docs" / "latency.md")
     args = ask.parse_args()
-    if args.json:
-        validate_place(args.json, begins_like(HEAD))
-    table = measure(args.rounds, args.values)
-    print("| what | median | p95 | n |\n|---|---|---|---|")
-    for name, row in table.items():
-        print(f"| {name} | {row['median']:.3g} | {row['p95']:.3g} | {row['n']:.0f} |")
-    ratios = {
-        "first plot, app / bare (target 1.4)": table["app first plot, s"]["median"]
-        / table["bare first plot, s"]["median"],
-        "repaint p95, app / bare (target 1.6)": table["app repaint, ms"]["p95"] / table["bare repaint, ms"]["p95"],
-    }
-    for name, ratio in ratios.items():
-        print(f"{name}: {ratio:.2f}")
-    if args.json:
-        content = json.dumps({"times": table, "ratios": ratios}, indent=1) + "\n"
-        write_file(args.json, content.encode(), begins_like(HEAD))
+    ours: Callable[[pathlib.Path], bool] = begins_like(HEAD.encode())
+    validate_place(args.markdown, ours)
+    text = report(args.rounds, args.visits, args.values, args.only)
+    print(text)
+    write_file(args.markdown, text.encode(), ours)
 
 
 if __name__ == "__main__":

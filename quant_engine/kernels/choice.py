@@ -2,7 +2,8 @@
 
 A threshold is the least float32 that goes to its entry or above; entry 0 is for what reaches none. Three forms:
 
-- a tuple of a few: all are compared, without a branch, in vector lanes; NaN, which nothing reaches, may fill it up;
+- a tuple of a few, in vector lanes, without a branch: all are compared or, of fifteen, one, one of two, and three of
+  twelve that are selected by these; NaN, which nothing reaches, may fill it up;
 - an array, filled up with NaN to one less than a power of two: halved and halved again;
 - `Guided`: an array of which the leading bits of a value leave but a few to look at.
 """
@@ -17,6 +18,8 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from quant_engine.kernels.compile import bits_of, helper
+
+HALVED = 15  # thresholds of a tuple that are halved twice
 
 
 class Guided(NamedTuple):
@@ -48,7 +51,9 @@ def chosen(u: Any, thresholds: Any, entries: Any) -> Any:
 def _place(u, thresholds):
     if isinstance(thresholds, types.Array):
         return _halved
-    return _guided if isinstance(thresholds, types.BaseNamedTuple) else _counted
+    if isinstance(thresholds, types.BaseNamedTuple):
+        return _guided
+    return _halved_in_lanes if len(thresholds) == HALVED else _counted
 
 
 @overload(chosen, jit_options={"forceinline": True})
@@ -68,6 +73,17 @@ def _counted(u, thresholds):
     count = np.int32(0)
     for k in range(len(thresholds)):
         count += np.int32(u >= thresholds[k])
+    return count
+
+
+def _halved_in_lanes(u, thresholds):
+    upper = u >= thresholds[7]
+    second = u >= (thresholds[11] if upper else thresholds[3])
+    count = (np.int32(8) if upper else np.int32(0)) + (np.int32(4) if second else np.int32(0))
+    for k in range(3):
+        low = thresholds[k + 8] if upper else thresholds[k]
+        high = thresholds[k + 12] if upper else thresholds[k + 4]
+        count += np.int32(u >= (high if second else low))
     return count
 
 

@@ -25,9 +25,12 @@ def block_parameters(ranges: Float64Array, grid: BlockGrid, spec: SpecLike) -> t
     range of no width has scale 1, and so have formats that are not scaled.
     """
     form = spec.format
-    low, high = grid.to_grid(np.minimum(ranges[:, 0], 0.0)), grid.to_grid(np.maximum(ranges[:, 1], 0.0))
     if spec.symmetric:
-        return _scales(np.maximum(-low, high), form.symmetric_max, grid, spec), np.zeros(low.shape, np.int32)
+        reach = np.negative(ranges[:, 0])
+        np.maximum(reach, ranges[:, 1], out=reach)
+        np.maximum(reach, 0.0, out=reach)
+        return _scales(grid.to_grid(reach), form.symmetric_max, grid, spec), np.zeros(grid.grid, np.int32)
+    low, high = grid.to_grid(np.minimum(ranges[:, 0], 0.0)), grid.to_grid(np.maximum(ranges[:, 1], 0.0))
     steps = (high - low) / (form.qmax - form.qmin)
     scale = _scales(high - low, form.qmax - form.qmin, grid, spec)
     if spec.scale_format is not None:
@@ -43,7 +46,12 @@ def _scales(reach: Float64Array, max_value: float, grid: BlockGrid, spec: SpecLi
         return np.ones(reach.shape, np.float32)
     if form is None:
         with np.errstate(over="ignore"):
-            return np.maximum(np.where(reach > 0.0, reach / max_value, 1.0).astype(np.float32), SMALLEST_SCALE)
+            scale: Float32Array = (reach / max_value).astype(np.float32)
+        np.maximum(scale, SMALLEST_SCALE, out=scale)
+        positive = reach > 0.0
+        if not positive.all():
+            scale[~positive] = 1.0
+        return scale
     if form.mantissa_bits == 0:
         return _powers_of_two(reach, max_value, form)
     if form in WITH_TENSOR_SCALE:

@@ -190,6 +190,18 @@ def test_table_encode_blocks_agrees():
         assert_encodes(table.encode_blocks, (thresholds,), TABLE_PLACES)
 
 
+@pytest.mark.parametrize("count", [8, 11, 12, 15])
+def test_up_to_fifteen_thresholds_count_at_and_beside_each_of_them_filled_up_or_not(count):
+    edges = np.sort(np.random.default_rng(count).standard_normal(count).astype(np.float32))
+    edges[2] = edges[3]
+    beside = [np.nextafter(edges, np.float32(to)) for to in (-np.inf, np.inf)]
+    x = np.concatenate([edges, *beside, X, np.float32([-np.inf, -0.0, 0.0, np.inf])])
+    codes = np.empty(x.size, np.uint8)
+    one, offsets = np.ones(1, np.float32), np.array([0, x.size])
+    table.encode_blocks(x, offsets, one, searched(edges), 0, x.size, codes)
+    np.testing.assert_array_equal(codes, np.searchsorted(edges, x, side="right"))
+
+
 def every_form(edges, levels):
     """Yield thresholds and levels in every form that kernels take: compared, halved, guided by their leading bits."""
     nan = np.float32(np.nan)

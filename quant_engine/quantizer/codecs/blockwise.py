@@ -63,11 +63,9 @@ class BlockwiseCodec(FlatCodec):
         good = scale > 0 if fitted.spec.scale_format is None else scale >= 0
         if not good.all():
             raise QuantError(f"scale has {int((~good).sum())} values that are not positive; give scales > 0")
+        widest, zero = (scale.max(initial=0.0), 0) if fitted.spec.symmetric else (scale, fitted.zero_point)
         with np.errstate(over="ignore", invalid="ignore"):
-            ends = [
-                scale * (end - fitted.zero_point).astype(np.float32)
-                for end in (self.format.lowest, self.format.highest)
-            ]
+            ends = [widest * np.asarray(end - zero, np.float32) for end in (self.format.lowest, self.format.highest)]
         if not np.isfinite(ends).all():
             raise QuantError(
                 f"a scale of {scale.max():.4g} puts the outermost level beyond float32's largest value; "
