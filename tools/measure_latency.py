@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import nan
 from statistics import median
 
 import numpy as np
@@ -39,6 +40,10 @@ st.plotly_chart(go.Figure(go.Bar(y=counts * bits)), key="chart")
 """
 BARE_PAGE = "a bare page"
 HEAD = "# Latency"
+INTRODUCTION = (
+    "Written by `python -m tools.measure_latency`: the app in a real browser, beside a bare Streamlit page with one slider,"
+    " one number and one Plotly chart."
+)
 STARTS = 3
 BARE_ROUNDS = 4  # for each page of the app
 MOST_LIVE, MOST_FIRST, MOST_REPAINT = 1.5, 1.4, 1.6  # times the bare page's
@@ -53,9 +58,21 @@ class Times:
     answers: list[Answer] = field(default_factory=list)
     has_picture: bool = True
 
+    @property
+    def ms(self) -> list[float]:
+        """Milliseconds of the answers."""
+        return [answer.ms for answer in self.answers]
+
+    @property
+    def kilobytes(self) -> str:
+        """The median of what was received for an answer."""
+        return f"{median(answer.received for answer in self.answers) / 1e3:.1f}"
+
 
 def p95(values: Sequence[float]) -> float:
-    """Return the 95th percentile."""
+    """Return the 95th percentile; not a number of none."""
+    if not values:
+        return nan
     return sorted(values)[min(len(values) - 1, round(0.95 * (len(values) - 1)))]
 
 
@@ -120,7 +137,7 @@ def large_tensor(browser: Browser, folder: pathlib.Path, values: int, rounds: in
 def report(rounds: int, visits: int, values: int, only: str) -> str:
     """Measure, and return what is written."""
     names = [page.script.removesuffix(".py") for group in PAGES.values() for page in group if not page.hidden]
-    parts = [HEAD, __doc__.partition("\n\n")[0], f"On {', '.join(f'{key} {text}' for key, text in machine().items())}."]
+    parts = [HEAD, INTRODUCTION, f"On {', '.join(f'{key} {text}' for key, text in machine().items())}."]
     with ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "bare.py").write_text(BARE, encoding="utf-8")
@@ -152,30 +169,37 @@ PAGE_NOTE = (
 
 def _live_table(found: dict[str, list[float]]) -> str:
     bare = median(found[BARE_PAGE])
-    lines = [("server", "median, s", "p95, s", "×", "n")]
-    for name, seconds in found.items():
-        lines.append(
-            (name, f"{median(seconds):.2f}", f"{p95(seconds):.2f}", _marked(median(seconds) / bare, MOST_LIVE))
+    lines = [
+        (
+            name,
+            f"{median(seconds):.2f}",
+            f"{p95(seconds):.2f}",
+            _marked(median(seconds) / bare, MOST_LIVE),
+            f"{len(seconds)}",
         )
-        lines[-1] += (str(len(seconds)),)  # type: ignore[assignment]
-    return markdown_table(lines)
+        for name, seconds in found.items()
+    ]
+    return markdown_table([("server", "median, s", "p95, s", "×", "n"), *lines])
 
 
 def _page_table(found: dict[str, Times]) -> str:
     bare = found[BARE_PAGE]
-    bare_first, bare_repaint = median(bare.first), p95([answer.ms for answer in bare.answers])
+    bare_first, bare_repaint = median(bare.first), p95(bare.ms)
     lines = [("page", "first picture, median, s", "p95, s", "×", "repaint, median, ms", "p95, ms", "×", "kB", "n")]
     for name, times in found.items():
         middle = median(times.first)
-        ms, kilobytes = [one.ms for one in times.answers], [one.received / 1e3 for one in times.answers]
-        repaint = (
-            (f"{median(ms):.0f}", f"{p95(ms):.0f}", _marked(p95(ms) / bare_repaint, MOST_REPAINT)) if ms else ("",) * 3
-        )
         seconds = f"{middle:.2f}", f"{p95(times.first):.2f}", _marked(middle / bare_first, MOST_FIRST)
+        repaint = ("",) * 4
+        if times.answers:
+            most = p95(times.ms)
+            repaint = (
+                f"{median(times.ms):.0f}",
+                f"{most:.0f}",
+                _marked(most / bare_repaint, MOST_REPAINT),
+                times.kilobytes,
+            )
         shown = name if times.has_picture else f"{name} (heading)"
-        lines.append(
-            (shown, *seconds, *repaint, f"{median(kilobytes):.1f}" if ms else "", f"{len(times.first)}, {len(ms)}")
-        )
+        lines.append((shown, *seconds, *repaint, f"{len(times.first)}, {len(times.answers)}"))
     return markdown_table(lines)
 
 
@@ -185,11 +209,13 @@ def _accuracy_table(found: Sequence[tuple[str, str, list[Answer]]]) -> str:
         layers = [(layer, answers) for name, layer, answers in found if name == model]
         together = [answer for _, answers in layers for answer in answers]
         for layer, answers in [*layers, ("**all**", together)]:
-            ms = [answer.ms for answer in answers]
-            most = p95(ms)
-            said = f"{most:.0f}" if most <= MOST_ACCURACY else f"**{most:.0f}**"
-            kilobytes = median(answer.received / 1e3 for answer in answers)
-            lines.append((model, layer, f"{median(ms):.0f}", said, f"{kilobytes:.1f}", str(len(ms))))
+            times = Times(answers=answers)
+            said = ("no answer", "", "")
+            if answers:
+                most = p95(times.ms)
+                marked = f"{most:.0f}" if most <= MOST_ACCURACY else f"**{most:.0f}**"
+                said = f"{median(times.ms):.0f}", marked, times.kilobytes
+            lines.append((model, layer, *said, f"{len(answers)}"))
     return markdown_table(lines) + f"\n\nTarget: p95 ≤ {MOST_ACCURACY:.0f} ms; **bold** is what misses."
 
 
