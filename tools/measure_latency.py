@@ -41,8 +41,8 @@ st.plotly_chart(go.Figure(go.Bar(y=counts * bits)), key="chart")
 BARE_PAGE = "a bare page"
 HEAD = "# Latency"
 INTRODUCTION = (
-    "Written by `python -m tools.measure_latency`: the app in a real browser, beside a bare Streamlit page with one slider,"
-    " one number and one Plotly chart."
+    "Written by `python -m tools.measure_latency`: the app in a real browser, beside a bare Streamlit page with one"
+    " slider, one number and one Plotly chart."
 )
 STARTS = 3
 BARE_ROUNDS = 4  # for each page of the app
