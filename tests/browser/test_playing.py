@@ -64,6 +64,18 @@ def test_a_page_becomes_a_slide_and_the_lecture_a_file(app: str, open_page: Open
     text = waiting.value.path().read_text(encoding="utf-8")
     assert '"symmetry_bits": "3"' in text
     assert faults_on(page) == NO_FAULTS
+    with asking(page):
+        page.get_by_role("button", name="Play from the start").click()
+    expect(page.locator(".lecture .place")).to_have_text("slide 1 of 1")
+    with asking(page):
+        page.get_by_role("button", name="End", exact=True).click()
+    with asking(page):
+        page.get_by_role("button", name="Play", exact=True).first.click()
+    for number in (2, 3, 4):  # of another lecture, which has more
+        press(page, "ArrowRight")
+        expect(page.locator(".lecture .place")).to_have_text(f"slide {number} of 7")
+    page.go_back()
+    expect(page.locator(".lecture .place")).to_have_text("slide 3 of 7")
 
 
 @pytest.mark.full
