@@ -147,7 +147,7 @@ def take_range(lo: float | None, hi: float | None, before: type[Any]) -> None:
 def _clipping_changed() -> None:
     """Start "by hand" from the range that was shown, and let the other methods find their own (a callback)."""
     settings = controls.now(PlaygroundState)
-    if not settings.by_hand:
+    if settings.clipping is not FixedRange:
         controls.change(PlaygroundState, **found_by(settings.word("clipping")))
         return
     lo, hi = st.session_state.get(RANGE_MEMORY, (None, None))

@@ -83,6 +83,13 @@ def test_every_control_changes_the_numbers(key: str, value: object) -> None:
     assert whole_tensor(at) != before[1]
 
 
+def test_a_range_by_hand_is_chosen_at_once_with_a_format_that_takes_none() -> None:
+    at = start()
+    at.selectbox(key="play_clipping").set_value("by hand")
+    at.selectbox(key="play_format").set_value("Q4_0")
+    assert not at.run().exception
+
+
 def test_the_restricted_range_leaves_out_one_code() -> None:
     at = start()
     assert "of 16 codes" in whole_tensor(at)
