@@ -72,12 +72,6 @@ def zero_point_formula(spec: QuantizerSpec, view: BlockView, convention: Convent
     )
 
 
-def moved_formula(view: BlockView) -> str:
-    """Return where rounding the zero point has moved an asymmetric range: to the outermost levels."""
-    chosen, levels = ((latex(lo), latex(hi)) for lo, hi in (view.chosen, (view.lo, view.hi)))
-    return rf"[\alpha, \beta] = [{chosen[0]},\; {chosen[1]}] \;\rightarrow\; [{levels[0]},\; {levels[1]}]"
-
-
 def code_formula(
     spec: QuantizerSpec, view: BlockView, r: float, convention: Convention = TOOLS, code: int | None = None
 ) -> str:

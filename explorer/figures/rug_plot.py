@@ -36,10 +36,11 @@ class RugPlot:
     unit: str
 
 
-def even_figure(shown: RugPlot, canvas: Canvas) -> go.Figure:
-    """Draw the rugs over an even axis, under the histogram."""
+def even_figure(shown: RugPlot, canvas: Canvas, cut: float = 0.0) -> go.Figure:
+    """Draw the rugs over an even axis, under the histogram: all, or without a share `cut` of the values at each end."""
     reach = [float(levels[i]) for levels in shown.levels.values() for i in (0, -1)]
-    ends = elements.span(shown.distribution, *reach)
+    low, high = (float(end) for end in np.quantile(shown.values, (cut, 1 - cut))) if cut else (0.0, 0.0)
+    ends = (low, high) if low < high else elements.span(shown.distribution, *reach)
     bars, top, notes = elements.outline(shown.distribution, ends, "y", shown.unit)
     rugs = {name: levels[(levels >= ends[0]) & (levels <= ends[1])] for name, levels in shown.levels.items()}
     axis = theme.axis(f"{shown.unit} r", range=list(ends), anchor="y2")

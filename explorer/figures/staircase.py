@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from explorer.figures import elements, theme
 from explorer.figures.theme import Canvas, Trace
 from explorer.figures.words import phrase
-from explorer.notation import decibels, short
+from explorer.notation import short
 from explorer.results import BlockView
 
 HEIGHT = 400
@@ -84,12 +84,12 @@ def describe_staircase(shown: Step) -> str:
 
 
 def bits_figure(measured: Mapping[int, float], theory: Mapping[int, float], bits: int, canvas: Canvas) -> go.Figure:
-    """Draw SQNR in dB against bits: measured, and what an error of S²/12 would give."""
+    """Draw the mean squared error against bits: measured, and S²/12."""
     return theme.figure(
         [
             {
                 **_curve(list(theory), list(theory.values()), STAIRCASE, theme.NEUTRAL, 1.5, "dash"),
-                "name": "MSE = S²/12",
+                "name": "S²/12",
             },
             {
                 **_curve(list(measured), list(measured.values()), STAIRCASE, theme.QUANTIZED, 2),
@@ -102,7 +102,7 @@ def bits_figure(measured: Mapping[int, float], theory: Mapping[int, float], bits
         canvas,
         margin={"l": 52, "r": 8, "t": 30, "b": 40},
         xaxis=theme.axis("bits", dtick=1),
-        yaxis=theme.axis("SQNR, dB", nticks=6),
+        yaxis=theme.axis("MSE", type="log", exponentformat="power", dtick=1),
         showlegend=True,
         legend={"x": 0, "y": 1.02, "yanchor": "bottom", "orientation": "h"},
     )
@@ -110,7 +110,7 @@ def bits_figure(measured: Mapping[int, float], theory: Mapping[int, float], bits
 
 def describe_bits(measured: Mapping[int, float]) -> str:
     """Say in words what the figure shows."""
-    return "SQNR against bits: " + ", ".join(f"{bits} bits {decibels(value)}" for bits, value in measured.items())
+    return "MSE against bits: " + ", ".join(f"{bits} bits {short(value)}" for bits, value in measured.items())
 
 
 def _staircase(view: BlockView, ends: tuple[float, float]) -> tuple[elements.Array, elements.Array]:

@@ -15,16 +15,18 @@ from explorer.compiling import await_first_picture
 from explorer.instrument import Move
 from explorer.language import read_words
 from explorer.lessons import LESSONS
+from explorer.lessons.clipping.trade import trade
 from explorer.lessons.framework import progress
 from explorer.page_table import OPEN, PLAYGROUND, pages_folder
 from explorer.panels.instrument import changes, instrument_panel
 from explorer.pins import HOME
 from explorer.sources import MODELS, ModelKey, opening_model
 from explorer.state import PlaygroundState
-from explorer.teaching.restrictions import is_playing
+from explorer.teaching.restrictions import answers_wait, is_playing
 from quant_engine import QuantError, QuantizerSpec
 
 OPENS = PlaygroundState()
+ANY = (-1.0, 1.0)  # extremes: its range goes to those of each layer
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def home_panel() -> None:
     with figure:
         view = compute.block_view(model, layer, spec, 0)
         instrument_panel(model, layer, settings, spec, 0, view, "home_instrument", _moved, compact=True)
+        _why(model, layer, spec)
     with numbers:
         _accuracies(model, layer, settings, spec)
     if not is_playing():
@@ -100,6 +103,21 @@ def _ways_in(model: str, layer: str, settings: PlaygroundState) -> None:
             st.caption(way.text)
 
 
+def _why(model: ModelKey, layer: str, spec: QuantizerSpec) -> None:
+    """Say why a range that is all that a hand has changed is better or worse than the one that the page opens with."""
+    opens = OPENS.spec(*ANY)
+    if spec == opens or replace(spec, clipping=opens.clipping) != opens or answers_wait():
+        return
+    said = trade(compute.outcome(model, layer, opens), compute.outcome(model, layer, spec), "weight")
+    if said:
+        st.markdown(said)
+        lesson = LESSONS["clipping"]
+        label = read_words("home")["why"].format(number=lesson.number, title=lesson.prose.title)
+        st.page_link(
+            pages_folder() / f"lesson_{lesson.slug}.py", label=label, icon=":material/school:", query_params={}
+        )
+
+
 def _learning() -> WayIn:
     """Return the way to where the course was left."""
     lesson = progress.stopped_at()
@@ -113,7 +131,7 @@ def _accuracies(model: ModelKey, layer: str, settings: PlaygroundState, spec: Qu
         compute.require_task(model)
     except QuantError:
         return
-    plain = OPENS.spec(-1.0, 1.0)  # of the extremes, whichever they are
+    plain = OPENS.spec(*ANY)
     before = model_scores.accuracies("home before", model, layer, *OPENS.plans(plain))
     started, said = time.monotonic(), read_words("home")
     waiting = read_words("frame")["waiting"]["running_for"]

@@ -45,6 +45,11 @@ def numbers(at: AppTest) -> list[str]:
     return [metric.value for metric in at.metric]
 
 
+def said_why(at: AppTest) -> bool:
+    """Whether the page says what clipping does to the error, by a share of it."""
+    return any("β = 0.25" in text.value and "%" in text.value for text in at.markdown)
+
+
 def test_the_first_picture_needs_neither_torch_nor_transformers_nor_onnxruntime() -> None:
     """Accuracy is measured in the background, and nothing else may ask for them."""
     found = subprocess.run(
@@ -68,10 +73,14 @@ def test_the_three_accuracies_are_the_networks() -> None:
         return notation.accuracy(network.evaluate(QuantizationPlan(plans)).value)
 
     plain, before = notation.accuracy(network.evaluate().value), accuracy(MinMax())
-    assert numbers(start()) == [plain, before, before]
+    at = start()
+    assert numbers(at) == [plain, before, before]
+    assert not said_why(at)  # nothing is dragged yet
     by_hand = PlaygroundState(**set_by_hand(None, 0.25, MinMax))
     dragged = accuracy(MinMax(), FixedRange(-0.25, 0.25))
-    assert numbers(start(home=pins.write([by_hand]))) == [plain, before, dragged]
+    at = start(home=pins.write([by_hand]))
+    assert numbers(at) == [plain, before, dragged]
+    assert said_why(at)
     snapped = PlaygroundState(**found_by("least MSE"))
     assert numbers(start(home=pins.write([snapped]))) == [plain, before, accuracy(MinMSE())]
     assert len({plain, before, dragged}) == 3

@@ -152,16 +152,33 @@ def test_teachers_can_show_the_result_without_a_prediction(slug: str) -> None:
     assert any(words()["none"] in text.value for text in at.markdown)
 
 
+def go_on(at: AppTest, slug: str) -> AppTest:
+    at.button(key=f"{slug}_continue").click()
+    at.run()
+    assert not at.exception
+    return at
+
+
 @pytest.mark.parametrize("slug", SLUGS)
-def test_continue_leads_through_all_beats(slug: str) -> None:
-    at = open_lesson(slug)
-    seen = [at.session_state[f"{slug}_beat"]]
-    for _ in BEATS[1:]:
-        at.button(key=f"{slug}_continue").click()
-        at.run()
-        assert not at.exception
-        seen.append(at.session_state[f"{slug}_beat"])
-    assert seen == list(BEATS)
+def test_continue_leads_through_all_beats_and_a_step_shows_the_setting_that_it_speaks_of(slug: str) -> None:
+    at, sets = open_lesson(slug), LESSONS[slug].sets
+    opened = {key: at.session_state[key] for keys in sets.values() for key in keys}
+    for beat in BEATS:
+        assert at.session_state[f"{slug}_beat"] == beat
+        assert {key: at.session_state[key] for key in opened} == {**opened, **sets.get(beat, {})}
+        if beat != BEATS[-1]:
+            go_on(at, slug)
+
+
+def test_what_a_step_has_set_is_as_it_was_in_the_next_one_but_for_what_a_hand_has_changed() -> None:
+    at = open_lesson("bits", beat="Try", bits=5)
+    assert go_on(at, "bits").session_state["bits_bits"] == 8
+    assert go_on(at, "bits").session_state["bits_bits"] == 5
+    for beat in ("Try", "See"):
+        at.segmented_control(key="bits_beat").set_value(beat).run()
+    assert at.session_state["bits_bits"] == 8
+    change(at, "bits", bits=6)
+    assert go_on(at, "bits").session_state["bits_bits"] == 6
 
 
 def other_values(lesson: Lesson) -> Iterator[tuple[str, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 import scipy.stats
@@ -14,20 +15,23 @@ from explorer.figures.theme import Canvas
 from explorer.formulas import ARTICLE, TOOLS
 from explorer.lessons import LESSONS
 from explorer.lessons.centroids.learning import OPENING
+from explorer.lessons.clipping.trade import trade
 from explorer.lessons.compensation.gradients import stepped
 from explorer.lessons.compensation.method_progress import setting_of
 from explorer.lessons.compensation.output_error import measured as lost_measured
 from explorer.lessons.formats import format_comparison
 from explorer.lessons.framework.model import overlap
-from explorer.lessons.framework.prose import read_prose
+from explorer.lessons.framework.prose import read_prose, words
 from explorer.lessons.framework.scene import Mix, Scene
 from explorer.lessons.granularity.granularity_tradeoff import distinct
 from explorer.lessons.mixed import plans
 from explorer.notation import beside, latex, share, short
 from quant_engine import (
+    FixedRange,
     IntFormat,
     KMeans,
     LayerPlan,
+    MinMax,
     QuantizationPlan,
     QuantizerSpec,
     fake_quantize,
@@ -85,6 +89,19 @@ def test_no_lines_of_a_format_are_so_close_that_even_values_look_uneven() -> Non
         assert np.all(np.logical_or.reduce([*inside, np.isin(values, alone.astype(np.float32))]))
 
 
+def test_where_e4m3_is_coarser_than_int8_is_counted_on_the_values() -> None:
+    x = weights(CNN).values.astype(np.float64)
+    top = np.abs(x).max()
+    unit, step = top / 448, top / 127
+    octave = next(k for k in range(9) if unit * 2.0 ** (k - 3) > step)  # of [2ᵏ, 2ᵏ⁺¹] in units: eight steps
+    place = unit * 2.0**octave
+    errors = ((x / unit).astype(ml_dtypes.float8_e4m3fn).astype(np.float64) * unit - x) ** 2
+    far = np.abs(x) >= place
+    told = LESSONS["formats"].facts(Scene(weights(CNN), QuantizerSpec(IntFormat(8))))["coarser"]
+    for number in (short(place), share(far.mean()), share(errors[far].sum() / errors.sum())):
+        assert number in told
+
+
 # --- 3: uniform -------------------------------------------------------------------------------------------------------
 
 
@@ -98,10 +115,8 @@ def test_the_zero_point_follows_from_the_values_and_moves_the_range() -> None:
     assert (said["low"], said["high"]) == (short(-zero * scale, 4), short((15 - zero) * scale, 4))
     assert said["low"] != said["alpha"]
     assert all(said[name] in said["moved"] for name in ("alpha", "beta", "low", "high"))
-    _, zero_point, moved, *_ = LESSONS["uniform"].formulas(scene, TOOLS)
+    _, zero_point, *_ = LESSONS["uniform"].formulas(scene, TOOLS)
     assert rf"\frac{{{latex(lo)}}}{{{latex(scale)}}}\right) = {zero}" in zero_point
-    assert latex(lo) in moved
-    assert latex((15 - zero) * scale) in moved
 
 
 def test_what_is_predicted_is_the_range_that_is_named() -> None:
@@ -158,6 +173,25 @@ def test_the_best_clip_is_not_where_both_errors_are_equal() -> None:
     least = min(sum(error_with(x, beta, 4)) for beta in np.linspace(0.15, 0.35, 201))
     assert rounding + clipping > 1.04 * least
     assert float(said.split("×")[1].split(" ")[0]) == pytest.approx((rounding + clipping) / least, rel=0.01)
+
+
+@pytest.mark.parametrize(("beta", "verdict"), [(0.234, "pays"), (0.68, "level"), (0.05, "costs")])
+def test_why_clipping_pays_or_does_not_is_told_in_shares_of_the_error_without_it(beta: float, verdict: str) -> None:
+    subject = weights(CNN)
+    x = subject.values.astype(np.float64)
+    plain, clipped = (
+        Scene(subject, QuantizerSpec(IntFormat(4), clipping=clipping)).outcome
+        for clipping in (MinMax(), FixedRange(-beta, beta))
+    )
+    told, widest = trade(plain, clipped, "weight"), float(np.abs(x).max())
+    before, (inside, outside) = sum(error_with(x, widest, 4)), error_with(x, beta, 4)
+    beyond = np.mean((x < -beta * 8 / 7) | (x > beta))
+    numbers = [short(beta), short(widest), share(beta / widest), share(beyond)]
+    parts = [share(part / before) for part in (inside, outside, inside + outside)]
+    assert all(number in told for number in (*numbers, *parts)), (told, numbers, parts)
+    said = words()[f"trade_{verdict}"].format(total=parts[-1], gain=short(before / (inside + outside)))
+    assert told.endswith(said)
+    assert not trade(clipped, plain, "weight")  # a wider range clips nothing
 
 
 # --- 8: mixed precision -----------------------------------------------------------------------------------------------

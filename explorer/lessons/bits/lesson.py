@@ -22,6 +22,7 @@ BITS, CODES = fields.bits_field(SLUG, 3), fields.codes_field(SLUG)
 LEVELS, PLACE = fields.levels_field(SLUG), fields.place_field(SLUG)
 SAMPLE = 160
 PREDICTED_BITS = 8
+SETS = {"See": {BITS.key: PREDICTED_BITS}}
 SHARES = {"most": 0.75, "half": 0.5, "few": 0.0}  # of the codes; "all" is every one
 
 
@@ -40,7 +41,7 @@ def laboratory(bench: Bench) -> Scene:
     hero(
         said["used"],
         said["of"].format(n=count(result.codes_used) if counted else "?", total=count(result.codes_total)),
-        S=short(view.scale),
+        step_S=short(view.scale),
         r=f"{short(scene.r)} → {pattern(scene.code, bits)} → {short(scene.r_hat)}",
     )
     return scene
@@ -109,5 +110,5 @@ def _wide(scene: Scene) -> QuantizerSpec:
 
 
 LESSON = Lesson(
-    1, SLUG, (BITS, CODES, LEVELS, PLACE), laboratory, prediction, facts, written, question, puzzles=puzzles
+    1, SLUG, (BITS, CODES, LEVELS, PLACE), laboratory, prediction, facts, written, question, puzzles=puzzles, sets=SETS
 )

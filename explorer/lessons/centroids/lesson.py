@@ -49,6 +49,7 @@ HAND = Text(
 BUCKET = Number(f"{SLUG}_bucket", 0, learning.MAX_CENTROIDS - 1, OPENING.bucket)  # in the formula
 GAINS = {"same": 1.0, "third": 4 / 3, "half": 2.0, "quarter": 4.0}  # error of clipped uniform in units of the least
 PREDICTED_BITS = 4
+SETS = {"See": {BITS.key: PREDICTED_BITS}}
 RATIO_DIGITS = 4
 HALF = 0.5
 AT_BEST = 1.0005  # times the least error: what so many figures tell apart
@@ -278,4 +279,4 @@ def puzzles(scene: Scene) -> tuple[bool, ...]:
 
 
 FIELDS = (BITS, START, SEED, STEPS, HAND, BUCKET)
-LESSON = Lesson(7, SLUG, FIELDS, laboratory, prediction, facts, written, question, puzzles=puzzles)
+LESSON = Lesson(7, SLUG, FIELDS, laboratory, prediction, facts, written, question, puzzles=puzzles, sets=SETS)

@@ -18,12 +18,13 @@ from explorer.instrument import Move
 from explorer.lessons.clipping.calibration import calibration_section
 from explorer.lessons.clipping.calibration_sets import sets_section
 from explorer.lessons.clipping.instrument_view import instrument_view
+from explorer.lessons.clipping.trade import SAME, trade
 from explorer.lessons.framework import fields
 from explorer.lessons.framework.layout import figures_of
 from explorer.lessons.framework.model import Bench, Facts, Lesson, Place
 from explorer.lessons.framework.prose import read_prose, words
 from explorer.lessons.framework.scene import Scene
-from explorer.notation import beside, latex, ratio, share, short
+from explorer.notation import beside, latex, share, short
 from explorer.refusals import refusals_said
 from quant_engine import Distribution, FixedRange, IntFormat, MinMax, MinMSE, Percentile, QuantizerSpec, fit
 from quant_engine.clipping import ACIQ, Clipping, MinKL
@@ -51,9 +52,9 @@ SEARCHING = ("least MSE", "least KL", "ACIQ")  # what they minimise is worth a c
 POINTS = 56
 REACH = (0.01, 1.0)  # of the greatest magnitude
 PREDICTED_BITS = 4
+SETS = {"See": {BITS.key: PREDICTED_BITS}}
 OUTLIER = 20  # standard deviations
 TINY = 1e-300
-SAME = 1.1  # a ratio of errors nearer to 1 is "about the same"
 
 
 def laboratory(bench: Bench) -> Scene:
@@ -112,11 +113,12 @@ def prediction(scene: Scene) -> str:
 def facts(scene: Scene) -> Facts:
     """Return the numbers that the prose quotes."""
     report, picked = scene.outcome.report, _picks(scene)
-    best, widest = picked["least MSE"], picked["min–max"]
+    best, widest, lowest = picked["least MSE"], picked["min–max"], float(scene.view.levels[0])
     return {
         "bits": str(scene.spec.format.bits),
         "beta": short(scene.view.hi),
         "clipped": share(report.clipped_share),
+        "below": read_prose(SLUG).laboratory["below"].format(lowest=short(lowest)) if lowest < 0 else "",
         "verdict": _verdict(scene),
         "crossing": _crossing(scene),
         "best_beta": short(best.clip),
@@ -181,10 +183,9 @@ def _split(scene: Scene) -> Split:
 
 
 def _verdict(scene: Scene) -> str:
-    """Say what clipping one per cent does, by the same rule as the prediction."""
-    gain = _gain(scene)
-    said = f"1/{short(gain)}" if gain >= 1 else f"{ratio(1, gain)}"
-    return read_prose(SLUG).laboratory[f"mse_{prediction(scene)}"].format(to=said)
+    """Say what clipping one per cent does."""
+    plain, clipped = _predicted(scene)
+    return trade(plain.outcome, clipped.outcome, scene.subject.unit)
 
 
 def crossing_of(split: Split) -> float | None:
@@ -231,11 +232,15 @@ def _picks(scene: Scene) -> dict[str, Pick]:
 
 
 def _gain(scene: Scene) -> float:
-    form = IntFormat(PREDICTED_BITS, scene.spec.format.signed)
-    plain, clipped = (
-        scene.under(QuantizerSpec(form, clipping=clipping)).mse for clipping in (MinMax(), Percentile(99.0))
-    )
+    plain, clipped = (one.mse for one in _predicted(scene))
     return plain / clipped if clipped else 1.0
 
 
-LESSON = Lesson(5, SLUG, (BITS, BETA), laboratory, prediction, facts, written, question, puzzles=puzzles)
+def _predicted(scene: Scene) -> tuple[Scene, Scene]:
+    """Return the tensor at four bits without clipping, and with one per cent clipped."""
+    form = IntFormat(PREDICTED_BITS, scene.spec.format.signed)
+    plain, clipped = (scene.under(QuantizerSpec(form, clipping=one)) for one in (MinMax(), Percentile(99.0)))
+    return plain, clipped
+
+
+LESSON = Lesson(5, SLUG, (BITS, BETA), laboratory, prediction, facts, written, question, puzzles=puzzles, sets=SETS)

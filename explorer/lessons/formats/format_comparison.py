@@ -75,6 +75,18 @@ def levels(subject: Subject, spec: QuantizerSpec) -> NDArray[np.float32]:
     return compute.kept(ResultKey("levels", subject.key, spec), lambda: fit(subject.values, spec).levels())
 
 
+def from_place(subject: Subject, spec: QuantizerSpec, place: float) -> tuple[float, float]:
+    """Return the share of the values whose magnitude is `place` or more, and theirs of the squared error."""
+
+    def measured() -> tuple[float, float]:
+        values = subject.values.astype(np.float64)
+        squared = (fit(subject.values, spec).fake_quantize(subject.values) - values) ** 2
+        far, total = np.abs(values) >= place, float(squared.sum())
+        return float(far.mean()), float(squared[far].sum()) / total if total else 0.0
+
+    return compute.kept(ResultKey("from_place", subject.key, spec, place), measured)
+
+
 def losses(subject: Subject, bits: int, clipping: str) -> dict[FormatCandidate, ErrorReport]:
     """Return the error of every format, the least first."""
     found = {candidate: report(subject, candidate.spec(clipping)) for candidate in candidates(subject, bits)}

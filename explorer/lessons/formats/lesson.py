@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import streamlit as st
 
 from explorer import charts, compute, controls, tables
@@ -40,6 +41,7 @@ POINT = Number(
 )
 STEPS = {"tenth": 1 / 5, "third": 2 / 3, "same": 3 / 2, "three": 5.0}  # MSE of E4M3 in units of int8's: each less than
 PREDICTED_BITS = 8
+TAIL = 0.005  # of the values, at either end: without them lines of 8 bits can be told apart
 
 
 def laboratory(bench: Bench) -> Scene:
@@ -96,15 +98,16 @@ def _rugs(bench: Bench, scene: Scene) -> str:
     found = format_comparison.candidates(subject, _width(scene))
     levels = {candidate.name: format_comparison.levels(subject, candidate.spec(clipping)) for candidate in found}
     shown = RugPlot(subject.values, subject.statistics, levels, subject.unit)
-    words = describe_rug_plot(shown)
+    words, cut = describe_rug_plot(shown), TAIL if _width(scene) == PREDICTED_BITS else 0.0
     left, right = figures_of(0.5)
     with left:
-        charts.show(even_figure(shown, bench.canvas), f"{SLUG}_chart_even", words)
+        charts.show(even_figure(shown, bench.canvas, cut), f"{SLUG}_chart_even", words)
     with right:
         charts.show(octave_figure(shown, bench.canvas), f"{SLUG}_chart_octaves", words)
     inner = ", ".join(f"{name} {share(inner_share(values))}" for name, values in levels.items())
+    half = share(number_encodings.fp32_share_to_one())
     ends = ", ".join(f"{name} {short(float(values[-1]))}" for name, values in levels.items())
-    return f"{_words()['rugs_lead']} {_words()['inner'].format(inner=inner, ends=ends)}"
+    return f"{_words()['rugs_lead']} {_words()['inner'].format(inner=inner, ends=ends, half=half)}"
 
 
 def _contest(bench: Bench, scene: Scene) -> None:
@@ -200,7 +203,7 @@ def facts(scene: Scene) -> Facts:
         "four": four,
         "loss": f"{short(lost)} times" if lost >= 1 or not lost else f"1/{short(1 / lost)} of",
         "rival": candidate,
-        "half": share(number_encodings.fp32_share_to_one()),
+        "coarser": _coarser(scene),
         "symbols": _words()["symbols"] if isinstance(holder.format, FloatFormat) else "",
     }
 
@@ -237,6 +240,21 @@ def _float_loss(scene: Scene) -> float:
     if not found["int"]:
         return float("inf") if found["e4m3"] else 1.0
     return found["e4m3"] / found["int"]
+
+
+def _coarser(scene: Scene) -> str:
+    """Say from where on E4M3's steps are wider than those of 8-bit integers, and what of its error comes from there."""
+    even, other = (
+        format_comparison.levels(scene.subject, found.spec("min–max"))
+        for found in format_comparison.candidates(scene.subject, PREDICTED_BITS)[:2]
+    )
+    up = other[other >= 0].astype(np.float64)
+    wider = np.flatnonzero(np.diff(up) > float(even[-1]) - float(even[-2]))
+    if not wider.size:
+        return _words()["coarser_none"]
+    place, spec = float(up[wider[0]]), format_comparison.candidates(scene.subject, PREDICTED_BITS)[1].spec("min–max")
+    beyond, errors = format_comparison.from_place(scene.subject, spec, place)
+    return _words()["coarser_some"].format(place=short(place), values=share(beyond), error=share(errors))
 
 
 def _width(scene: Scene) -> int:

@@ -6,7 +6,7 @@ The words are in `prose/`, one file a lesson; this package computes everything t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from streamlit.delta_generator import DeltaGenerator
@@ -197,6 +197,7 @@ class Lesson:
     puzzles: Callable[[Scene], tuple[bool, ...]] = lambda scene: ()  # which the scene solves, in the order of the prose
     story: tuple[str, str] | None = None
     chapter: Chapter | None = None  # where it has parts
+    sets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by step, what its words speak of, by key
 
     @property
     def prose(self) -> Prose:

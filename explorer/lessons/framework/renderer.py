@@ -87,6 +87,8 @@ def _stepper(lesson: Lesson) -> str:
         format_func=named.__getitem__,
         label_visibility="collapsed",
         disabled=controls.is_locked(field),
+        on_change=_stepped,
+        args=(lesson, beat),
     )
     return beat
 
@@ -188,6 +190,19 @@ def _go_on(lesson: Lesson, beat: str) -> None:
     """Show the next step (a callback)."""
     answers.note_done(lesson, beat)
     controls.assign({lesson.beat.key: BEATS[BEATS.index(beat) + 1]})
+    _stepped(lesson, beat)
+
+
+def _stepped(lesson: Lesson, before: str) -> None:
+    """Set what the words of the step speak of, and as it was what the step before has set (a callback)."""
+    state, key = st.session_state, f"{lesson.slug}_kept"
+    fields = {field.key: field for field in lesson.all_fields if not controls.is_locked(field)}
+    kept, left = state.pop(key, {}), lesson.sets.get(before, {})
+    back = {name: kept.get(name, fields[name].default) for name in left if name in fields}
+    controls.assign({name: value for name, value in back.items() if state.get(name) == left[name]})
+    wanted = {name: value for name, value in lesson.sets.get(state[lesson.beat.key], {}).items() if name in fields}
+    state[key] = {name: state.get(name, fields[name].default) for name in wanted}
+    controls.assign(wanted)
 
 
 def _end(lesson: Lesson) -> None:

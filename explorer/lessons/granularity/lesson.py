@@ -17,7 +17,7 @@ from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.quantized_subject import coded
 from explorer.lessons.framework.scene import Looked, Scene
 from explorer.lessons.granularity import blocks, granularity_controls
-from explorer.lessons.granularity.granularity_controls import FIELDS, SLUG
+from explorer.lessons.granularity.granularity_controls import BITS, CLIPPING, FIELDS, SHARED, SLUG
 from explorer.lessons.granularity.granularity_tradeoff import tradeoff_section
 from explorer.notation import beside, count, decibels, latex, ratio, short
 from explorer.tensors import Subject
@@ -34,6 +34,7 @@ from quant_engine.quantizer.storage import SCALE_BITS
 
 STORY = "fashion-depthwise", "dw1"
 PREDICTED = QuantizerSpec(IntFormat(4))  # one scale for the layer, min–max
+SETS = {"See": {BITS.key: 4, SHARED.key: SHARED.default, CLIPPING.key: CLIPPING.default}}
 FEW, MANY = 0.2, 0.6  # shares of the rows
 RUN = 16  # of the sub-channels that the reveal compares, where rows are longer
 
@@ -199,4 +200,6 @@ def puzzles(scene: Scene) -> tuple[bool, ...]:
     return not _dead(subject, spec), heavy, found.report.mse < channel.report.mse
 
 
-LESSON = Lesson(9, SLUG, FIELDS, laboratory, prediction, facts, written, question, puzzles=puzzles, story=STORY)
+LESSON = Lesson(
+    9, SLUG, FIELDS, laboratory, prediction, facts, written, question, puzzles=puzzles, story=STORY, sets=SETS
+)

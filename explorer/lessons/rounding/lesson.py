@@ -36,6 +36,7 @@ ROUNDING = Choice(
     width=fields.MENU_WIDTH,
 )
 PREDICTED_BITS = 8
+SETS = {"See": {BITS.key: PREDICTED_BITS, ROUNDING.key: "floor", RANGE.key: "asymmetric"}}
 COST = {"same": 1.0, "double": 2.0, "four": 4.0, "sixteen": 16.0}
 FILLED = 2.0  # times the error of rounding to nearest: less, where values lie on a grid of their own
 UNBIASED = 0.02  # of a step
@@ -177,5 +178,14 @@ def _spec(rounding: str) -> QuantizerSpec:
 
 
 LESSON = Lesson(
-    6, SLUG, (BITS, RANGE, ROUNDING, PLACE), laboratory, prediction, facts, written, question, puzzles=puzzles
+    6,
+    SLUG,
+    (BITS, RANGE, ROUNDING, PLACE),
+    laboratory,
+    prediction,
+    facts,
+    written,
+    question,
+    puzzles=puzzles,
+    sets=SETS,
 )

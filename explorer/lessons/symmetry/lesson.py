@@ -35,6 +35,7 @@ KIND = Choice(
 COST = {"same": 1.0, "double": 2.0, "four": 4.0, "sixteen": 16.0}  # error of signed symmetric, in that of asymmetric
 MOST_BITS = 8
 FOUR_BITS = 4
+SETS = {"See": {BITS.key: FOUR_BITS}}
 
 
 def laboratory(bench: Bench) -> Scene:
@@ -95,7 +96,6 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
     return (
         formulas.scale_formula(scene.spec, scene.view),
         formulas.zero_point_formula(scene.spec, scene.view, convention),
-        *(() if scene.spec.symmetric else (formulas.moved_formula(scene.view),)),
     )
 
 
@@ -134,5 +134,5 @@ def _idle_text(scene: Scene) -> str:
 
 
 LESSON = Lesson(
-    4, SLUG, (BITS, KIND), laboratory, prediction, facts, written, question, source="layer inputs", puzzles=puzzles
+    4, SLUG, (BITS, KIND), laboratory, prediction, facts, written, question, "layer inputs", puzzles, sets=SETS
 )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import streamlit as st
+
 from explorer import charts, controls, formulas
 from explorer.figures.staircase import Step, bits_figure, describe_bits, describe_staircase, staircase_figure
 from explorer.formulas import Convention
 from explorer.lessons.framework import fields
-from explorer.lessons.framework.layout import hero, more
+from explorer.lessons.framework.layout import figures_of, hero, more
 from explorer.lessons.framework.model import Bench, Choices, Facts, Lesson, choices
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Scene, nearest_step
@@ -21,6 +23,8 @@ SLUG = "uniform"
 BITS, CODES = fields.bits_field(SLUG, 3), fields.codes_field(SLUG, "unsigned")
 RANGE, PLACE = fields.range_field(SLUG, "asymmetric"), fields.place_field(SLUG)
 WIDTHS = range(2, 9)
+STAIRS = 0.62  # of the width
+SETS = {"See": {BITS.key: 5}}
 ALMOST, TINY = 0.9, 1e-6
 NEAR = 1.25  # a ratio up to which the error goes with the square of the step
 ONE_MORE_BIT = {"same": 1.0, "half": 2.0, "quarter": 4.0, "sixteenth": 16.0}  # by how much the error falls
@@ -34,18 +38,23 @@ def laboratory(bench: Bench) -> Scene:
             symmetric, signed = controls.show(RANGE), controls.show(CODES)
     scene = Scene(bench.subject, QuantizerSpec(IntFormat(bits, signed), symmetric=symmetric), place)
     step = Step(scene.view, scene.r, None if bench.asking else scene.r_hat, bench.subject.unit)
-    charts.show(staircase_figure(step, bench.canvas), f"{SLUG}_chart_stairs", describe_staircase(step))
+    left, right = figures_of(STAIRS) if bench.telling else (st.container(), None)
+    with left:
+        charts.show(staircase_figure(step, bench.canvas), f"{SLUG}_chart_stairs", describe_staircase(step))
+    if right:
+        each = {width: scene.under(_of_bits(scene, width)) for width in WIDTHS}
+        measured, theory = ({w: of(one) for w, one in each.items()} for of in (_mse, _ideal))
+        with right:
+            charts.show(
+                bits_figure(measured, theory, bits, bench.canvas), f"{SLUG}_chart_bits", describe_bits(measured)
+            )
     hero(
         "Error of r",
         "?" if bench.asking else f"{short(scene.r_hat - scene.r)} of at most {short(scene.view.scale / 2)}",
-        S=short(scene.view.scale),
+        step_S=short(scene.view.scale),
         zero_point="?" if bench.asking else count(scene.view.zero_point),  # the code of what is near 0
         code="?" if bench.asking else count(scene.code),
     )
-    if bench.telling:
-        measured = {width: scene.under(_of_bits(scene, width)).outcome.report.sqnr_db for width in WIDTHS}
-        theory = {width: _ideal(scene.under(_of_bits(scene, width))) for width in WIDTHS}
-        charts.show(bits_figure(measured, theory, bits, bench.canvas), f"{SLUG}_chart_bits", describe_bits(measured))
     return scene
 
 
@@ -71,8 +80,9 @@ def facts(scene: Scene) -> Facts:
         "greatest": str(scene.spec.format.qmax),
         "falls": _falls(four, five),
         "a_bit": decibels((eight - two) / 6),
+        "a_bit_part": short(10 ** ((eight - two) / 60)),
         "mse": short(scene.mse),
-        "ideal": short(view.scale**2 / 12),
+        "ideal": short(_ideal(scene)),
     }
 
 
@@ -82,7 +92,6 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
     return (
         formulas.scale_formula(spec, view),
         formulas.zero_point_formula(spec, view, convention),
-        *(() if spec.symmetric else (formulas.moved_formula(view),)),
         formulas.code_formula(spec, view, scene.r, convention),
         formulas.value_formula(view, scene.r, convention),
     )
@@ -138,13 +147,19 @@ def _gain(scene: Scene, bits: int) -> float:
     return now / more if more else math.inf
 
 
+def _mse(scene: Scene) -> float:
+    return scene.mse
+
+
 def _ideal(scene: Scene) -> float:
-    """Return the SQNR in dB that an error of S²/12 would give."""
-    return 10 * math.log10(max(scene.subject.statistics.power, 1e-300) / (scene.view.scale**2 / 12))
+    """Return the error of a value anywhere in its step: S²/12."""
+    return scene.view.scale**2 / 12
 
 
 def _of_bits(scene: Scene, bits: int) -> QuantizerSpec:
     return QuantizerSpec(IntFormat(bits, scene.spec.format.signed), symmetric=scene.spec.symmetric)
 
 
-LESSON = Lesson(3, SLUG, (BITS, CODES, RANGE, PLACE), laboratory, prediction, facts, written, question, puzzles=puzzles)
+LESSON = Lesson(
+    3, SLUG, (BITS, CODES, RANGE, PLACE), laboratory, prediction, facts, written, question, puzzles=puzzles, sets=SETS
+)

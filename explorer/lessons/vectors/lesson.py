@@ -30,6 +30,7 @@ FIELDS = (
     rates.COUNTED,
 )
 PREDICTED_BITS = 2
+SETS = {"See": {pairs.BITS.key: "2 bits"}}
 STEPS = {"same": 1.0, "little": 1.1, "third": 4 / 3, "double": 2.0, "more": 4.0}  # MSE of single values over vectors'
 WEAK, STRONG = 0.0, 0.9  # correlations that the reveal compares
 
@@ -142,4 +143,4 @@ def _bound(scene: Scene, bits: float) -> float:
     return float(scene.subject.statistics.sigma**2 * 2.0 ** (-2.0 * bits))
 
 
-LESSON = Lesson(10, SLUG, FIELDS, laboratory, prediction, facts, written, question, puzzles=puzzles)
+LESSON = Lesson(10, SLUG, FIELDS, laboratory, prediction, facts, written, question, puzzles=puzzles, sets=SETS)
