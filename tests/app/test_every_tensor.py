@@ -12,7 +12,7 @@ import pytest
 from explorer import tensors
 from explorer.lessons import LESSONS
 from explorer.lessons.centroids.learning import OPENING
-from explorer.lessons.framework.prose import read_prose
+from explorer.lessons.framework.prose import read_prose, words
 from explorer.lessons.framework.scene import Held, Scene
 from explorer.lessons.granularity.lesson import run_of
 from explorer.sources import MODELS, Source
@@ -215,9 +215,16 @@ def test_what_clipping_costs_and_where_the_least_error_and_the_crossing_are(menu
         assert sum(parts(best, sampled)) <= 1.02 * least, name
         assert numbers(told["best_gain"]) == near([sum(parts(greatest)) / sum(parts(best))]), name
         reach = float(np.percentile(np.abs(x), 99.0))
-        gain = sum(parts(greatest)) / sum(parts(reach))
-        assert numbers(told["verdict"])[-1] == near(gain if "1/" in told["verdict"] else 1 / gain), name
-        assert told["verdict"].split()[0] == ("falls" if gain > 1.1 else "rises" if gain < 1 / 1.1 else "stays"), name
+        before, (inside, outside) = sum(parts(greatest)), parts(reach)
+        gain = before / (inside + outside)
+        verdict = "pays" if gain > 1.1 else "costs" if gain < 1 / 1.1 else "level"
+        if reach < greatest:
+            _, _, _, left, _, added, total, *_ = numbers(told["verdict"])
+            shares = [100 * part / before for part in (inside, outside, inside + outside)]
+            assert [left, added, total] == pytest.approx(shares, rel=0.01, abs=0.01), name
+            assert told["verdict"].endswith(words()[f"trade_{verdict}"].rpartition(": ")[2]), name
+        else:
+            assert told["verdict"] == read_prose("clipping").laboratory["no_trade"], name
         if "nowhere" not in told["crossing"]:
             cross, over = numbers(told["crossing"])
             rounding, clipping = parts(cross)

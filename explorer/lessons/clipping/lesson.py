@@ -185,7 +185,8 @@ def _split(scene: Scene) -> Split:
 def _verdict(scene: Scene) -> str:
     """Say what clipping one per cent does."""
     plain, clipped = _predicted(scene)
-    return trade(plain.outcome, clipped.outcome, scene.subject.unit)
+    said = trade(plain.outcome, clipped.outcome, scene.subject.unit)
+    return said or read_prose(SLUG).laboratory["no_trade"]
 
 
 def crossing_of(split: Split) -> float | None:
