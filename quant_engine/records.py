@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 from quant_engine.errors import QuantError
 
 SCHEMA = 1
+MAX_DEPTH = 50  # records within records; where Python itself ends differs from version to version
 
 
 class Record:
@@ -101,14 +102,13 @@ def from_record(record: Any) -> Record:
     Raises:
         QuantError: for another class or fields, values the class refuses, and records nested beyond all use.
     """
-    try:
-        found: Record = _rebuilt(record)
-        return found
-    except RecursionError as error:
-        raise QuantError("the record is nested too deeply; write it with to_json()") from error
+    found: Record = _rebuilt(record, 0)
+    return found
 
 
-def _rebuilt(record: Any) -> Any:
+def _rebuilt(record: Any, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise QuantError("the record is nested too deeply; write it with to_json()")
     name = record.get("type") if isinstance(record, Mapping) else None
     kind = Record._classes.get(name) if isinstance(name, str) else None
     if kind is None:
@@ -116,16 +116,16 @@ def _rebuilt(record: Any) -> Any:
     unknown = set(record) - {field.name for field in fields(kind)} - {"type"}
     if unknown:
         raise QuantError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
-    values = {name: _value(value) for name, value in record.items() if name != "type"}
+    values = {name: _value(value, depth + 1) for name, value in record.items() if name != "type"}
     try:
         return kind(**values)
     except TypeError as error:
         raise QuantError(f"{str(record)[:80]} is not a complete {kind.__name__}: {error}") from error
 
 
-def _value(value: Any) -> Any:
+def _value(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
-        return _rebuilt(value)
+        return _rebuilt(value, depth)
     if isinstance(value, list):
-        return tuple(_rebuilt(one) if isinstance(one, Mapping) else one for one in value)
+        return tuple(_rebuilt(one, depth) if isinstance(one, Mapping) else one for one in value)
     return value
