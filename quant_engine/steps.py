@@ -28,8 +28,8 @@ def finished(steps: Generator[Any, None, T]) -> T:
 def scaled(steps: Generator[float, None, T], done: float, share: float) -> Generator[float, None, T]:
     """Yield the shares of a part, which is a `share` of the whole and begins when some is `done`; return its result.
 
-    >>> [*scaled((each for each in (0.5, 1.0)), 0.2, 0.4)]
-    [0.4, 0.6]
+    >>> [*scaled((each for each in (0.5, 1.0)), 0.25, 0.5)]
+    [0.5, 0.75]
     """
     while True:
         try:

@@ -46,7 +46,7 @@ def _scales(reach: Float64Array, max_value: float, grid: BlockGrid, spec: SpecLi
         return np.ones(reach.shape, np.float32)
     if form is None:
         with np.errstate(over="ignore"):
-            scale: Float32Array = (reach / max_value).astype(np.float32)
+            scale: Float32Array = np.asarray(reach / max_value, np.float32)  # a scalar, too
         np.maximum(scale, SMALLEST_SCALE, out=scale)
         positive = reach > 0.0
         if not positive.all():
