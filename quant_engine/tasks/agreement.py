@@ -7,7 +7,7 @@ from typing import Any
 
 from quant_engine.inputs import as_model_inputs, each_batch
 from quant_engine.tasks.base import Batch, Logits, Result, pick_output
-from quant_engine.tasks.comparison import Comparison, vectors
+from quant_engine.tasks.comparison import Comparison, as_logits, vectors
 from quant_engine.tasks.samples import SampledTask
 from quant_engine.tasks.score import Score
 
@@ -16,7 +16,7 @@ class Agreement(SampledTask):
     """Whether a plan gives what floating point gives: no labels are needed.
 
     Data are inputs (n, …), a list or an iterator of such batches: one set that is split by `seed`, or {split: set}.
-    Outputs are (…, classes): each vector along the last axis counts.
+    Outputs are (…, classes), logits or probabilities: each vector along the last axis counts.
     """
 
     compares = True
@@ -27,11 +27,11 @@ class Agreement(SampledTask):
         super().__init__(data, unit, seed)
 
     def logits(self, batch: Batch, outputs: Any) -> Logits:
-        """Return each vector along the last axis; nobody knows the classes."""
-        return Logits(vectors(pick_output(outputs, self._output, "logits")), None)
+        """Return each vector along the last axis, as logits; nobody knows the classes."""
+        return Logits(as_logits(vectors(pick_output(outputs, self._output, "logits"))), None)
 
     def scores(self, results: Iterable[Result]) -> dict[str, Score]:
-        """Return top-1 agreement, KL divergence and SQNR."""
+        """Return top-1 agreement, and KL divergence and SQNR of the logits."""
         moved = Comparison()
         for batch, outputs, plain in results:
             if plain is not None:

@@ -11,7 +11,7 @@ from quant_engine.batches import sample_count
 from quant_engine.errors import QuantError
 from quant_engine.inputs import as_integers, as_model_inputs
 from quant_engine.tasks.base import Batch, Logits, Result, pick_output
-from quant_engine.tasks.comparison import LOSS, Comparison, cross_entropy
+from quant_engine.tasks.comparison import LOSS, Comparison, as_logits, cross_entropy
 from quant_engine.tasks.pairs import pairs
 from quant_engine.tasks.samples import SampledTask
 from quant_engine.tasks.score import Accuracy, Score, mean, share_of
@@ -20,7 +20,7 @@ TOP = 5
 
 
 class Classification(SampledTask):
-    """Labels (n,), each the place of its class in the outputs (n, classes).
+    """Labels (n,), each the place of its class in the outputs (n, classes), logits or probabilities.
 
     Data are inputs (n, …) with `labels` (n,), one set that is split by `seed`; or splits, {"test": (inputs, labels)},
     where a set may also be an iterable of such pairs, or a function that returns one when it is needed.
@@ -39,7 +39,7 @@ class Classification(SampledTask):
         super().__init__(data if labels is None else (data, labels), unit, seed)
 
     def logits(self, batch: Batch, outputs: Any) -> Logits:
-        """Return the logits (n, classes) and the labels.
+        """Return the logits (n, classes), of probabilities their log, and the labels.
 
         Raises:
             QuantError: for outputs of another shape, and labels beyond the classes.
@@ -50,7 +50,7 @@ class Classification(SampledTask):
                 f"outputs have shape {tuple(logits.shape)}, labels go up to {labels.max()}; "
                 "give a model with outputs (n, classes) and labels from 0 to classes − 1"
             )
-        return Logits(logits, labels)
+        return Logits(as_logits(logits), labels)
 
     def scores(self, results: Iterable[Result]) -> dict[str, Score]:
         """Return accuracy, cross entropy and top-5 accuracy; against floating point, agreement, KL and SQNR."""

@@ -101,17 +101,18 @@ def log_softmax(logits: NDArray[np.floating]) -> Float64Array:
     return found
 
 
-def as_logits(outputs: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return outputs (vectors, classes) as logits: of probabilities, as a softmax at a model's end gives, their log.
+def as_logits(outputs: Any) -> Any:
+    """Return outputs (…, classes) as logits: of probabilities, as a softmax at a model's end gives, their log.
+
+    Arrays, or torch's tensors with their gradients. Probabilities are not negative, and sum to 1 in every vector.
 
     Example:
         >>> as_logits(np.array([[0.5, 0.5], [1, 0]], np.float32)).round(2).tolist()
         [[-0.6899999976158142, -0.6899999976158142], [0.0, -87.33999633789062]]
     """
-    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, rtol=0, atol=SUM_TOLERANCE):
-        logs: NDArray[np.floating] = np.maximum(outputs, np.finfo(np.float32).tiny)
-        np.log(logs, out=logs)
-        return logs
+    if outputs.min() >= 0 and abs(outputs.sum(-1) - 1).max() <= SUM_TOLERANCE:
+        positive = outputs.clip(float(np.finfo(np.float32).tiny))
+        return np.log(positive, out=positive) if isinstance(positive, np.ndarray) else positive.log()
     return outputs
 
 

@@ -125,7 +125,8 @@ class Transcription(SampledTask):
 
 def _logits(outputs: Outputs) -> NDArray[np.floating]:
     """Return the logits (steps, classes) of all samples."""
-    return as_logits(vectors(pick_output(outputs, None, "logits")))
+    logits: NDArray[np.floating] = as_logits(vectors(pick_output(outputs, None, "logits")))
+    return logits
 
 
 def edit_distance(one: str, other: str) -> int:

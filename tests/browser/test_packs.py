@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,25 +13,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from playwright.sync_api import Locator, Page, expect
 
+from quant_engine.network import load
 from quant_engine.packs import PACKS, folder_of, install
-from quant_engine.packs.ocr import text_lines
+from quant_engine.packs.ocr import FILE, text_lines
 from tests.browser.conftest import (
     NO_FAULTS,
+    ROOT,
     SCREENSHOTS,
     download,
     faults_on,
     metrics,
     photograph,
+    serve,
     serve_source,
     settle,
 )
 from tests.conftest import PACKS_CACHE
+from tests.packs.plans import lines_of_width
 
 pytestmark = pytest.mark.browser
 Opener = Callable[..., Page]
-FIRST_ROW = {"x": 60, "y": 35 + 17}
+ROW, THUMB = 35, 12  # pixels, of a table and of a slider
 MINUTES = 600_000  # milliseconds, for measuring all layers of a real model
 
 
@@ -59,8 +65,10 @@ def app_with_packs(packs_home: Callable[[str], Path], tmp_path_factory: pytest.T
     yield from serve_source(tmp_path_factory.mktemp("packs") / "server.log")
 
 
-def choose_first_row(page: Page) -> None:
-    page.get_by_test_id("stDataFrame").first.locator(".dvn-scroller").click(position=FIRST_ROW)
+def choose_row(page: Page, row: int = 0) -> None:
+    """Click a row of the table of tensors, and so choose its tensor."""
+    place = {"x": 60, "y": (row + 1) * ROW + ROW / 2}
+    page.get_by_test_id("stDataFrame").first.locator(".dvn-scroller").click(position=place)
 
 
 def test_a_gguf_is_dropped_and_the_scales_that_it_stores_stand_over_the_weights(
@@ -73,7 +81,7 @@ def test_a_gguf_is_dropped_and_the_scales_that_it_stores_stand_over_the_weights(
     page.get_by_role("textbox", name="Search").fill("blk.0.ffn_down")
     page.keyboard.press("Enter")
     settle(page)
-    choose_first_row(page)
+    choose_row(page)
     expect(page.get_by_role("heading", name="Why is blk.0.ffn_down.weight hard?")).to_be_visible()
     page.get_by_role("link", name="Open in the playground").click()
     page.wait_for_url(re.compile(r"/playground\?"))
@@ -85,6 +93,68 @@ def test_a_gguf_is_dropped_and_the_scales_that_it_stores_stand_over_the_weights(
     settle(page)
     assert faults_on(page) == NO_FAULTS
     photograph(page, "journey-gguf-stored-projector")
+
+
+def choose_bits(page: Page, bits: int) -> None:
+    """Click where a number of bits is on its slider."""
+    slider = page.get_by_test_id("stSlider").filter(has=page.get_by_role("slider", name="Bits"))
+    thumb, track = slider.get_by_role("slider").locator("..").bounding_box(), slider.bounding_box()
+    assert thumb is not None
+    assert track is not None
+    room = track["width"] - THUMB
+    page.mouse.click(track["x"] + THUMB / 2 + room * (bits - 2) / 14, thumb["y"] + thumb["height"] / 2)
+    expect(slider.get_by_role("slider")).to_have_value(str(bits))
+    settle(page)
+
+
+def shown(page: Page, column: str) -> dict[str, str]:
+    """Return what the table of tensors shows in a column, by tensor, in its order."""
+    grid = page.get_by_test_id("stDataFrame").first.get_by_role("grid")
+    texts = "all => all.map(row => [...row.children].map(one => one.textContent))"
+    heads, *rows = grid.locator("tr").evaluate_all(texts)
+    return {row[0]: row[heads.index(column)] for row in rows}
+
+
+def most_kurtosis(file: Path) -> str:
+    """Return which layer of a graph scipy gives the most kurtosis."""
+    network = load(file)
+    return max(network.layers(), key=lambda layer: scipy.stats.kurtosis(network.weight(layer), axis=None))
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a server that this machine alone reaches, where graphs run; it remembers nothing."""
+    entry, folder = str(ROOT / "explorer" / "app.py"), tmp_path_factory.mktemp("own")
+    command = [sys.executable, "-m", "streamlit", "run", entry, "--server.headless=true", "--server.address=127.0.0.1"]
+    yield from serve(command, folder / "log", cwd=ROOT, env={**os.environ, "QUANT_EXPLORER_CACHE": str(folder)})
+
+
+@pytest.mark.full
+def test_the_recognisers_file_is_dropped_and_three_clicks_lead_to_the_layer_that_breaks_it(
+    own_server: str, open_page: Opener, packs_home: Callable[[str], Path], tmp_path: Path
+) -> None:
+    page = open_page(f"{own_server}/open", "projector")
+    file = packs_home("ocr") / FILE
+    np.savez(tmp_path / "lines.npz", x=lines_of_width(160))
+    page.locator("input[type=file]").set_input_files([file, tmp_path / "lines.npz"])
+    page.wait_for_url(re.compile(r"/inspector\?"))
+    settle(page)
+    choose_bits(page, 8)
+    page.get_by_role("button", name=re.compile("^Measure damage")).click()
+    expect(page.get_by_text("Rank correlation")).to_be_visible(timeout=MINUTES)
+    settle(page)
+    choose_row(page)
+    expect(page.get_by_role("heading", name="Why is conv2d_180.w_0 hard?")).to_be_visible()
+    assert faults_on(page) == NO_FAULTS
+    first_screen(page, "journey-dropped-culprit")
+    tailed, damages = most_kurtosis(file), shown(page, "KL alone")
+    assert tailed == "conv2d_184.w_0"
+    assert float(damages[tailed]) < float(damages["conv2d_180.w_0"]) / 2
+    choose_row(page, [*damages].index(tailed))
+    expect(page.get_by_role("heading", name=f"Why is {tailed} hard?")).to_be_visible()
+    expect(page.get_by_text(re.compile("^The largest value lies at 17[12] σ"))).to_be_visible()
+    assert faults_on(page) == NO_FAULTS
+    first_screen(page, "journey-dropped-kurtosis")
 
 
 @pytest.mark.full
@@ -110,7 +180,7 @@ def test_the_layers_that_break_a_real_model_are_measured_and_come_first(
     page.get_by_role("button", name=re.compile("^Measure damage")).click()
     expect(page.get_by_text("Rank correlation")).to_be_visible(timeout=MINUTES)
     settle(page)
-    choose_first_row(page)
+    choose_row(page)
     heading = page.get_by_role("heading", name=re.compile("^Why is"))
     first = re.compile(f"^Why is ({'|'.join(map(re.escape, culprits))}) hard")
     expect(heading).to_have_text(first)

@@ -268,6 +268,20 @@ def test_classification_is_torchs_cross_entropy_and_top_k():
     assert found["SQNR"].value == pytest.approx(10 * np.log10(np.square(logits, dtype=float).sum() / noise), rel=1e-9)
 
 
+def test_probabilities_at_a_models_end_count_as_their_logarithms():
+    plain, other = (scipy.special.softmax(RNG.normal(0, 4, (60, 9)), axis=1) for _ in range(2))
+    labels, inputs = RNG.integers(0, 9, 60), np.zeros((60, 2), np.float32)
+    expected = scipy.special.rel_entr(plain, other).sum(1).mean()
+    for task in (Agreement({"test": inputs}), Classification({"test": (inputs, labels)})):
+        found = task.scores([Result(Batch(None, labels), other, plain)])
+        assert found["KL divergence"].value == pytest.approx(expected, rel=1e-9)
+        tensor = torch.from_numpy(other).requires_grad_()  # as Fisher information takes them
+        values = task.logits(Batch(None, labels), tensor).values
+        torch.testing.assert_close(values, tensor.log())
+        assert values.requires_grad
+    assert found["loss"].value == pytest.approx(-np.log(other[np.arange(60), labels]).mean(), rel=1e-9)
+
+
 def test_a_networks_scores_are_its_effect():
     network = load("fashion-depthwise")
     plan = qe.QuantizationPlan(dict.fromkeys(network.layers(), qe.LayerPlan(W3)))
