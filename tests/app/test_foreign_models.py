@@ -196,6 +196,24 @@ def test_lesson_8_asks_for_the_noise_of_the_outputs_where_a_task_knows_no_classe
         assert rise == pytest.approx(noise, rel=1e-3)
 
 
+def test_lesson_8_offers_a_layer_that_is_the_biggest_and_the_first_once() -> None:
+    torch.manual_seed(0)
+    images = np.random.default_rng(0).standard_normal((6, 3, 8, 8)).astype(np.float32)
+    task = Classification({split: (images, np.arange(6) % 5) for split in ("calibration", "test")})
+    MODELS.add("residual", Source(partial(from_module, ResidualCNN(), task, torch.from_numpy(images[:1]))))
+    at = opened("lesson_mixed.py")
+    at.session_state["model"] = "residual"
+    at.run()
+    [asked] = [one for one in at.radio if one.key == "mixed_prediction"]
+    assert [label.split(":")[0] for label in asked.options] == ["The biggest", "The last", "Another one"]
+    at = opened("lesson_mixed.py")
+    at.session_state["model"], at.session_state["mixed_beat"] = "residual", "See"
+    at.session_state["mixed_prediction"] = "first"  # as it was said of another model
+    at.run()
+    assert not at.exception
+    assert any("You predicted: **The first: stem" in one.value for one in at.markdown)
+
+
 def test_logits_of_a_large_vocabulary_are_those_of_fewer_samples() -> None:
     module, tokens = foreign_models()["decoder"]
     network = from_module(module, Agreement({"calibration": tokens.numpy()}), tokens)

@@ -232,7 +232,7 @@ def test_the_predicted_loss_is_set_beside_the_measured_one_and_so_is_the_order_o
     assert (said["weight_error"] == words["weight_error_same"]) == same
     told = said["most"], said["most_rise"], said["biggest"], said["biggest_rise"], said["rank"]
     assert told == (order[0], short(tried[order[0]]), biggest, short(tried[biggest]), str(order.index(biggest) + 1))
-    places = {biggest: "biggest", layers[0]: "first", layers[-1]: "last"}
+    places = {layers[-1]: "last", layers[0]: "first", biggest: "biggest"}
     assert LESSONS["mixed"].prediction(scene_of(key, layers, shared)) == places.get(order[0], "other")
     correlation = scipy.stats.spearmanr(*([found[one] for one in rise] for found in (rise, expected))).statistic
     assert f"(rank correlation {short(correlation, 2)})" in said["orders"]

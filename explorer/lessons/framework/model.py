@@ -5,7 +5,7 @@ The words are in `prose/`, one file a lesson; this package computes everything t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -195,6 +195,7 @@ class Lesson:
     question: Callable[[Scene], Question]
     source: str = "weights"
     puzzles: Callable[[Scene], tuple[bool, ...]] = lambda scene: ()  # which the scene solves, in the order of the prose
+    repeated: Callable[[Scene], Collection[str]] = lambda scene: ()  # predictions that say the same as another one
     story: tuple[str, str] | None = None
     chapter: Chapter | None = None  # where it has parts
     sets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by step, what its words speak of, by key
@@ -228,5 +229,6 @@ class Lesson:
 
     def predicted(self, scene: Scene) -> Choices:
         """Return the prediction's options, whose right one the tensor decides."""
-        labels = self.prose.predictions
-        return Choices(tuple(Option(key, label) for key, label in labels.items()), self.prediction(scene) or "")
+        labels, repeated = self.prose.predictions, self.repeated(scene)
+        offered = tuple(Option(key, label) for key, label in labels.items() if key not in repeated)
+        return Choices(offered, self.prediction(scene) or "")

@@ -66,7 +66,7 @@ def see(lesson: Lesson, scene: Scene, facts: Facts) -> None:
         live(said, lambda: not lesson.predicted(scene).right)
         return
     right = asked.option(asked.right).label.format_map(facts)
-    yours = words()["none"] if chosen is None else asked.option(chosen).label.format_map(facts)
+    yours = words()["none"] if chosen is None else lesson.prose.predictions[chosen].format_map(facts)
     says = words()["this_network_says" if lesson.whole else "this_tensor_says"]
     predicted = "" if is_playing() and chosen is None else f"{words()['you_predicted']}: **{yours}**  \n"
     st.markdown(f"{predicted}{says}: **{right}**")

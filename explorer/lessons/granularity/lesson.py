@@ -169,7 +169,7 @@ def written(scene: Scene, convention: Convention) -> Sequence[str]:
     lines = [
         r"b_{\mathrm{true}} = (N \cdot b + B \cdot (s + z)) \, / \, n",
         rf"b_{{\mathrm{{true}}}} = ({grid.stored} \cdot {spec.format.bits} + {grid.count} \cdot {_each(spec)}{more}) "
-        rf"\, / \, {stored.values} = {latex(stored.bits_per_value)}",
+        rf"\, / \, {stored.values} = {latex(stored.bits_per_value, 5)}",
     ]
     if scene.looked is not None:
         lines.append(formulas.scale_formula(spec, scene.looked.view))

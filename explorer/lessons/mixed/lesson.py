@@ -25,12 +25,14 @@ from explorer.lessons.mixed.ranking import PROXY, ranking_section
 from explorer.lessons.mixed.search import COST, PLAN, search
 from explorer.notation import beside, count, latex, latex_text, short
 from explorer.refusals import refusals_said
+from quant_engine import QuantError
 from quant_engine.studies import Trial, rank_correlation, sensitivities
 
 SLUG = "mixed"
 SHARED = Choice(f"{SLUG}_shared", named(plans.SHARED), default="channel", menu=True, width=124)
 UNIFORM = Number(f"{SLUG}_uniform", 2, 8, 4, width=112)
 PREDICTED_BITS = 3
+MANY = 8  # layers; of more, the sum of their bytes is abbreviated
 NEAR = 1.25  # a ratio of measured to predicted up to which they agree
 
 
@@ -109,9 +111,18 @@ def prediction(scene: Scene) -> str | None:
     """Say which layer is the most sensitive, None until that is measured of a large network."""
     if not _is_measured(scene):
         return None
-    layers, sensitive = list(plans.layers_of(mix_of(scene).model)), most_sensitive(scene)
-    places = {layer_sensitivity.biggest(mix_of(scene)): "biggest", layers[0]: "first", layers[-1]: "last"}
-    return places.get(sensitive, "other")
+    return _predicted_layers(scene).get(most_sensitive(scene), "other")
+
+
+def _predicted_layers(scene: Scene) -> dict[str, str]:
+    """Return the prediction that names a layer; where several do, the biggest comes before the first and the last."""
+    layers = list(plans.layers_of(mix_of(scene).model))
+    return {layers[-1]: "last", layers[0]: "first", layer_sensitivity.biggest(mix_of(scene)): "biggest"}
+
+
+def repeated(scene: Scene) -> set[str]:
+    """Return the predictions whose layer another one names already."""
+    return {"biggest", "first", "last"} - set(_predicted_layers(scene).values())
 
 
 def facts(scene: Scene) -> Facts:
@@ -201,22 +212,30 @@ def _layers(mix: Mix) -> list[str]:
 def written(scene: Scene, convention: Convention) -> Sequence[str]:
     """Write out the predicted rise of the loss of the chosen layer, beside the measured one, and the budget."""
     mix = mix_of(scene)
-    layers = plans.layers_of(mix.model)
-    at = mix.bits[list(layers).index(mix.layer)]
-    expected = layer_sensitivity.predicted_now(mix, mix.layer, scene.spec).loss_increase
-    n = layers[mix.layer].parameters
-    measured = _alone(mix, mix.layer)
     sizes = [row["bytes"] for row in plans.plan_rows(mix)]
     relation = r"\le" if sum(sizes) <= plans.budget_of(mix) else ">"
-    name = latex_text(mix.layer)
     return (
         r"\Delta L \approx \tfrac12\, \delta^\top H\, \delta \approx \tfrac12 \sum_i F_i\, \delta_i^2, \qquad "
         r"\delta = \hat w - w, \quad F_i = \frac1n \sum_n \left(\frac{\partial L_n}{\partial w_i}\right)^2",
-        rf"{name},\; b = {at}: \quad \tfrac12 \cdot {n} \cdot {latex(2 * expected / n)} = {latex(expected)}"
-        rf" \qquad \text{{measured }} {latex_text('…') if measured is None else latex(measured)}",
+        *_expected(scene),
         r"\sum_\ell \mathrm{bytes}_\ell(b_\ell) = "
-        + " + ".join(str(size) for size in sizes)
+        + " + ".join(str(size) for size in (sizes if len(sizes) <= MANY else [*sizes[:2], r"\cdots", sizes[-1]]))
         + rf" = {sum(sizes)} {relation} {plans.budget_of(mix)}",
+    )
+
+
+def _expected(scene: Scene) -> Sequence[str]:
+    """Write out the chosen layer's predicted rise of the loss beside the measured one, where it can be predicted."""
+    mix = mix_of(scene)
+    try:
+        expected = layer_sensitivity.predicted_now(mix, mix.layer, scene.spec).loss_increase
+    except QuantError:  # the words under the formula say why
+        return ()
+    n, at = plans.layers_of(mix.model)[mix.layer].parameters, mix.bits[_layers(mix).index(mix.layer)]
+    measured = _alone(mix, mix.layer)
+    return (
+        rf"{latex_text(mix.layer)},\; b = {at}: \quad \tfrac12 \cdot {n} \cdot {latex(2 * expected / n)} "
+        rf"= {latex(expected)} \qquad \text{{measured }} {latex_text('…') if measured is None else latex(measured)}",
     )
 
 
@@ -264,5 +283,6 @@ LESSON = Lesson(
     question,
     source="network",
     puzzles=puzzles,
+    repeated=repeated,
     chapter=CHAPTER,
 )
