@@ -61,11 +61,13 @@ Run = Callable[[Network, Setting], Iterator[MethodProgress]]
 class Need:
     """Something that a method takes for granted, such as training data.
 
-    `missing` returns why a network does not have it and what would give it, or None where it is there.
+    `missing` returns why a network does not have it and what would give it, or None where it is there. To find out,
+    `probing` runs the network once for each layer, which takes minutes on a large one.
     """
 
     title: str
     missing: Callable[[Network], str | None]
+    probing: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,12 @@ class Method:
     random: bool = False
     slow: bool = False
 
-    def lacking(self, network: Network) -> str | None:
-        """Return what the first need is that a network does not meet, and why; None where the method can run."""
+    def lacking(self, network: Network, probing: bool = True) -> str | None:
+        """Return what the first need is that a network does not meet, and why; None where the method can run.
+
+        Without `probing`, needs that are found out by running the network are taken as met.
+        """
         for need in self.needs:
-            if reason := need.missing(network):
+            if (probing or not need.probing) and (reason := need.missing(network)):
                 return f"{self.title} needs {need.title}: {reason}"
         return None

@@ -84,8 +84,11 @@ def compensated(network: Network, method: str, setting: Setting) -> Quantization
     return plans[-1]
 
 
-def available(network: Network) -> dict[str, str | None]:
+def available(network: Network, probing: bool = True) -> dict[str, str | None]:
     """Return for every method what it needs that a network lacks, and why; None where it can run.
+
+    Without `probing`, needs that take running the network once for each layer are taken as met; `compensate` looks for
+    them in any case.
 
     Example:
         >>> import torch
@@ -96,4 +99,4 @@ def available(network: Network) -> dict[str, str | None]:
         'GPTQ needs calibration data: Sequential has no data; give from_module a task with a calibration split'
     """
     as_instance(network, Network, "network", "give one of quant_engine.network.load")
-    return {key: method.lacking(network) for key, method in METHODS.items()}
+    return {key: method.lacking(network, probing) for key, method in METHODS.items()}

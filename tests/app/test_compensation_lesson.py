@@ -41,12 +41,24 @@ from explorer.lessons.framework.model import Awaited, Choices
 from explorer.lessons.framework.prose import method_words, read_prose
 from explorer.lessons.framework.scene import Scene
 from explorer.notation import accuracy, latex, share, short
+from explorer.sources import MODELS, Source
 from explorer.tensors import subject
-from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantizationPlan, QuantizerSpec, fit, quantize
+from quant_engine import (
+    IntFormat,
+    LayerPlan,
+    MinMSE,
+    PerChannel,
+    QuantError,
+    QuantizationPlan,
+    QuantizerSpec,
+    fit,
+    quantize,
+)
 from quant_engine.compensation import gptq, layer_error
 from quant_engine.methods import METHODS, MethodProgress, Setting, compensate, layer_hessian, uniform_plan
 from quant_engine.models import as_builtin
-from quant_engine.network import Accuracy, Network, load
+from quant_engine.network import Accuracy, Network, from_module, load
+from quant_engine.tasks import Classification
 from tests.models import CNN_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -294,6 +306,19 @@ def test_the_question_waits_for_what_it_asks_and_then_takes_the_best_without_dat
     assert not asked.tied
     floating = question(scene(MethodResults(CNN_KEY, setting_of(3, None, "channel"), measured, ended)))
     assert isinstance(floating, Awaited)
+
+
+def test_the_question_is_not_asked_of_a_network_on_which_a_method_without_data_cannot_run() -> None:
+    images = np.zeros((2, 1, 4, 4), np.float32)
+    task = Classification({split: (images, np.arange(2)) for split in ("calibration", "test")})
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+    MODELS.add("flat", Source(lambda: from_module(module, task, torch.from_numpy(images[:1]))))
+    try:
+        shown = scene(MethodResults(MODELS.key("flat"), SETTING))
+        with pytest.raises(QuantError, match="needs BatchNorm"):
+            question(shown)
+    finally:
+        MODELS.remove("flat")
 
 
 def test_noise_is_said_to_fail_where_the_model_card_has_it_fail() -> None:

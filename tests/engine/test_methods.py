@@ -202,6 +202,8 @@ def check_method(network, key, setting=SETTING):
 
 def test_every_method_runs_or_says_what_it_needs(subject):
     name, network = subject
+    at_once = {key for key, reason in available(network, probing=False).items() if reason}
+    assert at_once == {key for key in LACKING[name] if not any(need.probing for need in METHODS[key].needs)}
     reasons = available(network)
     assert {key for key, reason in reasons.items() if reason} == LACKING[name]
     rounded = error_of(network, compensated(network, "nearest", SETTING))

@@ -17,6 +17,7 @@ from explorer.notation import accuracy, with_interval
 from explorer.playground_table import ACTIVATIONS as ACTIVATION_WIDTHS
 from explorer.sources import ModelKey
 from quant_engine import QuantError
+from quant_engine.methods import METHODS
 from quant_engine.network import Score
 
 ACTIVATIONS = Choice(f"{SLUG}_activations", ACTIVATION_WIDTHS, "8 bits", menu=True, width=112)
@@ -26,12 +27,19 @@ FOUR_BITS = 4
 
 
 def question(scene: Scene) -> Choices | Awaited:
-    """Ask what can be used without data and labels, and comes nearest to real data."""
+    """Ask what can be used without data and labels, and comes nearest to real data.
+
+    Raises:
+        QuantError: for a network that one of the methods asked about cannot run on.
+    """
     said, raced = read_prose(SLUG).laboratory, raced_of(scene)
     compute.require_task(raced.model)
     if raced.setting.activation is None:
         settings = {ACTIVATIONS.key: ACTIVATIONS.default}
         return Awaited(said["ask_activations"], said["quantize_activations"], partial(controls.assign, settings))
+    for method in DATA_FREE:
+        if reason := METHODS[method].lacking(compute.network(raced.model)):
+            raise QuantError(reason)
     missing = [method for method in DATA_FREE if method not in raced.ended]
     if missing or raced.baselines is None:
         return Awaited(said["ask_first"], said["start_free"], partial(start, raced.model, raced.setting, missing))

@@ -19,6 +19,7 @@ from explorer.lessons.compensation.method_progress import CLIPPED, NEAREST, accu
 from explorer.lessons.compensation.method_results import SLUG, Entry, MethodResults, contestants
 from explorer.lessons.compensation.method_runs import active, baselines_of, entries, raced, start
 from explorer.lessons.framework.prose import method_words, read_prose
+from explorer.lessons.mixed.harm import is_quick
 from explorer.notation import accuracy, count, share, short, unbroken
 from explorer.sentences import verbatim
 from explorer.sources import ModelKey
@@ -84,7 +85,7 @@ def _draw(model: ModelKey, setting: Setting, predicted: bool, hidden: tuple[str,
 
 def _starters(known: MethodResults, methods: Sequence[str]) -> None:
     """Show a button for each method."""
-    runs, lacking = compute.session(), available(compute.network(known.model))
+    runs, lacking = compute.session(), _lacking(known.model)
     for method in methods:
         run = runs.find(Entry(known.model, known.setting, method))
         state = "new" if run is None or run.stopping else run.state
@@ -100,9 +101,14 @@ def _starters(known: MethodResults, methods: Sequence[str]) -> None:
         )
 
 
+def _lacking(model: ModelKey) -> dict[str, str | None]:
+    """Return for every method why it cannot run; a large network, which a page cannot wait for, is not run for that."""
+    return available(compute.network(model), probing=is_quick(model))
+
+
 def _several(known: MethodResults) -> None:
     """Show the buttons for several methods."""
-    runs, said, lacking = compute.session(), read_prose(SLUG).laboratory, available(compute.network(known.model))
+    runs, said, lacking = compute.session(), read_prose(SLUG).laboratory, _lacking(known.model)
     fast = [method for method in contestants() if not METHODS[method].slow and lacking[method] is None]
     begun = {method: runs.find(Entry(known.model, known.setting, method)) for method in fast}
     started = {method for method, run in begun.items() if run is not None and run.state != "cancelled"}

@@ -11,6 +11,7 @@ from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.mixed import plans
 from explorer.sources import ModelKey
 from explorer.tensors import LARGE
+from quant_engine import QuantError
 from quant_engine.network import Score
 from quant_engine.studies import Effect, Trial
 from quant_engine.tasks import Agreement, LogitsTask
@@ -20,6 +21,17 @@ def knows_loss(model: ModelKey) -> bool:
     """Say whether the model's task knows the classes that a loss needs."""
     task: object = compute.network(model).task
     return isinstance(task, LogitsTask) and not isinstance(task, Agreement)
+
+
+def validate_measure(model: ModelKey, measure: str) -> None:
+    """Refuse to measure what the model's task does not know.
+
+    Raises:
+        QuantError: for KL without logits, and the loss without classes.
+    """
+    known = {"KL": isinstance(compute.network(model).task, LogitsTask), "loss": knows_loss(model)}
+    if not known.get(measure, True):
+        raise QuantError(read_prose("mixed").laboratory[f"no_{measure}"].format(model=compute.name(model)))
 
 
 def harm(found: Effect, plain: Effect) -> float:

@@ -23,7 +23,7 @@ from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix
 from explorer.lessons.framework.study import Study
 from explorer.lessons.mixed import plans
-from explorer.lessons.mixed.harm import harm, is_quick, knows_loss
+from explorer.lessons.mixed.harm import harm, is_quick, knows_loss, validate_measure
 from explorer.notation import short
 from explorer.sources import ModelKey
 from quant_engine import MinMax, QuantError, QuantizerSpec
@@ -39,7 +39,6 @@ from quant_engine.studies import (
     trials,
 )
 from quant_engine.studies.fisher import missing_gradients
-from quant_engine.tasks import LogitsTask
 
 SLUG = "mixed"
 NAME = f"{SLUG}_survey"
@@ -150,8 +149,8 @@ def survey(bench: Bench, mix: Mix) -> None:
         name, at = controls.show(METRIC), controls.show(AT)
         with more(SLUG):
             scope = controls.show(SCOPE, disabled=METRICS[name].measured is None)
-    if name == "KL" and not isinstance(plans.network_of(mix).task, LogitsTask):
-        raise QuantError(words["no_KL"].format(model=compute.name(mix.model)))
+    if name == "KL":  # for a loss, the noise of the outputs stands in
+        validate_measure(mix.model, name)
     if METRICS[name].predicted is not None and not study.active(survey_of(mix, at).key):
         predicted_now(mix, next(iter(plans.layers_of(mix.model))), plans.spec_of(mix, at))
 

@@ -28,6 +28,7 @@ from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.scene import Mix
 from explorer.lessons.framework.study import Study
 from explorer.lessons.mixed import plans
+from explorer.lessons.mixed.harm import validate_measure
 from explorer.lessons.mixed.layer_sensitivity import plain_of
 from explorer.lessons.mixed.plans import WIDTHS, Bits
 from quant_engine import QuantError
@@ -137,6 +138,7 @@ def search(bench: Bench, mix: Mix) -> None:
     compute.require_task(mix.model)
     with bench.controls:
         name = controls.show(COST)
+    validate_measure(mix.model, name)  # before minutes are spent
     searches = exact_of(mix, name), greedy_of(mix, name)
     with st.container(horizontal=True):
         for one in searches:
