@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
+from explorer.background.live import HELD
 from explorer.charts import follow_theme
 from explorer.frame import opens_playground, shared_frame
 from explorer.language import ask_language, read_words
@@ -47,6 +48,7 @@ navigation = st.navigation(
 )
 if navigation.url_path == "" and opens_playground(st.query_params):
     st.switch_page(pages_folder() / PLAYGROUND, query_params=st.query_params.to_dict())
+st.session_state.pop(HELD, None)  # until this run draws a dialog
 playing.follow(navigation.url_path or pathlib.Path(HOME).stem)
 follow_class()
 with st.container(key="frame"):

@@ -1,4 +1,7 @@
-"""Dialogs that stay open while the page under them runs: until they are closed, nothing typed into one is lost."""
+"""Dialogs that stay open until a person closes them: work that ends meanwhile waits with its run of the whole page.
+
+A run that the browser asks for, as for another theme, opens them again; text that is typed and not yet sent is lost.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from explorer.background.live import HELD
+
 
 def dialog(title: str, key: str, draw: Callable[[], object]) -> None:
     """Draw a dialog, which is open as long as the session's state has the key."""
+    st.session_state[HELD] = True
     st.dialog(title, on_dismiss=lambda: _forget(key))(draw)()
 
 

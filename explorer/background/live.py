@@ -8,6 +8,7 @@ from contextvars import ContextVar
 import streamlit as st
 
 LOOK = 0.4  # seconds between two looks
+HELD = "live_held"  # set while a run of the whole page would lose what is being typed
 _clocked: ContextVar[bool] = ContextVar("clocked", default=False)
 
 
@@ -21,6 +22,7 @@ def live(draw: Callable[[], object], watched: Callable[[], object]) -> None:
 
     Whenever `watched` changes, the whole page runs once, and the clock starts or stops with it. So `watched` returns
     whether there is more to come, or all that the rest of the page depends on, empty at the end.
+    While the session's state has HELD, it waits.
     """
     seen = watched()
     (_ticking if seen else _resting)(draw, watched, seen)
@@ -42,5 +44,5 @@ def _draw(draw: Callable[[], object], watched: Callable[[], object], seen: objec
         draw()
     finally:
         _clocked.reset(before)
-    if watched() != seen:
+    if watched() != seen and HELD not in st.session_state:
         st.rerun()

@@ -13,8 +13,10 @@ from explorer.results import BlockView
 HEIGHT = 130
 
 
-def weights_figure(view: BlockView, canvas: Canvas, unit: str = "weight", height: int = HEIGHT) -> go.Figure:
-    """Draw the histogram, the ends of the range, and a triangle for each codeword."""
+def weights_figure(
+    view: BlockView, canvas: Canvas, unit: str = "weight", height: int = HEIGHT, title: str = ""
+) -> go.Figure:
+    """Draw the histogram, the ends of the range, and a triangle for each codeword; the `title` is the axis's."""
     low, high = elements.sight(view)
     kept = float(view.levels[0]), float(view.levels[-1])
     bars, top, notes = elements.outline(view.distribution, kept, "y", unit)
@@ -23,10 +25,10 @@ def weights_figure(view: BlockView, canvas: Canvas, unit: str = "weight", height
         [*bars, triangles],
         height,
         canvas,
-        margin={"l": 8, "r": 8, "t": 8, "b": 26},
-        xaxis=theme.axis("", range=[low, high], nticks=5),
+        margin={"l": 8, "r": 8, "t": 8, "b": 48 if title else 26},
+        xaxis=theme.axis(title, range=[low, high], nticks=5),
         yaxis={**theme.axis("", range=[-0.2 * top, 1.05 * top]), "visible": False},
-        shapes=[elements.line(end, "y", theme.QUANTIZED) for end in kept],
+        shapes=[elements.line(end, "y", theme.QUANTIZED) for end in (view.lo, view.hi)],
         annotations=notes,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -14,6 +14,7 @@ from explorer.figures import theme
 from explorer.figures.weights import weights_figure
 from explorer.instrument.words import describe_values
 from explorer.language import language, one, read_words, several
+from explorer.notation import short
 from explorer.payloads import InstrumentSetting, Mark, Statistics, pack
 from explorer.results import BlockView
 from explorer.teaching import drawn
@@ -75,15 +76,20 @@ def instrument(
     """Draw the instrument; `on_move` is called (as a callback, before the page runs) when a hand lets go.
 
     `view` is what the engine finds of the values, and `unit` names them ("weight"); `curve_alt` describes the curve,
-    and `note` stands under it; `bits` are the fewest and most of the stepper. While `veiled`, error and curve are not
-    shown: a question may ask for them. A `plain` one shows the histogram alone, with the numbers under it; a `compact`
-    one leaves out the numbers, too. `hint` stands over the histogram; without it, what a hand can do there.
+    and `note` stands under it; `bits` are the fewest and most of the stepper. While `veiled`, error, curve and marks
+    are not shown: a question may ask for them. A `plain` one shows the histogram alone, with the numbers under it; a
+    `compact` one leaves out the numbers, too. `hint` stands over the histogram; without it, what a hand can do there.
     A lecture's record has a figure of the same values: the canvas stays in the browser.
     """
-    answered, words, alt = f"{key}_answered", read_words("panels")["instrument"], describe_values(view, unit)
+    answered, words = f"{key}_answered", read_words("panels")["instrument"]
+    histogram = describe_values(view, unit, "histogram")
     if drawn.is_drawing():
-        figure = weights_figure(view, charts.canvas("record"), unit, RECORD_HEIGHT)
-        drawn.note_figure(key, figure, alt)
+        said = read_words("panels")["component"]
+        title = said["record_axis"].format(unit=one(unit), setting=_setting_said(setting, marks, said))
+        figure = weights_figure(view, charts.canvas("record"), unit, RECORD_HEIGHT, title)
+        drawn.note_figure(key, figure, histogram)
+
+    shown = () if veiled else marks
 
     def moved() -> None:
         if (commit := st.session_state[key].get("commit")) is not None:
@@ -95,16 +101,16 @@ def instrument(
         data=pack(
             source,
             setting,
-            marks,
+            shown,
             language=language(),
             unit=one(unit),
             units=several(unit),
-            labels={mark.name: spoken(mark.name) for mark in marks},
+            labels={mark.name: spoken(mark.name) for mark in shown},
             words=read_words("panels")["component"],
-            alt=alt,
+            alt=histogram if veiled else describe_values(view, unit),
             curve_alt=curve_alt,
             note=note,
-            hint=hint or words["no_range" if setting.fixed else "press" if marks else "drag"],
+            hint=hint or words["no_range" if setting.fixed else "press" if shown else "drag"],
             widths=CURVE_BITS,
             bits=bits,
             veiled=veiled,
@@ -115,3 +121,12 @@ def instrument(
         ),
         on_commit_change=moved,
     )
+
+
+def _setting_said(setting: InstrumentSetting, marks: Sequence[Mark], words: Mapping[str, str]) -> str:
+    """Say the format, the calibrator whose range it is, if any's, and the range."""
+    said = [setting.name or words["width"].format(n=setting.bits)]
+    if not setting.fixed:
+        said += [spoken(mark.name) for mark in marks if (mark.lo, mark.hi) == (setting.lo, setting.hi)][:1]
+        said.append(f"α = {short(setting.lo)}, β = {short(setting.hi)}")
+    return ", ".join(said)

@@ -9,10 +9,10 @@ from explorer.notation import count, short
 from explorer.results import BlockView
 
 
-def describe_values(view: BlockView, unit: str) -> str:
-    """Describe histogram, buckets, staircase, error and codes."""
+def describe_values(view: BlockView, unit: str, said: str = "values") -> str:
+    """Describe histogram, buckets, staircase, error and codes; as "histogram", without what a question may ask for."""
     return str(
-        read_words("panels")["instrument"]["values"].format(
+        read_words("panels")["instrument"][said].format(
             n=count(view.distribution.size),
             units=several(unit),
             low=short(view.distribution.lo),

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from explorer import charts
 from explorer.figures.theme import Canvas
 from explorer.language import language, read_words
 from explorer.refusals import refusals_said
@@ -23,29 +22,29 @@ def lecture_files_panel(lecture: Lecture) -> None:
     """Offer both for the lecture that was played last in this session, the handout also for the one being made."""
     said: Mapping[str, str] = read_words("teach")["record"]
     figures: drawn.Figures = {}
-    canvas = charts.canvas("lecture")  # here: what a download asks for is made outside of the session
+    open_figures: drawn.Figures = {}  # those that tell no answer
+    canvas = Canvas("lecture")  # white, whatever the theme
     with refusals_said():
         if (played := drawn.last()) is not None:
-            lecture, figures = shelf.find(played[0]), played[1]
+            lecture, figures = shelf.find(played.name), played.figures
+            open_figures = played.before_answers(lecture)
         if not lecture.slides:
             return
         st.markdown(f"**{said['title']}**")
         title = lecture.title or read_words("teach")["title"]
         played_words = said["of"].format(title=title, n=len(figures), total=len(lecture.slides))
         st.caption(played_words if figures else said["play_first"])
-        if hidden := sum(lecture.slides[number - 1].answers_hidden for number in figures):
-            st.caption(said["left_out"].format(n=hidden))
         name = file_name(lecture.title)
         st.download_button(
             said["handout"],
-            lambda: handout_html(lecture, figures, _questions(lecture), canvas),
+            lambda: handout_html(lecture, open_figures, _questions(lecture), canvas),
             f"{name}-handout.html",
             "text/html",
             key="teach_handout",
             icon=":material/print:",
             on_click="ignore",
         )
-        courses = own_classes()
+        record, courses = st.container(), own_classes()
         course = (
             st.selectbox(
                 said["class"],
@@ -58,7 +57,7 @@ def lecture_files_panel(lecture: Lecture) -> None:
             if courses
             else None
         )
-        st.download_button(
+        record.download_button(
             said["record"],
             lambda: record_of(lecture, figures, course, canvas),
             f"{name}-record.html",

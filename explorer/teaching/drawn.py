@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import plotly.graph_objects as go
 import streamlit as st
 
-DRAWN, AT = "lecture_drawn", "lecture_drawing"  # figures by slide and key; the slide that is drawn now
+from explorer.figures import theme
+from explorer.teaching.lecture import Lecture
+from explorer.teaching.restrictions import answers_wait
+
+DRAWN, WAITING = "lecture_drawn", "lecture_waiting"  # figures by slide and key, as shown last; the same before answers
+AT = "lecture_drawing"  # the slide that is drawn now
 LAST = "lecture_last"  # the lecture they are of
 MAX_BYTES = 48 << 20  # of all figures of one session
 
 Figures = Mapping[int, Mapping[str, tuple[str, str]]]  # of each slide: JSON and description by the figure's key
 
 
+@dataclass(frozen=True)
+class Played:
+    """What the slides of a lecture have drawn, as they were shown last, and last while their answers were hidden."""
+
+    name: str
+    figures: Figures
+    waiting: Figures
+
+    def before_answers(self, lecture: Lecture) -> Figures:
+        """Return the figures without those that tell answers which wait."""
+        kept = (
+            (number, self.waiting if slide.hides else self.figures) for number, slide in enumerate(lecture.slides, 1)
+        )
+        return {number: figures[number] for number, figures in kept if number in figures}
+
+
 def turn_to(name: str, number: int) -> None:
     """Take what is drawn from now on as a slide's; another lecture begins anew."""
     state = st.session_state
     if state.get(LAST) != name:
-        state[LAST], state[DRAWN] = name, {}
+        state[LAST], state[DRAWN], state[WAITING] = name, {}, {}
     state[AT] = number
-    state[DRAWN].pop(number, None)
+    for kept in (DRAWN, WAITING):
+        state[kept].pop(number, None)
 
 
 def close() -> None:
@@ -38,14 +61,15 @@ def note_figure(key: str, figure: go.Figure, alt: str) -> None:
     number = st.session_state.get(AT)
     if number is None:
         return
-    figures: dict[int, dict[str, tuple[str, str]]] = st.session_state[DRAWN]
-    text = figure.to_json(engine="json")
-    taken = sum(len(data) for slide in figures.values() for data, _ in slide.values())
+    state = st.session_state
+    text = figure.to_json(engine="json").replace(theme.INK["dark"], theme.INK["light"])  # for pages that are white
+    taken = sum(len(data) for kept in (DRAWN, WAITING) for slide in state[kept].values() for data, _ in slide.values())
     if taken + len(text) <= MAX_BYTES:
-        figures.setdefault(number, {})[key] = text, alt
+        for kept in (DRAWN, WAITING) if answers_wait() else (DRAWN,):
+            state[kept].setdefault(number, {})[key] = text, alt
 
 
-def last() -> tuple[str, Figures] | None:
-    """Return the name of the lecture that was played last in this session, and what it drew."""
-    name = st.session_state.get(LAST)
-    return None if name is None else (str(name), st.session_state[DRAWN])
+def last() -> Played | None:
+    """Return what the lecture that was played last in this session has drawn."""
+    state = st.session_state
+    return Played(str(state[LAST]), state[DRAWN], state[WAITING]) if LAST in state else None

@@ -70,6 +70,11 @@ class Slide:
         return self.question if isinstance(self.question, str) else self.question.name
 
     @property
+    def hides(self) -> bool:
+        """Whether something waits to be revealed: the answers of the page, or that to the slide's question."""
+        return self.answers_hidden or bool(self.question)
+
+    @property
     def address(self) -> str:
         """The page and its parameters, as text.
 

@@ -82,7 +82,7 @@ def bar() -> dict[str, Any] | None:
         "part": slide.part,
         "seconds": slide.seconds,
         "note": slide.note,
-        "hides": _hides(slide),
+        "hides": slide.hides,
         "hidden": answers_wait(),
     }
 
@@ -135,14 +135,9 @@ def _restrictions(name: str, number: int, slide: Slide) -> dict[str, str]:
         PRESENT.key: PRESENT.held(True),
         HIDE.key: APART.join(slide.hidden),
         LOCK.key: APART.join(slide.locked),
-        ANSWERS.key: HIDDEN if _hides(slide) else SHOWN,
+        ANSWERS.key: HIDDEN if slide.hides else SHOWN,
     }
     return {key: text for key, text in link.items() if text}
-
-
-def _hides(slide: Slide) -> bool:
-    """Say whether something waits to be revealed: the answers of the page, or that to the slide's question."""
-    return slide.answers_hidden or bool(slide.question)
 
 
 def _asked() -> tuple[str, int]:

@@ -57,7 +57,10 @@ class Asked:
 
 
 def handout_html(lecture: Lecture, figures: Figures, questions: Mapping[str, Question], canvas: Canvas) -> str:
-    """Return the pages to print; `questions` are those that slides name. Nothing on them tells an answer."""
+    """Return the pages to print; `questions` are those that slides name.
+
+    Nothing on them tells an answer if the `figures` do not.
+    """
     asked = {name: Asked(question, {}) for name, question in questions.items()}
     return _file(lecture, "".join(_slides(lecture, figures, asked, canvas, told=False)), "")
 
@@ -94,11 +97,9 @@ def _slides(
     said = read_words("teach")
     for number, slide in enumerate(lecture.slides, 1):
         about = f"{entry_of(slide.page).title} · {said['minutes'].format(minutes=f'{slide.seconds / 60:g}')}"
-        telling = told or not slide.answers_hidden  # a figure may be the answer, and so may what is to be remembered
-        body = _words(slide, telling)
-        if telling:
-            for place, (data, alt) in enumerate(figures.get(number, {}).values()):
-                body += figure_html(f"figure{number}_{place}", data, _text(alt))
+        body = _words(slide, told or not slide.answers_hidden)  # what is to be remembered may be the answer
+        for place, (data, alt) in enumerate(figures.get(number, {}).values()):
+            body += figure_html(f"figure{number}_{place}", data, _text(alt))
         if slide.asks in asked:
             body += _question(number, asked[slide.asks], canvas, told)
         yield _section(number, f"{number}. {slide.title or slide.page}", about, body)

@@ -1,13 +1,23 @@
 // A lecture's bar: slides by keys, by a presenter's remote or from a menu; time that runs down; the speaker's note.
 
-const TEXT_OR_SLIDER = "input, textarea, select, [contenteditable=true], [role=slider], [role=spinbutton], [role=combobox]";
+const MOVED = "[type=range], [type=radio], [type=checkbox], [role=slider], [role=spinbutton]:not(input)"; // by keys that write nothing
+const WRITTEN = `:is(input, textarea, select, [contenteditable=true], [role=combobox]):not(${MOVED})`;
 const playing = { key: "", since: 0, at: 0, noted: false }; // outlives each drawing of the bar
 
-/** Say whether keys belong to what has the focus: text, sliders and instruments; arrow keys also to rows of options. */
+/** Return what has the focus, also within a component. */
+function focused() {
+  let focus = document.activeElement;
+  while (focus?.shadowRoot?.activeElement) focus = focus.shadowRoot.activeElement;
+  return focus;
+}
+
+/** Say whether a key belongs to what has the focus: all to text, those that move something to sliders and options. */
 function keysAreTheirs(key) {
-  const focus = document.activeElement;
+  const focus = focused();
   if (!focus || focus.closest(".lecture")) return false;
-  if (focus.shadowRoot?.activeElement || focus.closest(TEXT_OR_SLIDER)) return true;
+  if (focus.closest(WRITTEN)) return true;
+  if (key.length === 1) return false;
+  if (focus.closest(MOVED)) return true;
   return key.startsWith("Arrow") && Boolean(focus.closest("[role=radiogroup], [role=listbox], [role=menu], [role=tablist]"));
 }
 
@@ -118,7 +128,7 @@ function showLecture(bar, lecture, words, setTriggerValue) {
   const onKey = (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.key === "Escape") {
-      document.activeElement?.blur();
+      focused()?.blur();
       return;
     }
     if (keysAreTheirs(event.key)) return;

@@ -441,6 +441,14 @@ def test_the_page_runs_once_more_when_what_a_part_watches_has_ended() -> None:
     assert at.text[0].value == "0 left in run 3"
 
 
+def test_the_page_does_not_run_under_an_open_dialog_and_does_once_it_is_closed() -> None:
+    at = AppTest.from_function(page)
+    at.session_state["live_held"] = True
+    assert at.run().run().text[0].value == "0 left in run 2"
+    del at.session_state["live_held"]
+    assert at.run().text[0].value == "0 left in run 3"
+
+
 # --- limits and faults ------------------------------------------------------------------------------------------------
 
 

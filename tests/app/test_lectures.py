@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -16,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.figures.theme import Canvas
 from explorer.teaching import shelf
+from explorer.teaching.drawn import Played
 from explorer.teaching.lecture import MAX_BYTES, MAX_SLIDES, Known, Lecture, Slide, slide_of
 from explorer.teaching.own_question import own_question
 from explorer.teaching.questions import Question
@@ -172,13 +174,21 @@ def test_controls_are_hidden_and_locked_and_answers_wait_until_they_are_revealed
     assert "play_clipping" not in keys_drawn(at)
     assert at.slider(key="play_bits").disabled
     assert not at.metric
-    noted, alt = at.session_state["lecture_drawn"][2]["play_instrument"]  # a canvas, which no record could hold
+    noted, alt = at.session_state["lecture_waiting"][2]["play_instrument"]  # a canvas, which no record could hold
     [codewords] = [trace for trace in json.loads(noted)["data"] if trace["name"] == "codewords"]
     assert f"{2**3} codewords" in alt
     assert len(codewords["customdata"]) > 1
+    assert "used" not in alt  # an answer
+    layout = json.loads(noted)["layout"]
+    ends = sorted(line["x0"] for line in layout["shapes"])
+    told = layout["xaxis"]["title"]["text"]
+    assert told.startswith("weight r (3 bits, min–max, α = ")
+    said = [float(end.replace("−", "-")) for end in re.findall("[αβ] = ([−.0-9]+)", told)]
+    assert said == pytest.approx(ends, rel=0.01)
     at.session_state["answers"] = "shown"
     at.run()
     assert at.metric
+    assert set(at.session_state["lecture_waiting"][2]) == {"play_instrument"}
 
 
 def test_a_slide_about_a_pack_that_is_not_there_says_how_to_add_it(play: Player) -> None:
@@ -257,11 +267,13 @@ def test_the_form_of_a_slide_stays_open_while_the_page_under_it_runs(movie: str)
     assert at.toggle(key="lecture_new_answers").value  # the step asks something
     at.text_input(key="lecture_new_title").set_value("Mine").run()
     at.run()
+    assert "live_held" in at.session_state
     at.selectbox(key="lecture_new_question").set_value("written").run()
     at.text_area(key="lecture_new_text").set_value("Lunch?")
     at.text_area(key="lecture_new_options").set_value("now\n\nlater").run()
     at.button(key="lecture_new_do").click().run()
     assert not at.exception
+    assert "live_held" not in at.session_state
     [slide] = shelf.draft().slides
     assert (slide.title, slide.link["symmetry_bits"]) == ("Mine", "3")
     assert isinstance(slide.question, Question)
@@ -306,9 +318,13 @@ def test_a_record_holds_figures_votes_and_truth_and_runs_no_text_of_others() -> 
     assert "Revealed-42" in text
 
 
-def test_a_handout_leaves_room_and_tells_no_answer() -> None:
-    text = handout_html(HELD, FIGURES, {"four_formats": QUESTION}, Canvas("handout"))
+def test_a_handout_leaves_room_and_has_the_figures_from_before_the_answers() -> None:
+    before = {2: {"a": (json.dumps({"data": [{"name": "before-42"}]}), "before")}}
+    figures = Played("held", FIGURES, before).before_answers(HELD)
+    assert figures == {1: FIGURES[1], 2: before[2]}
+    text = handout_html(HELD, figures, {"four_formats": QUESTION}, Canvas("handout"))
     assert text.count("class='line'") == 3
     assert "Revealed-42" not in text
     assert "waiting-42" not in text
+    assert "before-42" in text
     assert HOSTILE not in text

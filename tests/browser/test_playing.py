@@ -40,6 +40,7 @@ def test_a_lecture_is_played_by_keys_which_leave_sliders_alone(app: str, open_pa
     assert parse_qs(urlsplit(page.url).query)["symmetry_beat"] == ["See"]
     press(page, "ArrowLeft")
     expect(bits).to_have_value("4")
+    bits.focus()
     press(page, "a")
     expect(page.get_by_role("button", name="Hide answers")).to_be_visible()
     assert faults_on(page) == NO_FAULTS
