@@ -23,7 +23,7 @@ ENVIRONMENT = ROOT / ".venv-check"
 SCRIPTS = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SLOWEST = "--durations=15"
-AGAIN = ("--reruns=1", "--only-rerun=imeout", "--only-rerun=^Error: ")  # once, if it was the browser (Error is its own)
+AGAIN = ("--reruns=1", "-rR", "--only-rerun=imeout", "--only-rerun=^Error: ")  # a fault of the browser, once
 CHECKS = (  # one after the other, those of a line at once
     [("ruff", "check", ".")],
     [("ruff", "format", "--check", ".")],
