@@ -31,7 +31,7 @@ def text_recogniser(sizes: Sizes) -> Comparison:
     """Measure layers from the text recogniser's first to its last, in the long form and where its pack is installed."""
     if not sizes.packs or not is_installed(PACKS[OCR]):
         note = "needs: quant-explorer models add ocr" if sizes.packs else "left out here: a pass takes a second"
-        return Comparison(lambda: None, (Peer(BEHIND, None, TimesItsTime(MOST), note=note),))
+        return Comparison(None, (Peer(BEHIND, None, note=note),))
     return _attributed(load(OCR), sizes)
 
 

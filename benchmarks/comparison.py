@@ -18,6 +18,11 @@ ROUNDS_ALONE = 5  # on one thread, compared with nothing
 SLOW = 2.0  # seconds: what takes longer is not run on one thread, too
 
 
+def figures(value: float, digits: int = 3) -> str:
+    """Return a number with so many figures, without an exponent where it is large."""
+    return f"{value:,.{digits}g}" if value < 10**digits else f"{value:,.0f}"
+
+
 class Target(Protocol):
     """What our time has to be in units of a peer's, which is what the methods take."""
 
@@ -40,7 +45,7 @@ class TimesAsFast:
 
     def ratio(self, units: float) -> str:
         """Return how many times as fast we are."""
-        return f"{1.0 / units:,.3g} × as fast"
+        return f"{figures(1.0 / units)} × as fast"
 
     def met(self, units: float) -> bool | None:
         """Compare with the least allowed."""
@@ -62,7 +67,7 @@ class TimesItsTime:
 
     def ratio(self, units: float) -> str:
         """Return our time in units of the peer's."""
-        return f"{units:.3g} × its time"
+        return f"{figures(units)} × its time"
 
     def met(self, units: float) -> bool | None:
         """Compare with the most allowed."""
@@ -89,11 +94,12 @@ class Peer:
 class Comparison:
     """Our operation and its peers.
 
-    `limit_ms` is a target for our time alone. `check` raises AssertionError unless our result is as good as it should
-    be, and says how good it is; where it raises, the case becomes one row that says what differed.
+    Without `ours`, there are rows that say of peers what is missing. `limit_ms` is a target for our time alone.
+    `check` raises AssertionError unless our result is as good as it should be, and says how good it is; where it
+    raises, the case becomes one row that says what differed.
     """
 
-    ours: Run
+    ours: Run | None
     peers: tuple[Peer, ...] = ()
     limit_ms: float | None = None
     check: Callable[[], str] = str
@@ -131,6 +137,9 @@ def compare(operation: str, case: Comparison, repeats: int, budget: float) -> It
 
     Of a result that fails its check there is one row, without a ratio.
     """
+    if case.ours is None:
+        yield from (Row(operation, None, None, peer.name, note=peer.note) for peer in case.peers)
+        return
     runs = {"": case.ours, **{peer.name: peer.run for peer in case.peers if peer.run is not None}}
     times = {name: [second * 1e3 for second in seconds] for name, seconds in interleave(runs, repeats, budget).items()}
     times |= {peer.name: [peer.seconds * 1e3] * len(times[""]) for peer in case.peers if peer.seconds is not None}

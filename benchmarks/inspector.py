@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.comparison import Row
+from benchmarks.comparison import Row, figures
 from benchmarks.data import Sizes, weights
 from benchmarks.memory import peak_bytes
 from explorer.sources import MODELS, ModelKey, Source, open_tensors
@@ -49,7 +49,7 @@ def rows(sizes: Sizes) -> list[Row]:
             1e3 * found["least"],
             f"reading it from {place}",
             1e3 * found[place],
-            f"{table / found[place]:.3g} × its time",
+            f"{figures(table / found[place])} × its time",
             target,
             met,
             note if place == "disk" else "",

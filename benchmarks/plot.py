@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from math import log10
 
+from benchmarks.comparison import figures
+
 WIDTH, HEIGHT = 1200, 560
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")  # Okabe and Ito's
 INK, GRID = "#222222", "#dddddd"
@@ -50,9 +52,7 @@ def _bars(bars: Sequence[Bar]) -> list[str]:
                 f'<rect x="{BARS[0]}" y="{top + at * thick:.1f}" width="{max(end - BARS[0], 1):.1f}"'
                 f' height="{thick - 1:.1f}" fill="{COLOURS[at]}"/>'
             )
-            parts.append(
-                _text(end + 4, top + (at + 0.5) * thick + 5, f"{value:,.3g}" if value < 1e3 else f"{value:,.0f}")
-            )
+            parts.append(_text(end + 4, top + (at + 0.5) * thick + 5, figures(value)))
     for at, extension in enumerate(extensions):
         x = BARS[0] + 170 * at
         parts.append(f'<rect x="{x}" y="{BOTTOM + 38}" width="14" height="14" fill="{COLOURS[at]}"/>')

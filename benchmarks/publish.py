@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparison import Row
+from benchmarks.comparison import Row, figures
 from benchmarks.growth import Curve
 from benchmarks.plot import svg
 from benchmarks.processor import has_avx2, own_extension
@@ -156,7 +156,9 @@ def picture(runs: Sequence[Run]) -> str:
 def alternative(runs: Sequence[Run]) -> str:
     """Return what the picture shows, in words."""
     found = [times_as_fast(row) for operation, peer in BRIEF if (row := _row(runs[0], operation, peer)) and row.ratio]
-    said = f"from {min(found):,.3g} to {max(found):,.0f} times as fast as their peers" if found else "not compared"
+    said = (
+        f"from {figures(min(found))} to {figures(max(found))} times as fast as their peers" if found else "not compared"
+    )
     return f"Operations of the engine are {said}; times grow with the number of values, those of surfaces do not"
 
 

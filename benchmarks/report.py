@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
-from benchmarks.comparison import Row
+from benchmarks.comparison import Row, figures
 from benchmarks.growth import Curve
 from benchmarks.processor import own_extension, vector_extension
 from quant_engine.kernels.parallel import thread_count
@@ -18,10 +18,10 @@ HEADINGS = ("operation", "ours (median)", "(min)", "one thread", "peer", "peer's
 
 def cells(row: Row) -> tuple[str, ...]:
     """Return a row as text, column by column."""
-    theirs = "" if row.peers is None else f"{row.peers:,.4g} {row.unit}"
+    theirs = "" if row.peers is None else f"{figures(row.peers, 4)} {row.unit}"
     met = "FAILED" if row.failed else {None: "", True: "yes", False: "NO"}[row.met]
-    alone = "" if row.alone is None else f"{row.alone:.4g}"
-    ours = ("", "") if row.ours is None else (f"{row.ours:.4g} {row.unit}", f"{row.ours_least:.4g}")
+    alone = "" if row.alone is None else figures(row.alone, 4)
+    ours = ("", "") if row.ours is None else (f"{figures(row.ours, 4)} {row.unit}", figures(row.ours_least or 0.0, 4))
     return (row.operation, *ours, alone, row.peer, theirs, row.ratio, row.target, met)
 
 
@@ -61,7 +61,7 @@ def growth_headings(curves: Sequence[Curve]) -> tuple[str, ...]:
 
 def growth_cells(curve: Curve) -> tuple[str, ...]:
     """Return an operation's times, and their slope over the sizes in logarithms."""
-    return (curve.operation, *(f"{ms:.3g}" for ms in curve.ms), "" if curve.slope is None else f"{curve.slope:.2f}")
+    return (curve.operation, *map(figures, curve.ms), "" if curve.slope is None else f"{curve.slope:.2f}")
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> str:

@@ -35,7 +35,7 @@ def _scored_again(name: str) -> Comparison:
     network = load(name)
     convolutions = [layer for layer, info in network.layers().items() if info.op == "conv2d"]
     images, _ = network.data()
-    ours, first = (_changing(network, layer) for layer in (convolutions[-1], convolutions[0]))
+    ours, first = (_changing(load(name), layer) for layer in (convolutions[-1], convolutions[0]))  # each keeps its own
 
     def check() -> str:
         plan = next(_plans(network, convolutions[-1]))

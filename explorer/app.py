@@ -14,7 +14,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from explorer.background.live import HELD
 from explorer.charts import follow_theme
-from explorer.frame import opens_playground, shared_frame
+from explorer.frame import opens_playground, reread_address, shared_frame
 from explorer.language import ask_language, read_words
 from explorer.login import require_login
 from explorer.page_table import HOME, PAGES, PLAYGROUND, PageEntry, pages_folder
@@ -46,6 +46,7 @@ navigation = st.navigation(
     },
     position="top",
 )
+reread_address(navigation)
 if navigation.url_path == "" and opens_playground(st.query_params):
     st.switch_page(pages_folder() / PLAYGROUND, query_params=st.query_params.to_dict())
 st.session_state.pop(HELD, None)  # until this run draws a dialog

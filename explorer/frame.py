@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
+from urllib.parse import parse_qs
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
+from streamlit.navigation.page import StreamlitPage
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import compute, controls, sweep_fields, text_fields
 from explorer.comparison_fields import FIRST_AS, SECOND_AS, compare_with_field
@@ -59,6 +62,19 @@ def shared_frame(page: str, lecture: Mapping[str, Any] | None, actions: Mapping[
         await_first_picture()
     if said:
         st.warning("  \n".join(said), icon=":material/link_off:")
+
+
+def reread_address(page: StreamlitPage) -> None:
+    """Where the browser went back to another page, open it as a link to its address would.
+
+    Streamlit drops from the address what the page that was left had bound, as the model, and takes it for unset.
+    """
+    run = get_script_run_ctx()
+    if run is None or not run.is_history_navigation or st.session_state.get(PAGE_MEMORY) == page.url_path:
+        return
+    for key in (MODEL_KEY, TENSOR_KEY):  # nor is it then that of the page that was left
+        st.session_state.pop(key, None)
+    st.switch_page(page, query_params=parse_qs(run.query_string))
 
 
 def opens_playground(link: Iterable[str]) -> bool:

@@ -29,7 +29,7 @@ PICTURE = (
     ".js-plotly-plot .trace path, canvas[data-shows], [data-testid=stMain] [data-testid=stDataFrame],"
     " [data-testid=stMain] svg[role=img], [data-testid=stMain] img, [data-testid=stMain] table"
 )
-HEADING = "[data-testid=stMain] h1, [data-testid=stMain] h2"
+HEADING = "[data-testid=stMain] h1, [data-testid=stMain] h2, [data-testid=stMain] p"  # or the first words
 PATIENCE = 60_000  # milliseconds
 NO_ANSWER = 20_000  # milliseconds after which a control is one that changes nothing
 STATE = """(() => {

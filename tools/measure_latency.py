@@ -161,7 +161,8 @@ def report(rounds: int, visits: int, values: int, only: str) -> str:
 
 PAGE_NOTE = (
     f"Targets: first picture ≤ {MOST_FIRST} × the bare page's median, repaint ≤ {MOST_REPAINT} × its 95th percentile;"
-    " **bold** is what misses. A page without a picture is measured to its heading. *Repaint* is from the first slider,"
+    " **bold** is what misses. The first picture is a figure, a drawing, an image"
+    " or a table; a page without any is measured to its heading or first words. *Repaint* is from the first slider,"
     " or the first buttons, released until numbers, words or figure have changed and are painted; kB are what the"
     " server sent for it, until all was still. A page without such a control has none."
 )
@@ -198,7 +199,7 @@ def _page_table(found: dict[str, Times]) -> str:
                 _marked(most / bare_repaint, MOST_REPAINT),
                 times.kilobytes,
             )
-        shown = name if times.has_picture else f"{name} (heading)"
+        shown = name if times.has_picture else f"{name} (words)"
         lines.append((shown, *seconds, *repaint, f"{len(times.first)}, {len(times.answers)}"))
     return markdown_table(lines)
 

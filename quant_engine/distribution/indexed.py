@@ -14,6 +14,7 @@ from quant_engine.inputs import Float32Array, Float64Array
 from quant_engine.kernels import direct
 from quant_engine.kernels import index as kernels
 from quant_engine.kernels.parallel import over_ranges, thread_count
+from quant_engine.kernels.radix import sort_into
 
 BINNED_LEVELS = 256  # up to here a histogram bin is so much narrower than a bucket that errors are within 1e-6
 SORTED_LEVELS = 1024  # up to here prefix sums lose no more than 1e-11 to cancellation
@@ -50,9 +51,8 @@ class IndexedValues:
     def in_order(cls, flat: Float32Array) -> Self:
         """Return values behind a sorted index."""
         runs = -(-flat.size // kernels.RUN)
-        filled = np.empty(runs * kernels.RUN, np.float32)
-        filled[: flat.size], filled[flat.size :] = flat, np.inf
-        filled.sort()
+        filled = np.full(runs * kernels.RUN, np.inf, np.float32)
+        sort_into(flat, filled[: flat.size])
         in_order = filled.reshape(runs, kernels.RUN)
         sums = np.zeros((runs + 1, 3))
         over_ranges(runs, lambda a, b: kernels.sum_runs(in_order, a, b, sums[1:]), cost=flat.size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -82,6 +82,37 @@ def test_what_is_chosen_goes_along_and_the_address_leads_to_what_is_shown(app: s
     page.get_by_test_id("stTopNavLink").filter(has_text="Playground").click()
     settle(page)
     expect(page.get_by_role("combobox", name="Tensor")).to_have_value("pw3")
+    assert parse_qs(urlsplit(page.url).query)["model"] == ["fashion-depthwise"]
+
+
+@pytest.mark.parametrize(
+    ("page_name", "asked"),
+    [
+        ("playground", {"model": ["fashion-depthwise"], "tensor": ["pw3"], "play_bits": ["3"]}),
+        ("tuner", {"model": ["fashion-depthwise"]}),
+        ("lesson_granularity", {"model": ["fashion-depthwise"], "tensor": ["dw2"], "granularity_bits": ["5"]}),
+    ],
+)
+def test_the_browsers_back_shows_what_was_left(
+    app: str, open_page: Opener, page_name: str, asked: dict[str, list[str]]
+) -> None:
+    page = open_page(f"{app}/{page_name}?{urlencode(asked, doseq=True)}")
+    for title in ("Model card", "Playground", "Model card"):
+        page.get_by_test_id("stTopNavLink").filter(has_text=title).click()
+        page.wait_for_url(re.compile(title.lower().replace(" ", "_")))
+        settle(page)
+    page.get_by_role("combobox", name="Model").click()
+    page.get_by_role("option", name="fashion-cnn", exact=True).click()
+    settle(page)
+    for name in ("playground", "model_card", page_name):
+        page.go_back()
+        page.wait_for_url(re.compile(name))
+        settle(page)
+    found = parse_qs(urlsplit(page.url).query)
+    assert {key: found.get(key) for key in asked} == asked
+    expect(page.get_by_role("combobox", name="Model")).to_have_value("fashion-depthwise")
+    page.go_forward()
+    page.wait_for_url(re.compile("model_card"))
     assert parse_qs(urlsplit(page.url).query)["model"] == ["fashion-depthwise"]
 
 

@@ -111,6 +111,7 @@ def shown(page: Page, column: str) -> dict[str, str]:
     """Return what the table of tensors shows in a column, by tensor, in its order."""
     grid = page.get_by_test_id("stDataFrame").first.get_by_role("grid")
     texts = "all => all.map(row => [...row.children].map(one => one.textContent))"
+    grid.locator("tr").nth(1).wait_for(state="attached")
     heads, *rows = grid.locator("tr").evaluate_all(texts)
     return {row[0]: row[heads.index(column)] for row in rows}
 
