@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None, cases: Mapping[str, Case] = CAS
     for path, text in written:
         if path:
             validate_place(path, begins_like(text([], []).encode()))
-    rows = [replace(row, note="; ".join(filter(None, (row.note, note_of(row.peer))))) for row in _rows(chosen, cases)]
+    rows = [_noted(row) for row in _rows(chosen, cases)]
     if (sizes.rows, sizes.columns, sizes.clips) != (Sizes.rows, Sizes.columns, Sizes.clips):
         rows = [replace(row, met=None) for row in rows]  # a small tensor fits the cache, where the limits are others
         print("Small sizes: the targets are not judged.", file=sys.stderr)
@@ -89,6 +89,12 @@ def main(arguments: Sequence[str] | None = None, cases: Mapping[str, Case] = CAS
         if path:
             write_file(path, text(rows, curves).encode(), begins_like(text([], []).encode()))
     return int(any(row.failed or row.met is False for row in rows) or _wide_registers_although_lowered())
+
+
+def _noted(row: Row) -> Row:
+    """Return a row with what there is to say on its peer: one that cannot be lowered with us is no judge."""
+    note = note_of(row.peer)
+    return replace(row, note="; ".join(filter(None, (row.note, note))), met=None if note else row.met)
 
 
 def _rows(chosen: argparse.Namespace, cases: Mapping[str, Case]) -> Iterator[Row]:
