@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,7 +104,6 @@ def open_app(
         raise typer.BadParameter("--data says what a model is measured on; name the model, too")
     if model is not None:
         _offer(model, data)
-    threading.Thread(target=_warm_up, name="quant-explorer-warm-up", daemon=True).start()
     from streamlit.web import cli
 
     options = {"address": host, "port": port, "headless": str(headless).lower()}
@@ -191,15 +189,6 @@ def _offer(model: str, data: Path | None) -> None:
 
 def _refusal(error: QuantError) -> typer.BadParameter:
     return typer.BadParameter(str(error))
-
-
-def _warm_up() -> None:
-    """Import and compile what the first picture needs while the server starts and the browser loads its page."""
-    import plotly.graph_objects  # noqa: F401
-
-    from explorer.warmup import WARM_UP
-
-    WARM_UP.start()
 
 
 if __name__ == "__main__":

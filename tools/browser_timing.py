@@ -172,6 +172,7 @@ class Visit:
                 self._key = "ArrowLeft" if value >= high else "ArrowRight"
             control.focus()
             self.page.keyboard.press(self._key)
+            self.page.keyboard.press("Enter")  # a handle of the figure is let go; it waits for more keys otherwise
             return True
         choices = self.page.locator(GROUP)
         if choices.count() < 2:

@@ -88,7 +88,6 @@ def _served(host: str, port: int) -> Served:
 
     os.environ[KEY] = kept_key()
     os.environ[ADDRESS] = f"http://{own_address(host)}:{port}"
-    threading.Thread(target=_warm_up, name="quant-explorer-warm-up", daemon=True).start()
     return start(lambda: _app(host, port), host, port)
 
 
@@ -150,10 +149,3 @@ def _stop(served: Served) -> None:
     typer.echo(said("class_stopped"), err=True)
     BROADCAST.end()
     served.stop()
-
-
-def _warm_up() -> None:
-    """Compile what the first picture needs while the server starts."""
-    from explorer.warmup import WARM_UP
-
-    WARM_UP.start()
