@@ -44,7 +44,7 @@ QUIET = re.compile(r"\s*|.*(You can now view|URL:|Local URL).*")
 WARM = 1 / 3  # of the time, after which memory is looked at
 GROWTH = 100.0  # MiB an hour that noise may look like
 LAST = 30.0  # seconds for what is under way at the end
-TRIES = 120  # of looking whether a file is open, half a second apart
+TRIES = 600  # of looking whether a file is open, half a second apart: as long as a run may take
 PATIENCE = 120.0  # seconds until the server answers
 
 
