@@ -161,6 +161,17 @@ def fixed(value: float, decimals: int) -> str:
     return localized(f"{value:.{decimals}f}")
 
 
+def duration(seconds: float) -> str:
+    """Write about how long something takes: from two minutes on in minutes, from two hours on in hours.
+
+    >>> duration(45.2), duration(5620), duration(9000)
+    ('45 s', '94 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{fixed(seconds, 0)} s"
+    return f"{fixed(seconds / 60, 0)} min" if seconds < 7200 else f"{fixed(seconds / 3600, 1)} h"
+
+
 def with_interval(found: Score) -> str:
     """Write a measured accuracy with its 95 % interval.
 

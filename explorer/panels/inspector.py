@@ -18,7 +18,7 @@ from explorer.language import read_words
 from explorer.layer_outputs import outputs_refused, refused
 from explorer.lessons.framework import study
 from explorer.lessons.framework.study import Study
-from explorer.notation import count, short
+from explorer.notation import count, duration, short
 from explorer.panels.calibration_coverage import coverage_panel
 from explorer.panels.layer_input import follow_input
 from explorer.panels.stored_ranges import stored_ranges_panel
@@ -135,7 +135,7 @@ def _offer(model: ModelKey, one: Study, said: Mapping[str, Any]) -> None:
 
 
 def _rounded(seconds: float) -> str:
-    return f"{max(seconds, 1):.0f}" if seconds < 10 else f"{10 * math.ceil(seconds / 10):.0f}"
+    return duration(max(seconds, 1) if seconds < 10 else 10 * math.ceil(seconds / 10))
 
 
 def _wanted(row: TensorRow) -> bool:

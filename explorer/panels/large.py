@@ -15,7 +15,7 @@ from explorer import compute
 from explorer.background import Kind
 from explorer.caches import ResultKey
 from explorer.language import read_words
-from explorer.notation import count, fixed
+from explorer.notation import count, duration
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from quant_engine import MinMax, MinMSE, QuantizerSpec
@@ -98,7 +98,7 @@ def _await(model: ModelKey, layer: str, about: tuple[object, ...], steps: Sequen
             known: Sequence[Any] = task.items
             share = sum(known) / total
             left = task.seconds * (1 - share) / share if share else max(1e-9 * total * size - waited, 1.0)
-            told = {"n": count(size), "done": len(known) + 1, "total": len(steps), "left": fixed(max(left, 1.0), 0)}
+            told = {"n": count(size), "done": len(known) + 1, "total": len(steps), "left": duration(max(left, 1.0))}
             shown.progress(min(share, 1.0), said.format(**told))
     shown.empty()
 

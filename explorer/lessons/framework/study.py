@@ -12,6 +12,7 @@ from explorer import compute
 from explorer.background import Kind, Task, live
 from explorer.caches import ResultKey
 from explorer.lessons.framework.prose import words
+from explorer.notation import duration
 from explorer.sentences import verbatim
 from quant_engine import QuantError
 
@@ -111,8 +112,8 @@ def _draw(study: Study, label: str, draw: Callable[[Task | None], None]) -> None
 
 
 def _left(task: Task) -> str:
-    """Return about how many seconds a study goes on, by what it has taken so far."""
-    return f"{task.seconds * (1 / task.share - 1):.0f}" if task.share else "…"
+    """Return about how long a study goes on, by what it has taken so far."""
+    return duration(task.seconds * (1 / task.share - 1)) if task.share else "…"
 
 
 def _button(word: str, icon: str, action: Callable[[Study], None], study: Study) -> None:
