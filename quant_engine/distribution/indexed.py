@@ -51,7 +51,8 @@ class IndexedValues:
     def in_order(cls, flat: Float32Array) -> Self:
         """Return values behind a sorted index."""
         runs = -(-flat.size // kernels.RUN)
-        filled = np.full(runs * kernels.RUN, np.inf, np.float32)
+        filled = np.empty(runs * kernels.RUN, np.float32)
+        filled[flat.size :] = np.inf
         sort_into(flat, filled[: flat.size])
         in_order = filled.reshape(runs, kernels.RUN)
         sums = np.zeros((runs + 1, 3))
