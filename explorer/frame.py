@@ -67,14 +67,16 @@ def shared_frame(page: str, lecture: Mapping[str, Any] | None, actions: Mapping[
 def reread_address(page: StreamlitPage) -> None:
     """Where the browser went back to another page, open it as a link to its address would.
 
-    Streamlit drops from the address what the page that was left had bound, as the model, and takes it for unset.
+    Streamlit drops from the address what the page that was left had bound, as the model, and takes it for unset. That
+    the app is embedded it keeps by itself.
     """
     run = get_script_run_ctx()
     if run is None or not run.is_history_navigation or st.session_state.get(PAGE_MEMORY) == page.url_path:
         return
     for key in (MODEL_KEY, TENSOR_KEY):  # nor is it then that of the page that was left
         st.session_state.pop(key, None)
-    st.switch_page(page, query_params=parse_qs(run.query_string))
+    asked = parse_qs(run.query_string)
+    st.switch_page(page, query_params={key: text for key, text in asked.items() if not key.startswith("embed")})
 
 
 def opens_playground(link: Iterable[str]) -> bool:
