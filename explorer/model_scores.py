@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer import compute
-from explorer.background import Task
+from explorer.background import Task, shares
 from explorer.caches import ResultKey, cached
 from explorer.sources import ModelKey
 from quant_engine import LayerPlan, QuantizationPlan, QuantizedTensor, QuantizerSpec
@@ -32,10 +33,13 @@ def accuracies(place: str, model: ModelKey, layer: str, plan: LayerPlan, others:
     `others` is the plan of the other layers, where it is another.
     """
     key = ResultKey("accuracy", model, layer, plan, others)
-    return compute.session().ask(place, key, lambda: _evaluate(model, layer, plan, others or plan))
+    return compute.session().ask(place, key, lambda: shares(_evaluate(model, layer, plan, others or plan)))
 
 
-def _evaluate(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan) -> tuple[Score, Score, Score]:
+def _evaluate(
+    model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan
+) -> Generator[float, None, tuple[Score, Score, Score]]:
+    """Yield about how much is done, and return the scores."""
     subject = compute.network(model)
     layers = subject.layers()
     own = layers[layer].tied_to or layer
@@ -44,7 +48,12 @@ def _evaluate(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan) -
     mine = rest[layer] if plan is others else subject.freeze(QuantizationPlan(dict.fromkeys(tied, plan)))[layer]
     alone = {**dict.fromkeys(tied, LayerPlan(mine.weight)), layer: mine}
     every = {**rest.layers, **{name: replace(rest[name], weight=mine.weight) for name in tied}, layer: mine}
-    return score(model, None), subject.evaluate(QuantizationPlan(alone)), subject.evaluate(QuantizationPlan(every))
+    yield 1 / 4
+    plain = score(model, None)
+    yield 2 / 4
+    own_alone = subject.evaluate(QuantizationPlan(alone))
+    yield 3 / 4
+    return plain, own_alone, subject.evaluate(QuantizationPlan(every))
 
 
 def frozen(model: ModelKey, plan: LayerPlan) -> QuantizationPlan:
