@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer import compute
-from explorer.background import Task
+from explorer.background import Task, shares
 from explorer.caches import ResultKey, cached
 from explorer.sources import ModelKey
 from quant_engine import LayerPlan, QuantizationPlan, QuantizedTensor, QuantizerSpec
-from quant_engine.network import Score
+from quant_engine.network import Network, Score
+from quant_engine.steps import scaled
 
 
 @cached(compute.CACHE)
@@ -32,19 +34,42 @@ def accuracies(place: str, model: ModelKey, layer: str, plan: LayerPlan, others:
     `others` is the plan of the other layers, where it is another.
     """
     key = ResultKey("accuracy", model, layer, plan, others)
-    return compute.session().ask(place, key, lambda: _evaluate(model, layer, plan, others or plan))
+    return compute.session().ask(place, key, lambda: shares(_evaluate(model, layer, plan, others or plan)))
 
 
-def _evaluate(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan) -> tuple[Score, Score, Score]:
+def _evaluate(
+    model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan
+) -> Generator[float, None, tuple[Score, Score, Score]]:
+    """Yield about how much is done, and return the scores."""
     subject = compute.network(model)
     layers = subject.layers()
     own = layers[layer].tied_to or layer
     tied = [name for name, info in layers.items() if (info.tied_to or name) == own]  # these share one weight
-    rest = frozen(model, others)
+    rest = yield from scaled(_freezing(subject, others), 0, 1 / 4)
     mine = rest[layer] if plan is others else subject.freeze(QuantizationPlan(dict.fromkeys(tied, plan)))[layer]
     alone = {**dict.fromkeys(tied, LayerPlan(mine.weight)), layer: mine}
     every = {**rest.layers, **{name: replace(rest[name], weight=mine.weight) for name in tied}, layer: mine}
-    return score(model, None), subject.evaluate(QuantizationPlan(alone)), subject.evaluate(QuantizationPlan(every))
+    yield 1 / 4
+    plain = score(model, None)
+    yield 2 / 4
+    own_alone = subject.evaluate(QuantizationPlan(alone))
+    yield 3 / 4
+    return plain, own_alone, subject.evaluate(QuantizationPlan(every))
+
+
+def _freezing(network: Network, plan: LayerPlan) -> Generator[float, None, QuantizationPlan]:
+    """Yield how many of the values are fitted, weight by weight, and return the frozen plan of all layers."""
+    groups: dict[str, list[str]] = {}
+    for name, info in network.layers().items():
+        groups.setdefault(info.tied_to or name, []).append(name)  # these share one weight
+    total, done = sum(network.layers()[own].parameters for own in groups), 0
+    fitted: dict[str, LayerPlan] = {}
+    for own, names in groups.items():
+        found = network.freeze(QuantizationPlan(dict.fromkeys(names, LayerPlan(plan.weight))))
+        fitted |= {name: replace(plan, weight=found[name].weight) for name in names}
+        done += network.layers()[own].parameters
+        yield done / max(total, 1)
+    return network.freeze(QuantizationPlan({name: fitted[name] for name in network.layers()}))
 
 
 def frozen(model: ModelKey, plan: LayerPlan) -> QuantizationPlan:

@@ -172,15 +172,45 @@ def duration(seconds: float) -> str:
     return f"{fixed(seconds / 60, 0)} min" if seconds < 7200 else f"{fixed(seconds / 3600, 1)} h"
 
 
+def is_share(found: Score) -> bool:
+    """Say whether a score is told in per cent.
+
+    >>> from quant_engine.network import Accuracy, Score
+    >>> is_share(Accuracy(1876, 2000)), is_share(Score("perplexity", 14.2, 1696, (13.1, 15.4), better="lower"))
+    (True, False)
+    """
+    return not found.unit and found.better == "higher" and 0 <= found.value <= 1
+
+
+def shown_score(found: Score) -> str:
+    """Write a score: shares in per cent, others in their unit.
+
+    >>> from quant_engine.network import Score
+    >>> shown_score(Score("perplexity", 14.23, 1696, (13.1, 15.4), better="lower"))
+    '14.2'
+    """
+    return accuracy(found.value) if is_share(found) else f"{short(found.value)} {found.unit}".rstrip()
+
+
+def shown_interval(found: Score) -> str:
+    """Write the 95 % interval of a score, as the score is written.
+
+    >>> from quant_engine.network import Accuracy
+    >>> shown_interval(Accuracy(1876, 2000))
+    '92.7 % – 94.8 %'
+    """
+    low, high = (accuracy(end) if is_share(found) else short(end) for end in found.interval)
+    return f"{low} – {high}"
+
+
 def with_interval(found: Score) -> str:
-    """Write a measured accuracy with its 95 % interval.
+    """Write a score with its 95 % interval, as `shown_score` does.
 
     >>> from quant_engine.network import Accuracy
     >>> with_interval(Accuracy(1876, 2000))
     '93.8 % (92.7 % – 94.8 %)'
     """
-    low, high = found.interval
-    return f"{accuracy(found.value)} ({accuracy(low)} – {accuracy(high)})"
+    return f"{shown_score(found)} ({shown_interval(found)})"
 
 
 def scored(found: Score) -> str:

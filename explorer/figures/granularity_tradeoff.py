@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from explorer.figures import elements, theme
+from explorer.figures import elements, score_axis, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.figures.words import phrase
-from explorer.notation import accuracy, short
+from explorer.notation import short, shown_score
 from quant_engine.network import Score
 
 HEIGHT = 440
@@ -68,12 +68,14 @@ def tradeoff_figure(
     if network:
         traces += [_accuracies(ways, way, codes) for way in ways]
         if chosen.accuracy is not None:
-            traces.append(_ring([chosen.network_bits - codes], [100 * chosen.accuracy.value], "x2", "y2"))
+            traces.append(_ring([chosen.network_bits - codes], [score_axis.place(chosen.accuracy)], "x2", "y2"))
         bits = _bits_axis(
             phrase("granularity_tradeoff", "network_axis"), [point.network_bits for point in every], codes
         )
         layout["xaxis2"] = {**bits, "domain": RIGHT, "anchor": "y2"}
-        layout["yaxis2"] = theme.axis("accuracy, %", range=[0, 108], anchor="x2", side="left")
+        layout["yaxis2"] = score_axis.score_axis(
+            "accuracy, %", _scores(every, plain), range=[0, 108], anchor="x2", side="left"
+        )
         if plain is not None:
             layout |= _plain(plain)
     return theme.figure(traces, HEIGHT, canvas, **layout)
@@ -85,12 +87,16 @@ def describe_tradeoff(ways: Ways) -> str:
         f"{way}: "
         + "; ".join(
             f"{point.name} {short(point.mse)} at {short(point.bits, 4)} bits"
-            + (f", network {accuracy(point.accuracy.value)}" if point.accuracy is not None else "")
+            + (f", network {shown_score(point.accuracy)}" if point.accuracy is not None else "")
             for point in points
         )
         for way, points in ways.items()
     )
     return phrase("granularity_tradeoff", "described") + ". ".join(said) + "."
+
+
+def _scores(points: Sequence[TradeoffPoint], plain: Score | None) -> list[Score]:
+    return [found for found in (plain, *(point.accuracy for point in points)) if found is not None]
 
 
 def _bits_axis(title: str, bits: Sequence[float], codes: int) -> LayoutPart:
@@ -139,7 +145,7 @@ def _errors(ways: Ways, way: str, codes: int) -> Trace:
 def _accuracies(ways: Ways, way: str, codes: int) -> Trace:
     points, number = ways[way], list(ways).index(way)
     known = [(point, point.accuracy) for point in points if point.accuracy is not None]
-    x, y = [point.network_bits - codes for point, _ in known], [100 * found.value for _, found in known]
+    x, y = [point.network_bits - codes for point, _ in known], [score_axis.place(found) for _, found in known]
     names = [point.name for point, _ in known]
     return _points(way, number, x, y) | {
         "xaxis": "x2",
@@ -147,13 +153,10 @@ def _accuracies(ways: Ways, way: str, codes: int) -> Trace:
         "showlegend": False,
         "text": _labels(x, y, names) if x else [],
         "textposition": _places([point for point, _ in known], ways, number, _level),
-        "customdata": [[point.name, point.network_bits] for point, _ in known],
-        "hovertemplate": "%{customdata[0]}: %{y:.1f} % at %{customdata[1]:.3f} bits<extra>" + way + "</extra>",
+        "customdata": [[point.name, point.network_bits, shown_score(found)] for point, found in known],
+        "hovertemplate": "%{customdata[0]}: %{customdata[2]} at %{customdata[1]:.3f} bits<extra>" + way + "</extra>",
         "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": [100 * (found.interval[1] - found.value) for _, found in known],
-            "arrayminus": [100 * (found.value - found.interval[0]) for _, found in known],
+            **score_axis.error_bars([found for _, found in known]),
             "width": 0,
             "thickness": 1,
             "color": STYLES[number % len(STYLES)][0],
@@ -171,7 +174,7 @@ def _places(
 
 
 def _level(point: TradeoffPoint) -> float:
-    return 0.0 if point.accuracy is None else point.accuracy.value
+    return 0.0 if point.accuracy is None else score_axis.place(point.accuracy)
 
 
 def _ring(x: list[float], y: list[float | None], xaxis: str, yaxis: str) -> Trace:
@@ -191,7 +194,7 @@ def _ring(x: list[float], y: list[float | None], xaxis: str, yaxis: str) -> Trac
 
 def _plain(plain: Score) -> LayoutPart:
     """Return a dashed line at the accuracy of floating point, named above it."""
-    level = 100 * plain.value
+    level = score_axis.place(plain)
     line = {"color": theme.NEUTRAL, "dash": "dash", "width": 1}
     place = {"xref": "x2 domain", "yref": "y2", "xanchor": "left", "yanchor": "bottom"}
     return {
@@ -207,5 +210,5 @@ def _plain(plain: Score) -> LayoutPart:
                 "line": line,
             }
         ],
-        "annotations": [elements.note(f"float32 {accuracy(plain.value)}", 0, level, theme.NEUTRAL, **place)],
+        "annotations": [elements.note(f"float32 {shown_score(plain)}", 0, level, theme.NEUTRAL, **place)],
     }

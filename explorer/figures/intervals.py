@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from explorer.figures import elements, theme
+from explorer.figures import elements, score_axis, theme
 from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.figures.words import phrase
-from explorer.notation import accuracy, with_interval
+from explorer.notation import shown_score, with_interval
 from quant_engine.network import Score
 
 ROW_HEIGHT = 54
@@ -32,7 +32,7 @@ class Row:
 
 def intervals_figure(rows: Sequence[Row], canvas: Canvas) -> go.Figure:
     """Draw the rows from top to bottom; the dashed line goes down from the reference."""
-    ends = [100 * end for row in rows for found in row.scores for end in found.interval]
+    ends = [score_axis.place(found, end) for row in rows for found in row.scores for end in found.interval]
     pad = 0.04 * (max(ends) - min(ends) or 1.0)
     traces = [_dots(row, number) for number, row in enumerate(rows)]
     return theme.figure(
@@ -40,7 +40,12 @@ def intervals_figure(rows: Sequence[Row], canvas: Canvas) -> go.Figure:
         AROUND + ROW_HEIGHT * len(rows),
         canvas,
         margin={"l": 8, "r": 12, "t": 8, "b": 48},
-        xaxis=theme.axis(phrase("intervals", "test_accuracy_axis"), range=[min(ends) - pad, max(ends) + pad], nticks=7),
+        xaxis=score_axis.score_axis(
+            phrase("intervals", "test_accuracy_axis"),
+            [found for row in rows for found in row.scores],
+            range=[min(ends) - pad, max(ends) + pad],
+            nticks=7,
+        ),
         yaxis={**theme.axis("", range=[len(rows) - 0.5, -0.75]), "visible": False},
         shapes=[_level(row, number) for row in rows if row.reference for number in range(len(rows))],
         annotations=[_above(row, number, canvas) for number, row in enumerate(rows)],
@@ -54,8 +59,8 @@ def describe_intervals(rows: Sequence[Row]) -> str:
 
 
 def _above(row: Row, number: int, canvas: Canvas) -> LayoutPart:
-    values = [found.value for found in row.scores]
-    least, most = accuracy(min(values)), accuracy(max(values))
+    ordered = sorted(row.scores, key=lambda found: found.value)
+    least, most = shown_score(ordered[0]), shown_score(ordered[-1])
     said = least if least == most else f"{least} to {most}"
     place = {"xref": "paper", "xanchor": "left", "yanchor": "bottom"}
     return elements.note(f"<b>{row.title}</b>: {said}", 0, number + TITLE, canvas.ink, **place)
@@ -64,7 +69,7 @@ def _above(row: Row, number: int, canvas: Canvas) -> LayoutPart:
 def _level(row: Row, number: int) -> LayoutPart:
     """Return the part of the reference's line that passes another row: beside its dots, not through its title."""
     ends = {"yref": "y", "y0": number + TITLE, "y1": number + 1 + TITLE - TYPE / ROW_HEIGHT}
-    return elements.line(100 * row.scores[0].value, "y", theme.ORIGINAL, "dash", 1) | ends
+    return elements.line(score_axis.place(row.scores[0]), "y", theme.ORIGINAL, "dash", 1) | ends
 
 
 def _dots(row: Row, number: int) -> Trace:
@@ -73,15 +78,12 @@ def _dots(row: Row, number: int) -> Trace:
     return {
         "type": "scatter",
         "name": row.title,
-        "x": [100 * found.value for found in row.scores],
+        "x": [score_axis.place(found) for found in row.scores],
         "y": [number + APART * (place - middle) for place in range(len(row.scores))],
         "mode": "markers",
         "marker": {"color": row.color, "size": 10 if len(row.scores) == 1 else 6, "symbol": "diamond"},
         "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": [100 * (found.interval[1] - found.value) for found in row.scores],
-            "arrayminus": [100 * (found.value - found.interval[0]) for found in row.scores],
+            **score_axis.error_bars(row.scores),
             "color": row.color,
             "thickness": 2,
             "width": 3,

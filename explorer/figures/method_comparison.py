@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from explorer.figures import error_rate, theme
+from explorer.figures import error_rate, score_axis, theme
 from explorer.figures.elements import note
-from explorer.figures.error_rate import place
 from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.figures.words import phrase
-from explorer.notation import accuracy, short
+from explorer.notation import is_share, short, shown_interval, shown_score
 from quant_engine.network import Score
 
 LANE_HEIGHT = 36
@@ -57,7 +56,7 @@ def comparison_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas
     if plain is not None:
         lines.append(_upright(plain, -0.7, theme.ORIGINAL, "dash"))
         above = {"yref": "paper", "yanchor": "bottom", "xanchor": "right", "xshift": 6}
-        notes.append(note(f"float32 {accuracy(plain.value)}", place(plain.value), 1.0, theme.ORIGINAL, **above))
+        notes.append(note(f"float32 {shown_score(plain)}", place(plain), 1.0, theme.ORIGINAL, **above))
     marks, near = [line["x0"] for line in lines], LABEL_WIDTH * (highs - lows)
     traces = [trace for row, lane in enumerate(lanes) for trace in _lane(lane, row, _side(lane, marks, near), canvas)]
     return theme.figure(
@@ -65,7 +64,7 @@ def comparison_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas
         AROUND + LANE_HEIGHT * len(lanes),
         canvas,
         margin={"l": 148, "r": 14, "t": 30, "b": 48},
-        xaxis=error_rate.axis(phrase("method_comparison", "test_accuracy_axis"), lows, highs),
+        xaxis=_axis(_found(lanes, plain), lows, highs),
         yaxis=theme.axis(
             "",
             range=[len(lanes) - 0.4, -0.7],
@@ -81,8 +80,8 @@ def comparison_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas
 
 def describe_comparison(lanes: Sequence[Lane], plain: Score | None) -> str:
     """Say in words what the figure shows."""
-    said = (f"{lane.title} {'' if lane.ended else 'so far '}{accuracy(lane.last.value)}" for lane in lanes if lane.last)
-    whole = f"floating point {accuracy(plain.value)}; " if plain else ""
+    said = (f"{lane.title} {'' if lane.ended else 'so far '}{shown_score(lane.last)}" for lane in lanes if lane.last)
+    whole = f"floating point {shown_score(plain)}; " if plain else ""
     return phrase("method_comparison", "described_lanes", whole=whole, value="; ".join(said) or "none measured yet")
 
 
@@ -92,7 +91,7 @@ def way_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas) -> go
     A method's place among the lanes gives its line its looks, whichever others are there.
     """
     traces = [_way(lane, number) for number, lane in enumerate(lanes) if lane.has_way]
-    level = 100 * plain.value if plain else 0.0
+    level = score_axis.place(plain) if plain else 0.0
     dashed = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
     return theme.figure(
         traces,
@@ -100,7 +99,7 @@ def way_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas) -> go
         canvas,
         margin={"l": 58, "r": 8, "t": 8, "b": 84},
         xaxis=theme.axis(phrase("method_comparison", "seconds_axis"), rangemode="tozero", nticks=7),
-        yaxis=theme.axis("accuracy, %", nticks=6),
+        yaxis=score_axis.score_axis("accuracy, %", _found(lanes, plain), nticks=6),
         shapes=[{**dashed, "line": {"color": theme.ORIGINAL, "dash": "dash", "width": 1.5}}] if plain else [],
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top"},
@@ -110,7 +109,7 @@ def way_figure(lanes: Sequence[Lane], plain: Score | None, canvas: Canvas) -> go
 def describe_way(lanes: Sequence[Lane]) -> str:
     """Say in words what the figure shows."""
     said = (
-        f"{lane.title} from {accuracy(lane.found[0][1].value)} to {accuracy(lane.found[-1][1].value)} "
+        f"{lane.title} from {shown_score(lane.found[0][1])} to {shown_score(lane.found[-1][1])} "
         f"in {short(lane.found[-1][0])} s"
         for lane in lanes
         if lane.has_way
@@ -118,26 +117,46 @@ def describe_way(lanes: Sequence[Lane]) -> str:
     return phrase("method_comparison", "described_progress", listed="; ".join(said))
 
 
+def place(found: Score, value: float | None = None) -> float:
+    """Return where a score, or an end of its interval, lies among the lanes: shares by their error rate."""
+    if is_share(found):
+        return error_rate.place(found.value if value is None else value)
+    return score_axis.place(found, value)
+
+
+def _found(lanes: Sequence[Lane], plain: Score | None) -> list[Score]:
+    return [found for lane in lanes for _, found in lane.found] + ([plain] if plain else [])
+
+
+def _axis(scores: Sequence[Score], low: float, high: float) -> LayoutPart:
+    if not scores:  # nor is it known what is scored
+        return theme.axis("", range=[low, high], showticklabels=False)
+    if is_share(scores[0]):
+        return error_rate.axis(phrase("method_comparison", "test_accuracy_axis"), low, high)
+    title = phrase("method_comparison", "test_score_axis", score=score_axis.axis_title(scores[0]))
+    return score_axis.score_axis("", scores) | theme.axis(title, range=[low, high])
+
+
 def _reach(lanes: Sequence[Lane], plain: Score | None) -> tuple[float, float]:
-    ends = [found for lane in lanes for _, found in lane.found] + ([plain] if plain else [])
+    ends = _found(lanes, plain)
     if not ends:
-        return place(0.0), place(0.95)
-    low = min(place(found.interval[0]) for found in ends)
-    high = max(place(found.interval[1]) for found in ends)
+        return error_rate.place(0.0), error_rate.place(0.95)
+    low = min(place(found, found.interval[0]) for found in ends)
+    high = max(place(found, found.interval[1]) for found in ends)
     pad = 0.04 * (high - low)
     return low - pad, high + pad
 
 
 def _upright(found: Score, top: float, color: str, dash: str) -> LayoutPart:
     """Return a line from a lane down through all others."""
-    at = place(found.value)
+    at = place(found)
     line = {"color": color, "dash": dash, "width": 1.5}
     return {"type": "line", "x0": at, "x1": at, "y0": top, "y1": 1000, "line": line, "layer": "below"}
 
 
 def _side(lane: Lane, lines: Sequence[float], near: float) -> str:
     """Return where a lane's number is clear of the upright lines."""
-    here = place(lane.last.value) if lane.last else math.inf
+    here = place(lane.last) if lane.last else math.inf
     line = min(lines, key=lambda line: abs(line - here), default=math.inf)
     if lane.baseline or abs(line - here) > near:
         return "top center"
@@ -148,17 +167,17 @@ def _lane(lane: Lane, row: int, side: str, canvas: Canvas) -> list[Trace]:
     if lane.last is None:
         return []
     color = theme.NEUTRAL if lane.baseline else theme.QUANTIZED
-    low, high = (place(end) for end in lane.last.interval)
-    here = place(lane.last.value)
+    low, high = (place(lane.last, end) for end in lane.last.interval)
+    here = place(lane.last)
     way = {
         "type": "scatter",
         "name": lane.title,
-        "x": [place(found.value) for _, found in lane.found],
+        "x": [place(found) for _, found in lane.found],
         "y": [row] * len(lane.found),
         "mode": "lines+markers",
         "line": {"color": color, "width": 1},
         "marker": {"symbol": "circle-open", "size": 5, "color": color},
-        "customdata": [[accuracy(found.value), short(seconds)] for seconds, found in lane.found],
+        "customdata": [[shown_score(found), short(seconds)] for seconds, found in lane.found],
         "hovertemplate": "%{customdata[0]} after %{customdata[1]} s<extra>" + lane.title + "</extra>",
     }
     stand = {
@@ -182,7 +201,7 @@ def _lane(lane: Lane, row: int, side: str, canvas: Canvas) -> list[Trace]:
             "color": color,
             "thickness": 2,
         },
-        "text": [accuracy(lane.last.value)],
+        "text": [shown_score(lane.last)],
         "textposition": side,
         "textfont": {"color": canvas.ink},
         "cliponaxis": False,
@@ -192,8 +211,7 @@ def _lane(lane: Lane, row: int, side: str, canvas: Canvas) -> list[Trace]:
 
 
 def _interval(found: Score) -> str:
-    low, high = found.interval
-    return f"{accuracy(found.value)}, 95 % interval {accuracy(low)} – {accuracy(high)}, n = {found.n}"
+    return f"{shown_score(found)}, 95 % interval {shown_interval(found)}, n = {found.n}"
 
 
 def _way(lane: Lane, number: int) -> Trace:
@@ -203,9 +221,10 @@ def _way(lane: Lane, number: int) -> Trace:
         "type": "scatter",
         "name": lane.title,
         "x": [seconds for seconds, _ in lane.found],
-        "y": [100 * found.value for _, found in lane.found],
+        "y": [score_axis.place(found) for _, found in lane.found],
+        "customdata": [shown_score(found) for _, found in lane.found],
         "mode": "lines+markers",
         "line": {"color": color, "width": 2, "dash": DASHES[number // len(COLORS) % len(DASHES)]},
         "marker": {"symbol": SYMBOLS[turned % len(SYMBOLS)], "size": 7, "color": color},
-        "hovertemplate": "%{y:.1f} % after %{x:.1f} s<extra>" + lane.title + "</extra>",
+        "hovertemplate": "%{customdata} after %{x:.1f} s<extra>" + lane.title + "</extra>",
     }

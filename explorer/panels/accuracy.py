@@ -67,12 +67,11 @@ def _refuse(task: Task) -> None:
 
 
 def _metric(label: str, result: Score, unit: str) -> None:
-    low, high = result.interval
     _draw(
         label,
-        notation.accuracy(result.value),
-        f"{notation.accuracy(low)} – {notation.accuracy(high)}",
-        read_words("panels")["accuracy"]["help"].format(
+        notation.shown_score(result),
+        notation.shown_interval(result),
+        read_words("panels")["accuracy"]["help" if notation.is_share(result) else f"help_{result.better}"].format(
             score=result.name.capitalize(),
             n=notation.count(result.n),
             unit=unit,

@@ -145,7 +145,7 @@ def _accuracies(model: ModelKey, layer: str, settings: PlaygroundState, spec: Qu
                 (said["now"], now, 2),
             ):
                 pending = waiting.format(seconds=f"{time.monotonic() - started:.0f}")
-                value = notation.accuracy(task.result()[which].value) if task.ended else pending
+                value = notation.shown_score(task.result()[which]) if task.ended else pending
                 st.metric(label, value, width="content")
 
     live(draw, lambda: before.active or now.active)

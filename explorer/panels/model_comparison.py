@@ -20,7 +20,6 @@ from explorer.lessons.framework.study import Study
 from explorer.own_files import models
 from explorer.page_table import TEXT, pages_folder
 from explorer.panels.flips import flips_table
-from explorer.panels.tuner_numbers import is_share, shown_score
 from explorer.refusals import refusals_said
 from explorer.sentences import verbatim
 from explorer.sources import ModelKey
@@ -237,8 +236,8 @@ def _measured(task: Task | None, said: Mapping[str, Any]) -> None:
     with st.container(key="hero", width="content"):
         st.metric(
             said["hero"].format(name=name),
-            said["to"].format(shown_score(before), shown_score(score)),
-            _changed(change, is_share(score)),
+            said["to"].format(notation.shown_score(before), notation.shown_score(score)),
+            _changed(change, notation.is_share(score)),
             delta_color="off",
             delta_arrow="off",
         )

@@ -10,11 +10,10 @@ from explorer import charts, compute, tuner_session
 from explorer.background import Task
 from explorer.commands.settings import SHARING
 from explorer.figures.plan_scores import ScoredPlan, describe_plan_scores, plan_scores_figure, prediction_figure
+from explorer.figures.score_axis import axis_title, scaled_interval, scaled_value
 from explorer.language import read_words
 from explorer.lessons.framework import study
-from explorer.notation import short, unbroken
-from explorer.panels.tuner_numbers import shown_interval, shown_score
-from explorer.panels.tuner_tried import axis_title, scaled_interval, scaled_value
+from explorer.notation import short, shown_interval, shown_score, unbroken
 from explorer.sources import ModelKey
 from explorer.tuner_budget import SHARED, TEST_SPLIT, Tested, front_study, points_of, tested_study
 from explorer.tuner_results import engine_plan, split_of

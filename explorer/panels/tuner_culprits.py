@@ -11,10 +11,10 @@ import streamlit as st
 from explorer import charts, tuner_session
 from explorer.background import Task
 from explorer.figures.plan_scores import describe_score_curve, score_curve_figure
+from explorer.figures.score_axis import axis_title, scaled_value
 from explorer.language import read_words
 from explorer.lessons.framework import study
-from explorer.panels.tuner_numbers import shown_score
-from explorer.panels.tuner_tried import axis_title, scaled_value
+from explorer.notation import shown_score
 from explorer.sentences import Sentence, verbatim
 from explorer.sources import ModelKey
 from explorer.tuner_culprits import culprit_study, damage_study, with_eight_bits

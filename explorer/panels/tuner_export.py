@@ -14,8 +14,7 @@ from explorer import compute, tables, tuner_session
 from explorer.background import Task
 from explorer.language import read_words
 from explorer.lessons.framework import study
-from explorer.notation import fixed, share, short, size
-from explorer.panels.tuner_numbers import shown_score
+from explorer.notation import fixed, share, short, shown_score, size
 from explorer.projects import GRAPH
 from explorer.sentences import verbatim
 from explorer.sources import ModelKey

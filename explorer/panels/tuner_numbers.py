@@ -95,31 +95,13 @@ def _score(model: ModelKey, number: _Number, split: str, plan: TunedPlan, waited
         if number.name != "plain":
             remember(model, alike_of(plan) if number.name == "alike" else plan, held[place])
     before: Score | None = held.get(place)
-    value = PENDING if before is None else shown_score(before)
+    value = PENDING if before is None else notation.shown_score(before)
     if number.task.ended and before is not None:
         told = {"n": notation.count(before.n), "setting": plan.base.description}
-        _draw(number.name, label, value, shown_interval(before), said[f"{number.name}_help"].format(**told))
+        _draw(number.name, label, value, notation.shown_interval(before), said[f"{number.name}_help"].format(**told))
         return
     note = said["measuring"].format(seconds=notation.fixed(waited(), 1))
     _draw(number.name, label, value if before is None else f"{value} {PENDING}", note)
-
-
-def shown_score(score: Score) -> str:
-    """Write a score: shares in per cent."""
-    if is_share(score):
-        return notation.accuracy(score.value)
-    return f"{notation.short(score.value)}{f' {score.unit}' if score.unit else ''}"
-
-
-def shown_interval(score: Score) -> str:
-    """Write the 95 % interval of a score."""
-    low, high = (notation.accuracy(end) if is_share(score) else notation.short(end) for end in score.interval)
-    return f"{low} – {high}"
-
-
-def is_share(score: Score) -> bool:
-    """Say whether a score is told in per cent."""
-    return not score.unit and score.better == "higher" and 0 <= score.value <= 1
 
 
 def _size(stored: Size) -> None:

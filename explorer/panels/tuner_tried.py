@@ -10,10 +10,10 @@ from explorer import charts, compute, frame, tuner_session, tuner_tried
 from explorer.background import Task, live
 from explorer.comparison_fields import FIRST_AS, QUANTIZED, SECOND_AS, TUNED
 from explorer.figures.plan_scores import ScoredPlan, describe_plan_scores, plan_scores_figure
+from explorer.figures.score_axis import axis_title, scaled_interval, scaled_value
 from explorer.language import read_words
-from explorer.notation import short
+from explorer.notation import short, shown_interval, shown_score
 from explorer.page_table import COMPARE, pages_folder
-from explorer.panels.tuner_numbers import is_share, shown_interval, shown_score
 from explorer.sentences import verbatim
 from explorer.sources import ModelKey
 from explorer.tuner_results import engine_plan, score_task, split_of
@@ -61,23 +61,6 @@ def _figure(model: ModelKey, now: str) -> None:
     charts.pick(figure, "tuner_tried_figure", alt, partial(tuner_tried.load, model))
     st.caption(said["note"].format(n=len(plans)))
     tuner_session.follow()
-
-
-def axis_title(score: Score) -> str:
-    """Return what an axis of a score is called."""
-    unit = "%" if is_share(score) else score.unit
-    return f"{score.name}{f', {unit}' if unit else ''}"
-
-
-def scaled_value(score: Score, value: float | None = None) -> float:
-    """Return a score, or another value of its kind, as figures have it: shares in per cent."""
-    return (score.value if value is None else value) * (100 if is_share(score) else 1)
-
-
-def scaled_interval(score: Score) -> tuple[float, float]:
-    """Return the interval of a score as figures have it: shares in per cent."""
-    factor = 100 if is_share(score) else 1
-    return score.interval[0] * factor, score.interval[1] * factor
 
 
 def _point(key: str, title: str, bits: float, score: Score, letter: str, now: bool) -> ScoredPlan:

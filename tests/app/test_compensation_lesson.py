@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import pathlib
 import threading
 import time
@@ -57,7 +58,8 @@ from quant_engine import (
 from quant_engine.compensation import gptq, layer_error
 from quant_engine.methods import METHODS, MethodProgress, Setting, compensate, layer_hessian, uniform_plan
 from quant_engine.models import as_builtin
-from quant_engine.network import Accuracy, Network, from_module, load
+from quant_engine.network import Accuracy, Network, Score, from_module, load
+from quant_engine.steps import finished
 from quant_engine.tasks import Classification
 from tests.models import CNN_KEY
 
@@ -220,7 +222,7 @@ def test_accuracies_are_hidden_until_a_prediction_is_made() -> None:
 
 @pytest.fixture(scope="module")
 def base() -> Baselines:
-    return baselines(compute.network(CNN_KEY), SETTING)
+    return finished(baselines(compute.network(CNN_KEY), SETTING))
 
 
 def test_the_baselines_are_rounding_to_nearest_in_whole_and_in_clipped_ranges(base: Baselines) -> None:
@@ -586,6 +588,41 @@ def test_lanes_stand_at_their_accuracies_with_intervals_and_floating_point_besid
     assert alone[0].line == beside[1].line != beside[0].line
     every = way_figure([three] * len(METHODS), None, CANVAS).data
     assert len({(trace.line.color, trace.line.dash) for trace in every}) == len(METHODS)
+
+
+def perplexity(value: float) -> Score:
+    return Score("perplexity", value, 1696, (value / 2, value * 2), better="lower")
+
+
+def test_lanes_of_perplexities_stand_at_their_logarithms() -> None:
+    seen = [(0.5, perplexity(1e5)), (3.0, perplexity(100.0)), (4.0, perplexity(math.inf))]
+    lanes = [Lane("nearest", seen[:1], True, True), Lane("GPTQ", seen[:2]), Lane("QAT", seen)]
+    figure = comparison_figure(lanes, perplexity(10.0), CANVAS)
+    stands = [trace for trace in figure.data if trace.mode == "markers+text"]
+    assert [(trace.x[0], trace.text[0]) for trace in stands[:2]] == [(5.0, short(1e5)), (2.0, "100")]
+    assert figure.layout.xaxis.title.text == "perplexity on the test data"
+    assert np.isfinite(figure.layout.xaxis.range).all()
+    assert way_figure(lanes, perplexity(10.0), CANVAS).layout.yaxis.title.text == "perplexity"
+    assert "GPTQ so far 100" in describe_comparison(lanes, None)
+
+
+def test_of_a_perplexity_what_is_recovered_is_counted_in_cross_entropy_and_lower_is_better() -> None:
+    ends = {name: Lap(1, 1, "", 1.0, None, perplexity(value)) for name, value in (("nearest", 1e5), ("clipped", 1e3))}
+    measured = Baselines(perplexity(10.0), **ends)
+    assert measured.regained(perplexity(1e3)) == pytest.approx(0.5)
+    raced = MethodResults(CNN_KEY, SETTING, measured, {"gptq": Lap(1, 1, "", 1.0, None, perplexity(20.0))})
+    assert raced.winner == "gptq"
+    assert prediction(scene(raced)) == "half"
+
+
+def test_baselines_say_how_far_they_are(base: Baselines) -> None:
+    steps = baselines(compute.network(CNN_KEY), SETTING)
+    shares = [next(steps) for _ in range(4)]
+    assert shares == sorted(shares)
+    assert shares[-1] < 1
+    with pytest.raises(StopIteration) as ended:
+        next(steps)
+    assert ended.value.value.plain == base.plain
 
 
 def test_numbers_in_the_race_are_clear_of_the_lines() -> None:

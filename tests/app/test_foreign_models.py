@@ -18,6 +18,7 @@ from explorer.lessons import LESSONS
 from explorer.lessons.clipping.calibration import ranges_seen, study_of
 from explorer.lessons.framework.scene import Mix
 from explorer.lessons.mixed import layer_sensitivity, plans
+from explorer.notation import short
 from explorer.observing import observed_logits
 from explorer.page_table import PAGES
 from explorer.sources import MODELS, Source
@@ -25,7 +26,8 @@ from explorer.tensors import subject
 from quant_engine import IntFormat, LayerPlan, MinMSE, PerChannel, QuantError, QuantizationPlan, QuantizerSpec, fit
 from quant_engine.network import from_module, load
 from quant_engine.steps import finished
-from quant_engine.tasks import Agreement, Classification, Transcription
+from quant_engine.tasks import Agreement, Classification, NextToken, Transcription
+from tests.app.waiting import await_answers
 from tests.engine.foreign import ResidualCNN, foreign_models, ragged_reader
 from tests.engine.tensor_files import write_npz
 from tests.models import CNN_KEY
@@ -243,6 +245,18 @@ class LastToken(torch.nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         return self.model(ids)[:, -1]
+
+
+def test_a_perplexity_is_not_told_as_a_share() -> None:
+    module, tokens = foreign_models()["decoder"]
+    MODELS.add("decoder", Source(partial(from_module, module, NextToken(tokens.numpy()), tokens)))
+    at = opened("lesson_granularity.py")
+    at.session_state["model"], at.session_state["granularity_show_anyway"] = "decoder", True
+    await_answers(at.run())
+    found = next(one for one in at.metric if one.label == "Float32")
+    score = MODELS.network(MODELS.key("decoder")).evaluate()
+    assert found.value == short(score.value)
+    assert any(one.value.startswith("Perplexity on n = ") for one in at.caption)
 
 
 def test_layers_that_share_a_weight_are_scored_with_the_same_one() -> None:

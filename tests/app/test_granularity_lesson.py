@@ -40,7 +40,7 @@ from quant_engine import (
     QuantizationPlan,
     QuantizerSpec,
 )
-from quant_engine.network import load
+from quant_engine.network import Score, load
 from tests.models import CNN_KEY, DEPTHWISE_KEY
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -287,7 +287,8 @@ def test_the_accuracy_with_an_edit_is_the_networks() -> None:
     reach[5] = 4.0
     by_hand = QuantizerSpec(INT4, PerChannel(0), clipping=FixedRange(tuple(-reach), tuple(reach)))
     edited = granularity_controls.edited_spec(subject(), plain, {5: (-4.0, 4.0)})
-    _, alone, every = model_scores._evaluate(DEPTHWISE_KEY, "dw1", LayerPlan(edited), LayerPlan(plain))
+    task = model_scores.accuracies("test", DEPTHWISE_KEY, "dw1", LayerPlan(edited), LayerPlan(plain))
+    _, alone, every = task.result(60)
     assert alone == network.evaluate(QuantizationPlan({"dw1": LayerPlan(by_hand)}))
     layers = dict.fromkeys(network.layers(), LayerPlan(plain))
     assert every == network.evaluate(QuantizationPlan({**layers, "dw1": LayerPlan(by_hand)}))
@@ -390,6 +391,19 @@ def test_the_figure_names_every_granularity_where_it_costs_what_it_does() -> Non
     ticks = dict(zip(figure.layout.xaxis.tickvals, figure.layout.xaxis.ticktext, strict=True))
     assert ticks[1.0] == "5"
     assert [figure.data[n].textposition[0] for n in (0, 1)] == ["top right", "bottom right"]
+
+
+def test_scores_that_are_no_shares_stand_in_their_own_unit_on_a_logarithmic_axis() -> None:
+    worse, plain = (Score("perplexity", value, 100, (value / 2, value * 2), better="lower") for value in (1e5, 10.0))
+    found = granularity_tradeoff.TradeoffPoint("layer", 4.1, 0.2, 4.1, worse)
+    figure = tradeoff_figure({"min–max": [found], "least MSE": [found]}, found, 4, plain, True, CANVAS)
+    assert figure.layout.yaxis2.title.text == "perplexity"
+    assert dict(zip(figure.layout.yaxis2.tickvals, figure.layout.yaxis2.ticktext, strict=True))[1.0] == "10"
+    [scores, *_] = [trace for trace in figure.data if trace.yaxis == "y2"]
+    assert list(scores.y) == [5.0]
+    assert figure.layout.shapes[0].y0 == 1.0
+    low, high = figure.layout.yaxis2.range
+    assert low < np.log10(5) < 5 + np.log10(2) < high
 
 
 # --- what else can be asked -------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from explorer.lessons.compensation.method_progress import baselines as measured_
 from explorer.lessons.framework.prose import read_prose
 from explorer.notation import accuracy
 from quant_engine.network import load
+from quant_engine.steps import finished
 from tests.browser.conftest import NO_FAULTS, download, faults_on, photograph, settle
 
 pytestmark = pytest.mark.browser
@@ -77,7 +78,7 @@ def test_a_method_is_started_and_ends_on_its_lane_while_another_page_is_looked_a
 
 def expected(bits: int) -> dict[str, str]:
     """What both baselines score on a network that nobody has trained."""
-    base = measured_baselines(load("fashion-cnn"), setting_of(bits, 8, "channel"))
+    base = finished(measured_baselines(load("fashion-cnn"), setting_of(bits, 8, "channel")))
     return {name: accuracy(accuracy_of(getattr(base, name)).value) for name in ("nearest", "clipped")}
 
 

@@ -11,9 +11,9 @@ from explorer import charts, compute, model_scores, tables
 from explorer.background import Task, live
 from explorer.figures.rug_plot import RugPlot, describe_rug_plot, even_figure
 from explorer.lessons.centroids import codebooks
-from explorer.lessons.framework.model import Bench, overlap
+from explorer.lessons.framework.model import Bench, goodness, overlap
 from explorer.lessons.framework.prose import read_prose
-from explorer.notation import accuracy, beside, count, decibels, short, with_interval
+from explorer.notation import beside, count, decibels, is_share, short, shown_score, with_interval
 from explorer.tensors import Subject
 from quant_engine import LayerPlan, QuantError
 from quant_engine.network import Score
@@ -74,12 +74,10 @@ def _measured(bench: Bench, bits: int, tasks: Mapping[codebooks.CodebookCandidat
     if len(done) < len(tasks):
         st.progress(len(done) / len(tasks), words["measuring"].format(done=len(done), total=len(tasks)))
     elif plain := _plain(done):
-        low, high = plain.interval
         st.caption(
-            words["accuracy_note"].format(
-                plain=accuracy(plain.value),
-                low=accuracy(low),
-                high=accuracy(high),
+            words["accuracy_note" if is_share(plain) else "score_note"].format(
+                score=plain.name,
+                plain=with_interval(plain),
                 n=count(plain.n),
                 unit=compute.sample_unit(bench.model),
                 one=short(100 / plain.n),
@@ -111,8 +109,8 @@ def _inversion(subject: Subject, bits: int, tasks: Mapping[codebooks.CodebookCan
         less=less.name,
         more=more.name,
         ratio=beside(codebooks.report(subject, less, bits).mse, codebooks.report(subject, more, bits).mse),
-        low=accuracy(scores[less].value),
-        high=accuracy(scores[more].value),
+        low=shown_score(scores[less]),
+        high=shown_score(scores[more]),
         verdict=words["inverted_tie" if overlap(scores[less], scores[more]) else "inverted_apart"],
     )
 
@@ -124,8 +122,9 @@ def inversion(errors: Mapping[Name, float], scores: Mapping[Name, Score]) -> tup
     >>> inversion({"a": 1.0, "b": 2.0}, {"a": Accuracy(5, 10), "b": Accuracy(7, 10)})
     ('a', 'b')
     """
-    pairs = [(a, b) for a in errors for b in errors if errors[a] < errors[b] and scores[a].value < scores[b].value]
-    return max(pairs, key=lambda pair: scores[pair[1]].value - scores[pair[0]].value, default=None)
+    good = {name: goodness(found) for name, found in scores.items()}
+    pairs = [(a, b) for a in errors for b in errors if errors[a] < errors[b] and good[a] < good[b]]
+    return max(pairs, key=lambda pair: good[pair[1]] - good[pair[0]], default=None)
 
 
 def _plain(done: Sequence[Task]) -> Score | None:

@@ -15,7 +15,7 @@ from explorer.figures.calibration import Seen, describe_seen, describe_study, se
 from explorer.lessons.framework import study
 from explorer.lessons.framework.prose import words
 from explorer.lessons.framework.study import Study
-from explorer.notation import accuracy, count, share, short
+from explorer.notation import count, share, short, shown_score
 from explorer.refusals import refusals_said
 from explorer.sources import ModelKey
 from quant_engine import IntFormat, LayerPlan, MinMax, MinMSE, Percentile, QuantizationPlan, QuantizerSpec
@@ -104,8 +104,8 @@ def _study_results(model: ModelKey, bits: int, key: ResultKey, task: Task | None
     st.caption(
         words()["study_dynamic"].format(
             bits=bits,
-            dynamic=accuracy(dynamic.value),
-            plain=accuracy(plain.value),
+            dynamic=shown_score(dynamic),
+            plain=shown_score(plain),
             n=count(plain.n),
             unit=compute.sample_unit(model),
             one=share(1 / plain.n),

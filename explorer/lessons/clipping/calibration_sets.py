@@ -17,7 +17,7 @@ from explorer.lessons.framework import study
 from explorer.lessons.framework.model import beyond
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.study import Study
-from explorer.notation import accuracy, count
+from explorer.notation import count, shown_score
 from explorer.sources import ModelKey
 from quant_engine import LayerPlan, MinMax, QuantError, QuantizationPlan
 from quant_engine.network import Network, Score
@@ -106,8 +106,8 @@ def verdict(found: Found, unit: str) -> str:
 
 
 def _span(scores: Sequence[Score]) -> dict[str, str]:
-    values = [found.value for found in scores]
-    return {"least": accuracy(min(values)), "most": accuracy(max(values))}
+    ordered = sorted(scores, key=lambda found: found.value)
+    return {"least": shown_score(ordered[0]), "most": shown_score(ordered[-1])}
 
 
 def _judged(scores: Sequence[Score], others: Sequence[Score]) -> str:

@@ -16,6 +16,7 @@ from explorer.background import Task
 from explorer.caches import ResultKey
 from explorer.figures.odds import Sample, describe_odds, odds_figure
 from explorer.lessons.compensation.method_results import SLUG, MethodResults, described
+from explorer.lessons.compensation.method_runs import await_baselines
 from explorer.lessons.framework import study
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.study import Study
@@ -86,7 +87,7 @@ def blind_test(raced: MethodResults) -> None:
     if not isinstance(network.given_task, Classification):
         raise QuantError(f"{compute.name(raced.model)} has no classes to give odds to")
     if raced.baselines is None or (plan := raced.baselines.clipped.plan) is None:
-        st.caption(words["race_baselines"])
+        await_baselines(raced.model, raced.setting)
         return
     st.markdown(words["blind_lead"].format(setting=described(raced.setting)))
     label = words["blind_begin"].format(samples=compute.samples(raced.model, "test"))

@@ -18,6 +18,7 @@ from explorer.figures.code_changes import (
 )
 from explorer.lessons.compensation.method_progress import CLIPPED
 from explorer.lessons.compensation.method_results import SLUG, MethodResults
+from explorer.lessons.compensation.method_runs import await_baselines
 from explorer.lessons.framework.layout import figures_of, numbers
 from explorer.lessons.framework.model import Bench
 from explorer.lessons.framework.prose import method_words, read_prose
@@ -46,7 +47,7 @@ def code_changes_laboratory(bench: Bench, known: MethodResults, method: str | No
     if not bench.predicted:
         st.info(said["moves_locked"], icon=":material/lock:")
     elif known.baselines is None:
-        st.caption(said["race_baselines"])
+        await_baselines(known.model, known.setting)
     elif method is None or method not in known.standing:
         st.info(said["moves_not_yet"].format(method=name), icon=":material/hourglass:")
     elif (found := jumps(known, method, layer)) is None:

@@ -10,7 +10,7 @@ from explorer.lessons.compensation.method_progress import CLIPPED, accuracy_of
 from explorer.lessons.compensation.method_results import DATA_FREE, SLUG, MethodResults
 from explorer.lessons.compensation.method_runs import start
 from explorer.lessons.compensation.shown import raced_of
-from explorer.lessons.framework.model import Awaited, Choices, Option, overlap
+from explorer.lessons.framework.model import Awaited, Choices, Option, goodness, overlap
 from explorer.lessons.framework.prose import method_words, read_prose
 from explorer.lessons.framework.scene import Scene
 from explorer.notation import accuracy, with_interval
@@ -67,7 +67,7 @@ def scores(raced: MethodResults) -> str:
 def ranked(raced: MethodResults) -> list[tuple[str, Score]]:
     """Return what the methods without data score, the best first."""
     known = {method: accuracy_of(raced.ended[method]) for method in DATA_FREE if method in raced.ended}
-    return sorted(known.items(), key=lambda pair: -pair[1].value)
+    return sorted(known.items(), key=lambda pair: -goodness(pair[1]))
 
 
 def tied(raced: MethodResults) -> list[str]:

@@ -22,10 +22,10 @@ from explorer.lessons.compensation.output_error import Lost, lost_of
 from explorer.lessons.compensation.shown import Compensated, raced_of, shown_of
 from explorer.lessons.framework.chapter import LAYER, Chapter, Part
 from explorer.lessons.framework.fields import SLIDER_WIDTH
-from explorer.lessons.framework.model import Bench, Facts, LazyFacts, Lesson, overlap
+from explorer.lessons.framework.model import Bench, Facts, LazyFacts, Lesson, goodness, overlap
 from explorer.lessons.framework.prose import method_words, read_prose
 from explorer.lessons.framework.scene import Scene
-from explorer.notation import accuracy, beside, count, latex, share, short, with_interval
+from explorer.notation import beside, count, latex, share, short, shown_score, with_interval
 from explorer.refusals import refusals_said
 from quant_engine.network import Score
 
@@ -88,7 +88,7 @@ def prediction(scene: Scene) -> str | None:
     if base is None:
         return None
     regained = base.regained(accuracy_of(base.clipped))
-    if regained is None or base.plain.value - accuracy_of(base.nearest).value < LITTLE:
+    if regained is None or base.lost < LITTLE:
         return "nothing"
     return next((name for name, end in STEPS.items() if regained < end), "all")
 
@@ -139,8 +139,8 @@ def _standing(raced: MethodResults) -> str:
     said = read_prose(SLUG).laboratory
     if not raced.ended:
         return said["standing_none"]
-    best = sorted(raced.ended, key=lambda method: -accuracy_of(raced.ended[method]).value)
-    return ", ".join(f"{method_words(m).title} {accuracy(accuracy_of(raced.ended[m]).value)}" for m in best)
+    best = sorted(raced.ended, key=lambda method: -goodness(accuracy_of(raced.ended[method])))
+    return ", ".join(f"{method_words(m).title} {shown_score(accuracy_of(raced.ended[m]))}" for m in best)
 
 
 def _moves(raced: MethodResults) -> str:
@@ -207,10 +207,10 @@ def puzzles(scene: Scene) -> tuple[bool, ...]:
     if known.baselines is None:
         return False, False, False
     found = {method: accuracy_of(lap) for method, lap in known.ended.items()}
-    lossy = known.baselines.plain.value - accuracy_of(known.baselines.nearest).value >= LITTLE
+    lossy = known.baselines.lost >= LITTLE
     most = max((known.baselines.regained(one) or 0.0 for one in found.values() if lossy), default=0.0)
-    real = accuracy_of(known.baselines.clipped).value - NEAR
-    free = known.setting.activation is not None and any(found[m].value >= real for m in DATA_FREE if m in found)
+    real = goodness(accuracy_of(known.baselines.clipped)) - NEAR
+    free = known.setting.activation is not None and any(goodness(found[m]) >= real for m in DATA_FREE if m in found)
     return most >= MOST, scene.spec.format.bits == FEWEST_BITS and most >= HALF, free
 
 

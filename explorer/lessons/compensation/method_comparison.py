@@ -17,10 +17,11 @@ from explorer.caches import ResultKey
 from explorer.figures.method_comparison import Lane, comparison_figure, describe_comparison, describe_way, way_figure
 from explorer.lessons.compensation.method_progress import CLIPPED, NEAREST, accuracy_of
 from explorer.lessons.compensation.method_results import SLUG, Entry, MethodResults, contestants
-from explorer.lessons.compensation.method_runs import active, baselines_of, entries, raced, start
+from explorer.lessons.compensation.method_runs import active, baselines_of, baselines_study, entries, raced, start
+from explorer.lessons.framework import study
 from explorer.lessons.framework.prose import method_words, read_prose
 from explorer.lessons.mixed.harm import is_quick
-from explorer.notation import accuracy, count, share, short, unbroken
+from explorer.notation import count, is_share, share, short, shown_score, unbroken, with_interval
 from explorer.sentences import verbatim
 from explorer.sources import ModelKey
 from quant_engine import QuantError, QuantizationPlan
@@ -47,7 +48,7 @@ def comparison_laboratory(known: MethodResults, predicted: bool, hidden: Sequenc
     said, model, setting = read_prose(SLUG).laboratory, known.model, known.setting
     compute.require_task(model)
     task = baselines_of(model, setting)
-    if task.error is not None:
+    if task is not None and task.error is not None:
         if not isinstance(task.error, QuantError):
             raise task.error
         st.warning(said["race_refused"].format(error=task.error), icon=":material/block:")
@@ -59,7 +60,7 @@ def comparison_laboratory(known: MethodResults, predicted: bool, hidden: Sequenc
 def _watched(model: ModelKey, setting: Setting) -> tuple[object, ...]:
     """Return what has more to come; when that changes, the rest of the page does too."""
     task = baselines_of(model, setting)
-    return (*([task] if task.active else []), *active())
+    return (*([task] if task is not None and task.active else []), *active())
 
 
 def _draw(model: ModelKey, setting: Setting, predicted: bool, hidden: tuple[str, ...]) -> None:
@@ -72,8 +73,8 @@ def _draw(model: ModelKey, setting: Setting, predicted: bool, hidden: tuple[str,
     if known.baselines is not None:
         if predicted:
             _table(known, hidden)
-    elif baselines_of(model, setting).active:
-        st.caption(said["race_baselines"])
+    else:
+        _awaited(model, setting)
     if not predicted:
         st.info(said["race_locked"], icon=":material/lock:")
     with st.expander(said["methods_title"], key=f"{SLUG}_methods_title"):
@@ -81,6 +82,13 @@ def _draw(model: ModelKey, setting: Setting, predicted: bool, hidden: tuple[str,
             _starters(known, [method for method in contestants() if method not in FIRST])
         for method in METHODS:
             st.markdown(said["method_line"].format(**asdict(method_words(method))))
+
+
+def _awaited(model: ModelKey, setting: Setting) -> None:
+    """Show how far the baselines are, unless they are refused."""
+    task = baselines_of(model, setting)
+    if task is None or task.error is None:
+        study.progress(baselines_study(model, setting), read_prose(SLUG).laboratory["race_baselines"])
 
 
 def _starters(known: MethodResults, methods: Sequence[str]) -> None:
@@ -184,7 +192,7 @@ def _doing(name: str, run: Task, told: bool) -> str:
         parts.append(said["loss"].format(loss=short(last.loss)))
     scored = [lap.accuracy for lap in run.items if lap.accuracy is not None]
     if scored and told:
-        parts.append(said["so_far"].format(accuracy=accuracy(scored[-1].value)))
+        parts.append(said["so_far"].format(accuracy=shown_score(scored[-1])))
     parts.append(f"{run.seconds:.0f} s")
     return " · ".join(parts)
 
@@ -196,15 +204,13 @@ def _chart(known: MethodResults, hidden: tuple[str, ...]) -> None:
     canvas = charts.canvas(known.model, known.setting)
     charts.show(comparison_figure(lanes, plain, canvas), f"{SLUG}_chart_race", describe_comparison(lanes, plain))
     if plain is not None:
-        low, high = plain.interval
         st.caption(
-            said["race_note"].format(
+            said["race_note" if is_share(plain) else f"race_note_{plain.better}"].format(
+                score=plain.name,
                 n=count(plain.n),
                 unit=compute.sample_unit(known.model),
                 one=share(1 / plain.n),
-                plain=accuracy(plain.value),
-                low=accuracy(low),
-                high=accuracy(high),
+                plain=with_interval(plain),
             )
         )
 
@@ -250,11 +256,10 @@ def _row(known: MethodResults, method: str, hidden: bool) -> dict[str, str]:
     """Return a line of the table."""
     said, lap = read_prose(SLUG).laboratory, known.standing[method]
     found, moved = accuracy_of(lap), known.moved(method)
-    low, high = (accuracy(end) for end in found.interval)
     back = known.baselines.regained(found) if known.baselines else None
     row = {
         said["column_method"]: _title(method),
-        said["column_accuracy"]: UNKNOWN if hidden else f"{accuracy(found.value)} ({low} – {high})",
+        said["column_accuracy"].format(score=found.name): UNKNOWN if hidden else with_interval(found),
         said["column_back"]: UNKNOWN if hidden else "" if back is None or method == NEAREST else share(back),
         said["column_moved"]: "" if moved is None else share(moved),
         said["column_seconds"]: "" if method in (NEAREST, CLIPPED) else short(lap.seconds, 2),

@@ -8,10 +8,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from explorer.lessons.framework.model import goodness
 from quant_engine import IntFormat, MinMSE, PerChannel, PerTensor, QuantizationPlan, QuantizerSpec
 from quant_engine.granularity import Granularity
 from quant_engine.methods import Setting, compensate
 from quant_engine.network import Network, Score
+from quant_engine.steps import scaled
 
 SCORING = 0.25  # most time for scoring plans on the way, in units of the method's own
 GRANULARITIES: dict[str, Granularity] = {"channel": PerChannel(), "layer": PerTensor()}
@@ -97,17 +99,32 @@ class Baselines:
     nearest: Lap
     clipped: Lap
 
+    @property
+    def lost(self) -> float:
+        """What plain rounding loses."""
+        return goodness(self.plain) - goodness(accuracy_of(self.nearest))
+
     def regained(self, accuracy: Score) -> float | None:
         """Return the share of what plain rounding loses that another accuracy wins back; None where nothing is lost."""
-        lost = self.plain.value - accuracy_of(self.nearest).value
-        return (accuracy.value - accuracy_of(self.nearest).value) / lost if lost > 0 else None
+        return (goodness(accuracy) - goodness(accuracy_of(self.nearest))) / self.lost if self.lost > 0 else None
 
 
-def baselines(network: Network, setting: Setting) -> Baselines:
-    """Return the baselines of a setting."""
-    *_, nearest = laps(network, NEAREST, setting)
-    *_, clipped = laps(network, CLIPPED, setting)
-    return Baselines(network.evaluate(), nearest, clipped)
+def baselines(network: Network, setting: Setting) -> Generator[float, None, Baselines]:
+    """Yield about how much is done, and return the baselines of a setting."""
+    plain = network.evaluate()
+    yield 1 / 5
+    nearest = yield from scaled(_baseline(network, NEAREST, setting), 1 / 5, 2 / 5)
+    yield 3 / 5
+    clipped = yield from scaled(_baseline(network, CLIPPED, setting), 3 / 5, 2 / 5)
+    return Baselines(plain, nearest, clipped)
+
+
+def _baseline(network: Network, method: str, setting: Setting) -> Generator[float, None, Lap]:
+    begun = time.monotonic()
+    *_, last = compensate(network, method, setting)
+    seconds = time.monotonic() - begun
+    yield 1 / 2
+    return Lap(last.done, last.total, last.doing, seconds, last.loss, network.evaluate(last.plan), last.plan)
 
 
 def accuracy_of(lap: Lap) -> Score:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from explorer import compute, model_scores
 from explorer.caches import ResultKey
 from explorer.lessons.compensation.method_progress import CLIPPED, GRANULARITIES, NEAREST, Baselines, Lap, accuracy_of
+from explorer.lessons.framework.model import goodness
 from explorer.lessons.framework.prose import method_words
 from explorer.sources import ModelKey
 from quant_engine import QuantizationPlan
@@ -78,12 +79,12 @@ class MethodResults:
     def winner(self) -> str | None:
         """The method with the best score on the test data; of several, the one that stands first in the table."""
         standing = self.standing
-        return max(standing, key=lambda method: accuracy_of(standing[method]).value, default=None)
+        return max(standing, key=lambda method: goodness(accuracy_of(standing[method])), default=None)
 
     @property
     def leader(self) -> str | None:
         """The best of the methods that were started by hand and are through."""
-        return max(self.ended, key=lambda method: accuracy_of(self.ended[method]).value, default=None)
+        return max(self.ended, key=lambda method: goodness(accuracy_of(self.ended[method])), default=None)
 
     def without(self, hidden: Iterable[str]) -> MethodResults:
         """Return the race as if some methods had not been started."""

@@ -6,18 +6,31 @@ from collections.abc import Iterable
 from functools import partial
 
 from explorer import compute
-from explorer.background import Kind, Task
+from explorer.background import Kind, Task, shares
 from explorer.caches import ResultKey
 from explorer.lessons.compensation.method_progress import Lap, baselines, laps
-from explorer.lessons.compensation.method_results import Entry, MethodResults, contestants
+from explorer.lessons.compensation.method_results import SLUG, Entry, MethodResults, contestants
+from explorer.lessons.framework import study
+from explorer.lessons.framework.prose import read_prose
+from explorer.lessons.framework.study import Study
 from explorer.sources import ModelKey
 from quant_engine.methods import METHODS, Setting
 
 
-def baselines_of(model: ModelKey, setting: Setting) -> Task:
-    """Return the task of the baselines; another setting of this session takes the place of one that still waits."""
-    network, key = compute.network(model), ResultKey("baselines", model, setting)
-    return compute.session().ask(key.question, key, lambda: baselines(network, setting))
+def baselines_study(model: ModelKey, setting: Setting) -> Study:
+    """Return the study of the baselines."""
+    network = compute.network(model)
+    return Study(ResultKey("baselines", model, setting), lambda: shares(baselines(network, setting)), 1)
+
+
+def baselines_of(model: ModelKey, setting: Setting) -> Task | None:
+    """Return the task of the baselines, which goes on unless it was stopped; another setting takes its place."""
+    return study.go_on(baselines_study(model, setting))
+
+
+def await_baselines(model: ModelKey, setting: Setting) -> None:
+    """Show how far the baselines are, where the race itself is not drawn."""
+    study.show(baselines_study(model, setting), read_prose(SLUG).laboratory["race_baselines"], lambda task: None)
 
 
 def start(model: ModelKey, setting: Setting, methods: Iterable[str]) -> None:
@@ -36,7 +49,7 @@ def raced(model: ModelKey, setting: Setting) -> MethodResults:
         run = session.find(Entry(model, setting, method))
         if run is not None and run.state == "done":
             ended[method] = run.items[-1]
-    return MethodResults(model, setting, task.last if task.state == "done" else None, ended)
+    return MethodResults(model, setting, task.last if task is not None and task.state == "done" else None, ended)
 
 
 def results_of(model: ModelKey, setting: Setting) -> MethodResults:

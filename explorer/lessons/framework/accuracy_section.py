@@ -10,7 +10,9 @@ from explorer import compute, model_scores, notation
 from explorer.background import live
 from explorer.lessons.framework.layout import numbers
 from explorer.lessons.framework.prose import words
+from explorer.lessons.framework.study import time_left
 from explorer.refusals import refusals_said
+from explorer.sentences import capital
 from explorer.sources import ModelKey
 from quant_engine import LayerPlan, QuantError
 from quant_engine.network import Score
@@ -38,7 +40,8 @@ def _section(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | N
             if plain.state == "done":  # it depends on no setting
                 with numbers():
                     _metric(LABELS[0], plain.result())
-            st.caption(words()["accuracy_running"].format(seconds=notation.fixed(time.monotonic() - started, 1)))
+            waited = notation.fixed(time.monotonic() - started, 1)
+            st.caption(words()["accuracy_running"].format(seconds=waited, left=time_left(task)))
             return
         try:
             results = task.result()
@@ -48,13 +51,19 @@ def _section(model: ModelKey, layer: str, plan: LayerPlan, others: LayerPlan | N
         with numbers():
             for label, result in zip(LABELS, results, strict=True):
                 _metric(label, result)
-        total = results[0].n
-        said = words()["accuracy_note"]
-        st.caption(said.format(n=notation.count(total), unit=unit, one=notation.share(1 / total)))
+        st.caption(_note(results[0], unit))
 
     live(draw, lambda: task.active)
 
 
 def _metric(label: str, result: Score) -> None:
-    low, high = (notation.accuracy(end) for end in result.interval)
-    st.metric(words()[label], notation.accuracy(result.value), f"{low} – {high}", delta_color="off", delta_arrow="off")
+    said = notation.shown_score(result), notation.shown_interval(result)
+    st.metric(words()[label], *said, delta_color="off", delta_arrow="off")
+
+
+def _note(plain: Score, unit: str) -> str:
+    """Say what is scored, and what one sample changes or which values are better."""
+    said = {"n": notation.count(plain.n), "unit": unit, "one": notation.share(1 / plain.n)}
+    if notation.is_share(plain):
+        return words()["accuracy_note"].format_map(said)
+    return words()[f"score_note_{plain.better}"].format(score=capital(plain.name), **said)

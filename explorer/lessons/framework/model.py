@@ -5,6 +5,7 @@ The words are in `prose/`, one file a lesson; this package computes everything t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -46,6 +47,17 @@ class LazyFacts(Mapping[str, str]):
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self._numbers)
+
+
+def goodness(score: Score) -> float:
+    """Return what rises as a score gets better; of a perplexity, which grows exponentially, minus its logarithm.
+
+    >>> goodness(Score("perplexity", 1.0, 10, (1.0, 2.0), better="lower")) == 0
+    True
+    """
+    if score.better == "higher":
+        return score.value
+    return -math.log(score.value) if score.name == "perplexity" else -score.value
 
 
 def overlap(one: Score, other: Score) -> bool:

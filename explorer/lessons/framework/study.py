@@ -76,6 +76,26 @@ def ended(study: Study, seconds: float) -> bool:
     return True
 
 
+def go_on(study: Study) -> Task | None:
+    """Return the task of a study, which begins unless it was stopped, and takes the place of another one."""
+    if asked(study.place) != study.key:
+        start(study)
+    elif not stopped(study.place):
+        _ask(study)
+    return compute.session().find(study.key)
+
+
+def progress(study: Study, label: str) -> None:
+    """Draw how far a study is, with a button that stops it, or one to go on."""
+    task = compute.session().find(study.key)
+    if task is not None and active(study.key):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.progress(task.share, label.format(done=len(task.items), total=study.total, left=time_left(task)))
+            _button("study_stop", "stop", stop, study)
+    elif task is None or task.state != "done":
+        _button("continue", "play_arrow", start, study)
+
+
 def show(study: Study, label: str, draw: Callable[[Task | None], None]) -> None:
     """Draw what there is of a study, as it grows; it begins unless it was stopped."""
     if not stopped(study.place):
@@ -102,16 +122,11 @@ def _draw(study: Study, label: str, draw: Callable[[Task | None], None]) -> None
         if not isinstance(task.error, QuantError):
             raise task.error
         st.error(verbatim(task.error), icon=":material/error:")
-    if task is not None and active(study.key):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.progress(task.share, label.format(done=len(task.items), total=study.total, left=_left(task)))
-            _button("study_stop", "stop", stop, study)
-    elif task is None or task.state != "done":
-        _button("continue", "play_arrow", start, study)
+    progress(study, label)
     draw(task)
 
 
-def _left(task: Task) -> str:
+def time_left(task: Task) -> str:
     """Return about how long a study goes on, by what it has taken so far."""
     return duration(task.seconds * (1 / task.share - 1)) if task.share else "…"
 

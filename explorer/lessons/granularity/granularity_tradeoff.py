@@ -11,11 +11,12 @@ from explorer import charts, compute, model_scores, tables
 from explorer.background import Kind, Task, live
 from explorer.caches import ResultKey
 from explorer.figures.granularity_tradeoff import TradeoffPoint, describe_tradeoff, tradeoff_figure
+from explorer.lessons.framework import study
 from explorer.lessons.framework.model import Bench
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.quantized_subject import coded
 from explorer.lessons.granularity import granularity_controls
-from explorer.notation import count, short, with_interval
+from explorer.notation import count, is_share, short, with_interval
 from explorer.sources import ModelKey
 from quant_engine import (
     PerBlock,
@@ -117,15 +118,28 @@ def _draw(bench: Bench, spec: QuantizerSpec, task: Task | None) -> None:
         said = words["rungs_alike"].format(names=", ".join(alike), row=count(shape[1]), rows=count(shape[0]))
         st.caption(said)
     if task is not None and task.active:
-        st.progress(task.share, words["rungs_measuring"])
+        st.progress(
+            task.share,
+            words["rungs_measuring"].format(done=len(task.items), total=task.total, left=study.time_left(task)),
+        )
     if plain is not None:
         st.caption(
-            words["rungs_note"].format(
-                n=count(plain.n), unit=compute.sample_unit(bench.model), one=short(100 / plain.n)
+            words["rungs_note" if is_share(plain) else "rungs_note_score"].format(
+                score=plain.name,
+                better=plain.better,
+                n=count(plain.n),
+                unit=compute.sample_unit(bench.model),
+                one=short(100 / plain.n),
             )
         )
     with st.expander(words["rungs_table"], key=f"{SLUG}_rungs_table"):
-        tables.table([_record(way, point) for way, points in ways.items() for point in points])
+        tables.table(
+            [
+                _record(way, point, "accuracy" if plain is None else plain.name)
+                for way, points in ways.items()
+                for point in points
+            ]
+        )
     if task is not None and task.error is not None:
         raise task.error
 
@@ -136,7 +150,7 @@ def _point(bench: Bench, name: str, spec: QuantizerSpec, measured: Score | None)
     return TradeoffPoint(name, found.storage.bits_per_value, found.report.mse, bits, measured)
 
 
-def _record(way: str, point: TradeoffPoint) -> dict[str, str]:
+def _record(way: str, point: TradeoffPoint, score: str) -> dict[str, str]:
     level = "…"
     if point.accuracy is not None:
         level = with_interval(point.accuracy)
@@ -146,5 +160,5 @@ def _record(way: str, point: TradeoffPoint) -> dict[str, str]:
         "bits per value": short(point.bits, 4),
         "MSE": short(point.mse),
         "network, bits": short(point.network_bits, 4),
-        "accuracy": level,
+        score: level,
     }

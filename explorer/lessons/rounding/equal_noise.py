@@ -17,7 +17,7 @@ from explorer.lessons.framework import study
 from explorer.lessons.framework.model import Bench, beyond, overlap
 from explorer.lessons.framework.prose import read_prose
 from explorer.lessons.framework.study import Study
-from explorer.notation import accuracy, count, with_interval
+from explorer.notation import count, shown_score, with_interval
 from explorer.sources import ModelKey
 from quant_engine import LayerPlan, QuantizationPlan, QuantizerSpec
 from quant_engine.models import Layer
@@ -107,13 +107,13 @@ def verdict(found: Found, name: str, layer: str, unit: str) -> str:
     words, real, drawn = read_prose(SLUG).laboratory, found[name, None], _drawn(found, name)
     near = sum(overlap(real, one) for one in drawn)
     key = {0: "noise_tie" if near == len(drawn) else "noise_unclear", -1: "noise_worse", 1: "noise_better"}
-    values = [one.value for one in drawn]
-    return words[key[beyond(real, drawn)]].format(
+    ordered = sorted(drawn, key=lambda one: one.value)
+    return words[key[beyond(real, drawn) * (1 if real.better == "higher" else -1)]].format(
         near=near,
         who=words[f"noise_quantized_{name}"].format(layer=layer),
         real=with_interval(real),
-        least=accuracy(min(values)),
-        most=accuracy(max(values)),
+        least=shown_score(ordered[0]),
+        most=shown_score(ordered[-1]),
         draws=len(drawn),
         n=count(real.n),
         unit=unit,
