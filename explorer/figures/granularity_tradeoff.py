@@ -18,6 +18,8 @@ HEIGHT = 440
 STYLES = ((theme.ORIGINAL, "circle-open"), (theme.QUANTIZED, "diamond"))  # colour and marker, way by way
 LEFT, RIGHT = [0.0, 0.44], [0.56, 1.0]  # halves of the figure
 NEAR = 0.08, 0.05  # of the spans: closer, names would lie on each other
+DECADES = 3  # of the bits over the codes, from which on only powers of ten are labelled
+LATE = 0.85  # of the axis of bits: behind that, names are written before their points
 LEAST = 1e-300  # error, on a logarithmic axis
 
 
@@ -104,10 +106,14 @@ def _bits_axis(title: str, bits: Sequence[float], codes: int) -> LayoutPart:
     over = [math.log10(value - codes) for value in bits]
     low, high = min(over), max(over)
     pad = max(0.08 * (high - low), 0.15)
-    ticks = [step * 10.0**power for power in range(math.floor(low) - 1, math.ceil(high) + 1) for step in (1, 3)]
-    seen = [tick for tick in ticks if low - pad <= math.log10(tick) <= high + 2 * pad]
-    names = [short(codes + tick, 4) for tick in seen]
-    return theme.axis(title, type="log", range=[low - pad, high + 2.6 * pad], tickvals=seen, ticktext=names)
+    steps = (1,) if high - low > DECADES else (1, 3)
+    ticks = [step * 10.0**power for power in range(math.floor(low) - 1, math.ceil(high) + 1) for step in steps]
+    named: dict[str, float] = {}  # of ticks that read alike, as 4.0001 and 4.00003 of four digits, the last
+    for tick in ticks:
+        if low - pad <= math.log10(tick) <= high + 2 * pad:
+            named[short(codes + tick, 4)] = tick
+    marks = {"tickvals": list(named.values()), "ticktext": list(named), "tickangle": 0}
+    return theme.axis(title, type="log", range=[low - pad, high + 2.6 * pad], **marks)
 
 
 def _labels(x: Sequence[float], y: Sequence[float], names: Sequence[str]) -> list[str]:
@@ -136,7 +142,7 @@ def _errors(ways: Ways, way: str, codes: int) -> Trace:
     trace = _points(way, number, x, [point.mse or None for point in points])
     return trace | {
         "text": _labels(x, [math.log(max(point.mse, LEAST)) for point in points], names),
-        "textposition": _places(points, ways, number, lambda point: point.mse),
+        "textposition": _places(points, x, ways, number, lambda point: point.mse),
         "customdata": [[point.name, point.bits] for point in points],
         "hovertemplate": "%{customdata[0]}: %{y:.3g} at %{customdata[1]:.3f} bits<extra>" + way + "</extra>",
     }
@@ -152,7 +158,7 @@ def _accuracies(ways: Ways, way: str, codes: int) -> Trace:
         "yaxis": "y2",
         "showlegend": False,
         "text": _labels(x, y, names) if x else [],
-        "textposition": _places([point for point, _ in known], ways, number, _level),
+        "textposition": _places([point for point, _ in known], x, ways, number, _level),
         "customdata": [[point.name, point.network_bits, shown_score(found)] for point, found in known],
         "hovertemplate": "%{customdata[0]}: %{customdata[2]} at %{customdata[1]:.3f} bits<extra>" + way + "</extra>",
         "error_y": {
@@ -165,12 +171,22 @@ def _accuracies(ways: Ways, way: str, codes: int) -> Trace:
 
 
 def _places(
-    points: Sequence[TradeoffPoint], ways: Ways, number: int, height: Callable[[TradeoffPoint], float]
+    points: Sequence[TradeoffPoint],
+    x: Sequence[float],
+    ways: Ways,
+    number: int,
+    height: Callable[[TradeoffPoint], float],
 ) -> list[str]:
-    """Return where names are written: above the points that lie above those of other ways, else below."""
+    """Return where names are written: above the points that lie above those of other ways, else below.
+
+    Of several points, those at the far right have their names at their left, or these would be cut off.
+    """
+    places = [math.log10(value) for value in x]
+    late = min(places, default=0.0) + LATE * (max(places, default=0.0) - min(places, default=0.0))
+    sides = ["left" if place > late > min(places) else "right" for place in places]
     others = {point.name: height(point) for n, way in enumerate(ways.values()) if n != number for point in way}
     above = ((height(point), -number) > (others.get(point.name, -1.0), number - 1) for point in points)
-    return ["top right" if is_above else "bottom right" for is_above in above]
+    return [f"{'top' if is_above else 'bottom'} {side}" for is_above, side in zip(above, sides, strict=True)]
 
 
 def _level(point: TradeoffPoint) -> float:

@@ -57,7 +57,9 @@ def error_bars(scores: Sequence[Score]) -> dict[str, Any]:
 
 def score_axis(title: str, scores: Sequence[Score], **shares: Any) -> LayoutPart:
     """Return the axis of scores of one kind; `shares` are options for one in per cent, whose title is given."""
-    if not scores or is_share(scores[0]):
+    if not scores:  # nor is it known what is scored
+        return theme.axis("", **shares, showticklabels=False)
+    if is_share(scores[0]):
         return theme.axis(title, **shares)
     ends = [place(score, end) for score in scores for end in (score.value, *score.interval)]
     low, high = min(ends), max(ends)

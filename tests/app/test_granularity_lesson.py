@@ -391,6 +391,10 @@ def test_the_figure_names_every_granularity_where_it_costs_what_it_does() -> Non
     ticks = dict(zip(figure.layout.xaxis.tickvals, figure.layout.xaxis.ticktext, strict=True))
     assert ticks[1.0] == "5"
     assert [figure.data[n].textposition[0] for n in (0, 1)] == ["top right", "bottom right"]
+    assert points.textposition[-1] == "top left"
+    close = [replace(point, bits=4 + (point.bits - 4) / 1e5) for point in found]
+    axis = tradeoff_figure({"min–max": close}, close[1], 4, None, False, CANVAS).layout.xaxis
+    assert len(set(axis.ticktext)) == len(axis.ticktext)
 
 
 def test_scores_that_are_no_shares_stand_in_their_own_unit_on_a_logarithmic_axis() -> None:
