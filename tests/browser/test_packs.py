@@ -109,11 +109,11 @@ def choose_bits(page: Page, bits: int) -> None:
 
 def shown(page: Page, column: str) -> dict[str, str]:
     """Return what the table of tensors shows in a column, by tensor, in its order."""
-    grid = page.get_by_test_id("stDataFrame").first.get_by_role("grid")
+    rows = page.get_by_test_id("stDataFrame").first.locator("canvas tr")  # what the canvas shows, for screen readers
+    rows.nth(1).wait_for(state="attached")
     texts = "all => all.map(row => [...row.children].map(one => one.textContent))"
-    grid.locator("tr").nth(1).wait_for(state="attached")
-    heads, *rows = grid.locator("tr").evaluate_all(texts)
-    return {row[0]: row[heads.index(column)] for row in rows}
+    heads, *found = rows.evaluate_all(texts)
+    return {row[0]: row[heads.index(column)] for row in found}
 
 
 def most_kurtosis(file: Path) -> str:
