@@ -151,8 +151,13 @@ def test_the_recognisers_file_is_dropped_and_three_clicks_lead_to_the_layer_that
     tailed, damages = most_kurtosis(file), shown(page, "KL alone")
     assert tailed == "conv2d_184.w_0"
     assert float(damages[tailed]) < float(damages["conv2d_180.w_0"]) / 2
-    choose_row(page, [*damages].index(tailed))
-    expect(page.get_by_role("heading", name=f"Why is {tailed} hard?")).to_be_visible()
+    heading = page.get_by_role("heading", name=f"Why is {tailed} hard?")
+    for _ in range(5):  # a click that a busy browser loses is made again
+        choose_row(page, [*damages].index(tailed))
+        with suppress(AssertionError):
+            expect(heading).to_be_visible(timeout=20_000)
+            break
+    expect(heading).to_be_visible()
     expect(page.get_by_text(re.compile("^The largest value lies at 17[12] σ"))).to_be_visible()
     assert faults_on(page) == NO_FAULTS
     first_screen(page, "journey-dropped-kurtosis")
