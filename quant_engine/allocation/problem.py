@@ -71,8 +71,10 @@ class Problem:
                 f"no choice fits budget={as_budget(budget):.17g}: the smallest choice of every layer takes "
                 f"{min_total:.17g} together; raise the budget to that, or offer smaller choices"
             )
-        sizes, spare = _summable(self.sizes)
-        return _counted(_summable(self.costs)[0], sizes, min(math.ldexp(limit, -spare), 2 * _total(sizes.max(axis=1))))
+        fits = self.sizes <= limit  # what does not must not make the others vanish beside it
+        sizes, spare = _summable(np.where(fits, self.sizes, 0.0))
+        limit = min(math.ldexp(limit, -spare), 2 * _total(sizes.max(axis=1)))
+        return _counted(_summable(self.costs)[0], sizes, fits, limit)
 
 
 def as_budget(budget: Any) -> float:
@@ -144,11 +146,10 @@ def _summable(values: Float64Array) -> tuple[Float64Array, int]:
     return np.ldexp(values, -spare), spare
 
 
-def _counted(costs: Float64Array, sizes: Float64Array, limit: float) -> Knapsack:
-    """Return a knapsack whose sizes are counted in units of the limit."""
+def _counted(costs: Float64Array, sizes: Float64Array, fits: NDArray[np.bool_], limit: float) -> Knapsack:
+    """Return a knapsack whose sizes are counted in units of the limit; those that do not fit are 0."""
     places = UNITS - math.frexp(limit)[1]
-    fits = sizes <= limit
-    units = np.rint(np.ldexp(np.where(fits, sizes, 0.0), places)).astype(np.int64)
+    units = np.rint(np.ldexp(sizes, places)).astype(np.int64)
     min_total = int(np.where(fits, units, 1 << UNITS).min(axis=1).sum())
     whole = max(math.floor(math.ldexp(limit, places)), min_total)  # what fits in float64 fits
     return Knapsack(costs, np.where(fits, units, whole + 1), whole)

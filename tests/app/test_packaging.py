@@ -19,7 +19,7 @@ from tests.syntax import syntax_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-BROUGHT_BY = {"llvmlite": "numba", "PIL": "pillow"}  # by what is declared
+BROUGHT_BY = {"lazy_loader": "lazy-loader", "llvmlite": "numba", "PIL": "pillow"}  # by what is declared
 
 
 def imported(folder: str) -> set[str]:

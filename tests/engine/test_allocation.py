@@ -257,6 +257,15 @@ def test_any_finite_numbers_give_a_plan_that_fits(data, shape):
     assert cost <= best + spent / 10**12
 
 
+def test_a_size_beyond_the_budget_is_not_taken_beside_one_that_makes_it_vanish():
+    sizes, costs = [[5e-324, 0.0], [1e307, 0.0]], [[-1.0, 0.0], [-1.0, 0.0]]
+    for call in (allocate, greedy):
+        assert call(costs, sizes, 0.0).tolist() == [1, 1]
+        assert call(costs, sizes, 5e-324).tolist() == [0, 1]
+        several = call([*costs, [-1.0, 0.0]], [sizes[0], *sizes], 5e-324).tolist()
+        assert sorted(several[:2]) == [0, 1]
+
+
 def test_integers_that_float64_does_not_hold_are_refused_with_a_unit_that_is():
     sizes = np.array([[2**53 + 1, 1], [2**52, 2**10]])
     for given_sizes in (sizes, sizes.tolist(), sizes.astype(object), sizes.astype(np.uint64)):
