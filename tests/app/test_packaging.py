@@ -81,3 +81,9 @@ def test_every_file_of_images_lies_in_a_folder_that_the_wheel_takes() -> None:
         assert 0 < path.stat().st_size < 3_000_000
         ignored = subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, check=False)
         assert ignored.returncode != 0  # what git ignores, the build leaves out
+
+
+def test_the_server_answers_before_the_engine_is_imported() -> None:
+    listed = "import sys, explorer.cli, explorer.served_app; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", listed], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {"numba", "torch", "quant_engine.quantizer"}.isdisjoint(found.stdout.split())
