@@ -75,8 +75,8 @@ def reread_address(page: StreamlitPage) -> None:
         return
     for key in (MODEL_KEY, TENSOR_KEY):  # nor is it then that of the page that was left
         st.session_state.pop(key, None)
-    asked = parse_qs(run.query_string)
-    st.switch_page(page, query_params={key: text for key, text in asked.items() if not key.startswith("embed")})
+    asked = parse_qs(run.query_string).items()
+    st.switch_page(page, query_params={key: text for key, text in asked if not key.lower().startswith("embed")})
 
 
 def opens_playground(link: Iterable[str]) -> bool:

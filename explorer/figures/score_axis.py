@@ -28,8 +28,8 @@ def scaled_value(score: Score, value: float | None = None) -> float:
 
 def scaled_interval(score: Score) -> tuple[float, float]:
     """Return the interval of a score as figures have it: shares in per cent."""
-    factor = 100 if is_share(score) else 1
-    return score.interval[0] * factor, score.interval[1] * factor
+    low, high = score.interval
+    return scaled_value(score, low), scaled_value(score, high)
 
 
 def place(score: Score, value: float | None = None) -> float:

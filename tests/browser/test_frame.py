@@ -89,7 +89,7 @@ def test_what_is_chosen_goes_along_and_the_address_leads_to_what_is_shown(app: s
     ("page_name", "asked"),
     [
         ("playground", {"model": ["fashion-depthwise"], "tensor": ["pw3"], "play_bits": ["3"]}),
-        ("tuner", {"model": ["fashion-depthwise"], "embed_options": ["light_theme"]}),
+        ("tuner", {"model": ["fashion-depthwise"], "Embed_Options": ["light_theme"]}),
         ("lesson_granularity", {"model": ["fashion-depthwise"], "tensor": ["dw2"], "granularity_bits": ["5"]}),
     ],
 )
