@@ -55,7 +55,7 @@ def shared_frame(page: str, lecture: Mapping[str, Any] | None, actions: Mapping[
     _open_on_story(page)
     if before not in (None, page) and page == "playground":
         _open_by_link()
-    said = still_said("link", faults(link_fields(), st.query_params))  # before what is not valid leaves the address
+    said = still_said("link", _refuse())
     own = {"present": lambda _: _present(), "language": _speak}
     toolbar(controls.unshown(PRESENT), controls.unshown(language_field()), lecture, {**own, **actions})
     if page not in HOMES:
@@ -179,6 +179,20 @@ def _open_on_story(page: str) -> None:
             if name != usual:
                 with suppress(StreamlitAPIException):  # of a control that the page before has drawn
                     st.query_params[key] = name  # or the address would not lead here
+
+
+def _refuse() -> list[str]:
+    """Say what in the address is not valid, and take it out before a control of Streamlit's reads it in its own way."""
+    fields = [*link_fields()]
+    said, run = faults(fields, st.query_params), get_script_run_ctx()
+    if said and run is not None:
+        asked = st.query_params.to_dict()
+        with run.session_state.query_params() as address:
+            for field in fields:
+                if field.key in asked and not field.accepts(asked[field.key]):
+                    address.remove_param(field.key)
+            address.set_initial_query_params_from_current()
+    return said
 
 
 def _carry_over() -> None:

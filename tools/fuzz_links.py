@@ -2,8 +2,9 @@
 
     python -m tools.fuzz_links [--pages playground,tuner] [--random 2000] [--crafted 200] [--seed 0]
 
-For each page so many links with random text, and so many with text that has broken programs before. Prints each that
-ends in an exception, and at the end how many were opened and how many were refused in words.
+For each page so many links with random text, and so many with text that has broken programs before, each opened in a
+session of its own on a server that is started for it. Prints each that shows an exception or is not answered, how many
+of a page were opened and how many of them were refused in words, and fails if the server logged a line, too.
 """
 
 from __future__ import annotations
@@ -13,8 +14,14 @@ import pathlib
 import random
 import string
 import sys
+import tempfile
+import urllib.parse
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
+
+from websockets.exceptions import WebSocketException
 
 from explorer.comparison_fields import FIRST_AS, SECOND_AS, compare_with_field
 from explorer.fields import Choice, Field, Number
@@ -26,9 +33,10 @@ from explorer.presenting import PRESENT
 from explorer.state import PlaygroundState
 from explorer.text_fields import FIELDS as TEXT_FIELDS
 from explorer.tuning.codec import PLAN
+from tools.session import Session
+from tools.soak import begin, logged
 
-ENTRY = pathlib.Path(__file__).resolve().parents[1] / "explorer" / "app.py"
-SECONDS = 120  # that one page may take
+AT_ONCE = 4  # links
 DEEP = 20_000
 NUMBERS = (
     *(
@@ -131,16 +139,14 @@ def _noise(rng: random.Random) -> str:
     return "".join(rng.choices(signs, k=rng.choice((1, 3, 10, 60))))
 
 
-def opened(script: str, link: dict[str, str]) -> tuple[str, bool]:
+def opened(url: str, page: str, link: dict[str, str]) -> tuple[str, bool]:
     """Open a page by a link; return the exception it ends in, if any, and whether it refuses something in words."""
-    from streamlit.testing.v1 import AppTest
-
-    at = AppTest.from_file(str(ENTRY), default_timeout=SECONDS)
-    at.switch_page(str(ENTRY.parents[1] / "pages" / script))
-    for key, text in link.items():
-        at.query_params[key] = text
-    at.run()
-    return (at.exception[0].message if at.exception else ""), bool(at.warning)
+    try:
+        with Session(url, page, urllib.parse.urlencode(link, errors="replace")) as session:
+            session.open()
+            return "; ".join(session.exceptions), bool(session.warnings)
+    except (OSError, WebSocketException) as error:  # no answer is a result
+        return f"{type(error).__name__}: {error}", False
 
 
 def main() -> None:
@@ -152,17 +158,25 @@ def main() -> None:
     ask.add_argument("--seed", type=int, default=0)
     args = ask.parse_args()
     failed = 0
-    for page in args.pages.split(","):
-        rng, refused, broken = random.Random(f"{args.seed} {page}"), 0, 0
-        links = [*crafted(fields := fields_of(f"{page}.py"), args.crafted, rng), *drawn(fields, args.random, rng)]
-        for link in links:
-            exception, said = opened(f"{page}.py", link)
-            refused, broken = refused + said, broken + bool(exception)
-            if exception:
-                print(f"{page}: {exception[:300]!r} by {str(link)[:500]}", flush=True)
-        print(f"{page}: {len(links)} links, {refused} refused in words, {broken} exceptions", flush=True)
-        failed += broken
-    sys.exit(min(failed, 1))
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as made, ThreadPoolExecutor(AT_ONCE) as pool:
+        server, url = begin(folder := pathlib.Path(made))
+        try:
+            for page in args.pages.split(","):
+                rng, refused, broken = random.Random(f"{args.seed} {page}"), 0, 0
+                fields = fields_of(f"{page}.py")
+                links = [*crafted(fields, args.crafted, rng), *drawn(fields, args.random, rng)]
+                for link, (exception, said) in zip(links, pool.map(partial(opened, url, page), links), strict=True):
+                    refused, broken = refused + said, broken + bool(exception)
+                    if exception:
+                        print(f"{page}: {exception[:300]!r} by {str(link)[:500]}", flush=True)
+                print(f"{page}: {len(links)} links, {refused} refused in words, {broken} exceptions", flush=True)
+                failed += broken
+        finally:
+            server.terminate()
+            server.wait(30)
+        for line in (lines := logged(folder)):
+            print(f"logged: {line}", flush=True)
+    sys.exit(min(failed + len(lines), 1))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
@@ -35,6 +36,7 @@ class Session:
         self._fragments: dict[str, str] = {}
         self._asking: set[str] = set()
         self.exceptions: list[str] = []
+        self.warnings: list[str] = []
         self.texts: list[str] = []
         self.labels: set[str] = set()
         self.metrics: dict[str, str] = {}
@@ -153,6 +155,8 @@ class Session:
         kind = element.WhichOneof("type")
         if kind == "exception":
             self.exceptions.append(element.exception.message)
+        if kind == "alert" and element.alert.format == Alert.WARNING:
+            self.warnings.append(element.alert.body)
         if kind == "metric":
             self.metrics[element.metric.label] = element.metric.body
         if kind == "text":

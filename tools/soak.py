@@ -166,6 +166,12 @@ def begin(folder: pathlib.Path) -> tuple[subprocess.Popen[bytes], str]:
     sys.exit(f"the server does not answer: {(folder / 'server.log').read_text()}")
 
 
+def logged(folder: pathlib.Path) -> list[str]:
+    """Return the lines of a server's log that say more than where it is."""
+    lines = (folder / "server.log").read_text(errors="replace").splitlines()
+    return [line for line in lines if not QUIET.fullmatch(line)]
+
+
 def memory_of(pid: int) -> float:
     """Return what a process has in MiB (Linux; elsewhere 0)."""
     status = pathlib.Path(f"/proc/{pid}/status")
@@ -188,7 +194,7 @@ def watch(server: subprocess.Popen[bytes], found: Found, began: float, minutes: 
         time.sleep(min(5.0, minutes * 60 / 20))
 
 
-def summary(found: Found, minutes: float, sessions: int, log: str) -> dict[str, Any]:
+def summary(found: Found, minutes: float, sessions: int, log: list[str]) -> dict[str, Any]:
     """Return the numbers."""
     warm = np.array([one for one in found.memory if one[0] > WARM * minutes]).reshape(-1, 2)
     slope = float(np.polyfit(*warm.T, 1)[0]) * 60 if len(warm) > 2 else 0.0
@@ -201,7 +207,7 @@ def summary(found: Found, minutes: float, sessions: int, log: str) -> dict[str, 
         "exceptions": dict(found.exceptions),
         "lost": dict(found.lost),
         "others_files_seen": sorted(found.seen),
-        "log": [line for line in log.splitlines() if not QUIET.fullmatch(line)][:50],
+        "log": log[:50],
         "memory_mib": {
             "after_warm_up": round(float(warm[0, 1])) if len(warm) else None,
             "median": round(float(np.median(warm[:, 1]))) if len(warm) else None,
@@ -231,7 +237,7 @@ def soak(sessions: int, minutes: float, seed: int) -> dict[str, Any]:
         finally:
             server.terminate()
             server.wait(30)
-        return summary(found, minutes, sessions, (folder / "server.log").read_text(errors="replace"))
+        return summary(found, minutes, sessions, logged(folder))
 
 
 def main() -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import random
 import time
+import urllib.parse
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from explorer.fields import faults
@@ -16,10 +19,11 @@ from explorer.page_table import PAGES
 from explorer.state import PlaygroundState
 from quant_engine import QuantError
 from tools.fuzz_links import crafted, drawn, fields_of, opened
+from tools.session import Session
+from tools.soak import begin, logged
 
 SCRIPTS = [page.script for pages in PAGES.values() for page in pages]
 DRAWN, CRAFTED = 2000, 200  # links of each page
-IN_CHECK = ("playground.py", "tuner.py")
 LONGEST = 2.0  # seconds that reading a link may take: a bound on what a link costs, not a speed
 
 
@@ -53,11 +57,35 @@ def test_every_state_that_links_set_gives_a_quantizer_or_a_refusal() -> None:
     assert given > DRAWN / 2
 
 
-@pytest.mark.parametrize(
-    "script", [one if one in IN_CHECK else pytest.param(one, marks=pytest.mark.full) for one in SCRIPTS]
-)
-def test_pages_open_by_such_links(script: str) -> None:
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server, found = begin(folder := tmp_path_factory.mktemp("hostile"))
+    yield found
+    server.terminate()
+    server.wait(30)
+    assert not logged(folder)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_pages_open_by_such_links(url: str, script: str) -> None:
     fields, rng = fields_of(script), random.Random(f"pages {script}")
     for link in (*crafted(fields, 3, rng), *drawn(fields, 2, rng)):
-        exception, _ = opened(script, link)
+        exception, _ = opened(url, script.removesuffix(".py"), link)
         assert not exception, link
+
+
+@pytest.mark.parametrize("text", ["inf", "1e999", "4.5"])
+@pytest.mark.parametrize(
+    ("page", "key"),
+    [("lesson_formats", "formats_int_image"), ("playground", "play_block"), ("playground", "play_bits")],
+)
+def test_a_number_that_is_refused_reaches_no_control(url: str, page: str, key: str, text: str) -> None:
+    fields = {field.key: field for field in fields_of(f"{page}.py")}
+    with Session(
+        url, page, urllib.parse.urlencode({key: text, "play_granularity": "channel", "formats_part": "Integers"})
+    ) as session:
+        session.open()
+    assert not session.exceptions
+    assert any(text in said for said in session.warnings)
+    shown = [proto for name, (_, proto) in session.controls.items() if name.endswith(f"-{key}")]
+    assert [np.ravel(one.value if one.set_value else one.default).tolist() for one in shown] == [[fields[key].default]]
