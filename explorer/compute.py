@@ -43,7 +43,7 @@ from quant_engine.clipping import Blocks, Clipping
 from quant_engine.execution import STAGE_INPUTS
 from quant_engine.granularity import Granularity
 from quant_engine.network import Network, Score
-from quant_engine.quantizer import fit_blocks
+from quant_engine.quantizer import fit_blocks, measure_in_order
 from quant_engine.quantizer.codecs.blockwise import BlockwiseCodec
 from quant_engine.studies import AttributionKey, ModelCard, TensorStatistics, tensor_statistics
 from quant_engine.studies.pack_card import PackCard
@@ -53,6 +53,7 @@ MAX_BYTES = 128 << 20
 CACHE = ByteCache(MAX_BYTES, PACKAGES, spares_largest=True)
 MIN_BYTES = 1 << 30  # that results of all sessions may take, however little memory is free
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
+SORTED_BITS = 10  # of codes up to which sorted values answer
 HISTOGRAM_LEVELS = 256  # more than a histogram tells apart: of a large tensor they are measured by a pass over it
 
 T = TypeVar("T")
@@ -137,7 +138,36 @@ def value_range(model: ModelKey, layer: str) -> tuple[float, float]:
 @cached(CACHE)
 def outcome(model: ModelKey, layer: str, spec: QuantizerSpec) -> Outcome:
     """Quantize a layer's weight."""
-    return outcome_of(matrix(model, layer), fitted(model, layer, spec))
+    values, quantizer = matrix(model, layer), fitted(model, layer, spec)
+    counts, report = _measured_in_order(model, layer, quantizer)
+    return outcome_of(values, quantizer, report, counts)
+
+
+@cached(CACHE)
+def in_order(model: ModelKey, layer: str) -> Distribution:
+    """Return a layer's values in order, which take as much again as its weight, and as much while they are sorted."""
+    return Distribution(matrix(model, layer), exact=True)
+
+
+def is_sorted(model: ModelKey, layer: str) -> bool:
+    """Say whether a layer's values are at hand in order."""
+    return at_hand(ResultKey("in_order", model, layer))
+
+
+def answers_in_order(model: ModelKey, layer: str, spec: QuantizerSpec) -> bool:
+    """Say whether what a spec does to a large tensor follows sooner from its values in order."""
+    size, form = matrix(model, layer).size, spec.format
+    one = spec.granularity.blocks(matrix(model, layer).shape).count == 1
+    return one and size > EXACT_UP_TO and form.even and form.bits <= SORTED_BITS and spec.rounding == "nearest"
+
+
+def _measured_in_order(
+    model: ModelKey, layer: str, quantizer: Quantizer
+) -> tuple[NDArray[np.int64], ErrorReport] | tuple[None, None]:
+    """Return how often each code occurs in a whole tensor, and the error within 1e-10, if its values are in order."""
+    if is_sorted(model, layer) and answers_in_order(model, layer, quantizer.spec):
+        return measure_in_order(in_order(model, layer), quantizer)
+    return None, None
 
 
 @cached(CACHE)
@@ -211,7 +241,11 @@ def reference_report(model: ModelKey, layer: str, spec: QuantizerSpec) -> ErrorR
     plain = replace(spec, clipping=MinMax())
     if plain == spec:
         return None
-    return outcome(model, layer, plain).report
+    quantizer = fitted(model, layer, plain)
+    return kept(
+        ResultKey("report", model, layer, plain),
+        lambda: _measured_in_order(model, layer, quantizer)[1] or quantizer.measure(matrix(model, layer)),
+    )
 
 
 def compared(

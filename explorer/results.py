@@ -126,17 +126,22 @@ def _encode_seconds(values: NDArray[np.float32], quantizer: Quantizer) -> float:
     return min(times)
 
 
-def outcome_of(values: NDArray[np.float32], quantizer: Quantizer, report: ErrorReport | None = None) -> Outcome:
-    """Quantize a tensor and say what that does; its `report` may be known."""
+def outcome_of(
+    values: NDArray[np.float32],
+    quantizer: Quantizer,
+    report: ErrorReport | None = None,
+    counts: NDArray[np.int64] | None = None,
+) -> Outcome:
+    """Quantize a tensor and say what that does; its `report`, and the `counts` of even codes, may be known."""
     spec = quantizer.spec
     form, learned = spec.format, quantizer.learned
-    counts, total = None, 1 << form.bits
+    total = 1 << form.bits
     if learned is not None and learned.ndim == VECTOR_BOOKS:
         used, total = _codewords_used(quantizer.encode(values).codes, learned)
     elif form.bits > MAX_COUNTED_BITS:
         used = int(np.unique(quantizer.encode(values).codes).size)
     else:
-        counts = encoded_counts(values, quantizer)
+        counts = encoded_counts(values, quantizer) if counts is None else counts
         used, total = int(np.count_nonzero(counts)), counts.size if form.even else total
     return Outcome(
         spec=spec,

@@ -182,6 +182,7 @@ class Task:
         except BaseException as error:  # whatever it is, those who look at the task are told, and the worker goes on
             self.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
         self._clock = self.seconds, None
+        give_back()
 
     def _step(self) -> bool:
         """Find an item, and return whether there may be more."""
@@ -200,7 +201,6 @@ class Task:
         return True
 
     def _publish(self, item: Any) -> None:
-        give_back()
         buffers = self._reached(item)
         self.size_bytes += OVERHEAD + sum(size for buffer, size in buffers.items() if buffer not in self._buffers)
         self._buffers |= buffers.keys()

@@ -15,14 +15,16 @@ from explorer import compute
 from explorer.background import Kind
 from explorer.caches import ResultKey
 from explorer.language import read_words
+from explorer.memory import available_bytes
 from explorer.notation import count, duration
 from explorer.sources import ModelKey
 from explorer.state import PlaygroundState
 from quant_engine import MinMax, MinMSE, QuantizerSpec
 from quant_engine.granularity import Granularity
 
-PLACE = "large tensor"
+PLACE, ORDER = "large tensor", "values in order"
 AWAITED_FROM = 1 << 24  # values: what is found of fewer takes no longer than a page
+SORTED_UP_TO, FREE = 1 << 27, 4  # values that are sorted, and how many times what they take is then free
 UNSAID = 0.4  # seconds before anything is said
 LOOK = 0.1  # seconds from one look to the next
 READ, PASS, COUNTED = 6.0, 1.0, 3.0  # nanoseconds a value, on two cores of a few years ago
@@ -55,6 +57,19 @@ def outcome_awaited(model: ModelKey, layer: str, settings: PlaygroundState, spec
         steps += _drawn(model, layer, settings, spec)
     steps.append(Step(partial(compute.reference_report, model, layer, spec), COUNTED))
     _await(model, layer, (spec, *sorted(settings.methods)), steps)
+    if compute.answers_in_order(model, layer, spec) and not compute.is_sorted(model, layer):
+        _sort(model, layer)
+
+
+def _sort(model: ModelKey, layer: str) -> None:
+    """Sort a large tensor's values in the background, if memory allows it: from then on no answer reads them all."""
+
+    def work() -> None:
+        compute.in_order(model, layer)
+
+    values, free = compute.matrix(model, layer), available_bytes()
+    if AWAITED_FROM <= values.size <= SORTED_UP_TO and (free is None or free > FREE * values.nbytes):
+        compute.session().ask(ORDER, ResultKey(ORDER, model, layer), work, Kind.STUDY)
 
 
 def _drawn(model: ModelKey, layer: str, settings: PlaygroundState, spec: QuantizerSpec) -> list[Step]:

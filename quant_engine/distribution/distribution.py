@@ -169,6 +169,16 @@ class Distribution:
         """Return count, Σx and Σx² of the values below each threshold, and of all values: (thresholds + 1, 3)."""
         return self._indexed.sums_below(as_ascending(thresholds, "thresholds", empty=True))
 
+    def in_order(self, places: ArrayLike) -> Float32Array:
+        """Return the values at some places of their ascending order, counted from 0.
+
+        Raises:
+            QuantError: where they were not sorted: without `exact=True`, of more than four million values.
+        """
+        if not self._indexed.index.first.size:
+            raise QuantError(f"the {self.size} values are in bins, not in order; use Distribution(x, exact=True)")
+        return np.asarray(self._indexed.values[np.asarray(places)])
+
     def histogram(self, bins: int = 256) -> tuple[NDArray[np.int64], Float64Array]:
         """Return exact counts in `bins` equal bins from the least to the greatest value, and their edges.
 

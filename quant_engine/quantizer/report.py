@@ -161,8 +161,13 @@ def _bounds(clip: Any, shape: tuple[int, ...]) -> tuple[Float32Array, Float32Arr
         ) from error
     if not in_order.all():
         raise QuantError(f"clip has {int((~in_order).sum())} ranges that are NaN or have lo > hi; give lo ≤ hi")
+    return clipping_bounds(low, high)
+
+
+def clipping_bounds(lowest: ArrayLike, highest: ArrayLike) -> tuple[Float32Array, Float32Array]:
+    """Return the least and the greatest value that the outermost levels do not clip."""
     with np.errstate(over="ignore"):
-        lows, highs = low.astype(np.float32), high.astype(np.float32)
+        lows, highs = np.asarray(lowest).astype(np.float32), np.asarray(highest).astype(np.float32)
         slack = affine.FLOAT32_ROUNDINGS
         return np.asarray(lows - np.abs(lows) * slack), np.asarray(highs + np.abs(highs) * slack)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 from quant_engine.errors import QuantError
 from quant_engine.inputs import Float32Array
 from quant_engine.kernels.affine import block_extremes
-from quant_engine.kernels.describe import count_codes, count_even, shifted_moments
+from quant_engine.kernels.describe import count_codes, count_even, count_pairs, shifted_moments
 from quant_engine.kernels.parallel import over_ranges
 from quant_engine.quantizer import Quantizer
 
 AT_ONCE = 1 << 16  # values, which stay in a cache of the processor from one kernel to the next
-CODED_AT_ONCE = 1 << 18  # values, and their codes
+CODED_AT_ONCE = 3 << 18  # values, and their codes: an even number, and fewer than are shared out among threads
+PAIRED = 1 << 18  # codes of a byte each from which counting two at once pays for reading 65,536 counts
 SAMPLE, MOMENTS = 1 << 12, 5  # values whose mean is near that of all; what `shifted_moments` sums
 LANES = 4  # of `count_codes`
 
@@ -166,12 +168,26 @@ def code_counts(codes: NDArray[Any], lowest: int, highest: int) -> NDArray[np.in
     flat = np.ascontiguousarray(codes).reshape(-1)
 
     def counted(start: int, stop: int) -> NDArray[np.int64]:
-        counts = np.zeros((LANES, highest - lowest + 1), np.int64)
-        count_codes(flat[start:stop], lowest, counts)
-        return np.asarray(counts.sum(axis=0))
+        return _tally([flat[2 * start : 2 * stop]], lowest, highest)
 
-    found: NDArray[np.int64] = np.sum(over_ranges(flat.size, counted), axis=0)
+    found: NDArray[np.int64] = np.sum(over_ranges(-(-flat.size // 2), counted, flat.size), axis=0)
     return found
+
+
+def _tally(parts: Iterable[NDArray[Any]], lowest: int, highest: int) -> NDArray[np.int64]:
+    """Return how often each code occurs in all parts, each of which begins at an even address."""
+    counts, pairs = np.zeros((LANES, highest - lowest + 1), np.int64), None
+    for codes in parts:
+        paired = codes.size & -2 if codes.itemsize == 1 and codes.size >= PAIRED else 0
+        if paired:
+            pairs = np.zeros((2, 1 << 16), np.uint32) if pairs is None else pairs
+            count_pairs(codes[:paired].view(np.uint16), pairs)
+        count_codes(codes[paired:], lowest, counts)
+    found = counts.sum(axis=0)
+    if pairs is not None:
+        square = pairs.sum(axis=0, dtype=np.int64).reshape(256, 256)
+        found += (square.sum(axis=0) + square.sum(axis=1))[np.arange(lowest, highest + 1) & 0xFF]
+    return np.asarray(found)
 
 
 def encoded_counts(x: Float32Array, quantizer: Quantizer) -> NDArray[np.int64]:
@@ -190,12 +206,13 @@ def encoded_counts(x: Float32Array, quantizer: Quantizer) -> NDArray[np.int64]:
         return code_counts(quantizer.encode(x).codes, low, high)
     flat, shape = np.ascontiguousarray(x).reshape(-1), (1,) * (x.ndim - 1)
 
-    def counted(start: int, stop: int) -> NDArray[np.int64]:
-        counts = np.zeros((LANES, high - low + 1), np.int64)
+    def coded(start: int, stop: int) -> Iterator[NDArray[Any]]:
         for first in range(start, stop, CODED_AT_ONCE):
             part = flat[first : min(first + CODED_AT_ONCE, stop)]
-            count_codes(quantizer.encode(part.reshape(*shape, -1)).codes.reshape(-1), low, counts)
-        return np.asarray(counts.sum(axis=0))
+            yield quantizer.encode(part.reshape(*shape, -1)).codes.reshape(-1)
+
+    def counted(start: int, stop: int) -> NDArray[np.int64]:
+        return _tally(coded(start, stop), low, high)
 
     found: NDArray[np.int64] = np.sum(over_ranges(flat.size, counted), axis=0)
     return found

@@ -424,6 +424,14 @@ def test_describe_count_codes_agrees():
     np.testing.assert_array_equal(counts.sum(0), np.bincount(CODES[3:50].astype(int) + 10, minlength=20))
 
 
+@pytest.mark.parametrize("size", [0, 2, 38, 40])
+def test_describe_count_pairs_agrees(size):
+    counts = np.zeros((2, 1 << 16), np.uint32)
+    pairs = CODES.astype(np.int8)[:size].view(np.uint16)
+    describe.count_pairs(pairs, counts)
+    np.testing.assert_array_equal(counts.sum(0), np.bincount(pairs, minlength=1 << 16))
+
+
 @pytest.mark.parametrize("of_magnitudes", [False, True])
 @pytest.mark.parametrize("room", [10, 2000])
 def test_describe_between_agrees(room, of_magnitudes):
