@@ -12,7 +12,9 @@ from numbers import Number
 from typing import Any
 
 JOINER = "\u2060"  # has no width, and keeps what stands around it from being read together
-BROKEN = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")  # a new line would begin a list, a heading or a table
+BROKEN = re.compile(
+    r"[\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]+"
+)  # new lines begin lists, and surrogates cannot be sent
 MARKS = re.compile(r"[`*~$]|\\(?=[!-/:-@\[-`{-~])|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#?\w+;)")
 BRACKETS = re.compile(r"!\[|\][(\[:]|:\w[\w-]*\[")
 ADDRESSES = re.compile(r"(?<=\w)(?=://)|(?<=www)(?=\.)|(?<=mailto)(?=:)|(?<=[\w.+-])(?=@\w)", re.IGNORECASE)

@@ -56,10 +56,13 @@ def parse_json(text: Any) -> Any:
     """Return what a JSON text holds.
 
     Raises:
-        QuantError: for what is not JSON, and for an object with a key twice, of which one value would be lost.
+        QuantError: for what is not JSON, for text that is no Unicode (half of a surrogate pair), and for an object with
+            a key twice, of which one value would be lost.
     """
     try:
-        return json.loads(text, object_pairs_hook=_distinct)
+        found = json.loads(text, object_pairs_hook=_distinct)
+        json.dumps(found, ensure_ascii=False).encode()
+        return found
     except (ValueError, TypeError, RecursionError) as error:
         raise QuantError(f"{str(text)[:80]!r} is not JSON: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ Kind = Literal["float", "integer", "quantized", "other"]
 
 MAX_TENSORS = 1_000_000
 MAX_NAME = 1_000  # characters
+NO_TEXT = re.compile("[\ud800-\udfff]")  # half of a surrogate pair
 MAX_AXES = 64  # numpy's own limit
 _AGAIN = "write it again with the library that made it"
 PREFETCHED = 1 << 22  # bytes at a time
@@ -223,6 +225,8 @@ def by_name(path: Path, found: Iterable[TensorInfo]) -> Mapping[str, TensorInfo]
     for info in found:
         if len(info.name) > MAX_NAME:
             raise ReaderError(f"{path.name} has a tensor whose name has {len(info.name):,} characters; {_AGAIN}")
+        if NO_TEXT.search(info.name):
+            raise ReaderError(f"{info.name!r} of {path.name} is no Unicode text, which no screen shows; {_AGAIN}")
         if info.name in tensors:
             raise ReaderError(f"{path.name} lists the tensor {info.name!r} twice; {_AGAIN}")
         if len(info.shape) > MAX_AXES or not all(0 <= size < 1 << 62 for size in info.shape):

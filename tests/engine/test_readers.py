@@ -367,6 +367,13 @@ def test_what_is_no_file_is_refused(tmp_path: pathlib.Path) -> None:
             open_file(path)
 
 
+def test_a_name_that_no_screen_shows_is_refused(tmp_path: pathlib.Path) -> None:
+    torch.save({"a\ud800": torch.zeros(2)}, tmp_path / "state.pt")
+    with pytest.raises(QuantError, match="no Unicode text") as refused:
+        open_file(tmp_path / "state.pt")
+    str(refused.value).encode()
+
+
 def test_names_and_types_need_no_torch(tmp_path: pathlib.Path) -> None:
     write_safetensors(tmp_path / "x.safetensors")
     program = (
