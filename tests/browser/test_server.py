@@ -5,16 +5,18 @@ from __future__ import annotations
 import pathlib
 import random
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from explorer.language import read_words
 from explorer.page_table import PAGES
-from tests.browser.conftest import ROOT, serve, settle
+from tests.browser.conftest import PATIENCE, ROOT, free_port, serve, settle, wait_for
 from tools.measure_memory import random_link, status
 from tools.session import Session
 
@@ -96,3 +98,41 @@ def test_bits_stepped_with_pins_on_the_page_do_not_end_the_connection(
     expect(page.get_by_role("slider", name="Bits")).to_be_enabled()
     expect(page.get_by_role("slider", name="Bits")).to_have_value("2")
     expect(page).to_have_url(re.compile("play_bits=2"))
+
+
+def test_a_server_that_is_killed_says_so_and_is_met_where_one_was_when_it_is_back(
+    tmp_path: pathlib.Path, browser: Browser
+) -> None:
+    port, log = free_port(), tmp_path / "server.log"
+    command = [sys.executable, "-m", "explorer.cli", "--headless", "--host", "127.0.0.1", "--port", str(port)]
+    address = f"http://127.0.0.1:{port}"
+
+    @contextmanager
+    def running() -> Iterator[None]:
+        with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT) as server:
+            try:
+                wait_for(address, server, log)
+                yield
+            finally:
+                server.kill()
+
+    with running():
+        page = browser.new_page()
+        page.goto(f"{address}/playground?model=fashion-depthwise&tensor=pw1")
+        settle(page)
+        bits = page.get_by_role("slider", name="Bits")
+        bits.focus()
+        page.keyboard.press("ArrowRight")
+        settle(page)
+        expect(page).to_have_url(re.compile("play_bits=5"))
+        before = page.locator("[data-testid=stMetricValue]").all_inner_texts()
+    expect(page.get_by_text("Connection error")).to_be_visible(timeout=PATIENCE)
+    with running():
+        expect(page.get_by_text("Connection error")).not_to_be_visible(timeout=PATIENCE)
+        settle(page)
+        expect(bits).to_have_value("5")
+        assert page.locator("[data-testid=stMetricValue]").all_inner_texts() == before
+        bits.focus()
+        page.keyboard.press("ArrowRight")
+        expect(page).to_have_url(re.compile("tensor=pw1.*play_bits=6|play_bits=6.*tensor=pw1"))
+    page.close()
