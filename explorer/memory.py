@@ -1,13 +1,15 @@
-"""The memory of this process: how much it has, and giving back what is free."""
+"""The memory of this process: how much it has, and keeping what is free together and little."""
 
 from __future__ import annotations
 
 import ctypes
 import pathlib
+import sys
 
 MACHINE = pathlib.Path("/proc/meminfo")
 GROUP_MAX, GROUP_NOW = (pathlib.Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
 STATUS = pathlib.Path("/proc/self/status")
+M_ARENA_MAX, ARENAS = -8, 2  # what glibc calls it, and how many
 ENOUGH = 800 << 20  # bytes: torch, numba, full caches, and room for a pass
 
 
@@ -28,6 +30,15 @@ def available_bytes() -> int | None:
     if GROUP_MAX.exists() and (most := GROUP_MAX.read_text().strip()).isdecimal():
         found = min(found, int(most) - int(GROUP_NOW.read_text()))
     return max(found, 0)
+
+
+def share_arenas() -> None:
+    """Have all threads take memory from the same few places (glibc), before there are many threads.
+
+    Else each of up to eight threads a core keeps what it has freed to itself: with thirty sessions 400 MiB more.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_ARENA_MAX, ARENAS)
 
 
 def give_back() -> None:
