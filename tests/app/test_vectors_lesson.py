@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import threading
 import time
 from collections.abc import Iterator
 
@@ -305,12 +306,15 @@ def test_the_bound_falls_by_a_factor_of_four_a_bit() -> None:
     assert bound.y[0] == 3.0
 
 
-def test_the_tracing_can_be_stopped_and_taken_up_again() -> None:
+def test_the_tracing_can_be_stopped_and_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, point = threading.Semaphore(0), rates._point
+    monkeypatch.setattr(rates, "_point", lambda *about: point(*about) if go.acquire() else None)
     at = open_lesson(tensor="synthetic uniform")
     tracing = task_in(at, rates.PLACE)
     while not tracing.begun:
         time.sleep(0.01)
     at.button(key=f"{rates.PLACE}_stop").click().run()
+    go.release(1000)
     assert not at.exception
     assert rates.PLACE not in at.session_state[SESSION_KEY].places
     at.button(key=f"{rates.PLACE}_start").click().run()
