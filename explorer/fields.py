@@ -9,11 +9,14 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
+from itertools import islice
 from typing import Any, Generic, Self, TypeVar, cast
 
 from explorer.language import read_words
+from explorer.notation import count
 
 Value = TypeVar("Value")
+MAX_LISTED = 20  # options that are named to whoever has asked for none of them
 MAX_SHOWN = 80  # characters of a link's text that are repeated to whoever has opened it
 RENAMED = {  # words of older links, which stay readable
     "Act": "Try",
@@ -136,7 +139,10 @@ class Choice(Row, Generic[Value]):
     @property
     def expected(self) -> str:
         """What is valid, in words."""
-        return _said("one_of", options=", ".join(self.options))
+        listed = ", ".join(islice(self.options, MAX_LISTED))
+        if len(self.options) <= MAX_LISTED:
+            return _said("one_of", options=listed)
+        return _said("one_of_many", n=count(len(self.options)), options=listed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -174,3 +174,11 @@ def test_coded_text_that_cannot_be_read_is_not_accepted() -> None:
     assert field.accepts("12")
     assert not field.accepts("twelve")
     assert field.meaning(field.held(12)) == 12
+
+
+def test_of_many_options_a_refusal_names_a_few() -> None:
+    layers = Choice("tensor", named(f"layer.{number}.weight" for number in range(10_000)), default="layer.0.weight")
+    [said] = faults([layers], {"tensor": "lm_head"})
+    assert "10,000" in said
+    assert "layer.19.weight" in said
+    assert "layer.20.weight" not in said
