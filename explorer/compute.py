@@ -22,7 +22,7 @@ from explorer.background.limits import Limit, Limits
 from explorer.caches import PACKAGES, ResultKey, cached
 from explorer.language import read_words
 from explorer.measured import kept_of
-from explorer.memory import available_bytes, memory_bytes, share_arenas
+from explorer.memory import available_bytes, memory_bytes
 from explorer.payloads import Mark, Statistics, statistics
 from explorer.results import BlockView, Compared, Outcome, encode_ns, ends, outcome_of, view_of
 from explorer.sources import MODELS, ModelKey
@@ -280,7 +280,6 @@ def card(model: ModelKey) -> ModelCard:
 @st.cache_resource(show_spinner=False)
 def scheduler() -> Scheduler:
     """Return what does the work of all sessions in the background; results may take half of the memory that is free."""
-    share_arenas()
     most = max(MIN_BYTES, (available_bytes() or 0) // 2)
     reached = partial(buffers_of, packages=PACKAGES)
     return Scheduler(limits=Limits(size_bytes=most // 4, all_bytes=most), refused=_refused, reached=reached)

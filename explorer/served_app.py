@@ -16,6 +16,7 @@ from streamlit.starlette import App
 from streamlit.web.server import server_util
 
 from explorer.headers import middleware
+from explorer.memory import share_arenas
 from explorer.own_folders import clear_abandoned
 from explorer.routes import routes
 from explorer.uploads import offer_streaming
@@ -52,4 +53,5 @@ def _warm_up() -> None:
     WARM_UP.start()
 
 
+share_arenas()
 app = App(HERE / "app.py", routes=routes(), middleware=middleware(), lifespan=_shown)
