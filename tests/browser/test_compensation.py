@@ -52,7 +52,7 @@ def test_a_method_is_started_and_ends_on_its_lane_while_another_page_is_looked_a
     app: str, open_page: Opener, tmp_path: pathlib.Path
 ) -> None:
     page = open_page(f"{app}/lesson_compensation?compensation_bits=4")
-    expect(page.get_by_text("Accuracies are shown once you have predicted").first).to_be_visible()
+    expect(page.get_by_text("Scores are shown once you have predicted").first).to_be_visible()
     baselines(page)
     before = race_of(page)
     assert set(before) == {"nearest", "clipped"}
