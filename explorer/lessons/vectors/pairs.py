@@ -38,7 +38,7 @@ RHO = Number(
     width=140,
 )
 SAMPLES = 20_000  # synthetic pairs
-DRAWN = 2_000  # points
+DRAWN = 800  # points of each of up to four figures, which the browser draws anew at each step
 
 
 def synthetic_pairs(rho: float) -> Subject:
