@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Generator, Hashable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from traceback import clear_frames
+from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from explorer.memory import give_back
@@ -62,6 +64,10 @@ def shares(steps: Generator[float, None, T]) -> Generator[Share | T, None, None]
             return
 
 
+def _nothing() -> None:
+    """Stand for work that has ended."""
+
+
 class Task:
     """A function, called once, or a generator function, whose items are taken one by one.
 
@@ -73,7 +79,6 @@ class Task:
         wanted: number of places that show the task (the scheduler counts them).
         held: a worker has the task in hand.
         under_way: the task has had its turn and has not stopped or ended since.
-        error: what the task failed with.
         size_bytes: what the items take: all arrays and byte strings that they reach, each once.
     """
 
@@ -89,7 +94,7 @@ class Task:
         self.key, self.kind, self.total = key, kind, total
         self.wanted = self.size_bytes = 0
         self.held = self.under_way = False
-        self.error: Exception | None = None
+        self._error: tuple[Exception, TracebackType | None] | None = None
         self._work, self._reached = work, reached
         self._steps: Generator[Any, None, None] | None = None
         self._items: list[Any] = []
@@ -98,10 +103,15 @@ class Task:
         self._clock: tuple[float, float | None] = 0.0, None  # seconds spent, and since when it is at work
 
     @property
+    def error(self) -> Exception | None:
+        """What the task failed with, as it was raised then: raising it again would add to where that was, each time."""
+        return None if self._error is None else self._error[0].with_traceback(self._error[1])
+
+    @property
     def state(self) -> State:
         """Where the task is."""
         if self._ended.is_set():
-            return "done" if self.error is None else "failed"
+            return "done" if self._error is None else "failed"
         if self.under_way:
             return "running"
         return "waiting" if self.wanted else "cancelled"
@@ -163,13 +173,19 @@ class Task:
         """
         if not self._ended.wait(timeout):
             raise TimeoutError(f"{self.key} is {self.state}")
-        if self.error is not None:
-            raise self.error
+        if (error := self.error) is not None:
+            raise error
         return self.last
 
     def fail(self, error: Exception) -> None:
-        """End without a result."""
-        self.error = error
+        """End without a result, and keep nothing but the lines at which that was."""
+        clear_frames(error.__traceback__)
+        self._error = error, error.__traceback__
+        self._end()
+
+    def _end(self) -> None:
+        """Let go of the work, and of all that only it knows; what it has found stays."""
+        self._work, self._steps = _nothing, None
         self._ended.set()
 
     def advance(self, seconds: float) -> None:
@@ -190,13 +206,13 @@ class Task:
             found = self._work()
             if not isinstance(found, Generator):
                 self._publish(found)
-                self._ended.set()
+                self._end()
                 return False
             self._steps = found
         try:
             self._publish(next(self._steps))
         except StopIteration:
-            self._ended.set()
+            self._end()
             return False
         return True
 

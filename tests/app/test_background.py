@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Hashable
 
 import numpy as np
@@ -553,3 +554,21 @@ def test_what_a_page_waits_for_waits_for_no_answer_of_others(scheduler: Schedule
     assert slow.begun.wait(LIMIT)
     assert scheduler.session().ask("page", "awaited", lambda: "now", Kind.AWAITED).result(LIMIT) == "now"
     slow.go.set()
+
+
+def test_a_failure_that_is_looked_at_again_and_again_keeps_nothing_of_its_work_and_of_who_looks() -> None:
+    held: list[weakref.ref[Task]] = []
+
+    def work() -> None:
+        found = Task("of the work", print)
+        held.append(weakref.ref(found))
+        raise ValueError("no")
+
+    task, lengths = Scheduler(pause=0.0).session().ask("place", "key", work), set()
+    for _ in range(3):
+        with pytest.raises(ValueError, match="no") as failed:
+            task.result(LIMIT)
+        lengths.add(len(failed.traceback))
+    gc.collect()
+    assert len(lengths) == 1
+    assert held[0]() is None
