@@ -20,6 +20,7 @@ from explorer.background.limits import USUAL, Limits, Refused, Taken, exceeded
 from explorer.background.task import Kind, Lane, Reached, Task
 
 MAX_KEPT = 512  # shared tasks, ended or stopped ones among them
+MAX_STOPPED = 64  # shared tasks that were left in the middle: what their work has at hand is not counted
 LONG_AT_ONCE = 2
 SLICE = 0.4  # seconds: as long as an answer waits for a study
 MOST_OWN = 256  # runs that a session has to look at, ended ones among them
@@ -79,6 +80,8 @@ class Scheduler:
                 break
             if not task.wanted:
                 size -= self.shared.pop(key).size_bytes
+        for key in [key for key, task in self.shared.items() if task.stopped][:-MAX_STOPPED]:
+            del self.shared[key]
 
     def refusal(self, session: Session, more: Taken) -> Exception | None:
         """Return what a session's next piece of work fails with, if that is too much (the lock is held)."""

@@ -132,6 +132,11 @@ class Task:
         return self.state == "running" and not self.wanted
 
     @property
+    def stopped(self) -> bool:
+        """Whether the task was left between two items, and can go on there."""
+        return self._steps is not None and not self.held and not self.wanted
+
+    @property
     def ready(self) -> bool:
         """Whether a worker may take the task."""
         return bool(self.wanted) and not self.held and not self._ended.is_set()

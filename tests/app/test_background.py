@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.background import Kind, Scheduler, Session, Task
 from explorer.background.limits import Limits
-from explorer.background.scheduler import MAX_KEPT, MOST_OWN
+from explorer.background.scheduler import MAX_KEPT, MAX_STOPPED, MOST_OWN
 from quant_engine.caches import buffers_of
 
 LIMIT = 10.0  # seconds
@@ -174,6 +174,18 @@ def test_old_answers_are_forgotten_but_not_those_that_are_shown(scheduler: Sched
     assert session.find("first") is shown
     assert session.find(0) is None
     assert session.find(MAX_KEPT + 9) is not None
+
+
+def test_studies_that_were_left_in_the_middle_are_closed_beyond_so_many(scheduler: Scheduler) -> None:
+    session, works = scheduler.session(), [Counting() for _ in range(MAX_STOPPED + 4)]
+    for number, work in enumerate(works):
+        session.ask("study", number, work, Kind.STUDY)
+        assert work.begun.wait(LIMIT)
+        session.leave("study")
+        work.release(1)
+    session.ask("panel", "last", lambda: None).result(LIMIT)
+    assert [work.closed.is_set() for work in works] == [True] * 4 + [False] * MAX_STOPPED
+    assert session.find(3) is None
 
 
 # --- studies ----------------------------------------------------------------------------------------------------------
