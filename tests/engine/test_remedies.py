@@ -42,6 +42,7 @@ CHOICES = [
     {"clipping": qe.ACIQ(), "rounding": "floor"},
     {"clipping": qe.MinMSE(), "scale_format": qe.E4M3},
 ]
+NAMES = {name: getattr(qe, name) for name in qe.__all__}
 LENGTHS = {"group size": "size", "channel group": "channels", "block of rows": "rows", "block of columns": "columns"}
 GIVEN = r"(granularity|symmetric|clipping|scale_format|rounding)=([\w.]+\(.*?\)\)?|'\w+'|\"\w+\"|True|None)"
 
@@ -74,10 +75,10 @@ def remedies(message, parts, w):
         for value in re.findall(r'"(short|pad)"(?!\))', alternative):
             taken, known = with_remainder(taken, value), True
         for name, value in re.findall(GIVEN, alternative):
-            taken[name], known = eval(value, vars(qe)), True
+            taken[name], known = eval(value, NAMES), True
         for name, table in (("granularity", qe.GRANULARITIES), ("clipping", qe.CLIPPINGS)):
             for value in re.findall(rf"(?:use |^)((?:{'|'.join(table)})\(.*?\)\)?)", alternative):
-                taken[name], known = eval(value, vars(qe)), True
+                taken[name], known = eval(value, NAMES), True
         if divisor := re.search(r"divisor of (\d+)", alternative):
             what = next((name for name in LENGTHS if problem.startswith(name)), None)
             if what is None:
