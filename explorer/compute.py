@@ -45,6 +45,7 @@ from quant_engine.granularity import Granularity
 from quant_engine.network import Network, Score
 from quant_engine.quantizer import fit_blocks, measure_in_order
 from quant_engine.quantizer.codecs.blockwise import BlockwiseCodec
+from quant_engine.quantizer.in_order import MAX_LEVELS
 from quant_engine.studies import AttributionKey, ModelCard, TensorStatistics, tensor_statistics
 from quant_engine.studies.pack_card import PackCard
 
@@ -53,7 +54,6 @@ MAX_BYTES = 128 << 20
 CACHE = ByteCache(MAX_BYTES, PACKAGES, spares_largest=True)
 MIN_BYTES = 1 << 30  # that results of all sessions may take, however little memory is free
 EXACT_UP_TO = 1 << 22  # values; a sorted index is built in some 20 ms up to here
-SORTED_BITS = 10  # of codes up to which sorted values answer
 HISTOGRAM_LEVELS = 256  # more than a histogram tells apart: of a large tensor they are measured by a pass over it
 
 T = TypeVar("T")
@@ -158,7 +158,7 @@ def answers_in_order(model: ModelKey, layer: str, spec: QuantizerSpec) -> bool:
     """Say whether what a spec does to a large tensor follows sooner from its values in order."""
     size, form = matrix(model, layer).size, spec.format
     one = spec.granularity.blocks(matrix(model, layer).shape).count == 1
-    return one and size > EXACT_UP_TO and form.even and form.bits <= SORTED_BITS and spec.rounding == "nearest"
+    return one and size > EXACT_UP_TO and form.even and 1 << form.bits <= MAX_LEVELS and spec.rounding == "nearest"
 
 
 def _measured_in_order(
