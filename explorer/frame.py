@@ -210,8 +210,8 @@ def _open_by_link() -> None:
     """Forget what the playground had before where a link opens it from another page: Streamlit keeps it otherwise."""
     keys = {field.key for field in PlaygroundState.fields().values()}
     if keys & set(st.query_params):
-        for key in keys & set(st.session_state):
-            del st.session_state[key]
+        for key in keys:  # not those that the state lists: a control that had another key's id before is listed, and gone
+            st.session_state.pop(key, None)
 
 
 def language_field() -> Choice[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,28 +27,31 @@ def run_by_transformers(
 
     `loading` are arguments of `from_pretrained`. What it does not load is a finding.
     """
-    import torch
-
     given = given_of(network)
     inputs = _some_inputs(network) if data is None else network.model.as_inputs(data)
     if inputs is None or not hasattr(given, "save_pretrained"):
         return (), ()
     try:
-        loaded = type(given).from_pretrained(path, dtype=torch.float32, local_files_only=True, **loading).eval()
+        other = _loaded(type(given), path, cut(inputs, 0, 1), network, loading)
     except (RuntimeError, OSError, ValueError, AttributeError) as error:
         return (), (Finding("warning", f"transformers does not load it: {error}"),)
-    return (_compare(network, plan, loaded, inputs, scored=network.task is not None and data is None),), ()
+    return (_compare(network, plan, other, inputs, scored=network.task is not None and data is None),), ()
 
 
-def _compare(network: Network, plan: QuantizationPlan, loaded: Any, inputs: Inputs, scored: bool) -> Comparison:
-    """Return what a loaded model gives, beside the plan; it is scored on the test split where it is to be."""
+def _loaded(kind: Any, path: pathlib.Path, first: Inputs, network: Network, loading: Mapping[str, Any]) -> Network:
+    """Return what transformers loads, run once: the first run decompresses."""
     import torch
 
+    loaded = kind.from_pretrained(path, dtype=torch.float32, local_files_only=True, **loading).eval()
     loaded.config.use_cache = False
-    example = as_tensors(cut(inputs, 0, 1))
-    with torch.no_grad():  # the first run decompresses
+    example = as_tensors(first)
+    with torch.no_grad():
         loaded(**example) if isinstance(example, dict) else loaded(example)
-    other = Network(TorchModel(loaded, example, network.name), network.task)
+    return Network(TorchModel(loaded, example, network.name), network.task)
+
+
+def _compare(network: Network, plan: QuantizationPlan, other: Network, inputs: Inputs, scored: bool) -> Comparison:
+    """Return what a loaded model gives, beside the plan; it is scored on the test split where it is to be."""
     theirs, ours = (outputs_by_name(one) for one in (other.run(inputs), network.run(inputs, plan)))
     worst = max(float(np.abs(theirs[name] - ours[name]).max()) for name in ours)
     same = float(np.mean([theirs[name].argmax(-1) == ours[name].argmax(-1) for name in list(ours)[:1]]))

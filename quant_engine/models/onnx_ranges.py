@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from quant_engine.models.graph import ANYTHING, output_range
 from quant_engine.models.layer import Range
@@ -17,6 +20,7 @@ MEANT = {  # what graphs call an operator
     **dict.fromkeys(("Relu", "Clip"), "clamp"),
     "AveragePool": "average_pool",
 }
+ENDS = {"Min": min, "Max": max}  # what the smaller, or greater, of several values has as its lowest and highest
 
 
 def tensor_ranges(graph: OnnxGraph) -> dict[str, Range]:
@@ -25,9 +29,22 @@ def tensor_ranges(graph: OnnxGraph) -> dict[str, Range]:
     for node in graph.nodes:
         taken = found.get(node.input[0], ANYTHING) if node.input else ANYTHING
         own = node.domain in ("", "ai.onnx")
-        given = output_range(MEANT.get(node.op_type, node.op_type), taken, _bounds(node, graph.constants))
+        if node.op_type in ENDS:
+            lows, highs = zip(*(_of(name, found, graph.constants) for name in node.input), strict=True)
+            given = ENDS[node.op_type](lows), ENDS[node.op_type](highs)
+        else:
+            given = output_range(MEANT.get(node.op_type, node.op_type), taken, _bounds(node, graph.constants))
         found.update(dict.fromkeys(node.output, given if own else ANYTHING))
     return found
+
+
+def _of(name: str, found: Mapping[str, Range], constants: Constants) -> Range:
+    """Return between which values a tensor lies, also one that is constant."""
+    if name not in constants:
+        return found.get(name, ANYTHING)
+    value = constants.value(name)
+    known = value.size and not np.isnan(value).any()
+    return (float(value.min()), float(value.max())) if known else ANYTHING
 
 
 def _bounds(node: Any, constants: Constants) -> dict[str, Any]:

@@ -199,6 +199,32 @@ def test_layers_behind_relu6_receive_0_to_6_in_a_module_and_in_its_onnx_graph(tm
     assert min(received["blocks.1.first"].min(), received["head"].min()) < 0
 
 
+@pytest.mark.parametrize(
+    ("operators", "expected"),
+    [
+        ("y = Min(r, six)", (0, 6)),
+        ("y = Min(six, r)", (0, 6)),
+        ("y = Min(x, six)", (-math.inf, 6)),
+        ("z = Max(x, ends) y = Min(z, six)", (-1, 6)),
+        ("y = Min(x, six, ends)", (-math.inf, 2)),
+        ("z = Neg(six) y = Max(r, z)", (0, math.inf)),
+        ("z = Min(x, six) y = Max(z, r)", (0, math.inf)),
+        ("y = Min(r, unknown)", (-math.inf, math.inf)),
+        ("y = Max(r)", (0, math.inf)),
+    ],
+)
+def test_the_smaller_and_the_greater_of_tensors_in_an_onnx_graph_lie_between_their_ends(tmp_path, operators, expected):
+    """As torch 2.10 exports ReLU6."""
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 10, opset_import: ["" : 18]>
+        agraph (float[1, 3, 8, 8] x) => (float[1, 2, 8, 8] out)
+        <float[2, 3, 1, 1] weight = {{1, 2, 3, 4, 5, 6}}, float six = {{6}}, float[3, 1, 1] ends = {{-1, 0, 2}},
+         float unknown = {{nan}}>
+        {{ r = Relu(x) {operators} out = Conv(y, weight) }}""")
+    onnx.save(model, tmp_path / "model.onnx")
+    assert load(tmp_path / "model.onnx").layers()["weight"].input_range == expected
+
+
 def test_a_module_whose_graph_cannot_be_read_still_has_its_layers():
     class Alone(nn.Linear):
         def forward(self, x):
