@@ -210,7 +210,7 @@ def _open_by_link() -> None:
     """Forget what the playground had before where a link opens it from another page: Streamlit keeps it otherwise."""
     keys = {field.key for field in PlaygroundState.fields().values()}
     if keys & set(st.query_params):
-        for key in keys:  # not those that the state lists: a control that had another key's id before is listed, and gone
+        for key in keys:  # not those listed: a control whose id has changed is among them, and is gone
             st.session_state.pop(key, None)
 
 
