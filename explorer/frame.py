@@ -201,17 +201,21 @@ def _carry_over() -> None:
     The browser learns of them because they are set: where a page ran only once, Streamlit does not tell it by itself.
     """
     for field_of in (model_field, lambda: tensor_field(controls.current(model_field()))):
-        text = st.query_params.get((field := field_of()).key, st.session_state.get(field.key))
-        if text is not None and field.accepts(text):
-            st.session_state[field.key] = field.parse(text)
+        _take(field := field_of(), st.query_params.get(field.key, st.session_state.get(field.key)))
 
 
 def _open_by_link() -> None:
-    """Forget what the playground had before where a link opens it from another page: Streamlit keeps it otherwise."""
-    keys = {field.key for field in PlaygroundState.fields().values()}
-    if keys & set(st.query_params):
-        for key in keys:  # not those listed: a control whose id has changed is among them, and is gone
-            st.session_state.pop(key, None)
+    """Take what a link from another page says of the playground, and forget what it had before: Streamlit keeps it."""
+    fields = PlaygroundState.fields().values()
+    if {field.key for field in fields} & set(st.query_params):
+        for field in fields:
+            st.session_state.pop(field.key, None)  # not of what the state lists: that has controls of other pages, too
+            _take(field, st.query_params.get(field.key))
+
+
+def _take(field: Field[Any], text: str | None) -> None:
+    if text is not None and field.accepts(text):
+        st.session_state[field.key] = field.parse(text)
 
 
 def language_field() -> Choice[str]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+Watched = Callable[[], object]
 LOOK = 0.4  # seconds between two looks
+LINGER = 0.35  # seconds that a look may stay, so that the end of work is seen at once
+GLANCE = 0.02  # seconds between two times that it asks meanwhile
 HELD = "live_held"  # set while a run of the whole page would lose what is being typed
 _clocked: ContextVar[bool] = ContextVar("clocked", default=False)
+_placed: ContextVar[bool] = ContextVar("placed", default=False)  # by the page, not by the clock
+_look: ContextVar[tuple[list[str], list[tuple[Watched, object]]]] = ContextVar("look")  # its parts, and those drawn
 
 
 def clocked() -> bool:
@@ -17,7 +24,7 @@ def clocked() -> bool:
     return _clocked.get()
 
 
-def live(draw: Callable[[], object], watched: Callable[[], object]) -> None:
+def live(draw: Callable[[], object], watched: Watched) -> None:
     """Draw a part of the page that draws itself again and again while `watched` is true.
 
     Whenever `watched` changes, the whole page runs once, and the clock starts or stops with it. So `watched` returns
@@ -25,24 +32,45 @@ def live(draw: Callable[[], object], watched: Callable[[], object]) -> None:
     While the session's state has HELD, it waits.
     """
     seen = watched()
-    (_ticking if seen else _resting)(draw, watched, seen)
+    before = _placed.set(True)
+    try:
+        (_ticking if seen else _resting)(draw, watched, seen)
+    finally:
+        _placed.reset(before)
 
 
 @st.fragment(run_every=LOOK)
-def _ticking(draw: Callable[[], object], watched: Callable[[], object], seen: object) -> None:
+def _ticking(draw: Callable[[], object], watched: Watched, seen: object) -> None:
     _draw(draw, watched, seen)
 
 
 @st.fragment  # another function, since the clock of a fragment ends when its place is taken by another one
-def _resting(draw: Callable[[], object], watched: Callable[[], object], seen: object) -> None:
+def _resting(draw: Callable[[], object], watched: Watched, seen: object) -> None:
     _draw(draw, watched, seen)
 
 
-def _draw(draw: Callable[[], object], watched: Callable[[], object], seen: object) -> None:
+def _draw(draw: Callable[[], object], watched: Watched, seen: object) -> None:
     before = _clocked.set(bool(seen))
     try:
         draw()
     finally:
         _clocked.reset(before)
-    if watched() != seen and HELD not in st.session_state:
+    if (watched() != seen or (seen and _ends(watched, seen))) and HELD not in st.session_state:
         st.rerun()
+
+
+def _ends(watched: Watched, seen: object) -> bool:
+    """Say whether something ends during a look: its last part stays a while, and asks for all that were drawn in it."""
+    run = get_script_run_ctx()
+    if run is None or not run.fragment_ids_this_run or _placed.get():
+        return False
+    parts, drawn = _look.get(([], []))
+    if parts is not run.fragment_ids_this_run:
+        _look.set((run.fragment_ids_this_run, drawn := []))
+    drawn.append((watched, seen))
+    until = time.monotonic() + LINGER * (len(drawn) == len(run.fragment_ids_this_run))
+    while time.monotonic() < until and HELD not in st.session_state:  # asking, Streamlit ends a run that is overtaken
+        if any(watched() != seen for watched, seen in drawn):
+            return True
+        time.sleep(GLANCE)
+    return False

@@ -89,3 +89,17 @@ def test_a_number_that_is_refused_reaches_no_control(url: str, page: str, key: s
     assert any(text in said for said in session.warnings)
     shown = [proto for name, (_, proto) in session.controls.items() if name.endswith(f"-{key}")]
     assert [np.ravel(one.value if one.set_value else one.default).tolist() for one in shown] == [[fields[key].default]]
+
+
+def test_a_link_opens_the_playground_after_other_pages_have_shown_its_controls(url: str) -> None:
+    """Streamlit lists what a control of the same key said on a page before, and does not have it."""
+    with Session(url, "playground") as session:
+        for page in ("playground", "inspector"):
+            session.go(page)
+            session.slide("Bits")
+        session.go("playground", "play_bits=5&play_format=GGUF")  # shows no bits
+        session.go("home")
+        session.go("playground", "play_bits=12")
+        assert not session.exceptions
+        shown = [proto for name, (_, proto) in session.controls.items() if name.endswith("-play_bits")]
+        assert [list(one.value if one.set_value else one.default) for one in shown] == [[12]]

@@ -31,6 +31,17 @@ LOSS = "ForwardMsg MISS"
 MAX_MIB = 1200  # that a class of thirty may take; `tools/measure_memory.py` opens 150 links
 
 
+ENDING = """
+import itertools
+import streamlit as st
+from explorer.background import live
+
+asked = st.session_state.setdefault("asked", itertools.count())
+live(lambda: None, lambda: next(asked) < 5)
+st.text(f"asked {next(asked)} times")
+"""
+
+
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return tmp_path_factory.mktemp("elsewhere") / "server.log"
@@ -136,3 +147,14 @@ def test_a_server_that_is_killed_says_so_and_is_met_where_one_was_when_it_is_bac
         page.keyboard.press("ArrowRight")
         expect(page).to_have_url(re.compile("tensor=pw1.*play_bits=6|play_bits=6.*tensor=pw1"))
     page.close()
+
+
+def test_work_that_ends_during_a_look_at_it_is_seen_in_that_look(tmp_path: pathlib.Path) -> None:
+    """The page asks twice as it opens, once at the end of a look, and then on until that stays no longer."""
+    (script := tmp_path / "page.py").write_text(ENDING)
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
+    for address in serve(command, tmp_path / "log", cwd=ROOT):
+        with Session(address, "") as session:
+            session.open()
+            session.let_run()
+            assert session.texts == ["asked 2 times", "asked 8 times"]
