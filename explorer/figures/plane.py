@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
+from PIL import Image
 
 from explorer.figures import elements, theme
-from explorer.figures.theme import Canvas, Trace
+from explorer.figures.theme import Canvas, LayoutPart, Trace
 from explorer.figures.words import phrase
 from explorer.notation import count
 from explorer.voronoi import voronoi_cells
@@ -17,8 +20,9 @@ from explorer.voronoi import voronoi_cells
 HEIGHT = 350
 PAD = 0.06  # of the view
 OUTER = 0.1  # per cent of the coordinates, at either end
-DOT = "rgba(0, 114, 178, 0.35)"
-MANY = 400  # points that are drawn small, and let each other shine through
+MANY = 400  # points that are drawn as a shade: the browser draws each mark anew at every step
+PIXELS = 160  # of a shade, along each side
+PALEST = 0.45  # opacity of a pixel with one point
 FEW = 64  # codewords and edges that are drawn large
 
 Array = NDArray[np.float64]
@@ -45,13 +49,14 @@ def view_of(points: NDArray[np.float32], *codewords: Array) -> tuple[float, floa
 
 def plane_figure(plane: Plane, canvas: Canvas) -> go.Figure:
     """Draw the points, the cells and their codewords; both axes have the same scale."""
-    dots = {
+    many = len(plane.points) > MANY
+    dots: Trace = {
         "type": "scatter",
         "name": "pairs",
-        "x": plane.points[:, 0],
-        "y": plane.points[:, 1],
+        "x": [] if many else plane.points[:, 0],
+        "y": [] if many else plane.points[:, 1],
         "mode": "markers",
-        "marker": {"size": 3, "color": DOT} if len(plane.points) > MANY else {"size": 6, "color": theme.ORIGINAL},
+        "marker": {"size": 6, "color": theme.ORIGINAL},
         "hoverinfo": "skip",
     }
     words = {
@@ -69,6 +74,7 @@ def plane_figure(plane: Plane, canvas: Canvas) -> go.Figure:
         HEIGHT,
         canvas,
         margin={"l": 56, "r": 8, "t": 28, "b": 44},
+        images=[_shade(plane)] if many else [],
         xaxis=theme.axis(f"first {plane.unit} of a pair", range=reach, constrain="domain"),
         yaxis=theme.axis(f"second {plane.unit}", range=reach, scaleanchor="x", constrain="domain", nticks=6),
         annotations=[
@@ -89,6 +95,25 @@ def describe_plane(plane: Plane) -> str:
         codewords=count(len(plane.codewords)),
         title=plane.title,
     )
+
+
+def _shade(plane: Plane) -> LayoutPart:
+    """Return the points as a picture: the more of them a pixel holds, the less of what is behind it shines through."""
+    low, high = plane.view
+    at = np.floor((plane.points.astype(np.float64) - low) * (PIXELS / (high - low))).astype(np.int64)
+    column, row = at[((at >= 0) & (at < PIXELS)).all(axis=1)].T
+    held = np.log1p(np.bincount((PIXELS - 1 - row) * PIXELS + column, minlength=PIXELS * PIXELS))
+    pixels = np.empty((PIXELS, PIXELS, 4), np.uint8)
+    pixels[..., :3] = [int(theme.ORIGINAL[place : place + 2], 16) for place in (1, 3, 5)]
+    opacity = np.where(held, PALEST + (1 - PALEST) * held / max(held.max(), 1.0), 0.0)
+    pixels[..., 3] = np.rint(255 * opacity).reshape(PIXELS, PIXELS)
+    Image.fromarray(pixels).save(written := io.BytesIO(), "PNG")
+    return {
+        "source": f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}",
+        **{"xref": "x", "yref": "y", "x": low, "y": high, "sizex": high - low, "sizey": high - low},
+        "sizing": "stretch",
+        "layer": "below",
+    }
 
 
 def _edges(plane: Plane) -> Trace:

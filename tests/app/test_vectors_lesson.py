@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import pathlib
 import threading
 import time
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from explorer import compute, tensors
@@ -171,6 +174,21 @@ def test_a_plane_draws_every_codeword_and_keeps_both_scales_equal() -> None:
     np.testing.assert_array_equal(np.stack([figure.data[2].x, figure.data[2].y], axis=1), words)
     assert figure.layout.xaxis.range == figure.layout.yaxis.range
     assert figure.layout.xaxis.range[1] > 9
+
+
+def test_many_points_are_a_picture_where_they_lie() -> None:
+    points = np.random.default_rng(0).standard_normal((5000, 2)).astype(np.float32)
+    words = np.array([[0.0, 0.0], [3.0, 1.0]])
+    low, high = view = (-2.0, 4.0)
+    figure = plane_figure(Plane("t", "value", points, words, view), CANVAS)
+    (image,) = figure.layout.images
+    assert (image.x, image.y, image.sizex, image.sizey) == (low, high, high - low, high - low)
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(image.source.split(",")[1]))))
+    edges = np.linspace(low, high, len(shown) + 1)
+    there = np.histogram2d(points[:, 1], points[:, 0], (edges, edges))[0][::-1]  # y grows upwards, rows downwards
+    np.testing.assert_array_equal(shown[..., 3] > 0, there > 0)
+    assert shown[np.unravel_index(there.argmax(), there.shape)][3] == 255
+    assert len(figure.data[0].x) == 0
 
 
 # --- codebooks --------------------------------------------------------------------------------------------------------

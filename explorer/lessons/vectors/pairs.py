@@ -38,7 +38,7 @@ RHO = Number(
     width=140,
 )
 SAMPLES = 20_000  # synthetic pairs
-DRAWN = 800  # points of each of up to four figures, which the browser draws anew at each step
+DRAWN = 100_000  # pairs of a tensor
 
 
 def synthetic_pairs(rho: float) -> Subject:
@@ -111,7 +111,7 @@ def _synthetic(bits: int, grid: str, rho: float) -> None:
     words = read_prose(SLUG).laboratory
     subject = synthetic_pairs(rho)
     _planes(subject, bits, grid, "synthetic")
-    said = words["pairs_synthetic"].format(rho=f"{rho:g}", n=count(SAMPLES), drawn=count(DRAWN))
+    said = words["pairs_synthetic"].format(rho=f"{rho:g}", n=count(SAMPLES))
     _losses(subject, bits, True, said)
 
 
