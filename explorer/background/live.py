@@ -8,6 +8,7 @@ from contextvars import ContextVar
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
 Watched = Callable[[], object]
 LOOK = 0.4  # seconds between two looks
@@ -69,8 +70,13 @@ def _ends(watched: Watched, seen: object) -> bool:
         _look.set((run.fragment_ids_this_run, drawn := []))
     drawn.append((watched, seen))
     until = time.monotonic() + LINGER * (len(drawn) == len(run.fragment_ids_this_run))
-    while time.monotonic() < until and HELD not in st.session_state:  # asking, Streamlit ends a run that is overtaken
+    while time.monotonic() < until and not is_wanted(run.script_requests):
         if any(watched() != seen for watched, seen in drawn):
             return True
         time.sleep(GLANCE)
     return False
+
+
+def is_wanted(requests: object) -> bool:
+    """Say whether a session asks for another run: Streamlit does not end a part that runs for one that has to."""
+    return getattr(requests, "_state", None) is not ScriptRequestType.CONTINUE

@@ -10,10 +10,12 @@ from collections.abc import Callable, Generator, Hashable
 
 import numpy as np
 import pytest
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData, ScriptRequests
 from streamlit.testing.v1 import AppTest
 
 from explorer.background import Kind, Scheduler, Session, Task
 from explorer.background.limits import Limits
+from explorer.background.live import is_wanted
 from explorer.background.scheduler import MAX_KEPT, MAX_STOPPED, MOST_OWN
 from quant_engine.caches import buffers_of
 
@@ -584,3 +586,11 @@ def test_a_failure_that_is_looked_at_again_and_again_keeps_nothing_of_its_work_a
     gc.collect()
     assert len(lengths) == 1
     assert held[0]() is None
+
+
+@pytest.mark.parametrize("asked", [RerunData(), RerunData(fragment_id="another part")])
+def test_a_look_at_work_ends_for_whatever_a_session_asks(asked: RerunData) -> None:
+    requests = ScriptRequests()
+    assert not is_wanted(requests)
+    requests.request_rerun(asked)
+    assert is_wanted(requests)
