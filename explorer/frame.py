@@ -18,7 +18,7 @@ from explorer.compiling import await_first_picture
 from explorer.fields import Choice, Field, faults, named
 from explorer.formulas import CONVENTIONS, Convention
 from explorer.language import KEY as LANGUAGE_KEY
-from explorer.language import browser_language, languages
+from explorer.language import browser_language, languages, read_words
 from explorer.lessons import LESSONS
 from explorer.lessons.framework.glossary import term_field
 from explorer.notices import FRESH, PAGE_MEMORY, still_said
@@ -50,6 +50,7 @@ def shared_frame(page: str, lecture: Mapping[str, Any] | None, actions: Mapping[
     compute.open_page(page)
     before, st.session_state[PAGE_MEMORY] = st.session_state.get(PAGE_MEMORY), page
     st.session_state[FRESH] = before != page
+    _await_model()
     if before != page:
         _carry_over()
     _open_on_story(page)
@@ -62,6 +63,14 @@ def shared_frame(page: str, lecture: Mapping[str, Any] | None, actions: Mapping[
         await_first_picture()
     if said:
         st.warning("  \n".join(said), icon=":material/link_off:")
+
+
+def _await_model() -> None:
+    """Open the model of the link, or of the page before, and say so: a large one takes some seconds."""
+    for asked in (st.query_params.get(MODEL_KEY), st.session_state.get(MODEL_KEY)):
+        if asked is not None and not models().is_open(asked):
+            with st.spinner(read_words("frame")["waiting"]["opening"].format(name=asked)):
+                models().key(asked)
 
 
 def reread_address(page: StreamlitPage) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +55,7 @@ class Models:
         self._lock: threading.RLock = threading.RLock() if shared is None else shared._lock
         self._sources: dict[str, Source] = {}
         self._keys: dict[str, ModelKey] = {}
+        self._opening: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         self._opened: dict[ModelKey, _Opened] = {} if shared is None else shared._opened
         self._offers: Counter[ModelKey] = Counter() if shared is None else shared._offers  # under how many names
 
@@ -78,28 +79,50 @@ class Models:
         with self._lock:
             return (*(() if self._shared is None else self._shared.names()), *self._sources)
 
-    def key(self, name: str) -> ModelKey:
-        """Return the key of a model.
-
-        Raises:
-            QuantError: for a name there is not.
-        """
+    def is_open(self, name: str) -> bool:
+        """Say whether a model's key is at hand, or there is no such model."""
         with self._lock:
             if name not in self._sources and self._shared is not None:
-                return self._shared.key(name)
-            if name not in self._sources:
-                raise QuantError(f"there is no model {name!r}; open one of {', '.join(self.names())}")
-            if name not in self._keys:
-                source = self._sources[name]
-                network = source.open()
-                key = self._keys[name] = self._key_of(network)
-                self._opened.setdefault(key, _Opened(name, source, network))
-                self._offers[key] += 1
-            return self._keys[name]
+                return self._shared.is_open(name)
+            return name in self._keys or name not in self._sources
 
-    def _key_of(self, network: Network) -> ModelKey:
+    def key(self, name: str) -> ModelKey:
+        """Return the key of a model; while it is opened, those wait who ask for it, and nobody else.
+
+        Raises:
+            QuantError: for a name there is not, or as opening it does.
+        """
+        with self._lock:
+            here = name in self._sources
+            if not here and self._shared is None:
+                raise QuantError(f"there is no model {name!r}; open one of {', '.join(self.names())}")
+            if name in self._keys:
+                return self._keys[name]
+            opening = self._opening[name]
+        if not here and self._shared is not None:
+            return self._shared.key(name)
+        with opening:
+            return self._open(name)
+
+    def _open(self, name: str) -> ModelKey:
+        """Open a model, unless somebody has meanwhile; where another one takes its name, that one."""
+        while True:
+            with self._lock:
+                source, known = self._sources.get(name), self._keys.get(name)
+            if source is None or known is not None:
+                return self.key(name)
+            network = source.open()
+            digest = network.digest  # reads all weights
+            with self._lock:
+                if self._sources.get(name) is source:
+                    key = self._keys[name] = self._key_of(digest, network)
+                    self._opened.setdefault(key, _Opened(name, source, network))
+                    self._offers[key] += 1
+                    return key
+
+    def _key_of(self, digest: str, network: Network) -> ModelKey:
         """Return the digest, and the task's key where a model of the same weights is open with another task."""
-        key, task = ModelKey(network.digest), network.task
+        key, task = ModelKey(digest), network.task
         same = self._opened.get(key)
         if same is None or same.network.task is task:
             return key

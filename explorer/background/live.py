@@ -30,33 +30,41 @@ def live(draw: Callable[[], object], watched: Watched) -> None:
 
     Whenever `watched` changes, the whole page runs once, and the clock starts or stops with it. So `watched` returns
     whether there is more to come, or all that the rest of the page depends on, empty at the end.
-    While the session's state has HELD, it waits.
+    While the session's state has HELD, it waits. What `draw` raises, the page meets.
     """
-    seen = watched()
+    seen, raised = watched(), list[Exception]()
     before = _placed.set(True)
     try:
-        (_ticking if seen else _resting)(draw, watched, seen)
+        (_ticking if seen else _resting)(draw, watched, seen, raised)
     finally:
         _placed.reset(before)
+    if raised:
+        raise raised[0]
 
 
 @st.fragment(run_every=LOOK)
-def _ticking(draw: Callable[[], object], watched: Watched, seen: object) -> None:
-    _draw(draw, watched, seen)
+def _ticking(draw: Callable[[], object], watched: Watched, seen: object, raised: list[Exception]) -> None:
+    _draw(draw, watched, seen, raised)
 
 
 @st.fragment  # another function, since the clock of a fragment ends when its place is taken by another one
-def _resting(draw: Callable[[], object], watched: Watched, seen: object) -> None:
-    _draw(draw, watched, seen)
+def _resting(draw: Callable[[], object], watched: Watched, seen: object, raised: list[Exception]) -> None:
+    _draw(draw, watched, seen, raised)
 
 
-def _draw(draw: Callable[[], object], watched: Watched, seen: object) -> None:
-    before = _clocked.set(bool(seen))
+def _draw(draw: Callable[[], object], watched: Watched, seen: object, raised: list[Exception]) -> None:
+    before, failed = _clocked.set(bool(seen)), bool(raised)
     try:
         draw()
+        raised.clear()
+    except Exception as error:  # Streamlit would show a part's own as a fault, whatever the page makes of such
+        raised[:] = [error]
     finally:
         _clocked.reset(before)
-    if (watched() != seen or (seen and _ends(watched, seen))) and HELD not in st.session_state:
+    if raised and _placed.get():
+        return
+    changed = bool(raised) != failed or watched() != seen or (seen and _ends(watched, seen))
+    if changed and HELD not in st.session_state:
         st.rerun()
 
 

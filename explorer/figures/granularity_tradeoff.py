@@ -71,9 +71,8 @@ def tradeoff_figure(
         traces += [_accuracies(ways, way, codes) for way in ways]
         if chosen.accuracy is not None:
             traces.append(_ring([chosen.network_bits - codes], [score_axis.place(chosen.accuracy)], "x2", "y2"))
-        bits = _bits_axis(
-            phrase("granularity_tradeoff", "network_axis"), [point.network_bits for point in every], codes
-        )
+        known = [point.network_bits for point in every if math.isfinite(point.network_bits)]
+        bits = _bits_axis(phrase("granularity_tradeoff", "network_axis"), known, codes)
         layout["xaxis2"] = {**bits, "domain": RIGHT, "anchor": "y2"}
         layout["yaxis2"] = score_axis.score_axis(
             "accuracy, %", _scores(every, plain), range=[0, 108], anchor="x2", side="left"

@@ -464,6 +464,29 @@ def test_the_page_does_not_run_under_an_open_dialog_and_does_once_it_is_closed()
     assert at.run().text[0].value == "0 left in run 3"
 
 
+def refused() -> None:
+    import streamlit as st
+
+    from explorer.background import live
+
+    def draw() -> None:
+        raise ValueError("no such setting")
+
+    try:
+        live(draw, lambda: st.session_state["working"])
+    except ValueError as error:
+        st.text(str(error))
+
+
+@pytest.mark.parametrize("working", [False, True])
+def test_what_a_part_raises_the_page_meets(working: bool) -> None:
+    at = AppTest.from_function(refused)
+    at.session_state["working"] = working
+    at.run()
+    assert not at.exception
+    assert at.text[0].value == "no such setting"
+
+
 # --- limits and faults ------------------------------------------------------------------------------------------------
 
 

@@ -451,3 +451,10 @@ def test_the_playground_opens_on_the_same_blocks(granularity: object) -> None:
     assert PlaygroundState.read(playground_state(scene).link()).spec(-1.0, 1.0) == spec
     assert is_exact(scene)
     assert not is_exact(replace(scene, looked=replace(scene.looked, edited=True)))
+
+
+def test_blocks_that_other_layers_refuse_are_compared_on_the_tensor_at_hand() -> None:
+    """Five rows a block divide the ten of fc, and not the 24 of dw1: the network's bits are not known."""
+    at = open_lesson("fc", shared="channel group", channels=5, remainder="refused", bits=4)
+    assert not at.error
+    assert "granularity_chart_rungs" in str(at.main)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import replace
 
@@ -104,12 +105,14 @@ def _draw(bench: Bench, spec: QuantizerSpec, task: Task | None) -> None:
     measured: dict[Name, Score] = {} if task is None else dict(task.items)
     ways: dict[str, list[TradeoffPoint]] = {}
     for (way, name), other in specs(spec).items():
-        ways.setdefault(way, []).append(_point(bench, name, other, measured.get((way, name))))
+        ways.setdefault(way, []).append(_point(bench, name, other, measured.get((way, name)), bench.subject.is_weight))
     shape = bench.subject.matrix.shape
     apart = distinct(shape)
     ways = {way: ways[way] for way in granularity_controls.CLIPPINGS}
     same = [name for name, other in specs(spec).items() if other.key == spec.key]
-    chosen = _point(bench, "on display", spec, measured.get(same[0]) if same else None)
+    chosen = _point(
+        bench, "on display", spec, measured.get(same[0]) if same else None, bench.subject.is_weight and same
+    )
     plain = measured.get((PLAIN, ""))
     canvas, codes = charts.canvas(bench.subject.key, spec), int(spec.format.bits)
     figure = tradeoff_figure(ways, chosen, codes, plain, task is not None, canvas, apart)
@@ -144,9 +147,10 @@ def _draw(bench: Bench, spec: QuantizerSpec, task: Task | None) -> None:
         raise task.error
 
 
-def _point(bench: Bench, name: str, spec: QuantizerSpec, measured: Score | None) -> TradeoffPoint:
+def _point(bench: Bench, name: str, spec: QuantizerSpec, measured: Score | None, network: object) -> TradeoffPoint:
+    """Return a point, with the bits of the `network` where its every layer has such blocks."""
     found = coded(bench.subject, spec)
-    bits = network_bits(bench.model, spec) if bench.subject.is_weight else 0.0
+    bits = network_bits(bench.model, spec) if network else math.nan
     return TradeoffPoint(name, found.storage.bits_per_value, found.report.mse, bits, measured)
 
 
