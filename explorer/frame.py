@@ -214,12 +214,15 @@ def _carry_over() -> None:
 
 
 def _open_by_link() -> None:
-    """Take what a link from another page says of the playground, and forget what it had before: Streamlit keeps it."""
+    """Forget what the playground had before where a link opens it from another page: Streamlit keeps it otherwise."""
     fields = PlaygroundState.fields().values()
     if {field.key for field in fields} & set(st.query_params):
         for field in fields:
-            st.session_state.pop(field.key, None)  # not of what the state lists: that has controls of other pages, too
-            _take(field, st.query_params.get(field.key))
+            st.session_state.pop(field.key, None)
+        kept = set(st.session_state)  # a control of another page that had the key: it is listed, and not to be found
+        for field in fields:
+            if field.key in kept:
+                _take(field, st.query_params.get(field.key, str(field.default)))
 
 
 def _take(field: Field[Any], text: str | None) -> None:
