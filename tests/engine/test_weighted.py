@@ -137,7 +137,7 @@ def test_a_clipping_method_gives_a_tensor_and_its_weighted_values_one_range(clip
     lo, hi = clipping.range_of(WeightedValues.from_array(x), form, symmetric)
     taken = qe.fit(x, qe.QuantizerSpec(form, symmetric=symmetric, clipping=qe.FixedRange(lo, hi)))
     fitted = qe.fit(x, qe.QuantizerSpec(form, symmetric=symmetric, clipping=clipping))
-    assert taken.scale.item() == pytest.approx(fitted.scale.item(), rel=1e-6)
+    assert taken.scale.item() == pytest.approx(fitted.scale.item(), rel=2e-6)  # numpy 2.0 interpolates in float32
     assert taken.zero_point.item() == fitted.zero_point.item()
 
 
