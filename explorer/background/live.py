@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -12,12 +13,21 @@ from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestTy
 
 Watched = Callable[[], object]
 LOOK = 0.4  # seconds between two looks
-LINGER = 0.35  # seconds that a look may stay, so that the end of work is seen at once
+LINGER = 0.25  # seconds that a look may take, so that the end of work is seen at once; Streamlit shows one of 0.5
 GLANCE = 0.02  # seconds between two times that it asks meanwhile
 HELD = "live_held"  # set while a run of the whole page would lose what is being typed
 _clocked: ContextVar[bool] = ContextVar("clocked", default=False)
 _placed: ContextVar[bool] = ContextVar("placed", default=False)  # by the page, not by the clock
-_look: ContextVar[tuple[list[str], list[tuple[Watched, object]]]] = ContextVar("look")  # its parts, and those drawn
+_look: ContextVar[_Look] = ContextVar("look")
+
+
+@dataclass
+class _Look:
+    """Parts that the clock draws in one run: which, since when, and what those watch, and saw, that are drawn."""
+
+    parts: list[str]
+    begun: float
+    drawn: list[tuple[Watched, object]] = field(default_factory=list)
 
 
 def clocked() -> bool:
@@ -53,7 +63,7 @@ def _resting(draw: Callable[[], object], watched: Watched, seen: object, raised:
 
 
 def _draw(draw: Callable[[], object], watched: Watched, seen: object, raised: list[Exception]) -> None:
-    before, failed = _clocked.set(bool(seen)), bool(raised)
+    look, before, failed = _looked(), _clocked.set(bool(seen)), bool(raised)
     try:
         draw()
         raised.clear()
@@ -61,27 +71,34 @@ def _draw(draw: Callable[[], object], watched: Watched, seen: object, raised: li
         raised[:] = [error]
     finally:
         _clocked.reset(before)
-    if raised and _placed.get():
+    if raised and look is None:
         return
-    changed = bool(raised) != failed or watched() != seen or (seen and _ends(watched, seen))
+    changed = bool(raised) != failed or watched() != seen
+    if look is not None and seen and not changed:
+        look.drawn.append((watched, seen))
+        changed = _ends(look)
     if changed and HELD not in st.session_state:
         st.rerun()
 
 
-def _ends(watched: Watched, seen: object) -> bool:
-    """Say whether something ends during a look: its last part stays a while, and asks for all that were drawn in it."""
-    run = get_script_run_ctx()
+def _looked() -> _Look | None:
+    """Return the look that a part is drawn in, None where the page draws it."""
+    run, look = get_script_run_ctx(), _look.get(None)
     if run is None or not run.fragment_ids_this_run or _placed.get():
-        return False
-    parts, drawn = _look.get(([], []))
-    if parts is not run.fragment_ids_this_run:
-        _look.set((run.fragment_ids_this_run, drawn := []))
-    drawn.append((watched, seen))
-    until = time.monotonic() + LINGER * (len(drawn) == len(run.fragment_ids_this_run))
-    while time.monotonic() < until and not is_wanted(run.script_requests):
-        if any(watched() != seen for watched, seen in drawn):
-            return True
-        time.sleep(GLANCE)
+        return None
+    if look is None or look.parts is not run.fragment_ids_this_run:
+        _look.set(look := _Look(run.fragment_ids_this_run, time.monotonic()))
+    return look
+
+
+def _ends(look: _Look) -> bool:
+    """Say whether something ends during a look: its last part stays a while, and asks for all that it has drawn."""
+    run = get_script_run_ctx()
+    if run is not None and len(look.drawn) == len(look.parts):
+        while time.monotonic() < look.begun + LINGER and not is_wanted(run.script_requests):
+            if any(watched() != seen for watched, seen in look.drawn):
+                return True
+            time.sleep(GLANCE)
     return False
 
 
