@@ -205,17 +205,22 @@ def fitted(model: ModelKey, layer: str, spec: QuantizerSpec) -> Quantizer:
 
 
 def marks(model: ModelKey, layer: str, block: int, spec: QuantizerSpec, methods: Mapping[str, Clipping]) -> list[Mark]:
-    """Return the range that every clipping method chooses for one block, as its outermost levels."""
-    return [
-        Mark(method, *ends(_block_fitted(model, layer, block, replace(spec, clipping=clipping))), method)
-        for method, clipping in methods.items()
-    ]
+    """Return the range that every clipping method chooses for one block, as its outermost levels, if it has one."""
+    found = []
+    for method, clipping in methods.items():
+        with suppress(QuantError):  # of a range that float32 does not hold
+            fitted = _block_fitted(model, layer, block, replace(spec, clipping=clipping))
+            found.append(Mark(method, *ends(fitted), method))
+    return found
 
 
-def min_error(model: ModelKey, layer: str, block: int, spec: QuantizerSpec) -> float:
-    """Return the least mean squared error that any range gives one block."""
+def min_error(model: ModelKey, layer: str, block: int, spec: QuantizerSpec) -> float | None:
+    """Return the least mean squared error that any range gives one block, None where none is found."""
     shown = distribution(model, layer, spec.granularity, block)
-    best = _block_fitted(model, layer, block, replace(spec, clipping=MinMSE()))
+    try:
+        best = _block_fitted(model, layer, block, replace(spec, clipping=MinMSE()))
+    except QuantError:
+        return None
     levels = best.levels()
     if shown.size > EXACT_UP_TO and levels.size > HISTOGRAM_LEVELS:
         key = ResultKey("min_error", model, layer, block, spec)
@@ -237,11 +242,14 @@ def block_values(model: ModelKey, layer: str, granularity: Granularity, block: i
 
 
 def reference_report(model: ModelKey, layer: str, spec: QuantizerSpec) -> ErrorReport | None:
-    """Return the error of the same spec under min–max, where that is another."""
+    """Return the error of the same spec under min–max, where that is another and there is one."""
     plain = replace(spec, clipping=MinMax())
     if plain == spec:
         return None
-    quantizer = fitted(model, layer, plain)
+    try:
+        quantizer = fitted(model, layer, plain)
+    except QuantError:
+        return None
     return kept(
         ResultKey("report", model, layer, plain),
         lambda: _measured_in_order(model, layer, quantizer)[1] or quantizer.measure(matrix(model, layer)),

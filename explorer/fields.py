@@ -133,8 +133,15 @@ class Choice(Row, Generic[Value]):
         return self.options[held]
 
     def held(self, value: Value) -> str:
-        """Return the word for a meaning; undoes `meaning`."""
-        return next(word for word, meaning in self.options.items() if meaning == value)
+        """Return the word for a meaning; undoes `meaning`.
+
+        Raises:
+            ValueError: for what no word means.
+        """
+        for word, meaning in self.options.items():
+            if meaning == value:
+                return word
+        raise ValueError(f"there is no word for {value}")
 
     @property
     def expected(self) -> str:

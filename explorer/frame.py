@@ -31,6 +31,7 @@ from explorer.teaching.fields import COURSE
 from explorer.teaching.fields import FIELDS as TEACHING_FIELDS
 from explorer.toolbar import toolbar
 from explorer.tuning.codec import PLAN
+from quant_engine import QuantError
 
 MODEL_KEY, TENSOR_KEY = "model", "tensor"
 MODEL_WIDTH, TENSOR_WIDTH, MAX_TENSOR_WIDTH = 160, 90, 230
@@ -50,13 +51,13 @@ def shared_frame(page: str, lecture: Mapping[str, Any] | None, actions: Mapping[
     compute.open_page(page)
     before, st.session_state[PAGE_MEMORY] = st.session_state.get(PAGE_MEMORY), page
     st.session_state[FRESH] = before != page
-    _await_model()
+    unopened = _await_model()
     if before != page:
         _carry_over()
     _open_on_story(page)
     if before not in (None, page) and page == "playground":
         _open_by_link()
-    said = still_said("link", _refuse())
+    said = still_said("link", [*unopened, *_refuse()])
     own = {"present": lambda _: _present(), "language": _speak}
     toolbar(controls.unshown(PRESENT), controls.unshown(language_field()), lecture, {**own, **actions})
     if page not in HOMES:
@@ -65,12 +66,24 @@ def shared_frame(page: str, lecture: Mapping[str, Any] | None, actions: Mapping[
         st.warning("  \n".join(said), icon=":material/link_off:")
 
 
-def _await_model() -> None:
-    """Open the model of the link, or of the page before, and say so: a large one takes some seconds."""
+def _await_model() -> list[str]:
+    """Open the model of the link, or of the page before; what cannot be opened is forgotten, and said.
+
+    A large one takes some seconds, which is said, too.
+    """
+    said = []
     for asked in (st.query_params.get(MODEL_KEY), st.session_state.get(MODEL_KEY)):
-        if asked is not None and not models().is_open(asked):
+        if asked is None or models().is_open(asked):
+            continue
+        try:
             with st.spinner(read_words("frame")["waiting"]["opening"].format(name=asked)):
                 models().key(asked)
+        except QuantError as error:
+            said.append(str(error))
+            for key in (MODEL_KEY, TENSOR_KEY):
+                st.session_state.pop(key, None)
+                st.query_params.pop(key, None)
+    return said
 
 
 def reread_address(page: StreamlitPage) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,12 +90,24 @@ def open_named(text: str, data: str = "") -> Opened:
     Raises:
         QuantError: as `open_given`, and for what people at this server may not name.
     """
-    measured = access.allowed_path(data) if data else None
-    if measured is not None and measured.suffix == CODE and not access.may_name_anything():
-        raise QuantError(f"this server runs no file of Python; give other data than {data!r}")
-    if text in MODELS.names() or (access.may_name_anything() and is_hub_name(text) and not Path(text).exists()):
-        return open_given(text, measured)
-    return _open_path(access.allowed_path(text), measured)
+    with _in_words(text):
+        measured = access.allowed_path(data) if data else None
+        if measured is not None and measured.suffix == CODE and not access.may_name_anything():
+            raise QuantError(f"this server runs no file of Python; give other data than {data!r}")
+        if text in MODELS.names() or (access.may_name_anything() and is_hub_name(text) and not Path(text).exists()):
+            return open_given(text, measured)
+        return _open_path(access.allowed_path(text), measured)
+
+
+@contextmanager
+def _in_words(given: str) -> Iterator[None]:
+    """Refuse what cannot be read, whatever says so: a folder one may not enter, a part that is no JSON."""
+    try:
+        yield
+    except QuantError:
+        raise
+    except (OSError, ValueError) as error:
+        raise QuantError(f"{given!r} cannot be read: {error}; give what this server's user may read, whole") from error
 
 
 def open_dropped(paths: Sequence[Path]) -> Opened:
@@ -108,11 +121,12 @@ def open_dropped(paths: Sequence[Path]) -> Opened:
     """
     main = _main(paths)
     runs = main.is_dir() or main.suffix == ONNX
-    if not (runs and access.may_name_anything()):
-        network = open_tensors(main)
-        access.require_memory(max(info.parameters for info in network.layers().values()))
-        return Opened(network)
-    return _open_path(main, next((path for path in paths if path.suffix in DATA), None))
+    with _in_words(main.name):
+        if not (runs and access.may_name_anything()):
+            network = open_tensors(main)
+            access.require_memory(max(info.parameters for info in network.layers().values()))
+            return Opened(network)
+        return _open_path(main, next((path for path in paths if path.suffix in DATA), None))
 
 
 def _main(paths: Sequence[Path]) -> Path:

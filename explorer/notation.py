@@ -89,11 +89,13 @@ def split(part: float, whole: float) -> str:
 
 
 def ratio(value: float, unit: float) -> str:
-    """Write a multiple of a unit.
+    """Write a multiple of a unit, which may be 0.
 
-    >>> ratio(0.5, 0.2)
-    '×2.5'
+    >>> ratio(0.5, 0.2), ratio(0.5, 0.0), ratio(0.0, 0.0)
+    ('×2.5', '×∞', '×1')
     """
+    if not unit:
+        return "×∞" if value else "×1"
     return f"×{short(value / unit)}"
 
 

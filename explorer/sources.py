@@ -138,8 +138,10 @@ class Models:
         return self._entry(key).network
 
     def name(self, key: ModelKey) -> str:
-        """Return the name of an opened model."""
-        return self._entry(key).name
+        """Return the name of an opened model: one under which it is offered here, if it is."""
+        with self._lock:
+            offered = (name for name, known in self._keys.items() if known == key)
+            return next(offered, self._entry(key).name)
 
     def card(self, key: ModelKey) -> ModelCard:
         """Return the measured accuracies that come with an opened model.

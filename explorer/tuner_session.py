@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer import compute, controls, frame
 from explorer.sources import ModelKey
+from explorer.tuner_results import engine_plan, size
 from explorer.tuning.codec import MAX_LINK, PLAN, read_plan, write_plan
 from explorer.tuning.history import History
 from explorer.tuning.tuned_plan import TunedPlan
@@ -58,7 +59,8 @@ def change(model: ModelKey, plan: TunedPlan) -> None:
     st.session_state[REFUSED], st.session_state[TOUCHED] = "", True
     before = history(model)
     try:
-        plan.to_plan(compute.network(model).layers())
+        for one in (plan, TunedPlan(plan.base)):  # the page shows all layers alike, too
+            size(model, engine_plan(model, one))
         after = before.then(plan)
         compute.hold((HISTORIES, model), after)
     except QuantError as error:
@@ -104,7 +106,7 @@ def write_link(plan: TunedPlan) -> bool:
 def chosen(model: ModelKey) -> list[str]:
     """Return the layers that are chosen, the one that is shown first; those that share a weight have one name."""
     layers = compute.network(model).layers()
-    asked = controls.unshown(frame.tensor_field(compute.name(model)))
+    asked = controls.unshown(frame.tensor_field(controls.current(frame.model_field())))
     shown = layers[asked].tied_to or asked
     kept = [name for name in st.session_state.get(CHOSEN, ()) if name in layers]
     return kept if kept[:1] == [shown] else [shown]

@@ -23,7 +23,7 @@ from explorer.pins import HOME
 from explorer.sources import MODELS, ModelKey, opening_model
 from explorer.state import PlaygroundState
 from explorer.teaching.restrictions import answers_wait, is_playing
-from quant_engine import QuantError, QuantizerSpec
+from quant_engine import LayerPlan, QuantError, QuantizerSpec
 
 OPENS = PlaygroundState()
 ANY = (-1.0, 1.0)  # extremes: its range goes to those of each layer
@@ -70,13 +70,19 @@ def home_panel() -> None:
     _ways_in(compute.name(model), layer, settings)
     await_first_picture()
     values = compute.matrix(model, layer)
-    spec = settings.spec(float(values.min()), float(values.max()))
-    with figure:
-        view = compute.block_view(model, layer, spec, 0)
-        instrument_panel(model, layer, settings, spec, 0, view, "home_instrument", _moved, compact=True)
-        _why(model, layer, spec)
-    with numbers:
-        _accuracies(model, layer, settings, spec)
+    for tried in (settings, OPENS):
+        try:
+            spec = tried.spec(float(values.min()), float(values.max()))
+            view, plans = compute.block_view(model, layer, spec, 0), tried.plans(spec)
+            with figure:
+                instrument_panel(model, layer, tried, spec, 0, view, "home_instrument", _moved, compact=True)
+                _why(model, layer, spec)
+        except QuantError as error:
+            figure.error(read_words("frame")["refusals"]["setting"].format(error=error), icon=":material/error:")
+        else:
+            with numbers:
+                _accuracies(model, layer, plans)
+            break
     if not is_playing():
         progress.keep()
 
@@ -125,7 +131,7 @@ def _learning() -> WayIn:
     return replace(WAYS_IN[0], name="learn_on", script=f"lesson_{lesson.slug}.py", told=told)
 
 
-def _accuracies(model: ModelKey, layer: str, settings: PlaygroundState, spec: QuantizerSpec) -> None:
+def _accuracies(model: ModelKey, layer: str, plans: tuple[LayerPlan, LayerPlan | None]) -> None:
     """Draw the network's accuracy in floating point, with all layers as the page opens, and as the hand has it."""
     try:
         compute.require_task(model)
@@ -135,7 +141,7 @@ def _accuracies(model: ModelKey, layer: str, settings: PlaygroundState, spec: Qu
     before = model_scores.accuracies("home before", model, layer, *OPENS.plans(plain))
     started, said = time.monotonic(), read_words("home")
     waiting = read_words("frame")["waiting"]["running_for"]
-    now = model_scores.accuracies("home now", model, layer, *settings.plans(spec))
+    now = model_scores.accuracies("home now", model, layer, *plans)
 
     def draw() -> None:
         with st.container(horizontal=True, gap="medium", key="home_accuracy"):
@@ -145,7 +151,8 @@ def _accuracies(model: ModelKey, layer: str, settings: PlaygroundState, spec: Qu
                 (said["now"], now, 2),
             ):
                 pending = waiting.format(seconds=f"{time.monotonic() - started:.0f}")
-                value = notation.shown_score(task.result()[which]) if task.ended else pending
+                refused = isinstance(task.error, QuantError)
+                value = "–" if refused else notation.shown_score(task.result()[which]) if task.ended else pending
                 st.metric(label, value, width="content")
 
     live(draw, lambda: before.active or now.active)

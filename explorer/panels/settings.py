@@ -49,9 +49,9 @@ def settings_panel() -> tuple[ModelKey, str, PlaygroundState]:
 
 def _narrow() -> dict[str, Any]:
     """Return the width of the tensor's menu where one more control stands in the row, full at 1280 pixels."""
-    model = models().key(controls.current(frame.model_field()))
-    layer = controls.current(frame.tensor_field(compute.name(model)))
-    return {} if stored_of(model, layer) is None else {"width": STORED_WIDTH}
+    name = controls.current(frame.model_field())
+    layer = controls.current(frame.tensor_field(name))
+    return {} if stored_of(models().key(name), layer) is None else {"width": STORED_WIDTH}
 
 
 def _unshown() -> PlaygroundState:

@@ -155,8 +155,13 @@ def _load(kept: Store, model: ModelKey, document: str) -> None:
 
 def _open(kept: Store, model: ModelKey, project: Project) -> None:
     """Go on with another project, at its last plan (a callback)."""
+    try:
+        document = kept.plans(project.name)[-1].document
+    except QuantError as error:  # renamed or deleted meanwhile
+        tuner_session.refuse(error)
+        return
     st.session_state[NAMES][model] = project.name
-    _load(kept, model, kept.plans(project.name)[-1].document)
+    _load(kept, model, document)
 
 
 def _begin(kept: Store, model: ModelKey) -> None:

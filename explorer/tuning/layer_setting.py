@@ -107,6 +107,7 @@ def nearest_setting(plan: LayerPlan) -> LayerSetting | None:
     try:
         settings = PlaygroundState(**cells, **_format(spec))
         made = settings.spec(-1.0, 1.0)
+        PlaygroundState.read(settings.link())  # each has a word, and a control that goes so far
     except (QuantError, TypeError, ValueError, KeyError):  # of a setting that there is not
         return None
     same_axis = getattr(made.granularity, "axis", None) == getattr(spec.granularity, "axis", None)

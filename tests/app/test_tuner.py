@@ -19,7 +19,7 @@ from explorer.tuner_files import Written
 from explorer.tuner_results import Size, split_of
 from explorer.tuning.codec import write_plan
 from explorer.tuning.tuned_plan import TunedPlan
-from quant_engine import FixedRange, IntFormat, LayerPlan, PerChannel, QuantizationPlan, QuantizerSpec, fit
+from quant_engine import FixedRange, IntFormat, LayerPlan, PerChannel, PerGroup, QuantizationPlan, QuantizerSpec, fit
 from quant_engine.export import EXPORTERS, to_aimet
 from quant_engine.studies import footprint
 from tests.app.waiting import await_answers
@@ -250,6 +250,9 @@ def test_a_quantized_graph_is_a_start_and_what_is_no_plan_is_refused(tmp_path: p
     for name, text in (("deep.json", b"[" * 100_000), ("no.json", b"[1, 2")):
         at = loaded(at, name, text)
         assert any("no JSON" in warning.value for warning in at.warning)
+    QuantizationPlan({"conv3": LayerPlan(QuantizerSpec(IntFormat(4), PerGroup(64)))}).save(tmp_path / "other.json")
+    at = loaded(at, "other.json", (tmp_path / "other.json").read_bytes())
+    assert any("does not divide" in error.value for error in (*at.error, *at.warning))
     assert numbers(at)["Your plan"] == accuracy(network.evaluate(plan, "search").value)
 
 
