@@ -47,6 +47,7 @@ def follow(page: str) -> None:
     if name:
         try:
             lecture = shelf.find(name)
+            _require_slide(lecture)
             to = min(max(state.pop(GO, _gone_back(page, lecture) or number), 1), len(lecture.slides))
             if to and state.get(ENTERED) != (name, to):
                 _enter(name, to, lecture.slides[to - 1])
@@ -57,6 +58,14 @@ def follow(page: str) -> None:
             state[REFUSED] = str(error)
     for field in FIELDS:
         controls.unshown(field)
+
+
+def _require_slide(lecture: Lecture) -> None:
+    """Leave the slide at hand where a lecture that is still being made has it no longer; refuse one without any."""
+    if not lecture.slides:
+        raise QuantError(f"the lecture {lecture.title!r} has no slides any more")
+    if (entered := st.session_state.get(ENTERED)) is not None and entered[1] > len(lecture.slides):
+        st.session_state[ENTERED] = None
 
 
 def at_hand() -> tuple[str, Lecture, Slide] | None:

@@ -281,6 +281,25 @@ def test_the_form_of_a_slide_stays_open_while_the_page_under_it_runs(movie: str)
     assert not [one for one in at.text_input if one.key == "lecture_new_title"]
 
 
+def test_a_lecture_that_is_shortened_while_it_is_played_goes_on_and_an_empty_one_is_left(
+    movie: str, tmp_path: pathlib.Path
+) -> None:
+    def write(slides: int) -> None:
+        draft = {"schema": 1, "title": "Draft", "slides": MOVIE[:slides]}
+        (tmp_path / "lectures" / "draft.json").write_text(json.dumps(draft))
+
+    write(3)
+    at = AppTest.from_file(ENTRY, default_timeout=120)
+    at.session_state["lecture"], at.session_state["lecture_go"] = "draft", 3
+    entered = []
+    for slides in (3, 1, 0):
+        write(slides)
+        at.run()
+        assert not at.exception
+        entered.append(at.session_state["lecture_entered"] if "lecture_entered" in at.session_state else None)
+    assert entered == [("draft", 3), ("draft", 1), None]
+
+
 # --- what stays of it -------------------------------------------------------------------------------------------------
 
 HOSTILE = "</script><script>alert(1)</script>"

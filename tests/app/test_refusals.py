@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
+from torch import nn
 
 from explorer import compute
 from explorer.given import _in_words
+from explorer.lessons.formats.integer_pixel import followed, terms
 from explorer.sources import MODELS, Models, Source, open_tensors
 from explorer.state import PlaygroundState
 from explorer.tuning.layer_setting import nearest_setting
@@ -24,7 +28,8 @@ from quant_engine import (
     QuantError,
     QuantizerSpec,
 )
-from quant_engine.network import Network
+from quant_engine.network import Network, from_module
+from quant_engine.tasks import Classification
 from tests.app.waiting import await_answers
 
 ENTRY = str(pathlib.Path(__file__).parents[2] / "explorer" / "app.py")
@@ -43,7 +48,12 @@ def tensors(tmp_path: pathlib.Path) -> Iterator[str]:
     draws = np.random.default_rng(0).standard_normal((8, 32))
     great = draws.copy()
     great[0, 0] = 3.3e38
-    np.savez(tmp_path / "edges.npz", great=great.astype(np.float32), small=(1e-8 * draws).astype(np.float32))
+    np.savez(
+        tmp_path / "edges.npz",
+        great=great.astype(np.float32),
+        small=(1e-8 * draws).astype(np.float32),
+        mask=np.triu(np.full((8, 8), np.finfo(np.float32).min), 1),
+    )
     MODELS.add("edges", Source(lambda: open_tensors(tmp_path / "edges.npz")))
     yield "edges"
     MODELS.remove("edges")
@@ -69,6 +79,38 @@ def test_the_playground_shows_tensors_at_the_ends_of_float32(tensors: str, link:
     at = page("playground", model=tensors, **link)
     assert not at.exception
     assert not at.error
+
+
+@pytest.mark.parametrize(
+    ("lesson", "link"),
+    [
+        ("formats", {"formats_beat": "Try"}),
+        ("bits", {"bits_codes": "unsigned"}),
+        ("symmetry", {"symmetry_tensor": "weights", "symmetry_range": "unsigned symmetric"}),
+    ],
+)
+def test_a_lesson_says_in_words_that_it_cannot_tell_of_a_mask(tensors: str, lesson: str, link: dict[str, str]) -> None:
+    at = page(f"lesson_{lesson}", model=tensors, tensor="mask", **link)
+    assert not at.exception
+    assert any("float32" in said.value for said in (*at.info, *at.error))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize(("kernel", "padding"), [((1, 5), (0, 2)), ((5, 1), (2, 0)), ((2, 2), "same")])
+def test_an_output_of_a_kernel_that_is_not_square_is_the_networks_own(kernel: Any, padding: Any) -> None:
+    torch.manual_seed(0)
+    images = np.random.default_rng(0).random((64, 1, 6, 6)).astype(np.float32)
+    module = nn.Sequential(nn.Conv2d(1, 4, kernel, 1, padding), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).eval()
+    network = from_module(module, Classification(images, np.arange(64) % 3), torch.from_numpy(images[:1]))
+    MODELS.add("kernel", Source(lambda: network))
+    try:
+        pixel, real = followed(MODELS.key("kernel"), 8, 32, 0, "0", 2, (3, 4))
+        with torch.no_grad():
+            expected = module[0](torch.from_numpy(network.data()[0][:1]))[0, 2, 3, 4]
+        assert real.output == pytest.approx(float(expected), rel=1e-4, abs=1e-5)
+        assert terms(pixel, real, 8)[0]
+    finally:
+        MODELS.remove("kernel")
 
 
 @pytest.mark.parametrize(

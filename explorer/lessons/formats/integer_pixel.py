@@ -75,11 +75,10 @@ def _real(model: ModelKey, image: int, pixel: OutputPixel) -> Real:
     weight = network.weight(pixel.layer)
     inputs = given.astype(np.float64)
     if weight.ndim == 4:
-        size, channels = weight.shape[2], weight.shape[1]
-        reach, (row, column) = size // 2, pixel.place
+        (channels, height, width), (row, column) = weight.shape[1:], pixel.place
         first = pixel.channel // (len(weight) // (len(inputs) // channels)) * channels
-        framed = np.pad(inputs, ((0, 0), (reach, reach), (reach, reach)))
-        inputs = framed[first : first + channels, row : row + size, column : column + size]
+        framed = np.pad(inputs, ((0, 0), *network.layers()[pixel.layer].padding))
+        inputs = framed[first : first + channels, row : row + height, column : column + width]
     return Real(
         inputs, weight[pixel.channel].astype(np.float64), float(network.bias_or_zeros(pixel.layer)[pixel.channel])
     )

@@ -148,8 +148,8 @@ def _tensor(lesson: Lesson, drawn: bool, another: bool) -> tuple[str, int]:
 def _words(lesson: Lesson, scene: Scene, beat: str) -> None:
     title = scene.subject.title
     named = {"tensor": title, "Tensor": capital(title)}
-    facts = lesson.facts(scene)
     with refusals_said():
+        facts = lesson.facts(scene)
         told = facts if isinstance(facts, LazyFacts) else {**facts, **named}
         whole = _has_handout(lesson, beat) and st.session_state.get(f"{lesson.slug}_handout")
         draw = steps.handout if whole else steps.DRAW[beat]

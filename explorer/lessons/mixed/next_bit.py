@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
@@ -77,7 +78,16 @@ def _bits(mix: Mix) -> list[plans.Bits]:
 def next_bit(scene: Scene) -> str | None:
     """Return the layer whose next step lowers the loss most for its bytes; None where all have the widest choice."""
     found = steps_up(scene)
-    return max(found, key=lambda layer: found[layer][0] / found[layer][1], default=None)
+    return max(found, key=lambda layer: _per_byte(*found[layer]), default=None)
+
+
+def _per_byte(fall: float, more: float) -> float:
+    """Return the fall of the loss for each byte more; a wider choice of short rows may take none, or fewer.
+
+    >>> _per_byte(0.5, 4.0), _per_byte(0.5, 0.0), _per_byte(-0.5, -4.0)
+    (0.125, inf, -inf)
+    """
+    return fall / more if more > 0 else math.copysign(math.inf, fall)
 
 
 def question(scene: Scene) -> Choices | Awaited:
@@ -104,7 +114,7 @@ def question(scene: Scene) -> Choices | Awaited:
         "last": layers[-1],
         "first": layers[0],
         "dearest": max(found, key=lambda layer: found[layer][1]),
-        "least": min(found, key=lambda layer: found[layer][0] / found[layer][1]),
+        "least": min(found, key=lambda layer: _per_byte(*found[layer])),
     }
     taken = {right: "right"}
     for key, layer in wrong.items():

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from explorer import charts, compute, controls
 from explorer.background import Task, live
@@ -82,11 +83,11 @@ def exact_of(mix: Mix, name: str) -> Study:
     def steps() -> Generator[object, None, None]:
         yield plain_of(mix)
         yield from sensitivities(network, wanted, found.trials)
-        found.costs[name] = layer_costs(network, plans.candidates(mix.shared), cost.engine, found.trials)
+        costs = found.costs[name] = layer_costs(network, plans.candidates(mix.shared), cost.engine, found.trials)
         yield None
         yield from _uniform(mix)
         for budget in _budgets(mix):
-            bits = best_plan(mix, name, budget)
+            bits = best_plan(mix, costs, budget)
             plans.effect_of(replace(mix, bits=bits))
             found.fronts.setdefault((EXACT, name), []).append(bits)
             yield bits
@@ -120,9 +121,8 @@ def _budgets(mix: Mix) -> list[float]:
     return sorted([*whole, *((a + b) / 2 for a, b in pairwise(whole))])
 
 
-def best_plan(mix: Mix, name: str, budget: float) -> Bits:
+def best_plan(mix: Mix, costs: NDArray[np.float64], budget: float) -> Bits:
     """Return the plan of least summed cost within a budget of bytes, exactly."""
-    costs = plans.findings(mix.model, mix.shared).costs[name]
     return tuple(WIDTHS[choice] for choice in allocate(costs, plans.sizes(mix), budget))
 
 
@@ -179,9 +179,9 @@ def _take_over(mix: Mix, name: str, one: Study, _: Task | None) -> None:
 def _found(mix: Mix, name: str, kind: str) -> Bits | None:
     if kind == GREEDY:
         return greedy_plan(mix, name)
-    known = plans.findings(mix.model, mix.shared).costs
+    costs = plans.findings(mix.model, mix.shared).costs.get(name)
     try:
-        return best_plan(mix, name, plans.budget_of(mix)) if name in known else None
+        return None if costs is None else best_plan(mix, costs, plans.budget_of(mix))
     except QuantError:
         return None
 
