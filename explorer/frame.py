@@ -72,7 +72,7 @@ def _await_model() -> list[str]:
     A large one takes some seconds, which is said, too.
     """
     said = []
-    for asked in (st.query_params.get(MODEL_KEY), st.session_state.get(MODEL_KEY)):
+    for asked in dict.fromkeys((st.query_params.get(MODEL_KEY), st.session_state.get(MODEL_KEY))):
         if asked is None or models().is_open(asked):
             continue
         try:

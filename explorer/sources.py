@@ -93,16 +93,15 @@ class Models:
             QuantError: for a name there is not, or as opening it does.
         """
         with self._lock:
-            here = name in self._sources
-            if not here and self._shared is None:
-                raise QuantError(f"there is no model {name!r}; open one of {', '.join(self.names())}")
             if name in self._keys:
                 return self._keys[name]
-            opening = self._opening[name]
-        if not here and self._shared is not None:
-            return self._shared.key(name)
-        with opening:
-            return self._open(name)
+            opening = self._opening[name] if name in self._sources else None
+        if opening is not None:
+            with opening:
+                return self._open(name)
+        if self._shared is None:
+            raise QuantError(f"there is no model {name!r}; open one of {', '.join(self.names())}")
+        return self._shared.key(name)
 
     def _open(self, name: str) -> ModelKey:
         """Open a model, unless somebody has meanwhile; where another one takes its name, that one."""

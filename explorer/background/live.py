@@ -13,7 +13,7 @@ from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestTy
 
 Watched = Callable[[], object]
 LOOK = 0.4  # seconds between two looks
-LINGER = 0.25  # seconds that a look may take, so that the end of work is seen at once; Streamlit shows one of 0.5
+LINGER = 0.25  # seconds that a look may take, so that the end of work is seen at once; from 0.5 on it shows
 GLANCE = 0.02  # seconds between two times that it asks meanwhile
 HELD = "live_held"  # set while a run of the whole page would lose what is being typed
 _clocked: ContextVar[bool] = ContextVar("clocked", default=False)
@@ -103,5 +103,8 @@ def _ends(look: _Look) -> bool:
 
 
 def is_wanted(requests: object) -> bool:
-    """Say whether a session asks for another run: Streamlit does not end a part that runs for one that has to."""
+    """Say whether a session asks for another run: Streamlit does not end a part that runs for one that has to.
+
+    It has no public word for that; where its own one is gone, a look does not stay.
+    """
     return getattr(requests, "_state", None) is not ScriptRequestType.CONTINUE

@@ -20,6 +20,7 @@ from explorer.lessons.framework import progress
 from explorer.page_table import OPEN, PLAYGROUND, pages_folder
 from explorer.panels.instrument import changes, instrument_panel
 from explorer.pins import HOME
+from explorer.refusals import refusals_said
 from explorer.sources import MODELS, ModelKey, opening_model
 from explorer.state import PlaygroundState
 from explorer.teaching.restrictions import answers_wait, is_playing
@@ -70,19 +71,20 @@ def home_panel() -> None:
     _ways_in(compute.name(model), layer, settings)
     await_first_picture()
     values = compute.matrix(model, layer)
-    for tried in (settings, OPENS):
+    for tried in dict.fromkeys((settings, OPENS)):
         try:
             spec = tried.spec(float(values.min()), float(values.max()))
             view, plans = compute.block_view(model, layer, spec, 0), tried.plans(spec)
-            with figure:
-                instrument_panel(model, layer, tried, spec, 0, view, "home_instrument", _moved, compact=True)
-                _why(model, layer, spec)
         except QuantError as error:
             figure.error(read_words("frame")["refusals"]["setting"].format(error=error), icon=":material/error:")
-        else:
-            with numbers:
-                _accuracies(model, layer, plans)
-            break
+            continue
+        with figure:
+            instrument_panel(model, layer, tried, spec, 0, view, "home_instrument", _moved, compact=True)
+            with refusals_said():
+                _why(model, layer, spec)
+        with numbers:
+            _accuracies(model, layer, plans)
+        break
     if not is_playing():
         progress.keep()
 
