@@ -46,7 +46,7 @@ SHARED = Choice(
     GRANULARITIES,
     default="layer",
     menu=True,
-    width=124,
+    width=138,
 )
 
 
