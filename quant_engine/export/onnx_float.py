@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from quant_engine.extras import imported
 from quant_engine.models import BuiltinModel, Model, OnnxModel, TorchModel, ties
 from quant_engine.models.onnx_graph import OnnxGraph
 
+_OPERATORS = logging.getLogger("torch.onnx._internal.exporter._registration")
 _EXPORTED: weakref.WeakKeyDictionary[Model, Any] = weakref.WeakKeyDictionary()  # torch takes seconds to trace a module
 
 
@@ -72,9 +75,7 @@ def _exported(model: Model) -> Any:
     args, named = _example(model)
     shapes = (*(_open(value) for value in args),) if args else {key: _open(value) for key, value in named.items()}
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            # torch copies a tree of its own that it has deprecated
-            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        with torch.no_grad(), _quiet():
             program = torch.onnx.export(
                 model.module,
                 args,
@@ -91,6 +92,22 @@ def _exported(model: Model) -> Any:
         ) from error
     assert program is not None  # it is where nothing is written to a file
     return _without_traces(_with_known_casts(program.model_proto))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what torch says of itself at each export: what it has deprecated, and what it does not find."""
+
+    def of_what_is_there(record: logging.LogRecord) -> bool:
+        return "torchvision is not installed" not in str(record.msg)
+
+    _OPERATORS.addFilter(of_what_is_there)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+            yield
+    finally:
+        _OPERATORS.removeFilter(of_what_is_there)
 
 
 def _with_known_casts(proto: Any) -> Any:

@@ -39,6 +39,7 @@ FLAGS = [
 ]
 OBSERVE = """
 window.askedAt = window.heardAt = window.changedAt = 0;
+window.alerts = [];
 window.WebSocket = class extends WebSocket {
   constructor(...where) {
     super(...where);
@@ -49,6 +50,8 @@ window.WebSocket = class extends WebSocket {
 new MutationObserver(changes => {
   const inMain = change => change.target.parentElement?.closest('[data-testid=stMain]');
   if (changes.some(inMain)) window.changedAt = performance.now();
+  const said = document.querySelector('[data-testid=stAlert]')?.textContent;
+  if (said && said !== window.alerts.at(-1)) window.alerts.push(said);
 }).observe(document, { subtree: true, childList: true, characterData: true });
 """
 AT_REST = """async () => {

@@ -1,5 +1,6 @@
 """Exported ONNX, read by onnx and run by onnxruntime alone, does what the plan does here."""
 
+import logging
 import warnings
 
 import numpy as np
@@ -255,6 +256,17 @@ def test_what_torch_cannot_export_is_refused_in_its_words(tmp_path):
         to_onnx_qdq(network, plan, tmp_path / "a.onnx")
     with pytest.raises(QuantError, match="give from_module"):
         to_onnx_qdq(from_module(module), plan, tmp_path / "a.onnx")
+
+
+def test_a_graph_is_made_without_a_word_of_torch_about_itself(caplog, tmp_path):
+    """What a server logs is read by whoever runs it."""
+    network = from_module(nn.Sequential(nn.Linear(8, 4)), example=torch.zeros(2, 8))
+    with warnings.catch_warnings(record=True) as warned:
+        to_onnx_qdq(network, plan_of(network, QuantizerSpec(IntFormat(8))), tmp_path / "a.onnx")
+    assert not [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not warned
+    logging.getLogger("torch.onnx._internal.exporter._registration").warning("another matter")
+    assert caplog.records[-1].message == "another matter"
 
 
 def test_verify_compares_scores_weights_and_labels_both_ways(tmp_path):
