@@ -50,11 +50,9 @@ class Scheduler:
         `refused` says what work beyond a limit fails with, `reached` what the items of tasks hold.
         """
         self._limits, self._refused, self.reached = limits, refused, reached
-        self._pools = {
-            Lane.SHARED: _pool(1),
-            Lane.LONG: _pool(long_at_once),
-            Lane.AWAITED: _pool(1, steps_back=False),
-        }
+        self._workers = {Lane.SHARED: 1, Lane.LONG: long_at_once, Lane.AWAITED: 1}
+        self._pools = {lane: _pool(lane, most) for lane, most in self._workers.items()}
+        self._awake = dict.fromkeys(Lane, 0)  # workers that look for tasks until none is left
         self._slice, self._pause = slice_seconds, pause
         self.lock = threading.Lock()  # guards all that follows, and the sessions
         self.shared: OrderedDict[Hashable, Task] = OrderedDict()
@@ -70,7 +68,9 @@ class Scheduler:
     def start(self, task: Task) -> None:
         """Have a task done when it is its turn (the lock is held)."""
         lane = task.kind.lane
-        self._pools[lane].submit(self._work, lane, 0.0 if lane is Lane.AWAITED else self._pause)
+        if self._awake[lane] < self._workers[lane]:  # the others come to it
+            self._awake[lane] += 1
+            self._pools[lane].submit(self._work, lane)
 
     def trim(self) -> None:
         """Forget shared tasks that nobody looks at, those first that were asked for longest ago (the lock is held)."""
@@ -94,20 +94,23 @@ class Scheduler:
         """Return a turn before that of whoever had the last one (the lock is held)."""
         return self._turn - 1
 
-    def _work(self, lane: Lane, pause: float = 0.0) -> None:
-        """Do a slice of the task whose turn it is."""
-        time.sleep(pause)
-        with self.lock:
-            task = self._take(lane)
-        if task is None:
-            return
-        task.advance(self._slice)
-        with self.lock:
-            task.held = False
-            task.under_way = task.ready
-            self.trim()
-            if task.under_way:
-                self._pools[lane].submit(self._work, lane)
+    def _work(self, lane: Lane) -> None:
+        """Do the tasks whose turn it is, a slice each, until none is left."""
+        task: Task | None = None
+        while True:
+            if lane is not Lane.AWAITED and not (task and task.under_way):
+                time.sleep(self._pause)
+            with self.lock:
+                self._awake[lane] -= 1
+                task = self._take(lane)
+                if task is None:
+                    return
+                self._awake[lane] += 1
+            task.advance(self._slice)
+            with self.lock:
+                task.held = False
+                task.under_way = task.ready
+                self.trim()
 
     def _take(self, lane: Lane) -> Task | None:
         task = self._next(lane)
@@ -272,8 +275,9 @@ class Session:
                     self._scheduler.shared.pop(task.key, None)
 
 
-def _pool(workers: int, steps_back: bool = True) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, "quant-explorer-background", initializer=step_back if steps_back else None)
+def _pool(lane: Lane, workers: int) -> ThreadPoolExecutor:
+    steps_back = None if lane is Lane.AWAITED else step_back
+    return ThreadPoolExecutor(workers, "quant-explorer-background", initializer=steps_back)
 
 
 def step_back() -> None:

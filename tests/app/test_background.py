@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Hashable
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -99,6 +100,23 @@ def test_what_a_place_no_longer_shows_is_dropped_unless_begun(scheduler: Schedul
     assert session.find("stale") is None
     assert running.result(LIMIT) == "held"
     assert session.ask("panel", "stale", lambda: "asked again").result(LIMIT) == "asked again"
+
+
+def test_asking_for_more_than_is_done_keeps_nothing_of_what_was_dropped(scheduler: Scheduler) -> None:
+    """A busy server would keep a thing for every question ever asked."""
+
+    def waiting() -> int:
+        return sum(isinstance(one, Future) for one in gc.get_objects())
+
+    session, slow = scheduler.session(), Holding()
+    session.ask("panel", "slow", slow)
+    assert slow.begun.wait(LIMIT)
+    before = waiting()
+    for number in range(500):
+        session.ask("panel", number, lambda: "never")
+    assert waiting() - before < 5
+    slow.go.set()
+    assert session.ask("panel", "last", lambda: "now").result(LIMIT) == "now"
 
 
 def test_another_page_leaves_what_the_last_one_showed_but_not_runs(scheduler: Scheduler) -> None:
