@@ -20,7 +20,7 @@ from explorer.background.limits import USUAL, Limits, Refused, Taken, exceeded
 from explorer.background.task import Kind, Lane, Reached, Task
 
 MAX_KEPT = 512  # shared tasks, ended or stopped ones among them
-MAX_STOPPED = 64  # shared tasks that were left in the middle: what their work has at hand is not counted
+MAX_STOPPED = 64  # shared tasks that were left in the middle
 LONG_AT_ONCE = 2
 SLICE = 0.4  # seconds: as long as an answer waits for a study
 MOST_OWN = 256  # runs that a session has to look at, ended ones among them
@@ -73,15 +73,21 @@ class Scheduler:
             self._pools[lane].submit(self._work, lane)
 
     def trim(self) -> None:
-        """Forget shared tasks that nobody looks at, those first that were asked for longest ago (the lock is held)."""
-        size = sum(task.size_bytes for task in self.shared.values() if not task.wanted)
-        for key, task in [*self.shared.items()]:
-            if len(self.shared) <= MAX_KEPT and size <= self._limits.kept_bytes:
+        """Forget shared tasks that nobody looks at (the lock is held).
+
+        First those that were left in the middle, and of these and the others what was asked for longest ago.
+        """
+        idle = sorted((key for key, task in self.shared.items() if not task.wanted), key=self._is_done)
+        size = sum(self.shared[key].size_bytes for key in idle)
+        stopped = sum(self.shared[key].stopped for key in idle)
+        for key in idle:
+            if len(self.shared) <= MAX_KEPT and size <= self._limits.kept_bytes and stopped <= MAX_STOPPED:
                 break
-            if not task.wanted:
-                size -= self.shared.pop(key).size_bytes
-        for key in [key for key, task in self.shared.items() if task.stopped][:-MAX_STOPPED]:
-            del self.shared[key]
+            task = self.shared.pop(key)
+            size, stopped = size - task.size_bytes, stopped - task.stopped
+
+    def _is_done(self, key: Hashable) -> bool:
+        return not self.shared[key].stopped
 
     def refusal(self, session: Session, more: Taken) -> Exception | None:
         """Return what a session's next piece of work fails with, if that is too much (the lock is held)."""

@@ -11,6 +11,7 @@ from traceback import clear_frames
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
+from explorer.background.at_hand import at_hand
 from explorer.memory import give_back
 
 Reached = Callable[[Any], Mapping[int, int]]  # of an item: the bytes of each array and byte string, by identity
@@ -79,7 +80,6 @@ class Task:
         wanted: number of places that show the task (the scheduler counts them).
         held: a worker has the task in hand.
         under_way: the task has had its turn and has not stopped or ended since.
-        size_bytes: what the items take: all arrays and byte strings that they reach, each once.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Task:
     ) -> None:
         """Keep the work; `total` is the expected number of items, of which `reached` finds what they hold."""
         self.key, self.kind, self.total = key, kind, total
-        self.wanted = self.size_bytes = 0
+        self.wanted = self._items_bytes = self._at_hand = 0
         self.held = self.under_way = False
         self._error: tuple[Exception, TracebackType | None] | None = None
         self._work, self._reached = work, reached
@@ -106,6 +106,11 @@ class Task:
     def error(self) -> Exception | None:
         """What the task failed with, as it was raised then: raising it again would add to where that was, each time."""
         return None if self._error is None else self._error[0].with_traceback(self._error[1])
+
+    @property
+    def size_bytes(self) -> int:
+        """What the items take, all arrays and byte strings that they reach, and what the work has at hand."""
+        return self._items_bytes + self._at_hand
 
     @property
     def state(self) -> State:
@@ -190,7 +195,7 @@ class Task:
 
     def _end(self) -> None:
         """Let go of the work, and of all that only it knows; what it has found stays."""
-        self._work, self._steps = _nothing, None
+        self._work, self._steps, self._at_hand = _nothing, None, 0
         self._ended.set()
 
     def advance(self, seconds: float) -> None:
@@ -202,6 +207,7 @@ class Task:
                 pass
         except BaseException as error:  # whatever it is, those who look at the task are told, and the worker goes on
             self.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+        self._at_hand = 0 if self._steps is None else at_hand(self._steps)
         self._clock = self.seconds, None
         give_back()
 
@@ -223,6 +229,6 @@ class Task:
 
     def _publish(self, item: Any) -> None:
         buffers = self._reached(item)
-        self.size_bytes += OVERHEAD + sum(size for buffer, size in buffers.items() if buffer not in self._buffers)
+        self._items_bytes += OVERHEAD + sum(size for buffer, size in buffers.items() if buffer not in self._buffers)
         self._buffers |= buffers.keys()
         self._items.append(item)

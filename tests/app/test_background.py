@@ -11,14 +11,17 @@ from concurrent.futures import Future
 
 import numpy as np
 import pytest
+import torch
 from streamlit.runtime.scriptrunner_utils.script_requests import RerunData, ScriptRequests
 from streamlit.testing.v1 import AppTest
+from torch import nn
 
 from explorer.background import Kind, Scheduler, Session, Task
 from explorer.background.limits import Limits
 from explorer.background.live import is_wanted
 from explorer.background.scheduler import MAX_KEPT, MAX_STOPPED, MOST_OWN
 from quant_engine.caches import buffers_of
+from quant_engine.network import load
 
 LIMIT = 10.0  # seconds
 
@@ -106,7 +109,7 @@ def test_asking_for_more_than_is_done_keeps_nothing_of_what_was_dropped(schedule
     """A busy server would keep a thing for every question ever asked."""
 
     def waiting() -> int:
-        return sum(isinstance(one, Future) for one in gc.get_objects())
+        return sum(type(one) is Future for one in gc.get_objects())
 
     session, slow = scheduler.session(), Holding()
     session.ask("panel", "slow", slow)
@@ -579,6 +582,49 @@ def test_shared_results_that_nobody_looks_at_take_no_more_than_they_may() -> Non
     assert shown.size_bytes == pytest.approx(16_000, abs=2000)  # `parts` once
     session.release()
     assert sum(task.size_bytes for task in scheduler.shared.values()) <= 5 * 9000
+
+
+def test_what_work_has_at_hand_counts_until_it_has_ended() -> None:
+    """Of what several pieces of work share, such as a model, nothing counts."""
+    network, go = load("fashion-cnn"), threading.Semaphore(0)
+
+    def steps() -> Generator[int, None, None]:
+        inputs = {"images": np.zeros((10, 1000)), "seen": None}
+        weights = [torch.zeros(1000, dtype=torch.float64), inputs["images"][:5]]
+        for number, _ in enumerate(more(network.model, lambda: weights)):
+            assert go.acquire(timeout=LIMIT)
+            yield number
+
+    def more(model: object, weights: Callable[[], object]) -> Generator[object, None, None]:
+        module, bound = nn.Linear(1000, 1000), "".join
+        for _ in range(2):
+            yield module, bound, model, weights
+
+    scheduler = limited(size_bytes=100_000, all_bytes=200_000, kept_bytes=80_000)
+    session = scheduler.session()
+    run = start(session, "run", steps)
+    go.release()
+    wait_until(lambda: len(run.items) == 1)
+    session.leave("run")
+    go.release()
+    wait_until(lambda: run.stopped)
+    assert run.size_bytes == pytest.approx(88_000, abs=3000)
+    assert start(session, "more", lambda: np.zeros(2000)).result(LIMIT) is not None
+    assert start(session, "too much", lambda: 1).error.args == ("memory", 100_000)
+    start(scheduler.session(), "another's", lambda: 1).result(LIMIT)
+    assert start(session, "run", steps) is run
+    assert run.result(LIMIT) == 1
+    assert run.size_bytes < 3000
+    study = session.ask("study", "study", steps, Kind.STUDY)
+    go.release(2)
+    assert study.result(LIMIT) == 1
+    left = session.ask("study", "left", steps, Kind.STUDY)
+    go.release()
+    wait_until(lambda: bool(left.items))
+    session.leave("study")
+    go.release()
+    wait_until(lambda: session.find("left") is None)
+    assert session.find("study") is study  # what has ended takes little, though it was asked for before
 
 
 def test_a_session_keeps_so_many_runs_that_have_ended(scheduler: Scheduler) -> None:
