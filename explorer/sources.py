@@ -35,7 +35,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class _Opened:
-    """A model that is open, under the name by which it was opened first."""
+    """A model that is open."""
 
     name: str
     source: Source
@@ -114,17 +114,21 @@ class Models:
             digest = network.digest  # reads all weights
             with self._lock:
                 if self._sources.get(name) is source:
-                    key = self._keys[name] = self._key_of(digest, network)
+                    key = self._keys[name] = self._key_of(digest, name, network)
                     self._opened.setdefault(key, _Opened(name, source, network))
                     self._offers[key] += 1
                     return key
 
-    def _key_of(self, digest: str, network: Network) -> ModelKey:
-        """Return the digest, and the task's key where a model of the same weights is open with another task."""
+    def _key_of(self, digest: str, name: str, network: Network) -> ModelKey:
+        """Return the digest, and what is not alike where a model of the same weights is open: its name, its task's key.
+
+        Names are of those alone who have opened a file by them.
+        """
         key, task = ModelKey(digest), network.task
-        same = self._opened.get(key)
-        if same is None or same.network.task is task:
+        if (same := self._opened.get(key)) is None:
             return key
+        if same.name != name:
+            key = ModelKey(f"{key}|{name}")
         keys = [None if one is None else one.key for one in (task, same.network.task)]
         return key if keys[0] == keys[1] else ModelKey(f"{key}|{keys[0]}")
 
@@ -137,10 +141,8 @@ class Models:
         return self._entry(key).network
 
     def name(self, key: ModelKey) -> str:
-        """Return the name of an opened model: one under which it is offered here, if it is."""
-        with self._lock:
-            offered = (name for name, known in self._keys.items() if known == key)
-            return next(offered, self._entry(key).name)
+        """Return the name of an opened model."""
+        return self._entry(key).name
 
     def card(self, key: ModelKey) -> ModelCard:
         """Return the measured accuracies that come with an opened model.

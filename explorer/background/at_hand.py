@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Generator
-from types import CodeType, FrameType, FunctionType, GeneratorType, MethodType, ModuleType
+from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -52,8 +52,6 @@ def _of_others(item: object) -> bool:
 
 def _parts(item: Any) -> list[Any]:
     """Return what an object refers to; of functions not the globals."""
-    if isinstance(item, GeneratorType):
-        return [item.gi_yieldfrom, *(item.gi_frame.f_locals.values() if item.gi_frame else ())]
     if isinstance(item, FunctionType):
         return [*(item.__closure__ or ()), *(item.__defaults__ or ())]
     if isinstance(item, MethodType):

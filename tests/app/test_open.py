@@ -90,14 +90,30 @@ def test_one_file_that_is_named_twice_and_by_two_sessions_is_open_until_the_last
     first, second = OwnFiles(MODELS), OwnFiles(MODELS)
     names = [files.lend(open_tensors(path)) for files in (first, first, second)]
     keys = [files.models.key(name) for files, name in zip((first, first, second), names, strict=True)]
-    assert len({*keys}) == 1
+    assert keys[0] == keys[2] != keys[1]
+    assert [MODELS.name(key) for key in keys] == names == ["a.npz", "a (2).npz", "a.npz"]
     first.close(names[0])
     assert MODELS.network(keys[0]).layers()
     first.close_all()
-    assert MODELS.network(keys[0]).layers()
+    assert MODELS.network(keys[2]).layers()
+    with pytest.raises(QuantError, match="no longer open"):
+        MODELS.network(keys[1])
     second.close_all()
     with pytest.raises(QuantError, match="no longer open"):
-        MODELS.network(keys[0])
+        MODELS.network(keys[2])
+
+
+def test_a_file_that_another_session_has_too_is_called_by_its_own_name_alone(tmp_path: pathlib.Path) -> None:
+    write_npz(path := tmp_path / "secret.npz")
+    write_npz(other := tmp_path / "homework.npz")
+    first, second = OwnFiles(MODELS), OwnFiles(MODELS)
+    for files, place in ((first, path), (second, other)):
+        files.lend(open_tensors(place))
+    keys = first.models.key("secret.npz"), second.models.key("homework.npz")
+    assert [MODELS.name(key) for key in keys] == ["secret.npz", "homework.npz"]
+    assert [MODELS.network(key).name for key in keys] == ["secret.npz", "homework.npz"]
+    first.close_all()
+    second.close_all()
 
 
 def test_a_file_that_is_refused_leaves_nothing_and_takes_nothing(tmp_path: pathlib.Path) -> None:

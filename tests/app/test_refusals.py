@@ -149,14 +149,15 @@ def test_a_plan_that_no_control_says_has_no_setting() -> None:
     assert nearest_setting(LayerPlan(QuantizerSpec(IntFormat(4)))) is not None
 
 
-def test_a_model_of_two_names_is_called_by_one_that_is_offered(tensors: str) -> None:
+def test_a_model_of_two_names_is_called_by_each(tensors: str) -> None:
     models, network = Models(), MODELS.network(MODELS.key(tensors))
     models.add("first", Source(lambda: network))
     models.add("second", Source(lambda: network))
-    key = models.key("first")
-    assert models.key("second") == key
+    first, second = models.key("first"), models.key("second")
     models.remove("first")
-    assert models.name(key) == "second"
+    assert models.name(second) == "second"
+    with pytest.raises(QuantError, match="no longer open"):
+        models.name(first)
 
 
 def test_a_model_that_cannot_be_opened_is_forgotten_and_said() -> None:
