@@ -120,17 +120,17 @@ class Models:
                     return key
 
     def _key_of(self, digest: str, name: str, network: Network) -> ModelKey:
-        """Return the digest, and what is not alike where a model of the same weights is open: its name, its task's key.
+        """Return the digest; where a model of the same weights is open by another name or with another task, these too.
 
-        Names are of those alone who have opened a file by them.
+        Names are told to those alone who have opened a file by them.
         """
-        key, task = ModelKey(digest), network.task
-        if (same := self._opened.get(key)) is None:
-            return key
-        if same.name != name:
-            key = ModelKey(f"{key}|{name}")
-        keys = [None if one is None else one.key for one in (task, same.network.task)]
-        return key if keys[0] == keys[1] else ModelKey(f"{key}|{keys[0]}")
+        same = self._opened.get(ModelKey(digest))
+        if same is None or (same.name == name and same.network.task is network.task):
+            return ModelKey(digest)
+        tasks = [None if one.task is None else one.task.key for one in (network, same.network)]
+        if same.name == name and tasks[0] == tasks[1]:
+            return ModelKey(digest)
+        return ModelKey(f"{digest}|{(name, tasks[0])}")
 
     def network(self, key: ModelKey) -> Network:
         """Return an opened model.

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Generator
+from contextlib import suppress
 from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
-LEFT_OUT = (type, ModuleType, FrameType, CodeType, str, bytes, int, float, complex)  # reach no array, or everything
+LEFT_OUT = (type, ModuleType, FrameType, CodeType, str, int, float, complex)  # reach no array, or everything
 OF_ALL = tuple(f"quant_engine.{name}" for name in ("caches", "models", "network", "packs", "tasks"))
 OTHERS = (*OF_ALL, "explorer.background", "streamlit")  # whose objects, such as opened models, other work has, too
 
 
 def at_hand(steps: Generator[Any, None, None]) -> int:
-    """Return the bytes of the arrays and tensors that a generator's variables reach, each once.
+    """Return the bytes of the arrays, tensors and byte strings that a generator's variables reach, each once.
 
     >>> def steps():
     ...     values = np.zeros(1000)
@@ -37,9 +38,12 @@ def at_hand(steps: Generator[Any, None, None]) -> int:
             while isinstance(item.base, np.ndarray):
                 item = item.base
             found[item.__array_interface__["data"][0]] = 0 if isinstance(item, np.memmap) else item.nbytes
-        elif hasattr(item, "untyped_storage"):
-            values = item.untyped_storage()
-            found[values.data_ptr()] = values.nbytes()
+        elif isinstance(item, bytes):
+            found[id(item)] = len(item)
+        elif hasattr(type(item), "untyped_storage"):
+            with suppress(NotImplementedError):  # of a sparse tensor
+                values = item.untyped_storage()
+                found[values.data_ptr()] = values.nbytes()
         else:
             waiting += _parts(item)
     return sum(found.values())
@@ -47,7 +51,7 @@ def at_hand(steps: Generator[Any, None, None]) -> int:
 
 def _of_others(item: object) -> bool:
     """Say whether an object belongs to more than this work: a module of torch has the weights of an opened model."""
-    return type(item).__module__.startswith(OTHERS) or hasattr(item, "named_parameters")
+    return type(item).__module__.startswith(OTHERS) or hasattr(type(item), "named_parameters")
 
 
 def _parts(item: Any) -> list[Any]:

@@ -77,7 +77,8 @@ class Scheduler:
 
         First those that were left in the middle, and of these and the others what was asked for longest ago.
         """
-        idle = sorted((key for key, task in self.shared.items() if not task.wanted), key=self._is_done)
+        idle = [key for key, task in self.shared.items() if not task.wanted]
+        idle.sort(key=lambda key: not self.shared[key].stopped)
         size = sum(self.shared[key].size_bytes for key in idle)
         stopped = sum(self.shared[key].stopped for key in idle)
         for key in idle:
@@ -85,9 +86,6 @@ class Scheduler:
                 break
             task = self.shared.pop(key)
             size, stopped = size - task.size_bytes, stopped - task.stopped
-
-    def _is_done(self, key: Hashable) -> bool:
-        return not self.shared[key].stopped
 
     def refusal(self, session: Session, more: Taken) -> Exception | None:
         """Return what a session's next piece of work fails with, if that is too much (the lock is held)."""
@@ -107,11 +105,10 @@ class Scheduler:
             if lane is not Lane.AWAITED and not (task and task.under_way):
                 time.sleep(self._pause)
             with self.lock:
-                self._awake[lane] -= 1
                 task = self._take(lane)
                 if task is None:
+                    self._awake[lane] -= 1
                     return
-                self._awake[lane] += 1
             task.advance(self._slice)
             with self.lock:
                 task.held = False

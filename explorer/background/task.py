@@ -205,9 +205,9 @@ class Task:
         try:
             while self._step() and self.wanted and time.monotonic() < until:
                 pass
+            self._at_hand = 0 if self._steps is None else at_hand(self._steps)
         except BaseException as error:  # whatever it is, those who look at the task are told, and the worker goes on
             self.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-        self._at_hand = 0 if self._steps is None else at_hand(self._steps)
         self._clock = self.seconds, None
         give_back()
 

@@ -590,7 +590,7 @@ def test_what_work_has_at_hand_counts_until_it_has_ended() -> None:
 
     def steps() -> Generator[int, None, None]:
         inputs = {"images": np.zeros((10, 1000)), "seen": None}
-        weights = [torch.zeros(1000, dtype=torch.float64), inputs["images"][:5]]
+        weights = [torch.zeros(1000, dtype=torch.float64), inputs["images"][:5], torch.eye(3).to_sparse()]
         for number, _ in enumerate(more(network.model, lambda: weights)):
             assert go.acquire(timeout=LIMIT)
             yield number

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+import numpy as np
 import pytest
 from torch import nn
 
 from explorer.sources import Models, Source
 from quant_engine import QuantError
 from quant_engine.network import Network, from_module, load
+from quant_engine.tasks import Classification
 
 LIMIT = 10.0  # seconds
 
@@ -29,10 +32,11 @@ class Slow:
         return network(self.value)
 
 
-def network(value: float) -> Network:
+def network(value: float, labels: list[int] | None = None) -> Network:
     layer = nn.Linear(2, 2, bias=False)
     nn.init.constant_(layer.weight, value)
-    return from_module(nn.Sequential(layer))
+    inputs = np.arange(20, dtype=np.float32).reshape(10, 2)
+    return from_module(nn.Sequential(layer), None if labels is None else Classification((inputs, np.array(labels))))
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -77,3 +81,18 @@ def test_a_model_that_is_removed_while_it_opens_is_not_kept() -> None:
         slow.go.set()
         with pytest.raises(QuantError, match="there is no model 'm'"):
             key.result(LIMIT)
+
+
+def test_a_key_stands_for_one_name_and_one_task_whatever_was_open_and_closed_before() -> None:
+    shared = Models()
+    tasks = [0, 1] * 5, [1, 0] * 5
+    opened: dict[tuple[str, int], Models] = {}
+    for name, task in [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 0), ("b", 1), ("b", 0)]:
+        if ("a", 0) in opened and name == "a":
+            opened.pop(("a", 0)).remove("a")  # whose key was the digest alone
+        mine = opened[name, task] = Models(shared)
+        mine.add(name, Source(partial(network, 1.0, tasks[task])))
+        for (called, number), models in opened.items():
+            key = models.key(called)
+            assert models.name(key) == called
+            assert models.network(key).task.key == network(1.0, tasks[number]).task.key
